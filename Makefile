@@ -1,0 +1,39 @@
+# The project's commands. Everything runs in .venv, which is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python >= 3.11 is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY) ## set up and train DTFL on the digits images that scikit-learn ships (about a minute)
+	$(BIN)/dtfl-private train
+
+test: $(READY) ## set up and run all tests
+	$(BIN)/python -m pytest -q
+
+check: $(READY) ## format, lint and types, all strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## the figures of the README, measured on this machine (long)
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the virtual environment and the caches
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

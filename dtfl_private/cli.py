@@ -1,0 +1,433 @@
+"""The command line. Commands are a few lines each: they read options, call a function and show the result."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from dtfl_private.commands.plan import Plan, total_tier_counts
+from dtfl_private.commands.plan import plan as make_plan
+from dtfl_private.commands.profile import profile as make_profile
+from dtfl_private.commands.settings import parse_shape
+from dtfl_private.commands.train import Silent, read_run_config
+from dtfl_private.commands.train import train as run_training
+from dtfl_private.config import TrainConfig, choices_of, make_config, read_toml, resolved_norm
+from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
+from dtfl_private.errors import DtflError, InputError, RunError, unknown_name
+from dtfl_private.models.build import build_model
+from dtfl_private.plugins import GROUPS, described
+from dtfl_private.record import Record, RunFolder
+from dtfl_private.report.progress import TrainingDisplay
+from dtfl_private.report.tables import cost_table, plain_table, profiles_table, summary_table
+from dtfl_private.report.words import duration, si, tier_counts_text
+from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.files import write_atomic
+from dtfl_private.tiers.table import TierTable
+
+# Wide enough for every table when the output goes to a file or a pipe.
+PIPE_WIDTH = 160
+
+COMMAND_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+LISTED = (
+    "models",
+    "datasets",
+    "partitions",
+    "methods",
+    "schedulers",
+    "profiles",
+    "defenses",
+    "attacks",
+    "measures",
+)
+
+PROFILE_FIELDS = ("model", "norm", "batch_size", "device", "precision", "memory_format", "cpu_gmacs", "seed")
+PLAN_FIELDS = (
+    *("model", "norm", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
+    *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
+    *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
+)
+
+
+class GroupedOption(click.Option):
+    """An option that knows under which heading its help stands."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "group", "Command"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class Commands(click.Group):
+    """The group of all commands; an unknown one is answered with the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add one option per named field of `TrainConfig`; what the user leaves out is not passed on."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            command = _config_option(name)(command)
+        return command
+
+    return add
+
+
+def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    field = TrainConfig.model_fields[name]
+    extra = field.json_schema_extra
+    group = str(extra["group"]) if isinstance(extra, dict) else ""
+    flag = "--" + name.replace("_", "-")
+    shared: dict[str, Any] = {"cls": GroupedOption, "group": group, "default": None}
+    shown = "" if field.default in (None, []) else f"  [default: {_shown(field.default)}]"
+    if isinstance(field.default, bool):
+        return click.option(f"{flag}/--no-{flag[2:]}", help=f"{field.description}", **shared)
+    choices = choices_of(field.annotation)
+    metavar = "|".join(choices) if choices and name != "augment" else METAVARS.get(name, _kind(field.default))
+    return click.option(
+        flag, name, help=f"{field.description}{shown}", metavar=metavar, multiple=name == "defense", **shared
+    )
+
+
+METAVARS = {
+    "data_dir": "DIR",
+    "max_train_images": "N",
+    "augment": "NAMES",
+    "tiers": "M",
+    "target_accuracy": "A",
+    "defense": "NAME[:key=value,...]",
+    "profiles": "NAME|FILE",
+    "workers": "N",
+}
+
+
+def _kind(default: object) -> str:
+    return {int: "N", float: "X"}.get(type(default), "NAME[:key=value,...]")
+
+
+def _shown(default: object) -> str:
+    return f"{default:.3g}" if isinstance(default, float) else str(default)
+
+
+def _given(options: dict[str, Any]) -> dict[str, object]:
+    """Return the options that the user wrote."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+@click.group(cls=Commands, context_settings=COMMAND_SETTINGS)
+@click.version_option(package_name="dtfl-private")
+def cli() -> None:
+    """Tiered split federated learning (DTFL), with its leakage in view.
+
+    Start with `dtfl-private train`: it needs no data and no options.
+    """
+
+
+@cli.command(cls=GroupedCommand)
+@click.argument("config_file", required=False, metavar="[CONFIG.toml]")
+@config_options(tuple(TrainConfig.model_fields))
+@click.option("--out", metavar="RUN", help="run folder to make; by default a fresh one below runs/")
+@click.option("--resume", is_flag=True, help="go on with the run in --out; its own configuration is used")
+def train(config_file: str | None, out: str | None, resume: bool, **options: Any) -> None:
+    r"""Train a network federatedly; leave a run folder.
+
+    Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
+    a minute on two cores. Every option is also a key of CONFIG.toml; an option wins over the file.
+
+    \b
+    Examples:
+      dtfl-private train
+      dtfl-private train --dataset fashion-mnist --max-train-images 10000 --rounds 30
+      dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
+      dtfl-private train --resume --out runs/mine
+    """
+    config = _train_config(config_file, out, resume, _given(options))
+    console = _console()
+    with TrainingDisplay(console, config.rounds) as display:
+        listener = _TrainingListener(console, display)
+        try:
+            run = run_training(config, out=out, resume=resume, listener=listener)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(listener.how_to_go_on()) from None
+        except RunError as error:
+            hint = listener.how_to_go_on()
+            raise type(error)(f"{error}; {hint}" if hint and "--out" not in str(error) else str(error)) from None
+    console.print(summary_table(run.summary, str(run.folder.path)))
+    console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
+
+
+def _train_config(config_file: str | None, out: str | None, resume: bool, given: dict[str, object]) -> TrainConfig:
+    """Return the configuration: the file's, or on resume the run's own, with the given options on top."""
+    base: dict[str, object] = {}
+    source = "CONFIG.toml"
+    if config_file is not None:
+        base, source = read_toml(Path(config_file)), config_file
+    elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
+        base = read_run_config(RunFolder(path=Path(out))).model_dump()
+    return make_config({**base, **given}, source)
+
+
+class InterruptedRunError(DtflError):
+    """The user stopped a run."""
+
+
+class _TrainingListener(Silent):
+    """Passes a run's events on to the display."""
+
+    def __init__(self, console: Console, display: TrainingDisplay) -> None:
+        self._console = console
+        self._display = display
+        self._folder: RunFolder | None = None
+        self._rounds = 0
+        self.note = display.note  # type: ignore[method-assign]
+        self.planned = display.planned  # type: ignore[method-assign]
+        self.trained = display.trained  # type: ignore[method-assign]
+
+    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+        """Say what is about to be done, and what of it leaves the clients."""
+        self._folder, self._rounds = folder, len(records)
+        for line in _opening_lines(config, folder, table):
+            self._console.print(line, soft_wrap=True, highlight=False)
+        if records:
+            self.note(f"going on after round {len(records)} of {config.rounds}")
+        self._display.resumed(records)
+
+    def finished(self, record: Record) -> None:
+        """Show a finished round."""
+        self._rounds = record["round"]
+        self._display.finished(record)
+
+    def how_to_go_on(self) -> str:
+        """Return what to type to continue, or "" when the run had not started."""
+        if self._folder is None:
+            return ""
+        return (
+            f"{self._rounds} rounds are safe in {self._folder.path}; "
+            f"go on with: dtfl-private train --resume --out {shlex.quote(str(self._folder.path))}"
+        )
+
+
+def _opening_lines(config: TrainConfig, folder: RunFolder, table: TierTable) -> list[str]:
+    tiers = table.tiers_M.tolist()
+    machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
+    lines = [
+        f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
+        f"{config.clients} clients, {config.partition}, scheduler {config.scheduler}, "
+        f"tiers {tiers[0]}..{tiers[-1]} (tier m = the client holds m modules)",
+        f"{machine}; run folder {folder.path}",
+    ]
+    if config.defense:
+        lines.append(f"defenses, in this order: {', '.join(config.defense)}")
+    if not set(config.defense) - {"identity"}:
+        lines.append("privacy: no defense; smashed data and labels are sent in clear")
+    return lines
+
+
+@cli.command(cls=GroupedCommand)
+@config_options(PROFILE_FIELDS)
+@click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW", help="shape of one image")
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
+@click.option(
+    "--repeats",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="timed steps per tier; 0: no measuring",
+)
+@click.option("--json", "json_file", metavar="FILE", help="also write the table as JSON; - for standard output")
+def profile(input_shape: str, classes: int, repeats: int, json_file: str | None, **options: Any) -> None:
+    r"""Show what each tier of a network costs.
+
+    Parameters, MACs and bytes by analysis; seconds per batch modelled on the reference CPU, and measured on one
+    thread of this machine: client step, server step, and the client's ratio to the first tier.
+
+    \b
+    Examples:
+      dtfl-private profile --model resnet-56 --batch-size 100
+      dtfl-private profile --model resnet-20 --input-shape 1x28x28 --repeats 0
+    """
+    config = make_config(_given(options))
+    norm = resolved_norm(config)
+    shape = parse_shape(input_shape)
+    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
+    model = build_model(config.model, input_shape=shape, classes=classes, norm=norm, seed=config.seed)
+    costs = make_profile(
+        model,
+        input_shape=shape,
+        classes=classes,
+        numerics=numerics,
+        batch_size=config.batch_size,
+        repeats=repeats,
+    )
+    if json_file is not None:
+        _write_json(json_file, dataclasses.asdict(costs))
+    if json_file != "-":
+        title = f"{config.model}, inputs {input_shape}, batches of {config.batch_size}, {config.precision}"
+        _console().print(
+            cost_table(costs, title=title, batch_size=config.batch_size, cpu_macs_per_s=config.cpu_gmacs * 1e9)
+        )
+
+
+@cli.command(cls=GroupedCommand)
+@config_options(PLAN_FIELDS)
+@click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW", help="shape of one image")
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
+@click.option(
+    "--images-per-client",
+    default=500,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="training images of each",
+)
+@click.option(
+    "--compare/--no-compare", default=True, show_default=True, help="also play every client in one fixed tier"
+)
+@click.option("--json", "json_file", metavar="FILE", help="also write every round as JSON; - for standard output")
+def plan(
+    input_shape: str,
+    classes: int,
+    images_per_client: int,
+    compare: bool,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    r"""Schedule without training: what would a federation of any size cost?
+
+    \b
+    Examples:
+      dtfl-private plan --model resnet-56 --clients 200 --rounds 300 --fraction 0.1
+      dtfl-private plan --clients 1000000 --rounds 1 --no-compare
+    """
+    config = make_config(_given(options))
+    planned = make_plan(
+        config,
+        input_shape=parse_shape(input_shape),
+        classes=classes,
+        images_per_client=images_per_client,
+        compare_static=compare,
+    )
+    if json_file is not None:
+        _write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
+    if json_file != "-":
+        _print_plan(_console(), config, planned)
+
+
+def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
+    rounds = planned.rounds
+    table = plain_table(
+        f"{config.clients:,} clients, {len(rounds)} rounds, {config.model}, link unit {config.link_unit}",
+        *(
+            "round",
+            "participants",
+            "dropped",
+            "this round",
+            "simulated",
+            "server wait",
+            "sent up",
+            "tier:clients",
+        ),
+    )
+    for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
+        table.add_row(
+            str(row.round),
+            f"{row.participants:,}",
+            str(row.dropped),
+            duration(row.round_time_s),
+            duration(row.virtual_time_s),
+            duration(row.server_wait_s),
+            si(sum(sent for kind, sent in row.bytes.items() if kind.startswith("up_")), "B"),
+            tier_counts_text(row.tier_counts),
+        )
+    console.print(table)
+    result = plain_table(
+        "simulated time of all rounds", "scheduler", "time", "speed-up of this plan", "tier:participations"
+    )
+    counts = tier_counts_text(total_tier_counts(rounds))
+    result.add_row(config.scheduler, duration(planned.virtual_time_s), "1.00x", counts)
+    for tier, seconds in planned.static_time_s.items():
+        deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
+        result.add_row(f"static:{tier}{deepest}", duration(seconds), f"{seconds / planned.virtual_time_s:.2f}x", "")
+    console.print(result)
+
+
+@cli.command(name="list", cls=GroupedCommand)
+@click.argument("kind", metavar="|".join(LISTED))
+def list_(kind: str) -> None:
+    """List what is there to choose from, built in or installed by other packages."""
+    if kind not in LISTED:
+        raise unknown_name("list", kind, LISTED)
+    console = _console()
+    if kind == "profiles":
+        for name in PROFILE_SETS:
+            console.print(profiles_table(name, load_profiles(name), "mbit"))
+        return
+    rows = described(kind.rstrip("s")) if kind.rstrip("s") in GROUPS else []
+    if not rows:
+        console.print(f"no {kind} in this release, and no installed package offers any")
+        return
+    table = plain_table(kind, "name", "settings", "what it is", right=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _write_json(target: str, value: object) -> None:
+    text = json.dumps(value, indent=2) + "\n"
+    if target == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        write_atomic(Path(target), text.encode())
+    except OSError as error:
+        raise InputError(f"'{target}' cannot be written: {error.strerror or error}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit status: 0 done, 1 the run failed, 2 wrong input."""
+    try:
+        cli.main(args=arguments, prog_name="dtfl-private", standalone_mode=False)
+    except click.ClickException as error:
+        _leave(error.format_message(), InputError.exit_status)
+    except DtflError as error:
+        _leave(str(error), error.exit_status)
+    except (click.Abort, KeyboardInterrupt):
+        _leave("interrupted", DtflError.exit_status)
+    sys.exit(0)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    click.echo("error: " + " ".join(message.split()), err=True)
+    sys.exit(status)

@@ -1,0 +1,1 @@
+"""What the commands do, as functions: ``train``, ``profile``, ``plan``, and the tables of ``list``."""

@@ -1,0 +1,85 @@
+"""From a configuration to the values that the layers below take."""
+
+from collections.abc import Sequence
+
+from dtfl_private.config import TrainConfig
+from dtfl_private.contracts import IntArray, Scheduler
+from dtfl_private.environment.conditions import EnvironmentSettings
+from dtfl_private.environment.profiles import load_profiles
+from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.errors import InputError
+from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
+from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.tiers.table import TierTable
+
+
+def environment_settings(config: TrainConfig) -> EnvironmentSettings:
+    """Return the clients' environment."""
+    return EnvironmentSettings(
+        clients=config.clients,
+        profiles=load_profiles(config.profiles),
+        link_unit=config.link_unit,
+        drift_share=config.drift_share,
+        drift_every=config.drift_every,
+        noise=config.noise,
+        dropout=config.dropout,
+        absent=config.absent,
+        leave=config.leave,
+        join=config.join,
+        seed=config.seed,
+    )
+
+
+def schedule_settings(
+    config: TrainConfig, table: TierTable, scheduler: Scheduler, images_K: IntArray
+) -> ScheduleSettings:
+    """Return all that the schedule of a run depends on."""
+    return ScheduleSettings(
+        environment=environment_settings(config),
+        server=ServerCapacity(workers=config.server_workers, cpus=config.server_cpus),
+        table=table,
+        scheduler=scheduler,
+        images_K=images_K,
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        fraction=config.fraction,
+        first_tier=config.first_tier,
+        ema=config.ema,
+        cpu_macs_per_s=config.cpu_gmacs * 1e9,
+        seed=config.seed,
+    )
+
+
+def optimizer_settings(config: TrainConfig) -> OptimizerSettings:
+    """Return the optimiser of both halves."""
+    return OptimizerSettings(name=config.optimizer, weight_decay=config.weight_decay, momentum=config.momentum)
+
+
+def plateau_settings(config: TrainConfig) -> PlateauSettings:
+    """Return when the learning rate decays."""
+    return PlateauSettings(factor=config.lr_decay, patience=config.lr_patience)
+
+
+def allowed_tiers(table: TierTable, tiers: int | None, model: str) -> TierTable:
+    """Return the table of the tiers in use.
+
+    Raises:
+        InputError: more tiers than the network has.
+    """
+    if tiers is not None and tiers > len(table.rows):
+        raise InputError(
+            f"tiers {tiers} is above what {model} has: its {len(table.rows) + 1} modules make {len(table.rows)} tiers"
+        )
+    return table.deepest(len(table.rows) if tiers is None else tiers)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Return the shape that ``CxHxW`` names.
+
+    Raises:
+        InputError: not three positive numbers.
+    """
+    parts: Sequence[str] = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"input shape '{text}' is not CHANNELSxHEIGHTxWIDTH, as in 3x32x32")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,381 @@
+"""Train: from a configuration to a run folder."""
+
+import copy
+import re
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dtfl_private.commands.settings import (
+    allowed_tiers,
+    optimizer_settings,
+    plateau_settings,
+    schedule_settings,
+)
+from dtfl_private.config import (
+    TrainConfig,
+    differences,
+    make_config,
+    object_name,
+    read_toml,
+    resolved_norm,
+    to_toml,
+)
+from dtfl_private.contracts import Defense, Scheduler
+from dtfl_private.data.dataset import ImageDataset, load_dataset
+from dtfl_private.data.partition import deal_out
+from dtfl_private.data.preprocess import Normaliser
+from dtfl_private.environment.profiles import load_profiles
+from dtfl_private.errors import InputError, RunError
+from dtfl_private.federated.optimizers import PlateauState
+from dtfl_private.federated.round import Dtfl, FederatedState, RoundSettings
+from dtfl_private.federated.schedule import RoundPlan, ScheduleState
+from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
+from dtfl_private.messages import MessageObserver
+from dtfl_private.models.build import build_model
+from dtfl_private.models.heads import make_heads
+from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.plugins import create, explicit
+from dtfl_private.randomness import isolated, stream
+from dtfl_private.record import (
+    Record,
+    RunFolder,
+    append_record,
+    create_run_folder,
+    describe_environment,
+    keep_records,
+    locked,
+    read_records,
+    round_record,
+    summarise,
+    write_results,
+)
+from dtfl_private.report.curve import plot_training
+from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.runtime.device import choose_numerics, choose_workers, one_thread
+from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.tiers.schedulers import make_scheduler
+from dtfl_private.tiers.table import TierTable, analyse
+
+DEFAULT_RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run and what it left behind."""
+
+    folder: RunFolder
+    config: TrainConfig
+    records: Sequence[Record]
+    summary: dict[str, Any]
+
+
+class RunListener(Protocol):
+    """Hears how a run proceeds, for a progress display."""
+
+    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+        """Called before the first round, or with the rounds so far when a run is resumed."""
+        ...
+
+    def planned(self, plan: RoundPlan) -> None:
+        """Called when a round is scheduled."""
+        ...
+
+    def trained(self, client: int) -> None:
+        """Called when a client's part of a round is done."""
+        ...
+
+    def finished(self, record: Record) -> None:
+        """Called with each finished round's record."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Called with a line that the user should see."""
+        ...
+
+
+class Silent:
+    """A listener that shows nothing."""
+
+    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+        """Do nothing."""
+
+    def planned(self, plan: RoundPlan) -> None:
+        """Do nothing."""
+
+    def trained(self, client: int) -> None:
+        """Do nothing."""
+
+    def finished(self, record: Record) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that has been checked completely and has written nothing yet."""
+
+    config: TrainConfig
+    method: Dtfl
+    settings: RoundSettings
+    initial: FederatedState
+    worker: WorkerSetup
+    workers: int
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    dataset: ImageDataset | None = None,
+    model: StagedModel | None = None,
+    scheduler: Scheduler | None = None,
+    defenses: Sequence[Defense] | None = None,
+    observers: Sequence[MessageObserver] = (),
+    listener: RunListener | None = None,
+) -> Run:
+    """Train a network federatedly and leave a run folder.
+
+    Args:
+        config: what to train and how; if None, the embedded default, or on resume the run's own configuration.
+        out: run folder; by default a fresh one below ``runs``.
+        resume: go on with the run in ``out`` after its last intact checkpoint.
+        dataset: data set to use instead of the one the configuration names.
+        model: network to use instead, starting from the weights it has; it is left as it was.
+        scheduler: scheduler to use instead.
+        defenses: defenses to use instead, applied in this order.
+        observers: called with every message as the server receives it; needs ``workers=1``.
+        listener: hears how the run proceeds.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: wrong input; nothing was written.
+        RunError: the run could not go on; what is on disk can be resumed.
+    """
+    listener = listener or Silent()
+    if config is None:
+        config = read_run_config(RunFolder(path=Path(out))) if resume and out is not None else TrainConfig()
+    prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+    if observers and prepared.workers > 1:
+        raise InputError(f"observers see messages in this process only: use workers=1 instead of {prepared.workers}")
+    folder = _open_folder(prepared, out, resume)
+    with locked(folder), one_thread() if prepared.worker.numerics.device == "cpu" else nullcontext():
+        state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
+        listener.started(prepared.config, folder, prepared.settings.schedule.table, records)
+        executor = open_executor(prepared.worker, prepared.workers, observers)
+        try:
+            return _run(folder, prepared, state, records, executor, listener)
+        finally:
+            executor.close()
+
+
+def prepare(
+    config: TrainConfig,
+    *,
+    dataset: ImageDataset | None = None,
+    model: StagedModel | None = None,
+    scheduler: Scheduler | None = None,
+    defenses: Sequence[Defense] | None = None,
+) -> Prepared:
+    """Check everything about a run and build what it needs; write nothing. Arguments as those of `train`."""
+    norm = resolved_norm(config)
+    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
+    names = _named_objects(dataset, model, scheduler, defenses)
+    dataset = dataset or load_dataset(config.dataset, data_dir=config.data_dir, download=config.download)
+    if config.max_train_images is not None:
+        dataset = dataset.with_train_images(config.max_train_images, stream(config.seed, "subset"))
+    parts = deal_out(config.partition, dataset.train_labels.numpy(), config.clients, stream(config.seed, "partition"))
+    classes = len(dataset.classes)
+    model = model or build_model(
+        config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed
+    )
+    whole = analyse(model, dataset.input_shape, classes, numerics)
+    table = allowed_tiers(whole, config.tiers, names.get("model", config.model))
+    scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
+    schedule = schedule_settings(config, table, scheduler, np.array([len(part) for part in parts]))
+    with isolated(config.seed, "heads"):
+        heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)
+    worker = WorkerSetup(
+        model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
+        heads={tier: head.to(dtype=numerics.weight_dtype) for tier, head in heads.items()},
+        train_images=dataset.train_images,
+        train_labels=dataset.train_labels,
+        test_images=dataset.test_images,
+        test_labels=dataset.test_labels,
+        parts=parts,
+        normaliser=Normaliser.of(dataset),
+        augmentations=config.augment,
+        optimizer=optimizer_settings(config),
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        numerics=numerics,
+        defenses=[create("defense", text) for text in config.defense] if defenses is None else list(defenses),
+        seed=config.seed,
+    )
+    participants = max(1, round(config.fraction * config.clients))
+    workers = choose_workers(config.workers, numerics.device, participants)
+    resolved = _explicit(config, names).model_copy(
+        update={
+            "max_train_images": len(dataset.train_labels),
+            "norm": norm,
+            "tiers": len(table.rows),
+            "device": numerics.device,
+            "memory_format": numerics.memory_format,
+            "workers": workers,
+            "profiles": list(load_profiles(config.profiles)),
+        }
+    )
+    return Prepared(
+        config=resolved,
+        method=create("method", config.method),
+        settings=RoundSettings(schedule=schedule, plateau=plateau_settings(config)),
+        initial=FederatedState(
+            round=0,
+            weights=GlobalWeights(
+                model=snapshot(worker.model),
+                heads={tier: snapshot(head) for tier, head in worker.heads.items()},
+            ),
+            schedule=ScheduleState.start(schedule),
+            plateau=PlateauState(lr=config.lr),
+        ),
+        worker=worker,
+        workers=workers,
+    )
+
+
+def _named_objects(
+    dataset: ImageDataset | None,
+    model: StagedModel | None,
+    scheduler: Scheduler | None,
+    defenses: Sequence[Defense] | None,
+) -> dict[str, Any]:
+    """Return how the configuration names what was passed as objects."""
+    given = {"dataset": dataset, "model": model, "scheduler": scheduler}
+    names: dict[str, Any] = {field: object_name(thing) for field, thing in given.items() if thing is not None}
+    if defenses is not None:
+        names["defense"] = [object_name(defense) for defense in defenses]
+    return names
+
+
+def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
+    """Return the configuration with every plug-in's settings written out."""
+    written = {
+        field: explicit(field, getattr(config, field))
+        for field in ("dataset", "partition", "model", "method", "scheduler")
+        if field not in names
+    }
+    defense = {"defense": [explicit("defense", text) for text in config.defense]}
+    return config.model_copy(update={**defense, **written, **names})
+
+
+def read_run_config(folder: RunFolder) -> TrainConfig:
+    """Return the resolved configuration of a run folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not folder.config.is_file():
+        raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
+    return make_config(read_toml(folder.config), str(folder.config))
+
+
+def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> RunFolder:
+    """Return the run folder to write to: a new one, or on resume the existing one of the same configuration."""
+    path = _fresh_path(prepared.config) if out is None else Path(out)
+    if resume and out is None:
+        raise InputError("--resume needs --out RUN: the run folder to go on with")
+    used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if not used:
+        if resume:
+            raise InputError(f"run folder '{path}' does not exist or is empty: there is nothing to resume")
+        environment = describe_environment(prepared.worker.numerics, prepared.workers)
+        return create_run_folder(path, to_toml(prepared.config), environment)
+    if not resume:
+        raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
+    folder = RunFolder(path=path)
+    changed = differences(prepared.config, read_run_config(folder))
+    if changed:
+        raise InputError(f"run folder '{path}' has another configuration ({'; '.join(changed)}): choose another --out")
+    return folder
+
+
+def _fresh_path(config: TrainConfig) -> Path:
+    words = (config.dataset, config.model, config.method)
+    name = "-".join(re.sub(r"[^\w-]+", "", word.removeprefix("object:").partition(":")[0]) for word in words)
+    number = 1
+    while (path := DEFAULT_RUNS / f"{name}-{number:03d}").exists():
+        number += 1
+    return path
+
+
+def _where_to_start(
+    folder: RunFolder, prepared: Prepared, listener: RunListener
+) -> tuple[FederatedState, list[Record]]:
+    """Return the last intact state and the records of the rounds up to it; later records are dropped."""
+    records, torn = read_records(folder)
+    if torn:
+        listener.note(torn)
+    state = load_checkpoint(folder.checkpoint, prepared.initial, listener.note)
+    if state is None:
+        listener.note("no checkpoint yet: starting from the beginning")
+        state = prepared.initial
+    if len(records) < state.round:
+        raise RunError(
+            f"{folder.rounds} holds {len(records)} rounds, the checkpoint {state.round}: "
+            "start again in a new --out folder"
+        )
+    if torn or len(records) > state.round:
+        keep_records(folder, records[: state.round])
+    return state, records[: state.round]
+
+
+def _run(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: list[Record],
+    executor: RunExecutor,
+    listener: RunListener,
+) -> Run:
+    config = prepared.config
+    # On a resume of a finished run there is no round left, but the results may not have been written.
+    if state.round:
+        _write_results(folder, config, state, records)
+    while state.round < config.rounds:
+        start = time.perf_counter()
+        state, outcome = prepared.method.run_round(state, prepared.settings, executor, listener)
+        record = round_record(outcome, time.perf_counter() - start)
+        # The record first: a resume drops records that no checkpoint has, but cannot make up missing ones.
+        append_record(folder, record)
+        save_checkpoint(folder.checkpoint, state)
+        records.append(record)
+        _write_results(folder, config, state, records)
+        listener.finished(record)
+    plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
+    return Run(
+        folder=folder,
+        config=config,
+        records=records,
+        summary=summarise(records, config.target_accuracy, config.rounds),
+    )
+
+
+def _write_results(folder: RunFolder, config: TrainConfig, state: FederatedState, records: Sequence[Record]) -> None:
+    description = {
+        "model": config.model,
+        "dataset": config.dataset,
+        "norm": config.norm,
+        "round": str(state.round),
+    }
+    summary = summarise(records, config.target_accuracy, config.rounds)
+    write_results(folder, state.weights.model, summary, description)

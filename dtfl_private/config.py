@@ -1,0 +1,237 @@
+"""The configuration of a run: one frozen value, read from TOML, options and defaults, checked as a whole.
+
+Every field is a key of CONFIG.toml and an option of ``dtfl-private train`` (hyphens and underscores are alike). The
+field descriptions are the options' help.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from dtfl_private.data.preprocess import AUGMENTATIONS
+from dtfl_private.environment.profiles import LinkUnit, ResourceProfile
+from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.federated.optimizers import OptimizerName
+from dtfl_private.federated.schedule import FirstTier
+from dtfl_private.models.norms import Norm
+from dtfl_private.numerics import Precision
+from dtfl_private.plugins import canonical
+from dtfl_private.runtime.device import DeviceName
+
+# How "no value" is written in TOML, which has no null, and on the command line.
+NOTHING = "none"
+
+# Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
+OBJECT = "object:"
+
+
+def _nothing(value: object) -> object:
+    return None if value == NOTHING else value
+
+
+def _several(value: object) -> object:
+    """Let one name stand for a list of one, and an empty text for none."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _plugin(kind: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: _spelled(kind, value))
+
+
+def _plugins(kind: str) -> BeforeValidator:
+    def spell(value: object) -> object:
+        texts = [value] if isinstance(value, str) else value
+        return [_spelled(kind, text) for text in texts] if isinstance(texts, list | tuple) else texts
+
+    return BeforeValidator(spell)
+
+
+def _spelled(kind: str, value: object) -> object:
+    if not isinstance(value, str) or not value.strip() or value.startswith(OBJECT):
+        return value
+    return canonical(kind, value)
+
+
+def object_name(thing: object) -> str:
+    """Return how a configuration names a plug-in that was passed as an object."""
+    return OBJECT + type(thing).__name__
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+
+
+def _field(group: str, default: Any, description: str) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"group": group})
+
+
+class TrainConfig(BaseModel):
+    """All that determines a run, but the folder it is written to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, _plugin("dataset")] = _field("Data", "digits", "data set; see `dtfl-private list datasets`")
+    data_dir: Annotated[Path | None, BeforeValidator(_nothing)] = _field(
+        "Data", None, "folder of the data set's files; by default where the data set looks for itself"
+    )
+    download: bool = _field("Data", False, "fetch missing files into --data-dir")
+    max_train_images: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
+        "Data", None, "train on this many randomly drawn images; by default on all"
+    )
+    augment: Annotated[list[Literal["crop", "flip", "cutout"]], BeforeValidator(_several)] = _field(
+        "Data", [], f"random changes of training images, comma-separated: {', '.join(AUGMENTATIONS)}"
+    )
+    partition: Annotated[str, _plugin("partition")] = _field(
+        "Data", "iid", "how images are dealt out to clients: iid, or dirichlet:ALPHA (label skew)"
+    )
+
+    model: Annotated[str, _plugin("model")] = _field("Model", "resnet-8", "network; see `dtfl-private list models`")
+    norm: Literal["auto", "batch", "group"] = _field("Model", "auto", "normalisation; auto is batch norm")
+
+    method: Annotated[str, _plugin("method")] = _field("Federation", "dtfl", "training method; see `list methods`")
+    scheduler: Annotated[str, _plugin("scheduler")] = _field(
+        "Federation", "dynamic", "who gets which tier: dynamic (the paper's), static:m, random"
+    )
+    tiers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
+        "Federation", None, "use the M deepest cuts of the network; by default all it has"
+    )
+    first_tier: FirstTier = _field(
+        "Federation",
+        "probe",
+        "tier of a client not yet measured: probe (it times one batch first), or the shallowest, middle or deepest",
+    )
+    ema: PositiveShare = _field("Federation", 2 / 3, "weight of the newest sample in the averages of measured times")
+    clients: Count = _field("Federation", 10, "number of clients")
+    fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
+    rounds: Count = _field("Federation", 25, "number of rounds")
+    target_accuracy: Annotated[PositiveShare | None, BeforeValidator(_nothing)] = _field(
+        "Federation", None, "test accuracy (0..1) whose first reaching is reported; training goes on after it"
+    )
+
+    batch_size: Annotated[int, Field(ge=2)] = _field("Training", 32, "images per batch")
+    local_epochs: Count = _field("Training", 1, "passes over a client's images in a round")
+    optimizer: OptimizerName = _field("Training", "adam", "optimiser of both halves")
+    lr: Positive = _field("Training", 1e-3, "learning rate")
+    lr_decay: PositiveShare = _field("Training", 0.9, "factor on the learning rate at a plateau of the training loss")
+    lr_patience: Count = _field("Training", 10, "rounds without a better training loss that make a plateau")
+    weight_decay: NonNegative = _field("Training", 0.0, "weight decay (L2)")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = _field("Training", 0.0, "momentum of sgd")
+
+    profiles: str | list[ResourceProfile] = _field(
+        "Environment", "paper", "the clients' resources: paper, uniform, or a TOML file; see `list profiles`"
+    )
+    link_unit: LinkUnit = _field(
+        "Environment",
+        "mbit",
+        "unit of link speeds: mbit (Mbit/s), or mbyte (MByte/s: the paper's reading of Mbps)",
+    )
+    cpu_gmacs: Positive = _field(
+        "Environment",
+        15.0,
+        "training speed of one reference CPU in 10^9 MAC/s; sets the scale of simulated seconds",
+    )
+    drift_share: Share = _field("Environment", 0.0, "share of the clients that draw a new profile ...")
+    drift_every: Count = _field("Environment", 50, "... every so many rounds")
+    noise: NonNegative = _field("Environment", 0.0, "log-standard deviation of CPU and link speed from round to round")
+    dropout: Share = _field("Environment", 0.0, "probability that a participant vanishes in mid-round")
+    absent: Share = _field("Environment", 0.0, "share of the clients that are not there at the start")
+    leave: Share = _field("Environment", 0.0, "probability per round that a present client leaves")
+    join: Share = _field("Environment", 0.0, "probability per round that an absent client joins")
+    server_workers: Count = _field("Environment", 16, "server halves that the server trains at once; more wait")
+    server_cpus: Positive = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
+
+    defense: Annotated[list[str], _plugins("defense")] = _field(
+        "Privacy", [], "defense NAME[:key=value,...]; repeat for several, applied in the order given"
+    )
+
+    device: DeviceName = _field("Machine", "auto", "where to compute; auto takes cuda, mps or cpu, what is there")
+    precision: Precision = _field("Machine", "fp32", "fp32, bf16 (layers under autocast, smashed data in bf16), fp64")
+    memory_format: Literal["auto", "channels-last", "contiguous"] = _field(
+        "Machine", "auto", "layout of images; auto takes the faster one"
+    )
+    workers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
+        "Machine", None, "one-thread worker processes; by default one per core; 1 computes in this process"
+    )
+    seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
+
+
+# The same run on another number of workers has the same result, so a resume may change it.
+FREE_ON_RESUME = frozenset({"workers"})
+
+
+def make_config(values: Mapping[str, object], source: str = "option") -> TrainConfig:
+    """Return the configuration with these values, the rest by default.
+
+    Raises:
+        InputError: the first unknown key or refused value, in one line.
+    """
+    try:
+        return TrainConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise _input_error(error.errors()[0], TrainConfig.model_fields, source) from None
+
+
+def _input_error(first: Any, fields: Mapping[str, FieldInfo], source: str) -> InputError:
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return unknown_name(f"key in {source}", key, fields)
+    choices = choices_of(fields[key].annotation) if key in fields else ()
+    if first["type"] == "literal_error" and choices:
+        return unknown_name(key, str(first["input"]), choices)
+    reason = first["msg"].removeprefix("Value error, ")
+    return InputError(f"{key} {first['input']!r} is refused: {reason[:1].lower()}{reason[1:]}")
+
+
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """Return the names that a field of fixed choices takes, or nothing."""
+    if get_args(annotation) and all(isinstance(value, str) for value in get_args(annotation)):
+        return get_args(annotation)
+    return next((found for inner in get_args(annotation) if (found := choices_of(inner))), ())
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Return the keys of a CONFIG.toml as field names.
+
+    Raises:
+        InputError: no readable TOML file, or a key that no field has.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"configuration '{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"configuration '{path}' cannot be read: {error}") from None
+    fields = {comparable(name): name for name in TrainConfig.model_fields}
+    named = {}
+    for key, value in values.items():
+        if comparable(key) not in fields:
+            raise unknown_name(f"key in {path}:", key, TrainConfig.model_fields)
+        named[fields[comparable(key)]] = value
+    return named
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Return the configuration as TOML, every value explicit."""
+    values = {key: NOTHING if value is None else value for key, value in config.model_dump(mode="json").items()}
+    return tomli_w.dumps(values)
+
+
+def differences(config: TrainConfig, other: TrainConfig, besides: Iterable[str] = FREE_ON_RESUME) -> Sequence[str]:
+    """Return ``key: old -> new`` for each value that differs between two configurations."""
+    old, new = other.model_dump(mode="json"), config.model_dump(mode="json")
+    return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in besides and old[key] != new[key]]
+
+
+def resolved_norm(config: TrainConfig) -> Norm:
+    """Return the kind of normalisation that the configuration means."""
+    return "batch" if config.norm == "auto" else config.norm

@@ -1,0 +1,51 @@
+"""The digits images that scikit-learn ships: the embedded default, nothing is downloaded."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from sklearn.datasets import load_digits as load_sklearn_digits
+from sklearn.model_selection import train_test_split
+from torch.nn import functional as F
+
+from dtfl_private.data.dataset import ImageDataset
+
+# Pixels are counts of 0..16 dark points in a 4x4 field.
+FULL_SCALE = 16
+
+
+def load_digits(
+    *,
+    data_dir: Path | None = None,  # noqa: ARG001 - embedded: part of every loader's signature, unused here
+    download: bool = False,  # noqa: ARG001
+    size: Annotated[int, Field(ge=8, le=64)] = 16,
+) -> ImageDataset:
+    """Handwritten digits of 8x8 pixels, enlarged; 1,437 training and 360 test images, inside scikit-learn.
+
+    UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), its test part, as scikit-learn
+    ships it. The split is stratified and always the same.
+
+    Args:
+        data_dir: unused, the data are embedded.
+        download: unused, the data are embedded.
+        size: side in pixels after bilinear enlargement.
+    """
+    bundle = load_sklearn_digits()
+    images = torch.from_numpy(bundle.images).unsqueeze(1).float() / FULL_SCALE
+    if size != images.shape[-1]:
+        images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
+    images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
+    labels = bundle.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
+    train, test = np.sort(train), np.sort(test)
+    return ImageDataset(
+        name="digits",
+        source="UCI optical digits, shipped by scikit-learn",
+        classes=tuple(str(digit) for digit in range(10)),
+        train_images=images_u8[train],
+        train_labels=torch.from_numpy(labels[train]),
+        test_images=images_u8[test],
+        test_labels=torch.from_numpy(labels[test]),
+    )

@@ -1,0 +1,81 @@
+"""Stored images to network inputs: scale, augment, normalise."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dtfl_private.data.dataset import ImageDataset
+
+AUGMENTATIONS = ("crop", "flip", "cutout")
+
+
+class Normaliser:
+    """Scale uint8 images to [0, 1] and normalise each channel; all in float32 (B, C, H, W)."""
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        # One multiplication and one addition: (u8/255 - mean)/deviation.
+        self._factor = (1 / (255 * deviation)).float().view(1, -1, 1, 1)
+        self._shift = (-mean / deviation).float().view(1, -1, 1, 1)
+
+    @classmethod
+    def of(cls, dataset: ImageDataset) -> "Normaliser":
+        """Return the normaliser with the channel statistics of the training images."""
+        return cls(*dataset.channel_statistics())
+
+    def to(self, device: str) -> "Normaliser":
+        """Move the constants to a device, in place, and return self."""
+        self._factor, self._shift = self._factor.to(device), self._shift.to(device)
+        return self
+
+    def __call__(self, images_u8: Tensor) -> Tensor:
+        """Return normalised inputs."""
+        return torch.addcmul(self._shift, images_u8.float(), self._factor)
+
+
+def augment(images_u8: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Return randomly altered copies of a batch of uint8 images (B, C, H, W); chance comes from ``generator`` (CPU).
+
+    crop: pad by an eighth of the side with zeros and cut a random window of the old size.
+    flip: mirror left and right with probability one half.
+    cutout: black out a square of a quarter of the side at a random place (DeVries and Taylor 2017, 1708.04552).
+    """
+    if "crop" in names:
+        images_u8 = _crop(images_u8, generator)
+    if "flip" in names:
+        images_u8 = _flip(images_u8, generator)
+    if "cutout" in names:
+        images_u8 = _cutout(images_u8, generator)
+    return images_u8
+
+
+def _draw(high: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.randint(high, (count,), generator=generator).to(device)
+
+
+def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    batch, _, height, width = images.shape
+    pad = max(1, height // 8)
+    padded = F.pad(images, (pad, pad, pad, pad))
+    top = _draw(2 * pad + 1, batch, generator, images.device)
+    left = _draw(2 * pad + 1, batch, generator, images.device)
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    index = torch.arange(batch, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    mirrored = _draw(2, len(images), generator, images.device).bool()
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+
+
+def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
+    batch, _, height, width = images.shape
+    side = max(1, height // 4)
+    top = _draw(height - side + 1, batch, generator, images.device)[:, None]
+    left = _draw(width - side + 1, batch, generator, images.device)[:, None]
+    row, column = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    hole = ((row >= top) & (row < top + side))[:, :, None] & ((column >= left) & (column < left + side))[:, None, :]
+    return images.masked_fill(hole[:, None], 0)

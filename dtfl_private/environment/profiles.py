@@ -1,0 +1,85 @@
+"""Resource profiles as data with units: the paper's five, and the user's own from a TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtfl_private.errors import InputError, unknown_name
+
+LinkUnit = Literal["mbit", "mbyte"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+BYTES_PER_S = {"mbit": 1e6 / 8, "mbyte": 1e6}
+"""What one unit of a profile's link speed is in bytes per second, by the reading of "Mbps"."""
+
+
+class ResourceProfile(BaseModel):
+    """The resources of one kind of device.
+
+    Attributes:
+        name: for tables and messages.
+        cpus: CPU share; 1 is one core of the reference CPU.
+        up_mbit_s: link speed from client to server in Mbit/s.
+        down_mbit_s: link speed from server to client in Mbit/s.
+        latency_ms: delay of one transfer in milliseconds, each way.
+        share: weight with which a client draws this profile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    cpus: Positive
+    up_mbit_s: Positive
+    down_mbit_s: Positive
+    latency_ms: NonNegative = 0.0
+    share: Positive = 1.0
+
+
+def _paper(cpus: float, mbps: float) -> ResourceProfile:
+    return ResourceProfile(name=f"{cpus:g} CPU, {mbps:g} Mbps", cpus=cpus, up_mbit_s=mbps, down_mbit_s=mbps)
+
+
+PROFILE_SETS: dict[str, tuple[ResourceProfile, ...]] = {
+    # DTFL paper, section 4: five profiles, 20 % of the clients each; the paper names no latency.
+    "paper": (_paper(4, 100), _paper(2, 30), _paper(1, 30), _paper(0.2, 30), _paper(0.1, 10)),
+    "uniform": (_paper(1, 30),),
+}
+
+
+class _ProfileFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    profile: Annotated[list[ResourceProfile], Field(min_length=1)]
+
+
+def load_profiles(name: str | list[ResourceProfile]) -> tuple[ResourceProfile, ...]:
+    """Return a built-in set of profiles, the set in a TOML file of ``[[profile]]`` tables, or the given ones.
+
+    Raises:
+        InputError: neither a built-in name nor a readable file of valid profiles.
+    """
+    if isinstance(name, list):
+        if not name:
+            raise InputError("profiles is empty: one resource profile is needed at least")
+        return tuple(name)
+    if name in PROFILE_SETS:
+        return PROFILE_SETS[name]
+    path = Path(name)
+    if not path.is_file():
+        if path.suffix:
+            raise InputError(f"profiles file '{name}' does not exist")
+        raise unknown_name("set of profiles", name, PROFILE_SETS)
+    try:
+        return tuple(_ProfileFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).profile)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"profiles file '{name}' cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_name(f"key in {name}:", where, ResourceProfile.model_fields) from None
+        raise InputError(f"profiles file '{name}': {where}: {first['msg']}") from None

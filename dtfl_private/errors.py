@@ -1,0 +1,56 @@
+"""Errors that a user may meet, in one tree.
+
+DtflError
+├── InputError            the user's input is wrong: exit status 2, nothing was written
+└── RunError              the run itself failed: exit status 1, what is on disk can be resumed
+    ├── NonFiniteLossError    a client's or its server half's loss became NaN or infinite
+    ├── CheckpointError       no intact checkpoint is left to resume from
+    └── WorkerError           a worker process ended without a result
+
+Every message is one line: what is wrong, which value, what was expected, what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DtflError(Exception):
+    """Base of all errors raised on purpose; its text is one line for the user."""
+
+    exit_status = 1
+
+
+class InputError(DtflError):
+    """Wrong input of the user: an option, a file, a name or a value."""
+
+    exit_status = 2
+
+
+class RunError(DtflError):
+    """A run that could not go on."""
+
+
+class NonFiniteLossError(RunError):
+    """A training loss became NaN or infinite."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint is damaged or does not fit the run."""
+
+
+class WorkerError(RunError):
+    """A worker process died."""
+
+
+def comparable(name: str) -> str:
+    """Reduce a name to what two spellings of it share: ``Fashion_MNIST`` and ``fashion-mnist`` agree."""
+    return name.casefold().replace("-", "").replace("_", "")
+
+
+def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
+    """Return the error for a name that is not among ``known``, with the nearest known one."""
+    names = sorted(known)
+    by_key = {comparable(name): name for name in names}
+    near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=0.5)
+    hint = f"did you mean '{by_key[near[0]]}'? " if near else ""
+    return InputError(f"unknown {kind} '{value}': {hint}known: {', '.join(names) or 'none'}")

@@ -1,0 +1,275 @@
+"""A round on paper: who takes part, in which tier, and how many simulated seconds it lasts. Nothing is trained here.
+
+The trainer runs it before each round, the ``plan`` command runs nothing else. The scheduler sees the server's
+measurements only; the true resources decide how long the round then really lasts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Scheduler, TierChoice
+from dtfl_private.environment.clock import VirtualClock
+from dtfl_private.environment.conditions import (
+    Conditions,
+    EnvironmentSettings,
+    EnvironmentState,
+    advance,
+    conditions,
+    initial_state,
+)
+from dtfl_private.environment.server import ServerCapacity, queue
+from dtfl_private.randomness import stream
+from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
+from dtfl_private.tiers.table import TierTable
+
+FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """All that a schedule depends on.
+
+    Attributes:
+        environment: the clients' resources.
+        server: the server's capacity.
+        table: cost of the allowed tiers.
+        scheduler: names the tiers.
+        images_K: N_k, the training images of each client.
+        batch_size: images per batch.
+        local_epochs: passes over a client's images in a round.
+        fraction: share of the present clients that take part in a round.
+        first_tier: what a client gets before it was ever observed. "probe": it times one standard batch in the
+            shallowest tier, which counts as its first measurement and costs it that time; otherwise a fixed tier.
+        ema: weight of the newest sample in the moving averages.
+        cpu_macs_per_s: speed of one reference CPU.
+        seed: of sampling, dropouts and the scheduler.
+    """
+
+    environment: EnvironmentSettings
+    server: ServerCapacity
+    table: TierTable
+    scheduler: Scheduler
+    images_K: IntArray
+    batch_size: int
+    local_epochs: int
+    fraction: float
+    first_tier: FirstTier
+    ema: float
+    cpu_macs_per_s: float
+    seed: int
+
+    @property
+    def server_seconds_M(self) -> FloatArray:
+        """A server worker's seconds per image for each tier's server half."""
+        return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleState:
+    """What one round's schedule hands to the next."""
+
+    environment: EnvironmentState
+    history: History
+    clock: VirtualClock
+
+    @classmethod
+    def start(cls, settings: ScheduleSettings) -> "ScheduleState":
+        """Return the state before the first round."""
+        return cls(
+            environment=initial_state(settings.environment),
+            history=History.empty(settings.environment.clients, len(settings.table.rows)),
+            clock=VirtualClock(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPlan:
+    """One round's participants, ascending by id, and its simulated times in seconds.
+
+    Attributes:
+        round: number, from 1.
+        clients_P: ids of the participants.
+        tiers_P: their tiers m.
+        batches_P: batches each one trains on; fewer than all for one that drops out.
+        images_P: images in these batches.
+        dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
+        compute_s_P: T_c, the client's computing time.
+        transfer_s_P: T_com, its transfers.
+        client_time_s_P: T_k, when the client's part of the round is done on both sides.
+        server_wait_s: total time that server halves waited for a free server worker.
+        round_time_s: the longest T_k.
+    """
+
+    round: int
+    clients_P: IntArray
+    tiers_P: IntArray
+    batches_P: IntArray
+    images_P: IntArray
+    dropped_P: BoolArray
+    compute_s_P: FloatArray
+    transfer_s_P: FloatArray
+    client_time_s_P: FloatArray
+    server_wait_s: float
+    round_time_s: float
+
+
+def schedule_round(
+    state: ScheduleState, settings: ScheduleSettings, round_number: int
+) -> tuple[ScheduleState, RoundPlan]:
+    """Return the state after round ``round_number`` and the round's plan."""
+    environment = advance(state.environment, settings.environment, round_number)
+    truth = conditions(environment, settings.environment, round_number)
+    clients_P = _sample(environment, settings, round_number)
+
+    probed_P, history = _probe(state.history, truth, settings, clients_P)
+    tiers_P = _assign(history, settings, clients_P, round_number)
+    plan = _play(settings, truth, clients_P, tiers_P, probed_P, round_number)
+
+    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.ema)
+    clock = state.clock.advance(plan.round_time_s)
+    return ScheduleState(environment=environment, history=history, clock=clock), plan
+
+
+def _sample(environment: EnvironmentState, settings: ScheduleSettings, round_number: int) -> IntArray:
+    present = np.flatnonzero(environment.present_K)
+    count = max(1, round(settings.fraction * len(present)))
+    if count == len(present):
+        return present
+    return np.sort(stream(settings.seed, "sample", round_number).permutation(present)[:count])
+
+
+def _probe(
+    history: History, truth: Conditions, settings: ScheduleSettings, clients_P: IntArray
+) -> tuple[BoolArray, History]:
+    """Measure participants that were never observed by one standard batch, if the policy says so."""
+    unknown_P = history.tier_K[clients_P] == NEVER
+    if settings.first_tier != "probe" or not settings.scheduler.uses_times or not unknown_P.any():
+        return np.zeros(len(clients_P), dtype=np.bool_), history
+    clients = clients_P[unknown_P]
+    column = np.zeros(len(clients), dtype=np.int64)
+    seen = _observation(truth, settings, clients, column)
+    return unknown_P, observe(history, seen, settings.table.tiers_M, settings.ema)
+
+
+def _assign(history: History, settings: ScheduleSettings, clients_P: IntArray, round_number: int) -> IntArray:
+    rng = stream(settings.seed, "scheduler", round_number)
+    tiers_M = settings.table.tiers_M
+    if not settings.scheduler.uses_times:
+        unestimated = np.zeros((len(clients_P), len(tiers_M)))
+        return settings.scheduler.assign(TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+    first = {"probe": 0, "shallowest": 0, "middle": len(tiers_M) // 2, "deepest": -1}[settings.first_tier]
+    tiers_P = np.full(len(clients_P), tiers_M[first])
+    known_P = history.tier_K[clients_P] != NEVER
+    if known_P.any():
+        clients = clients_P[known_P]
+        images = settings.images_K[clients].astype(np.float64) * settings.local_epochs
+        times = estimate(history, clients, settings.table, images, settings.server_seconds_M)
+        tiers_P[known_P] = settings.scheduler.assign(TierChoice(times_s_KM=times, tiers_M=tiers_M), rng)
+    return tiers_P
+
+
+def _play(
+    settings: ScheduleSettings,
+    truth: Conditions,
+    clients_P: IntArray,
+    tiers_P: IntArray,
+    probed_P: BoolArray,
+    round_number: int,
+) -> RoundPlan:
+    """Let the round happen under the true resources."""
+    table = settings.table
+    column_P = np.searchsorted(table.tiers_M, tiers_P)
+    all_images_P = settings.images_K[clients_P] * settings.local_epochs
+    share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
+
+    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
+    macs_M = table.column("client_train_macs")
+    probe_s_P = np.where(probed_P, settings.batch_size * macs_M[0] / speed_P, 0.0)
+    compute_s_P = probe_s_P + share_P * all_images_P * macs_M[column_P] / speed_P
+    com_s_PM = transfer_s(
+        table,
+        all_images_P.astype(np.float64),
+        truth.up_bytes_s_K[clients_P],
+        truth.down_bytes_s_K[clients_P],
+        truth.latency_s_K[clients_P],
+    )
+    com_s_P = share_P * np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
+    server_s_P = share_P * all_images_P * settings.server_seconds_M[column_P]
+    served_s_P = queue(com_s_P, server_s_P, settings.server.workers)
+    client_time_s_P = np.maximum(compute_s_P + com_s_P, served_s_P)
+
+    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
+    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
+    return RoundPlan(
+        round=round_number,
+        clients_P=clients_P,
+        tiers_P=tiers_P,
+        batches_P=batches_P,
+        images_P=_images_in(batches_P, settings.images_K[clients_P], settings.batch_size),
+        dropped_P=dropped_P,
+        compute_s_P=compute_s_P,
+        transfer_s_P=com_s_P,
+        client_time_s_P=client_time_s_P,
+        server_wait_s=float(np.maximum(served_s_P - com_s_P - server_s_P, 0).sum()),
+        round_time_s=float(client_time_s_P.max()),
+    )
+
+
+def _dropouts(settings: ScheduleSettings, count: int, round_number: int) -> tuple[FloatArray, BoolArray]:
+    """Return the share of its work that each participant does, and whether it then vanishes."""
+    if settings.environment.dropout == 0:
+        return np.ones(count), np.zeros(count, dtype=np.bool_)
+    rng = stream(settings.seed, "dropout", round_number)
+    dropped_P = rng.random(count) < settings.environment.dropout
+    return np.where(dropped_P, rng.random(count), 1.0), dropped_P
+
+
+def _images_in(batches: IntArray, images: IntArray, batch_size: int) -> IntArray:
+    """Return the images in the first ``batches`` batches; the last batch of each epoch may be smaller."""
+    per_epoch = -(-images // batch_size)
+    return batches // per_epoch * images + batches % per_epoch * batch_size
+
+
+def _measured(plan: RoundPlan, truth: Conditions, settings: ScheduleSettings) -> Observation:
+    """Return what the server has measured: nothing of a client that vanished."""
+    stayed = ~plan.dropped_P
+    column = np.searchsorted(settings.table.tiers_M, plan.tiers_P[stayed])
+    return _observation(truth, settings, plan.clients_P[stayed], column)
+
+
+def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArray, column: IntArray) -> Observation:
+    macs = settings.table.column("client_train_macs")[column]
+    return Observation(
+        clients_P=clients,
+        column_P=column,
+        seconds_P=macs / (truth.cpus_K[clients] * settings.cpu_macs_per_s),
+        up_bytes_s_P=truth.up_bytes_s_K[clients],
+        down_bytes_s_P=truth.down_bytes_s_K[clients],
+        latency_s_P=truth.latency_s_K[clients],
+    )
+
+
+def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
+    """Return the bytes of a round by kind, summed over clients, by the cost table."""
+    column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
+    weights_P = table.column("weight_bytes")[column_P]
+    images_P = plan.images_P.astype(np.float64)
+    return {
+        "down_weights": int(weights_P.sum()),
+        "up_weights": int(weights_P[~plan.dropped_P].sum()),
+        "up_smashed": int((images_P * table.column("smashed_bytes")[column_P]).sum()),
+        "up_labels": int((images_P * table.column("label_bytes")[column_P]).sum()),
+    }
+
+
+def planned_macs(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
+    """Return the multiply-accumulates of a round on clients and server, by the cost table."""
+    column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
+    images_P = plan.images_P.astype(np.float64)
+    return {
+        "client": int((images_P * table.column("client_train_macs")[column_P]).sum()),
+        "server": int((images_P * table.column("server_train_macs")[column_P]).sum()),
+    }

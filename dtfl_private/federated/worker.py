@@ -1,0 +1,214 @@
+"""One client's round, done by a worker: the client half and, on its messages, the server half.
+
+A worker holds one resident model and one head per tier, whatever the number of clients; each task overwrites their
+weights. The two halves are cut from the resident model, so that joining them needs no copying of modules.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtfl_private.contracts import Defense, DefenseChain, IntArray
+from dtfl_private.data.preprocess import Normaliser, augment
+from dtfl_private.errors import NonFiniteLossError
+from dtfl_private.federated.client import ClientHalf
+from dtfl_private.federated.optimizers import OptimizerSettings
+from dtfl_private.federated.server import ServerHalf
+from dtfl_private.messages import MessageObserver, ModelDownload, State
+from dtfl_private.models.staged import StagedModel, split
+from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import isolated, stream, torch_stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalWeights:
+    """What the server keeps between rounds: the global model and one auxiliary head per tier."""
+
+    model: State
+    heads: Mapping[int, State]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """All that a worker needs for a whole run; it can be sent to another process.
+
+    Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images.
+    """
+
+    model: StagedModel
+    heads: Mapping[int, nn.Module]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    parts: Sequence[IntArray]
+    normaliser: Normaliser
+    augmentations: Sequence[str]
+    optimizer: OptimizerSettings
+    batch_size: int
+    local_epochs: int
+    numerics: Numerics
+    defenses: Sequence[Defense]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientTask:
+    """One client's part of a round: ``batches`` is how many it trains on, ``completes`` false if it then vanishes."""
+
+    client: int
+    round: int
+    tier: int
+    lr: float
+    batches: int
+    completes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientResult:
+    """What the server has of a client at the end of a round.
+
+    ``model`` is the joined full model and ``head`` the auxiliary head; both are empty when the client vanished.
+    ``traffic`` counts the bytes of the messages as they were sent, by kind.
+    """
+
+    client: int
+    tier: int
+    examples: int
+    model: State
+    head: State
+    local_loss: float
+    server_loss: float
+    traffic: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Sums over test images: correct answers, cross-entropy, images."""
+
+    correct: int
+    loss_sum: float
+    images: int
+
+
+class Worker:
+    """Runs client tasks and evaluations, one after the other."""
+
+    def __init__(self, setup: WorkerSetup, observers: Sequence[MessageObserver] = ()) -> None:
+        numerics = setup.numerics
+        self._setup = setup
+        self._observers = tuple(observers)
+        # Own copies: sending a module to another process makes its tensors shared memory, and two workers must not
+        # train the same tensors.
+        self._model = numerics.place(copy.deepcopy(setup.model))
+        self._heads = {tier: numerics.place(copy.deepcopy(head)) for tier, head in setup.heads.items()}
+        self._images = setup.train_images.to(numerics.device)
+        self._labels = setup.train_labels.to(numerics.device)
+        self._test_images = setup.test_images.to(numerics.device)
+        self._test_labels = setup.test_labels.to(numerics.device)
+        self._normalise = setup.normaliser.to(numerics.device)
+        self._defense = DefenseChain(setup.defenses)
+
+    def train(self, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+        """Run one client's round from the given global weights.
+
+        Raises:
+            NonFiniteLossError: the local or the server loss became NaN or infinite.
+        """
+        setup = self._setup
+        client_modules, server_modules = split(self._model, task.tier)
+        download = ModelDownload(
+            client=task.client,
+            round=task.round,
+            tier=task.tier,
+            weights={name: weights.model[name] for name in client_modules.state_dict()},
+            head=weights.heads[task.tier],
+        )
+        client = ClientHalf(
+            download=download,
+            modules=client_modules,
+            head=self._heads[task.tier],
+            examples=len(setup.parts[task.client]),
+            optimizer=setup.optimizer,
+            lr=task.lr,
+            numerics=setup.numerics,
+            defense=self._defense,
+            rng=torch_stream(setup.seed, "defense", task.client, task.round),
+        )
+        server = ServerHalf(
+            modules=server_modules,
+            weights={name: weights.model[name] for name in server_modules.state_dict()},
+            optimizer=setup.optimizer,
+            lr=task.lr,
+            numerics=setup.numerics,
+        )
+        traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
+        with isolated(setup.seed, "layers", task.client, task.round):
+            for message in client.train(islice(self._batches(task), task.batches)):
+                traffic["up_smashed"] += message.smashed_bytes
+                traffic["up_labels"] += message.label_bytes
+                for observer in self._observers:
+                    observer(message)
+                server.train_on(message)
+        _require_finite(client.mean_loss, task, "local")
+        _require_finite(server.mean_loss, task, "server")
+        model: State = {}
+        head: State = {}
+        if task.completes:
+            update = client.update()
+            traffic["up_weights"] = update.weight_bytes
+            for observer in self._observers:
+                observer(update)
+            model, head = {**update.weights, **server.weights()}, update.head
+        return ClientResult(
+            client=task.client,
+            tier=task.tier,
+            examples=len(setup.parts[task.client]),
+            model=model,
+            head=head,
+            local_loss=client.mean_loss,
+            server_loss=server.mean_loss,
+            traffic=traffic,
+        )
+
+    def _batches(self, task: ClientTask) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the client's batches of the round: every image once per epoch, in a fresh order each time."""
+        setup = self._setup
+        part = setup.parts[task.client]
+        order = stream(setup.seed, "order", task.client, task.round)
+        chance = torch_stream(setup.seed, "augment", task.client, task.round)
+        for _ in range(setup.local_epochs):
+            shuffled = torch.from_numpy(order.permutation(part)).to(self._images.device)
+            for index in torch.split(shuffled, setup.batch_size):
+                images = self._images[index]
+                if setup.augmentations:
+                    images = augment(images, setup.augmentations, chance)
+                yield self._inputs(images), self._labels[index]
+
+    def _inputs(self, images_u8: Tensor) -> Tensor:
+        return self._setup.numerics.place_images(self._normalise(images_u8))
+
+    def evaluate(self, start: int, stop: int, model: State) -> Evaluation:
+        """Judge a model on test images ``start`` to ``stop``, in evaluation mode."""
+        self._model.load_state_dict(model)
+        self._model.eval()
+        labels = self._test_labels[start:stop]
+        with torch.no_grad(), self._setup.numerics.autocast():
+            logits = self._model(self._inputs(self._test_images[start:stop])).double()
+        loss_sum = float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct = int((logits.argmax(dim=1) == labels).sum())
+        return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))
+
+
+def _require_finite(loss: float, task: ClientTask, which: str) -> None:
+    # NaN and both infinities fail this comparison.
+    if not abs(loss) < float("inf"):
+        raise NonFiniteLossError(
+            f"the {which} loss of client {task.client} became {loss} in round {task.round} "
+            f"(tier {task.tier}, lr {task.lr:g}): try a lower --lr"
+        )

@@ -1,0 +1,111 @@
+"""What crosses the trust boundary: frozen messages between a client and the server, and their size.
+
+A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
+messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+"""Named parameters and buffers, as ``Module.state_dict()`` names them."""
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's elements, as they would be sent."""
+    return tensor.numel() * tensor.element_size()
+
+
+def state_bytes(state: State) -> int:
+    """Return the bytes of all tensors of a state."""
+    return sum(tensor_bytes(tensor) for tensor in state.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmashedBatch:
+    """A batch's activations at the cut and its labels, from a client to the server (dtfl: (z, y)).
+
+    ``smashed`` is (batch, *cut shape), detached, in the run's wire type; ``labels`` is (batch,) int64.
+    """
+
+    client: int
+    round: int
+    tier: int
+    batch: int
+    smashed: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.smashed.shape[0] != self.labels.shape[0]:
+            raise ValueError(f"{self.smashed.shape[0]} activations but {self.labels.shape[0]} labels in a batch")
+        if self.smashed.requires_grad:
+            raise ValueError("smashed data must be detached: no gradient crosses the boundary in DTFL")
+
+    @property
+    def smashed_bytes(self) -> int:
+        """Bytes of the activations."""
+        return tensor_bytes(self.smashed)
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of the labels."""
+        return tensor_bytes(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDownload:
+    """Client-side weights and auxiliary head, from the server to a client at the start of its round."""
+
+    client: int
+    round: int
+    tier: int
+    weights: State
+    head: State
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and head."""
+        return state_bytes(self.weights) + state_bytes(self.head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightUpdate:
+    """Trained client-side weights and auxiliary head, from a client to the server at the end of its round.
+
+    ``examples`` is N_k, the weight of this client in the average.
+    """
+
+    client: int
+    round: int
+    tier: int
+    examples: int
+    weights: State
+    head: State
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and head."""
+        return state_bytes(self.weights) + state_bytes(self.head)
+
+
+Message = SmashedBatch | WeightUpdate
+"""What leaves a client."""
+
+MessageObserver = Callable[[Message], None]
+"""Called with each message after the defenses, as the server receives it; must not change it."""
+
+
+class Transcript:
+    """Record every message that leaves the clients, in order of arrival: pass ``transcript.record`` as an observer.
+
+    The tensors are kept as they are, on their device: for a few clients and rounds, not for whole runs.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def record(self, message: Message) -> None:
+        """Append one message."""
+        self.messages.append(message)

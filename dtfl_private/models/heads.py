@@ -1,0 +1,30 @@
+"""Auxiliary heads: what lets a client train its half by a local loss."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from dtfl_private.errors import InputError
+
+
+class AuxiliaryHead(nn.Module):
+    """Global average pool and one fully connected layer (dtfl section 1): (B, C, H, W) to logits (B, classes)."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(features, classes)
+
+    def forward(self, smashed: Tensor) -> Tensor:
+        """Return the logits of a batch of activations."""
+        logits: Tensor = self.fc(smashed.mean(dim=(2, 3)))
+        return logits
+
+
+def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int, AuxiliaryHead]:
+    """Return one head per tier for the given cut shapes (C, H, W)."""
+    for tier, shape in shapes.items():
+        if len(shape) != 3:
+            raise InputError(
+                f"the cut of tier {tier} has shape {shape}; auxiliary heads need (channels, height, width)"
+            )
+    return {tier: AuxiliaryHead(shape[0], classes) for tier, shape in shapes.items()}

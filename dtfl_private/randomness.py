@@ -1,0 +1,42 @@
+"""Named random streams: chance is an argument, and no stream depends on what another one drew.
+
+A stream is named by the seed and a path such as ``("order", client, round)``. Two paths give independent streams,
+the same path gives the same numbers in every process and on every host, so that neither the number of workers
+nor a resume can change a run.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def _key(seed: int, path: tuple[str | int, ...]) -> int:
+    # JSON keeps ("a", 1) and ("a1",) apart, which joining strings would not.
+    text = json.dumps([seed, *path]).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
+
+
+def stream(seed: int, *path: str | int) -> np.random.Generator:
+    """Return the NumPy generator of this seed and path."""
+    return np.random.Generator(np.random.PCG64(_key(seed, path)))
+
+
+def torch_stream(seed: int, *path: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return the torch generator of this seed and path on ``device``."""
+    return torch.Generator(device).manual_seed(_key(seed, path) % 2**63)
+
+
+@contextmanager
+def isolated(seed: int, *path: str | int) -> Iterator[None]:
+    """Give torch's global generators this stream's state inside the block, and restore them afterwards.
+
+    For code that draws from the global generators and takes no generator: ``torch.nn`` initialisers, dropout.
+    """
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(_key(seed, path) % 2**63)
+        yield

@@ -1,0 +1,245 @@
+"""A run folder: what is in it, written so that a crash at any moment leaves it readable and resumable."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from dtfl_private.errors import InputError, RunError
+from dtfl_private.federated.round import RoundOutcome
+from dtfl_private.messages import State
+from dtfl_private.numerics import Numerics
+from dtfl_private.runtime.files import sync_folder, write_atomic, write_synced
+
+Record = Mapping[str, Any]
+"""One line of rounds.jsonl."""
+
+VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", "safetensors", "pydantic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """The paths of a run folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, device and commit of the run's start."""
+        return self.path / "environment.json"
+
+    @property
+    def rounds(self) -> Path:
+        """One JSON object per finished round."""
+        return self.path / "rounds.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """The last round's figures, the best accuracy, time to target."""
+        return self.path / "summary.json"
+
+    @property
+    def model(self) -> Path:
+        """The global model."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What a resume needs."""
+        return self.path / "checkpoint"
+
+    @property
+    def plot(self) -> Path:
+        """Picture of the run's course."""
+        return self.path / "training.png"
+
+
+def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, Any]) -> RunFolder:
+    """Make a new run folder with its configuration; it appears complete or not at all.
+
+    Raises:
+        InputError: the folder cannot be made there.
+    """
+    draft = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        write_synced(draft / "config.toml", config_toml.encode())
+        write_synced(draft / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
+        sync_folder(draft)
+        draft.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"run folder '{path}' cannot be made: {error.strerror or error}") from None
+    return RunFolder(path=path)
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Hold a run folder for this process, so that two runs cannot write into it (POSIX only)."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl  # POSIX only
+
+    descriptor = os.open(folder.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"run folder '{folder.path}' is in use by another process: wait, or choose another --out"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def describe_environment(numerics: Numerics, workers: int) -> dict[str, Any]:
+    """Return what a reader needs to judge a run's figures: versions, device, threads, commit if known."""
+    device = torch.cuda.get_device_name() if numerics.device == "cuda" else platform.processor() or platform.machine()
+    return {
+        "python": sys.version.split()[0],
+        "versions": {name: version(name) for name in VERSIONS_OF},
+        "platform": platform.platform(),
+        "device": numerics.device,
+        "device_name": device,
+        "cores": os.cpu_count(),
+        "workers": workers,
+        "threads_per_worker": 1,
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the toolkit's own source when it runs from a git checkout."""
+    source = Path(__file__).resolve().parent.parent
+    if not (source / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=source,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def round_record(outcome: RoundOutcome, wall_time_s: float) -> dict[str, Any]:
+    """Return the line of rounds.jsonl for a finished round."""
+    plan = outcome.plan
+    ids = [str(client) for client in plan.clients_P.tolist()]
+
+    def by_client(values: Any) -> dict[str, Any]:
+        return dict(zip(ids, values.tolist(), strict=True))
+
+    return {
+        "round": plan.round,
+        "test_accuracy": outcome.test_accuracy,
+        "test_loss": outcome.test_loss,
+        "local_loss": outcome.local_loss,
+        "server_loss": outcome.server_loss,
+        "lr": outcome.lr,
+        "virtual_time_s": outcome.virtual_time_s,
+        "round_time_s": plan.round_time_s,
+        "wall_time_s": round(wall_time_s, 3),
+        "participants": plan.clients_P.tolist(),
+        "dropped": plan.clients_P[plan.dropped_P].tolist(),
+        "tiers": by_client(plan.tiers_P),
+        "client_time_s": by_client(plan.client_time_s_P),
+        "client_compute_s": by_client(plan.compute_s_P),
+        "client_transfer_s": by_client(plan.transfer_s_P),
+        "server_wait_s": plan.server_wait_s,
+        "bytes": dict(outcome.traffic),
+        "macs": dict(outcome.macs),
+        "privacy": [],
+    }
+
+
+def append_record(folder: RunFolder, record: Record) -> None:
+    """Append one line to rounds.jsonl and wait until it is on the disk."""
+    with folder.rounds.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(folder: RunFolder) -> tuple[list[Record], str | None]:
+    """Return the whole lines of rounds.jsonl, and a remark when the last line is torn.
+
+    Raises:
+        RunError: a line before the last one is damaged.
+    """
+    if not folder.rounds.exists():
+        return [], None
+    lines = folder.rounds.read_bytes().split(b"\n")
+    records: list[Record] = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or record.get("round") != number:
+            raise RunError(f"{folder.rounds} is damaged in line {number}: start again in a new --out folder")
+        records.append(record)
+    torn = f"the last line of {folder.rounds.name} was torn and is dropped" if lines[-1] else None
+    return records, torn
+
+
+def keep_records(folder: RunFolder, records: Sequence[Record]) -> None:
+    """Rewrite rounds.jsonl with these records only, in one step."""
+    text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
+    write_atomic(folder.rounds, text.encode())
+
+
+def summarise(records: Sequence[Record], target_accuracy: float | None, rounds: int) -> dict[str, Any]:
+    """Return the figures of summary.json from the records of the finished rounds."""
+    last = records[-1]
+    best = max(records, key=lambda record: record["test_accuracy"])
+    hit = next((r for r in records if target_accuracy is not None and r["test_accuracy"] >= target_accuracy), None)
+    return {
+        "rounds": last["round"],
+        "finished": last["round"] == rounds,
+        "final_accuracy": last["test_accuracy"],
+        "final_loss": last["test_loss"],
+        "best_accuracy": best["test_accuracy"],
+        "best_round": best["round"],
+        "target_accuracy": target_accuracy,
+        "rounds_to_target": hit["round"] if hit else None,
+        "time_to_target_s": hit["virtual_time_s"] if hit else None,
+        "virtual_time_s": last["virtual_time_s"],
+        "wall_time_s": round(sum(record["wall_time_s"] for record in records), 3),
+        "bytes": _totals(records, "bytes"),
+        "macs": _totals(records, "macs"),
+        "last_round": last,
+    }
+
+
+def _totals(records: Sequence[Record], field: str) -> dict[str, int]:
+    return {kind: sum(record[field][kind] for record in records) for kind in records[-1][field]}
+
+
+def write_results(folder: RunFolder, model: State, summary: Mapping[str, Any], description: Mapping[str, str]) -> None:
+    """Write the global model and the summary, each in one step."""
+    tensors = {name: tensor.contiguous() for name, tensor in model.items()}
+    write_atomic(folder.model, safetensors.torch.save(tensors, metadata=dict(description)))
+    write_atomic(folder.summary, (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())

@@ -1,0 +1,38 @@
+"""Numbers as people read them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+
+def si(value: float, unit: str) -> str:
+    """Return a quantity with a decimal prefix: ``si(2.5e6, "B")`` is "2.50 MB"."""
+    for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as "12.3 s", "4 min 05 s" or "2 h 03 min"."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def tiers_text(tiers: Iterable[int]) -> str:
+    """Return how many clients are in which tier: "1:2 3:5" for two in tier 1 and five in tier 3."""
+    return tier_counts_text(Counter(tiers))
+
+
+def tier_counts_text(counts: Mapping[int, int]) -> str:
+    """Return counts by tier, ascending."""
+    return " ".join(f"{tier}:{counts[tier]}" for tier in sorted(counts))
+
+
+def bytes_text(traffic: Mapping[str, int]) -> str:
+    """Return the bytes of each kind."""
+    return ", ".join(f"{kind.replace('_', ' ')} {si(sent, 'B')}" for kind, sent in traffic.items())

@@ -1,0 +1,1 @@
+"""Where a run's work happens and how it survives: devices, executors, checkpoints."""

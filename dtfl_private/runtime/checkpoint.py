@@ -1,0 +1,186 @@
+"""Checkpoints: the federated state on disk, written atomically, verified before anything of it is loaded.
+
+checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements), ``state.json`` (numbers) and
+``manifest.json`` with the SHA-256 of both. The folder is made under another name and renamed when it is complete. The
+last two are kept. Random generators and optimisers need no place in it: streams are named by round, and optimisers
+live for one round.
+"""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from dtfl_private.environment.clock import VirtualClock
+from dtfl_private.environment.conditions import EnvironmentState
+from dtfl_private.errors import CheckpointError
+from dtfl_private.federated.optimizers import PlateauState
+from dtfl_private.federated.round import FederatedState
+from dtfl_private.federated.schedule import ScheduleState
+from dtfl_private.federated.worker import GlobalWeights
+from dtfl_private.messages import State
+from dtfl_private.runtime.files import sync_folder, write_synced
+from dtfl_private.tiers.estimates import History
+
+KEPT = 2
+FILES = ("state.safetensors", "state.json")
+HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K")
+_NAME = re.compile(r"round-(\d{6,})")
+
+
+class _Numbers(BaseModel):
+    """The scalars of a state; floats survive JSON exactly."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    round: Annotated[int, Field(ge=1)]
+    virtual_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    best_loss: float | None
+    waited: Annotated[int, Field(ge=0)]
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: dict[str, str]
+
+
+def save_checkpoint(folder: Path, state: FederatedState) -> None:
+    """Write the state of a finished round below ``folder`` and drop all but the last two checkpoints."""
+    folder.mkdir(exist_ok=True)
+    name = f"round-{state.round:06d}"
+    draft = folder / f".{name}.tmp"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    contents = {"state.safetensors": safetensors.torch.save(_tensors(state)), "state.json": _numbers(state)}
+    for file, data in contents.items():
+        write_synced(draft / file, data)
+    hashes = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
+    write_synced(draft / "manifest.json", json.dumps({"sha256": hashes}, indent=1).encode())
+    sync_folder(draft)
+    target = folder / name
+    shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same round, if any
+    draft.rename(target)
+    sync_folder(folder)
+    for number, path in _found(folder)[KEPT:]:
+        if number < state.round:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, like: FederatedState, warn: Callable[[str], None]) -> FederatedState | None:
+    """Return the newest intact state below ``folder``, or None when there has been no checkpoint yet.
+
+    Args:
+        folder: the run's ``checkpoint`` folder.
+        like: the run's initial state: names, shapes and types must agree with it.
+        warn: told in one line of each damaged checkpoint that is passed over.
+
+    Raises:
+        CheckpointError: checkpoints are there, but none is intact.
+    """
+    found = _found(folder)
+    for number, path in found:
+        try:
+            return _load(path, number, like)
+        except (CheckpointError, OSError) as error:
+            warn(f"checkpoint {path.name} is damaged and was not loaded: {error}")
+    if found:
+        raise CheckpointError(f"no intact checkpoint is left in {folder}: start again in a new --out folder")
+    return None
+
+
+def _found(folder: Path) -> list[tuple[int, Path]]:
+    """Return the complete checkpoints, newest first."""
+    names = [(match, path) for path in folder.glob("round-*") if (match := _NAME.fullmatch(path.name))]
+    return sorted(((int(match[1]), path) for match, path in names), reverse=True)
+
+
+def _numbers(state: FederatedState) -> bytes:
+    best = state.plateau.best_loss
+    numbers = _Numbers(
+        round=state.round,
+        virtual_time_s=state.schedule.clock.now_s,
+        lr=state.plateau.lr,
+        best_loss=best if math.isfinite(best) else None,
+        waited=state.plateau.waited,
+    )
+    return numbers.model_dump_json(indent=1).encode()
+
+
+def _tensors(state: FederatedState) -> dict[str, Tensor]:
+    tensors = {f"model/{name}": tensor for name, tensor in state.weights.model.items()}
+    for tier, head in state.weights.heads.items():
+        tensors |= {f"head/{tier}/{name}": tensor for name, tensor in head.items()}
+    history, environment = state.schedule.history, state.schedule.environment
+    tensors |= {f"history/{field}": torch.from_numpy(getattr(history, field)) for field in HISTORY_FIELDS}
+    tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
+    tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _load(path: Path, number: int, like: FederatedState) -> FederatedState:
+    contents = _verified(path)
+    try:
+        numbers = _Numbers.model_validate_json(contents["state.json"])
+        tensors = safetensors.torch.load(contents["state.safetensors"])
+    except (ValidationError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"unreadable content ({str(error).partition(chr(10))[0]})") from None
+    if numbers.round != number:
+        raise CheckpointError(f"it holds round {numbers.round}")
+    _require_same_layout(tensors, _tensors(like))
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(("model/", "head/"))}
+    return FederatedState(
+        round=numbers.round,
+        weights=GlobalWeights(
+            model=_named(tensors, "model/", like.weights.model),
+            heads={tier: _named(tensors, f"head/{tier}/", head) for tier, head in like.weights.heads.items()},
+        ),
+        schedule=ScheduleState(
+            environment=EnvironmentState(
+                profile_K=arrays["environment/profile_K"], present_K=arrays["environment/present_K"]
+            ),
+            history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
+            clock=VirtualClock(now_s=numbers.virtual_time_s),
+        ),
+        plateau=PlateauState(
+            lr=numbers.lr,
+            best_loss=math.inf if numbers.best_loss is None else numbers.best_loss,
+            waited=numbers.waited,
+        ),
+    )
+
+
+def _verified(path: Path) -> dict[str, bytes]:
+    try:
+        manifest = _Manifest.model_validate_json((path / "manifest.json").read_bytes())
+    except ValidationError:
+        raise CheckpointError("manifest.json is not a manifest") from None
+    contents = {}
+    for file in FILES:
+        contents[file] = (path / file).read_bytes()
+        if hashlib.sha256(contents[file]).hexdigest() != manifest.sha256.get(file):
+            raise CheckpointError(f"{file} does not have the SHA-256 of the manifest")
+    return contents
+
+
+def _require_same_layout(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    if tensors.keys() != expected.keys():
+        raise CheckpointError(f"it does not fit the run: {sorted(tensors.keys() ^ expected.keys())[0]} is amiss")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            raise CheckpointError(f"it does not fit the run: {name} is {tensor.dtype} {tuple(tensor.shape)}")
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str, names: State) -> State:
+    return {name: tensors[prefix + name] for name in names}

@@ -1,0 +1,76 @@
+"""The choice of device, memory format and workers from what the host offers."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.norms import Norm
+from dtfl_private.numerics import MemoryFormat, Numerics, Precision
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def choose_device(name: DeviceName) -> str:
+    """Return the device to use; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: the named device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, found in there.items() if found)
+    if not there[name]:
+        raise InputError(f"device '{name}' is not available here: use --device auto or --device cpu")
+    return name
+
+
+def choose_numerics(
+    device: DeviceName,
+    precision: Precision,
+    memory_format: Literal["auto", "channels-last", "contiguous"],
+    norm: Norm,
+) -> Numerics:
+    """Return the numerics of a run; "auto" takes the memory format that is faster.
+
+    channels_last is, except for group norm under bf16, which has no fast channels_last kernel
+    (``python -m benchmarks.throughput`` measures it).
+    """
+    found = choose_device(device)
+    if precision == "fp64" and found == "mps":
+        raise InputError("precision 'fp64' is not available on device 'mps': use fp32, or --device cpu")
+    slow = norm == "group" and precision == "bf16"
+    automatic: MemoryFormat = "contiguous" if slow or precision == "fp64" else "channels-last"
+    return Numerics(
+        device=found,
+        precision=precision,
+        memory_format=automatic if memory_format == "auto" else memory_format,
+    )
+
+
+def choose_workers(workers: int | None, device: str, participants: int) -> int:
+    """Return the number of worker processes: by default one per available core, at most one per participant."""
+    if device != "cpu":
+        if workers is not None and workers > 1:
+            raise InputError(f"workers {workers} is for --device cpu: on '{device}' one process uses the device")
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return workers if workers is not None else max(1, min(cores, participants))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one CPU thread inside the block.
+
+    Every worker does, in-process or not: sums split over threads round differently, and a run must not depend on the
+    number of cores. Two one-thread workers also beat one two-thread process.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,209 @@
+"""Executors: the clients of a round in this process, or in one-thread worker processes, with the same result."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol, TypeVar
+
+import safetensors.torch
+import torch
+import torch.multiprocessing
+
+from dtfl_private.errors import InputError, WorkerError
+from dtfl_private.federated.worker import (
+    ClientResult,
+    ClientTask,
+    Evaluation,
+    GlobalWeights,
+    Worker,
+    WorkerSetup,
+)
+from dtfl_private.messages import MessageObserver, State
+
+# Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
+EVALUATION_BATCH = 500
+
+# Results that may wait for the average, per worker: keeps memory independent of the number of clients.
+AHEAD_PER_WORKER = 2
+
+T = TypeVar("T")
+
+
+class RunExecutor(Protocol):
+    """An executor that a run opens and closes."""
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks."""
+        ...
+
+    def evaluate(self, model: State) -> Evaluation:
+        """Judge a model on the whole test set."""
+        ...
+
+    def close(self) -> None:
+        """Release processes and memory."""
+        ...
+
+
+def open_executor(setup: WorkerSetup, workers: int, observers: Sequence[MessageObserver] = ()) -> RunExecutor:
+    """Return an executor with this many workers; one works in this process.
+
+    Raises:
+        InputError: observers with more than one worker: they live in this process and would miss the messages.
+    """
+    if workers == 1:
+        return InProcess(setup, observers)
+    if observers:
+        raise InputError(f"observers see messages in this process only: use workers=1 instead of {workers}")
+    return WorkerProcesses(setup, workers)
+
+
+def _chunks(setup: WorkerSetup) -> list[tuple[int, int]]:
+    images = len(setup.test_labels)
+    return [(start, min(start + EVALUATION_BATCH, images)) for start in range(0, images, EVALUATION_BATCH)]
+
+
+def _total(parts: Sequence[Evaluation]) -> Evaluation:
+    return Evaluation(
+        correct=sum(part.correct for part in parts),
+        loss_sum=sum(part.loss_sum for part in parts),
+        images=sum(part.images for part in parts),
+    )
+
+
+class InProcess:
+    """One worker in this process."""
+
+    def __init__(self, setup: WorkerSetup, observers: Sequence[MessageObserver] = ()) -> None:
+        self._worker = Worker(setup, observers)
+        self._chunks = _chunks(setup)
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks."""
+        for task in tasks:
+            yield self._worker.train(task, weights)
+
+    def evaluate(self, model: State) -> Evaluation:
+        """Judge a model on the whole test set."""
+        return _total([self._worker.evaluate(start, stop, model) for start, stop in self._chunks])
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class WorkerProcesses:
+    """Worker processes of one thread each. Images and global weights are in memory that all of them share."""
+
+    def __init__(self, setup: WorkerSetup, workers: int) -> None:
+        for tensor in (setup.train_images, setup.train_labels, setup.test_images, setup.test_labels):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        shared = GlobalWeights(
+            model=_shared_copy(setup.model.state_dict()),
+            heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
+        )
+        self._shared = shared
+        self._chunks = _chunks(setup)
+        self._ahead = AHEAD_PER_WORKER * workers
+        self._under_way = False
+        # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
+        stop, self._stop = multiprocessing.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(
+            workers,
+            # Forking a process that has computed with threads is unsafe.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(setup, shared, stop),
+        )
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks."""
+        _overwrite(self._shared.model, weights.model)
+        for tier, head in weights.heads.items():
+            _overwrite(self._shared.heads[tier], head)
+        for result, states in self._in_order(_train_task, [(task,) for task in tasks]):
+            tensors = safetensors.torch.load(states)
+            yield replace(result, model=_below("model.", tensors), head=_below("head.", tensors))
+
+    def evaluate(self, model: State) -> Evaluation:
+        """Judge a model on the whole test set."""
+        _overwrite(self._shared.model, model)
+        return _total(list(self._in_order(_evaluate_chunk, self._chunks)))
+
+    def close(self) -> None:
+        """Stop the worker processes; a task that is under way is abandoned."""
+        if self._under_way:
+            self._stop.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _in_order(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+        """Yield the calls' results in order, with few calls under way at any time."""
+        waiting: deque[Future[T]] = deque()
+        self._under_way = True
+        try:
+            for call in arguments:
+                waiting.append(self._pool.submit(function, *call))
+                if len(waiting) >= self._ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+            self._under_way = False
+        except BrokenProcessPool:
+            raise WorkerError(
+                "a worker process died (out of memory, or killed): go on with --resume, perhaps with fewer --workers"
+            ) from None
+
+
+def _shared_copy(state: State) -> State:
+    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+    for tensor in copies.values():
+        tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return copies
+
+
+def _overwrite(target: State, source: State) -> None:
+    for name, tensor in source.items():
+        target[name].copy_(tensor)
+
+
+def _below(prefix: str, tensors: State) -> State:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+# What follows runs in a worker process, which is one worker for the whole of its life.
+_worker: Worker
+_weights: GlobalWeights
+
+
+def _start_worker(setup: WorkerSetup, shared: GlobalWeights, stop: Connection) -> None:
+    global _worker, _weights
+    # Ctrl-C reaches all processes of a terminal: the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_on, args=(stop,), daemon=True).start()
+    torch.set_num_threads(1)
+    _worker = Worker(setup)
+    _weights = shared
+
+
+def _exit_on(stop: Connection) -> None:
+    """End this process when the parent says so, or is gone itself."""
+    wait([stop])
+    os._exit(1)
+
+
+def _train_task(task: ClientTask) -> tuple[ClientResult, bytes]:
+    # Tensors travel as safetensors bytes: hundreds of small shared-memory segments per client would cost more.
+    result = _worker.train(task, _weights)
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in result.model.items()}
+    tensors |= {f"head.{name}": tensor.contiguous() for name, tensor in result.head.items()}
+    return replace(result, model={}, head={}), safetensors.torch.save(tensors)
+
+
+def _evaluate_chunk(start: int, stop: int) -> Evaluation:
+    return _worker.evaluate(start, stop, _weights.model)

@@ -1,0 +1,140 @@
+"""What the server knows of its clients' speed, and the round time it estimates from that for every tier.
+
+All arrays run over clients: one round of a million clients is a handful of NumPy operations.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dtfl_private.contracts import FloatArray, IntArray
+from dtfl_private.tiers.table import TierTable
+
+NEVER = 0
+"""Value of ``History.tier_K`` for a client that was never observed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The server's measurements of all K clients.
+
+    seconds_KM: moving average of the computing seconds per image of client k in tier m; NaN where never observed.
+    tier_K: the tier last observed, or `NEVER`.
+    up_bytes_s_K, down_bytes_s_K, latency_s_K: the link as last measured; NaN before.
+    """
+
+    seconds_KM: FloatArray
+    tier_K: IntArray
+    up_bytes_s_K: FloatArray
+    down_bytes_s_K: FloatArray
+    latency_s_K: FloatArray
+
+    @classmethod
+    def empty(cls, clients: int, tiers: int) -> "History":
+        """Return the history before any measurement."""
+        unknown_K = np.full(clients, np.nan)
+        return cls(
+            seconds_KM=np.full((clients, tiers), np.nan),
+            tier_K=np.full(clients, NEVER, dtype=np.int64),
+            up_bytes_s_K=unknown_K,
+            down_bytes_s_K=unknown_K,
+            latency_s_K=unknown_K,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was measured of P clients in a round.
+
+    clients_P: their ids. column_P: column of their tier in the table. seconds_P: computing seconds per image, the
+    transfer times already subtracted.
+    """
+
+    clients_P: IntArray
+    column_P: IntArray
+    seconds_P: FloatArray
+    up_bytes_s_P: FloatArray
+    down_bytes_s_P: FloatArray
+    latency_s_P: FloatArray
+
+
+def observe(history: History, seen: Observation, tiers_M: IntArray, beta: float) -> History:
+    """Return the history with one round's measurements.
+
+    A new sample enters the moving average of its (client, tier) with weight ``beta`` (dtfl section 3: the
+    published span of 2 is beta = 2/3); the first sample is taken as it is.
+    """
+    seconds_KM = history.seconds_KM.copy()
+    old_P = seconds_KM[seen.clients_P, seen.column_P]
+    smoothed_P = np.where(np.isnan(old_P), seen.seconds_P, beta * seen.seconds_P + (1 - beta) * old_P)
+    seconds_KM[seen.clients_P, seen.column_P] = smoothed_P
+    return History(
+        seconds_KM=seconds_KM,
+        tier_K=_with(history.tier_K, seen.clients_P, tiers_M[seen.column_P]),
+        up_bytes_s_K=_with(history.up_bytes_s_K, seen.clients_P, seen.up_bytes_s_P),
+        down_bytes_s_K=_with(history.down_bytes_s_K, seen.clients_P, seen.down_bytes_s_P),
+        latency_s_K=_with(history.latency_s_K, seen.clients_P, seen.latency_s_P),
+    )
+
+
+def _with(array: Any, index: IntArray, values: Any) -> Any:
+    changed = array.copy()
+    changed[index] = values
+    return changed
+
+
+def transfer_s(
+    table: TierTable,
+    images: FloatArray,
+    up_bytes_s: FloatArray,
+    down_bytes_s: FloatArray,
+    latency_s: FloatArray,
+) -> FloatArray:
+    """Return T_com per client and tier, (P, M) seconds: weights down, smashed data, labels and weights up.
+
+    Args:
+        table: cost per tier.
+        images: (P,) images sent in the round, over all its epochs.
+        up_bytes_s: (P,) speed to the server.
+        down_bytes_s: (P,) speed to the client.
+        latency_s: (P,) delay of one transfer; a round has one each way, batches are streamed.
+    """
+    per_image_M = table.column("smashed_bytes") + table.column("label_bytes")
+    weights_M = table.column("weight_bytes")
+    up_PM = (images[:, None] * per_image_M + weights_M) / up_bytes_s[:, None]
+    return 2 * latency_s[:, None] + up_PM + weights_M / down_bytes_s[:, None]
+
+
+def estimate(
+    history: History,
+    clients_P: IntArray,
+    table: TierTable,
+    images_P: FloatArray,
+    server_seconds_M: FloatArray,
+) -> FloatArray:
+    """Return the estimated T_k(m) = max(T_c, T_s) + T_com of observed clients in every tier, (P, M) seconds.
+
+    dtfl section 3: the moving average of the client's present tier m is carried over to tier m' by the profile's
+    ratio Tcp(m')/Tcp(m), here the ratio of training MACs.
+
+    Args:
+        history: measurements; every client of ``clients_P`` must have been observed.
+        clients_P: the clients to estimate.
+        table: cost per tier.
+        images_P: images each client trains on in a round, over all its epochs.
+        server_seconds_M: the server's seconds per image for each tier's server half.
+    """
+    column_P = np.searchsorted(table.tiers_M, history.tier_K[clients_P])
+    client_macs_M = table.column("client_train_macs")
+    seconds_per_mac_P = history.seconds_KM[clients_P, column_P] / client_macs_M[column_P]
+    client_s_PM = (seconds_per_mac_P * images_P)[:, None] * client_macs_M
+    server_s_PM = images_P[:, None] * server_seconds_M
+    com_s_PM = transfer_s(
+        table,
+        images_P,
+        history.up_bytes_s_K[clients_P],
+        history.down_bytes_s_K[clients_P],
+        history.latency_s_K[clients_P],
+    )
+    return np.maximum(client_s_PM, server_s_PM) + com_s_PM

@@ -1,0 +1,66 @@
+"""Schedulers: from estimated times to a tier per participant."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from dtfl_private.contracts import IntArray, Scheduler, TierChoice
+from dtfl_private.errors import InputError
+from dtfl_private.plugins import create
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamic:
+    """The paper's dynamic tier scheduler: the least offloading that does not lengthen the round.
+
+    T_max = max_k min_m T_k(m), from this round's estimates; each client gets the largest m with T_k(m) <= T_max
+    (dtfl section 3).
+    """
+
+    uses_times: ClassVar[bool] = True
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+        """Return the tiers of the participants."""
+        times = choice.times_s_KM
+        t_max = times.min(axis=1).max()
+        fits_deepest_first = (times <= t_max)[:, ::-1]
+        column_K = times.shape[1] - 1 - fits_deepest_first.argmax(axis=1)
+        tiers: IntArray = choice.tiers_M[column_K]
+        return tiers
+
+
+@dataclass(frozen=True)
+class Static:
+    """One tier m for all clients in all rounds: plain split learning with local losses."""
+
+    uses_times: ClassVar[bool] = False
+    m: Annotated[int, Field(ge=1)]
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+        """Return tier m for every participant."""
+        if self.m not in choice.tiers_M:
+            raise InputError(
+                f"scheduler static:{self.m} names a tier that is not allowed here: "
+                f"tiers {choice.tiers_M[0]}..{choice.tiers_M[-1]} are"
+            )
+        return np.full(len(choice.times_s_KM), self.m, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random:
+    """A tier drawn uniformly for each participant in each round: a baseline."""
+
+    uses_times: ClassVar[bool] = False
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
+        """Return random tiers."""
+        return rng.choice(choice.tiers_M, size=len(choice.times_s_KM))
+
+
+def make_scheduler(text: str, tiers_M: IntArray) -> Scheduler:
+    """Build the scheduler that ``text`` names and let it choose once, so that wrong settings are known at the start."""
+    scheduler: Scheduler = create("scheduler", text)
+    scheduler.assign(TierChoice(times_s_KM=np.ones((1, len(tiers_M))), tiers_M=tiers_M), np.random.default_rng(0))
+    return scheduler
