@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,17 +14,26 @@ from rich.console import Console
 from dtfl_private.commands.plan import Plan, total_tier_counts
 from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.profile import profile as make_profile
+from dtfl_private.commands.profile import round_times_s
 from dtfl_private.commands.settings import parse_shape
 from dtfl_private.commands.train import Silent, read_run_config
 from dtfl_private.commands.train import train as run_training
-from dtfl_private.config import TrainConfig, choices_of, make_config, read_toml, resolved_norm
+from dtfl_private.config import TrainConfig, make_config, read_toml, resolved_norm
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
-from dtfl_private.errors import DtflError, InputError, RunError, unknown_name
+from dtfl_private.errors import DtflError, InputError, unknown_name
 from dtfl_private.models.build import build_model
+from dtfl_private.options import Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, described
 from dtfl_private.record import Record, RunFolder
 from dtfl_private.report.progress import TrainingDisplay
-from dtfl_private.report.tables import cost_table, plain_table, profiles_table, summary_table
+from dtfl_private.report.tables import (
+    cost_table,
+    plain_table,
+    profiles_table,
+    round_time_table,
+    step_time_table,
+    summary_table,
+)
 from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.runtime.files import write_atomic
@@ -47,94 +56,15 @@ LISTED = (
     "measures",
 )
 
-PROFILE_FIELDS = ("model", "norm", "batch_size", "device", "precision", "memory_format", "cpu_gmacs", "seed")
+PROFILE_FIELDS = (
+    *("model", "norm", "batch_size", "profiles", "link_unit", "cpu_gmacs", "server_cpus"),
+    *("device", "precision", "memory_format", "seed"),
+)
 PLAN_FIELDS = (
     *("model", "norm", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
 )
-
-
-class GroupedOption(click.Option):
-    """An option that knows under which heading its help stands."""
-
-    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, heading by heading."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(parameter, "group", "Command"), []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
-
-class Commands(click.Group):
-    """The group of all commands; an unknown one is answered with the nearest."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the first argument names."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown_name("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
-def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add one option per named field of `TrainConfig`; what the user leaves out is not passed on."""
-
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for name in reversed(names):
-            command = _config_option(name)(command)
-        return command
-
-    return add
-
-
-def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    field = TrainConfig.model_fields[name]
-    extra = field.json_schema_extra
-    group = str(extra["group"]) if isinstance(extra, dict) else ""
-    flag = "--" + name.replace("_", "-")
-    shared: dict[str, Any] = {"cls": GroupedOption, "group": group, "default": None}
-    shown = "" if field.default in (None, []) else f"  [default: {_shown(field.default)}]"
-    if isinstance(field.default, bool):
-        return click.option(f"{flag}/--no-{flag[2:]}", help=f"{field.description}", **shared)
-    choices = choices_of(field.annotation)
-    metavar = "|".join(choices) if choices and name != "augment" else METAVARS.get(name, _kind(field.default))
-    return click.option(
-        flag, name, help=f"{field.description}{shown}", metavar=metavar, multiple=name == "defense", **shared
-    )
-
-
-METAVARS = {
-    "data_dir": "DIR",
-    "max_train_images": "N",
-    "augment": "NAMES",
-    "tiers": "M",
-    "target_accuracy": "A",
-    "defense": "NAME[:key=value,...]",
-    "profiles": "NAME|FILE",
-    "workers": "N",
-}
-
-
-def _kind(default: object) -> str:
-    return {int: "N", float: "X"}.get(type(default), "NAME[:key=value,...]")
-
-
-def _shown(default: object) -> str:
-    return f"{default:.3g}" if isinstance(default, float) else str(default)
 
 
 def _given(options: dict[str, Any]) -> dict[str, object]:
@@ -162,7 +92,7 @@ def cli() -> None:
 @click.option("--out", metavar="RUN", help="run folder to make; by default a fresh one below runs/")
 @click.option("--resume", is_flag=True, help="go on with the run in --out; its own configuration is used")
 def train(config_file: str | None, out: str | None, resume: bool, **options: Any) -> None:
-    r"""Train a network federatedly; leave a run folder.
+    """Train a network federatedly; leave a run folder.
 
     Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
     a minute on two cores. Every option is also a key of CONFIG.toml; an option wins over the file.
@@ -182,9 +112,6 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
             run = run_training(config, out=out, resume=resume, listener=listener)
         except KeyboardInterrupt:
             raise InterruptedRunError(listener.how_to_go_on()) from None
-        except RunError as error:
-            hint = listener.how_to_go_on()
-            raise type(error)(f"{error}; {hint}" if hint and "--out" not in str(error) else str(error)) from None
     console.print(summary_table(run.summary, str(run.folder.path)))
     console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
 
@@ -223,7 +150,7 @@ class _TrainingListener(Silent):
             self._console.print(line, soft_wrap=True, highlight=False)
         if records:
             self.note(f"going on after round {len(records)} of {config.rounds}")
-        self._display.resumed(records)
+        self._display.begin(records)
 
     def finished(self, record: Record) -> None:
         """Show a finished round."""
@@ -231,11 +158,11 @@ class _TrainingListener(Silent):
         self._display.finished(record)
 
     def how_to_go_on(self) -> str:
-        """Return what to type to continue, or "" when the run had not started."""
+        """Return how far the run came and what to type to continue it."""
         if self._folder is None:
-            return ""
+            return "interrupted before the run began: nothing was written"
         return (
-            f"{self._rounds} rounds are safe in {self._folder.path}; "
+            f"interrupted; {self._rounds} rounds are safe in {self._folder.path}; "
             f"go on with: dtfl-private train --resume --out {shlex.quote(str(self._folder.path))}"
         )
 
@@ -267,12 +194,17 @@ def _opening_lines(config: TrainConfig, folder: RunFolder, table: TierTable) -> 
     type=click.IntRange(min=0),
     help="timed steps per tier; 0: no measuring",
 )
-@click.option("--json", "json_file", metavar="FILE", help="also write the table as JSON; - for standard output")
-def profile(input_shape: str, classes: int, repeats: int, json_file: str | None, **options: Any) -> None:
-    r"""Show what each tier of a network costs.
+@click.option(
+    "--images-per-client", default=500, show_default=True, type=click.IntRange(min=1), help="training images of each"
+)
+@click.option("--json", "json_file", metavar="FILE", help="also write the costs as JSON; - for standard output")
+def profile(
+    input_shape: str, classes: int, repeats: int, images_per_client: int, json_file: str | None, **options: Any
+) -> None:
+    """Show what each tier of a network costs.
 
-    Parameters, MACs and bytes by analysis; seconds per batch modelled on the reference CPU, and measured on one
-    thread of this machine: client step, server step, and the client's ratio to the first tier.
+    Parameters, MACs and bytes by analysis; the time of a training step modelled on the reference CPU, and measured on
+    one thread of this machine; the simulated time of a round for each kind of device.
 
     \b
     Examples:
@@ -295,10 +227,25 @@ def profile(input_shape: str, classes: int, repeats: int, json_file: str | None,
     if json_file is not None:
         _write_json(json_file, dataclasses.asdict(costs))
     if json_file != "-":
-        title = f"{config.model}, inputs {input_shape}, batches of {config.batch_size}, {config.precision}"
-        _console().print(
-            cost_table(costs, title=title, batch_size=config.batch_size, cpu_macs_per_s=config.cpu_gmacs * 1e9)
-        )
+        _print_profile(_console(), config, costs, input_shape, images_per_client)
+
+
+def _print_profile(console: Console, config: TrainConfig, costs: TierTable, input_shape: str, images: int) -> None:
+    cpu, server = config.cpu_gmacs * 1e9, config.cpu_gmacs * 1e9 * config.server_cpus
+    title = f"{config.model}, inputs {input_shape}, {config.precision}"
+    console.print(cost_table(costs, title=title, batch_size=config.batch_size))
+    console.print(step_time_table(costs, batch_size=config.batch_size, cpu_macs_per_s=cpu, server_macs_per_s=server))
+    profiles = load_profiles(config.profiles)
+    times = round_times_s(
+        costs,
+        profiles,
+        link_unit=config.link_unit,
+        images=images,
+        cpu_macs_per_s=cpu,
+        server_macs_per_s=server,
+    )
+    title = f"simulated time of a round of {images} images, link unit {config.link_unit}"
+    console.print(round_time_table(times, costs.tiers_M, profiles, title=title))
 
 
 @cli.command(cls=GroupedCommand)
@@ -324,7 +271,7 @@ def plan(
     json_file: str | None,
     **options: Any,
 ) -> None:
-    r"""Schedule without training: what would a federation of any size cost?
+    """Schedule without training, for any number of clients.
 
     \b
     Examples:
@@ -386,7 +333,10 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
 @cli.command(name="list", cls=GroupedCommand)
 @click.argument("kind", metavar="|".join(LISTED))
 def list_(kind: str) -> None:
-    """List what is there to choose from, built in or installed by other packages."""
+    """List models, data sets, schedulers and all else there is to choose.
+
+    Built in, or installed by other packages as entry points.
+    """
     if kind not in LISTED:
         raise unknown_name("list", kind, LISTED)
     console = _console()

@@ -113,7 +113,7 @@ class TrainConfig(BaseModel):
     ema: PositiveShare = _field("Federation", 2 / 3, "weight of the newest sample in the averages of measured times")
     clients: Count = _field("Federation", 10, "number of clients")
     fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
-    rounds: Count = _field("Federation", 25, "number of rounds")
+    rounds: Count = _field("Federation", 60, "number of rounds")
     target_accuracy: Annotated[PositiveShare | None, BeforeValidator(_nothing)] = _field(
         "Federation", None, "test accuracy (0..1) whose first reaching is reported; training goes on after it"
     )
@@ -165,8 +165,8 @@ class TrainConfig(BaseModel):
     seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
 
 
-# The same run on another number of workers has the same result, so a resume may change it.
-FREE_ON_RESUME = frozenset({"workers"})
+# What a resume may change: neither the number of workers nor the place of the data changes the result.
+FREE_ON_RESUME = frozenset({"workers", "data_dir", "download"})
 
 
 def make_config(values: Mapping[str, object], source: str = "option") -> TrainConfig:
@@ -216,7 +216,10 @@ def read_toml(path: Path) -> dict[str, object]:
     for key, value in values.items():
         if comparable(key) not in fields:
             raise unknown_name(f"key in {path}:", key, TrainConfig.model_fields)
-        named[fields[comparable(key)]] = value
+        name = fields[comparable(key)]
+        if name in named:
+            raise InputError(f"configuration '{path}' gives '{name}' twice, in two spellings")
+        named[name] = value
     return named
 
 

@@ -75,7 +75,7 @@ def find(kind: str, name: str) -> EntryPoint:
 def canonical(kind: str, text: str) -> str:
     """Return a specification with its name spelled as it is registered."""
     name, colon, rest = text.strip().partition(":")
-    return find(kind, name).name + colon + rest
+    return find(kind, name.strip()).name + colon + rest
 
 
 def explicit(kind: str, text: str) -> str:
@@ -91,8 +91,10 @@ def explicit(kind: str, text: str) -> str:
         if first and given is None:
             given = spec.settings.get("")
         first = False
-        if given is not None or parameter.default is not inspect.Parameter.empty:
-            settings[name] = parameter.default if given is None else given
+        if given is None and parameter.default not in (None, inspect.Parameter.empty):
+            given = parameter.default
+        if given is not None:
+            settings[name] = given
     written = ",".join(f"{name}={value}" for name, value in settings.items())
     return f"{point.name}:{written}" if written else point.name
 
@@ -127,6 +129,8 @@ def create(kind: str, text: str, **given: object) -> Any:
             raise InputError(f"{kind} '{point.name}' takes no settings, but '{text}' gives '{key or value}'")
         if parameter not in keys:
             raise unknown_name(f"setting of {kind} '{point.name}'", key, keys)
+        if parameter in arguments:
+            raise InputError(f"{kind} '{text}' gives '{parameter}' twice")
         try:
             arguments[parameter] = _convert(factory, parameter, value)
         except ValidationError as error:

@@ -34,7 +34,8 @@ def torch_stream(seed: int, *path: str | int, device: torch.device | str = "cpu"
 def isolated(seed: int, *path: str | int) -> Iterator[None]:
     """Give torch's global generators this stream's state inside the block, and restore them afterwards.
 
-    For code that draws from the global generators and takes no generator: ``torch.nn`` initialisers, dropout.
+    For code that draws from the global generators and takes no generator: ``torch.nn`` initialisers, dropout. The
+    generators are those of the CPU and of the current CUDA device.
     """
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):

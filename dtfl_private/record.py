@@ -14,6 +14,8 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.round import RoundOutcome
@@ -21,8 +23,33 @@ from dtfl_private.messages import State
 from dtfl_private.numerics import Numerics
 from dtfl_private.runtime.files import sync_folder, write_atomic, write_synced
 
-Record = Mapping[str, Any]
-"""One line of rounds.jsonl."""
+
+@with_config(extra="forbid", allow_inf_nan=False)
+class Record(TypedDict):
+    """One line of rounds.jsonl. Times of clients are by id; see `RoundPlan` and `RoundOutcome` for what they mean."""
+
+    round: int
+    test_accuracy: float
+    test_loss: float
+    local_loss: float | None
+    server_loss: float | None
+    lr: float
+    virtual_time_s: float
+    round_time_s: float
+    wall_time_s: float
+    participants: list[int]
+    dropped: list[int]
+    tiers: dict[str, int]
+    client_time_s: dict[str, float]
+    client_compute_s: dict[str, float]
+    client_transfer_s: dict[str, float]
+    server_wait_s: float
+    bytes: dict[str, int]
+    macs: dict[str, int]
+    privacy: list[dict[str, object]]
+
+
+_RECORD = TypeAdapter(Record)
 
 VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", "safetensors", "pydantic")
 
@@ -144,7 +171,7 @@ def _commit() -> str | None:
     return answer.stdout.strip()
 
 
-def round_record(outcome: RoundOutcome, wall_time_s: float) -> dict[str, Any]:
+def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
     """Return the line of rounds.jsonl for a finished round."""
     plan = outcome.plan
     ids = [str(client) for client in plan.clients_P.tolist()]
@@ -195,14 +222,20 @@ def read_records(folder: RunFolder) -> tuple[list[Record], str | None]:
     records: list[Record] = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or record.get("round") != number:
-            raise RunError(f"{folder.rounds} is damaged in line {number}: start again in a new --out folder")
+            record = _RECORD.validate_json(line)
+        except ValidationError as error:
+            reason = error.errors()[0]
+            where = ".".join(map(str, reason["loc"]))
+            raise RunError(_damaged(folder, number, f"{where} {reason['msg']}".strip())) from None
+        if record["round"] != number:
+            raise RunError(_damaged(folder, number, f"it is of round {record['round']}"))
         records.append(record)
     torn = f"the last line of {folder.rounds.name} was torn and is dropped" if lines[-1] else None
     return records, torn
+
+
+def _damaged(folder: RunFolder, line: int, reason: str) -> str:
+    return f"{folder.rounds} is damaged in line {line} ({reason}): start again in a new --out folder"
 
 
 def keep_records(folder: RunFolder, records: Sequence[Record]) -> None:
@@ -228,14 +261,14 @@ def summarise(records: Sequence[Record], target_accuracy: float | None, rounds: 
         "time_to_target_s": hit["virtual_time_s"] if hit else None,
         "virtual_time_s": last["virtual_time_s"],
         "wall_time_s": round(sum(record["wall_time_s"] for record in records), 3),
-        "bytes": _totals(records, "bytes"),
-        "macs": _totals(records, "macs"),
+        "bytes": _totals([record["bytes"] for record in records]),
+        "macs": _totals([record["macs"] for record in records]),
         "last_round": last,
     }
 
 
-def _totals(records: Sequence[Record], field: str) -> dict[str, int]:
-    return {kind: sum(record[field][kind] for record in records) for kind in records[-1][field]}
+def _totals(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {kind: sum(count[kind] for count in counts) for kind in counts[-1]}
 
 
 def write_results(folder: RunFolder, model: State, summary: Mapping[str, Any], description: Mapping[str, str]) -> None:

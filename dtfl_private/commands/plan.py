@@ -18,7 +18,7 @@ from dtfl_private.federated.schedule import (
 )
 from dtfl_private.models.build import build_model
 from dtfl_private.models.staged import StagedModel
-from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.tiers.schedulers import Static, make_scheduler
 from dtfl_private.tiers.table import TierTable, analyse
 
@@ -80,7 +80,9 @@ def plan(
     norm = resolved_norm(config)
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
     model = model or build_model(config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed)
-    table = allowed_tiers(analyse(model, input_shape, classes, numerics), config.tiers, config.model)
+    with one_thread():
+        whole = analyse(model, input_shape, classes, numerics)
+    table = allowed_tiers(whole, config.tiers, config.model)
     images_K = np.full(config.clients, images_per_client, dtype=np.int64)
     scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
 

@@ -1,8 +1,15 @@
-"""Profile: what each tier of a network costs."""
+"""Profile: what each tier of a network costs, and how long a round in it would take each kind of device."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from dtfl_private.contracts import FloatArray
+from dtfl_private.environment.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.runtime.device import one_thread
+from dtfl_private.tiers.estimates import tier_times_s, transfer_s
 from dtfl_private.tiers.table import TierTable, analyse, measure
 
 
@@ -26,8 +33,42 @@ def profile(
         repeats: timed steps per half and tier, on one CPU thread; 0 measures nothing.
     """
     numerics = numerics or Numerics()
-    table = analyse(model, input_shape, classes, numerics)
-    if repeats == 0:
-        return table
     with one_thread():
+        table = analyse(model, input_shape, classes, numerics)
+        if repeats == 0:
+            return table
         return measure(table, model, input_shape, classes, numerics, batch_size=batch_size, repeats=repeats)
+
+
+def round_times_s(
+    table: TierTable,
+    profiles: Sequence[ResourceProfile],
+    *,
+    link_unit: LinkUnit,
+    images: int,
+    cpu_macs_per_s: float,
+    server_macs_per_s: float,
+) -> FloatArray:
+    """Return the simulated seconds of a round for each profile and tier, (P, M), on a server that is free.
+
+    Args:
+        table: cost per tier.
+        profiles: kinds of devices.
+        link_unit: how the profiles' link speeds are read.
+        images: training images in the round.
+        cpu_macs_per_s: speed of one reference CPU.
+        server_macs_per_s: speed of one server worker.
+    """
+    images_P = np.full(len(profiles), float(images))
+    scale = BYTES_PER_S[link_unit]
+    com_s_PM = transfer_s(
+        table,
+        images_P,
+        np.array([profile.up_mbit_s for profile in profiles]) * scale,
+        np.array([profile.down_mbit_s for profile in profiles]) * scale,
+        np.array([profile.latency_ms for profile in profiles]) / 1e3,
+    )
+    speed_P = np.array([profile.cpus for profile in profiles]) * cpu_macs_per_s
+    client_s_PM = images_P[:, None] * table.column("client_train_macs") / speed_P[:, None]
+    server_s_PM = images_P[:, None] * table.column("server_train_macs") / server_macs_per_s
+    return tier_times_s(client_s_PM, server_s_PM, com_s_PM)

@@ -4,7 +4,6 @@ import copy
 import re
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -165,18 +164,19 @@ def train(
     listener = listener or Silent()
     if config is None:
         config = read_run_config(RunFolder(path=Path(out))) if resume and out is not None else TrainConfig()
-    prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
-    if observers and prepared.workers > 1:
-        raise InputError(f"observers see messages in this process only: use workers=1 instead of {prepared.workers}")
-    folder = _open_folder(prepared, out, resume)
-    with locked(folder), one_thread() if prepared.worker.numerics.device == "cpu" else nullcontext():
-        state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
-        listener.started(prepared.config, folder, prepared.settings.schedule.table, records)
-        executor = open_executor(prepared.worker, prepared.workers, observers)
-        try:
-            return _run(folder, prepared, state, records, executor, listener)
-        finally:
-            executor.close()
+    with one_thread():
+        prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        if observers and prepared.workers > 1:
+            raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
+        folder = _open_folder(prepared, out, resume)
+        with locked(folder):
+            state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
+            listener.started(prepared.config, folder, prepared.settings.schedule.table, records)
+            executor = open_executor(prepared.worker, prepared.workers, observers)
+            try:
+                return _run(folder, prepared, state, records, executor, listener)
+            finally:
+                executor.close()
 
 
 def prepare(
@@ -226,6 +226,7 @@ def prepare(
     workers = choose_workers(config.workers, numerics.device, participants)
     resolved = _explicit(config, names).model_copy(
         update={
+            "data_dir": config.data_dir and config.data_dir.absolute(),
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
             "tiers": len(table.rows),
@@ -325,7 +326,7 @@ def _where_to_start(
     records, torn = read_records(folder)
     if torn:
         listener.note(torn)
-    state = load_checkpoint(folder.checkpoint, prepared.initial, listener.note)
+    state = load_checkpoint(folder.checkpoint, prepared.initial, prepared.settings.schedule, listener.note)
     if state is None:
         listener.note("no checkpoint yet: starting from the beginning")
         state = prepared.initial

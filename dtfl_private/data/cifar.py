@@ -25,7 +25,7 @@ def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> Ima
     try:
         train, test = (CIFAR10(str(data_dir), train=train, download=download) for train in (True, False))
     except (OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition(".")[0]
         raise InputError(f"no intact CIFAR-10 in {data_dir} ({reason}): add --download, or fetch it again") from None
     return ImageDataset(
         name="cifar-10",

@@ -15,6 +15,8 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 # Where torchvision's download puts the files below its root.
 TORCHVISION_SUBFOLDER = Path("FashionMNIST", "raw")
 
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -55,7 +57,7 @@ def _folder(data_dir: Path | None, download: bool) -> Path:
         raise InputError("--download needs --data-dir: the folder that the files are to be put in")
     base = data_dir or DEBIAN_FOLDER
     for folder in (base, base / TORCHVISION_SUBFOLDER):
-        if any(folder.glob("train-images-idx3-ubyte*")):
+        if any(folder.glob("*-ubyte*")) and (not download or _complete(folder)):
             return folder
     if download:
         from torchvision.datasets import FashionMNIST  # a slow import that other data sets do not need
@@ -80,6 +82,10 @@ def _read_part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     if len(images) != len(labels):
         raise InputError(f"{images_file} holds {len(images)} images, {labels_file.name} {len(labels)} labels")
     return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long()
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() or (folder / f"{name}.gz").is_file() for name in FILES)
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -43,11 +43,13 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 
 def _shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
     expected = bytes([0, 0, UNSIGNED_BYTE, dimensions])
-    if len(header) != 4 + 4 * dimensions or header[:4] != expected:
+    if header[:4] != expected:
         raise InputError(
             f"{path} is damaged: it starts with {header[:4].hex(' ') or 'nothing'}, "
             f"an IDX file of {dimensions} dimensions starts with {expected.hex(' ')}: fetch it again"
         )
+    if len(header) != 4 + 4 * dimensions:
+        raise InputError(f"{path} is damaged: it ends within its header, after {len(header)} bytes: fetch it again")
     shape = struct.unpack(f">{dimensions}I", header[4:])
     if not 0 < math.prod(shape) <= MAX_BYTES:
         raise InputError(f"{path} is damaged: dimensions {'x'.join(map(str, shape))} are out of range: fetch it again")

@@ -10,6 +10,9 @@ from dtfl_private.contracts import IntArray, Partition
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
 
+# The draw divides by a sum of one value near alpha per client, which must not overflow.
+MAX_ALPHA = 1e100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Iid:
@@ -28,7 +31,7 @@ class Dirichlet:
     at a time: no client may be empty.
     """
 
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    alpha: Annotated[float, Field(gt=0, le=MAX_ALPHA, allow_inf_nan=False)] = 0.5
     floor: Annotated[int, Field(ge=1)] = 2
 
     def deal(self, labels: IntArray, clients: int, rng: np.random.Generator) -> list[IntArray]:
@@ -62,7 +65,7 @@ def deal_out(text: str, labels: IntArray, clients: int, rng: np.random.Generator
         )
     partition: Partition = create("partition", text)
     parts = partition.deal(labels, clients, rng)
-    dealt = np.sort(np.concatenate(parts))
-    if len(parts) != clients or not np.array_equal(dealt, np.arange(len(labels))) or min(map(len, parts)) == 0:
+    served = len(parts) == clients and min(map(len, parts)) > 0
+    if not served or not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels))):
         raise InputError(f"partition '{text}' lost or repeated images, or left a client without any")
     return parts

@@ -78,8 +78,15 @@ def load_profiles(name: str | list[ResourceProfile]) -> tuple[ResourceProfile, .
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"profiles file '{name}' cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise unknown_name(f"key in {name}:", where, ResourceProfile.model_fields) from None
-        raise InputError(f"profiles file '{name}': {where}: {first['msg']}") from None
+        raise _profile_error(name, error) from None
+
+
+def _profile_error(file: str, error: ValidationError) -> InputError:
+    # A misspelled key is also a missing one; only its own message helps.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    if first["type"] == "extra_forbidden":
+        *table, key = first["loc"]
+        return unknown_name(f"key in {file}:", str(key), (ResourceProfile if table else _ProfileFile).model_fields)
+    where = ".".join(str(part) for part in first["loc"])
+    value = "" if first["type"] == "missing" else f" {first['input']!r}"
+    return InputError(f"profiles file '{file}': {where}{value} is refused: {first['msg']}")

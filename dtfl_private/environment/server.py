@@ -17,7 +17,7 @@ class ServerCapacity:
 
 
 def queue(arrival_s_K: FloatArray, service_s_K: FloatArray, workers: int) -> FloatArray:
-    """Return when each job is done, first come first served on ``workers`` parallel workers.
+    """Return when each job's service starts, first come first served on ``workers`` parallel workers.
 
     Args:
         arrival_s_K: when each job's data are there, seconds.
@@ -25,12 +25,12 @@ def queue(arrival_s_K: FloatArray, service_s_K: FloatArray, workers: int) -> Flo
         workers: number of workers. Ties are served in the order of the arrays.
     """
     if workers >= len(arrival_s_K):
-        return arrival_s_K + service_s_K
-    finish_s_K = np.empty_like(arrival_s_K)
+        return arrival_s_K.copy()
+    start_s_K = np.empty_like(arrival_s_K)
     free_at = [0.0] * workers
     arrival, service = arrival_s_K.tolist(), service_s_K.tolist()
     for job in np.argsort(arrival_s_K, kind="stable").tolist():
-        done = max(heapq.heappop(free_at), arrival[job]) + service[job]
-        heapq.heappush(free_at, done)
-        finish_s_K[job] = done
-    return finish_s_K
+        start = max(heapq.heappop(free_at), arrival[job])
+        heapq.heappush(free_at, start + service[job])
+        start_s_K[job] = start
+    return start_s_K

@@ -21,6 +21,7 @@ from dtfl_private.environment.conditions import (
     initial_state,
 )
 from dtfl_private.environment.server import ServerCapacity, queue
+from dtfl_private.errors import InputError
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
 from dtfl_private.tiers.table import TierTable
@@ -159,7 +160,7 @@ def _assign(history: History, settings: ScheduleSettings, clients_P: IntArray, r
     tiers_M = settings.table.tiers_M
     if not settings.scheduler.uses_times:
         unestimated = np.zeros((len(clients_P), len(tiers_M)))
-        return settings.scheduler.assign(TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+        return _chosen(settings.scheduler, TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
     first = {"probe": 0, "shallowest": 0, "middle": len(tiers_M) // 2, "deepest": -1}[settings.first_tier]
     tiers_P = np.full(len(clients_P), tiers_M[first])
     known_P = history.tier_K[clients_P] != NEVER
@@ -167,8 +168,19 @@ def _assign(history: History, settings: ScheduleSettings, clients_P: IntArray, r
         clients = clients_P[known_P]
         images = settings.images_K[clients].astype(np.float64) * settings.local_epochs
         times = estimate(history, clients, settings.table, images, settings.server_seconds_M)
-        tiers_P[known_P] = settings.scheduler.assign(TierChoice(times_s_KM=times, tiers_M=tiers_M), rng)
+        tiers_P[known_P] = _chosen(settings.scheduler, TierChoice(times_s_KM=times, tiers_M=tiers_M), rng)
     return tiers_P
+
+
+def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) -> IntArray:
+    """Return the scheduler's tiers, checked: it may be the user's own."""
+    tiers = np.asarray(scheduler.assign(choice, rng))
+    if tiers.shape != choice.times_s_KM.shape[:1] or not np.isin(tiers, choice.tiers_M).all():
+        raise InputError(
+            f"scheduler {type(scheduler).__name__} must name one of the tiers {choice.tiers_M.tolist()} "
+            f"for each of the {len(choice.times_s_KM)} participants"
+        )
+    return tiers
 
 
 def _play(
@@ -198,8 +210,8 @@ def _play(
     )
     com_s_P = share_P * np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
     server_s_P = share_P * all_images_P * settings.server_seconds_M[column_P]
-    served_s_P = queue(com_s_P, server_s_P, settings.server.workers)
-    client_time_s_P = np.maximum(compute_s_P + com_s_P, served_s_P)
+    started_s_P = queue(com_s_P, server_s_P, settings.server.workers)
+    client_time_s_P = np.maximum(compute_s_P + com_s_P, started_s_P + server_s_P)
 
     batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
     batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
@@ -213,7 +225,7 @@ def _play(
         compute_s_P=compute_s_P,
         transfer_s_P=com_s_P,
         client_time_s_P=client_time_s_P,
-        server_wait_s=float(np.maximum(served_s_P - com_s_P - server_s_P, 0).sum()),
+        server_wait_s=float((started_s_P - com_s_P).sum()),
         round_time_s=float(client_time_s_P.max()),
     )
 

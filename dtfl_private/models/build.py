@@ -6,7 +6,8 @@ from dtfl_private.models.staged import StagedModel
 from dtfl_private.plugins import create
 from dtfl_private.randomness import isolated
 
-SMALLEST_SIDE = 4
+# Two halvings must leave more than one pixel: batch norm cannot train on a single value per channel.
+SMALLEST_SIDE = 8
 
 
 def build_model(text: str, *, input_shape: tuple[int, ...], classes: int, norm: Norm, seed: int) -> StagedModel:

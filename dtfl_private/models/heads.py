@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.pooling import global_average
 
 
 class AuxiliaryHead(nn.Module):
@@ -16,7 +17,7 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, smashed: Tensor) -> Tensor:
         """Return the logits of a batch of activations."""
-        logits: Tensor = self.fc(smashed.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(global_average(smashed))
         return logits
 
 

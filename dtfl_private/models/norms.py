@@ -6,8 +6,9 @@ from torch import nn
 
 Norm = Literal["batch", "group"]
 
-# One group per channel followed by global average pooling leaves the auxiliary head of md1 a constant: every
-# channel's mean is its bias. Eight groups at 16 channels keep the differences inside a group.
+# With one group per channel every channel's mean is its bias, whatever the image: global average pooling starves the
+# auxiliary head of md1, which sees only what the ReLU leaves of the difference. Eight groups at 16 channels keep the
+# differences inside a group.
 GROUPS = 8
 
 

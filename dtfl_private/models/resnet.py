@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.models.norms import Norm, make_norm
+from dtfl_private.models.pooling import global_average
 from dtfl_private.models.staged import StagedModel, numbered
 
 WIDTHS = (16, 32, 64)
@@ -90,7 +91,7 @@ class Classifier(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Return logits (B, classes)."""
-        logits: Tensor = self.fc(features_BCHW.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(global_average(features_BCHW))
         return logits
 
 

@@ -1,45 +1,66 @@
-"""The picture of a run's course: accuracy over simulated time, tiers over rounds."""
+"""The picture of a run's course: accuracy over rounds and over simulated time, tiers over rounds."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.record import Record
 
 
 def plot_training(records: Sequence[Record], path: Path, *, title: str) -> None:
-    """Write a picture of a run (PNG or SVG by the ending): test accuracy, and how many clients had which tier."""
-    # No pyplot: figures made here leave no global state behind. The salt makes SVG files reproducible.
+    """Write a picture of one run, PNG or SVG by the ending."""
+    plot_runs({"": records}, path, title=title)
+
+
+def plot_runs(runs: Mapping[str, Sequence[Record]], path: Path, *, title: str) -> None:
+    """Write a picture of runs, PNG or SVG by the ending: their test accuracies, and the tiers of the first one.
+
+    Args:
+        runs: records of the finished rounds, by the name for the legend.
+        path: file to write.
+        title: heading of the picture.
+    """
+    # A Figure of its own leaves no global state behind, as pyplot would. The salt makes SVG files reproducible.
     with mpl.rc_context({"svg.hashsalt": "dtfl-private", "font.size": 9}):
-        figure = Figure(figsize=(8.5, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        accuracy = [record["test_accuracy"] for record in records]
-        left.plot([record["virtual_time_s"] for record in records], accuracy, marker=".", color="#1f5fa8")
-        left.set(xlabel="simulated time, s", ylabel="test accuracy", xlim=(0, None), ylim=(0, 1))
-        left.grid(alpha=0.3)
-        rounds = left.twiny()
-        rounds.set_xlim(left.get_xlim())
-        marks = np.unique(np.linspace(0, len(records) - 1, 6).round().astype(int))
-        rounds.set_xticks([records[i]["virtual_time_s"] for i in marks], [str(records[i]["round"]) for i in marks])
-        rounds.set_xlabel("round")
-        _tier_shares(right, records)
+        figure = Figure(figsize=(10, 3.1), layout="constrained")
+        over_rounds, over_time, tiers = figure.subplots(1, 3)
+        _accuracy(over_rounds, runs, lambda record: record["round"], "round")
+        over_rounds.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _accuracy(over_time, runs, lambda record: record["virtual_time_s"], "simulated time, s")
+        first, records = next(iter(runs.items()))
+        _tiers(tiers, records, f"clients, {first}" if len(runs) > 1 else "clients")
         figure.suptitle(title)
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _tier_shares(axes: "mpl.axes.Axes", records: Sequence[Record]) -> None:
+def _accuracy(
+    axes: Axes, runs: Mapping[str, Sequence[Record]], position: Callable[[Record], float], label: str
+) -> None:
+    for name, records in runs.items():
+        accuracy = [record["test_accuracy"] for record in records]
+        axes.plot([position(record) for record in records], accuracy, linewidth=1.2, marker=".", label=name)
+    axes.set(xlabel=label, ylabel="test accuracy", xlim=(0, None), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    if len(runs) > 1:
+        axes.legend(loc="lower right", fontsize=8)
+
+
+def _tiers(axes: Axes, records: Sequence[Record], label: str) -> None:
     counts = [Counter(record["tiers"].values()) for record in records]
-    tiers = sorted(set().union(*counts))
+    used = sorted({tier for count in counts for tier in count})
     rounds = [record["round"] for record in records]
     bottom = np.zeros(len(records))
-    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.9, len(tiers)))
-    for tier, colour in zip(tiers, colours, strict=True):
+    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.9, max(used)))
+    for tier in used:
         height = np.array([count[tier] for count in counts])
-        axes.bar(rounds, height, bottom=bottom, width=1.0, color=colour, label=f"tier {tier}")
+        axes.bar(rounds, height, bottom=bottom, width=1.0, color=colours[tier - 1], label=str(tier))
         bottom += height
-    axes.set(xlabel="round", ylabel="clients", xlim=(rounds[0] - 0.5, rounds[-1] + 0.5))
-    axes.legend(title="client modules", fontsize=8, title_fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(xlabel="round", ylabel=label, xlim=(rounds[0] - 0.5, rounds[-1] + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(title="tier m", fontsize=8, title_fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -51,8 +51,6 @@ class TrainingDisplay:
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
 
     def __enter__(self) -> "TrainingDisplay":
-        if self._console.is_terminal:
-            self._live.start()
         return self
 
     def __exit__(
@@ -60,8 +58,10 @@ class TrainingDisplay:
     ) -> None:
         self._live.stop()
 
-    def resumed(self, records: Sequence[Record]) -> None:
-        """Show the rounds that were finished before."""
+    def begin(self, records: Sequence[Record]) -> None:
+        """Start the display, with the rounds that were finished before."""
+        if self._console.is_terminal:
+            self._live.start()
         self._recent.extend(records)
         self._bars.update(self._round_bar, completed=len(records))
 

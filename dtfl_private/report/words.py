@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 
 
 def si(value: float, unit: str) -> str:
-    """Return a quantity with a decimal prefix: ``si(2.5e6, "B")`` is "2.50 MB"."""
-    for prefix, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+    """Return a quantity in three digits with a decimal prefix: ``si(2.5e6, "B")`` is "2.5 MB"."""
+    prefixes = ("", "k", "M", "G", "T", "P", "E")
+    power = 0
+    # 999.5 would be rounded to four digits, which "g" writes as 1e+03.
+    while abs(value) >= 999.5 and power < len(prefixes) - 1:
+        value, power = value / 1e3, power + 1
+    return f"{value:.3g} {prefixes[power]}{unit}"
 
 
 def duration(seconds: float) -> str:

@@ -11,26 +11,28 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from dtfl_private.contracts import IntArray
 from dtfl_private.environment.clock import VirtualClock
 from dtfl_private.environment.conditions import EnvironmentState
 from dtfl_private.errors import CheckpointError
 from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import FederatedState
-from dtfl_private.federated.schedule import ScheduleState
+from dtfl_private.federated.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights
 from dtfl_private.messages import State
 from dtfl_private.runtime.files import sync_folder, write_synced
-from dtfl_private.tiers.estimates import History
+from dtfl_private.tiers.estimates import NEVER, History
 
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
@@ -78,12 +80,15 @@ def save_checkpoint(folder: Path, state: FederatedState) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, like: FederatedState, warn: Callable[[str], None]) -> FederatedState | None:
+def load_checkpoint(
+    folder: Path, like: FederatedState, settings: ScheduleSettings, warn: Callable[[str], None]
+) -> FederatedState | None:
     """Return the newest intact state below ``folder``, or None when there has been no checkpoint yet.
 
     Args:
         folder: the run's ``checkpoint`` folder.
         like: the run's initial state: names, shapes and types must agree with it.
+        settings: of the run's schedule: tiers and profiles must be among its own.
         warn: told in one line of each damaged checkpoint that is passed over.
 
     Raises:
@@ -92,7 +97,7 @@ def load_checkpoint(folder: Path, like: FederatedState, warn: Callable[[str], No
     found = _found(folder)
     for number, path in found:
         try:
-            return _load(path, number, like)
+            return _load(path, number, like, settings)
         except (CheckpointError, OSError) as error:
             warn(f"checkpoint {path.name} is damaged and was not loaded: {error}")
     if found:
@@ -129,7 +134,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _load(path: Path, number: int, like: FederatedState) -> FederatedState:
+def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSettings) -> FederatedState:
     contents = _verified(path)
     try:
         numbers = _Numbers.model_validate_json(contents["state.json"])
@@ -140,6 +145,8 @@ def _load(path: Path, number: int, like: FederatedState) -> FederatedState:
         raise CheckpointError(f"it holds round {numbers.round}")
     _require_same_layout(tensors, _tensors(like))
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(("model/", "head/"))}
+    _require_among(arrays, "history/tier_K", [NEVER, *settings.table.tiers_M.tolist()])
+    _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
     return FederatedState(
         round=numbers.round,
         weights=GlobalWeights(
@@ -180,6 +187,11 @@ def _require_same_layout(tensors: Mapping[str, Tensor], expected: Mapping[str, T
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
             raise CheckpointError(f"it does not fit the run: {name} is {tensor.dtype} {tuple(tensor.shape)}")
+
+
+def _require_among(arrays: Mapping[str, IntArray], name: str, allowed: Sequence[int]) -> None:
+    if not np.isin(arrays[name], list(allowed)).all():
+        raise CheckpointError(f"it does not fit the run: {name} holds a value that is none of {list(allowed)}")
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str, names: State) -> State:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
@@ -148,7 +149,8 @@ class WorkerProcesses:
         self._under_way = True
         try:
             for call in arguments:
-                waiting.append(self._pool.submit(function, *call))
+                with _interrupts_held():
+                    waiting.append(self._pool.submit(function, *call))
                 if len(waiting) >= self._ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -158,6 +160,22 @@ class WorkerProcesses:
             raise WorkerError(
                 "a worker process died (out of memory, or killed): go on with --resume, perhaps with fewer --workers"
             ) from None
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C inside the block (POSIX); a process that is started in it never hears of Ctrl-C at all.
+
+    Ctrl-C reaches all processes of a terminal, but the parent alone decides what it means.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _shared_copy(state: State) -> State:
@@ -183,7 +201,7 @@ _weights: GlobalWeights
 
 def _start_worker(setup: WorkerSetup, shared: GlobalWeights, stop: Connection) -> None:
     global _worker, _weights
-    # Ctrl-C reaches all processes of a terminal: the parent alone decides what it means.
+    # Where interrupts cannot be held back at the start of a process, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_on, args=(stop,), daemon=True).start()
     torch.set_num_threads(1)

@@ -84,6 +84,11 @@ def _with(array: Any, index: IntArray, values: Any) -> Any:
     return changed
 
 
+def tier_times_s(client_s: FloatArray, server_s: FloatArray, com_s: FloatArray) -> FloatArray:
+    """Return T = max(T_c + T_com, T_s + T_com) (dtfl section 3), when no server half has to wait for a worker."""
+    return np.maximum(client_s, server_s) + com_s
+
+
 def transfer_s(
     table: TierTable,
     images: FloatArray,
@@ -137,4 +142,4 @@ def estimate(
         history.down_bytes_s_K[clients_P],
         history.latency_s_K[clients_P],
     )
-    return np.maximum(client_s_PM, server_s_PM) + com_s_PM
+    return tier_times_s(client_s_PM, server_s_PM, com_s_PM)

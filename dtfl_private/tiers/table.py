@@ -5,7 +5,9 @@ MACs are multiply-accumulate operations of convolutions and matrix products as t
 """
 
 import copy
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +22,7 @@ from dtfl_private.messages import state_bytes
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import StagedModel, cut_shapes, split
 from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import isolated
 
 LABEL_BYTES = torch.int64.itemsize
 
@@ -82,59 +85,96 @@ class TierTable:
         return replace(self, rows=self.rows[-count:])
 
 
-def _macs(module: nn.Module, inputs: Tensor, *, backward: bool) -> int:
-    """Return MACs per image of a forward pass, or of forward and backward, on the meta device."""
+@dataclass(frozen=True, kw_only=True)
+class _StageMacs:
+    """MACs per image of one stage: forward; forward and backward; the same when its input needs no gradient."""
+
+    forward: int
+    inner: int
+    first: int
+    trainable: bool
+
+
+def _stage_macs(stage: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> _StageMacs:
+    # Batches of two: batch norm refuses a single value.
+    inputs = torch.zeros(2, *shape, dtype=dtype)
+    needing_gradient = inputs.clone().requires_grad_().clone()  # no leaf: a stage may begin with an in-place ReLU
+    trainable = any(parameter.requires_grad for parameter in stage.parameters())
+    forward, inner = _count(stage, needing_gradient)
+    first = _count(stage, inputs)[1] if trainable else forward
+    return _StageMacs(forward=forward, inner=inner, first=first, trainable=trainable)
+
+
+def _count(stage: nn.Module, inputs: Tensor) -> tuple[int, int]:
+    """Return the MACs per image of a forward pass, and of forward and backward together."""
     counter = FlopCounterMode(display=False)
     with counter:
-        outputs = module(inputs)
-        if backward:
-            outputs.backward(torch.ones_like(outputs))
-    flops: int = counter.get_total_flops()
-    return flops // 2 // len(inputs)
+        outputs = stage(inputs)
+        forward: int = counter.get_total_flops()
+        outputs.backward(torch.ones_like(outputs))
+    total: int = counter.get_total_flops()
+    return forward // 2 // len(inputs), total // 2 // len(inputs)
+
+
+def _train_macs(stages: Sequence[_StageMacs]) -> int:
+    """Return the MACs of training a chain whose input needs no gradient: what crosses a cut never does."""
+    total, gradient_flows = 0, False
+    for stage in stages:
+        total += stage.inner if gradient_flows else stage.first
+        gradient_flows = gradient_flows or stage.trainable
+    return total
 
 
 def _params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@isolated(0, "analyse")
 def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
-    """Return the analytic cost table of a network: nothing is computed, shapes alone are followed.
+    """Return the cost table of a network by counting the operations of one training step; it is left as it was.
 
     Args:
         model: the network, on any device.
         input_shape: shape of one input.
         classes: outputs of the auxiliary heads.
         numerics: gives the types of weights and of smashed data.
+
+    Raises:
+        InputError: the last stage has nothing to train, or a cut's shape does not suit the auxiliary heads.
     """
-    # On the meta device tensors have shapes but no data. Batches of two: batch norm refuses a single value.
-    skeleton = copy.deepcopy(model).to(device="meta", dtype=numerics.weight_dtype)
-    inputs = torch.empty(2, *input_shape, device="meta", dtype=numerics.weight_dtype)
+    # Two images on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
+    dtype = numerics.weight_dtype
+    skeleton = copy.deepcopy(model).to(device="cpu", dtype=dtype)
     with torch.no_grad():
-        shapes = cut_shapes(skeleton, inputs)
+        shapes = cut_shapes(skeleton, torch.zeros(2, *input_shape, dtype=dtype))
+    inputs = [input_shape, *shapes[:-1]]
+    stages = [_stage_macs(stage, shape, dtype) for stage, shape in zip(skeleton, inputs, strict=True)]
+    if not stages[-1].trainable:
+        raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
     heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)
     rows = []
     for tier in model.tiers:
         client, server = split(skeleton, tier)
-        head = heads[tier].to(device="meta", dtype=numerics.weight_dtype)
-        smashed = torch.empty(2, *shapes[tier - 1], device="meta", dtype=numerics.weight_dtype)
+        shape, head = shapes[tier - 1], heads[tier].to(dtype=dtype)
         rows.append(
             TierCost(
                 tier=tier,
-                cut_shape=shapes[tier - 1],
+                cut_shape=shape,
                 client_params=_params(client),
                 server_params=_params(server),
                 head_params=_params(head),
-                client_forward_macs=_macs(client, inputs, backward=False),
-                client_train_macs=_macs(nn.Sequential(client, head), inputs, backward=True),
-                server_train_macs=_macs(server, smashed, backward=True),
-                smashed_bytes=int(np.prod(shapes[tier - 1])) * numerics.wire_dtype.itemsize,
+                client_forward_macs=sum(stage.forward for stage in stages[:tier]),
+                client_train_macs=_train_macs([*stages[:tier], _stage_macs(head, shape, dtype)]),
+                server_train_macs=_train_macs(stages[tier:]),
+                smashed_bytes=math.prod(shape) * numerics.wire_dtype.itemsize,
                 label_bytes=LABEL_BYTES,
                 weight_bytes=state_bytes(client.state_dict()) + state_bytes(head.state_dict()),
             )
         )
-    return TierTable(rows=tuple(rows), forward_macs=_macs(skeleton, inputs, backward=False))
+    return TierTable(rows=tuple(rows), forward_macs=sum(stage.forward for stage in stages))
 
 
+@isolated(0, "measure")
 def measure(
     table: TierTable,
     model: StagedModel,

@@ -1,0 +1,172 @@
+"""Measure the DTFL round against a plain PyTorch loop: images per CPU-second on one thread, back to back.
+
+Both train the same network on the same random images with the same batches, optimiser and numerics. The DTFL side runs
+client tasks of every tier in turn, loading the global weights, training both halves on every batch, and copying the
+result out; the plain side is the loop that anyone would write. The two alternate, and each pair gives one ratio.
+
+    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 500] [--batch-size 100] [--pairs 7]
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+import numpy as np
+import torch
+from rich.console import Console
+from torch.nn import functional as F
+
+from benchmarks.host import host_line
+from dtfl_private import ImageDataset, TrainConfig
+from dtfl_private.commands.train import Prepared, prepare
+from dtfl_private.federated.optimizers import make_optimizer
+from dtfl_private.federated.worker import ClientTask, Worker
+from dtfl_private.report.tables import plain_table
+from dtfl_private.runtime.device import one_thread
+
+# (label, precision, memory format, norm)
+SETTINGS = (
+    ("fp32", "fp32", "contiguous", "batch"),
+    ("fp32 + channels_last", "fp32", "channels-last", "batch"),
+    ("bf16 + channels_last", "bf16", "channels-last", "batch"),
+    ("group norm, fp32 + channels_last", "fp32", "channels-last", "group"),
+    ("group norm, bf16", "bf16", "contiguous", "group"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Images per CPU-second of both sides, pair by pair."""
+
+    label: str
+    dtfl: list[float]
+    plain: list[float]
+
+    def ratios(self) -> list[float]:
+        """Return DTFL over plain of each pair."""
+        return [ours / theirs for ours, theirs in zip(self.dtfl, self.plain, strict=True)]
+
+
+def random_images(count: int) -> ImageDataset:
+    """Return 3x32x32 noise with ten classes: the time of a step does not depend on what is on the images."""
+    generator = torch.Generator().manual_seed(0)
+    return ImageDataset(
+        name="noise",
+        source="random numbers",
+        classes=tuple(map(str, range(10))),
+        train_images=torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        train_labels=torch.randint(10, (count,), generator=generator),
+        test_images=torch.zeros(10, 3, 32, 32, dtype=torch.uint8),
+        test_labels=torch.arange(10),
+    )
+
+
+def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
+    """Return a function that runs the client task of the n-th tier and returns the number of images."""
+    worker = Worker(prepared.worker)
+    tiers = prepared.settings.schedule.table.tiers_M.tolist()
+    images = len(prepared.worker.parts[0])
+    batches = -(-images // prepared.config.batch_size)
+
+    def run(number: int) -> int:
+        tier = tiers[number % len(tiers)]
+        task = ClientTask(client=0, round=number + 1, tier=tier, lr=1e-3, batches=batches, completes=True)
+        worker.train(task, prepared.initial.weights)
+        return images
+
+    return run
+
+
+def plain_side(prepared: Prepared) -> Callable[[int], int]:
+    """Return a function that trains the whole network for one epoch by a plain loop."""
+    setup = prepared.worker
+    numerics = setup.numerics
+    model = numerics.place(copy.deepcopy(setup.model))
+    images, labels, part = setup.train_images, setup.train_labels, torch.from_numpy(setup.parts[0])
+
+    def run(number: int) -> int:
+        optimizer = make_optimizer(model.parameters(), setup.optimizer, 1e-3)
+        order = part[torch.randperm(len(part), generator=torch.Generator().manual_seed(number))]
+        model.train()
+        for index in torch.split(order, setup.batch_size):
+            inputs = numerics.place_images(setup.normaliser(images[index]))
+            with numerics.autocast():
+                loss = F.cross_entropy(model(inputs), labels[index])
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+        return len(part)
+
+    return run
+
+
+def images_per_cpu_second(run: Callable[[int], int], number: int) -> float:
+    """Return the throughput of one call, by the CPU time of this process."""
+    start = time.process_time()
+    images = run(number)
+    return images / (time.process_time() - start)
+
+
+def measure(model: str, label: str, config: TrainConfig, images: int, pairs: int) -> Measured:
+    """Return the paired measurements of one network under one setting."""
+    prepared = prepare(config, dataset=random_images(images))
+    ours, theirs = dtfl_side(prepared), plain_side(prepared)
+    dtfl, plain = [], []
+    for number in range(-1, pairs):
+        pair = images_per_cpu_second(ours, number + 1), images_per_cpu_second(theirs, number + 1)
+        if number >= 0:  # the first pair warms up
+            dtfl.append(pair[0])
+            plain.append(pair[1])
+    return Measured(label=f"{model}, {label}", dtfl=dtfl, plain=plain)
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return "median (min-max)"."""
+    low, middle, high = np.min(values), np.median(values), np.max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+@click.command()
+@click.option("--models", default="resnet-8,resnet-56", show_default=True)
+@click.option("--images", default=500, show_default=True, help="images per client task and per plain epoch")
+@click.option("--batch-size", default=100, show_default=True)
+@click.option("--pairs", default=7, show_default=True, help="measured pairs; the tiers take turns")
+def main(models: str, images: int, batch_size: int, pairs: int) -> None:
+    """Print a table of throughputs: median (min-max) over the pairs."""
+    console = Console(width=140)
+    title = f"images per CPU-second, one thread, 3x32x32, batch {batch_size}, n = {pairs} pairs"
+    table = plain_table(title, "network, numerics", "DTFL round", "plain loop", "DTFL / plain", "plain / plain fp32")
+    with one_thread():
+        for model in models.split(","):
+            first: list[float] = []
+            for label, precision, memory_format, norm in SETTINGS:
+                config = TrainConfig.model_validate(
+                    {
+                        "model": model,
+                        "precision": precision,
+                        "memory_format": memory_format,
+                        "norm": norm,
+                        "clients": 1,
+                        "batch_size": batch_size,
+                        "device": "cpu",
+                        "workers": 1,
+                    }
+                )
+                measured = measure(model, label, config, images, pairs)
+                first = first or measured.plain
+                gain = np.median(measured.plain) / np.median(first)
+                table.add_row(
+                    measured.label,
+                    spread(measured.dtfl, 0),
+                    spread(measured.plain, 0),
+                    spread(measured.ratios(), 3),
+                    f"{gain:.2f}",
+                )
+    console.print(table)
+    console.print(host_line(), soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""How the command line's options come about: one for each field of the configuration, shown under headings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from dtfl_private.config import TrainConfig, choices_of
+from dtfl_private.errors import unknown_name
+
+
+class GroupedOption(click.Option):
+    """An option that knows under which heading its help stands."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "group", "Command"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class Commands(click.Group):
+    """The group of all commands; an unknown one is answered with the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add one option per named field of `TrainConfig`; what the user leaves out is not passed on."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            command = _config_option(name)(command)
+        return command
+
+    return add
+
+
+def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    field = TrainConfig.model_fields[name]
+    extra = field.json_schema_extra
+    group = str(extra["group"]) if isinstance(extra, dict) else ""
+    flag = "--" + name.replace("_", "-")
+    shared: dict[str, Any] = {"cls": GroupedOption, "group": group, "default": None}
+    shown = "" if field.default in (None, []) else f"  [default: {_shown(field.default)}]"
+    if isinstance(field.default, bool):
+        return click.option(f"{flag}/--no-{flag[2:]}", help=f"{field.description}", **shared)
+    choices = choices_of(field.annotation)
+    metavar = "|".join(choices) if choices and name != "augment" else METAVARS.get(name, _kind(field.default))
+    return click.option(
+        flag, name, help=f"{field.description}{shown}", metavar=metavar, multiple=name == "defense", **shared
+    )
+
+
+METAVARS = {
+    "data_dir": "DIR",
+    "max_train_images": "N",
+    "augment": "NAMES",
+    "tiers": "M",
+    "target_accuracy": "A",
+    "defense": "NAME[:key=value,...]",
+    "profiles": "NAME|FILE",
+    "workers": "N",
+}
+
+
+def _kind(default: object) -> str:
+    return {int: "N", float: "X"}.get(type(default), "NAME[:key=value,...]")
+
+
+def _shown(default: object) -> str:
+    return f"{default:.3g}" if isinstance(default, float) else str(default)

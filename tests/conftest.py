@@ -1,0 +1,172 @@
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dtfl_private import plugins
+from dtfl_private.commands.train import Prepared, Silent, prepare
+from dtfl_private.config import TrainConfig
+from dtfl_private.contracts import Defense
+from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.environment.conditions import EnvironmentSettings
+from dtfl_private.environment.profiles import PROFILE_SETS
+from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.federated.round import FederatedState, RoundOutcome
+from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.messages import MessageObserver
+from dtfl_private.models.staged import StagedModel
+from dtfl_private.randomness import isolated
+from dtfl_private.runtime.executors import InProcess
+from dtfl_private.tiers.schedulers import Dynamic
+from dtfl_private.tiers.table import TierCost, TierTable
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, Any], None]:
+    """Let a test register a plug-in of its own beside the installed ones: ``offer(kind, name, factory)``."""
+
+    def add(kind: str, name: str, factory: Any) -> None:
+        others = plugins.installed
+
+        def installed(asked: str) -> Mapping[str, Any]:
+            own = {name: SimpleNamespace(name=name, load=lambda: factory)} if asked == kind else {}
+            return {**others(asked), **own}
+
+        monkeypatch.setattr(plugins, "installed", installed)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def four_tiers() -> TierTable:
+    """A made-up cost table of about ResNet-8's size: tiers 1 to 4, labels of 8 bytes."""
+    costs = [
+        # client MACs, server MACs, smashed bytes, weight bytes
+        (1_310_000, 36_100_000, 65_536, 2_468),
+        (15_700_000, 21_300_000, 65_536, 20_404),
+        (26_900_000, 9_900_000, 32_768, 78_516),
+        (37_200_000, 120_000, 16_384, 310_124),
+    ]
+    rows = [
+        TierCost(
+            tier=tier,
+            cut_shape=(smashed // 4,),
+            client_params=weights // 4,
+            server_params=0,
+            head_params=0,
+            client_forward_macs=client // 3,
+            client_train_macs=client,
+            server_train_macs=server,
+            smashed_bytes=smashed,
+            label_bytes=8,
+            weight_bytes=weights,
+        )
+        for tier, (client, server, smashed, weights) in enumerate(costs, start=1)
+    ]
+    return TierTable(rows=tuple(rows), forward_macs=12_500_000)
+
+
+@pytest.fixture
+def make_schedule(four_tiers: TierTable) -> Callable[..., ScheduleSettings]:
+    """Ten clients of 100 to 190 images with the paper's profiles and no chance; keywords replace settings.
+
+    ``environment`` is a mapping that replaces some of the environment's settings.
+    """
+
+    def make(*, environment: Mapping[str, Any] | None = None, **changes: Any) -> ScheduleSettings:
+        ten = EnvironmentSettings(clients=10, profiles=PROFILE_SETS["paper"], seed=4)
+        settings = ScheduleSettings(
+            environment=replace(ten, **(environment or {})),
+            server=ServerCapacity(workers=100, cpus=8.0),
+            table=four_tiers,
+            scheduler=Dynamic(),
+            images_K=100 + 10 * np.arange(10),
+            batch_size=32,
+            local_epochs=1,
+            fraction=1.0,
+            first_tier="probe",
+            ema=2 / 3,
+            cpu_macs_per_s=3e9,
+            seed=4,
+        )
+        return replace(settings, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def patterns() -> ImageDataset:
+    """40 training and 12 test images, grey, 8x8: three patterns in noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(52) % 3
+    clean = torch.randint(160, (3, 1, 8, 8), generator=generator)
+    images = (clean[labels] + torch.randint(96, (52, 1, 8, 8), generator=generator)).to(torch.uint8)
+    return ImageDataset(
+        name="patterns",
+        source="made up",
+        classes=("a", "b", "c"),
+        train_images=images[:40],
+        train_labels=labels[:40],
+        test_images=images[40:],
+        test_labels=labels[40:],
+    )
+
+
+def make_tiny_network() -> StagedModel:
+    with isolated(0, "tiny network"):
+        return StagedModel(
+            [
+                ("stem", nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())),
+                ("body", nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())),
+                ("late", nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.1))),
+                ("top", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))),
+            ]
+        )
+
+
+@pytest.fixture
+def tiny_network() -> StagedModel:
+    """A network of four stages for the patterns, hence tiers 1 to 3; with batch norm and dropout."""
+    return make_tiny_network()
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., TrainConfig]:
+    """Configure a run of three clients in random tiers over three rounds; keywords replace settings."""
+
+    def config(**values: Any) -> TrainConfig:
+        small = {"clients": 3, "rounds": 3, "batch_size": 4, "scheduler": "random", "device": "cpu", "workers": 1}
+        return TrainConfig.model_validate({**small, **values})
+
+    return config
+
+
+@pytest.fixture(scope="session")
+def prepare_tiny(patterns: ImageDataset, tiny_config: Callable[..., TrainConfig]) -> Callable[..., Prepared]:
+    """Prepare a run of the tiny network on the patterns; keywords replace settings of the configuration."""
+
+    def prepared(
+        *, model: StagedModel | None = None, defenses: Sequence[Defense] | None = None, **values: Any
+    ) -> Prepared:
+        return prepare(tiny_config(**values), dataset=patterns, model=model or make_tiny_network(), defenses=defenses)
+
+    return prepared
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., list[tuple[FederatedState, RoundOutcome]]]:
+    """Play rounds of a prepared run in this process: ``play(prepared, rounds=1, observers=())``."""
+
+    def rounds_of(prepared: Prepared, rounds: int = 1, observers: Sequence[MessageObserver] = ()) -> Any:
+        executor, state, played = InProcess(prepared.worker, observers), prepared.initial, []
+        for _ in range(rounds):
+            state, outcome = prepared.method.run_round(state, prepared.settings, executor, Silent())
+            played.append((state, outcome))
+        return played
+
+    return rounds_of

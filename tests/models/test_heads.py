@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.heads import AuxiliaryHead, make_heads
+from dtfl_private.models.pooling import global_average
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    return torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_head_is_a_global_average_and_one_fully_connected_layer(features):
+    head = AuxiliaryHead(3, 7)
+    averages = torch.tensor([[channel.sum() / channel.numel() for channel in image] for image in features])
+    torch.testing.assert_close(head(features), averages @ head.fc.weight.T + head.fc.bias)
+    assert [name for name, _ in head.named_parameters()] == ["fc.weight", "fc.bias"]
+
+
+def test_a_head_takes_the_channels_of_its_cut():
+    heads = make_heads({2: (16, 8, 8), 5: (64, 4, 4)}, classes=10)
+    assert {tier: head.fc.in_features for tier, head in heads.items()} == {2: 16, 5: 64}
+    assert {head.fc.out_features for head in heads.values()} == {10}
+
+
+@pytest.mark.parametrize("shape", [(10,), (4, 8), (1, 2, 3, 4)])
+def test_a_cut_that_is_no_image_cannot_have_a_head(shape):
+    with pytest.raises(InputError, match=r"the cut of tier 3 has shape .* need \(channels, height, width\)"):
+        make_heads({1: (16, 8, 8), 3: shape}, classes=10)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_global_average_is_the_mean_over_height_and_width_and_its_gradient_keeps_the_format(features, layout):
+    features = features.to(memory_format=layout).requires_grad_()
+    averages = global_average(features)
+    torch.testing.assert_close(averages, features.mean(dim=(2, 3)))
+    weights = torch.arange(12.0).view(4, 3)
+    (averages * weights).sum().backward()
+    torch.testing.assert_close(features.grad, (weights / 30)[:, :, None, None].expand(4, 3, 5, 6))
+
+    # What the layer below receives, before any copy into the leaf's gradient.
+    hidden = features * 1
+    (received,) = torch.autograd.grad(global_average(hidden).sum(), hidden)
+    assert received.is_contiguous(memory_format=layout)

@@ -1,0 +1,206 @@
+import re
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import Field
+
+from dtfl_private import plugins
+from dtfl_private.data.partition import Dirichlet, Iid
+from dtfl_private.errors import InputError
+from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed
+from dtfl_private.tiers.schedulers import Static
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Add noise.
+
+    More of the text.
+    """
+
+    scale: Annotated[float, Field(gt=0)]
+    kind: Literal["normal", "laplace"] = "normal"
+    per_channel: bool = False
+    min_batch: int = 2
+
+
+def loader(*, data_dir: str | None = None, download: bool = False, size: int = 16) -> tuple[object, ...]:
+    return data_dir, download, size
+
+
+@pytest.fixture
+def noise(offer):
+    offer("defense", "gaussian-noise", Noise)
+
+
+words = st.text("abcxyz-_09.", min_size=1, max_size=6)
+
+
+@given(words, st.dictionaries(words, words, max_size=4))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_a_specification_is_read_back_as_it_was_written(name, wanted):
+    text = f"{name}:{','.join(f'{key}={value}' for key, value in wanted.items())}" if wanted else name
+    assert Spec.parse(text) == Spec(name=name, settings=wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "wanted"),
+    [
+        ("iid", "iid", {}),
+        ("  iid  ", "iid", {}),
+        ("static:3", "static", {"": "3"}),
+        ("dirichlet:0.3,floor=5", "dirichlet", {"": "0.3", "floor": "5"}),
+        ("a: b = 1 , c = 2", "a", {"b": "1", "c": "2"}),
+        ("a:path=x=y", "a", {"path": "x=y"}),
+        ("a:path=C:/data", "a", {"path": "C:/data"}),
+    ],
+)
+def test_specifications(text, name, wanted):
+    assert Spec.parse(text) == Spec(name=name, settings=wanted)
+
+
+@pytest.mark.parametrize("text", ["a:b=", "a:b=1,", "a:,b=1", "a:b=1,2", "a:1,2", "a:b=1,b=2", "", ":", ":b=1", "a:,"])
+def test_malformed_specifications_are_refused_with_the_form_expected(text):
+    with pytest.raises(InputError, match=re.escape("NAME[:key=value[,key=value...]]")):
+        Spec.parse(text)
+
+
+@pytest.mark.parametrize("spelling", ["resnet-56", "ResNet-56", "resnet_56", "RESNET56", "res-net-56"])
+def test_hyphens_underscores_and_capitals_of_a_name_do_not_matter(spelling):
+    assert find("model", spelling).name == "resnet-56"
+
+
+def test_the_canonical_spelling_keeps_the_settings():
+    assert canonical("partition", " Dirichlet:0.3,floor=5 ") == "dirichlet:0.3,floor=5"
+    assert canonical("dataset", "FashionMNIST") == "fashion-mnist"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    for ask in (find, canonical, create, explicit):
+        with pytest.raises(InputError, match=r"unknown partition 'dirichlit': did you mean 'dirichlet'\? known: "):
+            ask("partition", "dirichlit")
+
+
+@pytest.mark.usefixtures("noise")
+def test_settings_are_converted_by_their_annotations():
+    made = create("defense", "Gaussian_Noise:scale=0.5,kind=laplace,per-channel=true,min-batch=4")
+    assert made == Noise(scale=0.5, kind="laplace", per_channel=True, min_batch=4)
+    assert isinstance(made.min_batch, int)
+
+
+@pytest.mark.usefixtures("noise")
+def test_a_value_without_a_key_goes_to_the_first_setting():
+    assert create("defense", "gaussian-noise:2,min_batch=3") == Noise(scale=2.0, min_batch=3)
+    assert create("scheduler", "static:3") == Static(3)
+    assert create("partition", "dirichlet:0.25") == Dirichlet(alpha=0.25)
+
+
+def test_defaults_hold_where_nothing_is_said():
+    assert create("partition", "iid") == Iid()
+    assert create("partition", "dirichlet") == Dirichlet(alpha=0.5, floor=2)
+
+
+def test_what_the_core_supplies_is_no_setting_of_the_user(offer):
+    offer("dataset", "own", loader)
+    assert create("dataset", "own:size=8", data_dir="here", download=True) == ("here", True, 8)
+    assert create("dataset", "own:9", data_dir=None, download=False) == (None, False, 9)
+    with pytest.raises(InputError, match="unknown setting of dataset 'own' 'download'"):
+        create("dataset", "own:download=true", data_dir=None, download=False)
+
+
+@pytest.mark.usefixtures("noise")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gaussian-noise:scael=1", "setting of defense 'gaussian-noise' 'scael': did you mean 'scale'? known: "),
+        ("gaussian-noise:scale=0", "defense 'gaussian-noise': scale=0 is refused: Input should be greater than 0"),
+        ("gaussian-noise:much", "defense 'gaussian-noise': scale=much is refused: Input should be a valid number"),
+        ("gaussian-noise:1,kind=cauchy", "kind=cauchy is refused: Input should be 'normal' or 'laplace'"),
+        ("gaussian-noise:1,per_channel=perhaps", "per_channel=perhaps is refused: Input should be a valid boolean"),
+        ("gaussian-noise:1,min_batch=2.5", "min_batch=2.5 is refused: Input should be a valid integer"),
+        ("gaussian-noise", "needs a value for 'scale': write gaussian-noise:scale=VALUE"),
+        ("gaussian-noise:kind=normal", "needs a value for 'scale': write gaussian-noise:scale=VALUE"),
+        ("gaussian-noise:1,scale=2", "'gaussian-noise:1,scale=2' gives 'scale' twice"),
+        ("gaussian-noise:1,min-batch=2,min_batch=3", "gives 'min_batch' twice"),
+        ("identity:1", "defense 'identity' takes no settings, but 'identity:1' gives '1'"),
+        ("identity:x=1", "defense 'identity' takes no settings, but 'identity:x=1' gives 'x'"),
+        ("object:Noise", "was an object passed from Python: pass it again to train(..., defense=...)"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_value(text, message):
+    with pytest.raises(InputError, match=re.escape(message)) as refusal:
+        create("defense", text)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("noise")
+def test_explicit_writes_out_every_setting():
+    written = "gaussian-noise:scale=3,kind=normal,per_channel=False,min_batch=2"
+    assert explicit("defense", "GaussianNoise:3") == written
+    assert explicit("defense", "gaussian-noise:min-batch=2,scale=3") == written
+    assert explicit("defense", written) == written
+    assert explicit("partition", "iid") == "iid"
+    assert explicit("scheduler", "static:2") == "static:m=2"
+
+
+def test_explicit_leaves_out_what_the_core_supplies(offer):
+    offer("dataset", "own", loader)
+    assert explicit("dataset", "own") == "own:size=16"
+
+
+@given(
+    st.floats(1e-300, 1e300),
+    st.sampled_from(["normal", "laplace"]),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_settings_survive_being_written_and_read(scale, kind, per_channel, min_batch):
+    wanted = Noise(scale=scale, kind=kind, per_channel=per_channel, min_batch=min_batch)
+    text = f"gaussian-noise:{scale},kind={kind},per_channel={per_channel},min_batch={min_batch}"
+    with pytest.MonkeyPatch.context() as patch:
+        point = EntryPoint(name="gaussian-noise", value=f"{__name__}:Noise", group="")
+        patch.setattr(plugins, "installed", lambda _: {"gaussian-noise": point})
+        assert create("defense", text) == wanted
+        assert create("defense", explicit("defense", text)) == wanted
+
+
+@pytest.mark.usefixtures("noise")
+def test_described_gives_name_settings_and_first_line():
+    row = next(row for row in described("defense") if row[0] == "gaussian-noise")
+    assert row == ("gaussian-noise", "scale, kind=normal, per_channel=False, min_batch=2", "Add noise.")
+
+
+@pytest.fixture
+def entry_points(monkeypatch):
+    """Replace what is installed by the (name, value) pairs given; `installed` remembers what it found, so forget it."""
+
+    def only(*points: tuple[str, str]) -> None:
+        found = [EntryPoint(name=name, value=value, group="dtfl_private.defenses") for name, value in points]
+        monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in found if point.group == group])
+        installed.cache_clear()
+
+    yield only
+    installed.cache_clear()
+
+
+def test_plugins_are_found_by_entry_points_and_sorted(entry_points):
+    entry_points(("noise", f"{__name__}:Noise"), ("blur", "nowhere:Blur"))
+    assert list(installed("defense")) == ["blur", "noise"]
+    assert create("defense", "noise:1") == Noise(1.0)
+    assert installed("model") == {}
+
+
+def test_an_entry_point_found_twice_is_one_plugin(entry_points):
+    entry_points(("noise", f"{__name__}:Noise"), ("noise", f"{__name__}:Noise"))
+    assert list(installed("defense")) == ["noise"]
+
+
+def test_two_packages_that_offer_the_same_name_are_refused(entry_points):
+    entry_points(("noise", "one:Noise"), ("noise", "two:Noise"))
+    with pytest.raises(InputError, match="two installed packages offer defense 'noise': one:Noise and two:Noise"):
+        installed("defense")
