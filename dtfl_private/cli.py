@@ -77,13 +77,16 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-@click.group(cls=Commands, context_settings=COMMAND_SETTINGS)
+@click.group(cls=Commands, invoke_without_command=True, context_settings=COMMAND_SETTINGS)
 @click.version_option(package_name="dtfl-private")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Tiered split federated learning (DTFL), with its leakage in view.
 
     Start with `dtfl-private train`: it needs no data and no options.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command(cls=GroupedCommand)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from dtfl_private.data.preprocess import AUGMENTATIONS
@@ -54,7 +54,7 @@ def _plugins(kind: str) -> BeforeValidator:
 
 
 def _spelled(kind: str, value: object) -> object:
-    if not isinstance(value, str) or not value.strip() or value.startswith(OBJECT):
+    if not isinstance(value, str) or value.startswith(OBJECT):
         return value
     return canonical(kind, value)
 
@@ -69,6 +69,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
+
+
+# By kind of value, so that an error in a table is not reported as "not a name".
+Profiles = Annotated[
+    Annotated[str, Tag("<name>")] | Annotated[list[ResourceProfile], Tag("<tables>")],
+    Discriminator(lambda value: "<tables>" if isinstance(value, list | tuple) else "<name>"),
+]
 
 
 def _field(group: str, default: Any, description: str) -> Any:
@@ -127,7 +134,7 @@ class TrainConfig(BaseModel):
     weight_decay: NonNegative = _field("Training", 0.0, "weight decay (L2)")
     momentum: Annotated[float, Field(ge=0, lt=1)] = _field("Training", 0.0, "momentum of sgd")
 
-    profiles: str | list[ResourceProfile] = _field(
+    profiles: Profiles = _field(
         "Environment", "paper", "the clients' resources: paper, uniform, or a TOML file; see `list profiles`"
     )
     link_unit: LinkUnit = _field(
@@ -182,14 +189,17 @@ def make_config(values: Mapping[str, object], source: str = "option") -> TrainCo
 
 
 def _input_error(first: Any, fields: Mapping[str, FieldInfo], source: str) -> InputError:
-    key = str(first["loc"][0]) if first["loc"] else ""
+    # The path to the value, without the tags of a union: "profiles", or "profiles.0.cpus" inside a table.
+    path = [str(part) for part in first["loc"] if part not in ("<name>", "<tables>")]
+    key, where = path[0], ".".join(path)
     if first["type"] == "extra_forbidden":
-        return unknown_name(f"key in {source}", key, fields)
+        return unknown_name(f"key in {source}", path[-1], fields if len(path) == 1 else ResourceProfile.model_fields)
     choices = choices_of(fields[key].annotation) if key in fields else ()
     if first["type"] == "literal_error" and choices:
         return unknown_name(key, str(first["input"]), choices)
     reason = first["msg"].removeprefix("Value error, ")
-    return InputError(f"{key} {first['input']!r} is refused: {reason[:1].lower()}{reason[1:]}")
+    value = "" if first["type"] == "missing" else f" {first['input']!r}"
+    return InputError(f"{where}{value} is refused: {reason[:1].lower()}{reason[1:]}")
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +103,10 @@ def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, An
     Raises:
         InputError: the folder cannot be made there.
     """
+    if path.name in ("", ".."):
+        raise InputError(f"run folder '{path}' cannot be made: it needs a name of its own")
     draft = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed process that had the same number
     try:
         draft.mkdir(parents=True)
         write_synced(draft / "config.toml", config_toml.encode())
@@ -111,6 +115,7 @@ def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, An
         draft.rename(path)
         sync_folder(path.parent)
     except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
         raise InputError(f"run folder '{path}' cannot be made: {error.strerror or error}") from None
     return RunFolder(path=path)
 
@@ -274,5 +279,7 @@ def _totals(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 def write_results(folder: RunFolder, model: State, summary: Mapping[str, Any], description: Mapping[str, str]) -> None:
     """Write the global model and the summary, each in one step."""
     tensors = {name: tensor.contiguous() for name, tensor in model.items()}
-    write_atomic(folder.model, safetensors.torch.save(tensors, metadata=dict(description)))
+    # One key only: safetensors writes several in a random order, and equal runs are to leave equal files.
+    metadata = {"run": json.dumps(dict(description))}
+    write_atomic(folder.model, safetensors.torch.save(tensors, metadata=metadata))
     write_atomic(folder.summary, (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())

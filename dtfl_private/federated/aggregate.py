@@ -23,6 +23,8 @@ class WeightedAverage:
         for name, tensor in state.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros(tensor.shape, dtype=torch.float64)
+            if tensor.shape != self._sums[name].shape:
+                raise ValueError(f"{name} is {tuple(tensor.shape)}, the others' {tuple(self._sums[name].shape)}")
             self._sums[name].add_(tensor.double(), alpha=weight)
         self._weight += weight
 

@@ -1,0 +1,461 @@
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from dtfl_private.contracts import IntArray, TierChoice
+from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.errors import InputError
+from dtfl_private.federated.schedule import (
+    RoundPlan,
+    ScheduleSettings,
+    ScheduleState,
+    _images_in,
+    planned_bytes,
+    planned_macs,
+    schedule_round,
+)
+from dtfl_private.tiers.estimates import NEVER, estimate
+from dtfl_private.tiers.schedulers import Random, Static
+from dtfl_private.tiers.table import TierTable
+
+MakeSchedule = Callable[..., ScheduleSettings]
+
+# dtfl section 4: CPUs and Mbit/s.
+PAPER = ((4, 100), (2, 30), (1, 30), (0.2, 30), (0.1, 10))
+CPU_MACS_PER_S = 3e9
+
+
+def play(settings: ScheduleSettings, rounds: int) -> Iterator[tuple[ScheduleState, RoundPlan]]:
+    """Yield the state after each round and the round's plan."""
+    state = ScheduleState.start(settings)
+    for number in range(1, rounds + 1):
+        state, plan = schedule_round(state, settings, number)
+        yield state, plan
+
+
+def by_hand(settings: ScheduleSettings, kind: int, images: int, tier: int) -> tuple[float, float, float]:
+    """Return T_c, T_com, T_s of a client with a paper profile that trains on ``images`` images in all."""
+    cpus, mbit_s = PAPER[kind]
+    row = next(row for row in settings.table.rows if row.tier == tier)
+    t_c = images * row.client_train_macs / (cpus * CPU_MACS_PER_S)
+    sent = images * (row.smashed_bytes + row.label_bytes) + 2 * row.weight_bytes
+    t_s = images * row.server_train_macs / (settings.server.cpus * CPU_MACS_PER_S)
+    return t_c, sent / (mbit_s * 1e6 / 8), t_s
+
+
+def papers_choice(settings: ScheduleSettings, kinds: list[int]) -> list[int]:
+    """Return the paper's tiers from the true times of clients that all take part: plain loops."""
+    times = []
+    for kind, images in zip(kinds, settings.images_K.tolist(), strict=True):
+        by_tier = {}
+        for tier in settings.table.tiers_M.tolist():
+            t_c, t_com, t_s = by_hand(settings, kind, images * settings.local_epochs, tier)
+            by_tier[tier] = max(t_c + t_com, t_s + t_com)
+        times.append(by_tier)
+    t_max = max(min(by_tier.values()) for by_tier in times)
+    return [max(tier for tier, seconds in by_tier.items() if seconds <= t_max) for by_tier in times]
+
+
+def assert_same(one: object, other: object) -> None:
+    """Compare two dataclasses field by field, arrays by value, NaN equal to NaN."""
+    for field in fields(one):  # type: ignore[arg-type]
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if hasattr(a, "__dataclass_fields__"):
+            assert_same(a, b)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=field.name)
+
+
+@pytest.mark.parametrize("scheduler", ["dynamic", 1, 2, 3, 4])
+@pytest.mark.parametrize("server_cpus", [8.0, 0.5])
+def test_a_round_lasts_as_long_as_the_papers_formula_says(
+    make_schedule: MakeSchedule, scheduler: str | int, server_cpus: float
+):
+    server = ServerCapacity(workers=10, cpus=server_cpus)
+    settings = make_schedule(server=server, local_epochs=2)
+    if isinstance(scheduler, int):
+        settings = replace(settings, scheduler=Static(scheduler))
+    *_, (state, plan) = play(settings, 2)
+    slower_server = 0
+    for place, client in enumerate(plan.clients_P.tolist()):
+        kind, tier = state.environment.profile_K[client], plan.tiers_P[place]
+        t_c, t_com, t_s = by_hand(settings, kind, 2 * (100 + 10 * client), tier)
+        assert plan.compute_s_P[place] == pytest.approx(t_c, rel=1e-12)
+        assert plan.transfer_s_P[place] == pytest.approx(t_com, rel=1e-12)
+        assert plan.client_time_s_P[place] == pytest.approx(max(t_c + t_com, t_s + t_com), rel=1e-12)
+        slower_server += t_s > t_c
+    assert plan.clients_P.tolist() == list(range(10))
+    assert plan.round_time_s == plan.client_time_s_P.max()
+    assert plan.server_wait_s == 0
+    if (scheduler, server_cpus) == (2, 0.5):
+        # Both sides of the maximum are met.
+        assert 0 < slower_server < 10
+
+
+@pytest.mark.parametrize("deepest", [1, 2, 4])
+def test_with_fewer_tiers_costs_are_those_of_the_tiers_left(
+    make_schedule: MakeSchedule, four_tiers: TierTable, deepest: int
+):
+    settings = make_schedule(table=four_tiers.deepest(deepest), first_tier="deepest")
+    for state, plan in play(settings, 3):
+        kinds = state.environment.profile_K.tolist()
+        expected = [4] * 10 if plan.round == 1 else papers_choice(settings, kinds)
+        assert plan.tiers_P.tolist() == expected
+        hand = [
+            by_hand(settings, kind, images, tier)
+            for kind, images, tier in zip(kinds, settings.images_K, expected, strict=True)
+        ]
+        assert plan.compute_s_P.tolist() == pytest.approx([t_c for t_c, _, _ in hand], rel=1e-12)
+
+
+class Recorder:
+    """Keeps what a scheduler is shown and gives all clients the tier of the middle column."""
+
+    uses_times: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self.shown: list[TierChoice] = []
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+        self.shown.append(choice)
+        return np.full(len(choice.times_s_KM), choice.tiers_M[1])
+
+
+class Fixed:
+    """Answers what it was told to answer."""
+
+    uses_times: ClassVar[bool] = False
+
+    def __init__(self, answer: list[int]) -> None:
+        self.answer = answer
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+        return np.array(self.answer)
+
+
+@pytest.mark.parametrize("answer", [[2] * 9 + [1], [2] * 9 + [99], [2] * 9, [2] * 11])
+def test_a_scheduler_that_names_other_tiers_or_too_few_is_refused(
+    make_schedule: MakeSchedule, four_tiers: TierTable, answer: list[int]
+):
+    settings = make_schedule(scheduler=Fixed(answer), table=four_tiers.deepest(3))
+    with pytest.raises(InputError, match=r"scheduler Fixed must name one of the tiers \[2, 3, 4\] for each of the 10"):
+        next(play(settings, 1))
+
+
+@pytest.mark.parametrize("first_tier", ["probe", "deepest"])
+def test_without_chance_the_scheduler_is_shown_the_true_times(make_schedule: MakeSchedule, first_tier: str):
+    recorder = Recorder()
+    settings = make_schedule(scheduler=recorder, first_tier=first_tier, local_epochs=3, fraction=0.5)
+    known: set[int] = set()
+    for state, plan in play(settings, 6):
+        clients = plan.clients_P.tolist()
+        measured = clients if first_tier == "probe" else [client for client in clients if client in known]
+        known.update(clients)
+        if not measured:
+            continue
+        choice = recorder.shown.pop()
+        assert choice.tiers_M.tolist() == [1, 2, 3, 4]
+        for shown, client in zip(choice.times_s_KM.tolist(), measured, strict=True):
+            for seconds, tier in zip(shown, (1, 2, 3, 4), strict=True):
+                kind = state.environment.profile_K[client]
+                t_c, t_com, t_s = by_hand(settings, kind, 3 * (100 + 10 * client), tier)
+                assert seconds == pytest.approx(max(t_c + t_com, t_s + t_com), rel=1e-12)
+    assert known == set(range(10))
+    assert recorder.shown == []
+
+
+def test_after_probing_the_first_round_already_has_the_papers_tiers(make_schedule: MakeSchedule):
+    settings = make_schedule()
+    for state, plan in play(settings, 3):
+        assert plan.tiers_P.tolist() == papers_choice(settings, state.environment.profile_K.tolist())
+        assert len(set(plan.tiers_P.tolist())) > 1
+
+
+def test_virtual_time_is_linear_in_images(make_schedule: MakeSchedule, four_tiers: TierTable):
+    weightless = replace(four_tiers, rows=tuple(replace(row, weight_bytes=0) for row in four_tiers.rows))
+    settings = make_schedule(table=weightless, scheduler=Static(2))
+    _, once = next(play(settings, 1))
+    _, twice = next(play(replace(settings, images_K=2 * settings.images_K), 1))
+    _, two_epochs = next(play(replace(settings, local_epochs=2), 1))
+    for double in (twice, two_epochs):
+        assert np.array_equal(double.compute_s_P, 2 * once.compute_s_P)
+        assert np.array_equal(double.transfer_s_P, 2 * once.transfer_s_P)
+        assert double.round_time_s == 2 * once.round_time_s
+        assert np.array_equal(double.images_P, 2 * once.images_P)
+
+
+def test_probing_costs_one_standard_batch_in_the_first_round_only(make_schedule: MakeSchedule):
+    settings = make_schedule()
+    for state, plan in play(settings, 3):
+        for client, (kind, tier) in enumerate(zip(state.environment.profile_K, plan.tiers_P, strict=True)):
+            t_c, _, _ = by_hand(settings, kind, 100 + 10 * client, tier)
+            probe, _, _ = by_hand(settings, kind, 32, 1)
+            expected = t_c + probe if plan.round == 1 else t_c
+            assert plan.compute_s_P[client] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("scheduler", [Static(3), Random()])
+def test_schedulers_that_need_no_times_are_not_made_to_probe(make_schedule: MakeSchedule, scheduler: Static | Random):
+    settings = make_schedule(scheduler=scheduler, first_tier="probe")
+    state, plan = next(play(settings, 1))
+    kinds = state.environment.profile_K
+    hand = [by_hand(settings, kinds[k], 100 + 10 * k, plan.tiers_P[k])[0] for k in range(10)]
+    assert plan.compute_s_P.tolist() == pytest.approx(hand, rel=1e-12)
+
+
+def test_static_is_static_from_the_first_round(make_schedule: MakeSchedule):
+    for first_tier in ("probe", "shallowest", "deepest"):
+        for _, plan in play(make_schedule(scheduler=Static(3), first_tier=first_tier), 3):
+            assert plan.tiers_P.tolist() == [3] * 10
+
+
+@pytest.mark.parametrize(("policy", "tier"), [("shallowest", 1), ("middle", 3), ("deepest", 4)])
+def test_first_tier_by_policy_then_by_measurement(make_schedule: MakeSchedule, policy: str, tier: int):
+    settings = make_schedule(first_tier=policy)
+    (state, first), (_, second) = play(settings, 2)
+    assert first.tiers_P.tolist() == [tier] * 10
+    assert second.tiers_P.tolist() == papers_choice(settings, state.environment.profile_K.tolist())
+
+
+def test_random_tiers_are_drawn_anew_each_round(make_schedule: MakeSchedule):
+    drawn = {tuple(plan.tiers_P.tolist()) for _, plan in play(make_schedule(scheduler=Random()), 5)}
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 10), (0.3, 3), (0.34, 3), (0.01, 1)])
+def test_a_fraction_of_the_clients_takes_part_each_once(make_schedule: MakeSchedule, fraction: float, count: int):
+    groups = []
+    for _, plan in play(make_schedule(fraction=fraction), 20):
+        clients = plan.clients_P.tolist()
+        assert clients == sorted(set(clients))
+        assert len(clients) == count
+        groups.append(tuple(clients))
+    assert len(set(groups)) == 1 if count == 10 else len(set(groups)) > 5
+    assert {client for group in groups for client in group} <= set(range(10))
+
+
+def test_absent_clients_do_not_take_part(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"absent": 0.4, "leave": 0.2, "join": 0.3}, fraction=0.5)
+    sizes = set()
+    for state, plan in play(settings, 30):
+        assert state.environment.present_K[plan.clients_P].all()
+        assert len(plan.clients_P) == max(1, round(0.5 * state.environment.present_K.sum()))
+        sizes.add(len(plan.clients_P))
+    assert len(sizes) > 1
+
+
+def test_clients_that_join_later_are_probed_when_they_first_take_part(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"absent": 0.5, "join": 1.0})
+    (first_state, _), (second_state, second), (_, third) = play(settings, 3)
+    newcomers = ~first_state.environment.present_K
+    assert newcomers.sum() == 5
+    assert second.clients_P.tolist() == third.clients_P.tolist() == list(range(10))
+    assert np.array_equal(second.tiers_P, third.tiers_P)
+    for client in range(10):
+        kind = second_state.environment.profile_K[client]
+        probe, _, _ = by_hand(settings, kind, 32, 1)
+        extra = second.compute_s_P[client] - third.compute_s_P[client]
+        assert extra == pytest.approx(probe if newcomers[client] else 0.0, rel=1e-9, abs=1e-12)
+
+
+def images_of_first_batches(images: int, batch_size: int, epochs: int, batches: int) -> int:
+    sizes = []
+    for _ in range(epochs):
+        left = images
+        while left:
+            sizes.append(min(left, batch_size))
+            left -= sizes[-1]
+    return sum(sizes[:batches])
+
+
+@examples(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.data())
+def test_images_are_those_in_the_first_batches(images: int, batch_size: int, epochs: int, data: st.DataObject):
+    batches = data.draw(st.integers(0, epochs * -(-images // batch_size)))
+    counted = images_of_first_batches(images, batch_size, epochs, batches)
+    assert _images_in(np.array([batches]), np.array([images]), batch_size).tolist() == [counted]
+
+
+def test_who_drops_out_trains_on_the_first_batches_only(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"dropout": 0.5}, batch_size=7, local_epochs=3)
+    outcomes = set()
+    for _, plan in play(settings, 10):
+        for place, client in enumerate(plan.clients_P.tolist()):
+            images, batches = 100 + 10 * client, int(plan.batches_P[place])
+            all_batches = 3 * -(-images // 7)
+            assert plan.images_P[place] == images_of_first_batches(images, 7, 3, batches)
+            assert (batches < all_batches) == plan.dropped_P[place]
+            outcomes.add(batches / all_batches)
+    assert len(outcomes) > 30
+
+
+@pytest.mark.parametrize("server_cpus", [8.0, 0.1])
+def test_who_drops_out_takes_the_share_of_the_time_that_it_does_of_the_batches(
+    make_schedule: MakeSchedule, server_cpus: float
+):
+    server = ServerCapacity(workers=10, cpus=server_cpus)
+    settings = make_schedule(environment={"dropout": 1.0}, scheduler=Static(2), batch_size=1, server=server)
+    for state, plan in play(settings, 5):
+        for client, kind in enumerate(state.environment.profile_K):
+            images = 100 + 10 * client
+            t_c, t_com, t_s = by_hand(settings, kind, images, 2)
+            low, high = plan.batches_P[client] / images, (plan.batches_P[client] + 1) / images
+            assert low * t_c <= plan.compute_s_P[client] <= high * t_c
+            assert low * t_com <= plan.transfer_s_P[client] <= high * t_com
+            whole = max(t_c, t_s) + t_com
+            assert low * whole <= plan.client_time_s_P[client] <= high * whole
+
+
+def test_who_drops_out_is_not_observed(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"dropout": 0.5}, first_tier="shallowest")
+    before = ScheduleState.start(settings).history
+    dropped = 0
+    for state, plan in play(settings, 6):
+        after = state.history
+        for client in plan.clients_P[plan.dropped_P]:
+            assert after.tier_K[client] == before.tier_K[client]
+            np.testing.assert_array_equal(after.seconds_KM[client], before.seconds_KM[client])
+            np.testing.assert_array_equal(after.up_bytes_s_K[client], before.up_bytes_s_K[client])
+            dropped += 1
+        for client, tier in zip(plan.clients_P[~plan.dropped_P], plan.tiers_P[~plan.dropped_P], strict=True):
+            assert after.tier_K[client] == tier
+        before = after
+    assert 10 < dropped < 50
+
+
+def test_a_round_that_all_drop_out_of_still_takes_time(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"dropout": 1.0}, first_tier="shallowest")
+    state, plan = next(play(settings, 1))
+    assert plan.dropped_P.all()
+    assert (state.history.tier_K == NEVER).all()
+    assert 0 < plan.round_time_s == state.clock.now_s
+
+
+def test_a_probe_counts_even_if_the_client_then_drops_out(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"dropout": 1.0})
+    (state, first), (_, second) = play(settings, 2)
+    cpus = np.array([PAPER[kind][0] for kind in state.environment.profile_K])
+    per_image = settings.table.rows[0].client_train_macs / (cpus * CPU_MACS_PER_S)
+    np.testing.assert_allclose(state.history.seconds_KM[:, 0], per_image, rtol=1e-12)
+    assert np.isnan(state.history.seconds_KM[:, 1:]).all()
+    assert second.tiers_P.tolist() == first.tiers_P.tolist() == papers_choice(settings, state.environment.profile_K)
+
+
+def test_server_halves_wait_first_come_first_served(make_schedule: MakeSchedule):
+    settings = make_schedule(scheduler=Static(1), server=ServerCapacity(workers=1, cpus=0.2))
+    state, plan = next(play(settings, 1))
+    free_at, waited, served = 0.0, 0.0, {}
+    hand = {k: by_hand(settings, kind, 100 + 10 * k, 1) for k, kind in enumerate(state.environment.profile_K)}
+    for client, (_, t_com, t_s) in sorted(hand.items(), key=lambda item: item[1][1]):
+        start = max(free_at, t_com)
+        waited += start - t_com
+        served[client] = free_at = start + t_s
+    expected = [max(sum(hand[k][:2]), served[k]) for k in range(10)]
+    assert plan.client_time_s_P.tolist() == pytest.approx(expected, rel=1e-12)
+    assert plan.server_wait_s == pytest.approx(waited, rel=1e-9)
+    assert waited > 0
+
+
+ALL_CHANCE = {
+    "drift_share": 0.3,
+    "drift_every": 2,
+    "noise": 0.3,
+    "dropout": 0.2,
+    "absent": 0.3,
+    "leave": 0.2,
+    "join": 0.2,
+}
+
+
+def test_a_round_is_a_pure_function_of_state_and_number(make_schedule: MakeSchedule):
+    settings = make_schedule(environment=ALL_CHANCE, fraction=0.7)
+    state = ScheduleState.start(settings)
+    for number in range(1, 8):
+        untouched = copy.deepcopy(state)
+        once, twice = schedule_round(state, settings, number), schedule_round(state, settings, number)
+        assert_same(once[1], twice[1])
+        assert_same(once[0], twice[0])
+        assert_same(state, untouched)
+        state = once[0]
+
+
+def test_another_seed_gives_another_schedule(make_schedule: MakeSchedule):
+    settings = make_schedule(environment=ALL_CHANCE, fraction=0.5, scheduler=Random())
+    (_, first), (_, other) = next(play(settings, 1)), next(play(replace(settings, seed=5), 1))
+    assert first.tiers_P.tolist() != other.tiers_P.tolist() or first.clients_P.tolist() != other.clients_P.tolist()
+
+
+def test_virtual_time_is_the_sum_of_the_rounds_and_never_runs_back(make_schedule: MakeSchedule):
+    played = list(play(make_schedule(environment=ALL_CHANCE), 20))
+    for (before, _), (after, plan) in pairwise(played):
+        assert plan.round_time_s > 0
+        assert after.clock.now_s == before.clock.now_s + plan.round_time_s
+    assert [plan.round for _, plan in played] == list(range(1, 21))
+
+
+def test_bytes_and_macs_are_those_of_the_cost_table(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"dropout": 0.4}, scheduler=Random(), local_epochs=2)
+    rows = {row.tier: row for row in settings.table.rows}
+    for _, plan in play(settings, 5):
+        totals = {"down_weights": 0, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
+        macs = {"client": 0, "server": 0}
+        for place, tier in enumerate(plan.tiers_P.tolist()):
+            images = int(plan.images_P[place])
+            totals["down_weights"] += rows[tier].weight_bytes
+            totals["up_weights"] += 0 if plan.dropped_P[place] else rows[tier].weight_bytes
+            totals["up_smashed"] += images * rows[tier].smashed_bytes
+            totals["up_labels"] += images * 8
+            macs["client"] += images * rows[tier].client_train_macs
+            macs["server"] += images * rows[tier].server_train_macs
+        assert planned_bytes(plan, settings.table) == totals
+        assert planned_macs(plan, settings.table) == macs
+    assert plan.dropped_P.any()
+
+
+def test_after_a_drift_the_average_forgets_the_old_speed_by_its_weight(make_schedule: MakeSchedule):
+    drift = {"drift_share": 1.0, "drift_every": 4}
+    beta = 2 / 3
+    settings = make_schedule(scheduler=Static(2), environment=drift, ema=beta)
+    macs = settings.table.rows[1].client_train_macs
+    truth, averages = [], []
+    for state, _ in play(settings, 8):
+        cpus = np.array([PAPER[kind][0] for kind in state.environment.profile_K])
+        truth.append(macs / (cpus * CPU_MACS_PER_S))
+        averages.append(state.history.seconds_KM[:, 1])
+    old, new = truth[3], truth[4]
+    assert not np.array_equal(old, new)
+    for rounds_since in range(1, 5):
+        expected = new + (1 - beta) ** rounds_since * (old - new)
+        np.testing.assert_allclose(averages[3 + rounds_since], expected, rtol=1e-12)
+
+
+def test_dynamic_tiers_follow_a_drift_within_a_few_rounds(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"drift_share": 0.5, "drift_every": 10})
+    played = list(play(settings, 20))
+    chosen = [plan.tiers_P.tolist() for _, plan in played]
+    right = [papers_choice(settings, state.environment.profile_K.tolist()) for state, _ in played]
+    assert right[9] != right[10]
+    # The scheduler knows only what it has measured: in the round of the drift it still believes in the old speeds.
+    assert chosen[10] == right[9]
+    assert chosen[14:] == right[14:]
+
+
+def test_measurements_of_a_round_are_the_estimates_of_the_next(make_schedule: MakeSchedule):
+    settings = make_schedule(environment={"noise": 0.5}, ema=1.0, scheduler=Static(3))
+    for state, plan in play(settings, 3):
+        estimated = estimate(
+            state.history,
+            np.arange(10),
+            settings.table,
+            settings.images_K.astype(np.float64),
+            settings.server_seconds_M,
+        )
+        np.testing.assert_allclose(estimated[:, 2], plan.client_time_s_P, rtol=1e-12)

@@ -1,0 +1,86 @@
+import os
+import signal
+
+import pytest
+import torch
+
+from dtfl_private.errors import InputError, NonFiniteLossError, WorkerError
+from dtfl_private.federated.worker import ClientTask, Evaluation, Worker
+from dtfl_private.messages import Transcript
+from dtfl_private.runtime import executors
+from dtfl_private.runtime.executors import InProcess, WorkerProcesses, open_executor
+
+
+class Quiet:
+    def planned(self, plan) -> None:
+        pass
+
+    def trained(self, client) -> None:
+        pass
+
+
+def weights_of(state) -> dict[str, torch.Tensor]:
+    heads = {f"{tier}/{name}": t for tier, head in state.weights.heads.items() for name, t in head.items()}
+    return {**state.weights.model, **heads}
+
+
+def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_are_named(
+    prepare_tiny, play, monkeypatch
+):
+    """One pool for all of it, for starting one takes seconds."""
+    monkeypatch.setattr(executors, "EVALUATION_BATCH", 5)
+    prepared = prepare_tiny(clients=7, dropout=0.2, augment=["crop"], defense=["identity"], local_epochs=2)
+    pool = open_executor(prepared.worker, 2)
+    assert isinstance(pool, WorkerProcesses)
+    state, trained = prepared.initial, False
+    for expected, figures in play(prepared, 2):
+        state, outcome = prepared.method.run_round(state, prepared.settings, pool, Quiet())
+        ours, theirs = weights_of(state), weights_of(expected)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+        for field in ("test_accuracy", "test_loss", "local_loss", "server_loss", "traffic", "macs", "virtual_time_s"):
+            assert getattr(outcome, field) == getattr(figures, field)
+        assert state.plateau == expected.plateau
+        trained = trained or bool(outcome.plan.dropped_P.any())
+    assert trained, "a client should have vanished in these rounds"
+
+    hot = ClientTask(client=5, round=9, tier=1, lr=1e30, batches=4, completes=True)
+    with pytest.raises(NonFiniteLossError, match=r"local loss of client 5 became .* in round 9"):
+        list(pool.train([hot], state.weights))
+
+    processes = list(pool._pool._processes.values())
+    assert len(processes) == 2
+    os.kill(processes[0].pid, signal.SIGKILL)
+    processes[0].join()
+    with pytest.raises(WorkerError, match=r"a worker process died .*--resume.*fewer --workers"):
+        pool.evaluate(state.weights.model)
+    pool.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_one_worker_works_in_this_process_and_lets_observers_see(prepare_tiny):
+    prepared = prepare_tiny()
+    transcript = Transcript()
+    executor = open_executor(prepared.worker, 1, [transcript.record])
+    assert isinstance(executor, InProcess)
+    tasks = [ClientTask(client=k, round=1, tier=2, lr=0.01, batches=1, completes=True) for k in (2, 0)]
+    assert [result.client for result in executor.train(tasks, prepared.initial.weights)] == [2, 0]
+    assert [message.client for message in transcript.messages] == [2, 2, 0, 0]
+    executor.close()
+
+
+def test_observers_of_several_workers_are_refused(prepare_tiny):
+    with pytest.raises(InputError, match=r"observers see messages .*workers=1"):
+        open_executor(prepare_tiny().worker, 2, [print])
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 12, 500])
+def test_an_evaluation_covers_every_test_image_once_whatever_the_chunks(prepare_tiny, monkeypatch, chunk):
+    monkeypatch.setattr(executors, "EVALUATION_BATCH", chunk)
+    prepared = prepare_tiny(precision="fp64")
+    model = prepared.initial.weights.model
+    whole = Worker(prepared.worker).evaluate(0, 12, model)
+    judged = InProcess(prepared.worker).evaluate(model)
+    assert (judged.images, judged.correct) == (12, whole.correct)
+    assert judged.loss_sum == pytest.approx(whole.loss_sum, rel=1e-12)
+    assert isinstance(judged, Evaluation)
