@@ -24,6 +24,7 @@ from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.federated.optimizers import make_optimizer
 from dtfl_private.federated.worker import ClientTask, Worker
 from dtfl_private.report.tables import plain_table
+from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
 
 # (label, precision, memory format, norm)
@@ -135,6 +136,7 @@ def spread(values: list[float], digits: int) -> str:
 @click.option("--pairs", default=7, show_default=True, help="measured pairs; the tiers take turns")
 def main(models: str, images: int, batch_size: int, pairs: int) -> None:
     """Print a table of throughputs: median (min-max) over the pairs."""
+    tune_allocator()  # as every worker process does; it serves both sides
     console = Console(width=140)
     title = f"images per CPU-second, one thread, 3x32x32, batch {batch_size}, n = {pairs} pairs"
     table = plain_table(title, "network, numerics", "DTFL round", "plain loop", "DTFL / plain", "plain / plain fp32")

@@ -16,11 +16,12 @@ from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.profile import profile as make_profile
 from dtfl_private.commands.profile import round_times_s
 from dtfl_private.commands.settings import parse_shape
-from dtfl_private.commands.train import Silent, read_run_config
+from dtfl_private.commands.train import read_run_config
 from dtfl_private.commands.train import train as run_training
 from dtfl_private.config import TrainConfig, make_config, read_toml, resolved_norm
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
+from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.models.build import build_model
 from dtfl_private.options import Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, described
@@ -35,6 +36,7 @@ from dtfl_private.report.tables import (
     summary_table,
 )
 from dtfl_private.report.words import duration, si, tier_counts_text
+from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.runtime.files import write_atomic
 from dtfl_private.tiers.table import TierTable
@@ -73,8 +75,9 @@ def _given(options: dict[str, Any]) -> dict[str, object]:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    # Names and paths are the user's: brackets and colons in them are no markup.
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=COMMAND_SETTINGS)
@@ -93,7 +96,9 @@ def cli(context: click.Context) -> None:
 @click.argument("config_file", required=False, metavar="[CONFIG.toml]")
 @config_options(tuple(TrainConfig.model_fields))
 @click.option("--out", metavar="RUN", help="run folder to make; by default a fresh one below runs/")
-@click.option("--resume", is_flag=True, help="go on with the run in --out; its own configuration is used")
+@click.option(
+    "--resume", is_flag=True, help="go on with the run in --out, by its own configuration; start it if there is none"
+)
 def train(config_file: str | None, out: str | None, resume: bool, **options: Any) -> None:
     """Train a network federatedly; leave a run folder.
 
@@ -134,17 +139,14 @@ class InterruptedRunError(DtflError):
     """The user stopped a run."""
 
 
-class _TrainingListener(Silent):
-    """Passes a run's events on to the display."""
+class _TrainingListener:
+    """Passes a run's events on to the display, and remembers how far the run came."""
 
     def __init__(self, console: Console, display: TrainingDisplay) -> None:
         self._console = console
         self._display = display
         self._folder: RunFolder | None = None
         self._rounds = 0
-        self.note = display.note  # type: ignore[method-assign]
-        self.planned = display.planned  # type: ignore[method-assign]
-        self.trained = display.trained  # type: ignore[method-assign]
 
     def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
         """Say what is about to be done, and what of it leaves the clients."""
@@ -154,6 +156,18 @@ class _TrainingListener(Silent):
         if records:
             self.note(f"going on after round {len(records)} of {config.rounds}")
         self._display.begin(records)
+
+    def planned(self, plan: RoundPlan) -> None:
+        """Show a round's schedule."""
+        self._display.planned(plan)
+
+    def trained(self, client: int) -> None:
+        """Show that a client is done."""
+        self._display.trained(client)
+
+    def note(self, text: str) -> None:
+        """Show a line that the user should see."""
+        self._display.note(text)
 
     def finished(self, record: Record) -> None:
         """Show a finished round."""
@@ -370,6 +384,7 @@ def _write_json(target: str, value: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit status: 0 done, 1 the run failed, 2 wrong input."""
+    tune_allocator()
     try:
         cli.main(args=arguments, prog_name="dtfl-private", standalone_mode=False)
     except click.ClickException as error:

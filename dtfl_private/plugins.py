@@ -78,13 +78,21 @@ def canonical(kind: str, text: str) -> str:
     return find(kind, name.strip()).name + colon + rest
 
 
+def _load(kind: str, point: EntryPoint) -> Callable[..., Any]:
+    try:
+        factory: Callable[..., Any] = point.load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{kind} '{point.name}' ({point.value}) cannot be loaded: {error}") from None
+    return factory
+
+
 def explicit(kind: str, text: str) -> str:
     """Return a specification with every setting written out, defaults included."""
     spec = Spec.parse(text)
     point = find(kind, spec.name)
     settings = {}
     first = True
-    for name, parameter in inspect.signature(point.load()).parameters.items():
+    for name, parameter in inspect.signature(_load(kind, point)).parameters.items():
         if name in CORE_PARAMETERS:
             continue
         given = spec.settings.get(name, spec.settings.get(name.replace("_", "-")))
@@ -120,7 +128,7 @@ def create(kind: str, text: str, **given: object) -> Any:
     if spec.name == "object":
         raise InputError(f"{kind} '{text}' was an object passed from Python: pass it again to train(..., {kind}=...)")
     point = find(kind, spec.name)
-    factory: Callable[..., Any] = point.load()
+    factory = _load(kind, point)
     keys = [name for name in inspect.signature(factory).parameters if name not in given]
     arguments: dict[str, object] = {}
     for key, value in spec.settings.items():
@@ -153,7 +161,7 @@ def described(kind: str) -> list[tuple[str, str, str]]:
     """Return (name, settings with defaults, first line of the docstring) of every installed plug-in of a kind."""
     rows = []
     for name, point in installed(kind).items():
-        factory = point.load()
+        factory = _load(kind, point)
         summary = (inspect.getdoc(factory) or "").partition("\n")[0]
         rows.append((name, _settings_text(factory), summary))
     return rows

@@ -56,7 +56,7 @@ from dtfl_private.record import (
 )
 from dtfl_private.report.curve import plot_training
 from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.runtime.device import choose_numerics, choose_workers, one_thread
+from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.tiers.schedulers import make_scheduler
 from dtfl_private.tiers.table import TierTable, analyse
@@ -146,7 +146,7 @@ def train(
     Args:
         config: what to train and how; if None, the embedded default, or on resume the run's own configuration.
         out: run folder; by default a fresh one below ``runs``.
-        resume: go on with the run in ``out`` after its last intact checkpoint.
+        resume: go on with the run in ``out`` after its last intact checkpoint, or start it if there is none.
         dataset: data set to use instead of the one the configuration names.
         model: network to use instead, starting from the weights it has; it is left as it was.
         scheduler: scheduler to use instead.
@@ -163,8 +163,9 @@ def train(
     """
     listener = listener or Silent()
     if config is None:
-        config = read_run_config(RunFolder(path=Path(out))) if resume and out is not None else TrainConfig()
-    with one_thread():
+        run = RunFolder(path=Path(out)) if resume and out is not None else None
+        config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
+    with one_thread(), deterministic_kernels():
         prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
         if observers and prepared.workers > 1:
             raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
@@ -270,13 +271,14 @@ def _named_objects(
 
 def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
     """Return the configuration with every plug-in's settings written out."""
-    written = {
+    written: dict[str, Any] = {
         field: explicit(field, getattr(config, field))
         for field in ("dataset", "partition", "model", "method", "scheduler")
         if field not in names
     }
-    defense = {"defense": [explicit("defense", text) for text in config.defense]}
-    return config.model_copy(update={**defense, **written, **names})
+    if "defense" not in names:
+        written["defense"] = [explicit("defense", text) for text in config.defense]
+    return config.model_copy(update={**written, **names})
 
 
 def read_run_config(folder: RunFolder) -> TrainConfig:
@@ -296,9 +298,7 @@ def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> Ru
     if resume and out is None:
         raise InputError("--resume needs --out RUN: the run folder to go on with")
     used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if not used:
-        if resume:
-            raise InputError(f"run folder '{path}' does not exist or is empty: there is nothing to resume")
+    if not used:  # on resume too: a run may have been killed before its folder was there
         environment = describe_environment(prepared.worker.numerics, prepared.workers)
         return create_run_folder(path, to_toml(prepared.config), environment)
     if not resume:

@@ -91,4 +91,4 @@ class ClientHalf:
     @property
     def mean_loss(self) -> float:
         """Mean local loss over the batches so far; 0 before the first."""
-        return float(torch.stack(self._losses).double().mean()) if self._losses else 0.0
+        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0

@@ -55,4 +55,4 @@ class ServerHalf:
     @property
     def mean_loss(self) -> float:
         """Mean loss over the messages so far; 0 before the first."""
-        return float(torch.stack(self._losses).double().mean()) if self._losses else 0.0
+        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0

@@ -110,7 +110,6 @@ class Worker:
         self._images = setup.train_images.to(numerics.device)
         self._labels = setup.train_labels.to(numerics.device)
         self._test_images = setup.test_images.to(numerics.device)
-        self._test_labels = setup.test_labels.to(numerics.device)
         self._normalise = setup.normaliser.to(numerics.device)
         self._defense = DefenseChain(setup.defenses)
 
@@ -138,7 +137,7 @@ class Worker:
             lr=task.lr,
             numerics=setup.numerics,
             defense=self._defense,
-            rng=torch_stream(setup.seed, "defense", task.client, task.round),
+            rng=torch_stream(setup.seed, "defense", task.client, task.round, device=setup.numerics.device),
         )
         server = ServerHalf(
             modules=server_modules,
@@ -197,9 +196,9 @@ class Worker:
         """Judge a model on test images ``start`` to ``stop``, in evaluation mode."""
         self._model.load_state_dict(model)
         self._model.eval()
-        labels = self._test_labels[start:stop]
+        labels = self._setup.test_labels[start:stop]
         with torch.no_grad(), self._setup.numerics.autocast():
-            logits = self._model(self._inputs(self._test_images[start:stop])).double()
+            logits = self._model(self._inputs(self._test_images[start:stop])).cpu().double()  # MPS has no float64
         loss_sum = float(F.cross_entropy(logits, labels, reduction="sum"))
         correct = int((logits.argmax(dim=1) == labels).sum())
         return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))

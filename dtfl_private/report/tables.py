@@ -5,6 +5,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.environment.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
@@ -79,8 +80,9 @@ def round_time_table(
     table = plain_table(title, "profile", *(f"tier {tier}" for tier in tiers_M.tolist()))
     for profile, times_M in zip(profiles, times_s_PM, strict=True):
         best = int(times_M.argmin())
-        cells = [duration(seconds) for seconds in times_M.tolist()]
-        cells[best] = f"[bold]{cells[best]} *[/bold]"
+        cells = [Text(duration(seconds)) for seconds in times_M.tolist()]
+        cells[best] = cells[best].append(" *")
+        cells[best].stylize("bold")
         table.add_row(profile.name, *cells)
     table.caption = "* fastest; T = max(client, server) + transfers"
     table.caption_justify = "left"

@@ -62,6 +62,17 @@ def choose_workers(workers: int | None, device: str, participants: int) -> int:
 
 
 @contextmanager
+def deterministic_kernels() -> Iterator[None]:
+    """Let cuDNN use its deterministic algorithms only, inside the block; elsewhere than on CUDA nothing changes."""
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one CPU thread inside the block.
 

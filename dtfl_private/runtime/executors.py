@@ -27,6 +27,7 @@ from dtfl_private.federated.worker import (
     WorkerSetup,
 )
 from dtfl_private.messages import MessageObserver, State
+from dtfl_private.runtime.allocator import tune_allocator
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
 EVALUATION_BATCH = 500
@@ -204,6 +205,7 @@ def _start_worker(setup: WorkerSetup, shared: GlobalWeights, stop: Connection) -
     # Where interrupts cannot be held back at the start of a process, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_on, args=(stop,), daemon=True).start()
+    tune_allocator()
     torch.set_num_threads(1)
     _worker = Worker(setup)
     _weights = shared

@@ -1,0 +1,29 @@
+"""How the C library hands out memory, for processes that are this project's own."""
+
+import ctypes
+import os
+import sys
+
+# Parameters of mallopt(3), and the largest values it takes.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+TRIM_BYTES = 2**31 - 1
+MMAP_BYTES = 32 * 2**20
+
+
+def tune_allocator() -> None:
+    """Let this process keep freed activations for the next batch, in huge pages where the kernel offers them.
+
+    A batch's activations are tens of MiB in all: returning them to the kernel after each step and faulting them in again
+    costs more than a tenth of a step (``python -m benchmarks.throughput``). For worker processes and the command line,
+    not for a process that only uses the library. Linux with glibc; elsewhere nothing happens.
+    """
+    # Read by torch at its first large allocation.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+    mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
