@@ -117,22 +117,22 @@ def patterns() -> ImageDataset:
     )
 
 
-def make_tiny_network() -> StagedModel:
-    with isolated(0, "tiny network"):
-        return StagedModel(
-            [
-                ("stem", nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())),
-                ("body", nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())),
-                ("late", nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.1))),
-                ("top", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))),
-            ]
-        )
+@pytest.fixture(scope="session")
+def tiny_network() -> Callable[[], StagedModel]:
+    """Build a network of four stages for the patterns, hence tiers 1 to 3; with batch norm and dropout."""
 
+    def build() -> StagedModel:
+        with isolated(0, "tiny network"):
+            return StagedModel(
+                [
+                    ("stem", nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())),
+                    ("body", nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())),
+                    ("late", nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.1))),
+                    ("top", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))),
+                ]
+            )
 
-@pytest.fixture
-def tiny_network() -> StagedModel:
-    """A network of four stages for the patterns, hence tiers 1 to 3; with batch norm and dropout."""
-    return make_tiny_network()
+    return build
 
 
 @pytest.fixture(scope="session")
@@ -147,13 +147,15 @@ def tiny_config() -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture(scope="session")
-def prepare_tiny(patterns: ImageDataset, tiny_config: Callable[..., TrainConfig]) -> Callable[..., Prepared]:
+def prepare_tiny(
+    patterns: ImageDataset, tiny_network: Callable[[], StagedModel], tiny_config: Callable[..., TrainConfig]
+) -> Callable[..., Prepared]:
     """Prepare a run of the tiny network on the patterns; keywords replace settings of the configuration."""
 
     def prepared(
         *, model: StagedModel | None = None, defenses: Sequence[Defense] | None = None, **values: Any
     ) -> Prepared:
-        return prepare(tiny_config(**values), dataset=patterns, model=model or make_tiny_network(), defenses=defenses)
+        return prepare(tiny_config(**values), dataset=patterns, model=model or tiny_network(), defenses=defenses)
 
     return prepared
 

@@ -224,7 +224,7 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, value: ob
     with pytest.raises(InputError, match=rf"^{name}\b.*is refused: ") as refused:
         make_config({name: value})
     shown = value[0] if isinstance(value, list) else value
-    assert f"{name} {shown!r} is refused" in str(refused.value)
+    assert f" {shown!r} is refused" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.exit_status == 2
 
@@ -320,3 +320,20 @@ def test_an_object_is_named_after_its_class_and_no_plugin_has_that_name():
     name = object_name(np.random.default_rng(0))
     assert name == "object:Generator"
     assert make_config({"dataset": name, "defense": [name]}).defense == [name]
+
+
+PROFILE = {"name": "a", "cpus": 1, "up_mbit_s": 1, "down_mbit_s": 1}
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        (PROFILE | {"cpu": 1}, "unknown key in option 'cpu': did you mean 'cpus'?"),
+        (PROFILE | {"cpus": -1}, "profiles.0.cpus -1 is refused"),
+        ({"name": "a", "cpus": 1, "up_mbit_s": 1}, "profiles.0.down_mbit_s is refused: field required"),
+    ],
+)
+def test_an_error_in_a_profile_table_names_the_key(profile: dict[str, object], message: str):
+    with pytest.raises(InputError) as refused:
+        make_config({"profiles": [profile]})
+    assert str(refused.value).startswith(message)

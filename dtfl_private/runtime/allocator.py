@@ -13,7 +13,7 @@ MMAP_BYTES = 32 * 2**20
 def tune_allocator() -> None:
     """Let this process keep freed activations for the next batch, in huge pages where the kernel offers them.
 
-    A batch's activations are tens of MiB in all: returning them to the kernel after each step and faulting them in again
+    A batch's activations are tens of MiB: returning them to the kernel after each step and faulting them in again
     costs more than a tenth of a step (``python -m benchmarks.throughput``). For worker processes and the command line,
     not for a process that only uses the library. Linux with glibc; elsewhere nothing happens.
     """

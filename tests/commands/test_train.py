@@ -1,4 +1,3 @@
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -18,18 +17,17 @@ from dtfl_private.messages import Transcript
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.runtime import checkpoint
 
-# Everything that a round hands to the next is at work: measurements, drift, coming and going, a decaying rate.
-EVENTFUL = {
-    **{"clients": 5, "rounds": 4, "fraction": 0.7, "scheduler": "dynamic", "partition": "dirichlet:1"},
-    **{"drift_share": 0.4, "drift_every": 2, "noise": 0.3, "dropout": 0.2, "absent": 0.2, "leave": 0.2, "join": 0.5},
-    **{"augment": ["crop", "flip"], "lr": 0.05, "lr_patience": 1, "optimizer": "adam", "local_epochs": 2},
-}
+# What a round hands to the next is at work: measurements, drift, coming and going.
+ENVIRONMENT = {"drift_share": 0.4, "drift_every": 2, "noise": 0.3, "dropout": 0.2}
+PRESENCE = {"absent": 0.2, "leave": 0.2, "join": 0.5, "fraction": 0.7}
+TRAINING = {"augment": ["crop", "flip"], "lr_patience": 1, "partition": "dirichlet:1"}
+EVENTFUL = {"seed": 4, "clients": 5, "rounds": 4, "scheduler": "dynamic", **ENVIRONMENT, **PRESENCE, **TRAINING}
 
 
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch):
     """Drawing takes longer than all else here; the report's tests draw."""
-    monkeypatch.setattr(training, "plot_training", lambda records, path, *, title: path.write_text(title))
+    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def run_tiny(tiny_config, patterns, tiny_network):
     """Train the tiny network on the patterns: ``run_tiny(out, resume=..., listener=..., **settings)``."""
 
     def run(out: Path | None, *, resume: bool = False, listener: Any = None, objects: Any = None, **values: Any):
-        given = {"dataset": patterns, "model": copy.deepcopy(tiny_network), **(objects or {})}
+        given = {"dataset": patterns, "model": tiny_network(), **(objects or {})}
         return train(tiny_config(**values), out=out, resume=resume, listener=listener, **given)
 
     return run
@@ -91,11 +89,340 @@ class Notes(Silent):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tiny_config, patterns, tmp_path_factory):
+def uninterrupted(tiny_config, patterns, tiny_network, tmp_path_factory):
     """What the eventful run leaves when nothing happens to it."""
     path = tmp_path_factory.mktemp("uninterrupted") / "run"
     patch = pytest.MonkeyPatch()
     patch.setattr(training, "plot_training", lambda *_args, **_settings: None)
-    train(tiny_config(**EVENTFUL), out=path, dataset=patterns, model=patterns_network())
+    train(tiny_config(**EVENTFUL), out=path, dataset=patterns, model=tiny_network())
     patch.undo()
     return left_behind(path)
+
+
+def crash(*_args, **_settings):
+    raise KeyboardInterrupt
+
+
+def crash_at_call(monkeypatch, module, name: str, call: int, *, before=lambda *_: None) -> None:
+    """Let the ``call``-th call of a function end the run, after ``before`` has seen its arguments."""
+    true, calls = getattr(module, name), []
+
+    def sometimes(*args, **settings):
+        calls.append(args)
+        if len(calls) == call:
+            before(*args)
+            raise KeyboardInterrupt
+        return true(*args, **settings)
+
+    monkeypatch.setattr(module, name, sometimes)
+
+
+def write_half_a_line(folder, record) -> None:
+    with folder.rounds.open("a") as file:
+        file.write(json.dumps(record)[:99])
+
+
+def write_half_a_file(path, data) -> None:
+    path.with_name(f".{path.name}.tmp").write_bytes(data[: len(data) // 2])
+
+
+# Each of these ends the eventful run of four rounds somewhere.
+CRASHES = {
+    "before the first round": lambda _: Notes(("started", 1)),
+    "when the first round is planned": lambda _: Notes(("planned", 1)),
+    "in the midst of the first round": lambda _: Notes(("trained", 2)),
+    "while the first line is written": lambda patch: crash_at_call(
+        patch, training, "append_record", 1, before=write_half_a_line
+    ),
+    "after the first line, before any checkpoint": lambda patch: crash_at_call(patch, training, "save_checkpoint", 1),
+    "in the first checkpoint": lambda patch: crash_at_call(patch, checkpoint, "write_synced", 2),
+    "after the first checkpoint": lambda patch: crash_at_call(patch, training, "_write_results", 1),
+    "in the midst of the third round": lambda _: Notes(("trained", 7)),
+    "while the third line is written": lambda patch: crash_at_call(
+        patch, training, "append_record", 3, before=write_half_a_line
+    ),
+    "after the third line": lambda patch: crash_at_call(patch, training, "save_checkpoint", 3),
+    "at the manifest of the third checkpoint": lambda patch: crash_at_call(patch, checkpoint, "write_synced", 9),
+    "before the third checkpoint gets its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 5),
+    "after the third checkpoint got its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 6),
+    "while the third model is written": lambda patch: crash_at_call(
+        patch, run_records, "write_atomic", 5, before=write_half_a_file
+    ),
+    "between the third model and summary": lambda patch: crash_at_call(patch, run_records, "write_atomic", 6),
+    "after the third round": lambda _: Notes(("finished", 3)),
+    "after the last round": lambda _: Notes(("finished", 4)),
+    "at the picture": lambda patch: patch.setattr(training, "plot_training", crash),
+}
+
+
+@pytest.mark.parametrize("where", CRASHES)
+def test_a_run_that_ended_anywhere_goes_on_as_if_nothing_had_happened(
+    run_tiny, uninterrupted, tmp_path, monkeypatch, where
+):
+    path = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        listener = CRASHES[where](patch)
+        with pytest.raises(KeyboardInterrupt):
+            run_tiny(path, listener=listener, **EVENTFUL)
+    # Twice, for a resume too may end early.
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(path, resume=True, listener=Notes(("started", 1)), **EVENTFUL)
+    notes = Notes()
+    run = run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    assert left_behind(path) == uninterrupted
+    assert (path / "training.png").is_file()
+    assert len(run.records) == run.summary["rounds"] == 4
+    started_again = "no checkpoint yet: starting from the beginning" in notes.notes
+    assert started_again == ("first" in where and where != "after the first checkpoint")
+
+
+def test_the_eventful_run_is_eventful(uninterrupted):
+    lines = uninterrupted["rounds"]
+    assert len({tier for line in lines for tier in line["tiers"].values()}) > 1
+    assert len({tuple(line["participants"]) for line in lines}) > 1
+    assert any(line["dropped"] for line in lines)
+    assert sorted(name for name in uninterrupted if "/" not in name) == [
+        "config.toml",
+        "model.safetensors",
+        "rounds",
+        "summary",
+    ]
+
+
+def test_a_torn_last_line_is_said(run_tiny, uninterrupted, tmp_path):
+    path, notes = tmp_path / "run", Notes()
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(path, listener=Notes(("finished", 2)), **EVENTFUL)
+    write_half_a_line(RunFolder(path=path), json.loads((path / "rounds.jsonl").read_text().splitlines()[1]))
+    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    assert notes.notes == ["the last line of rounds.jsonl was torn and is dropped"]
+    assert left_behind(path) == uninterrupted
+
+
+def test_a_damaged_checkpoint_is_said_and_the_older_one_taken(run_tiny, uninterrupted, tmp_path):
+    path, notes = tmp_path / "run", Notes()
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(path, listener=Notes(("finished", 3)), **EVENTFUL)
+    state = path / "checkpoint" / "round-000003" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-1] + b"?")
+    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    (said,) = notes.notes
+    assert said.startswith("checkpoint round-000003 is damaged and was not loaded: state.safetensors")
+    assert notes.heard.count("finished") == 2
+    assert left_behind(path) == uninterrupted
+
+
+def test_without_an_intact_checkpoint_a_run_is_not_resumed_and_left_as_it_is(run_tiny, tmp_path):
+    path = tmp_path / "run"
+    run_tiny(path)
+    for state in path.glob("checkpoint/*/state.json"):
+        state.write_text("{}")
+    before = left_behind(path)
+    with pytest.raises(CheckpointError, match="no intact checkpoint is left"):
+        run_tiny(path, resume=True)
+    assert left_behind(path) == before
+
+
+def test_a_checkpoint_without_the_records_of_its_rounds_is_an_error(run_tiny, tmp_path):
+    path = tmp_path / "run"
+    run_tiny(path)
+    lines = (path / "rounds.jsonl").read_text().splitlines(keepends=True)
+    (path / "rounds.jsonl").write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match=r"holds 2 rounds, the checkpoint 3: start again in a new --out folder"):
+        run_tiny(path, resume=True)
+
+
+def test_resuming_a_finished_run_trains_nothing_and_restores_what_is_missing(run_tiny, tmp_path):
+    path, notes = tmp_path / "run", Notes()
+    first = run_tiny(path)
+    before = left_behind(path)
+    (path / "model.safetensors").unlink()
+    again = run_tiny(path, resume=True, listener=notes)
+    assert notes.heard == ["started"]
+    assert left_behind(path) == before
+    assert again.records == first.records
+    assert again.summary == first.summary
+
+
+def test_what_fills_a_resumed_folder_besides_the_run_does_no_harm(run_tiny, uninterrupted, tmp_path):
+    path, notes = tmp_path / "run", Notes()
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(path, listener=Notes(("finished", 2)), **EVENTFUL)
+    shutil.copytree(path / "checkpoint" / "round-000002", path / "checkpoint" / ".round-000003.tmp")
+    (path / ".model.safetensors.tmp").write_bytes(b"half")
+    (path / ".rounds.jsonl.tmp").write_bytes(b"half")
+    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    assert notes.notes == []
+    after = left_behind(path)
+    assert after.pop(".rounds.jsonl.tmp") == b"half"
+    assert after == uninterrupted
+
+
+def test_the_folder_holds_the_whole_run(run_tiny, tmp_path):
+    run = run_tiny(tmp_path / "run", target_accuracy=0.1)
+    assert sorted(path.name for path in run.folder.path.iterdir()) == [
+        *("checkpoint", "config.toml", "environment.json", "model.safetensors"),
+        *("rounds.jsonl", "summary.json", "training.png"),
+    ]
+    lines = [json.loads(line) for line in run.folder.rounds.read_text().splitlines()]
+    assert lines == list(run.records)
+    assert [line["round"] for line in lines] == [1, 2, 3]
+    assert json.loads(run.folder.summary.read_text()) == run.summary
+    assert run.summary["last_round"] == lines[-1]
+    assert run.summary["finished"] is True
+    assert read_run_config(run.folder) == run.config
+    model = safetensors.torch.load_file(run.folder.model)
+    last = safetensors.torch.load_file(run.folder.checkpoint / "round-000003" / "state.safetensors")
+    assert all(torch.equal(tensor, last[f"model/{name}"]) for name, tensor in model.items())
+
+
+def test_every_value_of_the_saved_configuration_is_explicit(run_tiny, tmp_path):
+    config = run_tiny(tmp_path / "run", partition="dirichlet", rounds=1).config
+    assert config.max_train_images == 40
+    assert config.norm == "batch"
+    assert config.tiers == 3
+    assert config.workers == 1
+    assert config.memory_format == "channels-last"
+    assert config.partition == "dirichlet:alpha=0.5,floor=2"
+    assert len(config.profiles) == 5
+    written = (tmp_path / "run" / "config.toml").read_text()
+    assert all(f"\n{name} = " in f"\n{written}" or f"[[{name}]]" in written for name in TrainConfig.model_fields)
+
+
+def test_a_listener_hears_every_step_in_order(run_tiny, tmp_path):
+    notes = Notes()
+    run_tiny(tmp_path / "run", rounds=2, listener=notes)
+    assert notes.heard == ["started", *(["planned", "trained", "trained", "trained", "finished"] * 2)]
+    assert notes.notes == []
+
+
+def test_fresh_folders_are_numbered_below_runs(run_tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        assert run_tiny(None, rounds=1).folder.path == Path(f"runs/ImageDataset-StagedModel-dtfl-{number:03d}")
+
+
+def test_preparing_a_run_writes_nothing_and_repeats_itself(prepare_tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, again = prepare_tiny(), prepare_tiny()
+    assert list(tmp_path.iterdir()) == []
+    assert first.config == again.config
+    for name, tensor in first.initial.weights.model.items():
+        assert torch.equal(again.initial.weights.model[name], tensor)
+
+
+# What is refused, and leaves nothing behind.
+
+
+@pytest.fixture
+def finished(run_tiny, tmp_path) -> Path:
+    run_tiny(tmp_path / "run", rounds=1)
+    return tmp_path / "run"
+
+
+def test_an_existing_folder_is_not_written_to_unless_resumed(run_tiny, finished):
+    before = left_behind(finished)
+    with pytest.raises(InputError, match=r"run' exists: add --resume to go on with it, or choose another --out"):
+        run_tiny(finished, rounds=1)
+    assert left_behind(finished) == before
+
+
+def test_another_configuration_is_named_and_refused(run_tiny, finished):
+    before = left_behind(finished)
+    said = r"has another configuration \(lr: 0.001 -> 0.1; seed: 0 -> 3\): choose another --out"
+    with pytest.raises(InputError, match=said):
+        run_tiny(finished, resume=True, rounds=1, lr=0.1, seed=3)
+    assert left_behind(finished) == before
+
+
+def test_the_number_of_workers_and_the_place_of_the_data_may_change(run_tiny, finished, tmp_path):
+    assert run_tiny(finished, resume=True, rounds=1, workers=2, data_dir=tmp_path).summary["rounds"] == 1
+
+
+def test_what_is_no_run_is_not_resumed(run_tiny, tmp_path):
+    with pytest.raises(InputError, match="--resume needs --out RUN"):
+        run_tiny(None, resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("")
+    with pytest.raises(InputError, match=r"mine' is not a run folder: it has no config.toml"):
+        run_tiny(tmp_path / "mine", resume=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["letter", "mine"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty"])
+def test_resuming_where_nothing_is_yet_starts_from_the_beginning_and_says_so(run_tiny, tmp_path, name):
+    # The run may have been killed before its folder was there.
+    (tmp_path / "empty").mkdir()
+    notes = Notes()
+    resumed = run_tiny(tmp_path / name, resume=True, listener=notes, rounds=1)
+    assert notes.notes == ["no checkpoint yet: starting from the beginning"]
+    run_tiny(tmp_path / "run", rounds=1)
+    assert left_behind(resumed.folder.path) == left_behind(tmp_path / "run")
+
+
+def test_a_folder_in_use_is_refused(run_tiny, finished):
+    with locked(RunFolder(path=finished)), pytest.raises(InputError, match="in use by another process"):
+        run_tiny(finished, resume=True, rounds=1)
+    assert run_tiny(finished, resume=True, rounds=1).summary["rounds"] == 1
+
+
+def test_observers_need_one_worker_and_that_is_known_before_anything_is_written(run_tiny, tmp_path):
+    with pytest.raises(InputError, match=r"observers see messages .*workers=1"):
+        run_tiny(tmp_path / "run", objects={"observers": [print]}, workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_explodes_ends_the_run_and_names_the_culprit(run_tiny, tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(NonFiniteLossError, match=r"loss of client \d became .* in round 1"):
+        run_tiny(path, lr=1e30)
+    assert sorted(file.name for file in path.iterdir()) == ["config.toml", "environment.json"]
+
+
+# What a user may bring along from Python.
+
+
+class Deepest:
+    uses_times: ClassVar[bool] = True
+
+    def assign(self, choice, rng):  # noqa: ARG002
+        return np.full(len(choice.times_s_KM), choice.tiers_M[-1])
+
+
+class Silence:
+    def protect_batch(self, message, rng):  # noqa: ARG002
+        return type(message)(**{**vars(message), "smashed": torch.zeros_like(message.smashed)})
+
+    def protect_update(self, message, rng):  # noqa: ARG002
+        return message
+
+
+def test_data_network_scheduler_and_defense_can_be_objects(tiny_config, patterns, tiny_network, tmp_path):
+    network, transcript = tiny_network(), Transcript()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    objects = {"dataset": patterns, "model": network, "scheduler": Deepest(), "defenses": [Silence()]}
+    config = tiny_config(first_tier="shallowest", rounds=2)
+    run = train(config, out=tmp_path / "run", observers=[transcript.record], **objects)
+    assert run.records[0]["tiers"] == {"0": 1, "1": 1, "2": 1}
+    assert run.records[1]["tiers"] == {"0": 3, "1": 3, "2": 3}
+    assert not any(message.smashed.any() for message in transcript.messages if hasattr(message, "smashed"))
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in before.items())
+
+    saved = read_run_config(run.folder)
+    assert (saved.dataset, saved.model) == ("object:ImageDataset", "object:StagedModel")
+    assert (saved.scheduler, saved.defense) == ("object:Deepest", ["object:Silence"])
+    # The same objects go on with it; without them it cannot be repeated.
+    assert train(out=tmp_path / "run", resume=True, **objects).records == run.records
+    for missing in ("dataset", "model", "scheduler", "defenses"):
+        others = {name: thing for name, thing in objects.items() if name != missing}
+        with pytest.raises(InputError, match=r"'object:\w+' was an object passed from Python"):
+            train(saved, out=tmp_path / "again", **others)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_network_trains_on_from_the_weights_it_has(patterns, tiny_network, tiny_config):
+    network = tiny_network()
+    with torch.no_grad():
+        network.top[2].bias.fill_(7)
+    prepared = prepare(tiny_config(), dataset=patterns, model=network)
+    assert prepared.initial.weights.model["top.2.bias"].tolist() == [7, 7, 7]

@@ -43,8 +43,9 @@ class ForgetLabels:
 
 def test_without_a_defense_the_transcript_is_the_raw_smashed_data(prepare_tiny, play, tiny_network):
     """The activations are computed again by a plain loop over a copy of the client half, from the same batches."""
-    tiny_network.late[2].p = 0.0  # no dropout, hence no chance to be repeated
-    prepared = prepare_tiny(model=tiny_network, precision="fp64", local_epochs=2)
+    network = tiny_network()
+    network.late[2].p = 0.0  # no dropout, hence no chance to be repeated
+    prepared = prepare_tiny(model=network, precision="fp64", local_epochs=2)
     transcript = Transcript()
     ((_, outcome),) = play(prepared, observers=[transcript.record])
     messages = iter(transcript.messages)
@@ -170,15 +171,15 @@ def test_heads_of_tiers_that_nobody_had_stay_as_they_were(prepare_tiny, play):
 
 
 def test_the_new_model_is_the_average_of_those_who_stayed_weighted_by_their_images(prepare_tiny, play):
-    prepared = prepare_tiny(clients=6, dropout=0.5, partition="dirichlet:1", precision="fp64", seed=4)
+    prepared = prepare_tiny(clients=6, dropout=0.5, partition="dirichlet:1", precision="fp64", seed=9)
     state, outcome = play(prepared, 1)[0]
     plan = outcome.plan
     stayed = [
         (int(k), int(m)) for k, m, gone in zip(plan.clients_P, plan.tiers_P, plan.dropped_P, strict=True) if not gone
     ]
-    assert [tier for _, tier in stayed] == [3, 1, 3]
+    assert [tier for _, tier in stayed] == [3, 3, 2, 1]
     sizes = [len(prepared.worker.parts[client]) for client, _ in stayed]
-    assert len(set(sizes)) > 1
+    assert len(set(sizes)) == 4
 
     executor = InProcess(prepared.worker)
     tasks = [ClientTask(client=k, round=1, tier=m, lr=outcome.lr, batches=10**6, completes=True) for k, m in stayed]

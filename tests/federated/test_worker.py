@@ -144,7 +144,7 @@ def test_an_evaluation_is_that_of_the_plain_network_in_eval_mode(prepare_tiny, t
     result = worker.train(a_task(), prepared.initial.weights)
     judged = worker.evaluate(2, 9, result.model)
 
-    plain = tiny_network.double()
+    plain = tiny_network().double()
     plain.load_state_dict(result.model)
     inputs = prepared.worker.normaliser(prepared.worker.test_images[2:9]).double()
     with torch.no_grad():

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from dtfl_private.errors import InputError
-from dtfl_private.runtime.device import choose_device, choose_numerics, choose_workers, one_thread
+from dtfl_private.runtime.device import (
+    choose_device,
+    choose_numerics,
+    choose_workers,
+    deterministic_kernels,
+    one_thread,
+)
 
 
 @pytest.fixture
@@ -88,3 +94,19 @@ def test_one_thread_computes_and_the_old_number_comes_back_also_after_an_error()
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def fail_on_deterministic_kernels() -> None:
+    with deterministic_kernels():
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+        raise ZeroDivisionError
+
+
+def test_deterministic_kernels_are_asked_for_inside_only(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    with pytest.raises(ZeroDivisionError):
+        fail_on_deterministic_kernels()
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.deterministic

@@ -44,6 +44,9 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_ar
         trained = trained or bool(outcome.plan.dropped_P.any())
     assert trained, "a client should have vanished in these rounds"
 
+    tasks = [ClientTask(client=k, round=1, tier=1, lr=0.1, batches=1, completes=True) for k in (6, 2, 4, 0, 5, 1, 3)]
+    assert [result.client for result in pool.train(tasks, state.weights)] == [6, 2, 4, 0, 5, 1, 3]
+
     hot = ClientTask(client=5, round=9, tier=1, lr=1e30, batches=4, completes=True)
     with pytest.raises(NonFiniteLossError, match=r"local loss of client 5 became .* in round 9"):
         list(pool.train([hot], state.weights))

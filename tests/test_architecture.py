@@ -1,0 +1,196 @@
+"""The import direction and what the source may not contain, kept over the syntax tree."""
+
+import ast
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dtfl_private
+
+ROOT = Path(__file__).parent.parent
+
+# A module imports from its own layer and the ones before it, never from a later one.
+LAYERS = (
+    *("errors", "randomness", "numerics", "messages", "contracts", "plugins"),
+    *("data", "models", "environment", "tiers", "federated", "runtime"),
+    *("record", "report", "config", "commands", "options", "cli", "__main__"),
+)
+PLUGIN_PACKAGES = ("attacks", "defenses")
+# Where plug-ins attach: the messages, and what lies below the schedule.
+LAST_LAYER_FOR_PLUGINS = "environment"
+NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
+
+# Reading any of these can run code that somebody else wrote.
+UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNSAFE_CALLS = {("torch", "load"), ("torch", "save"), ("np", "load"), ("numpy", "load")}
+
+Source = tuple[str, str]
+"""A dotted module name and its text."""
+
+
+def modules_of(*packages: str) -> list[Source]:
+    files = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    return [(".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text("utf-8")) for path in files]
+
+
+def imports(source: Source) -> Iterator[str]:
+    """Yield the dotted names that a module imports, also inside functions; ``from a import b`` gives ``a.b``."""
+    name, text = source
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = name.split(".")[: -node.level] if node.level else []
+            package = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{package}.{alias.name}" for alias in node.names)
+
+
+def layer(dotted: str) -> int | None:
+    """Return the position of the layer that a name of dtfl_private lies in; None for the package itself."""
+    _, _, rest = dotted.partition(".")
+    first = rest.partition(".")[0]
+    return LAYERS.index(first) if first in LAYERS else None
+
+
+def wrong_imports(source: Source) -> list[str]:
+    """Return what a module imports against the direction."""
+    name, _ = source
+    package = name.partition(".")[0]
+    if name == "dtfl_private.__init__":
+        return []
+    limit = LAYERS.index(LAST_LAYER_FOR_PLUGINS) if package in PLUGIN_PACKAGES else layer(name)
+    if limit is None:
+        return [f"{name} is in no layer"]
+    wrong = []
+    for imported in imports(source):
+        target = imported.partition(".")[0]
+        if target == "dtfl_private":
+            found = layer(imported)
+            against = found is None or found > limit
+        else:
+            against = target in NEVER_INSTALLED or (target in PLUGIN_PACKAGES and target != package)
+        if against:
+            wrong.append(f"{name} imports {imported}")
+    return wrong
+
+
+def unsafe(source: Source) -> list[str]:
+    """Return what in a module could load or leave a pickle."""
+    name, text = source
+    found = [f"{name} imports {other}" for other in imports(source) if set(other.split(".")) & UNSAFE_MODULES]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found += [f"{name} uses {node.value.id}.{node.attr}"] * ((node.value.id, node.attr) in UNSAFE_CALLS)
+    found += [f"{name} imports {other}" for other in imports(source) if tuple(other.split(".")) in UNSAFE_CALLS]
+    return found
+
+
+INSTALLED = modules_of("dtfl_private", *PLUGIN_PACKAGES)
+
+
+@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
+def test_imports_point_in_one_direction(source):
+    assert wrong_imports(source) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("dtfl_private.errors", "from dtfl_private.randomness import stream"),
+        ("dtfl_private.messages", "import dtfl_private.federated.round"),
+        ("dtfl_private.data.idx", "from dtfl_private.models.staged import split"),
+        ("dtfl_private.tiers.table", "def f():\n    from dtfl_private.federated import worker"),
+        ("dtfl_private.federated.worker", "from dtfl_private import runtime"),
+        ("dtfl_private.federated.worker", "from ..cli import main"),
+        ("dtfl_private.runtime.files", "from dtfl_private import train"),
+        ("dtfl_private.federated.client", "from defenses.identity import Identity"),
+        ("dtfl_private.cli", "import attacks"),
+        ("dtfl_private.commands.train", "from examples.paper_pseudocode import average"),
+        ("dtfl_private.newcomer", "import os"),
+        ("defenses.identity", "from dtfl_private.federated.worker import Worker"),
+        ("defenses.identity", "from dtfl_private.tiers.table import TierTable"),
+        ("defenses.identity", "from attacks.inversion import Inversion"),
+        ("attacks.inversion", "import defenses.identity"),
+        ("attacks.inversion", "from dtfl_private import Transcript"),
+    ],
+)
+def test_an_import_in_the_other_direction_is_noticed(module, line):
+    assert len(wrong_imports((module, line))) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("dtfl_private.federated.worker", "from dtfl_private.federated.client import ClientHalf"),
+        ("dtfl_private.federated.worker", "from . import client"),
+        ("dtfl_private.federated.worker", "from dtfl_private import errors"),
+        ("dtfl_private.cli", "from dtfl_private.options import Commands\nimport torch, click"),
+        ("dtfl_private.__init__", "from dtfl_private.cli import main"),
+        ("defenses.noise", "from defenses.identity import Identity\nfrom dtfl_private.messages import SmashedBatch"),
+    ],
+)
+def test_an_import_in_the_right_direction_is_let_pass(module, line):
+    assert wrong_imports((module, line)) == []
+
+
+def test_every_layer_is_there_and_every_module_is_in_one():
+    there = {name.split(".")[1] for name, _ in modules_of("dtfl_private")}
+    assert there == {*LAYERS, "__init__"}
+
+
+EVERYTHING = modules_of("dtfl_private", *PLUGIN_PACKAGES, "examples", "benchmarks")
+
+
+@pytest.mark.parametrize("source", EVERYTHING, ids=[name for name, _ in EVERYTHING])
+def test_nothing_is_pickled(source):
+    assert unsafe(source) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import joblib.numpy_pickle",
+        "import torch\ndef f(path):\n    return torch.load(path, weights_only=True)",
+        "from torch import load",
+        "read = np.load",
+    ],
+)
+def test_a_pickle_is_noticed(line):
+    assert unsafe(("dtfl_private.planted", line)) != []
+
+
+def test_what_is_named_like_an_unsafe_function_is_not_taken_for_one():
+    assert unsafe(("dtfl_private.fine", "import json, safetensors.torch\njson.load\nsafetensors.torch.load\n")) == []
+
+
+def test_the_public_names_are_those_that_the_package_imports():
+    ((_, text),) = [source for source in INSTALLED if source[0] == "dtfl_private.__init__"]
+    imported = {name.rpartition(".")[2] for name in imports(("dtfl_private.__init__", text))}
+    assert sorted(imported) == dtfl_private.__all__ == sorted(set(dtfl_private.__all__))
+    public = {
+        name for name, value in vars(dtfl_private).items() if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(dtfl_private.__all__)
+
+
+def test_every_public_name_says_what_it_is():
+    assert [name for name in dtfl_private.__all__ if not inspect.getdoc(getattr(dtfl_private, name))] == []
+
+
+def test_the_packages_to_install_are_those_on_the_disk_and_no_others():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
+    on_disk = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for package in ("dtfl_private", *PLUGIN_PACKAGES)
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert sorted(listed) == sorted(on_disk)
+    assert not {package.partition(".")[0] for package in listed} & NEVER_INSTALLED
+    with_code = {".".join(Path(name.replace(".", "/")).parent.parts) for name, _ in INSTALLED}
+    assert with_code == set(listed)

@@ -1,0 +1,91 @@
+"""Every ``dtfl-private ...`` in README, CONTRIBUTING, docs and the commands' own help is one that works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from dtfl_private.cli import LISTED, cli
+from dtfl_private.config import make_config
+from dtfl_private.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"])
+
+# In a block of its own line, after a prompt or a path; or between backquotes, where a line may break.
+IN_BLOCK = re.compile(r"^\s*(?:[$>] )?(?:\S*/)?dtfl-private((?: .*)?)$", re.MULTILINE)
+IN_PROSE = re.compile(r"`dtfl-private((?:\s[^`]*)?)`")
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the arguments of every command line in a text, comments and line continuations resolved."""
+    joined = text.replace("\\\n", " ").replace("\t", "    ")
+    found = [match[1] for match in IN_BLOCK.finditer(joined)]
+    inline = [" ".join(match[1].split()) for match in IN_PROSE.finditer(joined)]
+    return [" ".join(shlex.split(line, comments=True)) for line in [*found, *inline]]
+
+
+def refusal(line: str) -> str | None:
+    """Return why a command line would be refused before it is run, or None if it would not be."""
+    name, *arguments = line.split() or [""]
+    try:
+        if name not in cli.commands:
+            cli.make_context("dtfl-private", [name] if name else [])
+            return None if not name or name.startswith("-") else f"no command '{name}'"
+        group = click.Context(cli, **cli.context_settings)
+        context = cli.commands[name].make_context(name, arguments, parent=group)
+        given = {key: value for key, value in context.params.items() if value not in (None, ())}
+        if name == "list":
+            return None if given["kind"] in LISTED else f"no list '{given['kind']}'"
+        others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
+        others |= {"images_per_client", "compare"}
+        make_config({key: value for key, value in given.items() if key not in others})
+    except (click.ClickException, InputError) as error:
+        return str(error)
+    except click.exceptions.Exit:
+        return None  # --help or --version
+    return None
+
+
+FOUND = [(path.name, line) for path in FILES for line in commands_in(path.read_text("utf-8"))]
+IN_HELP = [(name, line) for name, command in cli.commands.items() for line in commands_in(command.help or "")]
+
+
+@pytest.mark.parametrize(("where", "line"), [*FOUND, *IN_HELP])
+def test_a_documented_command_would_be_accepted(where, line, capsys):
+    assert refusal(line) is None, f"{where} shows: dtfl-private {line}"
+    capsys.readouterr()
+
+
+def test_the_readme_is_there_and_shows_every_command():
+    shown = {line.partition(" ")[0] for name, line in FOUND if name == "README.md"}
+    assert shown >= set(cli.commands)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trane",
+        "train --roundz 3",
+        "train --rounds 0",
+        "train --model resnet-9",
+        "list modles",
+        "plan extra",
+        "--verbose",
+    ],
+)
+def test_a_command_that_does_not_work_is_noticed(line):
+    assert refusal(line) is not None
+
+
+def test_commands_are_found_wherever_they_stand():
+    text = """
+    $ dtfl-private train --rounds 3 \\
+          --seed 1   # twice
+    .venv/bin/dtfl-private list models
+    Run `dtfl-private plan --clients
+    200` or `dtfl-private`. The package dtfl-private is not a command here.
+    """
+    assert commands_in(text) == ["train --rounds 3 --seed 1", "list models", "plan --clients 200", ""]
