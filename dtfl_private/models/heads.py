@@ -1,4 +1,4 @@
-"""Auxiliary heads: what lets a client train its half by a local loss."""
+"""Auxiliary heads, which let a client train its half by a local loss; the ResNets end in the same module."""
 
 from collections.abc import Mapping
 
@@ -8,24 +8,24 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.pooling import global_average
 
 
-class AuxiliaryHead(nn.Module):
-    """Global average pool and one fully connected layer (dtfl section 1): (B, C, H, W) to logits (B, classes)."""
+class PooledClassifier(nn.Module):
+    """Global average pool and one fully connected layer (dtfl section 1)."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
         self.fc = nn.Linear(features, classes)
 
-    def forward(self, smashed: Tensor) -> Tensor:
-        """Return the logits of a batch of activations."""
-        logits: Tensor = self.fc(global_average(smashed))
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
+        logits: Tensor = self.fc(global_average(features_BCHW))
         return logits
 
 
-def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int, AuxiliaryHead]:
+def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int, PooledClassifier]:
     """Return one head per tier for the given cut shapes (C, H, W)."""
     for tier, shape in shapes.items():
         if len(shape) != 3:
             raise InputError(
                 f"the cut of tier {tier} has shape {shape}; auxiliary heads need (channels, height, width)"
             )
-    return {tier: AuxiliaryHead(shape[0], classes) for tier, shape in shapes.items()}
+    return {tier: PooledClassifier(shape[0], classes) for tier, shape in shapes.items()}

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.norms import Norm, make_norm
-from dtfl_private.models.pooling import global_average
 from dtfl_private.models.staged import StagedModel, numbered
 
 WIDTHS = (16, 32, 64)
@@ -82,19 +82,6 @@ class Bottleneck(nn.Module):
         return F.relu(hidden + self.shortcut(inputs_BCHW))
 
 
-class Classifier(nn.Module):
-    """Global average pool and one fully connected layer: the last module."""
-
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(features, classes)
-
-    def forward(self, features_BCHW: Tensor) -> Tensor:
-        """Return logits (B, classes)."""
-        logits: Tensor = self.fc(global_average(features_BCHW))
-        return logits
-
-
 def _resnet(
     block: type[BasicBlock] | type[Bottleneck],
     modules: Sequence[Sequence[int]],
@@ -115,7 +102,7 @@ def _resnet(
                 layers.append(block(channels, width, 2 if shrinks else 1, norm))
                 channels = expansion * width
             stages.append(nn.Sequential(*layers))
-    stages.append(Classifier(channels, classes))
+    stages.append(PooledClassifier(channels, classes))
     return numbered(stages)
 
 

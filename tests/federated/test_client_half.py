@@ -9,7 +9,7 @@ from dtfl_private.contracts import DefenseChain
 from dtfl_private.federated.client import ClientHalf
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.messages import ModelDownload
-from dtfl_private.models.heads import AuxiliaryHead
+from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.staged import StagedModel, numbered, snapshot
 from dtfl_private.numerics import Numerics
 
@@ -18,10 +18,10 @@ SGD = OptimizerSettings(name="sgd", momentum=0.9, weight_decay=0.01)
 FP64 = Numerics(precision="fp64")
 
 
-def half_and_head() -> tuple[StagedModel, AuxiliaryHead]:
+def half_and_head() -> tuple[StagedModel, PooledClassifier]:
     torch.manual_seed(0)
     modules = numbered([torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4)])
-    return modules.double(), AuxiliaryHead(4, 3).double()
+    return modules.double(), PooledClassifier(4, 3).double()
 
 
 def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.heads import AuxiliaryHead, make_heads
+from dtfl_private.models.heads import PooledClassifier, make_heads
 from dtfl_private.models.pooling import global_average
 
 
@@ -12,7 +12,7 @@ def features() -> torch.Tensor:
 
 
 def test_a_head_is_a_global_average_and_one_fully_connected_layer(features):
-    head = AuxiliaryHead(3, 7)
+    head = PooledClassifier(3, 7)
     averages = torch.tensor([[channel.sum() / channel.numel() for channel in image] for image in features])
     torch.testing.assert_close(head(features), averages @ head.fc.weight.T + head.fc.bias)
     assert [name for name, _ in head.named_parameters()] == ["fc.weight", "fc.bias"]
