@@ -28,6 +28,7 @@ def run_once(out: Path, rounds: int, seed: int, link_unit: str) -> Run:
             "rounds": rounds,
             "seed": seed,
             "link_unit": link_unit,
+            "workers": "auto",
             "drift_share": 0.3,
             "drift_every": 10,
             "target_accuracy": 0.8,

@@ -21,7 +21,14 @@ PRECISIONS = ("fp32", "bf16")
 
 def final_accuracy(model: str, precision: str, seed: int, rounds: int, folder: Path) -> float:
     """Return the final test accuracy of one run."""
-    values = {"model": model, "precision": precision, "seed": seed, "rounds": rounds, "link_unit": "mbyte"}
+    values = {
+        "model": model,
+        "precision": precision,
+        "seed": seed,
+        "rounds": rounds,
+        "link_unit": "mbyte",
+        "workers": "auto",
+    }
     accuracy: float = train(TrainConfig.model_validate(values), out=folder).summary["final_accuracy"]
     return accuracy
 

@@ -23,7 +23,7 @@ from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
 from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.models.build import build_model
-from dtfl_private.options import Commands, GroupedCommand, config_options
+from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, described
 from dtfl_private.record import Record, RunFolder
 from dtfl_private.report.progress import TrainingDisplay
@@ -132,7 +132,7 @@ def _train_config(config_file: str | None, out: str | None, resume: bool, given:
         base, source = read_toml(Path(config_file)), config_file
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
-    return make_config({**base, **given}, source)
+    return make_config({**COMMAND_LINE_DEFAULTS, **base, **given}, source)
 
 
 class InterruptedRunError(DtflError):
@@ -179,7 +179,8 @@ class _TrainingListener:
         if self._folder is None:
             return "interrupted before the run began: nothing was written"
         return (
-            f"interrupted; {self._rounds} rounds are safe in {self._folder.path}; "
+            f"interrupted; {self._rounds} finished {'round is' if self._rounds == 1 else 'rounds are'} safe "
+            f"in {self._folder.path}; "
             f"go on with: dtfl-private train --resume --out {shlex.quote(str(self._folder.path))}"
         )
 

@@ -26,12 +26,19 @@ from dtfl_private.runtime.device import DeviceName
 # How "no value" is written in TOML, which has no null, and on the command line.
 NOTHING = "none"
 
+# How "whatever suits the host" is written.
+AUTOMATIC = "auto"
+
 # Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
 OBJECT = "object:"
 
 
 def _nothing(value: object) -> object:
     return None if value == NOTHING else value
+
+
+def _automatic(value: object) -> object:
+    return None if value in (AUTOMATIC, NOTHING) else value
 
 
 def _several(value: object) -> object:
@@ -166,8 +173,8 @@ class TrainConfig(BaseModel):
     memory_format: Literal["auto", "channels-last", "contiguous"] = _field(
         "Machine", "auto", "layout of images; auto takes the faster one"
     )
-    workers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
-        "Machine", None, "one-thread worker processes; by default one per core; 1 computes in this process"
+    workers: Annotated[Count | None, BeforeValidator(_automatic)] = _field(
+        "Machine", 1, "one-thread worker processes; 1 computes in this process, auto takes one per core"
     )
     seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
 

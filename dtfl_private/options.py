@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dtfl_private.config import TrainConfig, choices_of
+from dtfl_private.config import AUTOMATIC, TrainConfig, choices_of
 from dtfl_private.errors import unknown_name
 
 
@@ -61,7 +61,8 @@ def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., N
     group = str(extra["group"]) if isinstance(extra, dict) else ""
     flag = "--" + name.replace("_", "-")
     shared: dict[str, Any] = {"cls": GroupedOption, "group": group, "default": None}
-    shown = "" if field.default in (None, []) else f"  [default: {_shown(field.default)}]"
+    default = COMMAND_LINE_DEFAULTS.get(name, field.default)
+    shown = "" if default in (None, []) else f"  [default: {_shown(default)}]"
     if isinstance(field.default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", help=f"{field.description}", **shared)
     choices = choices_of(field.annotation)
@@ -71,6 +72,10 @@ def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., N
     )
 
 
+# Where the command line's default is another than the library's: processes of its own may start processes, a script or
+# notebook that calls `train` need not be prepared for that.
+COMMAND_LINE_DEFAULTS: dict[str, object] = {"workers": AUTOMATIC}
+
 METAVARS = {
     "data_dir": "DIR",
     "max_train_images": "N",
@@ -79,7 +84,7 @@ METAVARS = {
     "target_accuracy": "A",
     "defense": "NAME[:key=value,...]",
     "profiles": "NAME|FILE",
-    "workers": "N",
+    "workers": "N|auto",
 }
 
 

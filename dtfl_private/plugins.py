@@ -126,7 +126,7 @@ def create(kind: str, text: str, **given: object) -> Any:
     """
     spec = Spec.parse(text)
     if spec.name == "object":
-        raise InputError(f"{kind} '{text}' was an object passed from Python: pass it again to train(..., {kind}=...)")
+        raise InputError(f"{kind} '{text}' was an object passed from Python: pass it to dtfl_private.train again")
     point = find(kind, spec.name)
     factory = _load(kind, point)
     keys = [name for name in inspect.signature(factory).parameters if name not in given]

@@ -305,7 +305,8 @@ def interrupted(dtfl, monkeypatch):
 def test_after_ctrl_c_it_says_how_to_go_on_and_that_ends_like_the_uninterrupted_run(dtfl, interrupted, tmp_path):
     assert interrupted.status == 1
     assert interrupted.err == (
-        "error: interrupted; 2 rounds are safe in a run; go on with: dtfl-private train --resume --out 'a run'\n"
+        "error: interrupted; 2 finished rounds are safe in a run; "
+        "go on with: dtfl-private train --resume --out 'a run'\n"
     )
     assert interrupted.out.count("\nround ") == 2
     answer = dtfl("train", "--resume", "--out", "a run")
@@ -370,7 +371,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_round_and_client(dtfl):
     assert answer.status == 1
     assert "loss of client 0 became" in answer.err
     assert "in round 1 (tier" in answer.err
-    assert "try a lower --lr" in answer.err
+    assert "start again with a lower --lr" in answer.err
     assert answer.err.count("\n") == 1
 
 

@@ -115,6 +115,7 @@ def test_numbers_and_names_survive_toml_exactly(tmp_path_factory: Any, lr: float
         ("target_accuracy", "none", None),
         ("tiers", "none", None),
         ("workers", "none", None),
+        ("workers", "auto", None),
         ("augment", "crop, flip", ["crop", "flip"]),
         ("augment", "cutout", ["cutout"]),
         ("augment", "", []),

@@ -128,7 +128,7 @@ def test_what_the_core_supplies_is_no_setting_of_the_user(offer):
         ("gaussian-noise:1,min-batch=2,min_batch=3", "gives 'min_batch' twice"),
         ("identity:1", "defense 'identity' takes no settings, but 'identity:1' gives '1'"),
         ("identity:x=1", "defense 'identity' takes no settings, but 'identity:x=1' gives 'x'"),
-        ("object:Noise", "was an object passed from Python: pass it again to train(..., defense=...)"),
+        ("object:Noise", "was an object passed from Python: pass it to dtfl_private.train again"),
     ],
 )
 def test_refusals_are_one_line_that_names_the_value(text, message):

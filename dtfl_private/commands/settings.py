@@ -1,5 +1,6 @@
 """From a configuration to the values that the layers below take."""
 
+import math
 from collections.abc import Sequence
 
 from dtfl_private.config import TrainConfig
@@ -11,6 +12,9 @@ from dtfl_private.errors import InputError
 from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
 from dtfl_private.federated.schedule import ScheduleSettings
 from dtfl_private.tiers.table import TierTable
+
+# Values of one input: beyond it a single training step would not fit into the memory of common machines.
+LARGEST_INPUT = 2**24
 
 
 def environment_settings(config: TrainConfig) -> EnvironmentSettings:
@@ -82,4 +86,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
     parts: Sequence[str] = text.lower().split("x")
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"input shape '{text}' is not CHANNELSxHEIGHTxWIDTH, as in 3x32x32")
-    return tuple(int(part) for part in parts)
+    shape = tuple(int(part) for part in parts)
+    if math.prod(shape) > LARGEST_INPUT:
+        raise InputError(f"input shape '{text}' has more than {LARGEST_INPUT:,} values: choose a smaller one")
+    return shape

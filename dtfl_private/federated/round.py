@@ -106,7 +106,8 @@ class Dtfl:
         judged = executor.evaluate(weights.model)
         if not math.isfinite(judged.loss_sum):
             raise NonFiniteLossError(
-                f"the test loss of the averaged model became {judged.loss_sum} in round {number}: try a lower --lr"
+                f"the test loss of the averaged model became {judged.loss_sum} in round {number}: "
+                "start again with a lower --lr"
             )
         outcome = RoundOutcome(
             plan=plan,

@@ -209,5 +209,5 @@ def _require_finite(loss: float, task: ClientTask, which: str) -> None:
     if not abs(loss) < float("inf"):
         raise NonFiniteLossError(
             f"the {which} loss of client {task.client} became {loss} in round {task.round} "
-            f"(tier {task.tier}, lr {task.lr:g}): try a lower --lr"
+            f"(tier {task.tier}, lr {task.lr:g}): start again with a lower --lr"
         )

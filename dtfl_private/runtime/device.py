@@ -52,7 +52,7 @@ def choose_numerics(
 
 
 def choose_workers(workers: int | None, device: str, participants: int) -> int:
-    """Return the number of worker processes: by default one per available core, at most one per participant."""
+    """Return the number of worker processes; None is one per available core, at most one per participant."""
     if device != "cpu":
         if workers is not None and workers > 1:
             raise InputError(f"workers {workers} is for --device cpu: on '{device}' one process uses the device")

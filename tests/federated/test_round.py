@@ -257,7 +257,9 @@ def test_the_learning_rate_decays_when_the_training_loss_no_longer_falls(prepare
 
 
 def test_an_exploding_loss_stops_the_round_by_name(prepare_tiny, play):
-    with pytest.raises(NonFiniteLossError, match=r"loss of client \d became .* in round 1 .*: try a lower --lr"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"loss of client \d became .* in round 1 .*: start again with a lower --lr"
+    ):
         play(prepare_tiny(lr=1e30))
 
 
