@@ -1,16 +1,18 @@
 """Measure the DTFL round against a plain PyTorch loop: images per CPU-second on one thread, back to back.
 
-Both train the same network on the same random images with the same batches, optimiser and numerics. The DTFL side runs
-client tasks of every tier in turn, loading the global weights, training both halves on every batch, and copying the
-result out; the plain side is the loop that anyone would write. The two alternate, and each pair gives one ratio.
+Both train the same network on the same random images with equal batch sizes, optimisers and numerics. The
+DTFL side runs whole rounds, one client in each tier: schedule, both halves of every client, average, and evaluation
+on ten images. The plain side is one epoch of the loop that anyone would write. The two alternate; each pair gives one
+ratio.
 
-    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 500] [--batch-size 100] [--pairs 7]
+    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 200] [--batch-size 100] [--pairs 5]
 """
 
 import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import click
 import numpy as np
@@ -19,13 +21,16 @@ from rich.console import Console
 from torch.nn import functional as F
 
 from benchmarks.host import host_line
-from dtfl_private import ImageDataset, TrainConfig
+from dtfl_private import ImageDataset, TierChoice, TrainConfig
 from dtfl_private.commands.train import Prepared, prepare
+from dtfl_private.contracts import IntArray
 from dtfl_private.federated.optimizers import make_optimizer
-from dtfl_private.federated.worker import ClientTask, Worker
+from dtfl_private.federated.round import Dtfl
+from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.report.tables import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
+from dtfl_private.runtime.executors import InProcess
 
 # (label, precision, memory format, norm)
 SETTINGS = (
@@ -35,6 +40,9 @@ SETTINGS = (
     ("group norm, fp32 + channels_last", "fp32", "channels-last", "group"),
     ("group norm, bf16", "bf16", "contiguous", "group"),
 )
+
+
+TIERS = {"resnet-8": 4, "resnet-20": 7, "resnet-56": 7, "resnet-110": 7}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +72,33 @@ def random_images(count: int) -> ImageDataset:
     )
 
 
-def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
-    """Return a function that runs the client task of the n-th tier and returns the number of images."""
-    worker = Worker(prepared.worker)
-    tiers = prepared.settings.schedule.table.tiers_M.tolist()
-    images = len(prepared.worker.parts[0])
-    batches = -(-images // prepared.config.batch_size)
+class EveryTier:
+    """A scheduler that gives each tier to one client."""
 
-    def run(number: int) -> int:
-        tier = tiers[number % len(tiers)]
-        task = ClientTask(client=0, round=number + 1, tier=tier, lr=1e-3, batches=batches, completes=True)
-        worker.train(task, prepared.initial.weights)
+    uses_times: ClassVar[bool] = False
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+        """Return the tiers, one after the other."""
+        return choice.tiers_M[np.arange(len(choice.times_s_KM)) % len(choice.tiers_M)]
+
+
+class Unheard:
+    """A listener of rounds that does nothing."""
+
+    def planned(self, plan: RoundPlan) -> None:
+        """Do nothing."""
+
+    def trained(self, client: int) -> None:
+        """Do nothing."""
+
+
+def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
+    """Return a function that runs one round, schedule and averages included, and returns the number of images."""
+    executor = InProcess(prepared.worker)
+    images = len(prepared.worker.train_labels)
+
+    def run(_number: int) -> int:
+        Dtfl().run_round(prepared.initial, prepared.settings, executor, Unheard())
         return images
 
     return run
@@ -85,11 +109,11 @@ def plain_side(prepared: Prepared) -> Callable[[int], int]:
     setup = prepared.worker
     numerics = setup.numerics
     model = numerics.place(copy.deepcopy(setup.model))
-    images, labels, part = setup.train_images, setup.train_labels, torch.from_numpy(setup.parts[0])
+    images, labels = setup.train_images, setup.train_labels
 
     def run(number: int) -> int:
         optimizer = make_optimizer(model.parameters(), setup.optimizer, 1e-3)
-        order = part[torch.randperm(len(part), generator=torch.Generator().manual_seed(number))]
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(number))
         model.train()
         for index in torch.split(order, setup.batch_size):
             inputs = numerics.place_images(setup.normaliser(images[index]))
@@ -98,7 +122,7 @@ def plain_side(prepared: Prepared) -> Callable[[int], int]:
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
-        return len(part)
+        return len(labels)
 
     return run
 
@@ -112,7 +136,7 @@ def images_per_cpu_second(run: Callable[[int], int], number: int) -> float:
 
 def measure(model: str, label: str, config: TrainConfig, images: int, pairs: int) -> Measured:
     """Return the paired measurements of one network under one setting."""
-    prepared = prepare(config, dataset=random_images(images))
+    prepared = prepare(config, dataset=random_images(images * config.clients), scheduler=EveryTier())
     ours, theirs = dtfl_side(prepared), plain_side(prepared)
     dtfl, plain = [], []
     for number in range(-1, pairs):
@@ -131,9 +155,9 @@ def spread(values: list[float], digits: int) -> str:
 
 @click.command()
 @click.option("--models", default="resnet-8,resnet-56", show_default=True)
-@click.option("--images", default=500, show_default=True, help="images per client task and per plain epoch")
+@click.option("--images", default=200, show_default=True, help="images of each client")
 @click.option("--batch-size", default=100, show_default=True)
-@click.option("--pairs", default=7, show_default=True, help="measured pairs; the tiers take turns")
+@click.option("--pairs", default=5, show_default=True, help="measured pairs")
 def main(models: str, images: int, batch_size: int, pairs: int) -> None:
     """Print a table of throughputs: median (min-max) over the pairs."""
     tune_allocator()  # as every worker process does; it serves both sides
@@ -150,7 +174,7 @@ def main(models: str, images: int, batch_size: int, pairs: int) -> None:
                         "precision": precision,
                         "memory_format": memory_format,
                         "norm": norm,
-                        "clients": 1,
+                        "clients": TIERS[model],
                         "batch_size": batch_size,
                         "device": "cpu",
                         "workers": 1,

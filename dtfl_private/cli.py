@@ -103,7 +103,8 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
     """Train a network federatedly; leave a run folder.
 
     Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
-    a minute on two cores. Every option is also a key of CONFIG.toml; an option wins over the file.
+    a minute on two cores. Every option but --out and --resume is also a key of CONFIG.toml; an option wins over the
+    file.
 
     \b
     Examples:
@@ -379,8 +380,8 @@ def _write_json(target: str, value: object) -> None:
         return
     try:
         write_atomic(Path(target), text.encode())
-    except OSError as error:
-        raise InputError(f"'{target}' cannot be written: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{target}' cannot be written: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -394,9 +395,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
         _leave("interrupted", DtflError.exit_status)
+    except MemoryError as error:
+        _leave(f"not enough memory: {error}", DtflError.exit_status)
+    except (OSError, UnicodeEncodeError) as error:
+        # Paths of the user that the system refuses; a run turns its own into RunError.
+        _leave(f"a file or folder cannot be used: {error}", InputError.exit_status)
     sys.exit(0)
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    printable = message.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
+    click.echo("error: " + " ".join(printable.split()), err=True)
     sys.exit(status)

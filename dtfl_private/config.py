@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from dtfl_private.data.preprocess import AUGMENTATIONS
@@ -71,9 +81,9 @@ def object_name(thing: object) -> str:
     return OBJECT + type(thing).__name__
 
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 
@@ -93,6 +103,13 @@ class TrainConfig(BaseModel):
     """All that determines a run, but the folder it is written to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and not isinstance(cls.model_fields[str(info.field_name)].default, bool):
+            raise ValueError("true and false are no value here")
+        return value
 
     dataset: Annotated[str, _plugin("dataset")] = _field("Data", "digits", "data set; see `dtfl-private list datasets`")
     data_dir: Annotated[Path | None, BeforeValidator(_nothing)] = _field(
@@ -132,13 +149,15 @@ class TrainConfig(BaseModel):
         "Federation", None, "test accuracy (0..1) whose first reaching is reported; training goes on after it"
     )
 
-    batch_size: Annotated[int, Field(ge=2)] = _field("Training", 32, "images per batch")
-    local_epochs: Count = _field("Training", 1, "passes over a client's images in a round")
+    batch_size: Annotated[int, Field(ge=2, le=2**20)] = _field("Training", 32, "images per batch")
+    local_epochs: Annotated[int, Field(ge=1, le=10**6)] = _field(
+        "Training", 1, "passes over a client's images in a round"
+    )
     optimizer: OptimizerName = _field("Training", "adam", "optimiser of both halves")
-    lr: Positive = _field("Training", 1e-3, "learning rate")
+    lr: Rate = _field("Training", 1e-3, "learning rate")
     lr_decay: PositiveShare = _field("Training", 0.9, "factor on the learning rate at a plateau of the training loss")
     lr_patience: Count = _field("Training", 10, "rounds without a better training loss that make a plateau")
-    weight_decay: NonNegative = _field("Training", 0.0, "weight decay (L2)")
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _field("Training", 0.0, "weight decay (L2)")
     momentum: Annotated[float, Field(ge=0, lt=1)] = _field("Training", 0.0, "momentum of sgd")
 
     profiles: Profiles = _field(
@@ -149,20 +168,22 @@ class TrainConfig(BaseModel):
         "mbit",
         "unit of link speeds: mbit (Mbit/s), or mbyte (MByte/s: the paper's reading of Mbps)",
     )
-    cpu_gmacs: Positive = _field(
+    cpu_gmacs: Speed = _field(
         "Environment",
         15.0,
         "training speed of one reference CPU in 10^9 MAC/s; sets the scale of simulated seconds",
     )
     drift_share: Share = _field("Environment", 0.0, "share of the clients that draw a new profile ...")
     drift_every: Count = _field("Environment", 50, "... every so many rounds")
-    noise: NonNegative = _field("Environment", 0.0, "log-standard deviation of CPU and link speed from round to round")
+    noise: Annotated[float, Field(ge=0, le=5)] = _field(
+        "Environment", 0.0, "log-standard deviation of CPU and link speed from round to round"
+    )
     dropout: Share = _field("Environment", 0.0, "probability that a participant vanishes in mid-round")
     absent: Share = _field("Environment", 0.0, "share of the clients that are not there at the start")
     leave: Share = _field("Environment", 0.0, "probability per round that a present client leaves")
     join: Share = _field("Environment", 0.0, "probability per round that an absent client joins")
     server_workers: Count = _field("Environment", 16, "server halves that the server trains at once; more wait")
-    server_cpus: Positive = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
+    server_cpus: Speed = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
 
     defense: Annotated[list[str], _plugins("defense")] = _field(
         "Privacy", [], "defense NAME[:key=value,...]; repeat for several, applied in the order given"
@@ -192,7 +213,9 @@ def make_config(values: Mapping[str, object], source: str = "option") -> TrainCo
     try:
         return TrainConfig.model_validate(dict(values))
     except ValidationError as error:
-        raise _input_error(error.errors()[0], TrainConfig.model_fields, source) from None
+        # A misspelled key is also a missing one; only its own message helps.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise _input_error(first, TrainConfig.model_fields, source) from None
 
 
 def _input_error(first: Any, fields: Mapping[str, FieldInfo], source: str) -> InputError:
@@ -226,7 +249,7 @@ def read_toml(path: Path) -> dict[str, object]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"configuration '{path}' does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting without end
         raise InputError(f"configuration '{path}' cannot be read: {error}") from None
     fields = {comparable(name): name for name in TrainConfig.model_fields}
     named = {}

@@ -44,7 +44,7 @@ class Spec:
         settings: dict[str, str] = {}
         for position, item in enumerate(rest.split(",") if rest else []):
             key, equals, value = item.partition("=")
-            key, value = (key.strip(), value.strip()) if equals else ("", key.strip())
+            key, value = (key.strip().replace("-", "_"), value.strip()) if equals else ("", key.strip())
             if not value or (not equals and position > 0) or key in settings:
                 raise InputError(f"'{text}' is not of the form NAME[:key=value[,key=value...]]")
             settings[key] = value
@@ -95,7 +95,7 @@ def explicit(kind: str, text: str) -> str:
     for name, parameter in inspect.signature(_load(kind, point)).parameters.items():
         if name in CORE_PARAMETERS:
             continue
-        given = spec.settings.get(name, spec.settings.get(name.replace("_", "-")))
+        given = spec.settings.get(name)
         if first and given is None:
             given = spec.settings.get("")
         first = False
@@ -132,7 +132,7 @@ def create(kind: str, text: str, **given: object) -> Any:
     keys = [name for name in inspect.signature(factory).parameters if name not in given]
     arguments: dict[str, object] = {}
     for key, value in spec.settings.items():
-        parameter = key.replace("-", "_") if key else (keys[0] if keys else "")
+        parameter = key or (keys[0] if keys else "")
         if not keys:
             raise InputError(f"{kind} '{point.name}' takes no settings, but '{text}' gives '{key or value}'")
         if parameter not in keys:

@@ -114,9 +114,10 @@ def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, An
         sync_folder(draft)
         draft.rename(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, UnicodeEncodeError) as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise InputError(f"run folder '{path}' cannot be made: {error.strerror or error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"run folder '{path}' cannot be made: {reason}") from None
     return RunFolder(path=path)
 
 
@@ -141,8 +142,8 @@ def locked(folder: RunFolder) -> Iterator[None]:
         os.close(descriptor)
 
 
-def describe_environment(numerics: Numerics, workers: int) -> dict[str, Any]:
-    """Return what a reader needs to judge a run's figures: versions, device, threads, commit if known."""
+def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> dict[str, Any]:
+    """Return what a reader needs to judge a run's figures: versions, device, threads, data, commit if known."""
     device = torch.cuda.get_device_name() if numerics.device == "cuda" else platform.processor() or platform.machine()
     return {
         "python": sys.version.split()[0],
@@ -153,8 +154,21 @@ def describe_environment(numerics: Numerics, workers: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "workers": workers,
         "threads_per_worker": 1,
+        "data_sha256": data_sha256,
         "commit": _commit(),
     }
+
+
+def recorded_data(folder: RunFolder) -> str:
+    """Return the fingerprint of the data that a run was started with.
+
+    Raises:
+        RunError: environment.json is missing or damaged.
+    """
+    try:
+        return str(json.loads(folder.environment.read_bytes())["data_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{folder.environment} is missing or damaged: start again in a new --out folder") from None
 
 
 def _commit() -> str | None:

@@ -97,7 +97,7 @@ def test_toml_holds_every_value(tmp_path: Path):
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.floats(min_value=0, exclude_min=True, allow_infinity=False), st.floats(0, 1, exclude_min=True), st.text())
 def test_numbers_and_names_survive_toml_exactly(tmp_path_factory: Any, lr: float, share: float, name: str):
-    profile = {"name": name, "cpus": lr, "up_mbit_s": 1, "down_mbit_s": 1}
+    profile = {"name": name, "cpus": 1 + share, "up_mbit_s": 1, "down_mbit_s": 1}
     config = make_config({"lr": lr, "fraction": share, "ema": share, "profiles": [profile]})
     assert through_toml(config, tmp_path_factory.getbasetemp()) == config
 
@@ -338,3 +338,16 @@ def test_an_error_in_a_profile_table_names_the_key(profile: dict[str, object], m
     with pytest.raises(InputError) as refused:
         make_config({"profiles": [profile]})
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["rounds", "lr", "workers", "dataset"])
+def test_true_is_no_number_and_no_name(name: str):
+    with pytest.raises(InputError, match=rf"^{name} True is refused: true and false are no value here"):
+        make_config({name: True})
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "seed = " + "9" * 5_000])
+def test_toml_without_end_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_toml(tmp_path / "c.toml")

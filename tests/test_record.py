@@ -269,7 +269,7 @@ def test_equal_results_are_equal_files(folder):
 
 
 def test_the_environment_says_versions_device_and_commit():
-    found = describe_environment(Numerics(), workers=3)
+    found = describe_environment(Numerics(), workers=3, data_sha256="0f")
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["versions"]["torch"] == version("torch")
     assert set(found["versions"]) >= {"dtfl-private", "torch", "numpy"}
@@ -282,6 +282,6 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
         raise FileNotFoundError
 
     monkeypatch.setattr(subprocess, "run", no_git)
-    assert describe_environment(Numerics(), workers=1)["commit"] is None
+    assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
     monkeypatch.setattr(record, "__file__", str(tmp_path / "dtfl_private" / "record.py"))
-    assert describe_environment(Numerics(), workers=1)["commit"] is None
+    assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None

@@ -84,7 +84,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
         InputError: not three positive numbers.
     """
     parts: Sequence[str] = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"input shape '{text}' is not CHANNELSxHEIGHTxWIDTH, as in 3x32x32")
     shape = tuple(int(part) for part in parts)
     if math.prod(shape) > LARGEST_INPUT:

@@ -50,6 +50,7 @@ from dtfl_private.record import (
     keep_records,
     locked,
     read_records,
+    recorded_data,
     round_record,
     summarise,
     write_results,
@@ -127,6 +128,7 @@ class Prepared:
     initial: FederatedState
     worker: WorkerSetup
     workers: int
+    data_sha256: str
 
 
 def train(
@@ -176,6 +178,10 @@ def train(
             executor = open_executor(prepared.worker, prepared.workers, observers)
             try:
                 return _run(folder, prepared, state, records, executor, listener)
+            except OSError as error:
+                raise RunError(
+                    f"run folder '{folder.path}' cannot be written: {error}; mend that, then --resume"
+                ) from None
             finally:
                 executor.close()
 
@@ -189,6 +195,14 @@ def prepare(
     defenses: Sequence[Defense] | None = None,
 ) -> Prepared:
     """Check everything about a run and build what it needs; write nothing. Arguments as those of `train`."""
+    for kind, given, contract in (("model", model, StagedModel), ("dataset", dataset, ImageDataset)):
+        if given is not None and not isinstance(given, contract):
+            raise InputError(f"{kind} is a {type(given).__name__}, expected a {contract.__name__}")
+    for defense in defenses or ():
+        if not isinstance(defense, Defense):
+            raise InputError(
+                f"defense {defense!r} lacks a method of dtfl_private.Defense: pass an object that has both"
+            )
     norm = resolved_norm(config)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     names = _named_objects(dataset, model, scheduler, defenses)
@@ -252,6 +266,7 @@ def prepare(
         ),
         worker=worker,
         workers=workers,
+        data_sha256=dataset.fingerprint(),
     )
 
 
@@ -299,7 +314,7 @@ def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> Ru
         raise InputError("--resume needs --out RUN: the run folder to go on with")
     used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if not used:  # on resume too: a run may have been killed before its folder was there
-        environment = describe_environment(prepared.worker.numerics, prepared.workers)
+        environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
         return create_run_folder(path, to_toml(prepared.config), environment)
     if not resume:
         raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
@@ -307,6 +322,10 @@ def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> Ru
     changed = differences(prepared.config, read_run_config(folder))
     if changed:
         raise InputError(f"run folder '{path}' has another configuration ({'; '.join(changed)}): choose another --out")
+    if recorded_data(folder) != prepared.data_sha256:
+        raise InputError(
+            f"run folder '{path}' was started with other data: choose another --out, or the old --data-dir"
+        )
     return folder
 
 

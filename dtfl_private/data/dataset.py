@@ -1,5 +1,6 @@
 """A data set of images in memory: uint8, decoded once, held once."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +48,14 @@ class ImageDataset:
         """Shape of one image: channels, height, width."""
         _, channels, height, width = self.train_images.shape
         return channels, height, width
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all images and labels."""
+        digest = hashlib.sha256()
+        for tensor in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def with_train_images(self, count: int, rng: np.random.Generator) -> "ImageDataset":
         """Return the same data set with ``count`` randomly drawn training images."""

@@ -10,8 +10,8 @@ from dtfl_private.errors import InputError, unknown_name
 
 LinkUnit = Literal["mbit", "mbyte"]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 
 BYTES_PER_S = {"mbit": 1e6 / 8, "mbyte": 1e6}
 """What one unit of a profile's link speed is in bytes per second, by the reading of "Mbps"."""
@@ -69,16 +69,16 @@ def load_profiles(name: str | list[ResourceProfile]) -> tuple[ResourceProfile, .
     if name in PROFILE_SETS:
         return PROFILE_SETS[name]
     path = Path(name)
-    if not path.is_file():
-        if path.suffix:
-            raise InputError(f"profiles file '{name}' does not exist")
-        raise unknown_name("set of profiles", name, PROFILE_SETS)
     try:
+        if not path.is_file():
+            if path.suffix:
+                raise InputError(f"profiles file '{name}' does not exist")
+            raise unknown_name("set of profiles", name, PROFILE_SETS)
         return tuple(_ProfileFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).profile)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"profiles file '{name}' cannot be read: {error}") from None
     except ValidationError as error:
         raise _profile_error(name, error) from None
+    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting without end
+        raise InputError(f"profiles file '{name}' cannot be read: {error}") from None
 
 
 def _profile_error(file: str, error: ValidationError) -> InputError:

@@ -21,7 +21,7 @@ from dtfl_private.environment.conditions import (
     initial_state,
 )
 from dtfl_private.environment.server import ServerCapacity, queue
-from dtfl_private.errors import InputError
+from dtfl_private.errors import RunError
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
 from dtfl_private.tiers.table import TierTable
@@ -176,7 +176,7 @@ def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) 
     """Return the scheduler's tiers, checked: it may be the user's own."""
     tiers = np.asarray(scheduler.assign(choice, rng))
     if tiers.shape != choice.times_s_KM.shape[:1] or not np.isin(tiers, choice.tiers_M).all():
-        raise InputError(
+        raise RunError(
             f"scheduler {type(scheduler).__name__} must name one of the tiers {choice.tiers_M.tolist()} "
             f"for each of the {len(choice.times_s_KM)} participants"
         )
@@ -194,33 +194,33 @@ def _play(
     """Let the round happen under the true resources."""
     table = settings.table
     column_P = np.searchsorted(table.tiers_M, tiers_P)
-    all_images_P = settings.images_K[clients_P] * settings.local_epochs
     share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
+    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
+    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
+    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
 
     speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
     macs_M = table.column("client_train_macs")
     probe_s_P = np.where(probed_P, settings.batch_size * macs_M[0] / speed_P, 0.0)
-    compute_s_P = probe_s_P + share_P * all_images_P * macs_M[column_P] / speed_P
+    compute_s_P = probe_s_P + images_P * macs_M[column_P] / speed_P
     com_s_PM = transfer_s(
         table,
-        all_images_P.astype(np.float64),
+        images_P.astype(np.float64),
         truth.up_bytes_s_K[clients_P],
         truth.down_bytes_s_K[clients_P],
         truth.latency_s_K[clients_P],
+        completes=~dropped_P,
     )
-    com_s_P = share_P * np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
-    server_s_P = share_P * all_images_P * settings.server_seconds_M[column_P]
+    com_s_P = np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
+    server_s_P = images_P * settings.server_seconds_M[column_P]
     started_s_P = queue(com_s_P, server_s_P, settings.server.workers)
     client_time_s_P = np.maximum(compute_s_P + com_s_P, started_s_P + server_s_P)
-
-    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
-    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
     return RoundPlan(
         round=round_number,
         clients_P=clients_P,
         tiers_P=tiers_P,
         batches_P=batches_P,
-        images_P=_images_in(batches_P, settings.images_K[clients_P], settings.batch_size),
+        images_P=images_P,
         dropped_P=dropped_P,
         compute_s_P=compute_s_P,
         transfer_s_P=com_s_P,

@@ -74,7 +74,8 @@ class ClientResult:
     """What the server has of a client at the end of a round.
 
     ``model`` is the joined full model and ``head`` the auxiliary head; both are empty when the client vanished.
-    ``traffic`` counts the bytes of the messages as they were sent, by kind.
+    ``traffic`` counts the bytes of the messages as they were sent, by kind. The losses are the simulator's own figures:
+    they are in no message, and a real server would not see the local one.
     """
 
     client: int
@@ -154,20 +155,24 @@ class Worker:
                 for observer in self._observers:
                     observer(message)
                 server.train_on(message)
-        _require_finite(client.mean_loss, task, "local")
-        _require_finite(server.mean_loss, task, "server")
+            update = client.update() if task.completes else None
+        _require_finite(client.mean_loss, task, "local loss")
+        _require_finite(server.mean_loss, task, "server loss")
         model: State = {}
         head: State = {}
-        if task.completes:
-            update = client.update()
+        if update is not None:
             traffic["up_weights"] = update.weight_bytes
             for observer in self._observers:
                 observer(update)
             model, head = {**update.weights, **server.weights()}, update.head
+            # The last step of a round shows in no loss.
+            _require_finite(
+                sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight"
+            )
         return ClientResult(
             client=task.client,
             tier=task.tier,
-            examples=len(setup.parts[task.client]),
+            examples=update.examples if update is not None else 0,
             model=model,
             head=head,
             local_loss=client.mean_loss,
@@ -204,10 +209,10 @@ class Worker:
         return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))
 
 
-def _require_finite(loss: float, task: ClientTask, which: str) -> None:
+def _require_finite(value: float, task: ClientTask, which: str) -> None:
     # NaN and both infinities fail this comparison.
-    if not abs(loss) < float("inf"):
+    if not abs(value) < float("inf"):
         raise NonFiniteLossError(
-            f"the {which} loss of client {task.client} became {loss} in round {task.round} "
+            f"the {which} of client {task.client} became {value} in round {task.round} "
             f"(tier {task.tier}, lr {task.lr:g}): start again with a lower --lr"
         )

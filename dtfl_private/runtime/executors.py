@@ -104,12 +104,17 @@ class WorkerProcesses:
     """Worker processes of one thread each. Images and global weights are in memory that all of them share."""
 
     def __init__(self, setup: WorkerSetup, workers: int) -> None:
-        for tensor in (setup.train_images, setup.train_labels, setup.test_images, setup.test_labels):
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
-        shared = GlobalWeights(
-            model=_shared_copy(setup.model.state_dict()),
-            heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
-        )
+        try:
+            for tensor in (setup.train_images, setup.train_labels, setup.test_images, setup.test_labels):
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+            shared = GlobalWeights(
+                model=_shared_copy(setup.model.state_dict()),
+                heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
+            )
+        except RuntimeError as error:
+            raise WorkerError(
+                f"images and weights do not fit into shared memory ({error}): enlarge /dev/shm, or use --workers 1"
+            ) from None
         self._shared = shared
         self._chunks = _chunks(setup)
         self._ahead = AHEAD_PER_WORKER * workers
@@ -159,7 +164,8 @@ class WorkerProcesses:
             self._under_way = False
         except BrokenProcessPool:
             raise WorkerError(
-                "a worker process died (out of memory, or killed): go on with --resume, perhaps with fewer --workers"
+                "a worker process died (out of memory, killed, or a script without a main guard): "
+                "go on with --resume, perhaps with fewer --workers"
             ) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dtfl_private.contracts import FloatArray, IntArray
+from dtfl_private.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.tiers.table import TierTable
 
 NEVER = 0
@@ -95,6 +95,7 @@ def transfer_s(
     up_bytes_s: FloatArray,
     down_bytes_s: FloatArray,
     latency_s: FloatArray,
+    completes: BoolArray | bool = True,
 ) -> FloatArray:
     """Return T_com per client and tier, (P, M) seconds: weights down, smashed data, labels and weights up.
 
@@ -104,10 +105,12 @@ def transfer_s(
         up_bytes_s: (P,) speed to the server.
         down_bytes_s: (P,) speed to the client.
         latency_s: (P,) delay of one transfer; a round has one each way, batches are streamed.
+        completes: (P,) whether the client gets to sending its weight update.
     """
     per_image_M = table.column("smashed_bytes") + table.column("label_bytes")
     weights_M = table.column("weight_bytes")
-    up_PM = (images[:, None] * per_image_M + weights_M) / up_bytes_s[:, None]
+    sends_update_P = np.broadcast_to(np.asarray(completes, dtype=np.float64), images.shape)
+    up_PM = (images[:, None] * per_image_M + sends_update_P[:, None] * weights_M) / up_bytes_s[:, None]
     return 2 * latency_s[:, None] + up_PM + weights_M / down_bytes_s[:, None]
 
 

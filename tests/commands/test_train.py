@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -318,6 +319,40 @@ def test_preparing_a_run_writes_nothing_and_repeats_itself(prepare_tiny, tmp_pat
 def finished(run_tiny, tmp_path) -> Path:
     run_tiny(tmp_path / "run", rounds=1)
     return tmp_path / "run"
+
+
+def test_a_run_is_not_resumed_on_other_data(run_tiny, finished, patterns):
+    other = replace(patterns, train_labels=patterns.train_labels.roll(1))
+    with pytest.raises(InputError, match="was started with other data"):
+        run_tiny(finished, resume=True, rounds=1, objects={"dataset": other})
+    (finished / "environment.json").write_text("[]")
+    with pytest.raises(RunError, match=r"environment\.json is missing or damaged"):
+        run_tiny(finished, resume=True, rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ({"defenses": ["identity"]}, "defense 'identity' lacks a method of dtfl_private.Defense"),
+        ({"model": torch.nn.Linear(3, 3)}, "model is a Linear, expected a StagedModel"),
+        ({"dataset": [1, 2]}, "dataset is a list, expected a ImageDataset"),
+    ],
+)
+def test_objects_that_are_no_plugins_are_refused(run_tiny, tmp_path, objects, message):
+    with pytest.raises(InputError, match=message):
+        run_tiny(tmp_path / "run", objects=objects)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_disk_that_refuses_ends_the_run_in_one_line_and_it_can_be_resumed(run_tiny, tmp_path, monkeypatch):
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", full)
+        with pytest.raises(RunError, match=r"cannot be written: .*No space left on device; mend that, then --resume"):
+            run_tiny(tmp_path / "run", rounds=1)
+    assert run_tiny(tmp_path / "run", resume=True, rounds=1).summary["finished"]
 
 
 def test_an_existing_folder_is_not_written_to_unless_resumed(run_tiny, finished):

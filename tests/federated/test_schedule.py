@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dtfl_private.contracts import IntArray, TierChoice
 from dtfl_private.environment.server import ServerCapacity
-from dtfl_private.errors import InputError
+from dtfl_private.errors import RunError
 from dtfl_private.federated.schedule import (
     RoundPlan,
     ScheduleSettings,
@@ -146,7 +146,7 @@ def test_a_scheduler_that_names_other_tiers_or_too_few_is_refused(
     make_schedule: MakeSchedule, four_tiers: TierTable, answer: list[int]
 ):
     settings = make_schedule(scheduler=Fixed(answer), table=four_tiers.deepest(3))
-    with pytest.raises(InputError, match=r"scheduler Fixed must name one of the tiers \[2, 3, 4\] for each of the 10"):
+    with pytest.raises(RunError, match=r"scheduler Fixed must name one of the tiers \[2, 3, 4\] for each of the 10"):
         next(play(settings, 1))
 
 
@@ -298,7 +298,7 @@ def test_who_drops_out_trains_on_the_first_batches_only(make_schedule: MakeSched
 
 
 @pytest.mark.parametrize("server_cpus", [8.0, 0.1])
-def test_who_drops_out_takes_the_share_of_the_time_that_it_does_of_the_batches(
+def test_who_drops_out_takes_the_time_of_its_batches_and_of_the_download_and_sends_no_update(
     make_schedule: MakeSchedule, server_cpus: float
 ):
     server = ServerCapacity(workers=10, cpus=server_cpus)
@@ -307,11 +307,15 @@ def test_who_drops_out_takes_the_share_of_the_time_that_it_does_of_the_batches(
         for client, kind in enumerate(state.environment.profile_K):
             images = 100 + 10 * client
             t_c, t_com, t_s = by_hand(settings, kind, images, 2)
-            low, high = plan.batches_P[client] / images, (plan.batches_P[client] + 1) / images
-            assert low * t_c <= plan.compute_s_P[client] <= high * t_c
-            assert low * t_com <= plan.transfer_s_P[client] <= high * t_com
-            whole = max(t_c, t_s) + t_com
-            assert low * whole <= plan.client_time_s_P[client] <= high * whole
+            assert plan.batches_P[client] < images
+            share = plan.batches_P[client] / images
+            profile, row = settings.environment.profiles[kind], settings.table.rows[1]
+            up, down = (speed * 1e6 / 8 for speed in (profile.up_mbit_s, profile.down_mbit_s))
+            fixed = 2 * profile.latency_ms / 1e3 + row.weight_bytes / down
+            sent = fixed + share * (t_com - fixed - row.weight_bytes / up)
+            assert plan.compute_s_P[client] == pytest.approx(share * t_c)
+            assert plan.transfer_s_P[client] == pytest.approx(sent)
+            assert plan.client_time_s_P[client] == pytest.approx(share * max(t_c, t_s) + sent)
 
 
 def test_who_drops_out_is_not_observed(make_schedule: MakeSchedule):
