@@ -5,7 +5,7 @@ DTFL side runs whole rounds, one client in each tier: schedule, both halves of e
 on ten images. The plain side is one epoch of the loop that anyone would write. The two alternate; each pair gives one
 ratio.
 
-    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 200] [--batch-size 100] [--pairs 5]
+    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 300] [--batch-size 100] [--pairs 5]
 """
 
 import copy
@@ -34,7 +34,7 @@ from dtfl_private.runtime.executors import InProcess
 
 # (label, precision, memory format, norm)
 SETTINGS = (
-    ("fp32", "fp32", "contiguous", "batch"),
+    ("fp32 contiguous", "fp32", "contiguous", "batch"),
     ("fp32 + channels_last", "fp32", "channels-last", "batch"),
     ("bf16 + channels_last", "bf16", "channels-last", "batch"),
     ("group norm, fp32 + channels_last", "fp32", "channels-last", "group"),
@@ -155,19 +155,22 @@ def spread(values: list[float], digits: int) -> str:
 
 @click.command()
 @click.option("--models", default="resnet-8,resnet-56", show_default=True)
-@click.option("--images", default=200, show_default=True, help="images of each client")
+@click.option("--images", default=300, show_default=True, help="images of each client")
 @click.option("--batch-size", default=100, show_default=True)
+@click.option("--only", default="", help="measure only the numerics whose name contains one of these, comma-separated")
 @click.option("--pairs", default=5, show_default=True, help="measured pairs")
-def main(models: str, images: int, batch_size: int, pairs: int) -> None:
+def main(models: str, images: int, batch_size: int, only: str, pairs: int) -> None:
     """Print a table of throughputs: median (min-max) over the pairs."""
     tune_allocator()  # as every worker process does; it serves both sides
     console = Console(width=140)
     title = f"images per CPU-second, one thread, 3x32x32, batch {batch_size}, n = {pairs} pairs"
-    table = plain_table(title, "network, numerics", "DTFL round", "plain loop", "DTFL / plain", "plain / plain fp32")
+    table = plain_table(title, "network, numerics", "DTFL round", "plain loop", "DTFL / plain", "plain / first plain")
     with one_thread():
         for model in models.split(","):
             first: list[float] = []
             for label, precision, memory_format, norm in SETTINGS:
+                if not any(part in label for part in only.split(",")):
+                    continue
                 config = TrainConfig.model_validate(
                     {
                         "model": model,
