@@ -77,7 +77,7 @@ class EveryTier:
 
     uses_times: ClassVar[bool] = False
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers, one after the other."""
         return choice.tiers_M[np.arange(len(choice.times_s_KM)) % len(choice.tiers_M)]
 

@@ -11,10 +11,10 @@ from dtfl_private.messages import SmashedBatch, WeightUpdate
 class Identity:
     """No defense: smashed data, labels and weights leave the client as they are. No guarantee of any kind."""
 
-    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:  # noqa: ARG002
+    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:
         """Return the message as it is."""
         return message
 
-    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:  # noqa: ARG002
+    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:
         """Return the message as it is."""
         return message

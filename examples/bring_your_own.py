@@ -63,7 +63,7 @@ class FastestTier:
 
     uses_times: ClassVar[bool] = True
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
         fastest: IntArray = choice.tiers_M[choice.times_s_KM.argmin(axis=1)]
         return fastest
@@ -72,11 +72,11 @@ class FastestTier:
 class Rounding:
     """A defense: smashed data leave the client rounded to halves. It guarantees nothing."""
 
-    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:  # noqa: ARG002
+    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:
         """Return the batch with rounded activations."""
         return dataclasses.replace(message, smashed=(2 * message.smashed).round() / 2)
 
-    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:  # noqa: ARG002
+    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:
         """Return the weights as they are."""
         return message
 

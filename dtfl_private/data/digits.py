@@ -19,7 +19,7 @@ FULL_SCALE = 16
 def load_digits(
     *,
     data_dir: Path | None = None,  # noqa: ARG001 - embedded: part of every loader's signature, unused here
-    download: bool = False,  # noqa: ARG001
+    download: bool = False,  # noqa: ARG001 - likewise
     size: Annotated[int, Field(ge=8, le=64)] = 16,
 ) -> ImageDataset:
     """Handwritten digits of 8x8 pixels, enlarged; 1,437 training and 360 test images, inside scikit-learn.

@@ -70,7 +70,7 @@ class TrainingDisplay:
         self._plan = plan
         self._bars.reset(self._client_bar, total=len(plan.clients_P))
 
-    def trained(self, client: int) -> None:  # noqa: ARG002 - the bar counts clients, whichever they are
+    def trained(self, client: int) -> None:
         """Count one more client of the round."""
         self._bars.advance(self._client_bar)
 

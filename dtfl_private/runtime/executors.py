@@ -106,7 +106,7 @@ class WorkerProcesses:
     def __init__(self, setup: WorkerSetup, workers: int) -> None:
         try:
             for tensor in (setup.train_images, setup.train_labels, setup.test_images, setup.test_labels):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
+                _share(tensor)
             shared = GlobalWeights(
                 model=_shared_copy(setup.model.state_dict()),
                 heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
@@ -185,10 +185,16 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _share(tensor: torch.Tensor) -> None:
+    """Move a tensor's data to memory that other processes can map."""
+    # torch gives this one method no type annotations.
+    tensor.share_memory_()  # type: ignore[no-untyped-call]
+
+
 def _shared_copy(state: State) -> State:
     copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
     for tensor in copies.values():
-        tensor.share_memory_()  # type: ignore[no-untyped-call]
+        _share(tensor)
     return copies
 
 

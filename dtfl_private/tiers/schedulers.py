@@ -21,7 +21,7 @@ class Dynamic:
 
     uses_times: ClassVar[bool] = True
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
         times = choice.times_s_KM
         t_max = times.min(axis=1).max()
@@ -38,7 +38,7 @@ class Static:
     uses_times: ClassVar[bool] = False
     m: Annotated[int, Field(ge=1)]
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return tier m for every participant."""
         if self.m not in choice.tiers_M:
             raise InputError(

@@ -1,5 +1,5 @@
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def small(**values: object) -> TrainConfig:
     return make_config({"rounds": 6, "clients": 12, "fraction": 0.7, "seed": 3, **chance, **values})
 
 
-def planned(config: TrainConfig, **arguments: object) -> Plan:
-    return plan(config, input_shape=DIGITS, images_per_client=150, **arguments)  # type: ignore[arg-type]
+def planned(config: TrainConfig, **arguments: Any) -> Plan:
+    return plan(config, input_shape=DIGITS, images_per_client=150, **arguments)
 
 
 @pytest.mark.parametrize("scheduler", ["dynamic", "static:2", "random"])
@@ -80,7 +80,7 @@ def test_tier_counts_add_up_to_all_participations():
 class AllInTheMiddle:
     uses_times: ClassVar[bool] = False
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         return np.full(len(choice.times_s_KM), choice.tiers_M[len(choice.tiers_M) // 2])
 
 

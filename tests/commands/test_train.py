@@ -73,16 +73,16 @@ class Notes(Silent):
         if self._stop_at == (event, self.heard.count(event)):
             raise KeyboardInterrupt
 
-    def started(self, config, folder, table, records) -> None:  # noqa: ARG002
+    def started(self, config, folder, table, records) -> None:
         self._hear("started")
 
-    def planned(self, plan) -> None:  # noqa: ARG002
+    def planned(self, plan) -> None:
         self._hear("planned")
 
-    def trained(self, client) -> None:  # noqa: ARG002
+    def trained(self, client) -> None:
         self._hear("trained")
 
-    def finished(self, record) -> None:  # noqa: ARG002
+    def finished(self, record) -> None:
         self._hear("finished")
 
     def note(self, text: str) -> None:
@@ -420,15 +420,15 @@ def test_a_loss_that_explodes_ends_the_run_and_names_the_culprit(run_tiny, tmp_p
 class Deepest:
     uses_times: ClassVar[bool] = True
 
-    def assign(self, choice, rng):  # noqa: ARG002
+    def assign(self, choice, rng):
         return np.full(len(choice.times_s_KM), choice.tiers_M[-1])
 
 
 class Silence:
-    def protect_batch(self, message, rng):  # noqa: ARG002
+    def protect_batch(self, message, rng):
         return type(message)(**{**vars(message), "smashed": torch.zeros_like(message.smashed)})
 
-    def protect_update(self, message, rng):  # noqa: ARG002
+    def protect_update(self, message, rng):
         return message
 
 

@@ -34,7 +34,7 @@ def far_apart(row: Compared) -> bool:
 
 
 class Unweighted(WeightedAverage):
-    def add(self, state, weight):  # noqa: ARG002 - which is the fault
+    def add(self, state, weight):
         super().add(state, 1)
 
 

@@ -126,7 +126,7 @@ class Marking:
     def __init__(self) -> None:
         self.seen = 0
 
-    def protect_batch(self, message, rng):  # noqa: ARG002
+    def protect_batch(self, message, rng):
         self.seen += 1
         return replace(message, labels=torch.full_like(message.labels, self.seen))
 

@@ -24,20 +24,20 @@ def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
 class AddOne:
     """Adds one to all activations and to all weights."""
 
-    def protect_batch(self, message, rng):  # noqa: ARG002
+    def protect_batch(self, message, rng):
         return replace(message, smashed=message.smashed + 1)
 
-    def protect_update(self, message, rng):  # noqa: ARG002
+    def protect_update(self, message, rng):
         return replace(message, weights={name: tensor + 1 for name, tensor in message.weights.items()})
 
 
 class ForgetLabels:
     """Sets all labels to zero."""
 
-    def protect_batch(self, message, rng):  # noqa: ARG002
+    def protect_batch(self, message, rng):
         return replace(message, labels=torch.zeros_like(message.labels))
 
-    def protect_update(self, message, rng):  # noqa: ARG002
+    def protect_update(self, message, rng):
         return message
 
 
@@ -107,7 +107,7 @@ def test_the_average_is_of_the_updates_as_the_defense_let_them_go(prepare_tiny, 
     ((plain, _),) = play(prepare_tiny(**static))
 
     class OnlyWeights(AddOne):
-        def protect_batch(self, message, rng):  # noqa: ARG002
+        def protect_batch(self, message, rng):
             return message
 
     ((moved, _),) = play(prepare_tiny(**static, defenses=[OnlyWeights()]))
@@ -119,10 +119,10 @@ def test_the_average_is_of_the_updates_as_the_defense_let_them_go(prepare_tiny, 
 
 def test_defenses_are_applied_in_the_order_given(prepare_tiny, play):
     class Double:
-        def protect_batch(self, message, rng):  # noqa: ARG002
+        def protect_batch(self, message, rng):
             return replace(message, smashed=2 * message.smashed)
 
-        def protect_update(self, message, rng):  # noqa: ARG002
+        def protect_update(self, message, rng):
             return message
 
     raw, first, second = Transcript(), Transcript(), Transcript()
@@ -265,7 +265,7 @@ def test_an_exploding_loss_stops_the_round_by_name(prepare_tiny, play):
 
 def test_weights_that_are_no_numbers_stop_the_round_by_name_though_no_loss_shows_them(prepare_tiny, play):
     class Explode(ForgetLabels):
-        def protect_update(self, message, rng):  # noqa: ARG002
+        def protect_update(self, message, rng):
             return replace(
                 message,
                 weights={name: t * float("nan") for name, t in message.weights.items() if t.is_floating_point()}

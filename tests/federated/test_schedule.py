@@ -124,7 +124,7 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[TierChoice] = []
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         self.shown.append(choice)
         return np.full(len(choice.times_s_KM), choice.tiers_M[1])
 
@@ -137,7 +137,7 @@ class Fixed:
     def __init__(self, answer: list[int]) -> None:
         self.answer = answer
 
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:  # noqa: ARG002 - no chance in it
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         return np.array(self.answer)
 
 

@@ -118,10 +118,10 @@ def test_traffic_is_the_size_of_the_messages_as_observed(prepare_tiny):
 class Poison:
     """Makes what the server gets infinite, in the client's third batch."""
 
-    def protect_batch(self, message, rng):  # noqa: ARG002
+    def protect_batch(self, message, rng):
         return replace(message, smashed=message.smashed * (float("inf") if message.batch == 2 else 1))
 
-    def protect_update(self, message, rng):  # noqa: ARG002
+    def protect_update(self, message, rng):
         return message
 
 
