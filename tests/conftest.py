@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +21,17 @@ from dtfl_private.federated.schedule import ScheduleSettings
 from dtfl_private.messages import MessageObserver
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
 from dtfl_private.tiers.schedulers import Dynamic
 from dtfl_private.tiers.table import TierCost, TierTable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_as_in_a_run() -> Iterator[None]:
+    """Compute as every run does: sums split over threads round differently, on a machine with several cores."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture
