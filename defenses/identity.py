@@ -1,20 +1,13 @@
 """The defense that changes nothing: a baseline, and the shortest example of a defense."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-
-from dtfl_private.messages import SmashedBatch, WeightUpdate
+from dtfl_private.defense import Defense, DefenseFacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(Defense):
     """No defense: smashed data, labels and weights leave the client as they are. No guarantee of any kind."""
 
-    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:
-        """Return the message as it is."""
-        return message
-
-    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:
-        """Return the message as it is."""
-        return message
+    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="nothing", acts_on=(), cost="none", attacker="nothing")

@@ -11,21 +11,31 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from dtfl_private.commands.models import listed_models
+from dtfl_private.commands.partition import partition as make_partition
 from dtfl_private.commands.plan import Plan, total_tier_counts
 from dtfl_private.commands.plan import plan as make_plan
+from dtfl_private.commands.profile import automatic_cuts, round_times_s
 from dtfl_private.commands.profile import profile as make_profile
-from dtfl_private.commands.profile import round_times_s
 from dtfl_private.commands.settings import parse_shape
 from dtfl_private.commands.train import read_run_config
 from dtfl_private.commands.train import train as run_training
 from dtfl_private.config import TrainConfig, make_config, read_toml, resolved_norm
+from dtfl_private.data.facts import facts_of
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
+from dtfl_private.federated.round import RoundSettings
 from dtfl_private.federated.schedule import RoundPlan
-from dtfl_private.models.build import build_model
+from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
-from dtfl_private.plugins import GROUPS, described
+from dtfl_private.plugins import GROUPS, described, find
 from dtfl_private.record import Record, RunFolder
+from dtfl_private.report.cost_picture import cost_picture
+from dtfl_private.report.datasets import datasets_table
+from dtfl_private.report.distribution import distribution_picture, distribution_table, spread_table
+from dtfl_private.report.networks import cuts_table, models_table
+from dtfl_private.report.privacy import defenses_table, group_norm_line, sentences
+from dtfl_private.report.privacy import opening_lines as privacy_lines
 from dtfl_private.report.progress import TrainingDisplay
 from dtfl_private.report.tables import (
     cost_table,
@@ -39,6 +49,7 @@ from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.runtime.files import write_atomic
+from dtfl_private.tiers.cuts import CutChoice, Measure
 from dtfl_private.tiers.table import TierTable
 
 # Wide enough for every table when the output goes to a file or a pipe.
@@ -62,6 +73,7 @@ PROFILE_FIELDS = (
     *("model", "norm", "batch_size", "profiles", "link_unit", "cpu_gmacs", "server_cpus"),
     *("device", "precision", "memory_format", "seed"),
 )
+PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
 PLAN_FIELDS = (
     *("model", "norm", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
@@ -122,6 +134,8 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
         except KeyboardInterrupt:
             raise InterruptedRunError(listener.how_to_go_on()) from None
     console.print(summary_table(run.summary, str(run.folder.path)))
+    for sentence in sentences(run.summary["privacy"]):
+        console.print(f"privacy: {sentence}", soft_wrap=True, highlight=False)
     console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
 
 
@@ -149,10 +163,12 @@ class _TrainingListener:
         self._folder: RunFolder | None = None
         self._rounds = 0
 
-    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+    def started(
+        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
+    ) -> None:
         """Say what is about to be done, and what of it leaves the clients."""
         self._folder, self._rounds = folder, len(records)
-        for line in _opening_lines(config, folder, table):
+        for line in _opening_lines(config, folder, settings):
             self._console.print(line, soft_wrap=True, highlight=False)
         if records:
             self.note(f"going on after round {len(records)} of {config.rounds}")
@@ -186,8 +202,8 @@ class _TrainingListener:
         )
 
 
-def _opening_lines(config: TrainConfig, folder: RunFolder, table: TierTable) -> list[str]:
-    tiers = table.tiers_M.tolist()
+def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettings) -> list[str]:
+    tiers = settings.schedule.table.tiers_M.tolist()
     machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
     lines = [
         f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
@@ -197,14 +213,19 @@ def _opening_lines(config: TrainConfig, folder: RunFolder, table: TierTable) -> 
     ]
     if config.defense:
         lines.append(f"defenses, in this order: {', '.join(config.defense)}")
-    if not set(config.defense) - {"identity"}:
-        lines.append("privacy: no defense; smashed data and labels are sent in clear")
-    return lines
+    norm = group_norm_line(settings.budget.defense)
+    return [*lines, *([norm] if norm else []), *privacy_lines(settings.budget, config.rounds)]
 
 
 @cli.command(cls=GroupedCommand)
 @config_options(PROFILE_FIELDS)
-@click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW", help="shape of one image")
+@click.option(
+    "--input-shape",
+    default="3x32x32",
+    show_default=True,
+    metavar="CxHxW|T",
+    help="shape of one image, or number of tokens",
+)
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
 @click.option(
     "--repeats",
@@ -216,37 +237,68 @@ def _opening_lines(config: TrainConfig, folder: RunFolder, table: TierTable) -> 
 @click.option(
     "--images-per-client", default=500, show_default=True, type=click.IntRange(min=1), help="training images of each"
 )
+@click.option(
+    "--cuts", type=click.IntRange(min=1), metavar="M", help="also choose M cuts automatically, beside the network's own"
+)
+@click.option(
+    "--cuts-by", type=click.Choice(["macs", "seconds"]), default="macs", show_default=True, help="what to cut evenly"
+)
+@click.option("--plot", metavar="FILE.png", help="also draw the costs as a PNG picture")
 @click.option("--json", "json_file", metavar="FILE", help="also write the costs as JSON; - for standard output")
 def profile(
-    input_shape: str, classes: int, repeats: int, images_per_client: int, json_file: str | None, **options: Any
+    input_shape: str,
+    classes: int,
+    repeats: int,
+    images_per_client: int,
+    cuts: int | None,
+    cuts_by: Measure,
+    plot: str | None,
+    json_file: str | None,
+    **options: Any,
 ) -> None:
     """Show what each tier of a network costs.
 
     Parameters, MACs and bytes by analysis; the time of a training step modelled on the reference CPU, and measured on
-    one thread of this machine; the simulated time of a round for each kind of device.
+    one thread of this machine; the simulated time of a round for each kind of device. With --repeats 0 a large network
+    is never built: its costs follow from the shapes.
 
     \b
     Examples:
       dtfl-private profile --model resnet-56 --batch-size 100
-      dtfl-private profile --model resnet-20 --input-shape 1x28x28 --repeats 0
+      dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
+      dtfl-private profile --model gpt2-xl --input-shape 1024 --repeats 0
     """
     config = make_config(_given(options))
     norm = resolved_norm(config)
     shape = parse_shape(input_shape)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
-    model = build_model(config.model, input_shape=shape, classes=classes, norm=norm, seed=config.seed)
-    costs = make_profile(
-        model,
-        input_shape=shape,
-        classes=classes,
-        numerics=numerics,
-        batch_size=config.batch_size,
-        repeats=repeats,
-    )
+    build = build_model if repeats else build_description
+    model = build(config.model, input_shape=shape, classes=classes, norm=norm, seed=config.seed)
+    settings: dict[str, Any] = {"input_shape": shape, "classes": classes, "numerics": numerics}
+    settings |= {"batch_size": config.batch_size, "repeats": repeats}
+    choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
+    costs = make_profile(model, **settings)
+    if plot is not None:
+        _write(plot, _cost_picture(config, costs, choice))
     if json_file is not None:
         _write_json(json_file, dataclasses.asdict(costs))
     if json_file != "-":
         _print_profile(_console(), config, costs, input_shape, images_per_client)
+        if choice is not None:
+            _console().print(cuts_table(choice, title=f"where {config.model} can be cut"))
+
+
+def _cost_picture(config: TrainConfig, costs: TierTable, choice: CutChoice | None) -> bytes:
+    tables = {"own cuts": costs}
+    if choice is not None:
+        tables["automatic cuts"] = choice.tiers(choice.chosen)
+    return cost_picture(
+        tables,
+        title=config.model,
+        batch_size=config.batch_size,
+        cpu_macs_per_s=config.cpu_gmacs * 1e9,
+        server_macs_per_s=config.cpu_gmacs * 1e9 * config.server_cpus,
+    )
 
 
 def _print_profile(console: Console, config: TrainConfig, costs: TierTable, input_shape: str, images: int) -> None:
@@ -269,7 +321,13 @@ def _print_profile(console: Console, config: TrainConfig, costs: TierTable, inpu
 
 @cli.command(cls=GroupedCommand)
 @config_options(PLAN_FIELDS)
-@click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW", help="shape of one image")
+@click.option(
+    "--input-shape",
+    default="3x32x32",
+    show_default=True,
+    metavar="CxHxW|T",
+    help="shape of one image, or number of tokens",
+)
 @click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
 @click.option(
     "--images-per-client",
@@ -296,6 +354,7 @@ def plan(
     Examples:
       dtfl-private plan --model resnet-56 --clients 200 --rounds 300 --fraction 0.1
       dtfl-private plan --clients 1000000 --rounds 1 --no-compare
+      dtfl-private plan --model bert-base --input-shape 512 --rounds 10
     """
     config = make_config(_given(options))
     planned = make_plan(
@@ -349,9 +408,44 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
     console.print(result)
 
 
+@cli.command(cls=GroupedCommand)
+@config_options(PARTITION_FIELDS)
+@click.option("--plot", metavar="FILE.png", help="also draw the distribution as a PNG picture")
+@click.option("--json", "json_file", metavar="FILE", help="also write the counts as JSON; - for standard output")
+def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
+    """Show who gets which training images, as `train` would deal them out.
+
+    Images per client and class; the effective number of classes (exp of the labels' entropy); the distance of each
+    client's labels to those of all images (total variation).
+
+    \b
+    Examples:
+      dtfl-private partition --partition dirichlet:0.3 --clients 20
+      dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
+    """
+    config = make_config(_given(options))
+    spread = make_partition(config)
+    title = (
+        f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"
+    )
+    if plot is not None:
+        _write(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
+    if json_file is not None:
+        counts = {"classes": spread.classes, "counts": spread.counts_KC.tolist()}
+        _write_json(
+            json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts}
+        )
+    if json_file != "-":
+        console = _console()
+        figures = (spread.effective_classes_K, spread.distance_K)
+        console.print(distribution_table(spread.counts_KC, *figures, spread.classes, title=title))
+        console.print(spread_table(spread.sizes_K, *figures))
+
+
 @cli.command(name="list", cls=GroupedCommand)
 @click.argument("kind", metavar="|".join(LISTED))
-def list_(kind: str) -> None:
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="where to look for data sets' files")
+def list_(kind: str, data_dir: Path | None) -> None:
     """List models, data sets, schedulers and all else there is to choose.
 
     Built in, or installed by other packages as entry points.
@@ -362,6 +456,17 @@ def list_(kind: str) -> None:
     if kind == "profiles":
         for name in PROFILE_SETS:
             console.print(profiles_table(name, load_profiles(name), "mbit"))
+        return
+    if kind == "models":
+        console.print(models_table(listed_models()))
+        return
+    if kind == "datasets":
+        rows = described("dataset")
+        facts = {name: facts_of(find("dataset", name).load()) for name, _, _ in rows}
+        console.print(datasets_table(rows, facts, data_dir))
+        return
+    if kind == "defenses":
+        console.print(defenses_table([(*row, find("defense", row[0]).load()) for row in described("defense")]))
         return
     rows = described(kind.rstrip("s")) if kind.rstrip("s") in GROUPS else []
     if not rows:
@@ -378,8 +483,12 @@ def _write_json(target: str, value: object) -> None:
     if target == "-":
         click.echo(text, nl=False)
         return
+    _write(target, text.encode())
+
+
+def _write(target: str, data: bytes) -> None:
     try:
-        write_atomic(Path(target), text.encode())
+        write_atomic(Path(target), data)
     except (OSError, ValueError) as error:
         raise InputError(f"'{target}' cannot be written: {error}") from None
 

@@ -24,13 +24,16 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from dtfl_private.data.preprocess import AUGMENTATIONS
+from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import LinkUnit, ResourceProfile
 from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.federated.budget import OnBudget
 from dtfl_private.federated.optimizers import OptimizerName
 from dtfl_private.federated.schedule import FirstTier
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
 from dtfl_private.plugins import canonical
+from dtfl_private.privacy.compatibility import needs_group_norm
 from dtfl_private.runtime.device import DeviceName
 
 # How "no value" is written in TOML, which has no null, and on the command line.
@@ -123,11 +126,13 @@ class TrainConfig(BaseModel):
         "Data", [], f"random changes of training images, comma-separated: {', '.join(AUGMENTATIONS)}"
     )
     partition: Annotated[str, _plugin("partition")] = _field(
-        "Data", "iid", "how images are dealt out to clients: iid, or dirichlet:ALPHA (label skew)"
+        "Data", "iid", "how images are dealt out to clients: iid, dirichlet:ALPHA, ...; see `list partitions`"
     )
 
     model: Annotated[str, _plugin("model")] = _field("Model", "resnet-8", "network; see `dtfl-private list models`")
-    norm: Literal["auto", "batch", "group"] = _field("Model", "auto", "normalisation; auto is batch norm")
+    norm: Literal["auto", "batch", "group"] = _field(
+        "Model", "auto", "normalisation; auto is batch norm, and group norm as soon as a defense needs it"
+    )
 
     method: Annotated[str, _plugin("method")] = _field("Federation", "dtfl", "training method; see `list methods`")
     scheduler: Annotated[str, _plugin("scheduler")] = _field(
@@ -186,7 +191,14 @@ class TrainConfig(BaseModel):
     server_cpus: Speed = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
 
     defense: Annotated[list[str], _plugins("defense")] = _field(
-        "Privacy", [], "defense NAME[:key=value,...]; repeat for several, applied in the order given"
+        "Privacy",
+        [],
+        "defense NAME[:key=value,...]; repeat for several, applied in the order given; see `list defenses`",
+    )
+    on_budget: OnBudget = _field(
+        "Privacy",
+        "retire",
+        "when a client's privacy budget (epsilon) is spent: retire (it takes no further part), or stop the run",
     )
 
     device: DeviceName = _field("Machine", "auto", "where to compute; auto takes cuda, mps or cpu, what is there")
@@ -275,6 +287,8 @@ def differences(config: TrainConfig, other: TrainConfig, besides: Iterable[str] 
     return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in besides and old[key] != new[key]]
 
 
-def resolved_norm(config: TrainConfig) -> Norm:
-    """Return the kind of normalisation that the configuration means."""
-    return "batch" if config.norm == "auto" else config.norm
+def resolved_norm(config: TrainConfig, defense: Iterable[Defense] = ()) -> Norm:
+    """Return the kind of normalisation that the configuration means, with these defenses."""
+    if config.norm != "auto":
+        return config.norm
+    return "group" if needs_group_norm(defense) else "batch"

@@ -27,7 +27,9 @@ def state_bytes(state: State) -> int:
 class SmashedBatch:
     """A batch's activations at the cut and its labels, from a client to the server (dtfl: (z, y)).
 
-    ``smashed`` is (batch, *cut shape), detached, in the run's wire type; ``labels`` is (batch,) int64.
+    ``smashed`` is (batch, *cut shape), detached, as the server reads it; ``labels`` is (batch,) int64.
+    ``packed_bytes`` is the size of the activations on the wire when a defense packs them; otherwise they are sent as
+    they are, in the run's wire type.
     """
 
     client: int
@@ -36,6 +38,7 @@ class SmashedBatch:
     batch: int
     smashed: Tensor
     labels: Tensor
+    packed_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.smashed.shape[0] != self.labels.shape[0]:
@@ -46,7 +49,7 @@ class SmashedBatch:
     @property
     def smashed_bytes(self) -> int:
         """Bytes of the activations."""
-        return tensor_bytes(self.smashed)
+        return tensor_bytes(self.smashed) if self.packed_bytes is None else self.packed_bytes
 
     @property
     def label_bytes(self) -> int:

@@ -48,10 +48,12 @@ class Numerics:
             module = module.to(memory_format=torch.channels_last)
         return module
 
-    def place_images(self, images_BCHW: Tensor) -> Tensor:
-        """Return a batch of images on the device, in the weights' type and the memory format."""
-        channels_last = self.memory_format == "channels-last" and images_BCHW.ndim == 4
-        return images_BCHW.to(
+    def place_images(self, images: Tensor) -> Tensor:
+        """Return a batch of inputs on the device: images in the weights' type and memory format, tokens as int64."""
+        if images.dtype == torch.int64:
+            return images.to(device=self.device)
+        channels_last = self.memory_format == "channels-last" and images.ndim == 4
+        return images.to(
             device=self.device,
             dtype=self.weight_dtype,
             memory_format=torch.channels_last if channels_last else torch.contiguous_format,

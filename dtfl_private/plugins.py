@@ -2,19 +2,24 @@
 
 One spelling for all plug-ins, ``NAME[:key=value[,key=value...]]``: the name is looked up in the group's entry points
 (hyphens, underscores and capitals do not matter), the keys are checked against the plug-in's own parameters and
-converted by their annotations.
+converted by their annotations. A user's own plug-in that no package offers is written ``package.module:function`` in
+the place of the name; the current folder is searched first.
 """
 
+import importlib
 import inspect
+import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 
 GROUPS = {
     "model": "dtfl_private.models",
@@ -28,6 +33,9 @@ GROUPS = {
 
 # Parameters that the core supplies to plug-ins, hence not settings of the user.
 CORE_PARAMETERS = frozenset({"input_shape", "classes", "norm", "data_dir", "download"})
+
+# ``package.module:function``, where what follows a second colon are settings.
+OBJECT_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)(?::(.*))?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +80,27 @@ def find(kind: str, name: str) -> EntryPoint:
     raise unknown_name(kind, name, installed(kind))
 
 
+def is_object_path(kind: str, text: str) -> bool:
+    """Whether a specification names an object by its module (``package.module:function``), not by a registered name."""
+    name = comparable(text.strip().partition(":")[0].strip())
+    registered = any(comparable(known) == name for known in installed(kind))
+    return not registered and name != "object" and OBJECT_PATH.fullmatch(text.strip()) is not None
+
+
+def parse(kind: str, text: str) -> Spec:
+    """Read a specification of this kind; the name of an object by its module is ``package.module:function``."""
+    if not is_object_path(kind, text):
+        return Spec.parse(text)
+    match = OBJECT_PATH.fullmatch(text.strip())
+    assert match is not None
+    settings = Spec.parse(f"own:{match[2]}").settings if match[2] is not None else {}
+    return Spec(name=match[1], settings=settings)
+
+
 def canonical(kind: str, text: str) -> str:
     """Return a specification with its name spelled as it is registered."""
+    if is_object_path(kind, text):
+        return text.strip()
     name, colon, rest = text.strip().partition(":")
     return find(kind, name.strip()).name + colon + rest
 
@@ -86,13 +113,46 @@ def _load(kind: str, point: EntryPoint) -> Callable[..., Any]:
     return factory
 
 
+def _factory(kind: str, name: str) -> tuple[str, Callable[..., Any]]:
+    """Return a plug-in's name as it is to be written, and the plug-in: registered, or an object by its module."""
+    if is_object_path(kind, name):
+        return name, _imported(kind, name)
+    point = find(kind, name)
+    return point.name, _load(kind, point)
+
+
+def _imported(kind: str, path: str) -> Callable[..., Any]:
+    """Import ``package.module:function``; modules in the current folder come first, as for ``python -m``."""
+    module_name, _, attribute = path.partition(":")
+    folder = os.getcwd()  # noqa: PTH109 - sys.path holds texts
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # for good: worker processes import the same modules
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(f"{kind} '{path}': module '{module_name}' cannot be imported: {error}") from None
+        near = str(unknown_name(kind, module_name, installed(kind)))
+        raise InputError(f"{kind} '{path}': no module '{error.name}' in {folder} or installed; {near}") from None
+    except Exception as error:  # of somebody's module
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{kind} '{path}': module '{module_name}' cannot be imported: {reason}") from None
+    factory = getattr(module, attribute, None)
+    if factory is None:
+        own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise unknown_name(f"function of module '{module_name}'", attribute, own)
+    if not (inspect.isfunction(factory) or inspect.isclass(factory)):
+        raise InputError(f"{kind} '{path}' is a {type(factory).__name__}, expected a function or a class")
+    return cast("Callable[..., Any]", factory)
+
+
 def explicit(kind: str, text: str) -> str:
     """Return a specification with every setting written out, defaults included."""
-    spec = Spec.parse(text)
-    point = find(kind, spec.name)
+    spec = parse(kind, text)
+    spelled, factory = _factory(kind, spec.name)
     settings = {}
     first = True
-    for name, parameter in inspect.signature(_load(kind, point)).parameters.items():
+    for name, parameter in inspect.signature(factory).parameters.items():
         if name in CORE_PARAMETERS:
             continue
         given = spec.settings.get(name)
@@ -104,7 +164,7 @@ def explicit(kind: str, text: str) -> str:
         if given is not None:
             settings[name] = given
     written = ",".join(f"{name}={value}" for name, value in settings.items())
-    return f"{point.name}:{written}" if written else point.name
+    return f"{spelled}:{written}" if written else spelled
 
 
 def _convert(factory: Callable[..., Any], parameter: str, value: str) -> object:
@@ -124,30 +184,39 @@ def create(kind: str, text: str, **given: object) -> Any:
     Raises:
         InputError: unknown name or key, or a value that the plug-in refuses.
     """
-    spec = Spec.parse(text)
+    spec = parse(kind, text)
     if spec.name == "object":
         raise InputError(f"{kind} '{text}' was an object passed from Python: pass it to dtfl_private.train again")
-    point = find(kind, spec.name)
-    factory = _load(kind, point)
+    spelled, factory = _factory(kind, spec.name)
+    own = is_object_path(kind, text)
+    if own:  # a user's own function asks for what it needs
+        given = {name: value for name, value in given.items() if name in inspect.signature(factory).parameters}
     keys = [name for name in inspect.signature(factory).parameters if name not in given]
     arguments: dict[str, object] = {}
     for key, value in spec.settings.items():
         parameter = key or (keys[0] if keys else "")
         if not keys:
-            raise InputError(f"{kind} '{point.name}' takes no settings, but '{text}' gives '{key or value}'")
+            raise InputError(f"{kind} '{spelled}' takes no settings, but '{text}' gives '{key or value}'")
         if parameter not in keys:
-            raise unknown_name(f"setting of {kind} '{point.name}'", key, keys)
+            raise unknown_name(f"setting of {kind} '{spelled}'", key, keys)
         if parameter in arguments:
             raise InputError(f"{kind} '{text}' gives '{parameter}' twice")
         try:
             arguments[parameter] = _convert(factory, parameter, value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise InputError(f"{kind} '{point.name}': {parameter}={value} is refused: {reason}") from None
+            raise InputError(f"{kind} '{spelled}': {parameter}={value} is refused: {reason}") from None
     missing = _missing(factory, {*given, *arguments})
     if missing:
-        raise InputError(f"{kind} '{point.name}' needs a value for '{missing}': write {point.name}:{missing}=VALUE")
-    return factory(**given, **arguments)
+        raise InputError(f"{kind} '{spelled}' needs a value for '{missing}': write {spelled}:{missing}=VALUE")
+    if not own:
+        return factory(**given, **arguments)
+    try:
+        return factory(**given, **arguments)
+    except DtflError:
+        raise
+    except Exception as error:
+        raise InputError(f"{kind} '{text}' failed: {type(error).__name__}: {error}") from None
 
 
 def _missing(factory: Callable[..., Any], present: set[str]) -> str | None:

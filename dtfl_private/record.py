@@ -22,7 +22,16 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.round import RoundOutcome
 from dtfl_private.messages import State
 from dtfl_private.numerics import Numerics
+from dtfl_private.privacy.disclosure import Disclosure
 from dtfl_private.runtime.files import sync_folder, write_atomic, write_synced
+
+
+class GuardRemark(TypedDict):
+    """What a client's guard said of the weights that the server sent it; ``refused``: it then took no part."""
+
+    client: int
+    text: str
+    refused: bool
 
 
 @with_config(extra="forbid", allow_inf_nan=False)
@@ -47,7 +56,9 @@ class Record(TypedDict):
     server_wait_s: float
     bytes: dict[str, int]
     macs: dict[str, int]
-    privacy: list[dict[str, object]]
+    privacy: list[Disclosure]
+    guard: list[GuardRemark]
+    retired: list[int]
 
 
 _RECORD = TypeAdapter(Record)
@@ -217,7 +228,11 @@ def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
         "server_wait_s": plan.server_wait_s,
         "bytes": dict(outcome.traffic),
         "macs": dict(outcome.macs),
-        "privacy": [],
+        "privacy": list(outcome.privacy),
+        "guard": [
+            {"client": client, "text": remark.text, "refused": remark.refuses} for client, remark in outcome.remarks
+        ],
+        "retired": list(outcome.retired),
     }
 
 
@@ -263,14 +278,20 @@ def keep_records(folder: RunFolder, records: Sequence[Record]) -> None:
     write_atomic(folder.rounds, text.encode())
 
 
-def summarise(records: Sequence[Record], target_accuracy: float | None, rounds: int) -> dict[str, Any]:
-    """Return the figures of summary.json from the records of the finished rounds."""
+def summarise(
+    records: Sequence[Record], target_accuracy: float | None, rounds: int, stopped: str | None = None
+) -> dict[str, Any]:
+    """Return the figures of summary.json from the records of the finished rounds.
+
+    ``stopped`` is why the run ended before its last round, if it did.
+    """
     last = records[-1]
     best = max(records, key=lambda record: record["test_accuracy"])
     hit = next((r for r in records if target_accuracy is not None and r["test_accuracy"] >= target_accuracy), None)
     return {
         "rounds": last["round"],
-        "finished": last["round"] == rounds,
+        "finished": last["round"] == rounds or stopped is not None,
+        "stopped": stopped,
         "final_accuracy": last["test_accuracy"],
         "final_loss": last["test_loss"],
         "best_accuracy": best["test_accuracy"],

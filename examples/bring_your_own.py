@@ -16,13 +16,15 @@ import torch
 from torch import nn
 
 from dtfl_private import (
+    ClientRound,
+    Defense,
+    DefenseFacts,
     ImageDataset,
     SmashedBatch,
     StagedModel,
     TierChoice,
     TrainConfig,
     Transcript,
-    WeightUpdate,
     train,
 )
 from dtfl_private.contracts import IntArray
@@ -69,16 +71,15 @@ class FastestTier:
         return fastest
 
 
-class Rounding:
+@dataclasses.dataclass(frozen=True)
+class Rounding(Defense):
     """A defense: smashed data leave the client rounded to halves. It guarantees nothing."""
 
-    def protect_batch(self, message: SmashedBatch, rng: torch.Generator) -> SmashedBatch:
+    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="fine detail of the smashed data", acts_on=("smashed",))
+
+    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Return the batch with rounded activations."""
         return dataclasses.replace(message, smashed=(2 * message.smashed).round() / 2)
-
-    def protect_update(self, message: WeightUpdate, rng: torch.Generator) -> WeightUpdate:
-        """Return the weights as they are."""
-        return message
 
 
 def main() -> float:

@@ -135,7 +135,8 @@ def batches(setup: WorkerSetup, client: int, round_number: int) -> list[tuple[Te
     for _ in range(setup.local_epochs):
         shuffled = torch.from_numpy(order.permutation(setup.parts[client]))
         for index in torch.split(shuffled, setup.batch_size):
-            dealt.append((setup.normaliser(setup.train_images[index]).double(), setup.train_labels[index]))
+            x = setup.numerics.place_images(setup.normaliser(setup.train_images[index]))
+            dealt.append((x, setup.train_labels[index]))
     return dealt
 
 

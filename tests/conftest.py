@@ -11,8 +11,8 @@ from torch import nn
 from dtfl_private import plugins
 from dtfl_private.commands.train import Prepared, Silent, prepare
 from dtfl_private.config import TrainConfig
-from dtfl_private.contracts import Defense
 from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.defense import Defense
 from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.environment.profiles import PROFILE_SETS
 from dtfl_private.environment.server import ServerCapacity
@@ -31,6 +31,14 @@ from dtfl_private.tiers.table import TierCost, TierTable
 def one_thread_as_in_a_run() -> Iterator[None]:
     """Compute as every run does: sums split over threads round differently, on a machine with several cores."""
     with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep decoded images out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DTFL_PRIVATE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -62,6 +62,7 @@ OTHER: Mapping[str, Any] = {
     "server_workers": 4,
     "server_cpus": 2.0,
     "defense": ["identity", "identity"],
+    "on_budget": "stop",
     "device": "cpu",
     "precision": "bf16",
     "memory_format": "contiguous",

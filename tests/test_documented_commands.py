@@ -40,7 +40,7 @@ def refusal(line: str) -> str | None:
         if name == "list":
             return None if given["kind"] in LISTED else f"no list '{given['kind']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
-        others |= {"images_per_client", "compare"}
+        others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot"}
         make_config({key: value for key, value in given.items() if key not in others})
     except (click.ClickException, InputError) as error:
         return str(error)

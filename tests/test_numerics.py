@@ -48,6 +48,14 @@ def test_channels_last_leaves_inputs_that_are_no_images_alone():
     assert placed.shape == (2, 7)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
+def test_tokens_stay_whole_numbers(precision):
+    tokens = torch.tensor([[0, 255, 3]])
+    placed = Numerics(precision=precision, memory_format="channels-last").place_images(tokens)
+    assert placed.dtype == torch.int64
+    assert torch.equal(placed, tokens)
+
+
 def test_place_moves_the_module_itself_and_keeps_its_values():
     layer = nn.Conv2d(3, 4, 3)
     before = layer.weight.detach().clone()

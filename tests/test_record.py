@@ -34,7 +34,10 @@ PROMISED = {
     *("round", "test_accuracy", "test_loss", "virtual_time_s", "round_time_s", "wall_time_s", "tiers"),
     *("client_time_s", "bytes", "macs", "participants", "dropped", "privacy"),
 }
-ADDED = {"local_loss", "server_loss", "lr", "client_compute_s", "client_transfer_s", "server_wait_s"}
+ADDED = {
+    *("local_loss", "server_loss", "lr", "client_compute_s", "client_transfer_s", "server_wait_s"),
+    *("guard", "retired"),
+}
 
 
 def a_record(number: int, **changes):
@@ -57,7 +60,11 @@ def a_record(number: int, **changes):
         "server_wait_s": 0.0,
         "bytes": {"down_weights": 1, "up_weights": 2, "up_smashed": 3, "up_labels": 4},
         "macs": {"client": 5, "server": 6},
-        "privacy": [],
+        "privacy": [
+            {"what": "weights", "epsilon": 1.5, "delta": 1e-5, "per": "record", "sentence": "so much", "client": 2}
+        ],
+        "guard": [{"client": 1, "text": "jumped", "refused": True}],
+        "retired": [0],
         **changes,
     }
 
@@ -156,7 +163,12 @@ def test_a_record_has_the_promised_keys_and_the_figures_of_the_round(prepare_tin
     assert line["round_time_s"] == max(line["client_time_s"].values())
     assert set(line["bytes"]) == {"down_weights", "up_weights", "up_smashed", "up_labels"}
     assert set(line["macs"]) == {"client", "server"}
-    assert line["privacy"] == []
+    assert [(entry["what"], entry["epsilon"], entry["sentence"]) for entry in line["privacy"]] == [
+        ("weights", None, "weight updates are sent in clear"),
+        ("smashed", None, "smashed data and labels are sent in clear"),
+        ("labels", None, "smashed data and labels are sent in clear"),
+    ]
+    assert line["guard"] == line["retired"] == []
     assert json.loads(json.dumps(line, allow_nan=False)) == line
 
 

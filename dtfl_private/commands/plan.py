@@ -16,7 +16,7 @@ from dtfl_private.federated.schedule import (
     planned_macs,
     schedule_round,
 )
-from dtfl_private.models.build import build_model
+from dtfl_private.models.build import build_description
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.tiers.schedulers import Static, make_scheduler
@@ -79,7 +79,9 @@ def plan(
     config = config or TrainConfig()
     norm = resolved_norm(config)
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
-    model = model or build_model(config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed)
+    model = model or build_description(
+        config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed
+    )
     with one_thread():
         whole = analyse(model, input_shape, classes, numerics)
     table = allowed_tiers(whole, config.tiers, config.model)

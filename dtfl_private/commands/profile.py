@@ -6,9 +6,13 @@ import numpy as np
 
 from dtfl_private.contracts import FloatArray
 from dtfl_private.environment.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
+from dtfl_private.errors import InputError
+from dtfl_private.models.automatic import good_cuts
 from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.tracing import cut_points, stages_behind, trace
 from dtfl_private.numerics import Numerics
 from dtfl_private.runtime.device import one_thread
+from dtfl_private.tiers.cuts import CutChoice, Measure, choose
 from dtfl_private.tiers.estimates import tier_times_s, transfer_s
 from dtfl_private.tiers.table import TierTable, analyse, measure
 
@@ -38,6 +42,48 @@ def profile(
         if repeats == 0:
             return table
         return measure(table, model, input_shape, classes, numerics, batch_size=batch_size, repeats=repeats)
+
+
+def automatic_cuts(
+    model: StagedModel,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    count: int,
+    measure: Measure = "macs",
+    numerics: Numerics | None = None,
+    batch_size: int = 32,
+    repeats: int = 0,
+) -> CutChoice:
+    """Choose cuts among all the places where a network can be cut, beside those that it has; it is left as it was.
+
+    Args:
+        model: the network; places inside its stages are found too.
+        input_shape: shape of one input.
+        classes: outputs of the auxiliary heads.
+        count: number of cuts.
+        measure: what the stages should be even in, MACs or measured seconds.
+        numerics: device and precision; float32 on the CPU by default.
+        batch_size: images per batch of measured steps.
+        repeats: timed steps per half and place; seconds need at least one.
+
+    Raises:
+        InputError: fewer places than cuts, or seconds without measuring.
+    """
+    if measure == "seconds" and repeats == 0:
+        raise InputError("cuts even in seconds need measured ones: ask for at least 1 repeat")
+    good = good_cuts(model, input_shape)
+    names = [name for name in cut_points(trace(model)) if name in good or name in model.stage_names]
+    table = profile(
+        stages_behind(model, names),
+        input_shape=input_shape,
+        classes=classes,
+        numerics=numerics,
+        batch_size=batch_size,
+        repeats=repeats if measure == "seconds" else 0,
+    )
+    own = [place for place, name in enumerate(names) if name in model.stage_names]
+    return choose(table, names, own, count, measure)
 
 
 def round_times_s(

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 from dtfl_private.config import TrainConfig
 from dtfl_private.contracts import IntArray, Scheduler
+from dtfl_private.defense import DefenseChain
 from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import InputError
+from dtfl_private.federated.budget import BudgetSettings
 from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
 from dtfl_private.federated.schedule import ScheduleSettings
 from dtfl_private.tiers.table import TierTable
@@ -64,6 +66,17 @@ def plateau_settings(config: TrainConfig) -> PlateauSettings:
     return PlateauSettings(factor=config.lr_decay, patience=config.lr_patience)
 
 
+def budget_settings(config: TrainConfig, defense: DefenseChain, images_K: IntArray) -> BudgetSettings:
+    """Return what clients release in a round, and what happens when their budgets are spent."""
+    return BudgetSettings(
+        defense=defense,
+        images_K=images_K,
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        on_budget=config.on_budget,
+    )
+
+
 def allowed_tiers(table: TierTable, tiers: int | None, model: str) -> TierTable:
     """Return the table of the tiers in use.
 
@@ -78,14 +91,16 @@ def allowed_tiers(table: TierTable, tiers: int | None, model: str) -> TierTable:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Return the shape that ``CxHxW`` names.
+    """Return the shape that ``CxHxW`` (an image) or ``T`` (so many tokens) names.
 
     Raises:
-        InputError: not three positive numbers.
+        InputError: neither three positive numbers nor one.
     """
     parts: Sequence[str] = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"input shape '{text}' is not CHANNELSxHEIGHTxWIDTH, as in 3x32x32")
+    if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"input shape '{text}' is not CHANNELSxHEIGHTxWIDTH, as in 3x32x32, nor a number of tokens, as in 512"
+        )
     shape = tuple(int(part) for part in parts)
     if math.prod(shape) > LARGEST_INPUT:
         raise InputError(f"input shape '{text}' has more than {LARGEST_INPUT:,} values: choose a smaller one")

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from torch import nn
 
+from dtfl_private.commands.partition import dealt
 from dtfl_private.commands.settings import (
     allowed_tiers,
+    budget_settings,
     optimizer_settings,
     plateau_settings,
     schedule_settings,
@@ -25,22 +28,27 @@ from dtfl_private.config import (
     resolved_norm,
     to_toml,
 )
-from dtfl_private.contracts import Defense, Scheduler
-from dtfl_private.data.dataset import ImageDataset, load_dataset
-from dtfl_private.data.partition import deal_out
-from dtfl_private.data.preprocess import Normaliser
+from dtfl_private.contracts import Scheduler
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.preprocess import preprocessor_of, require_augmentable
+from dtfl_private.defense import Defense, DefenseChain, RunFacts
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.errors import InputError, RunError
+from dtfl_private.federated.budget import end_of_run
+from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import Dtfl, FederatedState, RoundSettings
 from dtfl_private.federated.schedule import RoundPlan, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.messages import MessageObserver
-from dtfl_private.models.build import build_model
+from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
-from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.randomness import isolated, stream
+from dtfl_private.privacy.compatibility import check_defenses, check_network
+from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.randomness import isolated
 from dtfl_private.record import (
     Record,
     RunFolder,
@@ -59,6 +67,7 @@ from dtfl_private.report.curve import plot_training
 from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.tiers.defended import defended
 from dtfl_private.tiers.schedulers import make_scheduler
 from dtfl_private.tiers.table import TierTable, analyse
 
@@ -78,7 +87,9 @@ class Run:
 class RunListener(Protocol):
     """Hears how a run proceeds, for a progress display."""
 
-    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+    def started(
+        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
+    ) -> None:
         """Called before the first round, or with the rounds so far when a run is resumed."""
         ...
 
@@ -102,7 +113,9 @@ class RunListener(Protocol):
 class Silent:
     """A listener that shows nothing."""
 
-    def started(self, config: TrainConfig, folder: RunFolder, table: TierTable, records: Sequence[Record]) -> None:
+    def started(
+        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
+    ) -> None:
         """Do nothing."""
 
     def planned(self, plan: RoundPlan) -> None:
@@ -136,8 +149,8 @@ def train(
     *,
     out: Path | str | None = None,
     resume: bool = False,
-    dataset: ImageDataset | None = None,
-    model: StagedModel | None = None,
+    dataset: Dataset | None = None,
+    model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
     observers: Sequence[MessageObserver] = (),
@@ -150,7 +163,8 @@ def train(
         out: run folder; by default a fresh one below ``runs``.
         resume: go on with the run in ``out`` after its last intact checkpoint, or start it if there is none.
         dataset: data set to use instead of the one the configuration names.
-        model: network to use instead, starting from the weights it has; it is left as it was.
+        model: network to use instead, starting from the weights it has; it is left as it was. One that is not a
+            StagedModel is cut automatically.
         scheduler: scheduler to use instead.
         defenses: defenses to use instead, applied in this order.
         observers: called with every message as the server receives it; needs ``workers=1``.
@@ -174,7 +188,7 @@ def train(
         folder = _open_folder(prepared, out, resume)
         with locked(folder):
             state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
-            listener.started(prepared.config, folder, prepared.settings.schedule.table, records)
+            listener.started(prepared.config, folder, prepared.settings, records)
             executor = open_executor(prepared.worker, prepared.workers, observers)
             try:
                 return _run(folder, prepared, state, records, executor, listener)
@@ -189,35 +203,49 @@ def train(
 def prepare(
     config: TrainConfig,
     *,
-    dataset: ImageDataset | None = None,
-    model: StagedModel | None = None,
+    dataset: Dataset | None = None,
+    model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
 ) -> Prepared:
     """Check everything about a run and build what it needs; write nothing. Arguments as those of `train`."""
-    for kind, given, contract in (("model", model, StagedModel), ("dataset", dataset, ImageDataset)):
+    for kind, given, contract in (("model", model, nn.Module), ("dataset", dataset, Dataset)):
         if given is not None and not isinstance(given, contract):
             raise InputError(f"{kind} is a {type(given).__name__}, expected a {contract.__name__}")
     for defense in defenses or ():
         if not isinstance(defense, Defense):
             raise InputError(
-                f"defense {defense!r} lacks a method of dtfl_private.Defense: pass an object that has both"
+                f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
+                "dtfl_private.Defense"
             )
-    norm = resolved_norm(config)
+    chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
+    norm = resolved_norm(config, chain)
+    check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     names = _named_objects(dataset, model, scheduler, defenses)
-    dataset = dataset or load_dataset(config.dataset, data_dir=config.data_dir, download=config.download)
-    if config.max_train_images is not None:
-        dataset = dataset.with_train_images(config.max_train_images, stream(config.seed, "subset"))
-    parts = deal_out(config.partition, dataset.train_labels.numpy(), config.clients, stream(config.seed, "partition"))
+    dataset, parts = dealt(config, dataset)
+    require_augmentable(dataset, config.augment)
     classes = len(dataset.classes)
-    model = model or build_model(
-        config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed
-    )
+    if model is not None:
+        model = as_staged(model, dataset.input_shape)
+    else:
+        model = build_model(config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed)
+    check_network(chain, model)
     whole = analyse(model, dataset.input_shape, classes, numerics)
     table = allowed_tiers(whole, config.tiers, names.get("model", config.model))
+    table = defended(table, chain, dataset.input_shape, config.batch_size)
+    images_K = np.array([len(part) for part in parts])
+    chain = chain.calibrated(
+        RunFacts(
+            rounds=config.rounds,
+            batch_size=config.batch_size,
+            local_epochs=config.local_epochs,
+            classes=classes,
+            records_K=tuple(images_K.tolist()),
+        )
+    )
     scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
-    schedule = schedule_settings(config, table, scheduler, np.array([len(part) for part in parts]))
+    schedule = schedule_settings(config, table, scheduler, images_K)
     with isolated(config.seed, "heads"):
         heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)
     worker = WorkerSetup(
@@ -228,15 +256,21 @@ def prepare(
         test_images=dataset.test_images,
         test_labels=dataset.test_labels,
         parts=parts,
-        normaliser=Normaliser.of(dataset),
+        normaliser=preprocessor_of(dataset),
         augmentations=config.augment,
         optimizer=optimizer_settings(config),
         batch_size=config.batch_size,
         local_epochs=config.local_epochs,
         numerics=numerics,
-        defenses=[create("defense", text) for text in config.defense] if defenses is None else list(defenses),
+        defense=chain,
+        classes=classes,
         seed=config.seed,
     )
+    # Every client that has something to spend has a ledger from the start.
+    ledgers: dict[int, Ledger] = {client: () for client in range(config.clients)} if _states_guarantees(chain) else {}
+    budget = budget_settings(config, chain, images_K)
+    if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
+        raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     participants = max(1, round(config.fraction * config.clients))
     workers = choose_workers(config.workers, numerics.device, participants)
     resolved = _explicit(config, names).model_copy(
@@ -254,7 +288,11 @@ def prepare(
     return Prepared(
         config=resolved,
         method=create("method", config.method),
-        settings=RoundSettings(schedule=schedule, plateau=plateau_settings(config)),
+        settings=RoundSettings(
+            schedule=schedule,
+            plateau=plateau_settings(config),
+            budget=budget,
+        ),
         initial=FederatedState(
             round=0,
             weights=GlobalWeights(
@@ -263,6 +301,7 @@ def prepare(
             ),
             schedule=ScheduleState.start(schedule),
             plateau=PlateauState(lr=config.lr),
+            ledgers=ledgers,
         ),
         worker=worker,
         workers=workers,
@@ -270,9 +309,13 @@ def prepare(
     )
 
 
+def _states_guarantees(chain: DefenseChain) -> bool:
+    return bool(chain.guarantees(full_round(chain, records=1, batch_size=1, local_epochs=1)))
+
+
 def _named_objects(
-    dataset: ImageDataset | None,
-    model: StagedModel | None,
+    dataset: Dataset | None,
+    model: nn.Module | None,
     scheduler: Scheduler | None,
     defenses: Sequence[Defense] | None,
 ) -> dict[str, Any]:
@@ -370,8 +413,8 @@ def _run(
     config = prepared.config
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
-        _write_results(folder, config, state, records)
-    while state.round < config.rounds:
+        _write_results(folder, prepared, state, records)
+    while state.round < config.rounds and _why_stopped(prepared, state) is None:
         start = time.perf_counter()
         state, outcome = prepared.method.run_round(state, prepared.settings, executor, listener)
         record = round_record(outcome, time.perf_counter() - start)
@@ -379,23 +422,41 @@ def _run(
         append_record(folder, record)
         save_checkpoint(folder.checkpoint, state)
         records.append(record)
-        _write_results(folder, config, state, records)
+        _write_results(folder, prepared, state, records)
         listener.finished(record)
+    stopped = _why_stopped(prepared, state)
+    if stopped is not None:
+        listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
     plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
     return Run(
         folder=folder,
         config=config,
         records=records,
-        summary=summarise(records, config.target_accuracy, config.rounds),
+        summary=_summary(prepared, state, records),
     )
 
 
-def _write_results(folder: RunFolder, config: TrainConfig, state: FederatedState, records: Sequence[Record]) -> None:
+def _why_stopped(prepared: Prepared, state: FederatedState) -> str | None:
+    """Return why there is to be no further round although some are left, or None."""
+    if state.round >= prepared.config.rounds:
+        return None
+    return end_of_run(state.ledgers, prepared.settings.budget)
+
+
+def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
+    config, stopped = prepared.config, _why_stopped(prepared, state)
+    summary = summarise(records, config.target_accuracy, config.rounds, stopped)
+    # The tighter accountant takes seconds: for the final figure only.
+    final = state.round == config.rounds or stopped is not None
+    return {**summary, "privacy": disclosures(prepared.worker.defense, state.ledgers, precise=final)}
+
+
+def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:
+    config = prepared.config
     description = {
         "model": config.model,
         "dataset": config.dataset,
         "norm": config.norm,
         "round": str(state.round),
     }
-    summary = summarise(records, config.target_accuracy, config.rounds)
-    write_results(folder, state.weights.model, summary, description)
+    write_results(folder, state.weights.model, _summary(prepared, state, records), description)

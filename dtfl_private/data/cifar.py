@@ -1,16 +1,64 @@
-"""CIFAR-10 (Krizhevsky, 2009) by torchvision, which checks the published MD5 of each file before it reads it."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) by torchvision, which checks the published MD5 of each file first."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torchvision.datasets import CIFAR10
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100
 
 from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 from dtfl_private.errors import InputError
 
+# The 20 superclasses of CIFAR-100 and their five classes each, in the order of their labels (www.cs.toronto.edu/~kriz).
+SUPERCLASSES = {
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food_containers": "bottle bowl can cup plate",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
 
+
+def _facts(title: str, folder: str, classes: str) -> DatasetFacts:
+    def look(data_dir: Path | None) -> str | None:
+        found = data_dir and first_folder_with(folder, data_dir)
+        return str(found / folder) if found else None
+
+    return DatasetFacts(
+        title=title,
+        shape="3x32x32",
+        classes=classes,
+        train="50,000",
+        test="10,000",
+        obtain=f"the folder that holds {folder}, or that --download fills",
+        look=look,
+    )
+
+
+CIFAR10_FACTS = _facts("CIFAR-10", "cifar-10-batches-py", "10")
+CIFAR100_FACTS = _facts("CIFAR-100", "cifar-100-python", "100, or 20 with labels=coarse")
+
+
+@described_by(CIFAR10_FACTS)
 def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> ImageDataset:
-    """Objects in colour, 32x32; 50,000 training and 10,000 test images; a folder or a download.
+    """Objects in colour (Krizhevsky, 2009); a folder or a download.
 
     The batches are Python pickles: torchvision opens them only when their MD5 is the published one.
 
@@ -18,21 +66,64 @@ def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> Ima
         data_dir: folder that holds ``cifar-10-batches-py``.
         download: fetch the files into ``data_dir`` when they are not there.
     """
+    return _load(CIFAR10, "cifar-10", CIFAR10_FACTS, data_dir, download)
+
+
+@described_by(CIFAR100_FACTS)
+def load_cifar100(
+    *, data_dir: Path | None = None, download: bool = False, labels: Literal["fine", "coarse"] = "fine"
+) -> ImageDataset:
+    """Objects in colour of 100 classes (Krizhevsky, 2009); a folder or a download.
+
+    The files are Python pickles: torchvision opens them only when their MD5 is the published one.
+
+    Args:
+        data_dir: folder that holds ``cifar-100-python``.
+        download: fetch the files into ``data_dir`` when they are not there.
+        labels: the 100 classes, or their 20 superclasses.
+    """
+    dataset = _load(CIFAR100, "cifar-100", CIFAR100_FACTS, data_dir, download)
+    return dataset if labels == "fine" else _coarse(dataset)
+
+
+def _load(kind: type[CIFAR10], name: str, facts: DatasetFacts, data_dir: Path | None, download: bool) -> ImageDataset:
     if data_dir is None:
-        raise InputError(
-            "cifar-10 needs --data-dir: the folder that holds cifar-10-batches-py, or that --download fills"
-        )
+        raise facts.absent(None)
     try:
-        train, test = (CIFAR10(str(data_dir), train=train, download=download) for train in (True, False))
+        train_images, train_labels, classes = _part(kind, data_dir, True, download)
+        test_images, test_labels, _ = _part(kind, data_dir, False, download)
     except (OSError, RuntimeError) as error:
         reason = str(error).partition(".")[0]
-        raise InputError(f"no intact CIFAR-10 in {data_dir} ({reason}): add --download, or fetch it again") from None
+        raise InputError(
+            f"no intact {facts.title} in {data_dir} ({reason}): add --download, or fetch it again"
+        ) from None
     return ImageDataset(
-        name="cifar-10",
-        source=f"CIFAR-10, checksums verified, in {data_dir}",
-        classes=tuple(train.classes),
-        train_images=torch.from_numpy(train.data).permute(0, 3, 1, 2).contiguous(),
-        train_labels=torch.tensor(train.targets, dtype=torch.int64),
-        test_images=torch.from_numpy(test.data).permute(0, 3, 1, 2).contiguous(),
-        test_labels=torch.tensor(test.targets, dtype=torch.int64),
+        name=name,
+        source=f"{facts.title}, checksums verified, in {data_dir}",
+        classes=classes,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+
+
+def _part(kind: type[CIFAR10], data_dir: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Return images (N, 3, 32, 32), labels and class names; torchvision's (N, 32, 32, 3) is a view of what we want."""
+    part = kind(str(data_dir), train=train, download=download)
+    images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+    return images, torch.tensor(part.targets, dtype=torch.int64), tuple(part.classes)
+
+
+def _coarse(fine: ImageDataset) -> ImageDataset:
+    superclass = {name: number for number, names in enumerate(SUPERCLASSES.values()) for name in names.split()}
+    coarse_of = torch.tensor([superclass[name] for name in fine.classes])
+    return ImageDataset(
+        name=fine.name,
+        source=f"{fine.source}, superclasses",
+        classes=tuple(SUPERCLASSES),
+        train_images=fine.train_images,
+        train_labels=coarse_of[fine.train_labels],
+        test_images=fine.test_images,
+        test_labels=coarse_of[fine.test_labels],
     )

@@ -1,8 +1,9 @@
-"""A data set of images in memory: uint8, decoded once, held once."""
+"""A data set of images or of token sequences in memory: uint8, decoded once, held once."""
 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,13 +14,17 @@ from dtfl_private.plugins import create
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageDataset:
-    """Labelled images, split into training and test.
+class Dataset:
+    """Labelled inputs, split into training and test: an `ImageDataset` or a `TokenDataset`.
 
-    train_images, test_images: uint8 (N, channels, height, width).
+    train_images, test_images: the inputs, uint8, of the shape that ``LAYOUT`` gives; the first axis counts them.
     train_labels, test_labels: int64 (N,), values 0..len(classes)-1.
     source: where the images come from, for people and for the run folder.
+    client_ids: int64 (N,), to whom each training input naturally belongs, any numbers; None where the data do not say.
     """
+
+    WORD: ClassVar[str]
+    LAYOUT: ClassVar[str]
 
     name: str
     source: str
@@ -28,63 +33,97 @@ class ImageDataset:
     train_labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    client_ids: Tensor | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            if images.dtype != torch.uint8 or images.ndim != 4:
-                raise InputError(f"{self.name}: {part} images must be uint8 (N, C, H, W), not {_kind(images)}")
+            if images.dtype != torch.uint8 or images.ndim != len(self.LAYOUT.split(", ")):
+                wanted = f"{part} {self.WORD} must be uint8 ({self.LAYOUT})"
+                raise InputError(f"{self.name}: {wanted}, not {_kind(images)}")
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
                 raise InputError(f"{self.name}: {part} labels must be int64 ({len(images)},), not {_kind(labels)}")
             if len(labels) == 0:
-                raise InputError(f"{self.name}: no {part} images")
+                raise InputError(f"{self.name}: no {part} {self.WORD}")
             if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
                 raise InputError(f"{self.name}: {part} labels must lie in 0..{len(self.classes) - 1}")
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise InputError(f"{self.name}: training and test images differ in shape")
+            raise InputError(f"{self.name}: training and test {self.WORD} differ in shape")
+        ids = self.client_ids
+        if ids is not None and (ids.dtype != torch.int64 or ids.shape != self.train_labels.shape):
+            raise InputError(f"{self.name}: client ids must be int64 ({len(self.train_labels)},), not {_kind(ids)}")
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Shape of one image: channels, height, width."""
-        _, channels, height, width = self.train_images.shape
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input: (channels, height, width), or (length,) for tokens."""
+        return tuple(self.train_images.shape[1:])
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all images and labels."""
+        """Return the SHA-256 of all images and labels, and of the client ids where there are any."""
         digest = hashlib.sha256()
-        for tensor in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+        ids = () if self.client_ids is None else (self.client_ids,)
+        for tensor in (self.train_images, self.train_labels, self.test_images, self.test_labels, *ids):
             digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.contiguous().numpy().data)  # the memory itself, not a copy of it
         return digest.hexdigest()
 
-    def with_train_images(self, count: int, rng: np.random.Generator) -> "ImageDataset":
+    def with_train_images(self, count: int, rng: np.random.Generator) -> Self:
         """Return the same data set with ``count`` randomly drawn training images."""
         if count > len(self.train_labels):
-            raise InputError(
-                f"max_train_images {count} is more than the {len(self.train_labels)} training images of {self.name}"
-            )
+            have = f"the {len(self.train_labels)} training {self.WORD} of {self.name}"
+            raise InputError(f"max_train_images {count} is more than {have}")
         chosen = torch.from_numpy(np.sort(rng.permutation(len(self.train_labels))[:count]))
-        return replace(self, train_images=self.train_images[chosen], train_labels=self.train_labels[chosen])
+        return replace(
+            self,
+            train_images=self.train_images[chosen],
+            train_labels=self.train_labels[chosen],
+            client_ids=None if self.client_ids is None else self.client_ids[chosen],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDataset(Dataset):
+    """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset`."""
+
+    WORD: ClassVar[str] = "images"
+    LAYOUT: ClassVar[str] = "N, C, H, W"
 
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation per channel of the training images scaled to [0, 1], float64 (C,)."""
         # A histogram of the 256 values is exact and needs no floating-point copy of the images.
         values = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
-        for channel in range(self.train_images.shape[1]):
-            counts = torch.bincount(self.train_images[:, channel].flatten(), minlength=256).double()
+        for counts in self._histograms():
             share = counts / counts.sum()
             mean = (share * values).sum()
             means.append(mean)
             deviations.append((share * (values - mean) ** 2).sum().sqrt())
         return torch.stack(means), torch.stack(deviations).clamp_min(1e-6)
 
+    def _histograms(self) -> Tensor:
+        """Return how often each value occurs in each channel of the training images, float64 (C, 256)."""
+        counts = torch.zeros(self.train_images.shape[1], 256, dtype=torch.float64)
+        # Some images at a time: a channel of all images is no contiguous memory and would have to be copied.
+        for images in torch.split(self.train_images, 1000):
+            for channel in range(images.shape[1]):
+                counts[channel] += torch.bincount(images[:, channel].flatten(), minlength=256)
+        return counts
 
-def load_dataset(text: str, *, data_dir: Path | None, download: bool) -> ImageDataset:
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDataset(Dataset):
+    """Labelled sequences of tokens: numbers below 256, uint8 (N, length); the fields are those of `Dataset`."""
+
+    WORD: ClassVar[str] = "sequences"
+    LAYOUT: ClassVar[str] = "N, T"
+
+
+def load_dataset(text: str, *, data_dir: Path | None, download: bool) -> Dataset:
     """Load the data set that a specification names (``NAME[:key=value,...]``)."""
     dataset = create("dataset", text, data_dir=data_dir, download=download)
-    if not isinstance(dataset, ImageDataset):
-        raise InputError(f"data set '{text}' returned a {type(dataset).__name__} instead of an ImageDataset")
+    if not isinstance(dataset, ImageDataset | TokenDataset):
+        kind = type(dataset).__name__
+        raise InputError(f"data set '{text}' returned a {kind} instead of an ImageDataset or a TokenDataset")
     return dataset
 
 

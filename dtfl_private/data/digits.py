@@ -11,18 +11,30 @@ from sklearn.model_selection import train_test_split
 from torch.nn import functional as F
 
 from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.facts import DatasetFacts, described_by
 
 # Pixels are counts of 0..16 dark points in a 4x4 field.
 FULL_SCALE = 16
 
+FACTS = DatasetFacts(
+    title="UCI optical digits",
+    shape="1xSxS",
+    classes="10",
+    train="1,437",
+    test="360",
+    obtain="it is part of scikit-learn",
+    look=lambda _: "in scikit-learn",
+)
 
+
+@described_by(FACTS)
 def load_digits(
     *,
     data_dir: Path | None = None,  # noqa: ARG001 - embedded: part of every loader's signature, unused here
     download: bool = False,  # noqa: ARG001 - likewise
     size: Annotated[int, Field(ge=8, le=64)] = 16,
 ) -> ImageDataset:
-    """Handwritten digits of 8x8 pixels, enlarged; 1,437 training and 360 test images, inside scikit-learn.
+    """Handwritten digits of 8x8 pixels, enlarged (Alpaydin and Kaynak, 1998); inside scikit-learn.
 
     UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998), its test part, as scikit-learn
     ships it. The split is stratified and always the same.

@@ -5,6 +5,7 @@ Layout: two zero bytes, a type code (0x08 = unsigned byte), the number of dimens
 """
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -31,14 +32,24 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             header = file.read(header_bytes)
             shape = _shape(path, header, dimensions)
             size = math.prod(shape)
-            data = file.read(size)
+            # Into the array itself: bytes would have to be copied to become writable.
+            data = np.empty(size, dtype=np.uint8)
+            filled = _fill(file, data)
             rest = file.read(1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read as an IDX file ({error}): fetch it again") from None
-    if len(data) != size or rest:
-        got = f"only {len(data)}" if len(data) < size else "more"
+    if filled != size or rest:
+        got = f"only {filled}" if filled < size else "more"
         raise InputError(f"{path} is damaged: its header promises {size} bytes of data, it holds {got}: fetch it again")
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape).copy()
+    return data.reshape(shape)
+
+
+def _fill(file: io.BufferedIOBase, data: NDArray[np.uint8]) -> int:
+    """Read into an array until it is full or the file ends; return how many bytes were read."""
+    view, filled = data.data, 0
+    while filled < len(view) and (read := file.readinto(view[filled:])):
+        filled += read
+    return filled
 
 
 def _shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:

@@ -1,14 +1,55 @@
-"""Stored images to network inputs: scale, augment, normalise."""
+"""Stored inputs to network inputs: images are augmented, scaled and normalised, tokens are left as they are."""
 
 from collections.abc import Sequence
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import Dataset, ImageDataset
+from dtfl_private.errors import InputError
 
 AUGMENTATIONS = ("crop", "flip", "cutout")
+
+
+class Preprocessor(Protocol):
+    """From a batch of stored uint8 inputs to what the network takes."""
+
+    def to(self, device: str) -> Self:
+        """Move constants to a device, in place, and return self."""
+        ...
+
+    def __call__(self, inputs_u8: Tensor) -> Tensor:
+        """Return the network's inputs."""
+        ...
+
+
+def preprocessor_of(dataset: Dataset) -> Preprocessor:
+    """Return what makes network inputs of a data set's examples."""
+    return Normaliser.of(dataset) if isinstance(dataset, ImageDataset) else AsTheyAre()
+
+
+def require_augmentable(dataset: Dataset, names: Sequence[str]) -> None:
+    """Refuse augmentations of anything but images.
+
+    Raises:
+        InputError: augmentations are asked for, and the data are no images.
+    """
+    if names and not isinstance(dataset, ImageDataset):
+        raise InputError(f"augment {','.join(names)} changes images; {dataset.name} holds {dataset.WORD}: leave it out")
+
+
+class AsTheyAre:
+    """Tokens need no scaling: the network's embedding takes their numbers."""
+
+    def to(self, device: str) -> Self:
+        """Return self."""
+        return self
+
+    def __call__(self, inputs_u8: Tensor) -> Tensor:
+        """Return the numbers, int64."""
+        return inputs_u8.long()
 
 
 class Normaliser:
@@ -24,14 +65,14 @@ class Normaliser:
         """Return the normaliser with the channel statistics of the training images."""
         return cls(*dataset.channel_statistics())
 
-    def to(self, device: str) -> "Normaliser":
+    def to(self, device: str) -> Self:
         """Move the constants to a device, in place, and return self."""
         self._factor, self._shift = self._factor.to(device), self._shift.to(device)
         return self
 
-    def __call__(self, images_u8: Tensor) -> Tensor:
-        """Return normalised inputs."""
-        return torch.addcmul(self._shift, images_u8.float(), self._factor)
+    def __call__(self, inputs_u8: Tensor) -> Tensor:
+        """Return normalised images."""
+        return torch.addcmul(self._shift, inputs_u8.float(), self._factor)
 
 
 def augment(images_u8: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:

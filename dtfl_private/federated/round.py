@@ -5,11 +5,13 @@ schedule -> (client half -> messages -> server half) per client -> join -> avera
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from dtfl_private.defense import Remark
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.aggregate import WeightedAverage
+from dtfl_private.federated.budget import BudgetSettings, spent_clients
 from dtfl_private.federated.optimizers import PlateauSettings, PlateauState, decay_on_plateau
 from dtfl_private.federated.schedule import (
     RoundPlan,
@@ -20,16 +22,24 @@ from dtfl_private.federated.schedule import (
 )
 from dtfl_private.federated.worker import ClientResult, ClientTask, Evaluation, GlobalWeights
 from dtfl_private.messages import State
+from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.privacy.ledger import Ledger, charge
 
 
 @dataclass(frozen=True, kw_only=True)
 class FederatedState:
-    """All that one round hands to the next; together with the settings it determines the rest of the run."""
+    """All that one round hands to the next; together with the settings it determines the rest of the run.
+
+    ``ledgers`` holds what each client has spent of its privacy, ``memories`` what its defenses keep for its next round;
+    clients that have neither are not in them.
+    """
 
     round: int
     weights: GlobalWeights
     schedule: ScheduleState
     plateau: PlateauState
+    ledgers: Mapping[int, Ledger] = field(default_factory=dict)
+    memories: Mapping[int, State] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,7 @@ class RoundSettings:
 
     schedule: ScheduleSettings
     plateau: PlateauSettings
+    budget: BudgetSettings
 
 
 class Executor(Protocol):
@@ -69,6 +80,8 @@ class RoundOutcome:
     """The figures of a finished round.
 
     Losses are means over the participants that completed it, weighted by their examples; None when nobody did.
+    ``privacy`` says what has been disclosed since the start, by the client that is worst off; ``remarks`` are the
+    client-side guards'; ``retired`` clients had no budget left for this round.
     """
 
     plan: RoundPlan
@@ -80,6 +93,9 @@ class RoundOutcome:
     lr: float
     traffic: Mapping[str, int]
     macs: Mapping[str, int]
+    privacy: Sequence[Disclosure]
+    remarks: Sequence[tuple[int, Remark]]
+    retired: Sequence[int]
 
 
 class Dtfl:
@@ -94,11 +110,12 @@ class Dtfl:
     ) -> tuple[FederatedState, RoundOutcome]:
         """Return the state after one more round, and the round's figures."""
         number = state.round + 1
-        schedule, plan = schedule_round(state.schedule, settings.schedule, number)
+        retired = spent_clients(state.ledgers, settings.budget)
+        schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
         listener.planned(plan)
 
-        progress = _Sums(state.weights)
-        for result in executor.train(_tasks(plan, state.plateau.lr), state.weights):
+        progress = _Sums(state)
+        for result in executor.train(_tasks(plan, state), state.weights):
             progress.add(result)
             listener.trained(result.client)
 
@@ -119,16 +136,35 @@ class Dtfl:
             lr=state.plateau.lr,
             traffic=progress.traffic,
             macs=planned_macs(plan, settings.schedule.table),
+            privacy=disclosures(settings.budget.defense, progress.ledgers),
+            remarks=progress.remarks,
+            retired=sorted(retired),
         )
         plateau = state.plateau
         if outcome.server_loss is not None:
             plateau = decay_on_plateau(plateau, outcome.server_loss, settings.plateau)
-        return FederatedState(round=number, weights=weights, schedule=schedule, plateau=plateau), outcome
+        after = FederatedState(
+            round=number,
+            weights=weights,
+            schedule=schedule,
+            plateau=plateau,
+            ledgers=progress.ledgers,
+            memories=progress.memories,
+        )
+        return after, outcome
 
 
-def _tasks(plan: RoundPlan, lr: float) -> list[ClientTask]:
+def _tasks(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
     return [
-        ClientTask(client=client, round=plan.round, tier=tier, lr=lr, batches=batches, completes=not dropped)
+        ClientTask(
+            client=client,
+            round=plan.round,
+            tier=tier,
+            lr=state.plateau.lr,
+            batches=batches,
+            completes=not dropped,
+            memory=state.memories.get(client, {}),
+        )
         for client, tier, batches, dropped in zip(
             plan.clients_P.tolist(),
             plan.tiers_P.tolist(),
@@ -142,10 +178,13 @@ def _tasks(plan: RoundPlan, lr: float) -> list[ClientTask]:
 class _Sums:
     """Running sums over a round's results: models over all clients, heads over the clients of a tier."""
 
-    def __init__(self, before: GlobalWeights) -> None:
-        self._before = before
+    def __init__(self, state: FederatedState) -> None:
+        self._before = state.weights
         self._model = WeightedAverage()
-        self._heads = {tier: WeightedAverage() for tier in before.heads}
+        self._heads = {tier: WeightedAverage() for tier in state.weights.heads}
+        self.ledgers = dict(state.ledgers)
+        self.memories = dict(state.memories)
+        self.remarks: list[tuple[int, Remark]] = []
         self._examples = 0
         self._local_loss = 0.0
         self._server_loss = 0.0
@@ -154,6 +193,11 @@ class _Sums:
     def add(self, result: ClientResult) -> None:
         for kind, sent in result.traffic.items():
             self.traffic[kind] += sent
+        if result.guarantees:
+            self.ledgers[result.client] = charge(self.ledgers.get(result.client, ()), result.guarantees)
+        if result.memory:
+            self.memories[result.client] = result.memory
+        self.remarks += [(result.client, remark) for remark in result.remarks]
         if not result.model:
             return
         self._model.add(result.model, result.examples)

@@ -4,7 +4,7 @@ The trainer runs it before each round, the ``plan`` command runs nothing else. T
 measurements only; the true resources decide how long the round then really lasts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,12 +118,12 @@ class RoundPlan:
 
 
 def schedule_round(
-    state: ScheduleState, settings: ScheduleSettings, round_number: int
+    state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int] = ()
 ) -> tuple[ScheduleState, RoundPlan]:
-    """Return the state after round ``round_number`` and the round's plan."""
+    """Return the state after round ``round_number`` and the round's plan; ``retired`` clients take no part."""
     environment = advance(state.environment, settings.environment, round_number)
     truth = conditions(environment, settings.environment, round_number)
-    clients_P = _sample(environment, settings, round_number)
+    clients_P = _sample(environment, settings, round_number, retired)
 
     probed_P, history = _probe(state.history, truth, settings, clients_P)
     tiers_P = _assign(history, settings, clients_P, round_number)
@@ -134,8 +134,15 @@ def schedule_round(
     return ScheduleState(environment=environment, history=history, clock=clock), plan
 
 
-def _sample(environment: EnvironmentState, settings: ScheduleSettings, round_number: int) -> IntArray:
-    present = np.flatnonzero(environment.present_K)
+def _sample(
+    environment: EnvironmentState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
+) -> IntArray:
+    """Return the participants; none if every client that is present has retired."""
+    willing_K = environment.present_K.copy()
+    willing_K[list(retired)] = False
+    present = np.flatnonzero(willing_K)
+    if not len(present):
+        return present
     count = max(1, round(settings.fraction * len(present)))
     if count == len(present):
         return present
@@ -226,7 +233,7 @@ def _play(
         transfer_s_P=com_s_P,
         client_time_s_P=client_time_s_P,
         server_wait_s=float((started_s_P - com_s_P).sum()),
-        round_time_s=float(client_time_s_P.max()),
+        round_time_s=float(client_time_s_P.max(initial=0.0)),
     )
 
 

@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.optimizers import OptimizerSettings, make_optimizer
 from dtfl_private.messages import SmashedBatch, State
 from dtfl_private.models.staged import StagedModel, snapshot
@@ -19,6 +19,7 @@ class ServerHalf:
         optimizer: kind and constants of the optimiser, which lives for this round.
         lr: the round's learning rate.
         numerics: device and precision.
+        defense: the client's; the server uses its public loss for protected labels only.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class ServerHalf:
         optimizer: OptimizerSettings,
         lr: float,
         numerics: Numerics,
+        defense: DefenseChain,
     ) -> None:
         modules.load_state_dict(weights)
         self._modules = modules.train()
         self._optimizer = make_optimizer(modules.parameters(), optimizer, lr)
         self._numerics = numerics
+        self._defense = defense
         self._losses: list[Tensor] = []
 
     def train_on(self, message: SmashedBatch) -> None:
@@ -42,7 +45,7 @@ class ServerHalf:
         if self._numerics.precision != "bf16":
             smashed = smashed.to(self._numerics.weight_dtype)
         with self._numerics.autocast():
-            loss = F.cross_entropy(self._modules(smashed), message.labels)
+            loss = self._defense.classification_loss(self._modules(smashed), message.labels)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()

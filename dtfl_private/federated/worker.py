@@ -5,20 +5,21 @@ weights. The two halves are cut from the resident model, so that joining them ne
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.contracts import Defense, DefenseChain, IntArray
-from dtfl_private.data.preprocess import Normaliser, augment
+from dtfl_private.contracts import IntArray
+from dtfl_private.data.preprocess import Preprocessor, augment
+from dtfl_private.defense import ClientRound, DefenseChain, Remark
 from dtfl_private.errors import NonFiniteLossError
-from dtfl_private.federated.client import ClientHalf
+from dtfl_private.federated.client import ClientData, ClientHalf
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.federated.server import ServerHalf
+from dtfl_private.guarantees import Guarantee
 from dtfl_private.messages import MessageObserver, ModelDownload, State
 from dtfl_private.models.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
@@ -47,19 +48,23 @@ class WorkerSetup:
     test_images: Tensor
     test_labels: Tensor
     parts: Sequence[IntArray]
-    normaliser: Normaliser
+    normaliser: Preprocessor
     augmentations: Sequence[str]
     optimizer: OptimizerSettings
     batch_size: int
     local_epochs: int
     numerics: Numerics
-    defenses: Sequence[Defense]
+    defense: DefenseChain
+    classes: int
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientTask:
-    """One client's part of a round: ``batches`` is how many it trains on, ``completes`` false if it then vanishes."""
+    """One client's part of a round.
+
+    ``batches`` is how many it sends, ``completes`` false if it then vanishes; ``memory`` is what its defenses kept.
+    """
 
     client: int
     round: int
@@ -67,15 +72,17 @@ class ClientTask:
     lr: float
     batches: int
     completes: bool
+    memory: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientResult:
     """What the server has of a client at the end of a round.
 
-    ``model`` is the joined full model and ``head`` the auxiliary head; both are empty when the client vanished.
-    ``traffic`` counts the bytes of the messages as they were sent, by kind. The losses are the simulator's own figures:
-    they are in no message, and a real server would not see the local one.
+    ``model`` is the joined full model and ``head`` the auxiliary head; both are empty when the client vanished or
+    refused. ``traffic`` counts the bytes of the messages as they were sent, by kind. The losses are the simulator's own
+    figures: they are in no message, and a real server would not see the local one. Nor would it see ``memory``, what
+    the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold of what was sent.
     """
 
     client: int
@@ -86,6 +93,9 @@ class ClientResult:
     local_loss: float
     server_loss: float
     traffic: Mapping[str, int]
+    memory: State = field(default_factory=dict)
+    remarks: Sequence[Remark] = ()
+    guarantees: Sequence[Guarantee] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +122,6 @@ class Worker:
         self._labels = setup.train_labels.to(numerics.device)
         self._test_images = setup.test_images.to(numerics.device)
         self._normalise = setup.normaliser.to(numerics.device)
-        self._defense = DefenseChain(setup.defenses)
 
     def train(self, task: ClientTask, weights: GlobalWeights) -> ClientResult:
         """Run one client's round from the given global weights.
@@ -129,16 +138,27 @@ class Worker:
             weights={name: weights.model[name] for name in client_modules.state_dict()},
             head=weights.heads[task.tier],
         )
+        at = ClientRound(
+            seed=setup.seed,
+            client=task.client,
+            round=task.round,
+            tier=task.tier,
+            records=len(setup.parts[task.client]),
+            classes=setup.classes,
+            device=setup.numerics.device,
+            memory={name: tensor.clone() for name, tensor in task.memory.items()},
+        )
         client = ClientHalf(
             download=download,
             modules=client_modules,
             head=self._heads[task.tier],
-            examples=len(setup.parts[task.client]),
             optimizer=setup.optimizer,
             lr=task.lr,
+            batch_size=setup.batch_size,
+            local_epochs=setup.local_epochs,
             numerics=setup.numerics,
-            defense=self._defense,
-            rng=torch_stream(setup.seed, "defense", task.client, task.round, device=setup.numerics.device),
+            defense=setup.defense,
+            at=at,
         )
         server = ServerHalf(
             modules=server_modules,
@@ -146,16 +166,20 @@ class Worker:
             optimizer=setup.optimizer,
             lr=task.lr,
             numerics=setup.numerics,
+            defense=setup.defense,
         )
         traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
-        with isolated(setup.seed, "layers", task.client, task.round):
-            for message in client.train(islice(self._batches(task), task.batches)):
-                traffic["up_smashed"] += message.smashed_bytes
-                traffic["up_labels"] += message.label_bytes
-                for observer in self._observers:
-                    observer(message)
-                server.train_on(message)
-            update = client.update() if task.completes else None
+        remarks = client.inspect()
+        update = None
+        if not any(remark.refuses for remark in remarks):
+            with isolated(setup.seed, "layers", task.client, task.round):
+                for message in client.train(self._data(task), task.batches):
+                    traffic["up_smashed"] += message.smashed_bytes
+                    traffic["up_labels"] += message.label_bytes
+                    for observer in self._observers:
+                        observer(message)
+                    server.train_on(message)
+                update = client.update() if task.completes else None
         _require_finite(client.mean_loss, task, "local loss")
         _require_finite(server.mean_loss, task, "server loss")
         model: State = {}
@@ -178,21 +202,30 @@ class Worker:
             local_loss=client.mean_loss,
             server_loss=server.mean_loss,
             traffic=traffic,
+            memory=at.remembered() if task.completes else task.memory,
+            remarks=remarks,
+            guarantees=client.guarantees(),
         )
 
-    def _batches(self, task: ClientTask) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the client's batches of the round: every image once per epoch, in a fresh order each time."""
+    def _data(self, task: ClientTask) -> ClientData:
+        """Return the client's records in this round: every one once per epoch, in a fresh order each time."""
         setup = self._setup
-        part = setup.parts[task.client]
+        part = torch.from_numpy(setup.parts[task.client]).to(self._images.device)
         order = stream(setup.seed, "order", task.client, task.round)
         chance = torch_stream(setup.seed, "augment", task.client, task.round)
-        for _ in range(setup.local_epochs):
-            shuffled = torch.from_numpy(order.permutation(part)).to(self._images.device)
-            for index in torch.split(shuffled, setup.batch_size):
-                images = self._images[index]
-                if setup.augmentations:
-                    images = augment(images, setup.augmentations, chance)
-                yield self._inputs(images), self._labels[index]
+        epochs = [torch.from_numpy(order.permutation(len(part))) for _ in range(setup.local_epochs)]
+
+        def fetch(records: Tensor) -> tuple[Tensor, Tensor]:
+            index = part[records.to(part.device)]
+            images = self._images[index]
+            if setup.augmentations:
+                images = augment(images, setup.augmentations, chance)
+            return self._inputs(images), self._labels[index]
+
+        return ClientData(
+            batches=[batch for epoch in epochs for batch in torch.split(epoch, setup.batch_size)],
+            fetch=fetch,
+        )
 
     def _inputs(self, images_u8: Tensor) -> Tensor:
         return self._setup.numerics.place_images(self._normalise(images_u8))

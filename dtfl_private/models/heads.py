@@ -15,17 +15,24 @@ class PooledClassifier(nn.Module):
         super().__init__()
         self.fc = nn.Linear(features, classes)
 
-    def forward(self, features_BCHW: Tensor) -> Tensor:
-        """Return logits (B, classes)."""
-        logits: Tensor = self.fc(global_average(features_BCHW))
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, classes) of images (B, C, H, W) or sequences (B, T, C)."""
+        logits: Tensor = self.fc(global_average(features))
         return logits
 
 
 def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int, PooledClassifier]:
-    """Return one head per tier for the given cut shapes (C, H, W)."""
+    """Return one head per tier for the given cut shapes: images (C, H, W), or sequences (T, C).
+
+    Raises:
+        InputError: a cut of another kind.
+    """
+    heads = {}
     for tier, shape in shapes.items():
-        if len(shape) != 3:
+        if len(shape) not in (2, 3):
             raise InputError(
-                f"the cut of tier {tier} has shape {shape}; auxiliary heads need (channels, height, width)"
+                f"the cut of tier {tier} has shape {shape}; auxiliary heads need (channels, height, width) "
+                "or (tokens, width)"
             )
-    return {tier: PooledClassifier(shape[0], classes) for tier, shape in shapes.items()}
+        heads[tier] = PooledClassifier(shape[0] if len(shape) == 3 else shape[1], classes)
+    return heads

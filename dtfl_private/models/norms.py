@@ -1,5 +1,6 @@
 """The choice between batch and group normalisation."""
 
+import math
 from typing import Literal
 
 from torch import nn
@@ -13,7 +14,10 @@ GROUPS = 8
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
-    """Return the normalisation layer for ``channels`` channels: batch norm, or group norm with 8 groups."""
+    """Return the normalisation layer for ``channels`` channels: batch norm, or group norm with 8 groups.
+
+    Where 8 does not divide the channels, there are as many groups as the largest power of two below 8 that does.
+    """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(GROUPS, channels)
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.models.heads import PooledClassifier
+from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm, make_norm
 from dtfl_private.models.staged import StagedModel, numbered
 
@@ -106,21 +107,25 @@ def _resnet(
     return numbered(stages)
 
 
+@network(source="He et al. 2015, arXiv 1512.03385")
 def resnet8(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """ResNet-8: one basic block per width (16, 32, 64); 5 modules, 4 tiers."""
     return _resnet(BasicBlock, ((1,), (1,), (1,)), input_shape=input_shape, classes=classes, norm=norm)
 
 
+@network(source="He et al. 2015, arXiv 1512.03385")
 def resnet20(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """ResNet-20: three basic blocks per width, cut after the first and the third; 8 modules, 7 tiers."""
     return _resnet(BasicBlock, ((1, 2), (1, 2), (1, 2)), input_shape=input_shape, classes=classes, norm=norm)
 
 
+@network(source="DTFL, arXiv 2312.05642")
 def resnet56(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """Bottleneck ResNet-56 of the DTFL paper: six blocks per width; 8 modules, 7 tiers."""
     return _resnet(Bottleneck, ((3, 3), (3, 3), (3, 3)), input_shape=input_shape, classes=classes, norm=norm)
 
 
+@network(source="DTFL, arXiv 2312.05642")
 def resnet110(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """Bottleneck ResNet-110 of the DTFL paper: twelve blocks per width; 8 modules, 7 tiers."""
     return _resnet(Bottleneck, ((6, 6), (6, 6), (6, 6)), input_shape=input_shape, classes=classes, norm=norm)

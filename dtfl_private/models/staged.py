@@ -67,9 +67,15 @@ def snapshot(module: nn.Module) -> State:
 
 
 def cut_shapes(model: StagedModel, inputs: Tensor) -> list[tuple[int, ...]]:
-    """Return the shape of one example's activations behind each stage, for a batch of inputs on the model's device."""
+    """Return the shape of one example's activations behind each stage, for a batch of inputs on the model's device.
+
+    Raises:
+        InputError: a stage returns something else than a tensor.
+    """
     shapes = []
-    for stage in model:
+    for name, stage in model.named_children():
         inputs = stage(inputs)
+        if not isinstance(inputs, Tensor):
+            raise InputError(f"stage '{name}' returns a {type(inputs).__name__}: exactly one tensor may cross a cut")
         shapes.append(tuple(inputs.shape[1:]))
     return shapes

@@ -1,7 +1,7 @@
 """Checkpoints: the federated state on disk, written atomically, verified before anything of it is loaded.
 
 checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements), ``state.json`` (numbers) and
-``manifest.json`` with the SHA-256 of both. The folder is made under another name and renamed when it is complete. The
+``manifest.json`` with the SHA-256 of both. What clients' defenses keep and what they have spent are in it too. The folder is made under another name and renamed when it is complete. The
 last two are kept. Random generators and optimisers need no place in it: streams are named by round, and optimisers
 live for one round.
 """
@@ -31,6 +31,7 @@ from dtfl_private.federated.round import FederatedState
 from dtfl_private.federated.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights
 from dtfl_private.messages import State
+from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.runtime.files import sync_folder, write_synced
 from dtfl_private.tiers.estimates import NEVER, History
 
@@ -50,6 +51,7 @@ class _Numbers(BaseModel):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     best_loss: float | None
     waited: Annotated[int, Field(ge=0)]
+    ledgers: dict[Annotated[int, Field(ge=0)], LedgerEntries]
 
 
 class _Manifest(BaseModel):
@@ -119,6 +121,7 @@ def _numbers(state: FederatedState) -> bytes:
         lr=state.plateau.lr,
         best_loss=best if math.isfinite(best) else None,
         waited=state.plateau.waited,
+        ledgers=dict(state.ledgers),
     )
     return numbers.model_dump_json(indent=1).encode()
 
@@ -129,6 +132,8 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
         tensors |= {f"head/{tier}/{name}": tensor for name, tensor in head.items()}
     history, environment = state.schedule.history, state.schedule.environment
     tensors |= {f"history/{field}": torch.from_numpy(getattr(history, field)) for field in HISTORY_FIELDS}
+    for client, memory in state.memories.items():
+        tensors |= {f"memory/{client}/{name}": tensor for name, tensor in memory.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -143,8 +148,12 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         raise CheckpointError(f"unreadable content ({str(error).partition(chr(10))[0]})") from None
     if numbers.round != number:
         raise CheckpointError(f"it holds round {numbers.round}")
-    _require_same_layout(tensors, _tensors(like))
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items() if not name.startswith(("model/", "head/"))}
+    memories = _memories(tensors, settings.environment.clients)
+    if numbers.ledgers and max(numbers.ledgers) >= settings.environment.clients:
+        raise CheckpointError(f"it does not fit the run: client {max(numbers.ledgers)} has a privacy ledger")
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
+    _require_same_layout(rest, _tensors(like))
+    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(("model/", "head/"))}
     _require_among(arrays, "history/tier_K", [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
     return FederatedState(
@@ -165,6 +174,8 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             best_loss=math.inf if numbers.best_loss is None else numbers.best_loss,
             waited=numbers.waited,
         ),
+        ledgers=numbers.ledgers,
+        memories=memories,
     )
 
 
@@ -192,6 +203,19 @@ def _require_same_layout(tensors: Mapping[str, Tensor], expected: Mapping[str, T
 def _require_among(arrays: Mapping[str, IntArray], name: str, allowed: Sequence[int]) -> None:
     if not np.isin(arrays[name], list(allowed)).all():
         raise CheckpointError(f"it does not fit the run: {name} holds a value that is none of {list(allowed)}")
+
+
+def _memories(tensors: Mapping[str, Tensor], clients: int) -> dict[int, dict[str, Tensor]]:
+    """Return what each client's defenses keep; only they know the shapes, and check them."""
+    memories: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if not name.startswith("memory/"):
+            continue
+        client, _, own = name.removeprefix("memory/").partition("/")
+        if not (client.isascii() and client.isdigit() and int(client) < clients and own):
+            raise CheckpointError(f"it does not fit the run: {name} belongs to none of the {clients} clients")
+        memories.setdefault(int(client), {})[own] = tensor
+    return memories
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str, names: State) -> State:

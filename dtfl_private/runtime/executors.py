@@ -134,9 +134,16 @@ class WorkerProcesses:
         _overwrite(self._shared.model, weights.model)
         for tier, head in weights.heads.items():
             _overwrite(self._shared.heads[tier], head)
-        for result, states in self._in_order(_train_task, [(task,) for task in tasks]):
+        # Tensors travel as safetensors bytes: hundreds of small shared-memory segments per client would cost more.
+        calls = [(replace(task, memory={}), safetensors.torch.save(dict(task.memory))) for task in tasks]
+        for result, states in self._in_order(_train_task, calls):
             tensors = safetensors.torch.load(states)
-            yield replace(result, model=_below("model.", tensors), head=_below("head.", tensors))
+            yield replace(
+                result,
+                model=_below("model.", tensors),
+                head=_below("head.", tensors),
+                memory=_below("memory.", tensors),
+            )
 
     def evaluate(self, model: State) -> Evaluation:
         """Judge a model on the whole test set."""
@@ -229,12 +236,11 @@ def _exit_on(stop: Connection) -> None:
     os._exit(1)
 
 
-def _train_task(task: ClientTask) -> tuple[ClientResult, bytes]:
-    # Tensors travel as safetensors bytes: hundreds of small shared-memory segments per client would cost more.
-    result = _worker.train(task, _weights)
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in result.model.items()}
-    tensors |= {f"head.{name}": tensor.contiguous() for name, tensor in result.head.items()}
-    return replace(result, model={}, head={}), safetensors.torch.save(tensors)
+def _train_task(task: ClientTask, memory: bytes) -> tuple[ClientResult, bytes]:
+    result = _worker.train(replace(task, memory=safetensors.torch.load(memory)), _weights)
+    parts = {"model": result.model, "head": result.head, "memory": result.memory}
+    tensors = {f"{part}.{name}": t.contiguous() for part, state in parts.items() for name, t in state.items()}
+    return replace(result, model={}, head={}, memory={}), safetensors.torch.save(tensors)
 
 
 def _evaluate_chunk(start: int, stop: int) -> Evaluation:

@@ -1,7 +1,10 @@
 """The cost of each tier of a network: parameters, MACs and bytes by analysis, seconds by measurement on this host.
 
 MACs are multiply-accumulate operations of convolutions and matrix products as torch's flop counter sees them
-(one MAC is two of its flops); normalisation, activation and optimiser work is not in them.
+(one MAC is two of its flops); normalisation, activation and optimiser work is not in them. The counter knows torch's
+fused attention on some devices only, so attention is counted in its plain form, which does the same products.
+
+A network on the meta device has shapes and types but no numbers: it is analysed there, whatever its size.
 """
 
 import copy
@@ -14,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.errors import InputError
 from dtfl_private.messages import state_bytes
 from dtfl_private.models.heads import make_heads
+from dtfl_private.models.inputs import blank_inputs
 from dtfl_private.models.staged import StagedModel, cut_shapes, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
@@ -95,23 +100,24 @@ class _StageMacs:
     trainable: bool
 
 
-def _stage_macs(stage: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> _StageMacs:
-    # Batches of two: batch norm refuses a single value.
-    inputs = torch.zeros(2, *shape, dtype=dtype)
-    needing_gradient = inputs.clone().requires_grad_().clone()  # no leaf: a stage may begin with an in-place ReLU
+def _stage_macs(stage: nn.Module, inputs: Tensor) -> _StageMacs:
     trainable = any(parameter.requires_grad for parameter in stage.parameters())
-    forward, inner = _count(stage, needing_gradient)
-    first = _count(stage, inputs)[1] if trainable else forward
+    forward, first = _count(stage, inputs, backward=trainable)
+    inner = first
+    if inputs.is_floating_point():  # no gradient flows to tokens
+        needing_gradient = inputs.clone().requires_grad_().clone()  # no leaf: a stage may begin with an in-place ReLU
+        _, inner = _count(stage, needing_gradient, backward=True)
     return _StageMacs(forward=forward, inner=inner, first=first, trainable=trainable)
 
 
-def _count(stage: nn.Module, inputs: Tensor) -> tuple[int, int]:
+def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, int]:
     """Return the MACs per image of a forward pass, and of forward and backward together."""
     counter = FlopCounterMode(display=False)
-    with counter:
+    with counter, sdpa_kernel(SDPBackend.MATH):
         outputs = stage(inputs)
         forward: int = counter.get_total_flops()
-        outputs.backward(torch.ones_like(outputs))
+        if backward:
+            outputs.backward(torch.ones_like(outputs))
     total: int = counter.get_total_flops()
     return forward // 2 // len(inputs), total // 2 // len(inputs)
 
@@ -134,7 +140,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
     """Return the cost table of a network by counting the operations of one training step; it is left as it was.
 
     Args:
-        model: the network, on any device.
+        model: the network, on any device; on the meta device it may be larger than the memory.
         input_shape: shape of one input.
         classes: outputs of the auxiliary heads.
         numerics: gives the types of weights and of smashed data.
@@ -142,20 +148,23 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
     Raises:
         InputError: the last stage has nothing to train, or a cut's shape does not suit the auxiliary heads.
     """
-    # Two images on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
-    dtype = numerics.weight_dtype
-    skeleton = copy.deepcopy(model).to(device="cpu", dtype=dtype)
+    # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
+    described = next(model.parameters(), torch.empty(0)).is_meta
+    device, dtype = "meta" if described else "cpu", numerics.weight_dtype
+    skeleton = copy.deepcopy(model).to(device=device, dtype=dtype)
+    # Batches of two: batch norm refuses a single value.
+    like = torch.empty(0, device=device, dtype=dtype)
     with torch.no_grad():
-        shapes = cut_shapes(skeleton, torch.zeros(2, *input_shape, dtype=dtype))
-    inputs = [input_shape, *shapes[:-1]]
-    stages = [_stage_macs(stage, shape, dtype) for stage, shape in zip(skeleton, inputs, strict=True)]
+        shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like))
+    inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
+    stages = [_stage_macs(stage, zeros) for stage, zeros in zip(skeleton, inputs, strict=True)]
     if not stages[-1].trainable:
         raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
     heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)
     rows = []
     for tier in model.tiers:
         client, server = split(skeleton, tier)
-        shape, head = shapes[tier - 1], heads[tier].to(dtype=dtype)
+        shape, head = shapes[tier - 1], heads[tier].to(device=device, dtype=dtype)
         rows.append(
             TierCost(
                 tier=tier,
@@ -164,7 +173,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
                 server_params=_params(server),
                 head_params=_params(head),
                 client_forward_macs=sum(stage.forward for stage in stages[:tier]),
-                client_train_macs=_train_macs([*stages[:tier], _stage_macs(head, shape, dtype)]),
+                client_train_macs=_train_macs([*stages[:tier], _stage_macs(head, like.new_zeros(2, *shape))]),
                 server_train_macs=_train_macs(stages[tier:]),
                 smashed_bytes=math.prod(shape) * numerics.wire_dtype.itemsize,
                 label_bytes=LABEL_BYTES,
@@ -188,9 +197,17 @@ def measure(
     """Return the table with the median seconds per image of the training steps, measured on this host.
 
     The optimiser's step is included. One warm-up step, then ``repeats`` timed ones, for each half of each tier.
+
+    Raises:
+        InputError: the network is on the meta device.
     """
+    if next(model.parameters()).is_meta:
+        raise InputError("a network without weights (on the meta device) cannot be measured: ask for 0 repeats")
     generator = torch.Generator().manual_seed(0)
-    inputs = numerics.place_images(torch.randn(batch_size, *input_shape, generator=generator))
+    drawn = torch.randn(batch_size, *input_shape, generator=generator)
+    # Zeros are tokens of every vocabulary, and looking them up takes as long as others.
+    blank = blank_inputs(input_shape, batch_size, like=drawn)
+    inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
     labels = torch.randint(classes, (batch_size,), generator=generator).to(numerics.device)
     resident = numerics.place(copy.deepcopy(model))
     heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)

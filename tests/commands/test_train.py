@@ -13,6 +13,7 @@ from dtfl_private import record as run_records
 from dtfl_private.commands import train as training
 from dtfl_private.commands.train import Silent, prepare, read_run_config, train
 from dtfl_private.config import TrainConfig
+from dtfl_private.defense import Defense
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError
 from dtfl_private.messages import Transcript
 from dtfl_private.record import RunFolder, locked
@@ -334,8 +335,8 @@ def test_a_run_is_not_resumed_on_other_data(run_tiny, finished, patterns):
     ("objects", "message"),
     [
         ({"defenses": ["identity"]}, "defense 'identity' lacks a method of dtfl_private.Defense"),
-        ({"model": torch.nn.Linear(3, 3)}, "model is a Linear, expected a StagedModel"),
-        ({"dataset": [1, 2]}, "dataset is a list, expected a ImageDataset"),
+        ({"model": [1, 2]}, "model is a list, expected a Module"),
+        ({"dataset": [1, 2]}, "dataset is a list, expected a Dataset"),
     ],
 )
 def test_objects_that_are_no_plugins_are_refused(run_tiny, tmp_path, objects, message):
@@ -424,12 +425,9 @@ class Deepest:
         return np.full(len(choice.times_s_KM), choice.tiers_M[-1])
 
 
-class Silence:
-    def protect_batch(self, message, rng):
+class Silence(Defense):
+    def protect_batch(self, message, at):
         return type(message)(**{**vars(message), "smashed": torch.zeros_like(message.smashed)})
-
-    def protect_update(self, message, rng):
-        return message
 
 
 def test_data_network_scheduler_and_defense_can_be_objects(tiny_config, patterns, tiny_network, tmp_path):

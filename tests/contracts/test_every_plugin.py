@@ -5,8 +5,9 @@ import inspect
 import numpy as np
 import pytest
 
-from dtfl_private.contracts import Defense, Partition, Scheduler, TierChoice
+from dtfl_private.contracts import Partition, Scheduler, TierChoice
 from dtfl_private.data.partition import deal_out
+from dtfl_private.defense import Defense
 from dtfl_private.plugins import CORE_PARAMETERS, GROUPS, canonical, create, described, explicit, find, installed
 
 # Plug-ins that cannot do without a setting, and one more way to write those that can.
@@ -69,10 +70,10 @@ def test_it_offers_what_its_protocol_asks_for(kind, text):
 @pytest.mark.parametrize(("kind", "text"), examples("partition"))
 @pytest.mark.parametrize("clients", [1, 3, 60])
 def test_a_partition_deals_every_image_out_once_in_sorted_parts(kind, text, clients):
-    labels = np.arange(60, dtype=np.int64) % 4
+    labels, owners = np.arange(120, dtype=np.int64) % 4, np.arange(120, dtype=np.int64) // 2
     before = labels.copy()
-    parts, again = (deal_out(text, labels, clients, np.random.default_rng(1)) for _ in range(2))
-    assert sorted(np.concatenate(parts).tolist()) == list(range(60))
+    parts, again = (deal_out(text, labels, clients, np.random.default_rng(1), owners) for _ in range(2))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(120))
     assert all(part.dtype == np.int64 and np.all(np.diff(part) > 0) for part in parts)
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(parts, again, strict=True))
     np.testing.assert_array_equal(labels, before)

@@ -1,4 +1,4 @@
-"""CIFAR-10's files are Python 2 pickles: small ones are written here opcode by opcode, as the published ones are."""
+"""CIFAR's files are Python 2 pickles: small ones are written here opcode by opcode, as the published ones are."""
 
 import hashlib
 import pickle
@@ -8,9 +8,10 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
-from torchvision.datasets import CIFAR10
+from torch import from_numpy
+from torchvision.datasets import CIFAR10, CIFAR100
 
-from dtfl_private.data.cifar import load_cifar10
+from dtfl_private.data.cifar import CIFAR10_FACTS, CIFAR100_FACTS, SUPERCLASSES, load_cifar10, load_cifar100
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError
 
@@ -156,7 +157,7 @@ def test_a_missing_folder_is_answered_by_how_to_get_the_files(tmp_path):
 
 @pytest.mark.parametrize("download", [True, False])
 def test_a_folder_must_be_named(download):
-    with pytest.raises(InputError, match="cifar-10 needs --data-dir"):
+    with pytest.raises(InputError, match="CIFAR-10 needs --data-dir"):
         load_cifar10(download=download)
 
 
@@ -173,3 +174,83 @@ def test_files_that_are_there_are_not_downloaded_again(tmp_path, folder, monkeyp
     trust(monkeypatch, folder)
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", None)
     assert len(load_cifar10(data_dir=tmp_path, download=True).test_images) == IMAGES
+
+
+# CIFAR-100: one batch of training and one of test images, with two kinds of labels.
+
+# The superclass of each class 0..99 as the published files number them.
+COARSE_OF_FINE = [
+    *(4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7),
+    *(6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10),
+    *(16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16),
+    *(12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13),
+]
+FINE = sorted(name for names in SUPERCLASSES.values() for name in names.split())
+
+
+@pytest.fixture
+def hundred(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name, count in (("train", 100), ("test", 20)):
+        content = {
+            "fine_labels": sequence([integer(label) for label in range(count)]),
+            "coarse_labels": sequence([integer(COARSE_OF_FINE[label]) for label in range(count)]),
+            "data": matrix(rng.integers(0, 256, (count, 3072), dtype=np.uint8)),
+        }
+        (folder / name).write_bytes(PROTOCOL_2 + mapping(content) + STOP)
+    meta = {
+        "fine_label_names": sequence([text(name) for name in FINE]),
+        "coarse_label_names": sequence([text(name) for name in SUPERCLASSES]),
+    }
+    (folder / "meta").write_bytes(PROTOCOL_2 + mapping(meta) + STOP)
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", md5["train"]]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", md5["test"]]])
+    monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": md5["meta"]})
+    return tmp_path
+
+
+def test_cifar_100_has_its_fine_labels_by_default(hundred):
+    rng = np.random.default_rng(1)
+    dataset = load_dataset("cifar-100", data_dir=hundred, download=False)
+    expected = rng.integers(0, 256, (100, 3072), dtype=np.uint8).reshape(-1, 3, 32, 32)
+    np.testing.assert_array_equal(dataset.train_images.numpy(), expected)
+    assert dataset.train_labels.tolist() == list(range(100))
+    assert dataset.test_labels.tolist() == list(range(20))
+    assert dataset.classes == tuple(FINE)
+
+
+def test_the_coarse_labels_are_the_superclasses_of_the_published_files(hundred):
+    dataset = load_dataset("cifar-100:labels=coarse", data_dir=hundred, download=False)
+    assert dataset.train_labels.tolist() == COARSE_OF_FINE
+    assert dataset.test_labels.tolist() == COARSE_OF_FINE[:20]
+    assert dataset.classes == tuple(SUPERCLASSES)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "meta"])
+def test_a_file_of_cifar_100_that_is_not_the_published_one_is_refused_without_being_unpickled(hundred, name):
+    marker = hundred / "marker"
+    (hundred / "cifar-100-python" / name).write_bytes(touching(marker))
+    with pytest.raises(InputError, match="no intact CIFAR-100 in"):
+        load_cifar100(data_dir=hundred)
+    assert not marker.exists()
+
+
+def test_the_images_of_a_batch_are_not_copied(tmp_path, folder, monkeypatch):
+    # torchvision shows rows of 3x32x32 as 32x32x3; turning that back needs no second copy of the data set.
+    trust(monkeypatch, folder)
+    kept = []
+    monkeypatch.setattr(
+        "dtfl_private.data.cifar.torch.from_numpy", lambda array: kept.append(array) or from_numpy(array)
+    )
+    dataset = load_cifar10(data_dir=tmp_path)
+    assert dataset.train_images.data_ptr() == kept[0].__array_interface__["data"][0]
+
+
+def test_cifar_is_found_by_its_folder(tmp_path, folder, hundred):
+    assert CIFAR10_FACTS.look(tmp_path) == str(folder)
+    assert CIFAR100_FACTS.look(hundred) == str(hundred / "cifar-100-python")
+    assert CIFAR10_FACTS.look(folder) is None
+    assert CIFAR10_FACTS.look(None) is None

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -112,3 +114,28 @@ def test_a_loader_of_the_user_gets_folder_and_download(offer, tmp_path):
     offer("dataset", "own", load)
     assert load_dataset("own:shade=7", data_dir=tmp_path, download=True).name == "small"
     assert asked == [(tmp_path, True, "7")]
+
+
+def test_client_ids_are_checked_subset_and_part_of_the_fingerprint():
+    plain, owned = ImageDataset(**parts()), ImageDataset(**parts(client_ids=torch.arange(8) // 2))
+    subset = owned.with_train_images(5, np.random.default_rng(1))
+    chosen = [
+        next(place for place, candidate in enumerate(owned.train_images) if torch.equal(candidate, image))
+        for image in subset.train_images
+    ]
+    assert subset.client_ids is not None
+    assert subset.client_ids.tolist() == [place // 2 for place in chosen]
+    assert plain.with_train_images(5, np.random.default_rng(1)).client_ids is None
+    other = ImageDataset(**parts(client_ids=torch.arange(8)))
+    assert len({dataset.fingerprint() for dataset in (plain, owned, other)}) == 3
+    for wrong in (torch.arange(7), torch.arange(8).float(), torch.zeros(8, 1, dtype=torch.int64)):
+        with pytest.raises(InputError, match=r"small: client ids must be int64 \(8,\), not"):
+            ImageDataset(**parts(client_ids=wrong))
+
+
+def test_the_fingerprint_is_the_hash_of_shapes_and_bytes():
+    dataset = ImageDataset(**parts())
+    digest = hashlib.sha256()
+    for tensor in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
+        digest.update(str(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+    assert dataset.fingerprint() == digest.hexdigest()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dtfl_private.contracts import DefenseChain
-from dtfl_private.federated.client import ClientHalf
+from dtfl_private.defense import ClientRound, Defense, DefenseChain
+from dtfl_private.federated.client import ClientData, ClientHalf
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.messages import ModelDownload
 from dtfl_private.models.heads import PooledClassifier
@@ -35,7 +35,7 @@ def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     ]
 
 
-def make_client(optimizer=ADAM, numerics=FP64, defense=None, lr=0.01) -> ClientHalf:
+def make_client(optimizer=ADAM, numerics=FP64, defenses=(), lr=0.01) -> ClientHalf:
     """Return a client whose modules hold other weights than those that it downloads."""
     modules, head = half_and_head()
     download = ModelDownload(client=3, round=7, tier=2, weights=snapshot(modules), head=snapshot(head))
@@ -46,13 +46,29 @@ def make_client(optimizer=ADAM, numerics=FP64, defense=None, lr=0.01) -> ClientH
         download=download,
         modules=numerics.place(modules),
         head=numerics.place(head),
-        examples=10,
         optimizer=optimizer,
         lr=lr,
+        batch_size=5,
+        local_epochs=1,
         numerics=numerics,
-        defense=defense or DefenseChain(),
-        rng=torch.Generator().manual_seed(2),
+        defense=DefenseChain(defenses),
+        at=a_round(),
     )
+
+
+def a_round() -> ClientRound:
+    return ClientRound(seed=2, client=3, round=7, tier=2, records=10, classes=3)
+
+
+def data(count: int, dtype=torch.float64) -> ClientData:
+    """Return the batches as a client's records, five to a batch."""
+    dealt = batches(count)
+
+    def fetch(records):
+        inputs, labels = dealt[int(records[0]) // 5]
+        return inputs.to(dtype), labels
+
+    return ClientData(batches=[torch.arange(5 * n, 5 * n + 5) for n in range(count)], fetch=fetch)
 
 
 def plain_training(make_optimizer, count: int, *, forgetful: bool = False):
@@ -85,7 +101,7 @@ def close(state, module) -> bool:
 )
 def test_a_client_trains_like_a_plain_loop_whose_optimizer_lives_for_the_round(settings, plain):
     client = make_client(settings)
-    messages = list(client.train(batches(4)))
+    messages = list(client.train(data(4), 4))
     update = client.update()
 
     modules, head, seen = plain_training(plain, 4)
@@ -101,7 +117,7 @@ def test_a_client_trains_like_a_plain_loop_whose_optimizer_lives_for_the_round(s
 
 def test_the_messages_say_whose_they_are_and_carry_the_labels_of_their_batch():
     client = make_client()
-    messages = list(client.train(batches(3)))
+    messages = list(client.train(data(3), 3))
     update = client.update()
     assert [(m.client, m.round, m.tier, m.batch) for m in messages] == [(3, 7, 2, 0), (3, 7, 2, 1), (3, 7, 2, 2)]
     assert all(torch.equal(m.labels, labels) for m, (_, labels) in zip(messages, batches(3), strict=True))
@@ -112,7 +128,7 @@ def test_the_messages_say_whose_they_are_and_carry_the_labels_of_their_batch():
 @pytest.mark.parametrize(("precision", "wire"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_smashed_data_leave_in_the_wire_type_and_weights_in_the_weights_type(precision, wire):
     client = make_client(numerics=Numerics(precision=precision))
-    (message,) = client.train([(batches(1)[0][0].float(), batches(1)[0][1])])
+    (message,) = client.train(data(1, torch.float32), 1)
     assert message.smashed.dtype == wire
     update = client.update()
     assert {t.dtype for t in [*update.weights.values(), *update.head.values()] if t.is_floating_point()} == {
@@ -120,33 +136,35 @@ def test_smashed_data_leave_in_the_wire_type_and_weights_in_the_weights_type(pre
     }
 
 
-class Marking:
+class Marking(Defense):
     """Replaces every label by the number of messages seen so far and every weight by a draw from the stream."""
 
     def __init__(self) -> None:
         self.seen = 0
 
-    def protect_batch(self, message, rng):
+    def protect_batch(self, message, at):
         self.seen += 1
         return replace(message, labels=torch.full_like(message.labels, self.seen))
 
-    def protect_update(self, message, rng):
-        return replace(message, head={name: torch.rand(t.shape, generator=rng) for name, t in message.head.items()})
+    def protect_update(self, message, at):
+        return replace(
+            message, head={name: torch.rand(t.shape, generator=at.chance) for name, t in message.head.items()}
+        )
 
 
 def test_everything_that_leaves_passes_the_defense_with_the_clients_stream():
-    client = make_client(defense=Marking())
-    messages = list(client.train(batches(2)))
+    client = make_client(defenses=[Marking()])
+    messages = list(client.train(data(2), 2))
     assert [message.labels.unique().tolist() for message in messages] == [[1], [2]]
-    rng = torch.Generator().manual_seed(2)
+    rng = a_round().member(0).chance
     for tensor in client.update().head.values():
         assert torch.equal(tensor, torch.rand(tensor.shape, generator=rng))
 
 
 def test_a_defense_does_not_change_what_the_client_itself_learns():
-    plain, defended = make_client(), make_client(defense=Marking())
-    list(plain.train(batches(3)))
-    list(defended.train(batches(3)))
+    plain, defended = make_client(), make_client(defenses=[Marking()])
+    list(plain.train(data(3), 3))
+    list(defended.train(data(3), 3))
     assert plain.mean_loss == defended.mean_loss
     ours, theirs = plain.update().weights, defended.update().weights
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -154,10 +172,10 @@ def test_a_defense_does_not_change_what_the_client_itself_learns():
 
 def test_messages_are_copies_that_later_training_does_not_touch():
     client = make_client()
-    first, *_ = client.train(batches(2))
+    first, *_ = client.train(data(2), 2)
     update = client.update()
     before = copy.deepcopy((first.smashed, dict(update.weights)))
-    list(client.train(batches(2)))
+    list(client.train(data(2), 2))
     assert torch.equal(first.smashed, before[0])
     assert all(torch.equal(update.weights[name], tensor) for name, tensor in before[1].items())
     assert not torch.equal(client.update().weights["md1.weight"], update.weights["md1.weight"])
@@ -165,7 +183,7 @@ def test_messages_are_copies_that_later_training_does_not_touch():
 
 def test_a_client_without_batches_sends_back_what_it_downloaded():
     client = make_client()
-    assert list(client.train([])) == []
+    assert list(client.train(data(0), 0)) == []
     assert client.mean_loss == 0
     modules, head = half_and_head()
     update = client.update()

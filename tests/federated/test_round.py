@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.defense import Defense
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.schedule import planned_bytes, planned_macs
 from dtfl_private.federated.worker import ClientTask
@@ -21,24 +22,21 @@ def same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
 
 
-class AddOne:
+class AddOne(Defense):
     """Adds one to all activations and to all weights."""
 
-    def protect_batch(self, message, rng):
+    def protect_batch(self, message, at):
         return replace(message, smashed=message.smashed + 1)
 
-    def protect_update(self, message, rng):
+    def protect_update(self, message, at):
         return replace(message, weights={name: tensor + 1 for name, tensor in message.weights.items()})
 
 
-class ForgetLabels:
+class ForgetLabels(Defense):
     """Sets all labels to zero."""
 
-    def protect_batch(self, message, rng):
+    def protect_batch(self, message, at):
         return replace(message, labels=torch.zeros_like(message.labels))
-
-    def protect_update(self, message, rng):
-        return message
 
 
 def test_without_a_defense_the_transcript_is_the_raw_smashed_data(prepare_tiny, play, tiny_network):
@@ -107,7 +105,7 @@ def test_the_average_is_of_the_updates_as_the_defense_let_them_go(prepare_tiny, 
     ((plain, _),) = play(prepare_tiny(**static))
 
     class OnlyWeights(AddOne):
-        def protect_batch(self, message, rng):
+        def protect_batch(self, message, at):
             return message
 
     ((moved, _),) = play(prepare_tiny(**static, defenses=[OnlyWeights()]))
@@ -118,12 +116,9 @@ def test_the_average_is_of_the_updates_as_the_defense_let_them_go(prepare_tiny, 
 
 
 def test_defenses_are_applied_in_the_order_given(prepare_tiny, play):
-    class Double:
-        def protect_batch(self, message, rng):
+    class Double(Defense):
+        def protect_batch(self, message, at):
             return replace(message, smashed=2 * message.smashed)
-
-        def protect_update(self, message, rng):
-            return message
 
     raw, first, second = Transcript(), Transcript(), Transcript()
     play(prepare_tiny(), observers=[raw.record])
@@ -265,7 +260,7 @@ def test_an_exploding_loss_stops_the_round_by_name(prepare_tiny, play):
 
 def test_weights_that_are_no_numbers_stop_the_round_by_name_though_no_loss_shows_them(prepare_tiny, play):
     class Explode(ForgetLabels):
-        def protect_update(self, message, rng):
+        def protect_update(self, message, at):
             return replace(
                 message,
                 weights={name: t * float("nan") for name, t in message.weights.items() if t.is_floating_point()}

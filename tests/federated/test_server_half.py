@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.federated.server import ServerHalf
 from dtfl_private.messages import SmashedBatch
@@ -45,6 +46,7 @@ def make_server(numerics=FP64, name="adam") -> ServerHalf:
         optimizer=OptimizerSettings(name=name),
         lr=0.01,
         numerics=numerics,
+        defense=DefenseChain(),
     )
 
 

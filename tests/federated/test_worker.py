@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dtfl_private.defense import Defense
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.worker import ClientTask, Worker
 from dtfl_private.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
@@ -115,14 +116,11 @@ def test_traffic_is_the_size_of_the_messages_as_observed(prepare_tiny):
     assert all(message.smashed.shape[1:] == (8, 4, 4) for message in batches)
 
 
-class Poison:
+class Poison(Defense):
     """Makes what the server gets infinite, in the client's third batch."""
 
-    def protect_batch(self, message, rng):
+    def protect_batch(self, message, at):
         return replace(message, smashed=message.smashed * (float("inf") if message.batch == 2 else 1))
-
-    def protect_update(self, message, rng):
-        return message
 
 
 def test_a_loss_that_is_no_number_names_side_client_round_tier_and_rate(prepare_tiny):

@@ -24,9 +24,18 @@ def test_a_head_takes_the_channels_of_its_cut():
     assert {head.fc.out_features for head in heads.values()} == {10}
 
 
-@pytest.mark.parametrize("shape", [(10,), (4, 8), (1, 2, 3, 4)])
-def test_a_cut_that_is_no_image_cannot_have_a_head(shape):
-    with pytest.raises(InputError, match=r"the cut of tier 3 has shape .* need \(channels, height, width\)"):
+def test_a_head_takes_the_width_of_a_sequence_s_cut_and_averages_over_the_tokens():
+    head = make_heads({1: (5, 6)}, classes=3)[1]
+    assert head.fc.in_features == 6
+    tokens = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0))
+    averages = torch.stack([sum(sequence) / 5 for sequence in tokens])
+    torch.testing.assert_close(head(tokens), averages @ head.fc.weight.T + head.fc.bias)
+
+
+@pytest.mark.parametrize("shape", [(10,), (), (1, 2, 3, 4)])
+def test_a_cut_that_is_neither_image_nor_sequence_cannot_have_a_head(shape):
+    said = r"the cut of tier 3 has shape .* need \(channels, height, width\) or \(tokens, width\)"
+    with pytest.raises(InputError, match=said):
         make_heads({1: (16, 8, 8), 3: shape}, classes=10)
 
 

@@ -1,0 +1,78 @@
+"""Train the client half so that its activations depend less on its inputs, by distance correlation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from defenses.precision import working
+from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, LocalStep, RunFacts
+from dtfl_private.errors import InputError
+from dtfl_private.privacy.distance_correlation import distance_correlation
+
+# A batch of three has, up to scale, hardly two different matrices of distances.
+FEWEST_RECORDS = 4
+
+Weight = Annotated[float, Field(ge=0, le=1)]
+
+
+def _by_client(text: object) -> object:
+    """Read ``3:0.75;5:0.25``; anything else is left to pydantic."""
+    if not isinstance(text, str):
+        return text
+    pairs = [item.partition(":") for item in text.split(";")]
+    return {client.strip(): weight.strip() for client, _, weight in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceCorrelation(Defense):
+    """Add the distance correlation of inputs and activations to the client's loss (NoPeek, Vepakomma et al. 2020).
+
+    The client minimises ``alpha * dCor(x, z) + (1 - alpha) * loss`` (2008.09161, section 3), with distances between the
+    records of a batch. Less correlation is not less leakage: reconstructions may stay recognisable (Titcombe et al.
+    2021, 2104.05743).
+
+    Attributes:
+        alpha: weight of the correlation, 0 (none) to 1 (nothing else).
+        per_client: weights of single clients instead, written ``3:0.75;5:0.25``.
+    """
+
+    facts: ClassVar[DefenseFacts] = DefenseFacts(
+        protects="smashed data, by training them to depend less on the inputs",
+        acts_on=("loss",),
+        cost="distances between the records of each batch; accuracy",
+        attacker="nothing: the weights that the client trained are sent",
+        couples_records=frozenset({"loss"}),
+    )
+
+    alpha: Weight = 0.5
+    per_client: Annotated[Mapping[Annotated[int, Field(ge=0)], Weight] | None, BeforeValidator(_by_client)] = None
+
+    def calibrated(self, run: RunFacts) -> Defense:
+        """Refuse weights for clients that the run does not have."""
+        clients = len(run.records_K)
+        for client in self.per_client or {}:
+            if client >= clients:
+                raise InputError(
+                    f"distance-correlation: per_client names client {client}, but there are {clients}: 0..{clients - 1}"
+                )
+        return self
+
+    def alpha_of(self, client: int) -> float:
+        """Return the weight of the correlation in a client's loss."""
+        return (self.per_client or {}).get(client, self.alpha)
+
+    def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
+        """Return the weighted sum; batches of fewer than 4 records have no correlation term."""
+        alpha = self.alpha_of(at.client)
+        if alpha == 0:
+            return loss
+        if len(step.inputs) < FEWEST_RECORDS:
+            return (1 - alpha) * loss
+        return alpha * distance_correlation(step.inputs, working(step.smashed)) + (1 - alpha) * loss
+
+    def extra_macs(self, cut: Cut) -> int:
+        """Return the Gram matrices' work: of inputs and activations, and of the activations' gradient."""
+        return cut.batch_size * (cut.input_values + 2 * cut.cut_values)

@@ -1,0 +1,72 @@
+"""Clipped activations with Gaussian noise: differential privacy of the smashed data, given the client weights."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from defenses.clipping import clip_factors
+from defenses.noise_dial import NoiseDial, Positive
+from dtfl_private.defense import ClientRound, DefenseFacts, Released, RunFacts
+from dtfl_private.errors import InputError
+from dtfl_private.guarantees import GaussianRelease, Guarantee
+from dtfl_private.messages import SmashedBatch
+from dtfl_private.privacy.calibrate import noise_for_releases
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpActivations(NoiseDial):
+    """Clip each record's activations and add Gaussian noise: (epsilon, delta) per record for smashed data, or a dial.
+
+    Every record is sent once per round, after training; the server knows which is which, so that all releases count in
+    full. At 16x32x32 values a single-digit epsilon leaves the server half nothing to learn from: use it as a dial, and
+    read off the epsilon. The noise comes from the run's seeded generator, which is not cryptographically secure.
+
+    Args:
+        epsilon, noise_multiplier, delta: see `NoiseDial`; a target epsilon is for one release in every round.
+        clip: bound on the Euclidean norm of a record's activations; the square root of half their number if not given,
+            which is the norm of standard normal values after a ReLU, and a constant known to everybody.
+    """
+
+    clip: Positive | None = None
+
+    facts: ClassVar[DefenseFacts] = DefenseFacts(
+        protects="smashed data, given the client-side weights",
+        acts_on=("smashed",),
+        guarantee="(epsilon, delta) per record replaced, for smashed data only",
+        cost="a second forward pass; accuracy, unless epsilon is in the hundreds",
+        attacker="the noise (of a seeded generator, not cryptographically secure)",
+        releases_apart=True,
+        group_norm=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip is not None and not 0 < self.clip < float("inf"):
+            raise InputError(f"clip={self.clip} is refused: it must be positive and finite")
+
+    def calibrated(self, run: RunFacts) -> "DpActivations":
+        """Return the defense with the noise that keeps one release per round within the target epsilon."""
+        self.require_small_delta(run)
+        if not self.needs_calibration:
+            return self
+        return replace(self, noise_multiplier=noise_for_releases(self.target, run.rounds))
+
+    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
+        """Return the message with clipped and noisy activations, in the type they came in."""
+        # Rounding to the wire's type comes last: what is done to a noisy value costs no privacy.
+        values = message.smashed.to(torch.promote_types(message.smashed.dtype, torch.float32))
+        clip = math.sqrt(values[0].numel() / 2) if self.clip is None else self.clip
+        norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
+        factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
+        noise = torch.randn(values.shape, generator=at.chance, dtype=values.dtype, device=values.device)
+        noisy = (values * factors).add(noise, alpha=self.noise * clip)
+        return replace(message, smashed=noisy.to(message.smashed.dtype))
+
+    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+        """Return the releases of each record."""
+        if not released.batches:
+            return ()
+        return (GaussianRelease(noise_multiplier=self.noise, releases=released.epochs, target=self.target),)

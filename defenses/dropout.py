@@ -1,0 +1,35 @@
+"""Leave out random values of the activations."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dtfl_private.defense import ClientRound, Defense, DefenseFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout(Defense):
+    """Set random activations at the cut to zero, in training and in what is sent (Srivastava et al. 2014).
+
+    The rest are divided by 1 - p, so that means stay. Other values are left out at every release.
+
+    Attributes:
+        p: probability of each value to be left out.
+    """
+
+    facts: ClassVar[DefenseFacts] = DefenseFacts(
+        protects="smashed data",
+        acts_on=("activations",),
+        cost="accuracy",
+        attacker="nothing: the zeros show; several releases of a record fill them in",
+    )
+
+    p: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+    def encode(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Return the activations without the values that were drawn."""
+        kept = torch.rand(smashed.shape, generator=at.chance, device=smashed.device) >= self.p
+        return smashed * kept / (1 - self.p)

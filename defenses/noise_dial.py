@@ -1,0 +1,72 @@
+"""The settings that the two Gaussian defenses share: noise as a plain dial, or worked out from a target epsilon.
+
+No defense of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from dtfl_private.defense import Defense, RunFacts
+from dtfl_private.errors import InputError
+from dtfl_private.guarantees import Target
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+DEFAULT_NOISE = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseDial(Defense):
+    """Noise by multiplier or by epsilon.
+
+    Args:
+        epsilon: alone: the noise is worked out so that all planned rounds stay within it. With ``noise_multiplier``: a
+            budget, and the client retires before it would exceed it.
+        noise_multiplier: standard deviation of the noise over the clipping norm; 1 if neither is given.
+        delta: at which epsilon is stated; must be below 1/N_k of every client.
+    """
+
+    epsilon: Positive | None = None
+    noise_multiplier: Positive | None = None
+    delta: Probability = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "noise_multiplier"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name}={value} is refused: it must be positive and finite")
+        if not 0 < self.delta < 1:
+            raise InputError(f"delta={self.delta} is refused: it must lie between 0 and 1")
+
+    @property
+    def target(self) -> Target:
+        """Delta and budget."""
+        return Target(delta=self.delta, epsilon=self.epsilon)
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the noise follows from the target epsilon and the run."""
+        return self.noise_multiplier is None and self.epsilon is not None
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise over the clipping norm.
+
+        Raises:
+            RuntimeError: `calibrated` has not been called, but must be.
+        """
+        if self.needs_calibration:
+            raise RuntimeError(f"the noise for epsilon={self.epsilon} is not known before calibrated() was called")
+        return DEFAULT_NOISE if self.noise_multiplier is None else self.noise_multiplier
+
+    def require_small_delta(self, run: RunFacts) -> None:
+        """Refuse a delta at which giving away whole records would count as private."""
+        largest = max(run.records_K)
+        if self.delta * largest >= 1:
+            raise InputError(
+                f"delta={self.delta:g} is not below 1/{largest}, for a client of {largest} records: with it, giving "
+                f"away a record at random would count as private; use delta={0.1 / largest:.1g} or less"
+            )

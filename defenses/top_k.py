@@ -1,0 +1,82 @@
+"""Send the largest of each record's activations only."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.messages import SmashedBatch, tensor_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparse:
+    """Activations as they are sent.
+
+    values: (B, k), in the type of the activations.
+    indices: (B, k), their places within a record; int16 where that is enough, else int32.
+    """
+
+    values: Tensor
+    indices: Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on the wire."""
+        return tensor_bytes(self.values) + tensor_bytes(self.indices)
+
+
+def index_type(values: int) -> torch.dtype:
+    """Return the type of the places within a record of so many values."""
+    return torch.int16 if values <= 2**15 else torch.int32
+
+
+def pack(smashed: Tensor, k: int) -> Sparse:
+    """Return the k values of greatest magnitude of each record of (B, ...)."""
+    rows = smashed.flatten(1)
+    indices = rows.abs().topk(k, dim=1).indices
+    return Sparse(values=rows.gather(1, indices), indices=indices.to(index_type(rows.shape[1])))
+
+
+def unpack(packed: Sparse, shape: torch.Size) -> Tensor:
+    """Return the activations (B, ...) that a server reads, zero where nothing was sent."""
+    rows = packed.values.new_zeros(shape[0], math.prod(shape[1:]))
+    return rows.scatter(1, packed.indices.long(), packed.values).reshape(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopK(Defense):
+    """Send each record's activations of greatest magnitude with their places, and nothing of the others.
+
+    The client trains on all activations; the server reads zeros where nothing was sent.
+
+    Attributes:
+        share: of the values that are sent, at least one.
+    """
+
+    facts: ClassVar[DefenseFacts] = DefenseFacts(
+        protects="small values of the smashed data",
+        acts_on=("smashed",),
+        cost="a selection; values and places are sent: fewer bytes unless the share is above about two thirds",
+        attacker="nothing: it is not random",
+        packs=True,
+    )
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def _kept(self, values: int) -> int:
+        return max(1, round(self.share * values))
+
+    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
+        """Return the batch as the server unpacks it, with its packed size."""
+        shape = message.smashed.shape
+        packed = pack(message.smashed, self._kept(math.prod(shape[1:])))
+        return replace(message, smashed=unpack(packed, shape), packed_bytes=packed.size_bytes)
+
+    def wire_bytes(self, cut: Cut) -> int:
+        """Return the bytes of values and places."""
+        value_bytes = cut.smashed_bytes // cut.cut_values
+        return self._kept(cut.cut_values) * (value_bytes + index_type(cut.cut_values).itemsize)

@@ -1,0 +1,68 @@
+"""Privacy budgets of a run: which clients have none left for another round."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dtfl_private.contracts import IntArray
+from dtfl_private.defense import DefenseChain
+from dtfl_private.federated.client import full_round
+from dtfl_private.privacy.budget import exceeds
+from dtfl_private.privacy.ledger import Ledger, charge
+
+OnBudget = Literal["retire", "stop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """What a client releases in a full round, and what happens when that would exceed its budget.
+
+    defense: states the guarantees and, in their targets, the budgets.
+    images_K: N_k of each client.
+    on_budget: "retire": the client takes no further part; "stop": the run ends.
+    """
+
+    defense: DefenseChain
+    images_K: IntArray
+    batch_size: int
+    local_epochs: int
+    on_budget: OnBudget = "retire"
+
+
+def spent_clients(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> frozenset[int]:
+    """Return the clients that one more full round would take over budget."""
+    return frozenset(client for client, ledger in ledgers.items() if _spent(client, ledger, settings))
+
+
+def _spent(client: int, ledger: Ledger, settings: BudgetSettings) -> bool:
+    released = full_round(
+        settings.defense,
+        records=int(settings.images_K[client]),
+        batch_size=settings.batch_size,
+        local_epochs=settings.local_epochs,
+    )
+    return exceeds(ledger, settings.defense.guarantees(released))
+
+
+def planned_ledgers(settings: BudgetSettings, rounds: int) -> dict[int, Ledger]:
+    """Return what clients will have released if they take part in all rounds, one client per number of records."""
+    planned = {}
+    for records in sorted({int(images) for images in settings.images_K}):
+        released = full_round(
+            settings.defense, records=records, batch_size=settings.batch_size, local_epochs=settings.local_epochs
+        )
+        client = int(np.flatnonzero(settings.images_K == records)[0])
+        planned[client] = charge((), [*settings.defense.guarantees(released)] * rounds)
+    return planned
+
+
+def end_of_run(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> str | None:
+    """Return why the run must end before its next round, or None."""
+    spent = sorted(spent_clients(ledgers, settings))
+    if spent and settings.on_budget == "stop":
+        return f"client {spent[0]} has spent its privacy budget, and the run is to stop then (on_budget = stop)"
+    if len(spent) == len(settings.images_K):
+        return "all clients have spent their privacy budgets"
+    return None

@@ -1,0 +1,85 @@
+"""Privacy claims as values. No arithmetic: `dtfl_private.privacy.accounting` turns them into (epsilon, delta).
+
+A defense says by these values what one client's round released. What is not among them has no guarantee.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Protected = Literal["weights", "smashed", "labels"]
+"""What leaves a client: the weight update, the smashed data, the labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The delta at which an epsilon is asked for, and the epsilon that a client may spend in the whole run, if any."""
+
+    delta: float
+    epsilon: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledGaussian:
+    """DP-SGD steps (Abadi et al. 2016, 1607.00133): the released weights depend on the records through these alone.
+
+    Each step sums the clipped gradients of a secret Poisson sample and adds Gaussian noise.
+
+    noise_multiplier: standard deviation of the noise over the clipping norm.
+    sampling_rate: probability of each record to be in a step's sample.
+    steps: number of steps.
+    target: delta and budget. Adjacency: one record added or removed.
+    """
+
+    what: ClassVar[Protected] = "weights"
+
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianRelease:
+    """Releases of every record's clipped activations with Gaussian noise; the server knows which record is which.
+
+    noise_multiplier: standard deviation of the noise over the clipping norm C; replacing a record moves the release by
+        2C at most.
+    releases: how often each record was released.
+    target: delta and budget. Adjacency: one record replaced, the client weights given.
+    """
+
+    what: ClassVar[Protected] = "smashed"
+
+    noise_multiplier: float
+    releases: int
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomizedResponse:
+    """Labels drawn once per record by K-ary randomised response (Warner 1965); later releases repeat the same draw.
+
+    epsilon: of the one draw, for replacing a record's label.
+    """
+
+    what: ClassVar[Protected] = "labels"
+
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionBound:
+    """Gaussian noise calibrated to Fisher information (Maeng et al. 2023, 2305.04146): a bound, not an epsilon.
+
+    mse: lower bound on the mean squared error per input value of an unbiased reconstruction from one release, in the
+        network's normalised units.
+    releases: how often each record was released; Fisher information adds up.
+    """
+
+    what: ClassVar[Protected] = "smashed"
+
+    mse: float
+    releases: int
+
+
+Guarantee = SampledGaussian | GaussianRelease | RandomizedResponse | ReconstructionBound

@@ -1,0 +1,11 @@
+"""Kinds of settings that several networks share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""A probability with which something is dropped in training."""
+
+Width = Annotated[int, Field(ge=1, le=2**16)]
+"""A number of features, layers, heads or tokens."""

@@ -1,0 +1,161 @@
+"""Transformer encoders for sequences of tokens: a small one to train, and the sizes of BERT and GPT-2 to plan with.
+
+Pre-norm blocks (Xiong et al. 2020, arXiv 2002.04745). The classifier averages the normed tokens. With n tokens of
+width d, one block takes, forward,
+
+    4 n d^2      queries, keys, values and output
+    2 n^2 d      scores and weighted sums (the causal mask saves nothing: both products are computed in full)
+    8 n d^2      MLP of factor 4
+
+MACs and has 12 d^2 + 13 d parameters; looking up embeddings takes none.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.attention import Attention
+from dtfl_private.models.automatic import Cuts, cut_automatically
+from dtfl_private.models.heads import PooledClassifier
+from dtfl_private.models.inputs import network
+from dtfl_private.models.norms import Norm
+from dtfl_private.models.settings import Rate, Width
+from dtfl_private.models.staged import StagedModel, numbered
+
+# Tokens are stored as bytes.
+BYTES = 256
+
+MLP_FACTOR = 4
+
+
+class Embedding(nn.Module):
+    """Learnt vectors for tokens and for places: (batch, length) int64 to (batch, length, width)."""
+
+    def __init__(self, vocabulary: int, length: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.places = nn.Parameter(torch.empty(length, width))
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        nn.init.normal_(self.places, std=0.02)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Return the sum of both vectors."""
+        embedded: Tensor = self.dropout(self.tokens(tokens_BT) + self.places[: tokens_BT.shape[1]])
+        return embedded
+
+
+class Block(nn.Module):
+    """Attention and MLP, each on normed tokens and added to its input."""
+
+    def __init__(self, width: int, heads: int, dropout: float, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout, causal=causal)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, MLP_FACTOR * width), nn.GELU(), nn.Linear(MLP_FACTOR * width, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return (batch, tokens, width)."""
+        attended, _ = self.attention(self.norm1(tokens_BTC))
+        hidden = tokens_BTC + self.dropout(attended)
+        returned: Tensor = hidden + self.dropout(self.mlp(self.norm2(hidden)))
+        return returned
+
+
+def _transformer(
+    *,
+    length: int,
+    classes: int,
+    vocabulary: int,
+    places: int,
+    depth: int,
+    width: int,
+    heads: int,
+    dropout: float,
+    causal: bool,
+    cuts: Cuts,
+) -> StagedModel:
+    if length > places:
+        raise InputError(f"{length} tokens are more than the {places} that this network has places for")
+    stages: list[nn.Module] = [Embedding(vocabulary, places, width, dropout)]
+    stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
+    stages.append(nn.Sequential(nn.LayerNorm(width), PooledClassifier(width, classes)))
+    return cut_automatically(numbered(stages), (length,), cuts)
+
+
+@network(source="Vaswani et al. 2017, arXiv 1706.03762", kind="tokens", smallest=1, example=(16,))
+def transformer(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    cuts: Cuts = "auto",
+    depth: Width = 4,
+    width: Width = 48,
+    heads: Width = 4,
+    dropout: Rate = 0.1,
+) -> StagedModel:
+    """Small Transformer encoder for token sequences: 4 blocks of width 48 over a vocabulary of bytes."""
+    return _transformer(
+        length=input_shape[0],
+        classes=classes,
+        vocabulary=BYTES,
+        places=input_shape[0],
+        depth=depth,
+        width=width,
+        heads=heads,
+        dropout=dropout,
+        causal=False,
+        cuts=cuts,
+    )
+
+
+@network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
+def bert_base(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+    """BERT-base-sized encoder, for profile and plan: 12 blocks of width 768, 30,522 tokens, up to 512 places."""
+    return _bert(input_shape[0], classes, cuts, depth=12, width=768, heads=12)
+
+
+@network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
+def bert_large(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+    """BERT-large-sized encoder, for profile and plan: 24 blocks of width 1,024, 30,522 tokens, up to 512 places."""
+    return _bert(input_shape[0], classes, cuts, depth=24, width=1024, heads=16)
+
+
+def _bert(length: int, classes: int, cuts: Cuts, *, depth: int, width: int, heads: int) -> StagedModel:
+    return _transformer(
+        length=length,
+        classes=classes,
+        vocabulary=30_522,
+        places=512,
+        depth=depth,
+        width=width,
+        heads=heads,
+        dropout=0.1,
+        causal=False,
+        cuts=cuts,
+    )
+
+
+@network(
+    source="Radford et al. 2019, Language Models are Unsupervised Multitask Learners",
+    kind="tokens",
+    smallest=1,
+    example=(1024,),
+)
+def gpt2_xl(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+    """GPT-2-XL-sized decoder, for profile and plan: 48 causal blocks of width 1,600, 50,257 tokens, 1,024 places."""
+    return _transformer(
+        length=input_shape[0],
+        classes=classes,
+        vocabulary=50_257,
+        places=1024,
+        depth=48,
+        width=1600,
+        heads=25,
+        dropout=0.1,
+        causal=True,
+        cuts=cuts,
+    )

@@ -1,0 +1,1 @@
+"""Guarantee values to (epsilon, delta), one ledger per client: see `dtfl_private.privacy.accounting`."""

@@ -1,0 +1,166 @@
+"""The one interpreter of guarantees: a client's ledger to (epsilon, delta), and to sentences true as they stand.
+
+What it does not know it refuses; what has no epsilon gets none.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dtfl_private.guarantees import (
+    GaussianRelease,
+    Protected,
+    RandomizedResponse,
+    ReconstructionBound,
+    SampledGaussian,
+)
+from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
+from dtfl_private.privacy.ledger import Ledger, unknown
+from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What may be said of one kind of data that a client has released.
+
+    what: weights, smashed or labels.
+    epsilon, delta: of all releases together; None where the guarantee is of another kind.
+    per: the unit protected.
+    sentence: all of it in words, with its conditions.
+    """
+
+    what: Protected
+    epsilon: float | None
+    delta: float | None
+    per: str
+    sentence: str
+
+
+@lru_cache(maxsize=4096)  # most clients of a run have one of a few ledgers
+def statements(ledger: Ledger, *, precise: bool = False) -> tuple[Statement, ...]:
+    """Return what holds of a client's releases so far, one statement per kind of guarantee.
+
+    Entries of a kind compose, whatever their targets; the epsilon is at the smallest of their deltas.
+
+    Args:
+        ledger: of one client.
+        precise: numerical composition for DP-SGD, for final figures; slower, and lower.
+
+    Raises:
+        InputError: a guarantee of an unknown type.
+    """
+    sampled, releases, draws, bounds = _by_kind(ledger)
+    found = []
+    if sampled:
+        found.append(_weights(sampled, precise))
+    if releases:
+        found.append(_smashed(releases))
+    if bounds:
+        found.append(_reconstruction(bounds))
+    if draws:
+        found.append(_labels(draws))
+    return tuple(found)
+
+
+def worst(ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[tuple[int, Statement]]:
+    """Return, for each kind of guarantee, the client that is worst off and its statement."""
+    found: dict[tuple[Protected, bool], tuple[float, int, Statement]] = {}
+    for client, ledger in sorted(ledgers.items()):
+        for statement in statements(ledger, precise=precise):
+            kind = (statement.what, statement.epsilon is None)
+            loss = _loss(ledger) if statement.epsilon is None else statement.epsilon
+            if kind not in found or loss > found[kind][0]:
+                found[kind] = (loss, client, statement)
+    return [(client, statement) for _, client, statement in found.values()]
+
+
+def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float, *, precise: bool = False) -> float:
+    """Return the epsilon of DP-SGD steps together, for one record added or removed."""
+    steps = [(entry.noise_multiplier, entry.sampling_rate, entry.steps) for entry in entries]
+    return precise_epsilon(steps, delta) if precise else rdp_epsilon(steps, delta)
+
+
+def released_epsilon(entries: Sequence[GaussianRelease], delta: float) -> float:
+    """Return the exact epsilon of releases of clipped activations together, for one record replaced."""
+    return gaussian_epsilon(composed_mu([(entry.noise_multiplier, entry.releases) for entry in entries]), delta)
+
+
+def combined_mse(entries: Sequence[ReconstructionBound]) -> float:
+    """Return the bound on the reconstruction error from all releases together: Fisher information adds up."""
+    information = sum(entry.releases / entry.mse for entry in entries)
+    return 1 / information if information else math.inf
+
+
+def _by_kind(
+    ledger: Ledger,
+) -> tuple[list[SampledGaussian], list[GaussianRelease], list[RandomizedResponse], list[ReconstructionBound]]:
+    sampled, releases, draws, bounds = [], [], [], []
+    for entry in ledger:
+        match entry:
+            case SampledGaussian():
+                sampled.append(entry)
+            case GaussianRelease():
+                releases.append(entry)
+            case RandomizedResponse():
+                draws.append(entry)
+            case ReconstructionBound():
+                bounds.append(entry)
+            case _:
+                raise unknown(entry)
+    return sampled, releases, draws, bounds
+
+
+def _loss(ledger: Ledger) -> float:
+    """Return a figure that grows with what a ledger without epsilon has given away."""
+    return 1 / combined_mse([entry for entry in ledger if isinstance(entry, ReconstructionBound)])
+
+
+def _weights(entries: Sequence[SampledGaussian], precise: bool) -> Statement:
+    delta = min(entry.target.delta for entry in entries)
+    epsilon = sampled_epsilon(entries, delta, precise=precise)
+    steps = sum(entry.steps for entry in entries)
+    sentence = (
+        f"released client-side weights: ({rounded_up(epsilon)}, {delta:g})-DP per record added or removed, over "
+        f"{steps} DP-SGD steps, given the weights that the client was sent, against a party that sees neither smashed "
+        "data nor which records a step used; it covers neither smashed data nor labels, and is not per user"
+    )
+    return Statement(what="weights", epsilon=epsilon, delta=delta, per="record added or removed", sentence=sentence)
+
+
+def _smashed(entries: Sequence[GaussianRelease]) -> Statement:
+    delta = min(entry.target.delta for entry in entries)
+    epsilon = released_epsilon(entries, delta)
+    noise = " and ".join(f"{entry.releases} with noise {entry.noise_multiplier:g} x clip" for entry in entries)
+    sentence = (
+        f"smashed data: ({rounded_up(epsilon)}, {delta:g})-DP per record replaced, over all its releases ({noise}), "
+        "given the client-side weights that made them; it covers neither labels nor these weights"
+    )
+    return Statement(what="smashed", epsilon=epsilon, delta=delta, per="record replaced", sentence=sentence)
+
+
+def _labels(entries: Sequence[RandomizedResponse]) -> Statement:
+    epsilon = sum(entry.epsilon for entry in entries)
+    sentence = (
+        f"labels: {rounded_up(epsilon)}-DP per label replaced, by randomised response drawn once per record and "
+        "repeated in every release; smashed data of the record may still give its class away"
+    )
+    return Statement(what="labels", epsilon=epsilon, delta=0.0, per="label replaced", sentence=sentence)
+
+
+def _reconstruction(entries: Sequence[ReconstructionBound]) -> Statement:
+    releases = sum(entry.releases for entry in entries)
+    sentence = (
+        f"smashed data: no unbiased attacker reconstructs a record from its {releases} releases with a mean squared "
+        f"error below {combined_mse(entries):.3g} per input value, in normalised units, unless the estimate that set "
+        "the noise was too low; an attacker with prior knowledge may, and there is no epsilon"
+    )
+    return Statement(what="smashed", epsilon=None, delta=None, per="record", sentence=sentence)
+
+
+def rounded_up(epsilon: float) -> str:
+    """Return an epsilon with three significant digits, never less than it is."""
+    if epsilon == 0 or not math.isfinite(epsilon):
+        return f"{epsilon:g}"
+    unit = 10.0 ** (math.floor(math.log10(epsilon)) - 2)
+    return f"{math.ceil(epsilon / unit - 1e-9) * unit:.6g}"

@@ -1,0 +1,150 @@
+"""Which defenses cannot act together, or not in this run: each refusal with its reason and its remedy.
+
+All but the last rule follow from what the defenses state of themselves in their facts; none names a defense.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from dtfl_private.defense import Defense, DefenseChain, Place, name_of
+from dtfl_private.errors import InputError, comparable
+from dtfl_private.models.norms import Norm
+from dtfl_private.numerics import Precision
+
+# What happens to a record before its loss is known, and before its activations are sent.
+BEFORE_THE_LOSS: frozenset[Place] = frozenset({"input", "activations", "loss"})
+BEFORE_THE_RELEASE: frozenset[Place] = frozenset({"input", "activations"})
+
+
+def needs_group_norm(defenses: Iterable[Defense]) -> bool:
+    """Return whether a defense is on that batch norm would break."""
+    return any(defense.facts.group_norm for defense in defenses)
+
+
+def check_defenses(
+    chain: DefenseChain | Sequence[Defense], norm: Norm | None, precision: Precision, local_epochs: int
+) -> None:
+    """Refuse defenses that cannot act together or in this run.
+
+    Args:
+        chain: the defenses in the order in which they act.
+        norm: of the network; None if it is not known, see `check_network`.
+        precision: of the run.
+        local_epochs: passes over the records in a round.
+
+    Raises:
+        InputError: the first reason found, with the remedy.
+    """
+    defenses = tuple(chain)
+    for position, defense in enumerate(defenses):
+        _check_exclusions(defense, defenses)
+        _check_alone_of_its_kind(defense, defenses[:position])
+        _check_training_apart(defense, defenses)
+        _check_release(defense, defenses, position)
+        _check_packing(defense, defenses[:position])
+        _check_run(defense, norm, precision, local_epochs)
+
+
+def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -> None:
+    """Refuse a network with batch norm under a defense that it would break, for networks whose norm is not an option.
+
+    Raises:
+        InputError: naming the layer.
+    """
+    for defense in chain:
+        if defense.facts.group_norm:
+            for name, module in network.named_modules():
+                # The common base of batch norm, synchronised batch norm, and their lazy forms.
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    raise InputError(
+                        f"{name_of(defense)} cannot protect a network with batch norm ({name} is a "
+                        f"{type(module).__name__}): one record changes what the others of its batch become; "
+                        "use group norm"
+                    )
+
+
+def _check_exclusions(defense: Defense, defenses: Sequence[Defense]) -> None:
+    for excluded, reason in defense.facts.excludes.items():
+        for other in defenses:
+            if other is not defense and comparable(name_of(other)) == comparable(excluded):
+                raise InputError(
+                    f"{name_of(defense)} cannot be combined with {name_of(other)}: {reason}; leave one of them out"
+                )
+
+
+def _check_alone_of_its_kind(defense: Defense, earlier: Sequence[Defense]) -> None:
+    """Two of a kind with a guarantee would be charged as one, or the second would do nothing."""
+    for other in earlier:
+        twice = type(other) is type(defense) and defense.facts.guarantee != "none"
+        if twice:
+            raise InputError(f"{name_of(defense)} is given twice: give it once, with the settings that are meant")
+        if _trains(defense) and _trains(other):
+            raise InputError(
+                f"{name_of(defense)} and {name_of(other)} both train the client half themselves: leave one of them out"
+            )
+
+
+def _check_training_apart(defense: Defense, defenses: Sequence[Defense]) -> None:
+    """Clipping one record's gradient bounds its influence only if it is in no other record's gradient."""
+    if not _trains(defense):
+        return
+    for other in defenses:
+        shared = other.facts.couples_records & BEFORE_THE_LOSS
+        if shared:
+            raise InputError(
+                f"{name_of(defense)} cannot be combined with {name_of(other)}: there one record changes the gradients "
+                f"of its whole batch (by the {', '.join(sorted(shared))}), so that clipping each bounds nothing; leave "
+                "one of them out, or protect the smashed data by a defense that takes each record by itself"
+            )
+
+
+def _check_release(defense: Defense, defenses: Sequence[Defense], position: int) -> None:
+    """A bound per record on what is sent needs records that have not met before; what comes after is free."""
+    if "smashed" not in defense.facts.acts_on or defense.facts.guarantee == "none":
+        return
+    for place, other in enumerate(defenses):
+        coupled = other.facts.couples_records
+        if other is not defense and coupled & BEFORE_THE_RELEASE:
+            raise InputError(
+                f"{name_of(defense)} cannot be combined with {name_of(other)}: it mixes the records of a batch before "
+                "their activations are bounded one by one; leave one of them out"
+            )
+        if place < position and "smashed" in coupled:
+            raise InputError(
+                f"{name_of(other)} mixes the records of a batch before {name_of(defense)} bounds them one by one: "
+                f"give {name_of(other)} after {name_of(defense)}"
+            )
+
+
+def _check_packing(defense: Defense, earlier: Sequence[Defense]) -> None:
+    """What was packed into fewer bytes would not fit in them any more."""
+    for other in earlier:
+        if other.facts.packs and "smashed" in defense.facts.acts_on:
+            raise InputError(
+                f"{name_of(other)} packs the smashed data, which {name_of(defense)} would change again: "
+                f"give {name_of(other)} after {name_of(defense)}, or only one of them"
+            )
+
+
+def _check_run(defense: Defense, norm: Norm | None, precision: Precision, local_epochs: int) -> None:
+    name = name_of(defense)
+    if defense.facts.group_norm and norm == "batch":
+        raise InputError(
+            f"{name} cannot be combined with --norm batch: batch norm lets one record change what the others of its "
+            "batch become, and releases its statistics unprotected; use --norm group or --norm auto"
+        )
+    if defense.facts.releases_apart and local_epochs > 1:
+        raise InputError(
+            f"{name} sends each record once per round, so that the server would train on one pass of {local_epochs}: "
+            f"use --local-epochs 1 and more rounds instead of {local_epochs}"
+        )
+    if _trains(defense) and precision == "bf16":
+        raise InputError(
+            f"{name} cannot be combined with --precision bf16: gradients rounded to 8 bits are not clipped exactly; "
+            "use --precision fp32"
+        )
+
+
+def _trains(defense: Defense) -> bool:
+    return "training" in defense.facts.acts_on

@@ -1,0 +1,74 @@
+"""What may truthfully be said of everything that has left the clients: one entry per guarantee, and what has none."""
+
+from collections.abc import Mapping, Sequence
+
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+
+from dtfl_private.defense import Defense, DefenseChain, Place, name_of
+from dtfl_private.guarantees import Protected
+from dtfl_private.privacy.accounting import worst
+from dtfl_private.privacy.ledger import Ledger
+
+
+class Disclosure(TypedDict):
+    """One entry of ``privacy`` in rounds.jsonl.
+
+    what: weights, smashed or labels.
+    epsilon, delta: of the client that is worst off; null where there is no such guarantee.
+    per: the unit protected; null without a guarantee.
+    sentence: all that may be said, in words.
+    client: the client that is worst off; null without a guarantee.
+    """
+
+    what: Protected
+    epsilon: float | None
+    delta: float | None
+    per: str | None
+    sentence: str
+    client: int | None
+
+
+ACTING_ON: Mapping[Protected, frozenset[Place]] = {
+    "weights": frozenset({"weights", "training"}),
+    "smashed": frozenset({"input", "activations", "loss", "smashed"}),
+    "labels": frozenset({"labels"}),
+}
+NOUN: Mapping[Protected, str] = {"weights": "weight updates", "smashed": "smashed data", "labels": "labels"}
+NOTHING = "smashed data and labels are sent in clear"
+
+
+def disclosures(defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[Disclosure]:
+    """Return what the ledgers of all clients add up to, and a sentence for each kind that has no guarantee.
+
+    ``precise`` asks for the tightest accountant, which takes seconds.
+    """
+    found: list[Disclosure] = [
+        Disclosure(what=s.what, epsilon=s.epsilon, delta=s.delta, per=s.per, sentence=s.sentence, client=client)
+        for client, s in worst(ledgers, precise=precise)
+    ]
+    covered = {entry["what"] for entry in found}
+    for what in NOUN:
+        if what not in covered:
+            sentence = unprotected(defense, what)
+            found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
+    return found
+
+
+def unprotected(defense: DefenseChain, what: Protected) -> str:
+    """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
+    acting = _acting(defense, what)
+    if acting and any(member.facts.guarantee != "none" for member in acting):
+        return f"no {NOUN[what]} have been released under {_names(acting)} yet"
+    if acting:
+        return f"{NOUN[what]} pass {_names(acting)}: no formal guarantee"
+    if what != "weights" and not _acting(defense, "smashed") and not _acting(defense, "labels"):
+        return NOTHING
+    return f"{NOUN[what]} are sent in clear"
+
+
+def _acting(defense: DefenseChain, what: Protected) -> Sequence[Defense]:
+    return [member for member in defense if ACTING_ON[what] & set(member.facts.acts_on)]
+
+
+def _names(defenses: Sequence[Defense]) -> str:
+    return ", ".join(name_of(defense) for defense in defenses)

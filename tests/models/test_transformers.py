@@ -1,0 +1,172 @@
+"""Vision Transformer and token Transformers: sizes and MACs against closed formulas."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.build import LARGE, build_description, build_model
+from dtfl_private.models.staged import StagedModel, cut_shapes
+from dtfl_private.numerics import Numerics
+from dtfl_private.tiers.table import TierTable, analyse
+
+# name: blocks, width, tokens of the longest sequence, vocabulary
+HUGE = {
+    "bert-base": (12, 768, 512, 30_522),
+    "bert-large": (24, 1024, 512, 30_522),
+    "gpt2-xl": (48, 1600, 1024, 50_257),
+}
+CLASSES = 10
+
+
+def describe(text: str, *shape: int) -> StagedModel:
+    return build_description(text, input_shape=shape, classes=CLASSES, norm="batch", seed=0)
+
+
+def block_macs(tokens: int, width: int) -> int:
+    """Forward: queries, keys, values, output; scores and weighted sums; MLP of factor 4."""
+    return 4 * tokens * width**2 + 2 * tokens**2 * width + 8 * tokens * width**2
+
+
+def block_params(width: int) -> int:
+    return 12 * width**2 + 13 * width
+
+
+@cache
+def huge_table(name: str, cuts: str = "all", tokens: int | None = None) -> TierTable:
+    _, _, longest, _ = HUGE[name]
+    shape = (tokens or longest,)
+    return analyse(describe(f"{name}:cuts={cuts}", *shape), shape, CLASSES, Numerics())
+
+
+@pytest.mark.parametrize("name", sorted(HUGE))
+def test_forward_macs_and_parameters_are_the_closed_form_in_every_tier(name):
+    blocks, width, tokens, vocabulary = HUGE[name]
+    table = huge_table(name)
+    assert table.tiers_M.tolist() == list(range(1, blocks + 2))
+    embedding, head = (vocabulary + tokens) * width, width * CLASSES + CLASSES
+    for row in table.rows:
+        assert row.cut_shape == (tokens, width)
+        assert row.client_forward_macs == (row.tier - 1) * block_macs(tokens, width)
+        assert row.client_params == embedding + (row.tier - 1) * block_params(width)
+        assert row.head_params == head
+        assert row.smashed_bytes == 4 * tokens * width
+        assert row.weight_bytes == 4 * (row.client_params + head)
+        assert row.client_params + row.server_params == embedding + blocks * block_params(width) + 2 * width + head
+    assert table.forward_macs == blocks * block_macs(tokens, width) + width * CLASSES
+
+
+@pytest.mark.parametrize("name", sorted(HUGE))
+def test_training_takes_three_times_the_forward_macs(name):
+    blocks, width, tokens, _ = HUGE[name]
+    classifier = width * CLASSES
+    one = block_macs(tokens, width)
+    for row in huge_table(name).rows:
+        below, above = row.tier - 1, blocks + 1 - row.tier
+        assert row.client_train_macs == 3 * (below * one + classifier)
+        assert row.server_train_macs == 3 * (above * one + classifier)
+
+
+def test_the_trunks_have_as_many_parameters_as_the_published_networks():
+    # GPT-2 XL: 1,557,611,200. BERT-base and -large with pooler (d^2 + d) and two segment vectors (2 d), which this
+    # classifier has not: 109,482,240 and 335,141,888.
+    published = {"gpt2-xl": 1_557_611_200, "bert-base": 109_482_240, "bert-large": 335_141_888}
+    for name, (_, width, _, _) in HUGE.items():
+        trunk = published[name] - (0 if name == "gpt2-xl" else width**2 + width + 2 * width)
+        model = describe(f"{name}:cuts=all", 128)
+        assert sum(parameter.numel() for parameter in model.parameters()) == trunk + width * CLASSES + CLASSES
+
+
+def test_a_shorter_sequence_costs_less_and_a_longer_than_there_are_places_is_refused():
+    assert huge_table("bert-base", tokens=128).forward_macs == 12 * block_macs(128, 768) + 768 * CLASSES
+    with pytest.raises(InputError, match="513 tokens are more than the 512 that this network has places for"):
+        describe("bert-base", 513)
+
+
+def test_large_networks_are_described_without_weights_and_others_are_built():
+    model = describe("bert-base:cuts=all", 64)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert sum(parameter.numel() for parameter in model.parameters()) >= LARGE
+    assert not any(parameter.is_meta for parameter in describe("transformer", 16).parameters())
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "norm"),
+    [
+        ("resnet-8", (3, 16, 16), "batch"),
+        ("resnet-18", (1, 8, 8), "group"),
+        ("vit", (1, 16, 16), "batch"),
+        ("transformer", (16,), "batch"),
+    ],
+)
+def test_the_table_of_a_description_is_the_table_of_the_network(text, shape, norm):
+    built = build_model(text, input_shape=shape, classes=4, norm=norm, seed=0)
+    with torch.device("meta"):
+        described = build_model(text, input_shape=shape, classes=4, norm=norm, seed=0)
+    assert all(parameter.is_meta for parameter in described.parameters())
+    assert analyse(described, shape, 4, Numerics()) == analyse(built, shape, 4, Numerics())
+
+
+def test_the_vit_s_macs_are_the_closed_form():
+    # 28x28 in patches of 4: 49 tokens and the class token; MLP of factor 2; the classifier reads the class token only.
+    patches, width, blocks = 49, 96, 8
+    tokens = patches + 1
+    one = 4 * tokens * width**2 + 2 * tokens**2 * width + 4 * tokens * width**2
+    model = build_model("vit:cuts=all", input_shape=(1, 28, 28), classes=CLASSES, norm="batch", seed=0)
+    table = analyse(model, (1, 28, 28), CLASSES, Numerics())
+    assert table.forward_macs == patches * 16 * width + blocks * one + width * CLASSES
+    assert len(model.tiers) == blocks + 1
+    assert {row.cut_shape for row in table.rows} == {(tokens, width)}
+    assert [row.client_forward_macs for row in table.rows] == [
+        patches * 16 * width + block * one for block in range(blocks + 1)
+    ]
+
+
+def test_fused_attention_of_a_user_s_network_is_counted_on_the_cpu_as_on_the_meta_device():
+    tokens, width = 6, 8
+    layer = nn.TransformerEncoderLayer(width, 2, dim_feedforward=16, batch_first=True, dropout=0.0)
+    model = StagedModel([("block", layer), ("top", nn.Linear(width, 3))])
+    table = analyse(model, (tokens, width), 3, Numerics())
+    attention = 4 * tokens * width**2 + 2 * tokens**2 * width
+    assert table.rows[0].client_forward_macs == attention + 2 * tokens * width * 16
+
+
+def test_tokens_are_embedded_with_their_places():
+    model = build_model("transformer:dropout=0", input_shape=(5,), classes=3, norm="batch", seed=0).eval()
+    tokens = torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
+    assert cut_shapes(model, tokens) == [(5, 48)] * 5 + [(3,)]
+    embedded = model[0](tokens)
+    torch.testing.assert_close(embedded[0, 0] - embedded[1, 4], model[0].places[0] - model[0].places[4])
+    assert not torch.allclose(model(tokens)[0], model(tokens)[1])
+
+
+def test_a_decoder_s_token_does_not_see_those_after_it():
+    from dtfl_private.models.transformer import Block
+
+    torch.manual_seed(0)
+    block = Block(8, 2, 0.0, causal=True)
+    tokens = torch.randn(1, 4, 8)
+    changed = tokens.clone()
+    changed[:, 2:] += 1
+    assert torch.equal(block(tokens)[:, :2], block(changed)[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "said"),
+    [
+        ("vit", (3, 16, 20), "vit takes square images whose side the patch divides, not 16x20 with patch=4"),
+        ("vit:patch=5", (3, 16, 16), "not 16x16 with patch=5: set vit:patch=P"),
+        ("vit:heads=5", (3, 16, 16), "heads=5 does not divide width=96"),
+        ("vit", (3, 4, 4), "images of 4x4 are too small: at least 8x8"),
+        ("vit", (16,), r"takes images \(channels, height, width\), not inputs of shape \(16,\)"),
+        ("transformer", (3, 8, 8), r"takes sequences of tokens \(length,\), not inputs of shape \(3, 8, 8\)"),
+        ("transformer:width=0", (8,), "width=0 is refused"),
+        ("transformer:cuts=9", (8,), "9 cuts are not possible: this network has 5 places"),
+        ("transformer:cuts=some", (8,), "cuts=some is refused"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(text, shape, said):
+    with pytest.raises(InputError, match=said):
+        build_model(text, input_shape=shape, classes=4, norm="batch", seed=0)

@@ -1,0 +1,128 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtfl_private.errors import InputError
+from dtfl_private.guarantees import (
+    GaussianRelease,
+    RandomizedResponse,
+    ReconstructionBound,
+    SampledGaussian,
+    Target,
+)
+from dtfl_private.privacy.accounting import rounded_up, statements, worst
+from dtfl_private.privacy.ledger import charge
+
+TARGET = Target(delta=1e-5)
+
+
+def steps(count, noise=1.16, rate=0.04, target=TARGET):
+    return SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=count, target=target)
+
+
+def releases(count, noise=10.0, target=TARGET):
+    return GaussianRelease(noise_multiplier=noise, releases=count, target=target)
+
+
+def only(ledger, **how):
+    (statement,) = statements(ledger, **how)
+    return statement
+
+
+def test_nothing_released_is_nothing_said():
+    assert statements(()) == ()
+
+
+def test_weights():
+    said = only((steps(1250),))
+    assert (said.what, said.delta, said.per) == ("weights", 1e-5, "record added or removed")
+    assert said.epsilon == pytest.approx(7.968, abs=1e-3)
+    assert "released client-side weights: (7.97, 1e-05)-DP" in said.sentence
+    assert "1250 DP-SGD steps" in said.sentence
+    assert "neither smashed data nor labels" in said.sentence
+
+
+def test_the_final_figure_of_the_weights_is_lower():
+    assert only((steps(1250),), precise=True).epsilon == pytest.approx(7.327, abs=2e-3)
+
+
+def test_one_ledger_survives_changes_of_tier_and_of_the_delta():
+    """Tiers 2, 3, 1, 2 with 25 steps each are a hundred steps; of two deltas the smaller one is used for all."""
+    ledger = ()
+    for _tier in (2, 3, 1, 2):
+        ledger = charge(ledger, [steps(25)])
+    assert only(ledger) == only((steps(100),))
+    strict = Target(delta=1e-7)
+    assert only((steps(50), steps(50, target=strict))).epsilon == only((steps(100, target=strict),)).epsilon
+
+
+def test_smashed_data_are_accounted_exactly_over_several_noise_levels():
+    assert only((releases(100, 10.0),)).epsilon == pytest.approx(9.997, abs=1e-3)
+    mixed = only((releases(50, 10.0), releases(2, 2.0)))
+    assert mixed.epsilon == pytest.approx(9.997, abs=1e-3)
+    assert (mixed.what, mixed.delta, mixed.per) == ("smashed", 1e-5, "record replaced")
+    assert "smashed data: (10, 1e-05)-DP" in mixed.sentence
+    assert "50 with noise 10 x clip and 2 with noise 2 x clip" in mixed.sentence
+    assert "given the client-side weights" in mixed.sentence
+
+
+def test_labels_cost_their_one_draw():
+    said = only((RandomizedResponse(epsilon=2.0),))
+    assert (said.what, said.epsilon, said.delta, said.per) == ("labels", 2.0, 0.0, "label replaced")
+    assert "labels: 2-DP per label replaced" in said.sentence
+    assert only((RandomizedResponse(epsilon=2.0), RandomizedResponse(epsilon=1.5))).epsilon == 3.5
+
+
+def test_a_reconstruction_bound_has_no_epsilon_and_falls_with_every_release():
+    said = only((ReconstructionBound(mse=1.0, releases=2), ReconstructionBound(mse=0.25, releases=1)))
+    assert (said.what, said.epsilon, said.delta) == ("smashed", None, None)
+    assert "from its 3 releases with a mean squared error below 0.167" in said.sentence
+    assert "there is no epsilon" in said.sentence
+
+
+def test_each_kind_has_its_own_statement():
+    ledger = (RandomizedResponse(epsilon=2.0), releases(1), steps(10), ReconstructionBound(mse=1.0, releases=1))
+    assert [said.what for said in statements(ledger)] == ["weights", "smashed", "smashed", "labels"]
+
+
+def test_what_it_does_not_know_it_refuses():
+    @dataclass(frozen=True)
+    class Hope:
+        pass
+
+    with pytest.raises(InputError, match="of type Hope, which cannot be accounted for"):
+        statements((Hope(),))
+
+
+def test_the_worst_client_of_each_kind_is_named():
+    ledgers = {
+        5: (steps(10), releases(30)),
+        2: (steps(40), releases(2)),
+        7: (RandomizedResponse(epsilon=1.0),),
+        1: (),
+    }
+    found = worst(ledgers)
+    assert [(client, said.what) for client, said in found] == [(2, "weights"), (5, "smashed"), (7, "labels")]
+    assert found[0][1] == statements((steps(40),))[0]
+
+
+def test_of_reconstruction_bounds_the_lowest_is_the_worst():
+    ledgers = {n: (ReconstructionBound(mse=1.0, releases=n),) for n in (1, 3, 2)}
+    ((client, said),) = worst(ledgers)
+    assert client == 3
+    assert "below 0.333" in said.sentence
+
+
+@given(st.floats(1e-6, 1e9))
+def test_an_epsilon_is_never_printed_below_what_it_is(epsilon):
+    printed = float(rounded_up(epsilon))
+    assert epsilon * (1 - 1e-8) <= printed <= epsilon * 1.0101
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "text"), [(0, "0"), (7.968, "7.97"), (9.9973, "10"), (284.39, "285"), (0.12542, "0.126"), (2.0, "2")]
+)
+def test_epsilons_are_printed_with_three_digits(epsilon, text):
+    assert rounded_up(epsilon) == text

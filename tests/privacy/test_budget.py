@@ -1,0 +1,69 @@
+import pytest
+
+from dtfl_private.guarantees import (
+    GaussianRelease,
+    RandomizedResponse,
+    ReconstructionBound,
+    SampledGaussian,
+    Target,
+)
+from dtfl_private.privacy.accounting import released_epsilon, sampled_epsilon
+from dtfl_private.privacy.budget import exceeds
+from dtfl_private.privacy.ledger import charge
+
+
+def steps(count, epsilon):
+    target = Target(delta=1e-5, epsilon=epsilon)
+    return SampledGaussian(noise_multiplier=1.2, sampling_rate=0.1, steps=count, target=target)
+
+
+def release(epsilon, count=1):
+    return GaussianRelease(noise_multiplier=10.0, releases=count, target=Target(delta=1e-5, epsilon=epsilon))
+
+
+def rounds_within_budget(guarantee):
+    ledger, rounds = (), 0
+    while not exceeds(ledger, [guarantee]):
+        ledger, rounds = charge(ledger, [guarantee]), rounds + 1
+        assert rounds < 1000
+    return rounds
+
+
+def test_a_client_takes_part_as_long_as_its_steps_stay_within_the_budget():
+    rounds = rounds_within_budget(steps(10, 4.0))
+    assert (
+        sampled_epsilon([steps(10 * rounds, 4.0)], 1e-5) <= 4.0 < sampled_epsilon([steps(10 * rounds + 10, 4.0)], 1e-5)
+    )
+    assert rounds > 1
+
+
+def test_and_as_long_as_its_releases_do():
+    rounds = rounds_within_budget(release(2.0))
+    assert released_epsilon([release(2.0, rounds)], 1e-5) <= 2.0 < released_epsilon([release(2.0, rounds + 1)], 1e-5)
+    assert rounds > 1
+
+
+def test_a_budget_may_be_used_up_to_the_last():
+    exact = released_epsilon([release(None, 7)], 1e-5)
+    assert not exceeds((release(exact, 6),), [release(exact)])
+    assert exceeds((release(exact, 7),), [release(exact)])
+
+
+def test_what_was_spent_under_another_target_counts_too():
+    before = (steps(500, None),)
+    assert exceeds(before, [steps(10, 4.0)])
+    assert not exceeds((), [steps(10, 4.0)])
+
+
+@pytest.mark.parametrize("kind", [steps(10**6, None), release(None, 10**6)])
+def test_without_a_target_epsilon_there_is_no_budget(kind):
+    assert not exceeds((kind,), [kind])
+
+
+def test_a_draw_and_a_bound_have_no_budget():
+    entries = (RandomizedResponse(epsilon=1.0), ReconstructionBound(mse=1.0, releases=9))
+    assert not exceeds(entries, entries)
+
+
+def test_one_kind_does_not_spend_the_budget_of_the_other():
+    assert not exceeds((steps(10**6, None),), [release(1.0)])

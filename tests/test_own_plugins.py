@@ -1,0 +1,177 @@
+"""Plug-ins that a user names by their module: ``package.module:function``."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dtfl_private.cli import main
+from dtfl_private.errors import InputError
+from dtfl_private.models.build import as_staged, build_model
+from dtfl_private.plugins import canonical, create, explicit, is_object_path
+
+SOURCE = """
+from torch import nn
+from dtfl_private import InputError, staged
+
+def plain(input_shape, classes, depth: int = 2):
+    layers = [nn.Conv2d(input_shape[0], 4, 3, padding=1), nn.ReLU()]
+    for _ in range(depth - 1):
+        layers += [nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+
+def by_hand():
+    return staged(plain((1, 8, 8), 10), ["1"])
+
+class Net(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+
+class Fastest:
+    uses_times = True
+    def assign(self, choice, rng):
+        return choice.tiers_M[choice.times_s_KM.argmin(axis=1)]
+
+def fails():
+    raise ValueError("no such\\nthing")
+
+def refuses():
+    raise InputError("not today")
+
+def nothing():
+    return None
+
+def flat():
+    return nn.Linear(3, 3)
+
+instance = nn.ReLU()
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch) -> Path:
+    """Make a folder with ``own_nets.py`` the current one."""
+    (tmp_path / "own_nets.py").write_text(SOURCE)
+    (tmp_path / "broken_nets.py").write_text("import own_nets\nimport no_such_library\n")
+    (tmp_path / "worse_nets.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("own_nets", "broken_nets", "worse_nets"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def build(request) -> Callable[[str], nn.Module]:
+    request.getfixturevalue("mine")
+    return lambda text: build_model(text, input_shape=(1, 8, 8), classes=10, norm="batch", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "tiers"),
+    [
+        ("own_nets:plain", 2),
+        ("own_nets:plain:depth=5", 5),
+        (" own_nets:plain ", 2),
+        ("own_nets:by_hand", 1),
+        ("own_nets:Net", 1),
+    ],
+)
+def test_a_function_or_class_of_the_current_folder_builds_the_network(build, text, tiers):
+    model = build(text)
+    assert len(model.tiers) == tiers
+    assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.usefixtures("mine")
+def test_the_seed_decides_its_weights():
+    def weights(seed: int) -> torch.Tensor:
+        model = build_model("own_nets:plain", input_shape=(1, 8, 8), classes=10, norm="batch", seed=seed)
+        return nn.utils.parameters_to_vector(model.parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("own_nets:plan", "unknown function of module 'own_nets' 'plan': did you mean 'plain'"),
+        ("own_netz:plain", "no module 'own_netz' in .* or installed; unknown model 'own_netz'"),
+        ("own_nets.sub:plain", "model 'own_nets.sub:plain': "),
+        ("resnet_9:plain", "unknown model 'resnet_9': did you mean 'resnet-8'"),
+        ("broken_nets:plain", "module 'broken_nets' cannot be imported: No module named 'no_such_library'"),
+        ("worse_nets:plain", "module 'worse_nets' cannot be imported: ZeroDivisionError: division by zero"),
+        ("own_nets:fails", "model 'own_nets:fails' failed: ValueError: no such"),
+        ("own_nets:refuses", "not today"),
+        ("own_nets:nothing", "model 'own_nets:nothing' is not a StagedModel"),
+        ("own_nets:flat", "has no place to cut it at|cannot be run on inputs"),
+        ("own_nets:instance", "model 'own_nets:instance' is a ReLU, expected a function or a class"),
+        ("own_nets:plain:depth=many", "depth=many is refused"),
+        ("own_nets:plain:wide=3", "unknown setting of model 'own_nets:plain' 'wide'"),
+        ("own_nets:by_hand:a=3", "model 'own_nets:by_hand' takes no settings"),
+    ],
+)
+def test_what_does_not_work_is_said_in_one_line(build, text, said):
+    with pytest.raises(InputError, match=said):
+        build(text)
+
+
+@pytest.mark.usefixtures("mine")
+def test_the_command_line_answers_in_one_line_too(capsys):
+    for text in ("own_nets:fails", "own_netz:plain", "own_nets:nothing"):
+        with pytest.raises(SystemExit) as left:
+            main(["profile", "--model", text, "--repeats", "0", "--input-shape", "1x8x8"])
+        captured = capsys.readouterr()
+        assert left.value.code == 2
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1
+        assert captured.out == ""
+
+
+@pytest.mark.usefixtures("mine")
+def test_the_command_line_profiles_it(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["profile", "--model", "own_nets:plain:depth=3", "--repeats", "0", "--input-shape", "1x8x8"])
+    assert left.value.code == 0
+    assert "own_nets:plain:depth=3, inputs 1x8x8" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("mine")
+def test_its_explicit_spelling_is_explicit_already():
+    assert explicit("model", "own_nets:plain") == "own_nets:plain:depth=2"
+    assert explicit("model", explicit("model", "own_nets:plain")) == "own_nets:plain:depth=2"
+    assert canonical("model", "own_nets:plain") == "own_nets:plain"
+
+
+@pytest.mark.usefixtures("mine")
+def test_other_kinds_of_plugins_can_be_named_so_too():
+    assert create("scheduler", "own_nets:Fastest").uses_times
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "is_one"),
+    [
+        ("model", "nets:build", True),
+        ("model", "my.nets:build:width=3", True),
+        ("model", "resnet-8:x", False),
+        ("model", "ResNet_8:x", False),
+        ("model", "nets", False),
+        ("model", "nets:width=3", False),
+        ("model", "nets:3", False),
+        ("scheduler", "static:m", False),
+        ("model", "object:Mine", False),
+    ],
+)
+def test_a_path_is_told_from_a_registered_name_with_settings(kind, text, is_one):
+    assert is_object_path(kind, text) == is_one
+
+
+def test_any_module_can_be_passed_as_an_object():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert len(as_staged(module, (1, 8, 8)).tiers) == 1
+    model = as_staged(module, (1, 8, 8))
+    assert as_staged(model, (1, 8, 8)) is model
