@@ -210,7 +210,10 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
     assert lines[0] == "dtfl: resnet-8 on digits:size=8, 40 training images"
     assert lines[1].startswith("4 clients, iid, scheduler dynamic, tiers 1..4")
     assert "run folder runs/mine" in lines[2]
-    assert lines[3] == "privacy: no defense; smashed data and labels are sent in clear"
+    assert lines[3:5] == [
+        "privacy: smashed data and labels are sent in clear",
+        "privacy: weight updates are sent in clear",
+    ]
     records = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     for record, line in zip(records, lines[4:6], strict=True):
         assert line.startswith(f"round {record['round']}/2  accuracy {record['test_accuracy']:.4f}  loss ")
@@ -266,7 +269,7 @@ def test_defenses_are_named_in_the_order_given(dtfl):
     answer = dtfl("train", *SMALL, "--rounds", 1, "--defense", "identity", "--defense", "Identity")
     assert answer.status == 0
     assert "defenses, in this order: identity, identity\n" in answer.out
-    assert "privacy: no defense; smashed data and labels are sent in clear" in answer.out
+    assert "privacy: smashed data and labels are sent in clear" in answer.out
     assert "runs/digits-resnet-8-dtfl-001" in answer.out
 
 

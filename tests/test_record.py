@@ -164,9 +164,9 @@ def test_a_record_has_the_promised_keys_and_the_figures_of_the_round(prepare_tin
     assert set(line["bytes"]) == {"down_weights", "up_weights", "up_smashed", "up_labels"}
     assert set(line["macs"]) == {"client", "server"}
     assert [(entry["what"], entry["epsilon"], entry["sentence"]) for entry in line["privacy"]] == [
-        ("weights", None, "weight updates are sent in clear"),
         ("smashed", None, "smashed data and labels are sent in clear"),
         ("labels", None, "smashed data and labels are sent in clear"),
+        ("weights", None, "weight updates are sent in clear"),
     ]
     assert line["guard"] == line["retired"] == []
     assert json.loads(json.dumps(line, allow_nan=False)) == line

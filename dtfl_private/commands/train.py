@@ -69,7 +69,7 @@ from dtfl_private.runtime.device import choose_numerics, choose_workers, determi
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.tiers.defended import defended
 from dtfl_private.tiers.schedulers import make_scheduler
-from dtfl_private.tiers.table import TierTable, analyse
+from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
 
@@ -267,7 +267,7 @@ def prepare(
         seed=config.seed,
     )
     # Every client that has something to spend has a ledger from the start.
-    ledgers: dict[int, Ledger] = {client: () for client in range(config.clients)} if _states_guarantees(chain) else {}
+    ledgers: dict[int, Ledger] = dict.fromkeys(range(config.clients), ()) if _states_guarantees(chain) else {}
     budget = budget_settings(config, chain, images_K)
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")

@@ -33,7 +33,7 @@ ACTING_ON: Mapping[Protected, frozenset[Place]] = {
     "smashed": frozenset({"input", "activations", "loss", "smashed"}),
     "labels": frozenset({"labels"}),
 }
-NOUN: Mapping[Protected, str] = {"weights": "weight updates", "smashed": "smashed data", "labels": "labels"}
+NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", "weights": "weight updates"}
 NOTHING = "smashed data and labels are sent in clear"
 
 

@@ -1,9 +1,9 @@
 """Checkpoints: the federated state on disk, written atomically, verified before anything of it is loaded.
 
-checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements), ``state.json`` (numbers) and
-``manifest.json`` with the SHA-256 of both. What clients' defenses keep and what they have spent are in it too. The folder is made under another name and renamed when it is complete. The
-last two are kept. Random generators and optimisers need no place in it: streams are named by round, and optimisers
-live for one round.
+checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements, what clients' defenses keep),
+``state.json`` (numbers, privacy ledgers) and ``manifest.json`` with the SHA-256 of both. The folder is made under
+another name and renamed when it is complete. The last two are kept. Random generators and optimisers need no place in
+it: streams are named by round, and optimisers live for one round.
 """
 
 import hashlib
