@@ -215,7 +215,7 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
         "privacy: weight updates are sent in clear",
     ]
     records = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
-    for record, line in zip(records, lines[4:6], strict=True):
+    for record, line in zip(records, lines[5:7], strict=True):
         assert line.startswith(f"round {record['round']}/2  accuracy {record['test_accuracy']:.4f}  loss ")
         assert "simulated" in line
         assert " tiers " in line
