@@ -72,7 +72,7 @@ def seconds_per_step(run: Prepared, tier: int) -> float:
         at=at,
     )
     inputs = setup.numerics.place_images(setup.normaliser(setup.train_images))
-    batches = torch.arange(records).split(setup.batch_size)
+    batches = torch.split(torch.arange(records), setup.batch_size)
     data = ClientData(batches=batches, fetch=lambda which: (inputs[which], setup.train_labels[which]))
     start = time.perf_counter()
     for _ in client.train(data, len(batches)):

@@ -334,7 +334,7 @@ def test_a_run_is_not_resumed_on_other_data(run_tiny, finished, patterns):
 @pytest.mark.parametrize(
     ("objects", "message"),
     [
-        ({"defenses": ["identity"]}, "defense 'identity' is a str, expected an object of a subclass of dtfl_private.Defense"),
+        ({"defenses": ["identity"]}, "defense 'identity' is a str, expected an object of a subclass of dtfl"),
         ({"model": [1, 2]}, "model is a list, expected a Module"),
         ({"dataset": [1, 2]}, "dataset is a list, expected a Dataset"),
     ],

@@ -129,9 +129,7 @@ def test_what_was_released_adds_up_over_rounds_and_tiers(defended, play):
     assert spent[2] == pytest.approx(0.6206, abs=2e-3)
 
 
-def test_a_client_whose_budget_is_spent_retires_and_the_run_ends_when_all_have(
-    defended, patterns, tiny_config, tmp_path
-):
+def test_a_client_whose_budget_is_spent_retires_and_the_run_ends_when_all_have(patterns, tiny_config, tmp_path):
     config = tiny_config(model="resnet-8", defense=[noisy_release(0.5)], fraction=0.67, rounds=9)
     run = train(config, out=tmp_path / "run", dataset=patterns)
     taken = [client for record in run.records for client in record["participants"]]
@@ -222,7 +220,7 @@ def test_a_client_that_vanishes_forgets_the_round(prepare_tiny, play):
     assert state.memories == {}
 
 
-def test_a_tier_below_the_floor_is_never_scheduled_and_refused_when_offered_all_the_same(prepare_tiny, play):
+def test_a_tier_below_the_floor_is_never_scheduled_and_refused_when_offered_all_the_same(prepare_tiny):
     prepared = prepare_tiny(defenses=[TierFloor(modules=2)])
     assert prepared.settings.schedule.table.tiers_M.tolist() == [2, 3]
     undefended = prepare_tiny()
