@@ -1,6 +1,7 @@
 """Privacy budgets of a run: which clients have none left for another round."""
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 from dtfl_private.contracts import IntArray
 from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.client import full_round
+from dtfl_private.guarantees import Guarantee
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.ledger import Ledger, charge
 
@@ -47,15 +49,30 @@ def _spent(client: int, ledger: Ledger, settings: BudgetSettings) -> bool:
 
 
 def planned_ledgers(settings: BudgetSettings, rounds: int) -> dict[int, Ledger]:
-    """Return what clients will have released if they take part in all rounds, one client per number of records."""
+    """Return what clients will have released if they take part as often as they can, one client per number of records.
+
+    That is in all rounds, or in as many as the budget allows.
+    """
     planned = {}
     for records in sorted({int(images) for images in settings.images_K}):
         released = full_round(
             settings.defense, records=records, batch_size=settings.batch_size, local_epochs=settings.local_epochs
         )
         client = int(np.flatnonzero(settings.images_K == records)[0])
-        planned[client] = charge((), [*settings.defense.guarantees(released)] * rounds)
+        planned[client] = _within_budget([*settings.defense.guarantees(released)], rounds)
     return planned
+
+
+def _within_budget(guarantees: Sequence[Guarantee], rounds: int) -> Ledger:
+    """Return the ledger after ``rounds`` equal rounds, or after the last one that the budget allows."""
+
+    def after(count: int) -> Ledger:
+        return charge((), [*guarantees] * count)
+
+    possible = range(rounds)
+    # What is spent grows with every round, so that the rounds that exceed the budget are the last ones.
+    first_refused = bisect_left(possible, True, key=lambda count: exceeds(after(count), guarantees))
+    return after(first_refused)
 
 
 def end_of_run(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> str | None:

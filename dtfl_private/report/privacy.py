@@ -19,7 +19,8 @@ def opening_lines(budget: BudgetSettings, rounds: int) -> list[str]:
     planned = planned_ledgers(budget, rounds)
     lines += [f"privacy: {sentence}" for sentence in sentences(disclosures(budget.defense, planned))]
     if any(planned.values()):
-        lines.append(f"these privacy figures are for a client that takes part in all {rounds} rounds")
+        last = ", or as many as its budget allows" if _has_budget(planned) else ""
+        lines.append(f"these privacy figures are for a client that takes part in all {rounds} rounds{last}")
     if _has_budget(planned):
         end = "takes no further part" if budget.on_budget == "retire" else "ends the run"
         lines.append(f"a client whose privacy budget is spent {end} (on_budget = {budget.on_budget})")

@@ -12,6 +12,7 @@ from defenses.weight_jump import WeightJump
 from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.commands.train import prepare
 from dtfl_private.defense import ClientRound, Defense, DefenseFacts, Remark
+from dtfl_private.federated.budget import planned_ledgers
 from dtfl_private.federated.schedule import planned_bytes
 from dtfl_private.federated.worker import ClientTask, Worker
 from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
@@ -159,6 +160,13 @@ def test_the_run_stops_at_the_first_spent_budget_if_it_is_to(patterns, tiny_conf
 def test_a_budget_that_not_even_one_round_keeps_is_refused(defended):
     with pytest.raises(InputError, match="not a single round is within the privacy budget"):
         defended(noisy_release(0.2))
+
+
+@pytest.mark.parametrize(("epsilon", "releases"), [(0.5, 2), (0.63, 3), (50, 9)])
+def test_what_is_announced_is_what_the_budget_allows(defended, epsilon, releases):
+    budget = defended(noisy_release(epsilon)).settings.budget
+    assert [ledger[0].releases for ledger in planned_ledgers(budget, 9).values()] == [releases] * 2  # 13 or 14 records
+    assert planned_ledgers(defended().settings.budget, 9) == {0: (), 1: ()}
 
 
 def test_a_client_that_vanishes_is_charged_for_what_it_sent_and_not_for_its_weights(defended, play):
