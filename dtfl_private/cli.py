@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from dtfl_private.commands.models import listed_models
@@ -259,21 +260,29 @@ def profile(
     """Show what each tier of a network costs.
 
     Parameters, MACs and bytes by analysis; the time of a training step modelled on the reference CPU, and measured on
-    one thread of this machine; the simulated time of a round for each kind of device. With --repeats 0 a large network
-    is never built: its costs follow from the shapes.
+    one thread of this machine; the simulated time of a round for each kind of device. A large network is
+    built and measured only if --repeats asks for it: its costs follow from the shapes.
 
     \b
     Examples:
       dtfl-private profile --model resnet-56 --batch-size 100
       dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
-      dtfl-private profile --model gpt2-xl --input-shape 1024 --repeats 0
+      dtfl-private profile --model gpt2-xl --input-shape 1024
     """
     config = make_config(_given(options))
     norm = resolved_norm(config)
     shape = parse_shape(input_shape)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
-    build = build_model if repeats else build_description
-    model = build(config.model, input_shape=shape, classes=classes, norm=norm, seed=config.seed)
+    building: dict[str, Any] = {"input_shape": shape, "classes": classes, "norm": norm, "seed": config.seed}
+    model = build_description(config.model, **building)
+    if repeats and next(model.parameters()).is_meta:
+        if click.get_current_context().get_parameter_source("repeats") is ParameterSource.DEFAULT:
+            repeats = 0
+            click.echo(
+                f"note: {config.model} is large and was not measured; --repeats N builds and measures it", err=True
+            )
+        else:
+            model = build_model(config.model, **building)
     settings: dict[str, Any] = {"input_shape": shape, "classes": classes, "numerics": numerics}
     settings |= {"batch_size": config.batch_size, "repeats": repeats}
     choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
@@ -487,8 +496,12 @@ def _write_json(target: str, value: object) -> None:
 
 
 def _write(target: str, data: bytes) -> None:
+    path = Path(target)
     try:
-        write_atomic(Path(target), data)
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_bytes(data)
+        else:
+            write_atomic(path.resolve(), data)  # of a link, what it leads to
     except (OSError, ValueError) as error:
         raise InputError(f"'{target}' cannot be written: {error}") from None
 

@@ -1,5 +1,7 @@
 import json
+import os
 import runpy
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -487,3 +489,17 @@ def test_the_package_can_be_run_as_a_module(capsys, monkeypatch):
         runpy.run_module("dtfl_private", run_name="__main__")
     assert left.value.code == 0
     assert "dtfl" in capsys.readouterr().out
+
+
+def test_a_file_to_write_may_be_a_link_or_a_pipe_and_stays_one(dtfl, tmp_path):
+    link, target, pipe = tmp_path / "link.json", tmp_path / "target.json", tmp_path / "pipe"
+    target.write_text("old")
+    link.symlink_to(target)
+    assert dtfl("profile", "--repeats", 0, "--json", link).status == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["rows"]
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # a reader, so that writing does not wait
+    assert dtfl("profile", "--repeats", 0, "--json", pipe).status == 0
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    os.close(descriptor)

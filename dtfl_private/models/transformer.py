@@ -28,20 +28,32 @@ BYTES = 256
 MLP_FACTOR = 4
 
 
+class Places(nn.Module):
+    """Learnt vectors for places, added to tokens; a module of its own, as per-sample gradients need it."""
+
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(length, width))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return (batch, tokens, width)."""
+        return tokens_BTC + self.weight[: tokens_BTC.shape[1]]
+
+
 class Embedding(nn.Module):
     """Learnt vectors for tokens and for places: (batch, length) int64 to (batch, length, width)."""
 
     def __init__(self, vocabulary: int, length: int, width: int, dropout: float) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
-        self.places = nn.Parameter(torch.empty(length, width))
+        self.places = Places(length, width)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.tokens.weight, std=0.02)
-        nn.init.normal_(self.places, std=0.02)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the sum of both vectors."""
-        embedded: Tensor = self.dropout(self.tokens(tokens_BT) + self.places[: tokens_BT.shape[1]])
+        embedded: Tensor = self.dropout(self.places(self.tokens(tokens_BT)))
         return embedded
 
 

@@ -47,12 +47,14 @@ def check_defenses(
 
 
 def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -> None:
-    """Refuse a network with batch norm under a defense that it would break, for networks whose norm is not an option.
+    """Refuse a network whose layers break a defense: batch norm, or layers that hide single records' gradients.
 
     Raises:
         InputError: naming the layer.
     """
     for defense in chain:
+        if _trains(defense):
+            _check_single_records(defense, network)
         if defense.facts.group_norm:
             for name, module in network.named_modules():
                 # The common base of batch norm, synchronised batch norm, and their lazy forms.
@@ -62,6 +64,19 @@ def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -
                         f"{type(module).__name__}): one record changes what the others of its batch become; "
                         "use group norm"
                     )
+
+
+def _check_single_records(defense: Defense, network: nn.Module) -> None:
+    """Gradients of single records cannot be had of a module with parameters of its own around a dropout."""
+    for name, module in network.named_modules():
+        own = any(True for _ in module.parameters(recurse=False))
+        dropouts = [inner for inner in module.modules() if isinstance(inner, nn.Dropout) and inner.p > 0]
+        if own and dropouts:
+            raise InputError(
+                f"{name_of(defense)} cannot tell the records apart in this network: {name or 'the network'} is a "
+                f"{type(module).__name__} with parameters of its own beside dropout; switch dropout off, as in "
+                "vit:dropout=0, or put these parameters into a module of their own"
+            )
 
 
 def _check_exclusions(defense: Defense, defenses: Sequence[Defense]) -> None:

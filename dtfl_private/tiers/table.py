@@ -112,7 +112,9 @@ def _stage_macs(stage: nn.Module, inputs: Tensor) -> _StageMacs:
 
 def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, int]:
     """Return the MACs per image of a forward pass, and of forward and backward together."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
+    )
     with counter, sdpa_kernel(SDPBackend.MATH):
         outputs = stage(inputs)
         forward: int = counter.get_total_flops()
@@ -120,6 +122,30 @@ def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, in
             outputs.backward(torch.ones_like(outputs))
     total: int = counter.get_total_flops()
     return forward // 2 // len(inputs), total // 2 // len(inputs)
+
+
+def _convolution_backward(
+    gradient_shape: Sequence[int],
+    inputs_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: object,
+    wanted: Sequence[bool],
+    **_: object,
+) -> int:
+    """Return the flops of a convolution's gradients: each, to inputs and to weights, takes as many as the forward pass.
+
+    torch's own formula leaves groups out of the gradient to the weights, which makes a depthwise convolution of C
+    channels C times as dear as it is.
+    """
+    places = (inputs_shape if transposed else gradient_shape)[2:]
+    forward = 2 * gradient_shape[0] * math.prod(places) * math.prod(weight_shape)
+    return forward * sum(wanted[:2])
 
 
 def _train_macs(stages: Sequence[_StageMacs]) -> int:
@@ -158,6 +184,10 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like))
     inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
     stages = [_stage_macs(stage, zeros) for stage, zeros in zip(skeleton, inputs, strict=True)]
+    if shapes[-1] != (classes,):
+        raise InputError(
+            f"the network returns {shapes[-1]} for each input, expected {(classes,)}: one value for each of the classes"
+        )
     if not stages[-1].trainable:
         raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
     heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)

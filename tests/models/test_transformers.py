@@ -8,6 +8,7 @@ from torch import nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import LARGE, build_description, build_model
+from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.staged import StagedModel, cut_shapes
 from dtfl_private.numerics import Numerics
 from dtfl_private.tiers.table import TierTable, analyse
@@ -127,7 +128,7 @@ def test_the_vit_s_macs_are_the_closed_form():
 def test_fused_attention_of_a_user_s_network_is_counted_on_the_cpu_as_on_the_meta_device():
     tokens, width = 6, 8
     layer = nn.TransformerEncoderLayer(width, 2, dim_feedforward=16, batch_first=True, dropout=0.0)
-    model = StagedModel([("block", layer), ("top", nn.Linear(width, 3))])
+    model = StagedModel([("block", layer), ("top", PooledClassifier(width, 3))])
     table = analyse(model, (tokens, width), 3, Numerics())
     attention = 4 * tokens * width**2 + 2 * tokens**2 * width
     assert table.rows[0].client_forward_macs == attention + 2 * tokens * width * 16
@@ -138,7 +139,7 @@ def test_tokens_are_embedded_with_their_places():
     tokens = torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
     assert cut_shapes(model, tokens) == [(5, 48)] * 5 + [(3,)]
     embedded = model[0](tokens)
-    torch.testing.assert_close(embedded[0, 0] - embedded[1, 4], model[0].places[0] - model[0].places[4])
+    torch.testing.assert_close(embedded[0, 0] - embedded[1, 4], model[0].places.weight[0] - model[0].places.weight[4])
     assert not torch.allclose(model(tokens)[0], model(tokens)[1])
 
 
