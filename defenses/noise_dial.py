@@ -13,6 +13,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.guarantees import Target
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Below it squares underflow, and it would be no noise at all.
+Noise = Annotated[float, Field(ge=1e-12, allow_inf_nan=False)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 DEFAULT_NOISE = 1.0
@@ -30,7 +32,7 @@ class NoiseDial(Defense):
     """
 
     epsilon: Positive | None = None
-    noise_multiplier: Positive | None = None
+    noise_multiplier: Noise | None = None
     delta: Probability = 1e-5
 
     def __post_init__(self) -> None:

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,19 +24,20 @@ from dtfl_private.commands.train import read_run_config
 from dtfl_private.commands.train import train as run_training
 from dtfl_private.config import TrainConfig, make_config, read_toml, resolved_norm
 from dtfl_private.data.facts import facts_of
+from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
 from dtfl_private.federated.round import RoundSettings
 from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
-from dtfl_private.plugins import GROUPS, described, find
+from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import Record, RunFolder
 from dtfl_private.report.cost_picture import cost_picture
 from dtfl_private.report.datasets import datasets_table
 from dtfl_private.report.distribution import distribution_picture, distribution_table, spread_table
 from dtfl_private.report.networks import cuts_table, models_table
-from dtfl_private.report.privacy import defenses_table, group_norm_line, sentences
+from dtfl_private.report.privacy import defenses_table, norm_line, sentences
 from dtfl_private.report.privacy import opening_lines as privacy_lines
 from dtfl_private.report.progress import TrainingDisplay
 from dtfl_private.report.tables import (
@@ -214,8 +216,8 @@ def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettin
     ]
     if config.defense:
         lines.append(f"defenses, in this order: {', '.join(config.defense)}")
-    norm = group_norm_line(settings.budget.defense)
-    return [*lines, *([norm] if norm else []), *privacy_lines(settings.budget, config.rounds)]
+    lines.append(norm_line(config.norm, settings.budget.defense))
+    return [*lines, *privacy_lines(settings.budget, config.rounds)]
 
 
 @cli.command(cls=GroupedCommand)
@@ -475,7 +477,8 @@ def list_(kind: str, data_dir: Path | None) -> None:
         console.print(datasets_table(rows, facts, data_dir))
         return
     if kind == "defenses":
-        console.print(defenses_table([(*row, find("defense", row[0]).load()) for row in described("defense")]))
+        rows = described("defense")
+        console.print(defenses_table(rows, _defenses_by_default(name for name, _, _ in rows)))
         return
     rows = described(kind.rstrip("s")) if kind.rstrip("s") in GROUPS else []
     if not rows:
@@ -485,6 +488,15 @@ def list_(kind: str, data_dir: Path | None) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _defenses_by_default(names: Iterable[str]) -> dict[str, Defense]:
+    """Return the defenses that need no settings, by name."""
+    found = {}
+    for name in names:
+        with suppress(InputError):  # it has a setting without a default
+            found[name] = create("defense", name)
+    return found
 
 
 def _write_json(target: str, value: object) -> None:

@@ -17,7 +17,7 @@ The life of a client's round, with the hooks in the order in which they are call
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import ClassVar, Literal, final
@@ -333,8 +333,11 @@ def name_of(defense: Defense) -> str:
 class DefenseChain(Defense):
     """Defenses applied one after the other: a chain is a defense. The empty chain changes nothing."""
 
-    def __init__(self, defenses: Sequence[Defense] = ()) -> None:
-        self.defenses = tuple(defenses)
+    def __init__(self, defenses: Iterable[Defense] = ()) -> None:
+        # Flat, for what is asked of the members' facts must not be hidden in an inner chain.
+        self.defenses: tuple[Defense, ...] = tuple(
+            member for defense in defenses for member in (defense if isinstance(defense, DefenseChain) else (defense,))
+        )
 
     def __iter__(self) -> Iterator[Defense]:
         return iter(self.defenses)

@@ -34,6 +34,9 @@ GROUPS = {
 # Parameters that the core supplies to plug-ins, hence not settings of the user.
 CORE_PARAMETERS = frozenset({"input_shape", "classes", "norm", "data_dir", "download"})
 
+# Types whose values can be written in a specification: of defaults that are recorded, and of unannotated parameters.
+SIMPLE = (bool, int, float, str)
+
 # ``package.module:function``, where what follows a second colon are settings.
 OBJECT_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)(?::(.*))?", re.ASCII | re.DOTALL)
 
@@ -135,7 +138,7 @@ def _imported(kind: str, path: str) -> Callable[..., Any]:
         near = str(unknown_name(kind, module_name, installed(kind)))
         raise InputError(f"{kind} '{path}': no module '{error.name}' in {folder} or installed; {near}") from None
     except Exception as error:  # of somebody's module
-        reason = f"{type(error).__name__}: {error}"
+        reason = _one_line(error)
         raise InputError(f"{kind} '{path}': module '{module_name}' cannot be imported: {reason}") from None
     factory = getattr(module, attribute, None)
     if factory is None:
@@ -146,31 +149,72 @@ def _imported(kind: str, path: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", factory)
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def explicit(kind: str, text: str) -> str:
-    """Return a specification with every setting written out, defaults included."""
+    """Return a specification with every setting written out, defaults included.
+
+    A default that would not be read back as the same value (a tuple, a class, a text with a comma) is left out.
+    """
     spec = parse(kind, text)
     spelled, factory = _factory(kind, spec.name)
     settings = {}
     first = True
-    for name, parameter in inspect.signature(factory).parameters.items():
+    for name, parameter in _parameters(factory).items():
         if name in CORE_PARAMETERS:
             continue
         given = spec.settings.get(name)
         if first and given is None:
             given = spec.settings.get("")
         first = False
-        if given is None and parameter.default not in (None, inspect.Parameter.empty):
-            given = parameter.default
+        if given is None and _is_written(kind, spelled, factory, parameter):
+            given = str(parameter.default)
         if given is not None:
             settings[name] = given
     written = ",".join(f"{name}={value}" for name, value in settings.items())
     return f"{spelled}:{written}" if written else spelled
 
 
-def _convert(factory: Callable[..., Any], parameter: str, value: str) -> object:
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that can be given by name: ``*args`` and ``**kwargs`` are no settings."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind not in variadic
+    }
+
+
+def _is_written(kind: str, spelled: str, factory: Callable[..., Any], parameter: inspect.Parameter) -> bool:
+    """Whether a parameter has a default that, written in a specification, is read back as an equal value."""
+    name, default = parameter.name, parameter.default
+    if type(default) not in SIMPLE:
+        return False
+    try:
+        settings = Spec.parse(f"{kind}:{name}={default}").settings
+        return settings.keys() == {name} and bool(_convert(kind, spelled, factory, name, settings[name]) == default)
+    except InputError:
+        return False
+
+
+def _convert(kind: str, spelled: str, factory: Callable[..., Any], parameter: str, value: str) -> object:
+    """Return a setting converted by its parameter's annotation, or else by the type of its default."""
     owner = factory.__init__ if inspect.isclass(factory) else factory
-    hint = get_type_hints(owner, include_extras=True).get(parameter, str)
-    return TypeAdapter(hint).validate_python(value)
+    default = type(_parameters(factory)[parameter].default)
+    try:
+        hint = get_type_hints(owner, include_extras=True).get(parameter, default if default in SIMPLE else str)
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        reason = " ".join(error.errors()[0]["msg"].split())
+        raise InputError(f"{kind} '{spelled}': {parameter}={value} is refused: {reason}") from None
+    except Exception as error:  # of somebody's annotation
+        reason = _one_line(error).partition(". ")[0]
+        raise InputError(
+            f"{kind} '{spelled}': {parameter}={value} cannot be converted by the annotations there ({reason}): "
+            "annotate it with bool, int, float or str"
+        ) from None
 
 
 def create(kind: str, text: str, **given: object) -> Any:
@@ -190,8 +234,8 @@ def create(kind: str, text: str, **given: object) -> Any:
     spelled, factory = _factory(kind, spec.name)
     own = is_object_path(kind, text)
     if own:  # a user's own function asks for what it needs
-        given = {name: value for name, value in given.items() if name in inspect.signature(factory).parameters}
-    keys = [name for name in inspect.signature(factory).parameters if name not in given]
+        given = {name: value for name, value in given.items() if name in _parameters(factory)}
+    keys = [name for name in _parameters(factory) if name not in given]
     arguments: dict[str, object] = {}
     for key, value in spec.settings.items():
         parameter = key or (keys[0] if keys else "")
@@ -201,11 +245,7 @@ def create(kind: str, text: str, **given: object) -> Any:
             raise unknown_name(f"setting of {kind} '{spelled}'", key, keys)
         if parameter in arguments:
             raise InputError(f"{kind} '{text}' gives '{parameter}' twice")
-        try:
-            arguments[parameter] = _convert(factory, parameter, value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise InputError(f"{kind} '{spelled}': {parameter}={value} is refused: {reason}") from None
+        arguments[parameter] = _convert(kind, spelled, factory, parameter, value)
     missing = _missing(factory, {*given, *arguments})
     if missing:
         raise InputError(f"{kind} '{spelled}' needs a value for '{missing}': write {spelled}:{missing}=VALUE")
@@ -216,11 +256,11 @@ def create(kind: str, text: str, **given: object) -> Any:
     except DtflError:
         raise
     except Exception as error:
-        raise InputError(f"{kind} '{text}' failed: {type(error).__name__}: {error}") from None
+        raise InputError(f"{kind} '{text}' failed: {_one_line(error)}") from None
 
 
 def _missing(factory: Callable[..., Any], present: set[str]) -> str | None:
-    for name, parameter in inspect.signature(factory).parameters.items():
+    for name, parameter in _parameters(factory).items():
         if parameter.default is inspect.Parameter.empty and name not in present:
             return name
     return None
@@ -238,7 +278,7 @@ def described(kind: str) -> list[tuple[str, str, str]]:
 
 def _settings_text(factory: Callable[..., Any]) -> str:
     parts = []
-    for name, parameter in inspect.signature(factory).parameters.items():
+    for name, parameter in _parameters(factory).items():
         if name not in CORE_PARAMETERS:
             default = "" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"
             parts.append(name + default)

@@ -82,7 +82,7 @@ def same_run(one: Path, other: Path) -> bool:
         ("train --profiles papr", "unknown set of profiles 'papr': did you mean 'paper'?"),
         ("train --profiles mine.toml", "profiles file 'mine.toml' does not exist"),
         ("train --dataset fashion-mnist --data-dir nowhere", "no Fashion-MNIST in nowhere: "),
-        ("train --dataset cifar-10 --data-dir nowhere", "no intact CIFAR-10 in nowhere"),
+        ("train --dataset cifar-10 --data-dir nowhere", "no CIFAR-10 in nowhere"),
         ("train --clients 50 --max-train-images 40", "clients 50 is more than the 40 training images"),
         ("train --max-train-images 2000", "max_train_images 2000 is more than the 1437 training images of digits"),
         ("train --tiers 5", "tiers 5 is above what resnet-8 has: its 5 modules make 4 tiers"),
@@ -212,12 +212,13 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
     assert lines[0] == "dtfl: resnet-8 on digits:size=8, 40 training images"
     assert lines[1].startswith("4 clients, iid, scheduler dynamic, tiers 1..4")
     assert "run folder runs/mine" in lines[2]
-    assert lines[3:5] == [
+    assert lines[3:6] == [
+        "norm: batch norm, where the network has a choice (no defense needs group norm)",
         "privacy: smashed data and labels are sent in clear",
         "privacy: weight updates are sent in clear",
     ]
     records = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
-    for record, line in zip(records, lines[5:7], strict=True):
+    for record, line in zip(records, lines[6:8], strict=True):
         assert line.startswith(f"round {record['round']}/2  accuracy {record['test_accuracy']:.4f}  loss ")
         assert "simulated" in line
         assert " tiers " in line

@@ -47,6 +47,26 @@ def nothing():
 def flat():
     return nn.Linear(3, 3)
 
+def three():
+    return 3
+
+class Thing:
+    pass
+
+def strange(t: Thing = Thing):
+    return plain((1, 8, 8), 10)
+
+def misspelt(t: "Thin" = 3):
+    return plain((1, 8, 8), 10)
+
+def open_ended(*layers, depth=2, **more):
+    assert not layers and not more
+    return plain((1, 8, 8), 10, depth)
+
+def many(depth=2, rate=0.5, wide=True, kind="a", sizes=(1, 2), act=nn.ReLU, note="a, b=c", none="", x: int = "s"):
+    assert (type(depth), type(rate), type(wide), type(kind), sizes) == (int, float, bool, str, (1, 2))
+    return plain((1, 8, 8), 10, depth)
+
 instance = nn.ReLU()
 """
 
@@ -107,7 +127,13 @@ def test_the_seed_decides_its_weights():
         ("worse_nets:plain", "module 'worse_nets' cannot be imported: ZeroDivisionError: division by zero"),
         ("own_nets:fails", "model 'own_nets:fails' failed: ValueError: no such"),
         ("own_nets:refuses", "not today"),
-        ("own_nets:nothing", "model 'own_nets:nothing' is not a StagedModel"),
+        ("own_nets:nothing", "model 'own_nets:nothing' returned a NoneType, expected a torch.nn.Module"),
+        ("own_nets:three", "model 'own_nets:three' returned a int, expected a torch.nn.Module"),
+        ("own_nets:strange:t=3", "model 'own_nets:strange': t=3 cannot be converted .*PydanticSchemaGenerationError"),
+        ("own_nets:misspelt:t=3", "model 'own_nets:misspelt': t=3 cannot be converted .*NameError: name 'Thin'"),
+        ("own_nets:open_ended:wide=3", "unknown setting of model 'own_nets:open_ended' 'wide': .*known: depth$"),
+        ("own_nets:open_ended:more=3", "unknown setting of model 'own_nets:open_ended' 'more'"),
+        ("own_nets:many:depth=2.5", "model 'own_nets:many': depth=2.5 is refused"),
         ("own_nets:flat", "has no place to cut it at|cannot be run on inputs"),
         ("own_nets:instance", "model 'own_nets:instance' is a ReLU, expected a function or a class"),
         ("own_nets:plain:depth=many", "depth=many is refused"),
@@ -116,8 +142,9 @@ def test_the_seed_decides_its_weights():
     ],
 )
 def test_what_does_not_work_is_said_in_one_line(build, text, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as refused:
         build(text)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.usefixtures("mine")
@@ -145,6 +172,23 @@ def test_its_explicit_spelling_is_explicit_already():
     assert explicit("model", "own_nets:plain") == "own_nets:plain:depth=2"
     assert explicit("model", explicit("model", "own_nets:plain")) == "own_nets:plain:depth=2"
     assert canonical("model", "own_nets:plain") == "own_nets:plain"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("own_nets:many", "own_nets:many:depth=2,rate=0.5,wide=True,kind=a"),
+        ("own_nets:many:3,kind=7", "own_nets:many:depth=3,rate=0.5,wide=True,kind=7"),
+        ("own_nets:open_ended", "own_nets:open_ended:depth=2"),
+        ("own_nets:open_ended:4", "own_nets:open_ended:depth=4"),
+        ("own_nets:strange", "own_nets:strange"),
+        ("own_nets:misspelt", "own_nets:misspelt"),
+    ],
+)
+def test_its_explicit_spelling_builds_it_again(build, text, written):
+    assert explicit("model", text) == written
+    assert explicit("model", written) == written
+    assert len(build(written).tiers) == len(build(text).tiers)
 
 
 @pytest.mark.usefixtures("mine")

@@ -45,7 +45,7 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.privacy.compatibility import check_defenses, check_network
+from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
@@ -256,7 +256,7 @@ def prepare(
         test_images=dataset.test_images,
         test_labels=dataset.test_labels,
         parts=parts,
-        normaliser=preprocessor_of(dataset),
+        normaliser=preprocessor_of(dataset, constant=needs_group_norm(chain)),
         augmentations=config.augment,
         optimizer=optimizer_settings(config),
         batch_size=config.batch_size,

@@ -86,7 +86,7 @@ def _read(folder: Path, stem: str, stamp: str) -> Tensors | None:
             raise ValueError("another SHA-256 than it was written with")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         log.warning("cache %s is damaged (%s): decoding the images again", data, error)
         return None
     return tensors

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from dtfl_private.data.checksums import refused
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
-from dtfl_private.errors import InputError
 
 # The 20 superclasses of CIFAR-100 and their five classes each, in the order of their labels (www.cs.toronto.edu/~kriz).
 SUPERCLASSES = {
@@ -93,10 +93,7 @@ def _load(kind: type[CIFAR10], name: str, facts: DatasetFacts, data_dir: Path | 
         train_images, train_labels, classes = _part(kind, data_dir, True, download)
         test_images, test_labels, _ = _part(kind, data_dir, False, download)
     except (OSError, RuntimeError) as error:
-        reason = str(error).partition(".")[0]
-        raise InputError(
-            f"no intact {facts.title} in {data_dir} ({reason}): add --download, or fetch it again"
-        ) from None
+        raise refused(facts, data_dir, _published(kind), error, download) from None
     return ImageDataset(
         name=name,
         source=f"{facts.title}, checksums verified, in {data_dir}",
@@ -106,6 +103,12 @@ def _load(kind: type[CIFAR10], name: str, facts: DatasetFacts, data_dir: Path | 
         test_images=test_images,
         test_labels=test_labels,
     )
+
+
+def _published(kind: type[CIFAR10]) -> dict[str, str]:
+    """Return the published MD5 of each file, by its path below the data folder."""
+    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    return {f"{kind.base_folder}/{name}": md5 for name, md5 in files}
 
 
 def _part(kind: type[CIFAR10], data_dir: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 from dtfl_private.data.image_files import ImageFile, ImageFiles, images_below
 from dtfl_private.data.pixels import Target
+from dtfl_private.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -61,7 +62,14 @@ def load_cinic10(
         train=train,
         test=_part(root, "test"),
     )
-    return files.load(Target(size=None, grey=False))
+    dataset = files.load(Target(size=None, grey=False))
+    _, height, width = dataset.input_shape
+    if (height, width) != (32, 32):  # all of them, since they agree in size
+        raise InputError(
+            f"{root / train[0].name} is {width}x{height} pixels, those of CINIC-10 are 32x32: unpack it again, or load "
+            "your own images by the data set image-folder"
+        )
+    return dataset
 
 
 def _part(root: Path, part: str) -> list[ImageFile]:

@@ -101,6 +101,8 @@ def decode(path: Path, target: Target) -> NDArray[np.uint8]:
 
 
 def _read(path: Path) -> bytes:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("not a regular file")  # opening a pipe would wait for its writer
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:

@@ -25,9 +25,14 @@ class Preprocessor(Protocol):
         ...
 
 
-def preprocessor_of(dataset: Dataset) -> Preprocessor:
-    """Return what makes network inputs of a data set's examples."""
-    return Normaliser.of(dataset) if isinstance(dataset, ImageDataset) else AsTheyAre()
+def preprocessor_of(dataset: Dataset, *, constant: bool = False) -> Preprocessor:
+    """Return what makes network inputs of a data set's examples.
+
+    With ``constant``, images are scaled to [-1, 1]: no input depends on any other, as guarantees per record need it.
+    """
+    if not isinstance(dataset, ImageDataset):
+        return AsTheyAre()
+    return Normaliser.constant(dataset) if constant else Normaliser.of(dataset)
 
 
 def require_augmentable(dataset: Dataset, names: Sequence[str]) -> None:
@@ -64,6 +69,12 @@ class Normaliser:
     def of(cls, dataset: ImageDataset) -> "Normaliser":
         """Return the normaliser with the channel statistics of the training images."""
         return cls(*dataset.channel_statistics())
+
+    @classmethod
+    def constant(cls, dataset: ImageDataset) -> "Normaliser":
+        """Return the normaliser with 0.5 as mean and deviation of every channel, whatever the images."""
+        half = torch.full((dataset.input_shape[0],), 0.5, dtype=torch.float64)
+        return cls(half, half)
 
     def to(self, device: str) -> Self:
         """Move the constants to a device, in place, and return self."""

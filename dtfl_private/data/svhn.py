@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import SVHN
 
+from dtfl_private.data.checksums import refused
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
-from dtfl_private.errors import InputError
 
 
 def _look(data_dir: Path | None) -> str | None:
@@ -41,8 +41,8 @@ def load_svhn(*, data_dir: Path | None = None, download: bool = False) -> ImageD
         train_images, train_labels = _part(data_dir, "train", download)
         test_images, test_labels = _part(data_dir, "test", download)
     except (OSError, RuntimeError) as error:
-        reason = str(error).partition(".")[0]
-        raise InputError(f"no intact SVHN in {data_dir} ({reason}): add --download, or fetch it again") from None
+        md5_of = {SVHN.split_list[split][1]: SVHN.split_list[split][2] for split in ("train", "test")}
+        raise refused(FACTS, data_dir, md5_of, error, download) from None
     return ImageDataset(
         name="svhn",
         source=f"SVHN, checksums verified, in {data_dir}",

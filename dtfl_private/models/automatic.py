@@ -41,7 +41,12 @@ def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cut
     if count == candidates:
         return fine
     macs, shapes = _forward(fine, input_shape)
-    work, widths = [sum(macs[: place + 1]) for place in range(candidates)], [shape.numel() for shape in shapes[:-1]]
+    work = [sum(macs[: place + 1]) for place in range(candidates)]
+    widths = [shape.numel() for shape in shapes[:-1] if shape is not None]
+    if len(widths) != candidates:
+        raise InputError(
+            f"stage {shapes.index(None) + 1} of the network does not return a tensor: merge it with the next"
+        )
     chosen = choose_cuts(work, widths, sum(macs), int(count))
     if names:
         return stages_behind(module, [names[place] for place in chosen])
@@ -67,7 +72,7 @@ def good_cuts(module: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     for name, stage, work, shape in zip(names, everywhere, macs, shapes, strict=False):
         embeds = not kept and any(True for _ in stage.parameters())  # looking up embeddings takes no MACs
         fresh = fresh or work > 0 or embeds
-        if len(shape) not in CUT_RANKS:
+        if shape is None or len(shape) not in CUT_RANKS:
             continue
         if fresh:
             kept.append(name)
@@ -93,24 +98,27 @@ def merged(model: StagedModel, tiers: list[int]) -> StagedModel:
     return numbered([group[0] if len(group) == 1 else nn.Sequential(*group) for group in groups])
 
 
-def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int], list[torch.Size]]:
-    """Return each stage's forward MACs for one input, and the shape of what it returns of one."""
+def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int], list[torch.Size | None]]:
+    """Return each stage's forward MACs for one input, and the shape of what it returns of one: None of no tensor."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     like = next(model.parameters(), torch.empty(0))
     values: Tensor = blank_inputs(input_shape, 2, like=like)
-    macs, shapes = [], []
+    macs: list[int] = []
+    shapes: list[torch.Size | None] = []
     try:
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             for stage in model:
                 with FlopCounterMode(display=False) as counter:
                     values = stage(values)
                 macs.append(counter.get_total_flops() // 4)
-                shapes.append(values.shape[1:])
+                shapes.append(values.shape[1:] if isinstance(values, Tensor) else None)
     except Exception as error:  # of somebody's network
         reason = " ".join(str(error).split())
         raise InputError(f"the network cannot be run on inputs of shape {input_shape}: {reason}") from None
     finally:
         for part, training in modes:
             part.training = training
+    if shapes[-1] is None:
+        raise InputError(f"the network returns a {type(values).__name__}, expected a tensor of class scores")
     return macs, shapes

@@ -30,7 +30,9 @@ def build_model(text: str, *, input_shape: tuple[int, ...], classes: int, norm: 
     """
     with isolated(seed, "model"):
         model = create("model", text, input_shape=input_shape, classes=classes, norm=norm)
-    if is_object_path("model", text) and isinstance(model, nn.Module):
+    if is_object_path("model", text):
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model '{text}' returned a {type(model).__name__}, expected a torch.nn.Module")
         return as_staged(model, input_shape)
     if not isinstance(model, StagedModel) or not model.tiers:
         raise InputError(f"model '{text}' is not a StagedModel of at least two stages")

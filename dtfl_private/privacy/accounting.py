@@ -67,12 +67,24 @@ def worst(ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[tuple
     """Return, for each kind of guarantee, the client that is worst off and its statement."""
     found: dict[tuple[Protected, bool], tuple[float, int, Statement]] = {}
     for client, ledger in sorted(ledgers.items()):
-        for statement in statements(ledger, precise=precise):
+        for statement in statements(ledger):
             kind = (statement.what, statement.epsilon is None)
             loss = _loss(ledger) if statement.epsilon is None else statement.epsilon
             if kind not in found or loss > found[kind][0]:
                 found[kind] = (loss, client, statement)
-    return [(client, statement) for _, client, statement in found.values()]
+    return [
+        (client, _again(statement, ledgers[client]) if precise else statement)
+        for _, client, statement in found.values()
+    ]
+
+
+def _again(statement: Statement, ledger: Ledger) -> Statement:
+    """Return the statement of the same kind by the tightest accountant: for the clients that matter only."""
+    return next(
+        other
+        for other in statements(ledger, precise=True)
+        if (other.what, other.epsilon is None) == (statement.what, statement.epsilon is None)
+    )
 
 
 def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float, *, precise: bool = False) -> float:
@@ -122,8 +134,9 @@ def _weights(entries: Sequence[SampledGaussian], precise: bool) -> Statement:
     steps = sum(entry.steps for entry in entries)
     sentence = (
         f"released client-side weights: ({rounded_up(epsilon)}, {delta:g})-DP per record added or removed, over "
-        f"{steps} DP-SGD steps, given the weights that the client was sent, against a party that sees neither smashed "
-        "data nor which records a step used; it covers neither smashed data nor labels, and is not per user"
+        f"{steps} DP-SGD steps, given the weights and the learning rate that the client was sent, against a party "
+        "that sees neither smashed data nor which records a step used; it covers neither smashed data nor labels, and "
+        "is not per user"
     )
     return Statement(what="weights", epsilon=epsilon, delta=delta, per="record added or removed", sentence=sentence)
 

@@ -66,6 +66,42 @@ def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -
                     )
 
 
+def exclusions(defense: Defense, others: Iterable[Defense]) -> list[str]:
+    """Return in words what a defense cannot be combined with: other defenses, in which order, and settings of a run."""
+    found = []
+    for other in others:
+        before, after = _together(other, defense), _together(defense, other)
+        if type(other) is type(defense):
+            found += [] if before else ["itself"]
+        elif not before and not after:
+            found.append(name_of(other))
+        elif not before or not after:
+            found.append(f"{name_of(other)} {'before' if not before else 'after'} it")
+    for words, norm, precision, epochs in RUNS:
+        if not _allowed([defense], norm, precision, epochs):
+            found.append(words)
+    return found
+
+
+RUNS: Sequence[tuple[str, Norm, Precision, int]] = (
+    ("batch norm", "batch", "fp32", 1),
+    ("bf16", "group", "bf16", 1),
+    ("several local epochs", "group", "fp32", 2),
+)
+
+
+def _together(first: Defense, second: Defense) -> bool:
+    return _allowed([first, second], "group", "fp32", 1)
+
+
+def _allowed(defenses: Sequence[Defense], norm: Norm, precision: Precision, local_epochs: int) -> bool:
+    try:
+        check_defenses(defenses, norm, precision, local_epochs)
+    except InputError:
+        return False
+    return True
+
+
 def _check_single_records(defense: Defense, network: nn.Module) -> None:
     """Gradients of single records cannot be had of a module with parameters of its own around a dropout."""
     for name, module in network.named_modules():
@@ -144,6 +180,8 @@ def _check_packing(defense: Defense, earlier: Sequence[Defense]) -> None:
 
 def _check_run(defense: Defense, norm: Norm | None, precision: Precision, local_epochs: int) -> None:
     name = name_of(defense)
+    if _trains(defense) and not defense.facts.releases_apart:
+        raise InputError(f"{name} trains the client half itself, and must say so: set releases_apart=True in its facts")
     if defense.facts.group_norm and norm == "batch":
         raise InputError(
             f"{name} cannot be combined with --norm batch: batch norm lets one record change what the others of its "
@@ -162,4 +200,4 @@ def _check_run(defense: Defense, norm: Norm | None, precision: Precision, local_
 
 
 def _trains(defense: Defense) -> bool:
-    return "training" in defense.facts.acts_on
+    return "training" in defense.facts.acts_on or type(defense).training_pass is not Defense.training_pass

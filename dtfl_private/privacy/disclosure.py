@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from dtfl_private.defense import Defense, DefenseChain, Place, name_of
+from dtfl_private.defense import Defense, DefenseChain, Place, Released, name_of
 from dtfl_private.guarantees import Protected
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
@@ -34,6 +34,8 @@ ACTING_ON: Mapping[Protected, frozenset[Place]] = {
     "labels": frozenset({"labels"}),
 }
 NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", "weights": "weight updates"}
+# A round in which everything leaves: what is guaranteed of it shows which kinds of data have a guarantee at all.
+ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
 NOTHING = "smashed data and labels are sent in clear"
 
 
@@ -57,7 +59,7 @@ def disclosures(defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise
 def unprotected(defense: DefenseChain, what: Protected) -> str:
     """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
     acting = _acting(defense, what)
-    if acting and any(member.facts.guarantee != "none" for member in acting):
+    if any(stated.what == what for stated in defense.guarantees(ONE_ROUND)):
         return f"no {NOUN[what]} have been released under {_names(acting)} yet"
     if acting:
         return f"{NOUN[what]} pass {_names(acting)}: no formal guarantee"

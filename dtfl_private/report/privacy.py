@@ -1,13 +1,13 @@
 """What is said of privacy at the start and at the end of a run: only what is true."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 
-from dtfl_private.defense import Defense, DefenseChain, DefenseFacts, name_of
+from dtfl_private.defense import Defense, DefenseChain, name_of
 from dtfl_private.federated.budget import BudgetSettings, planned_ledgers
 from dtfl_private.guarantees import GaussianRelease, SampledGaussian
+from dtfl_private.privacy.compatibility import exclusions
 from dtfl_private.privacy.disclosure import Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.report.tables import plain_table
@@ -32,10 +32,11 @@ def sentences(entries: Iterable[Disclosure]) -> list[str]:
     return list(dict.fromkeys(entry["sentence"] for entry in entries))
 
 
-def group_norm_line(defense: DefenseChain) -> str | None:
-    """Return why the network has group norm, if that is for a defense's sake."""
+def norm_line(norm: str, defense: DefenseChain) -> str:
+    """Return which normalisation networks with a choice have, and why."""
     needing = [name_of(member) for member in defense if member.facts.group_norm]
-    return f"norm: group norm, for {', '.join(needing)}" if needing else None
+    reason = f"needed by {', '.join(needing)}; images scaled by constants" if needing else "no defense needs group norm"
+    return f"norm: {norm} norm, where the network has a choice ({reason})"
 
 
 def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:
@@ -46,14 +47,19 @@ def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:
     )
 
 
-def defenses_table(rows: Sequence[tuple[str, str, str, Any]]) -> Table:
-    """Return the table of ``list defenses`` from (name, settings, summary, factory) of each."""
+def defenses_table(rows: Sequence[tuple[str, str, str]], defenses: Mapping[str, Defense]) -> Table:
+    """Return the table of ``list defenses``.
+
+    Args:
+        rows: name, settings and summary of each.
+        defenses: each with its default settings, by name; of one that has none, only the row is shown.
+    """
     table = plain_table("defenses", "name", "", "", right=False)
     table.columns[0].no_wrap = True
-    for name, settings, summary, factory in rows:
-        facts: DefenseFacts = getattr(factory, "facts", Defense.facts)
+    for name, settings, summary in rows:
         table.add_row(name, "what it is", summary)
-        for title, text in _lines(settings, facts):
+        table.add_row("", "settings", settings or "none")
+        for title, text in _lines(defenses[name], defenses.values()) if name in defenses else ():
             table.add_row("", title, text)
         table.add_section()
     table.caption = "give several by repeating --defense: they act in that order"
@@ -61,14 +67,12 @@ def defenses_table(rows: Sequence[tuple[str, str, str, Any]]) -> Table:
     return table
 
 
-def _lines(settings: str, facts: DefenseFacts) -> list[tuple[str, str]]:
-    excludes = [*facts.excludes, *(["batch norm"] if facts.group_norm else [])]
-    excludes += ["defenses that mix records in the loss"] if "training" in facts.acts_on else []
+def _lines(defense: Defense, all_defenses: Iterable[Defense]) -> list[tuple[str, str]]:
+    facts = defense.facts
     return [
-        ("settings", settings or "none"),
         ("protects", facts.protects),
         ("guarantees", facts.guarantee),
         ("costs", facts.cost),
         ("attacker does not know", facts.attacker),
-        ("excludes", ", ".join(excludes) or "nothing"),
+        ("excludes", ", ".join(exclusions(defense, all_defenses)) or "nothing"),
     ]

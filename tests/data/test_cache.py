@@ -104,7 +104,7 @@ def change_json(text: str):
 
 
 DAMAGES = [flip, lengthen, shorten, scramble_header, mix]
-DAMAGES += [change_json(text) for text in ("", "[]", "7", "{}", '{"format": 1, "stamp": "1"}')]
+DAMAGES += [change_json(text) for text in ("", "[" * 100_000, "[]", "7", "{}", '{"format": 1, "stamp": "1"}')]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -1,6 +1,7 @@
 """CIFAR's files are Python 2 pickles: small ones are written here opcode by opcode, as the published ones are."""
 
 import hashlib
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -122,7 +123,8 @@ def test_a_file_that_is_not_the_published_one_is_refused_without_being_unpickled
     (folder / name).write_bytes(touching(marker))
     with pytest.raises(InputError) as refusal:
         load_cifar10(data_dir=tmp_path)
-    assert str(refusal.value).startswith(f"no intact CIFAR-10 in {tmp_path} (")
+    named = f"no intact CIFAR-10 in {tmp_path} (cifar-10-batches-py/{name} is not the published file: its MD5 is not "
+    assert str(refusal.value).startswith(named)
     assert "\n" not in str(refusal.value)
     assert not marker.exists()
 
@@ -146,13 +148,41 @@ def test_the_planted_pickle_would_act_if_it_were_loaded(tmp_path):
 def test_a_missing_batch_is_refused(tmp_path, folder, monkeypatch):
     trust(monkeypatch, folder)
     (folder / "data_batch_3").unlink()
-    with pytest.raises(InputError, match="no intact CIFAR-10"):
+    with pytest.raises(InputError, match=r"no intact CIFAR-10 in .* \(cifar-10-batches-py/data_batch_3 is missing\): "):
         load_cifar10(data_dir=tmp_path)
 
 
 def test_a_missing_folder_is_answered_by_how_to_get_the_files(tmp_path):
-    with pytest.raises(InputError, match="add --download, or fetch it again"):
+    with pytest.raises(InputError, match=r"^no CIFAR-10 in .*nowhere: the folder that holds cifar-10-batches-py"):
         load_cifar10(data_dir=tmp_path / "nowhere")
+
+
+def test_an_unreadable_folder_is_named(tmp_path, folder, monkeypatch):
+    def forbidden(self: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    # What a folder that may not be searched does; the tests may run as a user who may search all.
+    monkeypatch.setattr("os.path.isfile", lambda _: False)
+    monkeypatch.setattr(Path, "stat", forbidden)
+    with pytest.raises(InputError, match=rf"\({folder}/data_batch_1 cannot be read: Permission denied\)"):
+        load_cifar10(data_dir=tmp_path)
+
+
+def test_a_pipe_in_place_of_a_batch_is_not_waited_for(tmp_path, folder):
+    for path in folder.iterdir():
+        path.unlink()
+    os.mkfifo(folder / "data_batch_1")
+    with pytest.raises(InputError, match="data_batch_1 is not a file"):
+        load_cifar10(data_dir=tmp_path)
+
+
+def test_after_a_download_a_changed_file_is_named(tmp_path, folder, monkeypatch):
+    trust(monkeypatch, folder)
+    (folder / "batches.meta").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"\(cifar-10-batches-py/batches.meta is not the published .*: fetch it again$"
+    ):
+        load_cifar10(data_dir=tmp_path, download=True)
 
 
 @pytest.mark.parametrize("download", [True, False])

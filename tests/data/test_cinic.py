@@ -77,6 +77,14 @@ def test_an_image_of_another_size_is_named(folder, cache):
     assert not cache.exists()
 
 
+def test_images_that_are_not_those_of_cinic_are_refused(folder):
+    for path in (folder / "CINIC-10").rglob("*.png"):
+        Image.new("RGB", (16, 8)).save(path)
+    first = folder / "CINIC-10" / "train" / "airplane" / "cifar10-train-0.png"
+    with pytest.raises(InputError, match=f"^{first} is 16x8 pixels, those of CINIC-10 are 32x32: "):
+        load_cinic10(data_dir=folder)
+
+
 def test_it_is_found_when_all_folders_are_there(folder):
     assert FACTS.look(folder) == str(folder / "CINIC-10")
     assert FACTS.look(folder / "CINIC-10") == str(folder / "CINIC-10")

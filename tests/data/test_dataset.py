@@ -113,7 +113,7 @@ def test_a_loader_of_the_user_gets_folder_and_download(offer, tmp_path):
 
     offer("dataset", "own", load)
     assert load_dataset("own:shade=7", data_dir=tmp_path, download=True).name == "small"
-    assert asked == [(tmp_path, True, "7")]
+    assert asked == [(tmp_path, True, 7)]  # converted by the type of its default
 
 
 def test_client_ids_are_checked_subset_and_part_of_the_fingerprint():

@@ -1,6 +1,7 @@
 """Image files of every kind that a user may have, good and bad; each bad one is refused by name."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -188,6 +189,11 @@ def test_files_that_cannot_be_opened_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", forbidden)
     assert "Permission denied" in refusal(tmp_path / "a.png")
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert refusal(tmp_path / "a.png").startswith("cannot be read as a PNG or JPEG image (not a regular file)")
 
 
 def test_all_images_are_stacked_in_order(tmp_path):

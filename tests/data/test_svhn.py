@@ -52,7 +52,7 @@ def test_images_and_digits_are_those_of_the_files(trusted):
 def test_a_file_that_is_not_the_published_one_is_refused(trusted, part):
     with (trusted / f"{part}_32x32.mat").open("ab") as file:
         file.write(b"\0")
-    with pytest.raises(InputError, match=f"^no intact SVHN in {trusted} .*: add --download, or fetch it again$"):
+    with pytest.raises(InputError, match=rf"^no intact SVHN in {trusted} \({part}_32x32\.mat is not the published "):
         load_svhn(data_dir=trusted)
 
 
@@ -64,9 +64,15 @@ def test_the_published_checksums_are_in_force(folder):
 def test_absent_files_are_answered_by_how_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"^SVHN needs --data-dir: .*train_32x32\.mat"):
         load_svhn()
-    with pytest.raises(InputError, match="no intact SVHN"):
+    with pytest.raises(InputError, match=r"^no SVHN in .*none: the folder that holds train_32x32\.mat"):
         load_svhn(data_dir=tmp_path / "none")
     assert FACTS.look(tmp_path) is None
+
+
+def test_a_missing_file_is_named(trusted):
+    (trusted / "test_32x32.mat").unlink()
+    with pytest.raises(InputError, match=r"\(test_32x32\.mat is missing\): add --download, or fetch it again$"):
+        load_svhn(data_dir=trusted)
 
 
 def test_a_failed_download_is_one_line(tmp_path, monkeypatch):

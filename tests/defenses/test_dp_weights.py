@@ -144,7 +144,9 @@ def test_what_it_guarantees_of_a_round():
     assert defense.guarantees(released) == (
         SampledGaussian(noise_multiplier=1.3, sampling_rate=0.32, steps=4, target=Target(delta=1e-6, epsilon=8.0)),
     )
-    assert defense.guarantees(replace(released, update=False)) == ()
+    # What was sent before it vanished was made with these weights.
+    assert defense.guarantees(replace(released, update=False)) == defense.guarantees(released)
+    assert defense.guarantees(replace(released, update=False, batches=False)) == ()
 
 
 def test_a_target_epsilon_becomes_noise_that_serves_the_worst_client_in_every_round():

@@ -11,7 +11,7 @@ from defenses.tier_floor import TierFloor
 from defenses.weight_jump import WeightJump
 from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.commands.train import prepare
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts, Remark
+from dtfl_private.defense import ClientRound, Defense, DefenseChain, DefenseFacts, Remark
 from dtfl_private.federated.budget import planned_ledgers
 from dtfl_private.federated.schedule import planned_bytes
 from dtfl_private.federated.worker import ClientTask, Worker
@@ -169,13 +169,13 @@ def test_what_is_announced_is_what_the_budget_allows(defended, epsilon, releases
     assert planned_ledgers(defended().settings.budget, 9) == {0: (), 1: ()}
 
 
-def test_a_client_that_vanishes_is_charged_for_what_it_sent_and_not_for_its_weights(defended, play):
+def test_a_client_that_vanishes_is_charged_for_what_it_sent_and_for_the_weights_that_made_it(defended, play):
     prepared = defended("dp-weights:noise_multiplier=2", noisy_release(50), dropout=1.0)
     ((state, outcome),) = play(prepared)
     assert outcome.plan.dropped_P.all()
     sent = dict(zip(outcome.plan.clients_P.tolist(), outcome.plan.batches_P.tolist(), strict=True))
     for client, ledger in state.ledgers.items():
-        assert [guarantee.what for guarantee in ledger] == (["smashed"] if sent[client] else [])
+        assert [guarantee.what for guarantee in ledger] == (["weights", "smashed"] if sent[client] else [])
 
 
 # Norms.
@@ -294,3 +294,43 @@ def test_guards_are_logged_in_the_run(patterns, tiny_config, tmp_path, tiny_netw
 def test_the_default_configuration_has_no_defense():
     assert TrainConfig().defense == []
     assert DpActivations(noise_multiplier=1.0).tier_floor == 1
+
+
+# What a review found.
+
+
+def test_a_chain_inside_a_chain_hides_nothing(patterns, tiny_config):
+    inner = DefenseChain([DpActivations(noise_multiplier=1.0)])
+    prepared = prepare(tiny_config(model="resnet-8"), dataset=patterns, defenses=[inner])
+    assert prepared.config.norm == "group"
+    assert prepared.worker.defense.releases_apart
+    with pytest.raises(InputError, match="dp-activations is given twice"):
+        prepare(tiny_config(model="resnet-8"), dataset=patterns, defenses=[inner, inner])
+
+
+class SelfTaught(Defense):
+    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="nothing", acts_on=())
+
+    def training_pass(self, training, at):
+        return []
+
+
+def test_a_defense_that_would_never_be_called_is_refused(prepare_tiny):
+    with pytest.raises(InputError, match=r"self-taught trains the client half itself.*releases_apart=True"):
+        prepare_tiny(defenses=[SelfTaught()])
+
+
+def test_under_a_guarantee_per_record_no_input_depends_on_another_record(defended):
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+    plain, private = defended().worker.normaliser, defended("dp-weights:noise_multiplier=1").worker.normaliser
+    assert private(images).flatten().tolist() == pytest.approx([-1, 1], abs=1e-6)
+    assert plain(images).flatten().tolist() != pytest.approx([-1, 1], abs=1e-2)
+
+
+class Claiming(Defense):
+    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="z", acts_on=("smashed",), guarantee="a bound of my own")
+
+
+def test_a_claim_without_a_value_is_no_guarantee(prepare_tiny, play):
+    ((_, outcome),) = play(prepare_tiny(defenses=[Claiming()]))
+    assert outcome.privacy[0]["sentence"] == "smashed data pass claiming: no formal guarantee"

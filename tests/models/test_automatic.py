@@ -76,6 +76,43 @@ def test_the_stages_of_a_staged_model_are_merged():
     assert cut_shapes(cut_automatically(whole, (4, 3), 2), torch.ones(1, 4, 3))[:2] == [(4, 3), (4, 3)]
 
 
+class Recurrent(nn.Module):
+    """An embedding, a recurrent layer that returns a tuple, and a classifier of each token."""
+
+    def __init__(self, layer: type[nn.LSTM] | type[nn.GRU]) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(9, 4)
+        self.recurrent = layer(4, 4, batch_first=True)
+        self.hidden = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states, _ = self.recurrent(self.embed(tokens))
+        return self.out(self.hidden(states).relu())
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_no_cut_is_where_a_tuple_passes(layer):
+    module = Recurrent(layer)
+    assert good_cuts(module, (7,)) == ["embed", "hidden"]
+    model = cut_automatically(module, (7,))
+    tokens = torch.zeros(2, 7, dtype=torch.int64)
+    assert torch.equal(model(tokens), module(tokens))
+
+
+def test_stages_that_return_no_tensor_are_refused():
+    stages = [nn.LSTM(4, 4), First(), nn.Linear(4, 4), nn.Linear(4, 2)]
+    with pytest.raises(InputError, match="stage 1 of the network does not return a tensor"):
+        cut_automatically(numbered(stages), (3, 4), 1)
+    with pytest.raises(InputError, match="the network returns a tuple, expected a tensor of class scores"):
+        cut_automatically(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LSTM(4, 4)), (3, 4))
+
+
+class First(nn.Module):
+    def forward(self, pair: tuple[Tensor, object]) -> Tensor:
+        return pair[0]
+
+
 @pytest.mark.parametrize(
     ("module", "said"),
     [
