@@ -31,8 +31,11 @@ GROUPS = {
     "attack": "dtfl_private.attacks",
 }
 
-# Parameters that the core supplies to plug-ins, hence not settings of the user.
-CORE_PARAMETERS = frozenset({"input_shape", "classes", "norm", "data_dir", "download"})
+# Parameters that the core supplies to plug-ins of a kind, hence not settings of the user.
+CORE_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "model": frozenset({"input_shape", "classes", "norm"}),
+    "dataset": frozenset({"data_dir", "download"}),
+}
 
 # Types whose values can be written in a specification: of defaults that are recorded, and of unannotated parameters.
 SIMPLE = (bool, int, float, str)
@@ -163,7 +166,7 @@ def explicit(kind: str, text: str) -> str:
     settings = {}
     first = True
     for name, parameter in _parameters(factory).items():
-        if name in CORE_PARAMETERS:
+        if name in CORE_PARAMETERS.get(kind, ()):
             continue
         given = spec.settings.get(name)
         if first and given is None:
@@ -208,7 +211,9 @@ def _convert(kind: str, spelled: str, factory: Callable[..., Any], parameter: st
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         reason = " ".join(error.errors()[0]["msg"].split())
-        raise InputError(f"{kind} '{spelled}': {parameter}={value} is refused: {reason}") from None
+        raise InputError(
+            f"{kind} '{spelled}': {parameter}={value} is refused: {reason.removeprefix('Value error, ')}"
+        ) from None
     except Exception as error:  # of somebody's annotation
         reason = _one_line(error).partition(". ")[0]
         raise InputError(
@@ -272,14 +277,14 @@ def described(kind: str) -> list[tuple[str, str, str]]:
     for name, point in installed(kind).items():
         factory = _load(kind, point)
         summary = (inspect.getdoc(factory) or "").partition("\n")[0]
-        rows.append((name, _settings_text(factory), summary))
+        rows.append((name, _settings_text(kind, factory), summary))
     return rows
 
 
-def _settings_text(factory: Callable[..., Any]) -> str:
+def _settings_text(kind: str, factory: Callable[..., Any]) -> str:
     parts = []
     for name, parameter in _parameters(factory).items():
-        if name not in CORE_PARAMETERS:
+        if name not in CORE_PARAMETERS.get(kind, ()):
             default = "" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"
             parts.append(name + default)
     return ", ".join(parts)

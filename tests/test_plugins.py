@@ -216,3 +216,15 @@ def test_two_packages_that_offer_the_same_name_are_refused(entry_points):
     entry_points(("noise", "one:Noise"), ("noise", "two:Noise"))
     with pytest.raises(InputError, match="two installed packages offer defense 'noise': one:Noise and two:Noise"):
         installed("defense")
+
+
+def test_a_setting_named_like_a_core_parameter_of_another_kind_is_written_out():
+    assert explicit("defense", "update-clip:norm=5") == "update-clip:norm=5"
+    assert explicit("defense", "update-clip") == "update-clip:norm=1.0"
+    assert "norm=1.0" in {name: settings for name, settings, _ in described("defense")}["update-clip"]
+    assert "norm" not in explicit("model", "resnet-8")
+
+
+def test_a_refused_setting_says_why_in_plain_words():
+    with pytest.raises(InputError, match=r"bits=7 is refused: (?!Value error)"):
+        create("defense", "quantize:7")

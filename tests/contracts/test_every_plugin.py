@@ -45,7 +45,7 @@ def test_its_name_is_lower_case_with_hyphens_and_found_however_spelled(kind, nam
 @pytest.mark.parametrize(("kind", "name"), PLUGINS)
 def test_every_setting_has_an_annotation_to_convert_it_by(kind, name):
     for parameter in inspect.signature(installed(kind)[name].load()).parameters.values():
-        assert parameter.name in CORE_PARAMETERS or parameter.annotation is not inspect.Parameter.empty
+        assert parameter.name in CORE_PARAMETERS.get(kind, ()) or parameter.annotation is not inspect.Parameter.empty
         assert parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
 
 
