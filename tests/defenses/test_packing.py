@@ -128,6 +128,6 @@ def test_nothing_may_change_what_was_packed(packing, later):
 
 
 def test_two_and_a_half_bits_are_refused():
-    with pytest.raises(InputError, match="bits=5 is refused: Value error, use 8 or 4"):
+    with pytest.raises(InputError, match="bits=5 is refused: use 8 or 4"):
         create("defense", "quantize:bits=5")
     assert create("defense", "quantize:4") == replace(Quantize(), bits=4)
