@@ -29,7 +29,7 @@ class TierFloor(Defense):
     modules: Annotated[int, Field(ge=1)] = 2
 
     @property
-    def tier_floor(self) -> int:  # type: ignore[override]
+    def tier_floor(self) -> int:
         """Fewest client modules that are accepted."""
         return self.modules
 

@@ -255,8 +255,10 @@ class Defense:
 
     facts: ClassVar[DefenseFacts] = DefenseFacts(protects="", acts_on=())
 
-    # Fewest client modules that a client with this defense accepts.
-    tier_floor: int = 1
+    @property
+    def tier_floor(self) -> int:
+        """Fewest client modules that a client with this defense accepts."""
+        return 1
 
     def calibrated(self, run: RunFacts) -> "Defense":
         """Return the defense with what depends on the run worked out, as noise for a target epsilon.
@@ -352,7 +354,7 @@ class DefenseChain(Defense):
         return any(defense.facts.releases_apart for defense in self.defenses)
 
     @property
-    def tier_floor(self) -> int:  # type: ignore[override]
+    def tier_floor(self) -> int:
         """The highest floor of the members."""
         return max((defense.tier_floor for defense in self.defenses), default=1)
 
