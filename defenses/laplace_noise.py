@@ -1,20 +1,16 @@
 """Add Laplace noise to the smashed data."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from defenses.precision import working
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts
-from dtfl_private.messages import SmashedBatch
+from defenses.added_noise import AddedNoise
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaplaceNoise(Defense):
+class LaplaceNoise(AddedNoise):
     """Add independent Laplace noise to every value that is sent.
 
     The activations are not clipped, so that no noise is large enough for a guarantee.
@@ -23,21 +19,10 @@ class LaplaceNoise(Defense):
         sd: standard deviation of the noise, in units of the activations; the scale parameter is sd / sqrt(2).
     """
 
-    facts: ClassVar[DefenseFacts] = DefenseFacts(
-        protects="smashed data",
-        acts_on=("smashed",),
-        cost="accuracy",
-        attacker="the noise drawn; averages over releases of a record undo it",
-    )
-
-    sd: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-
-    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
-        """Return the batch with noise on its activations."""
-        exact = working(message.smashed)
+    def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
+        """Return Laplace noise of variance 1."""
         # The difference of two exponential variables is a Laplace variable, without the logarithm of zero.
-        noise = _exponential(exact, at.chance) - _exponential(exact, at.chance)
-        return replace(message, smashed=(exact + self.sd / math.sqrt(2) * noise).to(message.smashed.dtype))
+        return (_exponential(like, chance) - _exponential(like, chance)) / math.sqrt(2)
 
 
 def _exponential(like: Tensor, chance: torch.Generator) -> Tensor:

@@ -53,7 +53,7 @@ class PerRecordGradients:
     def _taken(self, name: str, parameter: nn.Parameter, records: int) -> Tensor:
         batch, parameter.grad = parameter.grad, None
         single = getattr(parameter, "grad_sample", None)
-        parameter.grad_sample = None  # type: ignore[attr-defined]
+        parameter.grad_sample = None  # type: ignore[attr-defined] # Opacus's own attribute
         if batch is None and single is None:
             return parameter.new_zeros(records, *parameter.shape)
         if batch is None or not isinstance(single, Tensor) or single.shape != (records, *parameter.shape):
@@ -66,7 +66,7 @@ class PerRecordGradients:
         return single
 
 
-class _Hooks(GradSampleHooks):  # type: ignore[misc]
+class _Hooks(GradSampleHooks):  # type: ignore[misc] # Opacus has no types
     """Opacus's hooks for tensors of any memory layout: its convolutions take the usual one for granted."""
 
     def rearrange_grad_samples(self, **arguments: Any) -> tuple[list[Tensor], Tensor]:
@@ -88,7 +88,7 @@ def per_record_gradients(modules: nn.Module) -> Iterator[PerRecordGradients]:
     modules.zero_grad()  # what an earlier use of the network left would be taken for the batch's own
     try:
         hooks = _Hooks(modules, loss_reduction="sum")
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # how Opacus refuses a layer, batch norm among them
         raise RunError(f"dp-weights cannot protect this network: {error}; use a network with group norm") from None
     try:
         with warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
 from dtfl_private.commands.plan import Plan, total_tier_counts
@@ -27,18 +27,15 @@ from dtfl_private.data.facts import facts_of
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
-from dtfl_private.federated.round import RoundSettings
-from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, create, described, find
-from dtfl_private.record import Record, RunFolder
+from dtfl_private.record import RunFolder
 from dtfl_private.report.cost_picture import cost_picture
 from dtfl_private.report.datasets import datasets_table
 from dtfl_private.report.distribution import distribution_picture, distribution_table, spread_table
 from dtfl_private.report.networks import cuts_table, models_table
-from dtfl_private.report.privacy import defenses_table, norm_line, sentences
-from dtfl_private.report.privacy import opening_lines as privacy_lines
+from dtfl_private.report.privacy import defenses_table, sentences
 from dtfl_private.report.progress import TrainingDisplay
 from dtfl_private.report.tables import (
     cost_table,
@@ -131,7 +128,7 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
     config = _train_config(config_file, out, resume, _given(options))
     console = _console()
     with TrainingDisplay(console, config.rounds) as display:
-        listener = _TrainingListener(console, display)
+        listener = TrainingListener(console, display)
         try:
             run = run_training(config, out=out, resume=resume, listener=listener)
         except KeyboardInterrupt:
@@ -151,73 +148,6 @@ def _train_config(config_file: str | None, out: str | None, resume: bool, given:
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
     return make_config({**COMMAND_LINE_DEFAULTS, **base, **given}, source)
-
-
-class InterruptedRunError(DtflError):
-    """The user stopped a run."""
-
-
-class _TrainingListener:
-    """Passes a run's events on to the display, and remembers how far the run came."""
-
-    def __init__(self, console: Console, display: TrainingDisplay) -> None:
-        self._console = console
-        self._display = display
-        self._folder: RunFolder | None = None
-        self._rounds = 0
-
-    def started(
-        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
-    ) -> None:
-        """Say what is about to be done, and what of it leaves the clients."""
-        self._folder, self._rounds = folder, len(records)
-        for line in _opening_lines(config, folder, settings):
-            self._console.print(line, soft_wrap=True, highlight=False)
-        if records:
-            self.note(f"going on after round {len(records)} of {config.rounds}")
-        self._display.begin(records)
-
-    def planned(self, plan: RoundPlan) -> None:
-        """Show a round's schedule."""
-        self._display.planned(plan)
-
-    def trained(self, client: int) -> None:
-        """Show that a client is done."""
-        self._display.trained(client)
-
-    def note(self, text: str) -> None:
-        """Show a line that the user should see."""
-        self._display.note(text)
-
-    def finished(self, record: Record) -> None:
-        """Show a finished round."""
-        self._rounds = record["round"]
-        self._display.finished(record)
-
-    def how_to_go_on(self) -> str:
-        """Return how far the run came and what to type to continue it."""
-        if self._folder is None:
-            return "interrupted before the run began: nothing was written"
-        return (
-            f"interrupted; {self._rounds} finished {'round is' if self._rounds == 1 else 'rounds are'} safe "
-            f"in {self._folder.path}; "
-            f"go on with: dtfl-private train --resume --out {shlex.quote(str(self._folder.path))}"
-        )
-
-
-def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettings) -> list[str]:
-    tiers = settings.schedule.table.tiers_M.tolist()
-    machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
-    lines = [
-        f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
-        f"{config.clients} clients, {config.partition}, scheduler {config.scheduler}, "
-        f"tiers {tiers[0]}..{tiers[-1]} (tier m = the client holds m modules)",
-        f"{machine}; run folder {folder.path}",
-    ]
-    if config.defense:
-        lines.append(f"defenses, in this order: {', '.join(config.defense)}")
-    lines.append(norm_line(config.norm, settings.budget.defense))
-    return [*lines, *privacy_lines(settings.budget, config.rounds)]
 
 
 @cli.command(cls=GroupedCommand)

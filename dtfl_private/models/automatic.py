@@ -113,7 +113,7 @@ def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int
                     values = stage(values)
                 macs.append(counter.get_total_flops() // 4)
                 shapes.append(values.shape[1:] if isinstance(values, Tensor) else None)
-    except Exception as error:  # of somebody's network
+    except Exception as error:  # a user's forward may raise anything; it becomes one line
         reason = " ".join(str(error).split())
         raise InputError(f"the network cannot be run on inputs of shape {input_shape}: {reason}") from None
     finally:

@@ -1,5 +1,7 @@
 """From a specification to an initialised network."""
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -57,13 +59,14 @@ def build_description(text: str, *, input_shape: tuple[int, ...], classes: int, 
 
     Arguments and errors as those of `build_model`. A network that cannot be built on the meta device is built as it is.
     """
-    arguments = {"input_shape": input_shape, "classes": classes, "norm": norm, "seed": seed}
+    build = partial(build_model, text, input_shape=input_shape, classes=classes, norm=norm, seed=seed)
     if not is_object_path("model", text):
         try:
             with torch.device("meta"):
-                model = build_model(text, **arguments)  # type: ignore[arg-type]
+                model = build()
             if sum(parameter.numel() for parameter in model.parameters()) >= LARGE:
                 return model
         except (RuntimeError, NotImplementedError):
-            pass  # it computes with its weights while it is built
-    return build_model(text, **arguments)  # type: ignore[arg-type]
+            # What torch raises when a network computes with its weights while it is built: build it below.
+            pass
+    return build()

@@ -61,7 +61,7 @@ def _for_channels(convolution: nn.Conv2d, channels: int) -> nn.Conv2d:
 def _out_of_place(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if getattr(part, "inplace", False):
-            part.inplace = False  # type: ignore[assignment]
+            part.inplace = False  # type: ignore[assignment] # mypy takes any attribute for a module
     return module
 
 

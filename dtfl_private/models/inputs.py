@@ -60,7 +60,7 @@ def network(
             _require(facts, input_shape)
             return factory(input_shape=input_shape, **others)
 
-        build.facts = facts  # type: ignore[attr-defined]
+        build.facts = facts  # type: ignore[attr-defined] # functions have no declared attributes
         return build
 
     return decorate

@@ -34,7 +34,7 @@ class _Tracer(fx.Tracer):
         path = self.path_of_module(m)
         try:
             result = super().call_module(m, forward, args, kwargs)
-        except Exception:
+        except Exception:  # whatever it is, it goes on; here only its place is noted
             self.failed_in = self.failed_in or path
             raise
         self.outputs.setdefault(path, []).append(result.node if isinstance(result, fx.Proxy) else None)

@@ -125,13 +125,25 @@ def transformer(
 
 
 @network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
-def bert_base(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+def bert_base(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    cuts: Cuts = "auto",
+) -> StagedModel:
     """BERT-base-sized encoder, for profile and plan: 12 blocks of width 768, 30,522 tokens, up to 512 places."""
     return _bert(input_shape[0], classes, cuts, depth=12, width=768, heads=12)
 
 
 @network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
-def bert_large(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+def bert_large(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    cuts: Cuts = "auto",
+) -> StagedModel:
     """BERT-large-sized encoder, for profile and plan: 24 blocks of width 1,024, 30,522 tokens, up to 512 places."""
     return _bert(input_shape[0], classes, cuts, depth=24, width=1024, heads=16)
 
@@ -157,7 +169,13 @@ def _bert(length: int, classes: int, cuts: Cuts, *, depth: int, width: int, head
     smallest=1,
     example=(1024,),
 )
-def gpt2_xl(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:  # noqa: ARG001
+def gpt2_xl(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    cuts: Cuts = "auto",
+) -> StagedModel:
     """GPT-2-XL-sized decoder, for profile and plan: 48 causal blocks of width 1,600, 50,257 tokens, 1,024 places."""
     return _transformer(
         length=input_shape[0],
