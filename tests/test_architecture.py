@@ -14,13 +14,13 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own layer and the ones before it, never from a later one.
 LAYERS = (
-    *("errors", "randomness", "numerics", "messages", "guarantees", "defense", "contracts", "plugins"),
-    *("data", "models", "environment", "privacy", "tiers", "federated", "runtime"),
+    *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts", "plugins"),
+    *("data", "models", "environment", "privacy", "adversary", "tiers", "federated", "runtime"),
     *("record", "report", "config", "commands", "options", "cli", "__main__"),
 )
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, and what lies below the schedule.
-LAST_LAYER_FOR_PLUGINS = "privacy"
+LAST_LAYER_FOR_PLUGINS = "adversary"
 NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
 
 # Reading any of these can run code that somebody else wrote.

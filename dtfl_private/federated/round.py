@@ -115,7 +115,7 @@ class Dtfl:
         listener.planned(plan)
 
         progress = _Sums(state)
-        for result in executor.train(_tasks(plan, state), state.weights):
+        for result in executor.train(tasks_of(plan, state), state.weights):
             progress.add(result)
             listener.trained(result.client)
 
@@ -154,7 +154,8 @@ class Dtfl:
         return after, outcome
 
 
-def _tasks(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
+def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
+    """Return the clients' parts of a scheduled round, in the plan's order."""
     return [
         ClientTask(
             client=client,

@@ -5,7 +5,7 @@ weights. The two halves are cut from the resident model, so that joining them ne
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -107,13 +107,30 @@ class Evaluation:
     images: int
 
 
-class Worker:
-    """Runs client tasks and evaluations, one after the other."""
+InputObserver = Callable[[Tensor, Tensor, Tensor], None]
+"""Called with each batch that a client is about to compute with: record numbers (B,), stored images or tokens after
+augmentation, uint8 (B, ...), true labels (B,). What no message holds: for ground truth."""
 
-    def __init__(self, setup: WorkerSetup, observers: Sequence[MessageObserver] = ()) -> None:
+
+class Worker:
+    """Runs client tasks and evaluations, one after the other.
+
+    Args:
+        setup: of the run.
+        observers: called with each message that leaves a client.
+        input_observer: called with what the messages are made of.
+    """
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        observers: Sequence[MessageObserver] = (),
+        input_observer: InputObserver | None = None,
+    ) -> None:
         numerics = setup.numerics
         self._setup = setup
         self._observers = tuple(observers)
+        self._input_observer = input_observer
         # Own copies: sending a module to another process makes its tensors shared memory, and two workers must not
         # train the same tensors.
         self._model = numerics.place(copy.deepcopy(setup.model))
@@ -220,7 +237,10 @@ class Worker:
             images = self._images[index]
             if setup.augmentations:
                 images = augment(images, setup.augmentations, chance)
-            return self._inputs(images), self._labels[index]
+            labels = self._labels[index]
+            if self._input_observer is not None:
+                self._input_observer(records, images, labels)
+            return self._inputs(images), labels
 
         return ClientData(
             batches=[batch for epoch in epochs for batch in torch.split(epoch, setup.batch_size)],

@@ -107,6 +107,21 @@ def load_checkpoint(
     return None
 
 
+def load_round(folder: Path, number: int, like: FederatedState, settings: ScheduleSettings) -> FederatedState:
+    """Return the state after round ``number``; arguments as those of `load_checkpoint`.
+
+    Raises:
+        CheckpointError: it is not there (only the last two rounds are), or damaged.
+    """
+    path = folder / f"round-{number:06d}"
+    if not path.is_dir():
+        raise CheckpointError(f"there is no checkpoint of round {number} in {folder}")
+    try:
+        return _load(path, number, like, settings)
+    except (CheckpointError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}") from None
+
+
 def _found(folder: Path) -> list[tuple[int, Path]]:
     """Return the complete checkpoints, newest first."""
     names = [(match, path) for path in folder.glob("round-*") if (match := _NAME.fullmatch(path.name))]

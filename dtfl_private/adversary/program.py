@@ -1,0 +1,180 @@
+"""The client's program in the hands of an adversary: from its own inputs to what a client would have sent.
+
+The adversary knows network, training procedure and defenses (their samplers, not their draws), and the weights that a
+client began its round with. So it can run the client half on inputs of its own, and take derivatives through it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dtfl_private.data.preprocess import Preprocessor
+from dtfl_private.defense import ClientRound, DefenseChain
+from dtfl_private.messages import ModelDownload, SmashedBatch
+from dtfl_private.models.staged import StagedModel
+from dtfl_private.numerics import Numerics
+
+Parameters = Mapping[str, Tensor]
+"""Named tensors of the client half (``modules.``) and its auxiliary head (``head.``)."""
+
+
+class ClientProgram:
+    """A client half with auxiliary head, the defenses around it, and a seed of the adversary's own.
+
+    Images are (B, C, H, W) in [0, 1], float32, on the numerics' device. Batch norm couples the images of a batch: a
+    batch must be run as a whole, and one's own images in batches of the client's size. Neither this object's weights nor
+    its running statistics change by use.
+
+    Args:
+        modules: md1..md_m; copied by the caller, as its weights are overwritten.
+        head: auxiliary head of the tier, likewise.
+        download: the weights that the client began with.
+        preprocessor: from images to inputs.
+        defense: the client's; the empty chain for an adversary that does not take it into account.
+        numerics: device and precision.
+        training: whether the client sends in training mode; not if it releases apart, its weights frozen.
+        seed: of the adversary's draws of the defenses.
+        records: N_k, as the adversary knows it from the weight of the client in the average.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        modules: StagedModel,
+        head: nn.Module,
+        download: ModelDownload,
+        preprocessor: Preprocessor,
+        defense: DefenseChain,
+        numerics: Numerics,
+        training: bool,
+        seed: int,
+        records: int,
+        classes: int,
+    ) -> None:
+        modules.load_state_dict(download.weights)
+        head.load_state_dict(download.head)
+        self.download = download
+        self._whole = nn.ModuleDict({"modules": modules, "head": head})
+        self._whole.train(training)
+        self._whole.requires_grad_(requires_grad=False)
+        _freeze_statistics(self._whole)
+        self._preprocess = preprocessor
+        self._defense = defense
+        self._numerics = numerics
+        self._at = ClientRound(
+            seed=seed,
+            client=download.client,
+            round=download.round,
+            tier=download.tier,
+            records=records,
+            classes=classes,
+            device=numerics.device,
+        )
+        self._at.forward.download = download
+        self._at.forward.encoder = modules
+
+    @property
+    def device(self) -> str:
+        """Where tensors are computed."""
+        return self._numerics.device
+
+    @property
+    def modules(self) -> StagedModel:
+        """The client half md1..md_m with the downloaded weights; not to be changed."""
+        modules = self._whole["modules"]
+        assert isinstance(modules, StagedModel)
+        return modules
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return what the network takes for images (B, C, H, W) in [0, 1]; differentiable."""
+        # The preprocessor expects bytes: 0..255.
+        return self._numerics.place_images(self._preprocess(images * 255))
+
+    def activations(self, images: Tensor, *, defended: bool = True) -> Tensor:
+        """Return the activations at the cut (B, *cut shape), float32, differentiable in the images.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            defended: with what defenses change inside the forward pass. What they do to the finished message is in
+                `release` only.
+        """
+        inputs = self.inputs(images)
+        with self._numerics.autocast():
+            smashed = self.modules(inputs)
+            if defended:
+                self._at.forward.inputs = inputs.detach()
+                smashed = self._defense.encode(smashed, self._at)
+        return smashed.float()
+
+    @torch.no_grad()
+    def release(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return smashed data (B, *cut shape), float32, as a client with these images would send them.
+
+        The whole way of a message: through the defenses of inputs, forward pass and message, with fresh draws, and in
+        the type in which it is sent.
+        """
+        inputs = self._defense.protect_inputs(self.inputs(images), self._at)
+        self._at.forward.inputs = inputs
+        with self._numerics.autocast():
+            smashed = self._defense.encode(self.modules(inputs), self._at)
+        message = SmashedBatch(
+            client=self._at.client,
+            round=self._at.round,
+            tier=self._at.tier,
+            batch=0,
+            smashed=smashed.detach().to(self._numerics.wire_dtype),
+            labels=labels.to(self.device),
+        )
+        return self._defense.protect_batch(message, self._at).smashed.float()
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return a copy of the trainable parameters of client half and head, as `local_loss` takes them."""
+        return {name: tensor.detach().clone() for name, tensor in self._whole.named_parameters()}
+
+    def local_loss(self, parameters: Parameters, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the plain local loss of a batch, differentiable in parameters and images.
+
+        Terms that defenses add to the loss are left out.
+
+        Args:
+            parameters: as `parameters` names them.
+            images: (B, C, H, W) in [0, 1].
+            labels: (B,) class numbers, or (B, classes) probabilities.
+        """
+        inputs = self.inputs(images)
+        named = {f"whole.{name}": tensor for name, tensor in parameters.items()}
+        with self._numerics.autocast():
+            logits = functional_call(_Classifier(self._whole), named, (inputs,))
+            loss: Tensor = self._defense.classification_loss(logits, labels)
+        return loss
+
+
+class _Classifier(nn.Module):
+    """Client half and head as one function from inputs to logits."""
+
+    def __init__(self, whole: nn.ModuleDict) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.whole["head"](self.whole["modules"](inputs))
+        return logits
+
+
+def _freeze_statistics(module: nn.Module) -> None:
+    """Keep batch norm's running statistics as they are; in training mode it computes with the batch's own."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.momentum = 0.0
+
+
+def batches_of(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:
+    """Yield random index batches of exactly ``size`` out of 0..count-1, each index at most once; a rest is left out."""
+    order = torch.randperm(count, generator=generator)
+    size = min(size, count)
+    for start in range(0, count - size + 1, size):
+        yield order[start : start + size]

@@ -1,0 +1,272 @@
+"""What an attack gets to see, and nothing else: messages, the client's program, auxiliary data, chance.
+
+Ground truth is not in it. What the adversary does not have raises an error when an attack asks for it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.errors import InputError
+from dtfl_private.messages import ModelDownload, SmashedBatch, State, WeightUpdate
+from dtfl_private.randomness import torch_stream
+from dtfl_private.threat import Adversary, AuxiliaryKind, Capability, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auxiliary:
+    """The adversary's own labelled images, split into a part to train on and a part to tune and stop early by.
+
+    Images are (N, C, H, W) float32 in [0, 1], labels (N,) int64, on the CPU.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    validation_images: Tensor
+    validation_labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one client's round looks like from the server.
+
+    Attributes:
+        download: the weights that the client began with.
+        batches: messages with smashed data, in order; those that hold the victims.
+        update: the trained weights; None if the client vanished.
+    """
+
+    download: ModelDownload
+    batches: tuple[SmashedBatch, ...]
+    update: WeightUpdate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Records of which the adversary wants to know whether they were trained on: images and labels, in random order."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Shadows(Protocol):
+    """Training runs of the adversary's own, like the victim's, on records of its choice."""
+
+    def train(self, name: str, images: Tensor, labels: Tensor) -> State:
+        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; kept by name."""
+        ...
+
+
+class Logits(Protocol):
+    """The whole network as a function."""
+
+    def __call__(self, model: State, images: Tensor) -> Tensor:
+        """Return logits (N, classes) of images (N, C, H, W) in [0, 1] under a model's weights, in evaluation mode."""
+        ...
+
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
+"""Return tensors kept under a name, or make and keep them: of long work that other attacks share, or that is to
+survive an interruption."""
+
+
+def show_nothing(done: int, total: int) -> None:  # noqa: ARG001 - the arguments of a `Progress`
+    """Do nothing."""
+
+
+def keep_nothing(name: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:  # noqa: ARG001 - of `Keep`
+    """Make the tensors anew each time."""
+    return make()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Background:
+    """All that there is to see; a `View` hands out the part of it that an adversary has.
+
+    Attributes:
+        seen: clients' rounds that hold the victims, in the victims' order.
+        earlier: other rounds in which the same clients sent the same records, in order of time.
+        program: of a client half, by a client's round and whether defenses are taken into account; a fresh copy.
+        auxiliary: the adversary's data.
+        final_model: the global model after the last round.
+        initial_model: the global model that the round of ``seen`` began with.
+        initial_heads: the auxiliary heads of that round, by tier.
+        candidates: for membership inference.
+        shadows: training runs of the adversary's own.
+        logits: the whole network.
+        input_shape: (C, H, W) of an image.
+        classes: number of classes.
+        tier: client modules m.
+        cut_shape: shape of one record's activations.
+    """
+
+    seen: Sequence[Seen]
+    earlier: Sequence[Seen] = ()
+    program: Callable[[Seen, bool, int], ClientProgram]
+    auxiliary: Auxiliary | None
+    final_model: State = field(default_factory=dict)
+    initial_model: State = field(default_factory=dict)
+    initial_heads: Mapping[int, State] = field(default_factory=dict)
+    candidates: Candidates | None = None
+    shadows: Shadows | None = None
+    logits: Logits | None = None
+    input_shape: tuple[int, ...]
+    classes: int
+    tier: int
+    cut_shape: tuple[int, ...]
+    device: str = "cpu"
+
+
+class View:
+    """What one attack sees in one run of it.
+
+    Args:
+        background: all that there is.
+        adversary: who attacks.
+        knows: its auxiliary knowledge.
+        attack: name of the attack, for refusals.
+        seed: of this repetition of the attack.
+        progress: told how far the attack is.
+        keep: see `Keep`.
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        *,
+        adversary: Adversary,
+        knows: AuxiliaryKind,
+        attack: str,
+        seed: int,
+        progress: Progress = show_nothing,
+        keep: Keep = keep_nothing,
+    ) -> None:
+        self._background = background
+        self._adversary = adversary
+        self._knows: AuxiliaryKind = knows
+        self._attack = attack
+        self.seed = seed
+        self.progress = progress
+        self.keep = keep
+
+    def _need(self, *capabilities: Capability) -> None:
+        require(frozenset(capabilities), self._adversary, self._knows, self._attack)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image."""
+        return self._background.input_shape
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self._background.classes
+
+    @property
+    def tier(self) -> int:
+        """Client modules m."""
+        return self._background.tier
+
+    @property
+    def cut_shape(self) -> tuple[int, ...]:
+        """Shape of one record's activations at the cut."""
+        return self._background.cut_shape
+
+    @property
+    def device(self) -> str:
+        """Where to compute."""
+        return self._background.device
+
+    @property
+    def victims(self) -> int:
+        """Number of images to be reconstructed or judged: all those of `batches`."""
+        return sum(len(batch.labels) for seen in self._background.seen for batch in seen.batches)
+
+    @property
+    def seen(self) -> Sequence[Seen]:
+        """The clients' rounds that hold the victims, whose images follow in the order of their batches."""
+        self._need("client-weights", "smashed", "labels")
+        return self._background.seen
+
+    @property
+    def earlier(self) -> Sequence[Seen]:
+        """Other rounds in which these clients sent the same records, each in an order that the adversary does not know.
+
+        Raises:
+            InputError: there are none.
+        """
+        self._need("client-weights", "smashed", "labels")
+        if not self._background.earlier:
+            raise InputError(
+                f"{self._attack} needs several rounds of the same clients, and one is there: train with "
+                "--record-rounds (at least two) and --record-clients"
+            )
+        return self._background.earlier
+
+    @property
+    def updates(self) -> Sequence[tuple[Seen, WeightUpdate]]:
+        """The rounds of `seen` whose client sent a weight update, with it."""
+        self._need("client-weights", "updates")
+        return [(seen, seen.update) for seen in self._background.seen if seen.update is not None]
+
+    @property
+    def auxiliary(self) -> Auxiliary:
+        """The adversary's own data."""
+        self._need("auxiliary-data")
+        if self._background.auxiliary is None:
+            raise InputError(f"{self._attack} needs auxiliary data, and there are none")
+        return self._background.auxiliary
+
+    def program(self, seen: Seen, *, adaptive: bool) -> ClientProgram:
+        """Return the client's program with the weights that it began this round with.
+
+        Args:
+            seen: the client's round.
+            adaptive: with the client's defenses; without, as if it had none.
+        """
+        self._need("architecture", "client-weights")
+        return self._background.program(seen, adaptive, self.seed)
+
+    @property
+    def final_model(self) -> State:
+        """The global model after the last round."""
+        self._need("final-model")
+        return self._background.final_model
+
+    @property
+    def initial_model(self) -> State:
+        """The global model that the victims' round began with."""
+        self._need("client-weights")
+        return self._background.initial_model
+
+    @property
+    def candidates(self) -> Candidates:
+        """Records to tell members from non-members among."""
+        assert self._background.candidates is not None
+        return self._background.candidates
+
+    @property
+    def shadows(self) -> Shadows:
+        """Training runs of the adversary's own."""
+        self._need("architecture", "auxiliary-data")
+        assert self._background.shadows is not None
+        return self._background.shadows
+
+    @property
+    def logits(self) -> Logits:
+        """The whole network, to be run with weights that the adversary has."""
+        self._need("architecture")
+        assert self._background.logits is not None
+        return self._background.logits
+
+    def chance(self, *path: str | int) -> torch.Generator:
+        """Return a random stream (CPU) of this repetition."""
+        return torch_stream(self.seed, "attack", self._attack, self.tier, *path)

@@ -1,0 +1,343 @@
+"""The scene of an attack: victims' recorded rounds, three disjoint sets of records, and what the adversary brings.
+
+Who is a victim: the first batch of each client in the run's last round, for then the server knows the client's weights
+exactly; further batches, whose weights have moved on, only when more victims are asked for. Each client is placed in
+the tier in question and starts from the same global weights, so that tiers are compared at equal training.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.adversary.view import Auxiliary, Background, Candidates, Seen, Shadows
+from dtfl_private.commands.replay import OpenedRun
+from dtfl_private.data.dataset import ImageDataset, load_dataset
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.federated.recording import Recorder, Recording
+from dtfl_private.federated.worker import ClientTask, GlobalWeights
+from dtfl_private.messages import State
+from dtfl_private.models.staged import split
+from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import stream
+from dtfl_private.threat import AUXILIARY_KINDS, AuxiliaryKind
+
+Victims = Literal["batches", "rounds"]
+"""Which records are attacked: those of clients' first batches, or all that a client's weight update depends on."""
+
+# Of the auxiliary images, the share that tunes and stops early; the rest trains.
+VALIDATION_SHARE = 1 / 6
+
+# Of the test images, the share at most that is set aside as non-members.
+NON_MEMBER_SHARE = 1 / 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """The adversary's auxiliary knowledge, ``same``, ``shifted:DATASET``, ``architecture`` or ``none``."""
+
+    kind: AuxiliaryKind
+    dataset: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Knowledge":
+        """Read the value of ``--aux``.
+
+        Raises:
+            InputError: it is none of the four.
+        """
+        kind, colon, dataset = text.strip().partition(":")
+        if kind not in AUXILIARY_KINDS or bool(colon) != (kind == "shifted") or (colon and not dataset):
+            raise InputError(f"auxiliary knowledge '{text}' is none of same, shifted:DATASET, architecture, none")
+        return cls(kind=kind, dataset=dataset or None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSets:
+    """Which records are whose. Numbers below the training set's size count its records, the others the test set's.
+
+    Attributes:
+        victims: attacked.
+        auxiliary: the adversary trains on them; empty if its data are from elsewhere.
+        validation: the adversary tunes by them.
+        non_members: to be told from members.
+    """
+
+    victims: Tensor
+    auxiliary: Tensor
+    validation: Tensor
+    non_members: Tensor
+
+    def __post_init__(self) -> None:
+        named = {name: set(getattr(self, name).tolist()) for name in ("auxiliary", "validation", "non_members")}
+        named["victims"] = set(self.victims.tolist())
+        names = sorted(named)
+        for position, one in enumerate(names):
+            for other in names[position + 1 :]:
+                if common := named[one] & named[other]:
+                    raise ValueError(f"{one} and {other} share {len(common)} records, as {min(common)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliarySplit:
+    """The adversary's data, and the records that are set aside as non-members, with their places in the test set."""
+
+    auxiliary: Auxiliary | None
+    train_places: Tensor
+    validation_places: Tensor
+    non_member_places: Tensor
+
+
+def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int, seed: int) -> AuxiliarySplit:
+    """Return the adversary's data: from the test set, which no client holds, or from another data set.
+
+    Args:
+        opened: the run.
+        knowledge: what the adversary knows.
+        images: how many auxiliary images it has at most.
+        seed: of the run; the split is the same for every attack on it.
+
+    Raises:
+        InputError: too few images are left, or the other data set's are of another kind.
+    """
+    worker = opened.prepared.worker
+    order = torch.from_numpy(stream(seed, "auxiliary").permutation(len(worker.test_labels)))
+    order = order[~_also_in(worker.test_images[order], worker.train_images)]
+    non_members, rest = order.tensor_split([int(len(order) * NON_MEMBER_SHARE)])
+    none = torch.empty(0, dtype=torch.int64)
+    if knowledge.kind == "shifted":
+        assert knowledge.dataset is not None
+        auxiliary = _shifted(opened, knowledge.dataset, images, seed)
+        return AuxiliarySplit(
+            auxiliary=auxiliary, train_places=none, validation_places=none, non_member_places=non_members
+        )
+    if knowledge.kind != "same":
+        return AuxiliarySplit(auxiliary=None, train_places=none, validation_places=none, non_member_places=non_members)
+    train, validation = _parts(rest[:images])
+    auxiliary = _auxiliary(opened.prepared.config.dataset, worker.test_images, worker.test_labels, train, validation)
+    return AuxiliarySplit(
+        auxiliary=auxiliary, train_places=train, validation_places=validation, non_member_places=non_members
+    )
+
+
+def _parts(places: Tensor) -> tuple[Tensor, Tensor]:
+    if len(places) < 12:
+        raise InputError(f"{len(places)} auxiliary images are too few to train and tune by: allow 12 or more")
+    train, validation = places.tensor_split([len(places) - max(2, round(len(places) * VALIDATION_SHARE))])
+    return train, validation
+
+
+def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, validation: Tensor) -> Auxiliary:
+    return Auxiliary(
+        name=name,
+        images=unit(images_u8[train]),
+        labels=labels[train],
+        validation_images=unit(images_u8[validation]),
+        validation_labels=labels[validation],
+    )
+
+
+def _shifted(opened: OpenedRun, name: str, images: int, seed: int) -> Auxiliary:
+    config, worker = opened.prepared.config, opened.prepared.worker
+    data_dir: Path | None = None
+    other = load_dataset(name, data_dir=data_dir, download=False)
+    if not isinstance(other, ImageDataset) or other.input_shape != tuple(worker.train_images.shape[1:]):
+        raise InputError(
+            f"auxiliary data set '{name}' has inputs of shape {other.input_shape}, the clients' images "
+            f"{tuple(worker.train_images.shape[1:])}: choose one of the same shape"
+        )
+    if len(other.classes) > worker.classes:
+        raise InputError(
+            f"auxiliary data set '{name}' has {len(other.classes)} classes, {config.dataset} {worker.classes}: "
+            "choose one with no more"
+        )
+    order = torch.from_numpy(stream(seed, "auxiliary", name).permutation(len(other.train_labels))[:images])
+    return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order))
+
+
+def _also_in(images: Tensor, others: Tensor) -> Tensor:
+    """Return which images (N, ...) uint8 are, pixel by pixel, also among ``others``: bool (N,)."""
+    known = {other.tobytes() for other in others.numpy()}
+    return torch.tensor([image.tobytes() in known for image in images.numpy()], dtype=torch.bool)
+
+
+def unit(images_u8: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]."""
+    return images_u8.float() / 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused."""
+
+    recordings: Sequence[Recording]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What the server saw of the clients that took part."""
+        return [recording.seen for recording in self.recordings if recording.seen.batches]
+
+    @property
+    def truth(self) -> Tensor:
+        """The victims' images (N, C, H, W) in [0, 1], as they were really fed in."""
+        return unit(torch.cat([recording.truth.images for recording in self.recordings]))
+
+    @property
+    def labels(self) -> Tensor:
+        """The victims' true labels (N,)."""
+        return torch.cat([recording.truth.labels for recording in self.recordings])
+
+    @property
+    def records(self) -> Tensor:
+        """The victims' places in the training set (N,)."""
+        return torch.cat([recording.truth.records for recording in self.recordings])
+
+
+def victim_tasks(opened: OpenedRun, tier: int | None, count: int, kind: Victims) -> list[tuple[ClientTask, int]]:
+    """Return clients' parts of the last round, whole, with the number of batches that hold victims.
+
+    Args:
+        opened: the run.
+        tier: place every client there; None leaves each where the scheduler had it.
+        count: victims that are wanted; whole batches are taken until they are reached, or all there are.
+        kind: first batches of many clients, or whole rounds of few.
+    """
+    worker = opened.prepared.worker
+    per_epoch = {task.client: -(-len(worker.parts[task.client]) // worker.batch_size) for task in opened.tasks}
+    whole = [
+        replace(task, tier=tier or task.tier, batches=per_epoch[task.client] * worker.local_epochs, completes=True)
+        for task in opened.tasks
+    ]
+    taken = dict.fromkeys(per_epoch, 0)
+    have = 0
+    order = (
+        [(task, batch) for batch in range(max(per_epoch.values(), default=0)) for task in whole]
+        if kind == "batches"
+        else [(task, batch) for task in whole for batch in range(per_epoch[task.client])]
+    )
+    for task, batch in order:
+        if have >= count and (kind == "batches" or batch == 0):
+            break
+        if batch < per_epoch[task.client]:
+            taken[task.client] += 1
+            have += min(worker.batch_size, len(worker.parts[task.client]) - batch * worker.batch_size)
+    return [(task, taken[task.client]) for task in whole if taken[task.client]]
+
+
+def play(
+    recorder: Recorder,
+    tasks: Sequence[tuple[ClientTask, int]],
+    weights: GlobalWeights,
+    *,
+    kind: Victims,
+) -> Stage:
+    """Let the victims' clients play their round from these weights, and record it."""
+    return Stage(
+        recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """All that the scenes of a run share, whatever the tier.
+
+    Attributes:
+        opened: the run.
+        split: the adversary's data and the non-members.
+        numerics: where attacks compute.
+        shadows: training runs of the adversary's own.
+    """
+
+    opened: OpenedRun
+    split: AuxiliarySplit
+    numerics: Numerics
+    shadows: Shadows
+
+    def index_sets(self, stage: Stage) -> IndexSets:
+        """Return which records are whose; checks that nobody's are anybody else's."""
+        records = len(self.opened.prepared.worker.train_labels)
+        return IndexSets(
+            victims=stage.records,
+            auxiliary=records + self.split.train_places,
+            validation=records + self.split.validation_places,
+            non_members=records + self.split.non_member_places,
+        )
+
+    def background(self, tier: int, stage: Stage | None, earlier: Sequence[Seen] = ()) -> Background:
+        """Return all that there is to see at a tier; without a stage, what there is before the clients' round."""
+        worker = self.opened.prepared.worker
+        rows = {row.tier: row for row in self.opened.prepared.settings.schedule.table.rows}
+        return Background(
+            seen=[self._on_device(seen) for seen in stage.seen] if stage is not None else [],
+            earlier=[self._on_device(seen) for seen in earlier],
+            program=self.program,
+            auxiliary=self.split.auxiliary,
+            final_model=self.opened.after.weights.model,
+            initial_model=self.opened.before.weights.model,
+            initial_heads=self.opened.before.weights.heads,
+            candidates=None if stage is None else self.candidates(stage)[0],
+            shadows=self.shadows,
+            logits=self.logits,
+            input_shape=tuple(worker.train_images.shape[1:]),
+            classes=worker.classes,
+            tier=tier,
+            cut_shape=rows[tier].cut_shape,
+            device=self.numerics.device,
+        )
+
+    def candidates(self, stage: Stage) -> tuple[Candidates, Tensor]:
+        """Return the victims and as many non-members in random order, and which of them are members: bool (N,)."""
+        worker = self.opened.prepared.worker
+        members = torch.unique(stage.records)
+        others = self.split.non_member_places[: len(members)]
+        images = torch.cat([worker.train_images[members], worker.test_images[others]])
+        labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
+        member = torch.arange(len(images)) < len(members)
+        order = torch.from_numpy(stream(worker.seed, "candidates").permutation(len(images)))
+        return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+
+    def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
+        """Return a fresh copy of a client's program."""
+        worker, tier = self.opened.prepared.worker, seen.download.tier
+        client_half, _ = split(worker.model, tier)
+        return ClientProgram(
+            modules=self.numerics.place(copy.deepcopy(client_half)),
+            head=self.numerics.place(copy.deepcopy(worker.heads[tier])),
+            download=seen.download,
+            preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
+            defense=worker.defense if adaptive else DefenseChain(),
+            numerics=self.numerics,
+            training=not worker.defense.releases_apart,
+            # An adversary knows the samplers, never the draws: its seed is not the clients'.
+            seed=int(stream(seed, "adversary", seen.download.client, seen.download.round).integers(2**62)),
+            records=len(worker.parts[seen.download.client]),
+            classes=worker.classes,
+        )
+
+    def logits(self, model: State, images: Tensor) -> Tensor:
+        """Return logits (N, classes), float32, of images (N, C, H, W) in [0, 1] under a model's weights."""
+        worker = self.opened.prepared.worker
+        network = self.numerics.place(copy.deepcopy(worker.model))
+        network.load_state_dict(model)
+        network.eval()
+        normalise = copy.deepcopy(worker.normaliser).to(self.numerics.device)
+        with torch.no_grad(), self.numerics.autocast():
+            parts = [
+                network(self.numerics.place_images(normalise(part.to(self.numerics.device) * 255))).float().cpu()
+                for part in torch.split(images, 500)
+            ]
+        return torch.cat(parts)
+
+    def _on_device(self, seen: Seen) -> Seen:
+        device = self.numerics.device
+        batches = tuple(
+            replace(batch, smashed=batch.smashed.float().to(device), labels=batch.labels.to(device))
+            for batch in seen.batches
+        )
+        return replace(seen, batches=batches)
