@@ -1,0 +1,107 @@
+"""One result of an attack or a measure, and the lists of them in attack.json and audit.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dtfl_private.errors import InputError
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 16 * 2**20
+MAX_RESULTS = 20_000
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+Setting = bool | int | Finite | Annotated[str, Field(max_length=1000)] | None
+
+
+class Result(BaseModel):
+    """One figure.
+
+    Attributes:
+        tier: client modules m.
+        cut: shape of one record's activations at the cut.
+        source: attack or measure.
+        metric: what the value is.
+        value: over all images and seeds.
+        ci_low, ci_high: 95 % interval.
+        baseline: the same metric for a trivial guess; None if there is none.
+        undefended: the same metric without the defense; None where that was not run.
+        n: images (or records) judged.
+        seeds: repetitions.
+        adaptive: whether the attack knew and used the defense's own sampler.
+        adversary: who attacked; None of a measure.
+        baseline_name: which trivial guess.
+        settings: of the attack.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    tier: Positive
+    cut: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8, strict=False)]
+    source: Name
+    metric: Name
+    value: Finite
+    ci_low: Finite
+    ci_high: Finite
+    baseline: Finite | None = None
+    undefended: Finite | None = None
+    n: Positive
+    seeds: Positive
+    adaptive: bool
+    adversary: Name | None = None
+    baseline_name: Name | None = None
+    settings: Annotated[dict[Name, Setting], Field(max_length=100)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Result":
+        if not self.ci_low <= self.value <= self.ci_high:
+            raise ValueError(f"value {self.value} is not within its interval {self.ci_low}..{self.ci_high}")
+        return self
+
+
+class _Document(BaseModel):
+    """What a reader needs of a file; its other keys are the writer's."""
+
+    schema_version: Annotated[int, Field(strict=True)]
+    results: Annotated[list[Result], Field(max_length=MAX_RESULTS)]
+
+
+def results_document(results: Sequence[Result], header: Mapping[str, Any]) -> bytes:
+    """Return the JSON text of a file: ``schema_version``, the header's keys, ``results``."""
+    listed = [result.model_dump(mode="json") for result in results]
+    document = {"schema_version": SCHEMA_VERSION, **header, "results": listed}
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_results(path: Path) -> list[Result]:
+    """Return the results in a file, which may come from anybody.
+
+    Raises:
+        InputError: the file is missing, too large, no such JSON, of another version, or a result breaks a rule.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"results {path} cannot be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"results {path} are larger than {MAX_BYTES >> 20} MiB: not a file of this program")
+    return _parse(data, str(path))
+
+
+def _parse(data: bytes, name: str) -> list[Result]:
+    try:
+        document = _Document.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise InputError(f"results {name}: {where}: {first['msg']}") from None
+    if document.schema_version != SCHEMA_VERSION:
+        found = f"schema_version {document.schema_version}"
+        raise InputError(f"results {name}: {found}, but this program reads {SCHEMA_VERSION}: use the matching version")
+    return document.results

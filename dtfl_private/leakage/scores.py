@@ -1,0 +1,154 @@
+"""Scores of reconstructed images against the truth: one number per image, float64.
+
+Guesses and truth are images (N, C, H, W) within 0..1. A guess outside is moved to the nearest value within, which only
+brings it closer to the truth. Averages, worst images and intervals: `dtfl_private.leakage.intervals`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtfl_private.contracts import FloatArray
+
+MAX_PSNR_DB = 100.0
+"""PSNR of equal images, and the highest given to any: infinity has no average."""
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+# Images scored at a time: float64 copies and distance matrices of all of them could fill the memory.
+CHUNK = 256
+# Squared distances closer than this share of their scale cannot be told apart: far above the rounding errors of
+# float64, far below what one grey level changes.
+TIE = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What a score of single images means.
+
+    Attributes:
+        name: in results.
+        label: for people, with the unit.
+        exposing: which scores expose an image most, "high" or "low" ones.
+        share: whether it is a share: each image counts 0 or 1 (or a part, where it is one of several equal ones).
+    """
+
+    name: str
+    label: str
+    exposing: Literal["high", "low"]
+    share: bool = False
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="mse", label="MSE", exposing="low"),
+        Metric(name="psnr", label="PSNR, dB", exposing="high"),
+        Metric(name="ssim", label="SSIM", exposing="high"),
+        Metric(name="identifiability", label="identifiability", exposing="high", share=True),
+        Metric(name="classifier-accuracy", label="classifier accuracy", exposing="high", share=True),
+        Metric(name="lpips", label="LPIPS", exposing="low"),
+    )
+}
+
+
+def mse(guess: Tensor, truth: Tensor) -> FloatArray:
+    """Return the mean squared error of each image (N,)."""
+    guess, truth = checked(guess, truth)
+    return _numpy((guess - truth).square().flatten(1).mean(dim=1))
+
+
+def psnr(guess: Tensor, truth: Tensor) -> FloatArray:
+    """Return the peak signal-to-noise ratio of each image (N,) in dB, peak 1: -10 log10 MSE, at most `MAX_PSNR_DB`."""
+    floor = 10 ** (-MAX_PSNR_DB / 10)
+    return np.asarray(-10 * np.log10(np.maximum(mse(guess, truth), floor)))
+
+
+def ssim_window(height: int, width: int) -> int:
+    """Return the side of the window of SSIM: 11, or the largest odd number that fits into a smaller image."""
+    side = min(height, width, SSIM_WINDOW)
+    return side if side % 2 else side - 1
+
+
+def ssim(guess: Tensor, truth: Tensor) -> FloatArray:
+    """Return the structural similarity of each image (N,), at most 1.
+
+    Wang et al. 2004 (IEEE Transactions on Image Processing 13(4)): Gaussian window of side `ssim_window` with standard
+    deviation 1.5 x side / 11, K1 = 0.01, K2 = 0.03, range 1; the average over channels and over all places where the
+    window lies within the image.
+    """
+    guess, truth = checked(guess, truth)
+    parts = zip(torch.split(guess, CHUNK), torch.split(truth, CHUNK), strict=True)
+    return _numpy(torch.cat([_ssim(*part) for part in parts]))
+
+
+def _ssim(guess: Tensor, truth: Tensor) -> Tensor:
+    # Takes a second to import, which no command but those that score should wait for.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    window = ssim_window(*truth.shape[2:])
+    if window == 1:
+        # A window of one pixel knows no variance, and torchmetrics pads none.
+        raise ValueError(f"images of {truth.shape[2]}x{truth.shape[3]} pixels are too small for SSIM: at least 3x3")
+    sigma = SSIM_SIGMA * window / SSIM_WINDOW
+    # torchmetrics derives the window from sigma. It pads images by reflection, and its versions differ in whether the
+    # places next to a border count; taken from its map, those that count are always the same.
+    _, whole = structural_similarity_index_measure(
+        guess, truth, sigma=sigma, data_range=1.0, reduction="none", return_full_image=True
+    )
+    border = window // 2
+    return whole[..., border:-border, border:-border].flatten(1).mean(dim=1)
+
+
+def identifiability(guess: Tensor, truth: Tensor) -> FloatArray:
+    """Return for each guess whether the nearest of the N true images, by MSE, is the right one (N,): 1 or 0.
+
+    Among t images that are equally near, the right one counts 1/t. The same guess for all images scores 1/N on
+    average, whatever it is.
+    """
+    guess, truth = checked(guess, truth)
+    guess, truth = guess.flatten(1), truth.flatten(1)
+    right = torch.arange(len(truth), device=truth.device)
+    norms = truth.square().sum(dim=1)
+    shares = []
+    for part, own in zip(torch.split(guess, CHUNK), torch.split(right, CHUNK), strict=True):
+        scale = part.square().sum(dim=1, keepdim=True) + norms
+        distances = scale - 2 * part @ truth.T
+        nearest = distances.min(dim=1, keepdim=True).values
+        ties = distances <= nearest + TIE * scale
+        hit = ties.gather(1, own[:, None]).squeeze(1)
+        shares.append(hit / ties.sum(dim=1))
+    return _numpy(torch.cat(shares))
+
+
+def correct(predicted: Tensor, labels: Tensor) -> FloatArray:
+    """Return for each image whether its predicted class (N,) is its label (N,): 1 or 0."""
+    if predicted.shape != labels.shape or labels.ndim != 1:
+        raise ValueError(f"predictions {tuple(predicted.shape)} and labels {tuple(labels.shape)} do not fit")
+    return _numpy(predicted.cpu() == labels.cpu())
+
+
+def checked(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return guess and truth in float64, the guess within 0..1.
+
+    Raises:
+        ValueError: they are no images of one shape, there are none, or a value is no number.
+    """
+    if truth.ndim != 4 or guess.shape != truth.shape or not truth.numel():
+        shapes = f"{tuple(guess.shape)} and {tuple(truth.shape)}"
+        raise ValueError(f"guess and truth must be images (N, C, H, W) of one shape, at least one, not {shapes}")
+    guess, truth = guess.detach().double(), truth.detach().to(device=guess.device, dtype=torch.float64)
+    if not guess.isfinite().all():
+        raise ValueError("a guess has values that are no finite numbers")
+    if not 0 <= float(truth.min()) <= float(truth.max()) <= 1:
+        raise ValueError("true images must lie within 0..1")
+    return guess.clamp(0, 1), truth
+
+
+def _numpy(scores: Tensor) -> FloatArray:
+    return np.asarray(scores.double().cpu().numpy())
