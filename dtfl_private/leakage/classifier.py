@@ -118,7 +118,7 @@ def _train_epoch(
     for images, labels in batches:
         optimizer.zero_grad(set_to_none=True)
         loss = F.cross_entropy(network(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

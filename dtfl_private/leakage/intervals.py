@@ -14,11 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from dtfl_private.contracts import FloatArray, IntArray
-from dtfl_private.leakage.scores import Metric
+from dtfl_private.leakage.metrics import WORST_SHARE, Metric
 
 LEVEL = 0.95
 DRAWS = 2000
-WORST_SHARE = 0.05
 # Draws at a time: the counts of all draws could fill the memory.
 CHUNK = 200
 

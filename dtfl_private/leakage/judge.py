@@ -15,8 +15,8 @@ from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import Interval, mean_interval, metric_interval, worst_interval
+from dtfl_private.leakage.metrics import METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
-from dtfl_private.leakage.scores import METRICS, Metric
 from dtfl_private.randomness import stream
 
 Classify = Callable[[Tensor], Tensor]

@@ -44,7 +44,8 @@ def lpips(guess: Tensor, truth: Tensor) -> FloatArray:
 
 def weights_file() -> Path:
     """Return where torch keeps AlexNet's weights, whether they are there or not."""
-    return Path(str(torch.hub.get_dir())) / "checkpoints" / AlexNet_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    name = str(AlexNet_Weights.IMAGENET1K_V1.url).rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
 def _require_network() -> None:

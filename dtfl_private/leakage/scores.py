@@ -4,9 +4,7 @@ Guesses and truth are images (N, C, H, W) within 0..1. A guess outside is moved 
 brings it closer to the truth. Averages, worst images and intervals: `dtfl_private.leakage.intervals`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,36 +24,6 @@ CHUNK = 256
 # Squared distances closer than this share of their scale cannot be told apart: far above the rounding errors of
 # float64, far below what one grey level changes.
 TIE = 1e-10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """What a score of single images means.
-
-    Attributes:
-        name: in results.
-        label: for people, with the unit.
-        exposing: which scores expose an image most, "high" or "low" ones.
-        share: whether it is a share: each image counts 0 or 1 (or a part, where it is one of several equal ones).
-    """
-
-    name: str
-    label: str
-    exposing: Literal["high", "low"]
-    share: bool = False
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(name="mse", label="MSE", exposing="low"),
-        Metric(name="psnr", label="PSNR, dB", exposing="high"),
-        Metric(name="ssim", label="SSIM", exposing="high"),
-        Metric(name="identifiability", label="identifiability", exposing="high", share=True),
-        Metric(name="classifier-accuracy", label="classifier accuracy", exposing="high", share=True),
-        Metric(name="lpips", label="LPIPS", exposing="low"),
-    )
-}
 
 
 def mse(guess: Tensor, truth: Tensor) -> FloatArray:
