@@ -91,6 +91,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 
 
+RecordedRound = Annotated[int, Field(ge=1)] | Literal["last"]
+
+
 # By kind of value, so that an error in a table is not reported as "not a name".
 Profiles = Annotated[
     Annotated[str, Tag("<name>")] | Annotated[list[ResourceProfile], Tag("<tables>")],
@@ -199,6 +202,18 @@ class TrainConfig(BaseModel):
         "Privacy",
         "retire",
         "when a client's privacy budget (epsilon) is spent: retire (it takes no further part), or stop the run",
+    )
+
+    record_rounds: Annotated[list[RecordedRound], BeforeValidator(_several)] = _field(
+        "Recording",
+        [],
+        "rounds to record for attacks, comma-separated numbers or last: what the server saw, the ground truth apart",
+    )
+    record_clients: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_several)] = _field(
+        "Recording", [], "ids of the clients to record, comma-separated; by default all who take part in these rounds"
+    )
+    record_images: Count = _field(
+        "Recording", 64, "images whose smashed data are recorded, per client and round; whole batches, the first ones"
     )
 
     device: DeviceName = _field("Machine", "auto", "where to compute; auto takes cuda, mps or cpu, what is there")

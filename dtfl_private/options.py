@@ -84,6 +84,8 @@ METAVARS = {
     "target_accuracy": "A",
     "defense": "NAME[:key=value,...]",
     "profiles": "NAME|FILE",
+    "record_rounds": "N,N,...|last",
+    "record_clients": "N,N,...",
     "workers": "N|auto",
 }
 

@@ -103,6 +103,16 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def transcript(self) -> Path:
+        """What the server saw of recorded rounds, and apart from it the ground truth."""
+        return self.path / "transcript"
+
+    @property
+    def attacks(self) -> Path:
+        """What attacks found, and their unfinished work."""
+        return self.path / "attacks"
+
+    @property
     def plot(self) -> Path:
         """Picture of the run's course."""
         return self.path / "training.png"

@@ -25,8 +25,8 @@ class ClientProgram:
     """A client half with auxiliary head, the defenses around it, and a seed of the adversary's own.
 
     Images are (B, C, H, W) in [0, 1], float32, on the numerics' device. Batch norm couples the images of a batch: a
-    batch must be run as a whole, and one's own images in batches of the client's size. Neither this object's weights nor
-    its running statistics change by use.
+    batch must be run as a whole, and one's own images in batches of the client's size. Use changes neither the weights
+    nor the running statistics.
 
     Args:
         modules: md1..md_m; copied by the caller, as its weights are overwritten.
@@ -104,7 +104,7 @@ class ClientProgram:
         """
         inputs = self.inputs(images)
         with self._numerics.autocast():
-            smashed = self.modules(inputs)
+            smashed: Tensor = self.modules(inputs)
             if defended:
                 self._at.forward.inputs = inputs.detach()
                 smashed = self._defense.encode(smashed, self._at)

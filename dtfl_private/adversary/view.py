@@ -78,7 +78,7 @@ Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
 survive an interruption."""
 
 
-def show_nothing(done: int, total: int) -> None:  # noqa: ARG001 - the arguments of a `Progress`
+def show_nothing(done: int, total: int) -> None:
     """Do nothing."""
 
 

@@ -1,8 +1,9 @@
 """A finished run opened again: what it was set up from, and its last round, ready to be played once more."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -33,6 +34,7 @@ class OpenedRun:
         after: the state that it ended with.
         plan: of the last round.
         records: of all rounds.
+        objects: what `train` was given as objects, by argument: "model", "scheduler", "defenses".
     """
 
     folder: RunFolder
@@ -41,6 +43,7 @@ class OpenedRun:
     after: FederatedState
     plan: RoundPlan
     records: Sequence[Record]
+    objects: Mapping[str, Any]
 
     @property
     def tasks(self) -> Sequence[ClientTask]:
@@ -100,7 +103,15 @@ def open_run(
     retired = spent_clients(before.ledgers, prepared.settings.budget)
     _, plan = schedule_round(before.schedule, schedule, last, retired)
     _require_same_round(plan, records[-1], folder)
-    return OpenedRun(folder=folder, prepared=prepared, before=before, after=after, plan=plan, records=records)
+    return OpenedRun(
+        folder=folder,
+        prepared=prepared,
+        before=before,
+        after=after,
+        plan=plan,
+        records=records,
+        objects={"model": model, "scheduler": scheduler, "defenses": defenses},
+    )
 
 
 def _require_same_round(plan: RoundPlan, record: Record, folder: RunFolder) -> None:
@@ -110,8 +121,3 @@ def _require_same_round(plan: RoundPlan, record: Record, folder: RunFolder) -> N
             f"the last round of '{folder.path}' cannot be played again: its schedule differs from the recorded one; "
             "was the run made by another version?"
         )
-
-
-def placed(task: ClientTask, tier: int) -> ClientTask:
-    """Return a client's part of the round as it would be in another tier, completed."""
-    return replace(task, tier=tier, completes=True)

@@ -8,7 +8,6 @@ the tier in question and starts from the same global weights, so that tiers are 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -86,43 +85,52 @@ class IndexSets:
 
 @dataclass(frozen=True, kw_only=True)
 class AuxiliarySplit:
-    """The adversary's data, and the records that are set aside as non-members, with their places in the test set."""
+    """Images that no client holds: the adversary's, the judge's, and those set aside as non-members.
+
+    Attributes:
+        auxiliary: the adversary's data; None if it has none.
+        judging: data for whoever judges the guesses; the adversary's, if these are of the clients' distribution.
+        train_places: places in the test set of the images in ``judging``; likewise ``validation_places``.
+        validation_places: see there.
+        non_member_places: places in the test set of the non-members.
+    """
 
     auxiliary: Auxiliary | None
+    judging: Auxiliary
     train_places: Tensor
     validation_places: Tensor
     non_member_places: Tensor
 
 
-def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int, seed: int) -> AuxiliarySplit:
-    """Return the adversary's data: from the test set, which no client holds, or from another data set.
+def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int) -> AuxiliarySplit:
+    """Deal out images that no client holds: those of the test set, or also another data set's.
+
+    The split is the same for every attack on a run. Test images that are, pixel by pixel, training images are left out.
 
     Args:
         opened: the run.
         knowledge: what the adversary knows.
-        images: how many auxiliary images it has at most.
-        seed: of the run; the split is the same for every attack on it.
+        images: how many auxiliary images there are at most.
 
     Raises:
         InputError: too few images are left, or the other data set's are of another kind.
     """
     worker = opened.prepared.worker
-    order = torch.from_numpy(stream(seed, "auxiliary").permutation(len(worker.test_labels)))
+    order = torch.from_numpy(stream(worker.seed, "auxiliary").permutation(len(worker.test_labels)))
     order = order[~_also_in(worker.test_images[order], worker.train_images)]
     non_members, rest = order.tensor_split([int(len(order) * NON_MEMBER_SHARE)])
-    none = torch.empty(0, dtype=torch.int64)
-    if knowledge.kind == "shifted":
-        assert knowledge.dataset is not None
-        auxiliary = _shifted(opened, knowledge.dataset, images, seed)
-        return AuxiliarySplit(
-            auxiliary=auxiliary, train_places=none, validation_places=none, non_member_places=non_members
-        )
-    if knowledge.kind != "same":
-        return AuxiliarySplit(auxiliary=None, train_places=none, validation_places=none, non_member_places=non_members)
     train, validation = _parts(rest[:images])
-    auxiliary = _auxiliary(opened.prepared.config.dataset, worker.test_images, worker.test_labels, train, validation)
+    name = opened.prepared.config.dataset
+    judging = _auxiliary(name, worker.test_images, worker.test_labels, train, validation)
+    auxiliary: Auxiliary | None = judging if knowledge.kind == "same" else None
+    if knowledge.dataset is not None:
+        auxiliary = _shifted(opened, knowledge.dataset, images)
     return AuxiliarySplit(
-        auxiliary=auxiliary, train_places=train, validation_places=validation, non_member_places=non_members
+        auxiliary=auxiliary,
+        judging=judging,
+        train_places=train,
+        validation_places=validation,
+        non_member_places=non_members,
     )
 
 
@@ -143,10 +151,9 @@ def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, vali
     )
 
 
-def _shifted(opened: OpenedRun, name: str, images: int, seed: int) -> Auxiliary:
+def _shifted(opened: OpenedRun, name: str, images: int) -> Auxiliary:
     config, worker = opened.prepared.config, opened.prepared.worker
-    data_dir: Path | None = None
-    other = load_dataset(name, data_dir=data_dir, download=False)
+    other = load_dataset(name, data_dir=None, download=False)
     if not isinstance(other, ImageDataset) or other.input_shape != tuple(worker.train_images.shape[1:]):
         raise InputError(
             f"auxiliary data set '{name}' has inputs of shape {other.input_shape}, the clients' images "
@@ -157,7 +164,7 @@ def _shifted(opened: OpenedRun, name: str, images: int, seed: int) -> Auxiliary:
             f"auxiliary data set '{name}' has {len(other.classes)} classes, {config.dataset} {worker.classes}: "
             "choose one with no more"
         )
-    order = torch.from_numpy(stream(seed, "auxiliary", name).permutation(len(other.train_labels))[:images])
+    order = torch.from_numpy(stream(worker.seed, "auxiliary", name).permutation(len(other.train_labels))[:images])
     return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order))
 
 
@@ -199,35 +206,42 @@ class Stage:
         return torch.cat([recording.truth.records for recording in self.recordings])
 
 
-def victim_tasks(opened: OpenedRun, tier: int | None, count: int, kind: Victims) -> list[tuple[ClientTask, int]]:
-    """Return clients' parts of the last round, whole, with the number of batches that hold victims.
+def victim_tasks(
+    opened: OpenedRun, tier: int, count: int, kind: Victims, *, scheduled_in: int | None = None
+) -> list[tuple[ClientTask, int]]:
+    """Return clients' parts of the last round, placed in a tier, with the number of batches that hold victims.
 
     Args:
         opened: the run.
-        tier: place every client there; None leaves each where the scheduler had it.
+        tier: where every client is placed.
         count: victims that are wanted; whole batches are taken until they are reached, or all there are.
         kind: first batches of many clients, or whole rounds of few.
+        scheduled_in: take only clients that the scheduler had in this tier.
     """
     worker = opened.prepared.worker
-    per_epoch = {task.client: -(-len(worker.parts[task.client]) // worker.batch_size) for task in opened.tasks}
-    whole = [
-        replace(task, tier=tier or task.tier, batches=per_epoch[task.client] * worker.local_epochs, completes=True)
-        for task in opened.tasks
-    ]
-    taken = dict.fromkeys(per_epoch, 0)
-    have = 0
-    order = (
-        [(task, batch) for batch in range(max(per_epoch.values(), default=0)) for task in whole]
-        if kind == "batches"
-        else [(task, batch) for task in whole for batch in range(per_epoch[task.client])]
-    )
-    for task, batch in order:
-        if have >= count and (kind == "batches" or batch == 0):
+    tasks = [task for task in opened.tasks if scheduled_in in (None, task.tier)]
+    sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
+    if kind == "batches":
+        deepest = max(map(len, sizes.values()))
+        chunks = [[client] for batch in range(deepest) for client in sizes if batch < len(sizes[client])]
+    else:
+        chunks = [[client] * len(sizes[client]) for client in sizes]
+    taken, have = dict.fromkeys(sizes, 0), 0
+    for chunk in chunks:
+        if have >= count:
             break
-        if batch < per_epoch[task.client]:
-            taken[task.client] += 1
-            have += min(worker.batch_size, len(worker.parts[task.client]) - batch * worker.batch_size)
-    return [(task, taken[task.client]) for task in whole if taken[task.client]]
+        for client in chunk:
+            have += sizes[client][taken[client]]
+            taken[client] += 1
+    whole = {
+        task.client: replace(task, tier=tier, batches=len(sizes[task.client]) * worker.local_epochs, completes=True)
+        for task in tasks
+    }
+    return [(whole[client], batches) for client, batches in taken.items() if batches]
+
+
+def _batch_sizes(records: int, batch_size: int) -> list[int]:
+    return [min(batch_size, records - start) for start in range(0, records, batch_size)]
 
 
 def play(

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from dtfl_private.commands.partition import dealt
+from dtfl_private.commands.recording import TranscriptWriter, check_recording
 from dtfl_private.commands.settings import (
     allowed_tiers,
     budget_settings,
@@ -218,6 +219,7 @@ def prepare(
                 f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
+    check_recording(config)
     chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
     norm = resolved_norm(config, chain)
     check_defenses(chain, norm, config.precision, config.local_epochs)
@@ -411,13 +413,17 @@ def _run(
     listener: RunListener,
 ) -> Run:
     config = prepared.config
+    transcripts = TranscriptWriter(prepared.worker, config, folder.transcript)
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         _write_results(folder, prepared, state, records)
     while state.round < config.rounds and _why_stopped(prepared, state) is None:
         start = time.perf_counter()
-        state, outcome = prepared.method.run_round(state, prepared.settings, executor, listener)
+        before = state
+        state, outcome = prepared.method.run_round(before, prepared.settings, executor, listener)
         record = round_record(outcome, time.perf_counter() - start)
+        # Before the checkpoint: a run that is killed in between records this round when it is resumed.
+        transcripts.record(before, outcome.plan)
         # The record first: a resume drops records that no checkpoint has, but cannot make up missing ones.
         append_record(folder, record)
         save_checkpoint(folder.checkpoint, state)

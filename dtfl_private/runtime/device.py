@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -57,8 +57,12 @@ def choose_workers(workers: int | None, device: str, participants: int) -> int:
         if workers is not None and workers > 1:
             raise InputError(f"workers {workers} is for --device cpu: on '{device}' one process uses the device")
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return workers if workers is not None else max(1, min(cores, participants))
+    return workers if workers is not None else max(1, min(available_cores(), participants))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -73,15 +77,20 @@ def deterministic_kernels() -> Iterator[None]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one CPU thread inside the block.
+def threads(count: int) -> Iterator[None]:
+    """Compute on this many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Return the context of computing on one CPU thread.
 
     Every worker does, in-process or not: sums split over threads round differently, and a run must not depend on the
     number of cores. Two one-thread workers also beat one two-thread process.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return threads(1)

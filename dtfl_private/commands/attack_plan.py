@@ -1,0 +1,144 @@
+"""What is to be attacked, by whom and how: checked as a whole before anything is computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from dtfl_private.adversary.base import Attack, Scene, name_of
+from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.replay import OpenedRun
+from dtfl_private.commands.scene import Knowledge
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.result import Setting
+from dtfl_private.plugins import create, explicit
+from dtfl_private.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """An attack as it will be mounted: the object, how a user would write it, and who attacks."""
+
+    attack: Attack
+    text: str
+    adversary: Adversary
+
+    @property
+    def name(self) -> str:
+        """Its name as users write it."""
+        return name_of(self.attack)
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """Its settings, by name."""
+        found = {}
+        for name, value in vars(self.attack).items():
+            if name != "adaptive":
+                found[name] = value if isinstance(value, bool | int | float | str | None) else str(value)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One attack at one tier, to be repeated for each seed."""
+
+    chosen: Chosen
+    tier: int
+
+    def label(self, seed: int) -> str:
+        """Return what a progress display calls a repetition of it."""
+        where = f", tier {self.tier}" if self.chosen.attack.facts.per_tier else ""
+        return f"{self.chosen.name}{where}, seed {seed}"
+
+
+def plan_jobs(
+    opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
+) -> list[Job]:
+    """Return the attacks at their tiers, tier by tier.
+
+    Args:
+        opened: the run.
+        config: what to attack and how.
+        knowledge: the adversary's.
+        attacks: as objects; None for those that the configuration names.
+
+    Raises:
+        InputError: an unknown attack, adversary or tier, or an attack that cannot run here.
+    """
+    chosen = [_choose(item, config.adversary, knowledge.kind) for item in attacks or config.attacks]
+    tiers = tiers_to_attack(opened, config)
+    jobs = []
+    for position, tier in enumerate(tiers):
+        scene = scene_at(opened, tier)
+        for one in chosen:
+            one.attack.check(scene)
+            if one.attack.facts.per_tier or position == 0:
+                jobs.append(Job(chosen=one, tier=tier))
+    return jobs
+
+
+def _choose(item: Attack | str, adversary: str | None, knows: AuxiliaryKind) -> Chosen:
+    if isinstance(item, str):
+        attack, text = create("attack", item), explicit("attack", item)
+    else:
+        attack, text = item, f"object:{item!r}"
+    if not isinstance(attack, Attack):
+        raise InputError(f"attack '{text}' is a {type(attack).__name__}, expected an Attack")
+    _validate(attack)
+    needs = attack.facts.needs
+    if adversary is not None:
+        named = find_adversary(adversary)
+        require(needs, named, knows, name_of(attack))
+        return Chosen(attack=attack, text=text, adversary=named)
+    # The weakest that can: those who see less are better evidence.
+    able = [other for other in ADVERSARIES.values() if needs <= other.knowing(knows)]
+    if not able:
+        require(needs, ADVERSARIES["server-malicious"], knows, name_of(attack))
+    return Chosen(attack=attack, text=text, adversary=min(able, key=lambda other: len(other.has)))
+
+
+def _validate(attack: Attack) -> None:
+    """Check an object's settings as those from the command line are."""
+    try:
+        TypeAdapter(type(attack)).validate_python({**vars(attack)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"attack '{name_of(attack)}': {where}={first['input']} is refused: {first['msg']}") from None
+
+
+def tiers_to_attack(opened: OpenedRun, config: AttackConfig) -> list[int]:
+    """Return the tiers, ascending: those asked for, or those in use in the last round.
+
+    Raises:
+        InputError: the run has no such tier, or nobody was in it.
+    """
+    used = sorted(set(opened.plan.tiers_P.tolist()))
+    if not used:
+        raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
+    if config.tiers is None:
+        return used
+    there = opened.prepared.settings.schedule.table.tiers_M.tolist()
+    for tier in config.tiers:
+        if tier not in there:
+            raise InputError(f"tier {tier} does not exist in this run: its tiers are {', '.join(map(str, there))}")
+        if config.as_scheduled and tier not in used:
+            raise InputError(
+                f"nobody was in tier {tier} in the last round: leave --as-scheduled out, or attack tiers "
+                f"{', '.join(map(str, used))}"
+            )
+    return sorted(set(config.tiers))
+
+
+def scene_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Scene:
+    """Return what an attack may know of a tier before it runs; ``defended`` false as if there were no defenses."""
+    worker = opened.prepared.worker
+    rows = {row.tier: row for row in opened.prepared.settings.schedule.table.rows}
+    return Scene(
+        tier=tier,
+        input_shape=tuple(worker.train_images.shape[1:]),
+        cut_shape=rows[tier].cut_shape,
+        classes=worker.classes,
+        defense=worker.defense if defended else DefenseChain(),
+    )

@@ -1,0 +1,59 @@
+"""How a run is attacked: one frozen value."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtfl_private.errors import InputError
+from dtfl_private.runtime.device import DeviceName
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class AttackConfig(BaseModel):
+    """All that determines an attack on a run.
+
+    Attributes:
+        attacks: specifications ``NAME[:key=value,...]``.
+        tiers: to attack; None for those in use in the last round.
+        as_scheduled: only clients that really were in a tier are attacked there. Otherwise the same clients are placed
+            in every tier, from the same weights.
+        adversary: name; None for the weakest that can mount each attack.
+        aux: auxiliary knowledge: ``same``, ``shifted:DATASET``, ``architecture`` or ``none``.
+        aux_images: auxiliary images at most.
+        victims: images to be attacked, in whole batches.
+        seeds: repetitions of each attack.
+        undefended: folder of the same run without defenses, to be attacked likewise; ``train`` trains it first.
+        device: where attacks compute.
+        threads: CPU threads; None for all cores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attacks: Annotated[tuple[str, ...], Field(min_length=1)] = ("hybrid",)
+    tiers: tuple[Count, ...] | None = None
+    as_scheduled: bool = False
+    adversary: str | None = None
+    aux: str = "same"
+    aux_images: Count = 5000
+    victims: Count = 64
+    seeds: Count = 3
+    undefended: str | None = None
+    device: DeviceName = "auto"
+    threads: Count | None = None
+
+
+def make_attack_config(**values: object) -> AttackConfig:
+    """Return the configuration with these values, the rest by default.
+
+    Raises:
+        InputError: the first refused value, in one line.
+    """
+    try:
+        return AttackConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{where} {first['input']!r} is refused: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        ) from None
