@@ -18,7 +18,7 @@ from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
 
 Parameters = Mapping[str, Tensor]
-"""Named tensors of the client half (``modules.``) and its auxiliary head (``head.``)."""
+"""Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
 
 
 class ClientProgram:
@@ -58,7 +58,7 @@ class ClientProgram:
         modules.load_state_dict(download.weights)
         head.load_state_dict(download.head)
         self.download = download
-        self._whole = nn.ModuleDict({"modules": modules, "head": head})
+        self._whole = _Classifier(modules, head)
         self._whole.train(training)
         self._whole.requires_grad_(requires_grad=False)
         _freeze_statistics(self._whole)
@@ -85,9 +85,7 @@ class ClientProgram:
     @property
     def modules(self) -> StagedModel:
         """The client half md1..md_m with the downloaded weights; not to be changed."""
-        modules = self._whole["modules"]
-        assert isinstance(modules, StagedModel)
-        return modules
+        return self._whole.client_half
 
     def inputs(self, images: Tensor) -> Tensor:
         """Return what the network takes for images (B, C, H, W) in [0, 1]; differentiable."""
@@ -146,9 +144,8 @@ class ClientProgram:
             labels: (B,) class numbers, or (B, classes) probabilities.
         """
         inputs = self.inputs(images)
-        named = {f"whole.{name}": tensor for name, tensor in parameters.items()}
         with self._numerics.autocast():
-            logits = functional_call(_Classifier(self._whole), named, (inputs,))
+            logits = functional_call(self._whole, dict(parameters), (inputs,))
             loss: Tensor = self._defense.classification_loss(logits, labels)
         return loss
 
@@ -156,12 +153,14 @@ class ClientProgram:
 class _Classifier(nn.Module):
     """Client half and head as one function from inputs to logits."""
 
-    def __init__(self, whole: nn.ModuleDict) -> None:
+    def __init__(self, client_half: StagedModel, head: nn.Module) -> None:
         super().__init__()
-        self.whole = whole
+        self.client_half = client_half
+        self.head = head
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.whole["head"](self.whole["modules"](inputs))
+        """Return logits (B, classes)."""
+        logits: Tensor = self.head(self.client_half(inputs))
         return logits
 
 

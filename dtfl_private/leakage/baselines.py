@@ -63,3 +63,6 @@ BASELINES: Mapping[str, Callable[[Known], Tensor]] = {
     "nearest-auxiliary": lambda known: nearest(known.images, known.truth),
 }
 """Each returns guesses for all victims, in the victims' order."""
+
+ORACLES = frozenset({"nearest-auxiliary"})
+"""Those that no adversary can make: they need the truth."""

@@ -38,7 +38,7 @@ def choose_victims(ssim_N: FloatArray, count: int = 8) -> IntArray:
     median = (len(ranking) - 1) // 2
     upper = np.linspace(0, median, before + 1)
     lower = np.linspace(median, len(ranking) - 1, count - before)[1:]
-    return ranking[np.concatenate([upper, lower]).round().astype(int)]
+    return np.asarray(ranking[np.concatenate([upper, lower]).round().astype(np.int64)])
 
 
 def gallery(truth: Tensor, guesses: Mapping[str, Tensor], *, title: str, count: int = 8) -> bytes:

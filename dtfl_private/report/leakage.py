@@ -1,20 +1,27 @@
 """What attacks reached, tier by tier: a table for the terminal and a picture."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from rich.markup import escape
 from rich.table import Table
 
-from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.metrics import Metric, find_metric
+from dtfl_private.leakage.baselines import BASELINES, ORACLES
+from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.report.tables import plain_table
 
+# What the table has room for, of the metrics of images.
+OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
+SHOWN = ("psnr", "ssim", "ssim-worst-5", "lpips")
 # How far lines stand apart, so that their intervals do not hide each other; in tiers.
 APART = 0.06
 
@@ -22,27 +29,58 @@ APART = 0.06
 def leakage_table(results: Sequence[Result], *, title: str) -> Table:
     """Return a table: a row for each tier and attack, a column for each metric, with 95 % intervals.
 
-    Below the attacks of a tier stand the trivial guesses and, where it was run, what the attack reached undefended.
+    Below the attacks of a tier stand what they reached undefended, where that was run, and the trivial guesses. Of
+    images, only the metrics of `SHOWN` are there; the others are for files.
     """
-    metrics = list(dict.fromkeys(result.metric for result in results))
-    table = plain_table(title, "tier", "cut", "attack", "n", *(find_metric(name).label for name in metrics))
-    table.columns[2].justify = "left"
+    found = list(dict.fromkeys(result.metric for result in results))
+    metrics = [name for name in found if name in SHOWN or not name.startswith(OF_IMAGES)]
+    table = plain_table(title, "tier", "attack", "n", *(find_metric(name).label for name in metrics))
+    table.columns[1].justify = "left"
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for tier in sorted({result.tier for result in results}):
         of_tier = [result for result in results if result.tier == tier]
-        cut = "x".join(map(str, of_tier[0].cut))
-        for position, (name, cells) in enumerate(_rows(of_tier).items()):
-            counts = {result.n for result in of_tier if label(result) == name}
-            shown = (str(tier), cut) if position == 0 else ("", "")
-            style = None if counts else "dim"
-            n = "-".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else ""
-            table.add_row(*shown, name, n, *(cells.get(metric, "") for metric in metrics), style=style)
+        shown = f"{tier}\n{'x'.join(map(str, of_tier[0].cut))}"
+        for name, row in _rows(of_tier).items():
+            cells = (row.cells.get(metric, "") for metric in metrics)
+            table.add_row(shown, escape(name), row.count, *cells, style="dim" if row.beside else None)
+            shown = ""
         table.add_section()
-    seeds = "-".join(str(count) for count in sorted({result.seeds for result in results}))
-    table.caption = (
-        f"mean [95% bootstrap interval over images and seeds]; seeds: {seeds or 'none'}; n: images or records"
-    )
+    seeds = _range({result.seeds for result in results})
+    table.caption = f"mean, below it its 95% interval over images and seeds; seeds: {seeds}; n: images or records"
     table.caption_justify = "left"
     return table
+
+
+@dataclass
+class _Row:
+    """One line of the table: cells by metric; ``beside``: no attack, but something to compare attacks with."""
+
+    beside: bool
+    count: str = ""
+    cells: dict[str, str] = field(default_factory=dict)
+
+
+def _rows(results: Sequence[Result]) -> dict[str, _Row]:
+    """Return the rows of one tier by name: attacks, their undefended values, trivial guesses."""
+    attacks: dict[str, _Row] = {}
+    undefended: dict[str, _Row] = {}
+    guesses: dict[str, _Row] = {}
+    for result in results:
+        digits = find_metric(result.metric).digits
+        is_guess = result.source in BASELINES
+        name = _guess_label(result.source) if is_guess else label(result)
+        same = {other.n for other in results if other.source == result.source}
+        row = (guesses if is_guess else attacks).setdefault(name, _Row(beside=is_guess))
+        row.count = _range(same)
+        row.cells[result.metric] = _interval(result, digits)
+        if result.undefended is not None:
+            row = undefended.setdefault(f"  {name}, undefended", _Row(beside=True))
+            row.cells[result.metric] = f"{result.undefended:.{digits}f}"
+    for result in results:
+        if result.baseline is not None:
+            row = guesses.setdefault(_guess_label(result.baseline_name), _Row(beside=True))
+            row.cells.setdefault(result.metric, f"{result.baseline:.{find_metric(result.metric).digits}f}")
+    return attacks | undefended | {f"  {name}": row for name, row in guesses.items()}
 
 
 def label(result: Result) -> str:
@@ -50,32 +88,24 @@ def label(result: Result) -> str:
     return result.source if result.adaptive else f"{result.source}, not adaptive"
 
 
-def _rows(results: Iterable[Result]) -> dict[str, dict[str, str]]:
-    """Return the cells of one tier's rows, by row and metric: attacks, then the guesses and undefended values."""
-    attacks: dict[str, dict[str, str]] = {}
-    beside: dict[str, dict[str, str]] = {}
-    for result in results:
-        metric = find_metric(result.metric)
-        attacks.setdefault(label(result), {})[result.metric] = _interval(metric, result)
-        if result.undefended is not None:
-            cells = beside.setdefault(f"  {label(result)}, undefended", {})
-            cells[result.metric] = f"{result.undefended:.{metric.digits}f}"
-        if result.baseline is not None:
-            cells = beside.setdefault(f"  guess: {result.baseline_name or 'trivial'}", {})
-            cells[result.metric] = f"{result.baseline:.{metric.digits}f}"
-    return attacks | beside
+def _guess_label(name: str | None) -> str:
+    return f"{'oracle' if name in ORACLES else 'guess'}: {name or 'trivial'}"
 
 
-def _interval(metric: Metric, result: Result) -> str:
-    value, low, high = (f"{figure:.{metric.digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
-    return f"{value} \\[{low}, {high}]"  # rich would read [...] as a style
+def _range(counts: Set[int]) -> str:
+    return "-".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else ""
+
+
+def _interval(result: Result, digits: int) -> str:
+    value, low, high = (f"{figure:.{digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
+    return f"{value}\n{low}..{high}"
 
 
 def leakage_picture(results: Sequence[Result], metric: str, *, title: str) -> bytes:
     """Return a PNG picture of one metric over the tiers: a line with 95 % intervals for each attack.
 
-    Trivial guesses are grey: those with results of their own, and those that stand beside an attack's. Dotted: what
-    an attack reached undefended.
+    Trivial guesses and oracles are grey: those with results of their own, and those that stand beside an attack's.
+    Dotted: what an attack reached undefended.
 
     Raises:
         ValueError: there are no results with this metric.
@@ -93,11 +123,17 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str) -> by
         axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize=8)
+        figure.legend(handles=_attacks_first(axes), loc="outside right upper", fontsize=8)
         figure.suptitle(title.replace("$", r"\$"))
         picture = io.BytesIO()
         figure.savefig(picture, dpi=150, format="png")
     return picture.getvalue()
+
+
+def _attacks_first(axes: Axes) -> list[Artist]:
+    """Return what the legend names; matplotlib by itself would put lines without intervals first."""
+    handles, _ = axes.get_legend_handles_labels()
+    return sorted(handles, key=lambda handle: not isinstance(handle, ErrorbarContainer))
 
 
 def _attacks(axes: Axes, results: Sequence[Result]) -> None:
@@ -124,10 +160,9 @@ def _guesses(axes: Axes, results: Sequence[Result]) -> None:
         if result.source in BASELINES:
             values.setdefault(result.source, {})[result.tier] = result.value
     for result in results:
-        name = result.baseline_name or "trivial guess"
-        if result.baseline is not None and name not in BASELINES.keys() & {other.source for other in results}:
-            values.setdefault(name, {})[result.tier] = result.baseline
+        if result.baseline is not None:
+            values.setdefault(result.baseline_name or "trivial", {}).setdefault(result.tier, result.baseline)
     for (name, by_tier), style in zip(values.items(), ("--", "-.", ":", (0, (5, 1)), (0, (1, 1))), strict=False):
         tiers = sorted(by_tier)
         heights = [by_tier[tier] for tier in tiers]
-        axes.plot(tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=f"guess: {name}")
+        axes.plot(tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_guess_label(name))
