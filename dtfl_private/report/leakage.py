@@ -98,7 +98,7 @@ def _range(counts: Set[int]) -> str:
 
 def _interval(result: Result, digits: int) -> str:
     value, low, high = (f"{figure:.{digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
-    return f"{value}\n{low}..{high}"
+    return f"{value}\n{low} to {high}"
 
 
 def leakage_picture(results: Sequence[Result], metric: str, *, title: str) -> bytes:
