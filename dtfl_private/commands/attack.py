@@ -23,6 +23,7 @@ from dtfl_private.adversary.base import (
     Tampering,
 )
 from dtfl_private.adversary.view import View
+from dtfl_private.commands.attack_pictures import save_pictures
 from dtfl_private.commands.attack_plan import Job, plan_jobs, scene_at
 from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.judging import Judge, Repetition, Verdict
@@ -104,13 +105,17 @@ class AttackReport:
 
     Attributes:
         results: of this call.
-        verdicts: per attack and tier, with guesses and scores, for pictures.
-        folder: where attack.json is.
+        verdicts: per attack and tier, with guesses and scores.
+        path: attack.json.
+        pictures: PNG files.
+        remarks: lines that belong beside the results: whose records were attacked, with what knowledge.
     """
 
     results: Sequence[Result]
     verdicts: Sequence[Verdict]
-    folder: Path
+    path: Path
+    pictures: Sequence[Path]
+    remarks: Sequence[str]
 
 
 def attack(
@@ -123,6 +128,7 @@ def attack(
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
+    data_dir: Path | str | None = None,
     listener: AttackListener | None = None,
 ) -> AttackReport:
     """Attack a finished run and leave attack.json.
@@ -136,6 +142,7 @@ def attack(
         model: see there.
         scheduler: see there.
         defenses: see there.
+        data_dir: where the run's data are now, if they have moved.
         listener: hears how the attacks proceed.
 
     Raises:
@@ -145,7 +152,7 @@ def attack(
     config, listener = config or AttackConfig(), listener or SilentAttack()
     objects: dict[str, Any] = {"model": model, "scheduler": scheduler, "defenses": defenses}
     with deterministic_kernels(), one_thread():
-        opened = open_run(run, dataset=dataset, **objects)
+        opened = open_run(run, data_dir=data_dir, dataset=dataset, **objects)
         folder = opened.folder.attacks if out is None else Path(out)
         session = _Session(opened, config, attacks, folder, listener)
         _make(folder)
@@ -154,8 +161,11 @@ def attack(
             verdicts = session.run()
             found = [*session.baselines(), *(result for verdict in verdicts for result in verdict.results)]
             results = _beside(found, undefended)
-            _write(folder, opened, results, session.sizes(), listener)
-    return AttackReport(results=results, verdicts=verdicts, folder=folder)
+            known = _write(folder, opened, results, session.sizes(), listener)
+            pictures = save_pictures(folder, verdicts, known)
+    return AttackReport(
+        results=results, verdicts=verdicts, path=folder / RESULTS, pictures=pictures, remarks=session.remarks()
+    )
 
 
 def _make(folder: Path) -> None:
@@ -277,6 +287,20 @@ class _Session:
         victims = max((len(stage.records) for stage in self._stages.values()), default=self._config.victims)
         return {"victims": victims, "aux": 0 if auxiliary is None else len(auxiliary.images)}
 
+    def remarks(self) -> list[str]:
+        """Return what belongs beside the results: whose records were attacked, and what the adversary knew."""
+        sizes, auxiliary = self.sizes(), self._setting.split.auxiliary
+        where = "clients that the scheduler had there" if self._config.as_scheduled else "the same clients in each tier"
+        lines = [
+            f"attacked: {sizes['victims']} images of round {self._opened.plan.round}, {where}, "
+            f"{self._config.seeds} repetitions",
+            f"adversary's data: {self._config.aux}"
+            + ("" if auxiliary is None else f", {sizes['aux']} images of {auxiliary.name} to train on"),
+        ]
+        if any(not job.chosen.attack.adaptive for job in self._jobs):
+            lines.append("attacks that are not adaptive make defenses look better than they are")
+        return lines
+
     def undefended_results(self, dataset: Dataset | None) -> list[Result]:
         """Return the results of the same attacks on the same run without defenses, if that is asked for."""
         if self._config.undefended is None:
@@ -382,8 +406,8 @@ def _key(result: Result) -> tuple[object, ...]:
 
 def _write(
     folder: Path, opened: OpenedRun, results: Sequence[Result], sizes: Mapping[str, int], listener: AttackListener
-) -> None:
-    """Write attack.json: these results, and those of other attacks on the same round that were there."""
+) -> list[Result]:
+    """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
     path = folder / RESULTS
     rounds = len(opened.records)
     new = {(_key(result)) for result in results}
@@ -399,6 +423,7 @@ def _write(
                 others = []
     header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats(results), **sizes}
     write_atomic(path, results_document([*others, *results], header))
+    return [*others, *results]
 
 
 def _threats(results: Sequence[Result]) -> list[str]:

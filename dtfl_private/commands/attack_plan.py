@@ -119,7 +119,9 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig) -> list[int]:
         raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
     if config.tiers is None:
         return used
-    there = opened.prepared.settings.schedule.table.tiers_M.tolist()
+    there: list[int] = opened.prepared.settings.schedule.table.tiers_M.tolist()
+    if config.tiers == "all":
+        return used if config.as_scheduled else there
     for tier in config.tiers:
         if tier not in there:
             raise InputError(f"tier {tier} does not exist in this run: its tiers are {', '.join(map(str, there))}")

@@ -1,6 +1,6 @@
 """How a run is attacked: one frozen value."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,7 @@ class AttackConfig(BaseModel):
 
     Attributes:
         attacks: specifications ``NAME[:key=value,...]``.
-        tiers: to attack; None for those in use in the last round.
+        tiers: to attack, or "all" that the run has; None for those in use in its last round.
         as_scheduled: only clients that really were in a tier are attacked there. Otherwise the same clients are placed
             in every tier, from the same weights.
         adversary: name; None for the weakest that can mount each attack.
@@ -31,7 +31,7 @@ class AttackConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attacks: Annotated[tuple[str, ...], Field(min_length=1)] = ("hybrid",)
-    tiers: tuple[Count, ...] | None = None
+    tiers: tuple[Count, ...] | Literal["all"] | None = None
     as_scheduled: bool = False
     adversary: str | None = None
     aux: str = "same"

@@ -151,7 +151,7 @@ class Judge:
             heading = Heading(
                 tier=tier,
                 cut=rows[tier].cut_shape,
-                source=f"baseline:{name}",
+                source=name,
                 adaptive=False,
                 adversary=None,
                 seed=self._setting.opened.prepared.worker.seed,

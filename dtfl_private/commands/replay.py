@@ -20,7 +20,6 @@ from dtfl_private.federated.schedule import RoundPlan, schedule_round
 from dtfl_private.federated.worker import ClientTask
 from dtfl_private.record import Record, RunFolder, read_records, recorded_data
 from dtfl_private.runtime.checkpoint import load_round
-from dtfl_private.runtime.device import DeviceName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class OpenedRun:
 def open_run(
     run: Run | RunFolder | Path | str,
     *,
-    device: DeviceName | None = None,
+    data_dir: Path | str | None = None,
     dataset: Dataset | None = None,
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
@@ -68,7 +67,7 @@ def open_run(
 
     Args:
         run: a run, or where its folder is.
-        device: compute here instead of where the run was trained; the last round is then played with other rounding.
+        data_dir: where the run's data are now, if they have moved.
         dataset: what `train` was given as an object; likewise ``model``, ``scheduler`` and ``defenses``.
         model: see there. Its weights do not matter.
         scheduler: see there.
@@ -80,8 +79,8 @@ def open_run(
     """
     folder = run.folder if isinstance(run, Run) else run if isinstance(run, RunFolder) else RunFolder(path=Path(run))
     config = read_run_config(folder)
-    if device is not None:
-        config = config.model_copy(update={"device": device})
+    if data_dir is not None:
+        config = config.model_copy(update={"data_dir": Path(data_dir)})
     prepared = prepare(
         config.model_copy(update={"workers": 1}),
         dataset=dataset,
