@@ -39,6 +39,12 @@ class InterruptedAttackError(DtflError):
     "weights",
 )
 @click.option(
+    "--replay",
+    is_flag=True,
+    help="play the run's last round once more although it recorded rounds (--record-rounds), so that clients can be "
+    "placed in any tier",
+)
+@click.option(
     "--adversary",
     metavar="|".join(ADVERSARIES),
     help="who attacks; an attack that this one cannot mount is refused  [default: the weakest that can]",
@@ -48,8 +54,8 @@ class InterruptedAttackError(DtflError):
     default="same",
     show_default=True,
     metavar="same|shifted:DATASET|architecture|none",
-    help="the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of another "
-    "data set, only the network, or nothing",
+    help="the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of "
+    "another data set, only the network, or nothing",
 )
 @click.option("--aux-images", default=5000, show_default=True, type=click.IntRange(min=12), help="auxiliary images")
 @click.option(

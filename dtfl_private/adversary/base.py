@@ -34,12 +34,14 @@ class AttackFacts:
     recipe: how it works, in one line.
     source: the paper it is from; "new" if it is ours.
     per_tier: whether the outcome depends on the tier; an attack on the final model does not.
+    looks_back: whether it uses other releases of the victims' records (`View.earlier`), which take time to play.
     """
 
     needs: frozenset[Capability]
     recipe: str
     source: str = "new"
     per_tier: bool = True
+    looks_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,8 @@ class Background:
 
     Attributes:
         seen: clients' rounds that hold the victims, in the victims' order.
-        earlier: other rounds in which the same clients sent the same records, in order of time.
+        earlier: what else these clients sent of the same records: in earlier rounds, in order of time, and in further
+            epochs of the same one. Only for attacks that look back.
         program: of a client half, by a client's round and whether defenses are taken into account; a fresh copy.
         auxiliary: the adversary's data.
         final_model: the global model after the last round.
@@ -198,7 +199,7 @@ class View:
 
     @property
     def earlier(self) -> Sequence[Seen]:
-        """Other rounds in which these clients sent the same records, each in an order that the adversary does not know.
+        """What else these clients sent of the same records, each time in an order that the adversary does not know.
 
         Raises:
             InputError: there are none.
@@ -206,8 +207,8 @@ class View:
         self._need("client-weights", "smashed", "labels")
         if not self._background.earlier:
             raise InputError(
-                f"{self._attack} needs several rounds of the same clients, and one is there: train with "
-                "--record-rounds (at least two) and --record-clients"
+                f"{self._attack} needs several releases of the same records, and there is one: train with "
+                "--record-rounds (two or more), or with two --local-epochs"
             )
         return self._background.earlier
 

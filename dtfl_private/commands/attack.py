@@ -22,13 +22,24 @@ from dtfl_private.adversary.base import (
     Reconstruction,
     Tampering,
 )
-from dtfl_private.adversary.view import View
+from dtfl_private.adversary.view import Seen, View
 from dtfl_private.commands.attack_pictures import save_pictures
 from dtfl_private.commands.attack_plan import Job, plan_jobs, scene_at
 from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.judging import Judge, Repetition, Verdict
+from dtfl_private.commands.recorded import earlier_rounds, latest_recordings
 from dtfl_private.commands.replay import OpenedRun, open_run
-from dtfl_private.commands.scene import Knowledge, Setting, Stage, Victims, play, split_auxiliary, victim_tasks
+from dtfl_private.commands.scene import (
+    Knowledge,
+    Setting,
+    Stage,
+    Victims,
+    later_epochs,
+    play,
+    recorded_stage,
+    split_auxiliary,
+    victim_tasks,
+)
 from dtfl_private.commands.shadow import ShadowRuns
 from dtfl_private.commands.train import Run, read_run_config, train
 from dtfl_private.commands.workshop import Workshop
@@ -190,7 +201,9 @@ class _Session:
         worker = opened.prepared.worker
         self._opened, self._config, self._folder, self._listener = opened, config, folder, listener
         self._knows = knowledge.kind
-        self._jobs = plan_jobs(opened, config, knowledge, attacks)
+        self._recorded = [] if config.replay else latest_recordings(opened)
+        recorded_tiers = [recording.seen.download.tier for recording in self._recorded]
+        self._jobs = plan_jobs(opened, config, knowledge, attacks, recorded_tiers)
         numerics = choose_numerics(
             config.device,
             worker.numerics.precision,
@@ -235,7 +248,12 @@ class _Session:
         if tampering is not None:
             return self._play(job.tier, kind, tampering)
         if (job.tier, kind) not in self._stages:
-            self._stages[job.tier, kind] = self._play(job.tier, kind, None)
+            if self._recorded:
+                stage = recorded_stage(self._recorded, job.tier, self._config.victims, kind)
+                self._setting.index_sets(stage)
+            else:
+                stage = self._play(job.tier, kind, None)
+            self._stages[job.tier, kind] = stage
         return self._stages[job.tier, kind]
 
     def _play(self, tier: int, kind: Victims, tampering: Tampering | None) -> Stage:
@@ -250,9 +268,20 @@ class _Session:
         self._setting.index_sets(stage)
         return stage
 
+    def _earlier(self, stage: Stage) -> list[Seen]:
+        """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""
+        earlier = earlier_rounds(self._opened, stage.seen)
+        if self._recorded:  # only their first batches are on the disk
+            return earlier
+        with one_thread():
+            recorder = self._opened.recorder()
+            return earlier + [later for seen in stage.seen for later in later_epochs(self._opened, recorder, seen)]
+
     def _view(self, job: Job, seed: int, stage: Stage | None) -> View:
+        looks_back = job.chosen.attack.facts.looks_back
+        earlier = self._earlier(stage) if looks_back and stage is not None else []
         return View(
-            self._setting.background(job.tier, stage),
+            self._setting.background(job.tier, stage, earlier),
             adversary=job.chosen.adversary,
             knows=self._knows,
             attack=job.chosen.name,
@@ -290,9 +319,12 @@ class _Session:
     def remarks(self) -> list[str]:
         """Return what belongs beside the results: whose records were attacked, and what the adversary knew."""
         sizes, auxiliary = self.sizes(), self._setting.split.auxiliary
-        where = "clients that the scheduler had there" if self._config.as_scheduled else "the same clients in each tier"
+        where = "the same clients placed in each tier"
+        if self._config.as_scheduled or self._recorded:
+            where = "clients in the tiers that they really were in"
+        number = self._recorded[0].seen.download.round if self._recorded else self._opened.plan.round
         lines = [
-            f"attacked: {sizes['victims']} images of round {self._opened.plan.round}, {where}, "
+            f"attacked: {sizes['victims']} images of {'recorded ' if self._recorded else ''}round {number}, {where}, "
             f"{self._config.seeds} repetitions",
             f"adversary's data: {self._config.aux}"
             + ("" if auxiliary is None else f", {sizes['aux']} images of {auxiliary.name} to train on"),

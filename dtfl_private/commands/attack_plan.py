@@ -53,7 +53,11 @@ class Job:
 
 
 def plan_jobs(
-    opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
+    opened: OpenedRun,
+    config: AttackConfig,
+    knowledge: Knowledge,
+    attacks: Sequence[Attack] | None,
+    recorded: Sequence[int],
 ) -> list[Job]:
     """Return the attacks at their tiers, tier by tier.
 
@@ -62,12 +66,13 @@ def plan_jobs(
         config: what to attack and how.
         knowledge: the adversary's.
         attacks: as objects; None for those that the configuration names.
+        recorded: tiers of the recorded clients that are attacked; empty if the last round is played again.
 
     Raises:
         InputError: an unknown attack, adversary or tier, or an attack that cannot run here.
     """
     chosen = [_choose(item, config.adversary, knowledge.kind) for item in attacks or config.attacks]
-    tiers = tiers_to_attack(opened, config)
+    tiers = tiers_to_attack(opened, config, recorded)
     jobs = []
     for position, tier in enumerate(tiers):
         scene = scene_at(opened, tier)
@@ -108,27 +113,29 @@ def _validate(attack: Attack) -> None:
         raise InputError(f"attack '{name_of(attack)}': {where}={first['input']} is refused: {first['msg']}") from None
 
 
-def tiers_to_attack(opened: OpenedRun, config: AttackConfig) -> list[int]:
-    """Return the tiers, ascending: those asked for, or those in use in the last round.
+def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[int] = ()) -> list[int]:
+    """Return the tiers, ascending: those asked for, or those in use in the last (or the recorded) round.
 
     Raises:
         InputError: the run has no such tier, or nobody was in it.
     """
-    used = sorted(set(opened.plan.tiers_P.tolist()))
+    used = sorted(set(recorded or opened.plan.tiers_P.tolist()))
     if not used:
         raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
     if config.tiers is None:
         return used
     there: list[int] = opened.prepared.settings.schedule.table.tiers_M.tolist()
+    bound = config.as_scheduled or bool(recorded)
     if config.tiers == "all":
-        return used if config.as_scheduled else there
+        return used if bound else there
     for tier in config.tiers:
         if tier not in there:
             raise InputError(f"tier {tier} does not exist in this run: its tiers are {', '.join(map(str, there))}")
-        if config.as_scheduled and tier not in used:
+        if bound and tier not in used:
+            remedy = "use --replay, which places clients there" if recorded else "leave --as-scheduled out"
             raise InputError(
-                f"nobody was in tier {tier} in the last round: leave --as-scheduled out, or attack tiers "
-                f"{', '.join(map(str, used))}"
+                f"nobody was in tier {tier} in the {'recorded' if recorded else 'last'} round: {remedy}, or attack "
+                f"tier {' or '.join(map(str, used))}"
             )
     return sorted(set(config.tiers))
 

@@ -18,6 +18,8 @@ class AttackConfig(BaseModel):
         tiers: to attack, or "all" that the run has; None for those in use in its last round.
         as_scheduled: only clients that really were in a tier are attacked there. Otherwise the same clients are placed
             in every tier, from the same weights.
+        replay: play the last round again although the run recorded rounds. Recorded clients were in the tiers they were
+            in: nobody is placed elsewhere.
         adversary: name; None for the weakest that can mount each attack.
         aux: auxiliary knowledge: ``same``, ``shifted:DATASET``, ``architecture`` or ``none``.
         aux_images: auxiliary images at most.
@@ -33,6 +35,7 @@ class AttackConfig(BaseModel):
     attacks: Annotated[tuple[str, ...], Field(min_length=1)] = ("hybrid",)
     tiers: tuple[Count, ...] | Literal["all"] | None = None
     as_scheduled: bool = False
+    replay: bool = False
     adversary: str | None = None
     aux: str = "same"
     aux_images: Count = 5000

@@ -206,6 +206,24 @@ class Stage:
         return torch.cat([recording.truth.records for recording in self.recordings])
 
 
+def recorded_stage(recordings: Sequence[Recording], tier: int, count: int, kind: Victims) -> Stage:
+    """Return the stage of recorded clients in a tier: their first batches until there are ``count`` victims.
+
+    Whole rounds are only those whose client sent an update.
+    """
+    kept: list[Recording] = []
+    have = 0
+    for recording in recordings:
+        complete = kind == "batches" or recording.seen.update is not None
+        if recording.seen.download.tier != tier or not complete or have >= count:
+            continue
+        sizes = [len(batch.labels) for batch in recording.seen.batches]
+        taken = next((n for n in range(1, len(sizes) + 1) if have + sum(sizes[:n]) >= count), len(sizes))
+        kept.append(recording.first(len(sizes) if kind == "rounds" else taken))
+        have += sum(sizes[:taken])
+    return Stage(recordings=kept)
+
+
 def victim_tasks(
     opened: OpenedRun, tier: int, count: int, kind: Victims, *, scheduled_in: int | None = None
 ) -> list[tuple[ClientTask, int]]:
@@ -255,6 +273,19 @@ def play(
     return Stage(
         recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
     )
+
+
+def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen]:
+    """Return what a client sent in the further epochs of the round that began as ``seen``, if there were any."""
+    worker, client = opened.prepared.worker, seen.download.client
+    per_epoch = len(_batch_sizes(len(worker.parts[client]), worker.batch_size))
+    batches = per_epoch * worker.local_epochs
+    if worker.local_epochs == 1 or worker.defense.releases_apart:
+        return []
+    task = next(task for task in opened.tasks if task.client == client)
+    task = replace(task, tier=seen.download.tier, batches=batches, completes=False)
+    whole = recorder.record(task, opened.before.weights, batches=batches, whole=False).seen
+    return [replace(whole, batches=whole.batches[per_epoch:])]
 
 
 @dataclass(frozen=True, kw_only=True)

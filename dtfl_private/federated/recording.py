@@ -45,6 +45,15 @@ class Recording:
         """Whether the client took no part, because of what it was sent."""
         return any(remark.refuses for remark in self.remarks)
 
+    def first(self, batches: int) -> "Recording":
+        """Return the recording with only the first so many batches."""
+        kept = self.seen.batches[:batches]
+        images = sum(len(batch.labels) for batch in kept)
+        truth = Truth(
+            images=self.truth.images[:images], labels=self.truth.labels[:images], records=self.truth.records[:images]
+        )
+        return replace(self, seen=replace(self.seen, batches=kept), truth=truth)
+
 
 class Recorder:
     """Plays clients' rounds and records them, one after the other, in this process."""
