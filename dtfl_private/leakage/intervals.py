@@ -3,8 +3,12 @@
 Scores are (S, N): of N images under S repetitions (seeds) of an attack. Each draw takes N images and, because drawing
 S of a few seeds would understate how much they differ, S - 1 seeds (one, if there is one); an image is drawn in all
 seeds together, as is a seed in all images: Owen 2007 (The pigeonhole bootstrap, arXiv 0712.1111); one fewer: Rao and
-Wu 1988 (Journal of the American Statistical Association 83). With one seed, an interval says nothing about seeds;
-with three, little: the range of the three bounds it.
+Wu 1988 (Journal of the American Statistical Association 83).
+
+How often intervals of simulated normal scores contain the truth (n = 1,000 simulations each): of the mean, 94 % where
+images differ more than seeds (100 images, 1 or 3 seeds), but 76 % with 3 seeds and 89 % with 10 where seeds differ ten
+times as much as images: a few seeds cannot show how far others may lie. With one seed, an interval says nothing about
+seeds. Of the worst 5 %: 79 % at 100 images (that is five images), 93 % at 1,000. Of the AUC of 100 members, 95 %.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,7 +78,7 @@ def mean_interval(scores_SN: FloatArray, rng: np.random.Generator) -> Interval:
 
 
 def worst_interval(metric: Metric, scores_SN: FloatArray, rng: np.random.Generator) -> Interval:
-    """Return the mean over seeds of what the most exposed 5 % of the images score in each."""
+    """Return the mean over seeds of what the most exposed 5 % of the images score in each; use 500 images or more."""
     return bootstrap([scores_SN], worst(metric), rng)
 
 
@@ -129,7 +133,7 @@ def bootstrap(
     Raises:
         ValueError: scores that are not (S, N), empty, not finite, or of different numbers of seeds.
     """
-    seeds = _seeds(groups_SN)
+    seeds = checked_seeds(groups_SN)
     ones = [np.ones((1, group.shape[1]), dtype=np.int64) for group in groups_SN]
     value = float(_per_seed(groups_SN, statistic, ones).mean())
     means = []
@@ -142,7 +146,12 @@ def bootstrap(
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-def _seeds(groups_SN: Sequence[FloatArray]) -> int:
+def checked_seeds(groups_SN: Sequence[FloatArray]) -> int:
+    """Return the number of seeds that the groups' scores (S, N) have.
+
+    Raises:
+        ValueError: see `bootstrap`.
+    """
     for group in groups_SN:
         if group.ndim != 2 or not group.size or len(group) != len(groups_SN[0]):
             shapes = ", ".join(str(other.shape) for other in groups_SN)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtfl_private.contracts import FloatArray, IntArray
-from dtfl_private.leakage.intervals import Interval, Statistic, bootstrap, with_share_bound
+from dtfl_private.leakage.intervals import Interval, Statistic, bootstrap, checked_seeds, with_share_bound
 
 LOW_FPRS = (0.01, 0.001)
 
@@ -77,6 +77,7 @@ def correct(members_M: FloatArray, nonmembers_K: FloatArray) -> tuple[FloatArray
 
 def accuracy_interval(members_SM: FloatArray, nonmembers_SK: FloatArray, rng: np.random.Generator) -> Interval:
     """Return the balanced accuracy with thresholds from the other half of the records, see `correct`; by chance 0.5."""
+    checked_seeds([members_SM, nonmembers_SK])
     both = [correct(*groups) for groups in zip(members_SM, nonmembers_SK, strict=True)]
     right_SM, right_SK = (np.stack(side) for side in zip(*both, strict=True))
     return bootstrap([right_SM, right_SK], _balanced, rng)
