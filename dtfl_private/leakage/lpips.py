@@ -39,7 +39,7 @@ def lpips(guess: Tensor, truth: Tensor) -> FloatArray:
         ).reshape(-1)
         for part, true in pairs
     ]
-    return np.asarray(torch.cat(parts).double().cpu().numpy())
+    return np.asarray(torch.cat(parts).double().numpy())
 
 
 def weights_file() -> Path:

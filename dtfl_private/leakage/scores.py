@@ -54,7 +54,7 @@ def ssim(guess: Tensor, truth: Tensor) -> FloatArray:
     guess, truth = checked(guess, truth)
     height, width = truth.shape[2:]
     window = ssim_window(height, width)
-    down, across = _window_matrix(height, window).to(truth), _window_matrix(width, window).to(truth)
+    down, across = _window_matrix(height, window), _window_matrix(width, window)
 
     def average(images: Tensor) -> Tensor:
         return down @ images @ across.T
@@ -89,7 +89,7 @@ def identifiability(guess: Tensor, truth: Tensor) -> FloatArray:
     """
     guess, truth = checked(guess, truth)
     guess, truth = guess.flatten(1), truth.flatten(1)
-    right = torch.arange(len(truth), device=truth.device)
+    right = torch.arange(len(truth))
     norms = truth.square().sum(dim=1)
     shares = []
     for part, own in zip(torch.split(guess, CHUNK), torch.split(right, CHUNK), strict=True):
@@ -110,7 +110,7 @@ def correct(predicted: Tensor, labels: Tensor) -> FloatArray:
 
 
 def checked(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return guess and truth in float64, the guess within 0..1.
+    """Return guess and truth in float64 on the CPU (not every device knows float64), the guess within 0..1.
 
     Raises:
         ValueError: they are no images of one shape, there are none, or a value is no number.
@@ -118,7 +118,7 @@ def checked(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     if truth.ndim != 4 or guess.shape != truth.shape or not truth.numel():
         shapes = f"{tuple(guess.shape)} and {tuple(truth.shape)}"
         raise ValueError(f"guess and truth must be images (N, C, H, W) of one shape, at least one, not {shapes}")
-    guess, truth = guess.detach().double(), truth.detach().to(device=guess.device, dtype=torch.float64)
+    guess, truth = guess.detach().cpu().double(), truth.detach().cpu().double()
     if not guess.isfinite().all():
         raise ValueError("a guess has values that are no finite numbers")
     if not 0 <= float(truth.min()) <= float(truth.max()) <= 1:
@@ -127,4 +127,4 @@ def checked(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _numpy(scores: Tensor) -> FloatArray:
-    return np.asarray(scores.double().cpu().numpy())
+    return np.asarray(scores.double().numpy())
