@@ -1,8 +1,10 @@
 """What attacks reached, tier by tier: a table for the terminal and a picture."""
 
 import io
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import matplotlib as mpl
 import numpy as np
@@ -22,6 +24,7 @@ from dtfl_private.report.tables import plain_table
 # What the table has room for, of the metrics of images.
 OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
 SHOWN = ("psnr", "ssim", "ssim-worst-5", "lpips")
+GUESS_STYLES = ("--", "-.", ":")
 # How far lines stand apart, so that their intervals do not hide each other; in tiers.
 APART = 0.06
 
@@ -42,7 +45,7 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
         shown = f"{tier}\n{'x'.join(map(str, of_tier[0].cut))}"
         for name, row in _rows(of_tier).items():
             cells = (row.cells.get(metric, "") for metric in metrics)
-            table.add_row(shown, escape(name), row.count, *cells, style="dim" if row.beside else None)
+            table.add_row(shown, escape(name), _range(row.counts), *cells, style="dim" if row.beside else None)
             shown = ""
         table.add_section()
     seeds = _range({result.seeds for result in results})
@@ -53,10 +56,10 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
 
 @dataclass
 class _Row:
-    """One line of the table: cells by metric; ``beside``: no attack, but something to compare attacks with."""
+    """One line of the table: records judged, cells by metric; ``beside``: no attack but what attacks are compared with."""
 
     beside: bool
-    count: str = ""
+    counts: set[int] = field(default_factory=set)
     cells: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,13 +68,12 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
     attacks: dict[str, _Row] = {}
     undefended: dict[str, _Row] = {}
     guesses: dict[str, _Row] = {}
-    for result in results:
+    for result, attack in zip(results, labels(results), strict=True):
         digits = find_metric(result.metric).digits
         is_guess = result.source in BASELINES
-        name = _guess_label(result.source) if is_guess else label(result)
-        same = {other.n for other in results if other.source == result.source}
+        name = _guess_label(result.source) if is_guess else attack
         row = (guesses if is_guess else attacks).setdefault(name, _Row(beside=is_guess))
-        row.count = _range(same)
+        row.counts.add(result.n)
         row.cells[result.metric] = _interval(result, digits)
         if result.undefended is not None:
             row = undefended.setdefault(f"  {name}, undefended", _Row(beside=True))
@@ -83,9 +85,20 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
     return attacks | undefended | {f"  {name}": row for name, row in guesses.items()}
 
 
-def label(result: Result) -> str:
-    """Return the name of an attack for people: with "not adaptive" where it did not use the defense's sampler."""
-    return result.source if result.adaptive else f"{result.source}, not adaptive"
+def labels(results: Sequence[Result]) -> list[str]:
+    """Return the name of each result's attack for people.
+
+    With "not adaptive" where it did not use the defense's sampler, and a number from the second one on where several
+    results of one tier and metric have the same name (other settings, another adversary).
+    """
+    seen: Counter[tuple[str, int, str]] = Counter()
+    names = []
+    for result in results:
+        name = result.source if result.adaptive else f"{result.source}, not adaptive"
+        seen[name, result.tier, result.metric] += 1
+        number = seen[name, result.tier, result.metric]
+        names.append(name if number == 1 else f"{name} #{number}")
+    return names
 
 
 def _guess_label(name: str | None) -> str:
@@ -137,9 +150,10 @@ def _attacks_first(axes: Axes) -> list[Artist]:
 
 
 def _attacks(axes: Axes, results: Sequence[Result]) -> None:
-    names = list(dict.fromkeys(label(result) for result in results))
+    named = list(zip(labels(results), results, strict=True))
+    names = list(dict.fromkeys(name for name, _ in named))
     for number, name in enumerate(names):
-        own = sorted((result for result in results if label(result) == name), key=lambda result: result.tier)
+        own = sorted((result for other, result in named if other == name), key=lambda result: result.tier)
         aside = (number - (len(names) - 1) / 2) * APART
         tiers = np.array([result.tier for result in own]) + aside
         values = np.array([result.value for result in own])
@@ -162,7 +176,7 @@ def _guesses(axes: Axes, results: Sequence[Result]) -> None:
     for result in results:
         if result.baseline is not None:
             values.setdefault(result.baseline_name or "trivial", {}).setdefault(result.tier, result.baseline)
-    for (name, by_tier), style in zip(values.items(), ("--", "-.", ":", (0, (5, 1)), (0, (1, 1))), strict=False):
+    for (name, by_tier), style in zip(values.items(), cycle(GUESS_STYLES), strict=False):
         tiers = sorted(by_tier)
         heights = [by_tier[tier] for tier in tiers]
         axes.plot(tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_guess_label(name))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dtfl_private.leakage.result import Result
 from dtfl_private.report import leakage as module
-from dtfl_private.report.leakage import label, leakage_picture, leakage_table
+from dtfl_private.report.leakage import labels, leakage_picture, leakage_table
 
 
 def made(**values: Any) -> Result:
@@ -102,8 +102,8 @@ def test_a_line_with_intervals_for_each_attack_and_grey_ones_for_guesses(axes):
     picture = leakage_picture(PICTURED, "ssim", title="SSIM by $tier")
     assert Image.open(io.BytesIO(picture)).format == "PNG"
     (drawn,) = axes
-    handles, labels = drawn.get_legend_handles_labels()
-    assert sorted(labels) == [
+    handles, texts = drawn.get_legend_handles_labels()
+    assert sorted(texts) == [
         "decoder",
         "decoder, undefended",
         "guess: mean-image",
@@ -111,7 +111,7 @@ def test_a_line_with_intervals_for_each_attack_and_grey_ones_for_guesses(axes):
         "oracle: nearest-auxiliary",
     ]
     assert [handle.get_label() for handle in module._attacks_first(drawn)][:2] == ["decoder", "hybrid"]
-    by_name = dict(zip(labels, handles, strict=True))
+    by_name = dict(zip(texts, handles, strict=True))
     line, _, (bars,) = by_name["decoder"]
     assert line.get_ydata().tolist() == [0.8, 0.3]
     assert line.get_xdata().tolist() == pytest.approx([1 - module.APART / 2, 3 - module.APART / 2])
@@ -134,6 +134,9 @@ def test_a_metric_without_results_is_refused():
         leakage_picture(PICTURED, "auc", title="none")
 
 
-def test_an_attack_that_did_not_use_the_defense_is_called_so():
-    assert label(made()) == "decoder"
-    assert label(made(adaptive=False)) == "decoder, not adaptive"
+def test_attacks_of_one_name_are_told_apart_and_none_is_left_out():
+    results = [made(), made(adaptive=False), made(value=0.6), made(metric="psnr"), made(tier=2)]
+    assert labels(results) == ["decoder", "decoder, not adaptive", "decoder #2", "decoder", "decoder"]
+    found = lines(results)
+    assert "1 decoder 100 0.500 0.5" in found
+    assert "decoder #2 100 0.600" in found
