@@ -16,6 +16,7 @@ from dtfl_private.defense import ClientRound, DefenseChain
 from dtfl_private.messages import ModelDownload, SmashedBatch
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import stream
 
 Parameters = Mapping[str, Tensor]
 """Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
@@ -66,7 +67,8 @@ class ClientProgram:
         self._defense = defense
         self._numerics = numerics
         self._at = ClientRound(
-            seed=seed,
+            # The samplers are known, the draws are not: even with the run's seed these streams are not the clients'.
+            seed=int(stream(seed, "adversary", download.client, download.round).integers(2**62)),
             client=download.client,
             round=download.round,
             tier=download.tier,

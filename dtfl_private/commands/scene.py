@@ -359,8 +359,7 @@ class Setting:
             defense=worker.defense if adaptive else DefenseChain(),
             numerics=self.numerics,
             training=not worker.defense.releases_apart,
-            # An adversary knows the samplers, never the draws: its seed is not the clients'.
-            seed=int(stream(seed, "adversary", seen.download.client, seen.download.round).integers(2**62)),
+            seed=seed,
             records=len(worker.parts[seen.download.client]),
             classes=worker.classes,
         )

@@ -1,0 +1,50 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dtfl_private.commands.train import Prepared
+from dtfl_private.federated.recording import Recorder, Recording
+from dtfl_private.federated.worker import ClientTask, GlobalWeights
+
+
+@pytest.fixture(scope="session")
+def record_tiny(prepare_tiny) -> Callable[..., tuple[Prepared, Recording]]:
+    """Record client 1's first round of a tiny run: ``record_tiny(tier=2, batches=2, whole=True, **settings)``."""
+
+    def record(*, tier: int = 2, batches: int = 2, whole: bool = False, **values: Any) -> tuple[Prepared, Recording]:
+        prepared = prepare_tiny(**values)
+        worker = prepared.worker
+        count = -(-len(worker.parts[1]) // worker.batch_size) * worker.local_epochs
+        task = ClientTask(client=1, round=1, tier=tier, lr=0.01, batches=count, completes=True)
+        weights: GlobalWeights = prepared.initial.weights
+        return prepared, Recorder(worker).record(task, weights, batches=batches, whole=whole)
+
+    return record
+
+
+@pytest.fixture(scope="session")
+def program_of() -> Callable[..., Any]:
+    """Build the adversary's program of a recorded round: ``program_of(prepared, recording, adaptive=True, seed=0)``."""
+    import copy
+
+    from dtfl_private.adversary.program import ClientProgram
+    from dtfl_private.defense import DefenseChain
+    from dtfl_private.models.staged import split
+
+    def build(prepared: Prepared, recording: Recording, *, adaptive: bool = True, seed: int = 0) -> ClientProgram:
+        worker, download = prepared.worker, recording.seen.download
+        return ClientProgram(
+            modules=copy.deepcopy(split(worker.model, download.tier)[0]),
+            head=copy.deepcopy(worker.heads[download.tier]),
+            download=download,
+            preprocessor=worker.normaliser,
+            defense=worker.defense if adaptive else DefenseChain(),
+            numerics=worker.numerics,
+            training=not worker.defense.releases_apart,
+            seed=seed,
+            records=len(worker.parts[download.client]),
+            classes=worker.classes,
+        )
+
+    return build
