@@ -56,7 +56,7 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
 
 @dataclass
 class _Row:
-    """One line of the table: records judged, cells by metric; ``beside``: no attack but what attacks are compared with."""
+    """One line: records judged, and cells by metric; ``beside``: no attack, but what attacks are compared with."""
 
     beside: bool
     counts: set[int] = field(default_factory=set)
