@@ -257,7 +257,7 @@ class _Session:
         return self._stages[job.tier, kind]
 
     def _play(self, tier: int, kind: Victims, tampering: Tampering | None) -> Stage:
-        weights, sent_to = self._opened.before.weights, tier
+        weights, sent_to = self._opened.weights, tier
         if tampering is not None:
             weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
             sent_to = tampering.tier

@@ -31,12 +31,9 @@ class Chosen:
 
     @property
     def settings(self) -> dict[str, Setting]:
-        """Its settings, by name."""
-        found = {}
-        for name, value in vars(self.attack).items():
-            if name != "adaptive":
-                found[name] = value if isinstance(value, bool | int | float | str | None) else str(value)
-        return found
+        """Its settings, by name; of an object passed from Python those that can be written down."""
+        simple = {name: value for name, value in vars(self.attack).items() if name != "adaptive"}
+        return {name: value for name, value in simple.items() if isinstance(value, bool | int | float | str | None)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +140,10 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
 def scene_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Scene:
     """Return what an attack may know of a tier before it runs; ``defended`` false as if there were no defenses."""
     worker = opened.prepared.worker
-    rows = {row.tier: row for row in opened.prepared.settings.schedule.table.rows}
     return Scene(
         tier=tier,
         input_shape=tuple(worker.train_images.shape[1:]),
-        cut_shape=rows[tier].cut_shape,
+        cut_shape=opened.cut_shapes[tier],
         classes=worker.classes,
         defense=worker.defense if defended else DefenseChain(),
     )

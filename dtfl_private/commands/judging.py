@@ -109,11 +109,10 @@ class Judge:
         return Verdict(job=job, results=[*self._values(attack, guessed, heading), *visible])
 
     def _heading(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, Value]) -> Heading:
-        rows = {row.tier: row for row in self._setting.opened.prepared.settings.schedule.table.rows}
         tampering = repetitions[0].tampering
         return Heading(
             tier=job.tier,
-            cut=rows[job.tier if tampering is None else tampering.tier].cut_shape,
+            cut=self._setting.opened.cut_shapes[job.tier if tampering is None else tampering.tier],
             source=job.chosen.name,
             adaptive=job.chosen.attack.adaptive,
             adversary=job.chosen.adversary.name,
@@ -142,7 +141,6 @@ class Judge:
 
     def baselines(self, stage: Stage, tier: int) -> list[Result]:
         """Return what the trivial guesses score on a stage's victims, each under its own name."""
-        rows = {row.tier: row for row in self._setting.opened.prepared.settings.schedule.table.rows}
         known = self._known(stage.truth, stage.labels)
         if known is None:
             return []
@@ -150,7 +148,7 @@ class Judge:
         for name in BASELINES:
             heading = Heading(
                 tier=tier,
-                cut=rows[tier].cut_shape,
+                cut=self._setting.opened.cut_shapes[tier],
                 source=name,
                 adaptive=False,
                 adversary=None,

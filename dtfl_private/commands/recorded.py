@@ -48,8 +48,7 @@ def _load(opened: OpenedRun, number: int, client: int) -> Recording:
 def _seen(opened: OpenedRun, number: int, client: int) -> Seen:
     seen = load_seen(opened.folder.transcript, number, client)
     worker, tier = opened.prepared.worker, seen.download.tier
-    rows = {row.tier: row for row in opened.prepared.settings.schedule.table.rows}
-    if tier not in rows or client >= len(worker.parts) or number > len(opened.records):
+    if tier not in worker.heads or client >= len(worker.parts) or number > len(opened.records):
         raise _not_of_this_run(number, client, f"client {client} in tier {tier}")
     half, _ = split(worker.model, tier)
     expected = [(seen.download.weights, half.state_dict()), (seen.download.head, worker.heads[tier].state_dict())]
@@ -59,7 +58,7 @@ def _seen(opened: OpenedRun, number: int, client: int) -> Seen:
         raise _not_of_this_run(number, client, "weights of another network")
     for batch in seen.batches:
         in_range = ((batch.labels >= 0) & (batch.labels < worker.classes)).all()
-        if tuple(batch.smashed.shape[1:]) != rows[tier].cut_shape or not in_range:
+        if tuple(batch.smashed.shape[1:]) != opened.cut_shapes[tier] or not in_range:
             raise _not_of_this_run(number, client, f"activations of shape {tuple(batch.smashed.shape)}")
     return seen
 

@@ -1,7 +1,7 @@
 """A finished run opened again: what it was set up from, and its last round, ready to be played once more."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,13 @@ from dtfl_private.federated.recording import Recorder
 from dtfl_private.federated.round import FederatedState
 from dtfl_private.federated.round import tasks_of as round_tasks
 from dtfl_private.federated.schedule import RoundPlan, schedule_round
-from dtfl_private.federated.worker import ClientTask
+from dtfl_private.federated.worker import ClientTask, GlobalWeights
+from dtfl_private.models.heads import make_heads
+from dtfl_private.models.staged import snapshot
+from dtfl_private.randomness import isolated
 from dtfl_private.record import Record, RunFolder, read_records, recorded_data
 from dtfl_private.runtime.checkpoint import load_round
+from dtfl_private.tiers.table import analyse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,9 @@ class OpenedRun:
         plan: of the last round.
         records: of all rounds.
         objects: what `train` was given as objects, by argument: "model", "scheduler", "defenses".
+        cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
+            out: a malicious server may name any.
+        spare_heads: untrained auxiliary heads of the tiers that the run leaves out.
     """
 
     folder: RunFolder
@@ -43,15 +50,28 @@ class OpenedRun:
     plan: RoundPlan
     records: Sequence[Record]
     objects: Mapping[str, Any]
+    cut_shapes: Mapping[int, tuple[int, ...]]
+    spare_heads: Mapping[int, nn.Module]
 
     @property
     def tasks(self) -> Sequence[ClientTask]:
         """The clients' parts of the last round."""
         return round_tasks(self.plan, self.before)
 
+    @property
+    def heads(self) -> Mapping[int, nn.Module]:
+        """An auxiliary head for every tier of the network."""
+        return {**self.spare_heads, **self.prepared.worker.heads}
+
+    @property
+    def weights(self) -> GlobalWeights:
+        """The global weights that the last round began with, with a head for every tier of the network."""
+        spare = {tier: snapshot(head) for tier, head in self.spare_heads.items()}
+        return replace(self.before.weights, heads={**spare, **self.before.weights.heads})
+
     def recorder(self) -> Recorder:
-        """Return what plays clients' rounds once more."""
-        return Recorder(self.prepared.worker)
+        """Return what plays clients' rounds once more, in any tier of the network."""
+        return Recorder(replace(self.prepared.worker, heads=self.heads))
 
 
 def open_run(
@@ -102,6 +122,11 @@ def open_run(
     retired = spent_clients(before.ledgers, prepared.settings.budget)
     _, plan = schedule_round(before.schedule, schedule, last, retired)
     _require_same_round(plan, records[-1], folder)
+    worker = prepared.worker
+    table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
+    cut_shapes = {row.tier: row.cut_shape for row in table.rows}
+    with isolated(worker.seed, "spare heads"):
+        spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)
     return OpenedRun(
         folder=folder,
         prepared=prepared,
@@ -110,6 +135,8 @@ def open_run(
         plan=plan,
         records=records,
         objects={"model": model, "scheduler": scheduler, "defenses": defenses},
+        cut_shapes=cut_shapes,
+        spare_heads={tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()},
     )
 
 

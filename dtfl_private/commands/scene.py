@@ -6,7 +6,7 @@ the tier in question and starts from the same global weights, so that tiers are 
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -211,17 +211,14 @@ def recorded_stage(recordings: Sequence[Recording], tier: int, count: int, kind:
 
     Whole rounds are only those whose client sent an update.
     """
-    kept: list[Recording] = []
-    have = 0
-    for recording in recordings:
-        complete = kind == "batches" or recording.seen.update is not None
-        if recording.seen.download.tier != tier or not complete or have >= count:
-            continue
-        sizes = [len(batch.labels) for batch in recording.seen.batches]
-        taken = next((n for n in range(1, len(sizes) + 1) if have + sum(sizes[:n]) >= count), len(sizes))
-        kept.append(recording.first(len(sizes) if kind == "rounds" else taken))
-        have += sum(sizes[:taken])
-    return Stage(recordings=kept)
+    fit = {
+        recording.seen.download.client: recording
+        for recording in recordings
+        if recording.seen.download.tier == tier and (kind == "batches" or recording.seen.update is not None)
+    }
+    sizes = {client: [len(batch.labels) for batch in recording.seen.batches] for client, recording in fit.items()}
+    taken = _victim_batches(sizes, count, kind)
+    return Stage(recordings=[fit[client].first(batches) for client, batches in taken.items()])
 
 
 def victim_tasks(
@@ -239,8 +236,24 @@ def victim_tasks(
     worker = opened.prepared.worker
     tasks = [task for task in opened.tasks if scheduled_in in (None, task.tier)]
     sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
+    taken = _victim_batches(sizes, count, kind)
+    whole = {
+        task.client: replace(task, tier=tier, batches=len(sizes[task.client]) * worker.local_epochs, completes=True)
+        for task in tasks
+    }
+    return [(whole[client], batches) for client, batches in taken.items()]
+
+
+def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: Victims) -> dict[int, int]:
+    """Return how many of its first batches each client's victims fill, for ``count`` victims or as many as there are.
+
+    Args:
+        sizes: records in each of a client's batches.
+        count: victims that are wanted.
+        kind: first batches of all clients before second ones, or whole rounds of one client after the other.
+    """
     if kind == "batches":
-        deepest = max(map(len, sizes.values()))
+        deepest = max(map(len, sizes.values()), default=0)
         chunks = [[client] for batch in range(deepest) for client in sizes if batch < len(sizes[client])]
     else:
         chunks = [[client] * len(sizes[client]) for client in sizes]
@@ -251,11 +264,7 @@ def victim_tasks(
         for client in chunk:
             have += sizes[client][taken[client]]
             taken[client] += 1
-    whole = {
-        task.client: replace(task, tier=tier, batches=len(sizes[task.client]) * worker.local_epochs, completes=True)
-        for task in tasks
-    }
-    return [(whole[client], batches) for client, batches in taken.items() if batches]
+    return {client: batches for client, batches in taken.items() if batches}
 
 
 def _batch_sizes(records: int, batch_size: int) -> list[int]:
@@ -284,7 +293,7 @@ def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen
         return []
     task = next(task for task in opened.tasks if task.client == client)
     task = replace(task, tier=seen.download.tier, batches=batches, completes=False)
-    whole = recorder.record(task, opened.before.weights, batches=batches, whole=False).seen
+    whole = recorder.record(task, opened.weights, batches=batches, whole=False).seen
     return [replace(whole, batches=whole.batches[per_epoch:])]
 
 
@@ -317,7 +326,6 @@ class Setting:
     def background(self, tier: int, stage: Stage | None, earlier: Sequence[Seen] = ()) -> Background:
         """Return all that there is to see at a tier; without a stage, what there is before the clients' round."""
         worker = self.opened.prepared.worker
-        rows = {row.tier: row for row in self.opened.prepared.settings.schedule.table.rows}
         return Background(
             seen=[self._on_device(seen) for seen in stage.seen] if stage is not None else [],
             earlier=[self._on_device(seen) for seen in earlier],
@@ -325,14 +333,14 @@ class Setting:
             auxiliary=self.split.auxiliary,
             final_model=self.opened.after.weights.model,
             initial_model=self.opened.before.weights.model,
-            initial_heads=self.opened.before.weights.heads,
+            initial_heads=self.opened.weights.heads,
             candidates=None if stage is None else self.candidates(stage)[0],
             shadows=self.shadows,
             logits=self.logits,
             input_shape=tuple(worker.train_images.shape[1:]),
             classes=worker.classes,
             tier=tier,
-            cut_shape=rows[tier].cut_shape,
+            cut_shape=self.opened.cut_shapes[tier],
             device=self.numerics.device,
         )
 
@@ -353,7 +361,7 @@ class Setting:
         client_half, _ = split(worker.model, tier)
         return ClientProgram(
             modules=self.numerics.place(copy.deepcopy(client_half)),
-            head=self.numerics.place(copy.deepcopy(worker.heads[tier])),
+            head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
             download=seen.download,
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
             defense=worker.defense if adaptive else DefenseChain(),
