@@ -1,8 +1,20 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
-Everything the commands do is a function here: `train`, `profile`, `plan`.
+Everything the commands do is a function here: `train`, `attack`, `profile`, `plan`.
 """
 
+from dtfl_private.adversary.base import (
+    Attack,
+    AttackFacts,
+    AttributeInference,
+    LabelInference,
+    MembershipInference,
+    Reconstruction,
+    Tampering,
+)
+from dtfl_private.adversary.view import View
+from dtfl_private.commands.attack import AttackReport, attack
+from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.plan import Plan, plan
 from dtfl_private.commands.profile import profile
 from dtfl_private.commands.train import Run, train
@@ -11,34 +23,47 @@ from dtfl_private.contracts import Partition, Scheduler, TierChoice
 from dtfl_private.data.dataset import ImageDataset, TokenDataset
 from dtfl_private.defense import ClientRound, Defense, DefenseFacts, LocalStep
 from dtfl_private.errors import DtflError, InputError, RunError
+from dtfl_private.leakage.result import Result
 from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.models.staged import StagedModel, join, split
 from dtfl_private.models.tracing import staged
 from dtfl_private.tiers.table import TierCost, TierTable
 
 __all__ = [
+    "Attack",
+    "AttackConfig",
+    "AttackFacts",
+    "AttackReport",
+    "AttributeInference",
     "ClientRound",
     "Defense",
     "DefenseFacts",
     "DtflError",
     "ImageDataset",
     "InputError",
+    "LabelInference",
     "LocalStep",
+    "MembershipInference",
     "ModelDownload",
     "Partition",
     "Plan",
+    "Reconstruction",
+    "Result",
     "Run",
     "RunError",
     "Scheduler",
     "SmashedBatch",
     "StagedModel",
+    "Tampering",
     "TierChoice",
     "TierCost",
     "TierTable",
     "TokenDataset",
     "TrainConfig",
     "Transcript",
+    "View",
     "WeightUpdate",
+    "attack",
     "join",
     "plan",
     "profile",

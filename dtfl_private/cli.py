@@ -32,6 +32,7 @@ from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import RunFolder
+from dtfl_private.report.attacks import adversaries_table, attacks_table
 from dtfl_private.report.cost_picture import cost_picture
 from dtfl_private.report.datasets import datasets_table
 from dtfl_private.report.distribution import distribution_picture, distribution_table, spread_table
@@ -67,6 +68,7 @@ LISTED = (
     "profiles",
     "defenses",
     "attacks",
+    "adversaries",
     "measures",
 )
 
@@ -413,6 +415,13 @@ def list_(kind: str, data_dir: Path | None) -> None:
     if kind == "defenses":
         rows = described("defense")
         console.print(defenses_table(rows, _defenses_by_default(name for name, _, _ in rows)))
+        return
+    if kind == "adversaries":
+        console.print(adversaries_table())
+        return
+    if kind == "attacks":
+        rows = described("attack")
+        console.print(attacks_table(rows, {name: find("attack", name).load() for name, _, _ in rows}))
         return
     rows = described(kind.rstrip("s")) if kind.rstrip("s") in GROUPS else []
     if not rows:

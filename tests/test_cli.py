@@ -16,6 +16,7 @@ from dtfl_private.commands import train as training
 from dtfl_private.config import TrainConfig, read_toml
 from dtfl_private.federated.worker import Worker
 from dtfl_private.plugins import GROUPS, installed
+from dtfl_private.threat import ADVERSARIES
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "40", "--clients", "4", "--rounds", "2"),
@@ -413,6 +414,8 @@ def test_everything_that_can_be_chosen_is_listed(dtfl, kind):
     if kind == "profiles":
         assert "profiles 'paper'" in answer.out
         assert answer.out.count("Mbit/s") == 12
+    elif kind == "adversaries":
+        assert all(f" {name} " in answer.out for name in ADVERSARIES)
     elif kind.rstrip("s") in GROUPS and installed(kind.rstrip("s")):
         rows = answer.out.splitlines()
         assert all(any(row.startswith(f" {name} ") for row in rows) for name in installed(kind.rstrip("s")))

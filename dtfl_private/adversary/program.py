@@ -78,6 +78,7 @@ class ClientProgram:
         )
         self._at.forward.download = download
         self._at.forward.encoder = modules
+        self._labelled = 0
 
     @property
     def device(self) -> str:
@@ -130,6 +131,12 @@ class ClientProgram:
             labels=labels.to(self.device),
         )
         return self._defense.protect_batch(message, self._at).smashed.float()
+
+    def sent_labels(self, labels: Tensor) -> Tensor:
+        """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn."""
+        records = torch.arange(self._labelled, self._labelled + len(labels)) % self._at.records
+        self._labelled += len(labels)
+        return self._defense.protect_labels(labels.to(self.device), records.to(self.device), self._at)
 
     def parameters(self) -> dict[str, Tensor]:
         """Return a copy of the trainable parameters of client half and head, as `local_loss` takes them."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.errors import InputError
 from dtfl_private.messages import ModelDownload, SmashedBatch, State, WeightUpdate
-from dtfl_private.randomness import torch_stream
+from dtfl_private.randomness import stream, torch_stream
 from dtfl_private.threat import Adversary, AuxiliaryKind, Capability, require
 
 
@@ -226,15 +226,17 @@ class View:
             raise InputError(f"{self._attack} needs auxiliary data, and there are none")
         return self._background.auxiliary
 
-    def program(self, seen: Seen, *, adaptive: bool) -> ClientProgram:
+    def program(self, seen: Seen, *, adaptive: bool, draw: str = "") -> ClientProgram:
         """Return the client's program with the weights that it began this round with.
 
         Args:
             seen: the client's round.
             adaptive: with the client's defenses; without, as if it had none.
+            draw: name of the adversary's draws of the defenses. Programs of other names have other lasting secrets.
         """
         self._need("architecture", "client-weights")
-        return self._background.program(seen, adaptive, self.seed)
+        seed = int(stream(self.seed, "draw", draw).integers(2**62)) if draw else self.seed
+        return self._background.program(seen, adaptive, seed)
 
     @property
     def final_model(self) -> State:

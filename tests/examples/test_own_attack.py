@@ -1,0 +1,32 @@
+import inspect
+from dataclasses import fields
+
+import pytest
+
+from dtfl_private.commands import attack as attacking
+from dtfl_private.commands import train as training
+from dtfl_private.errors import InputError
+from dtfl_private.plugins import create
+from examples import own_attack
+from examples.own_attack import AttackConfig, RidgeRegression, TrainConfig, attack, train
+
+
+def test_the_example_reconstructs_digits_well_above_the_trivial_guess(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+    monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
+    run = train(TrainConfig(max_train_images=400, clients=4, rounds=1, batch_size=16), out=tmp_path / "run")
+    report = attack(run, AttackConfig(tiers=(2,), seeds=1, victims=32), attacks=[RidgeRegression()])
+    (found,) = [r for r in report.results if (r.source, r.metric) == ("ridge-regression", "psnr")]
+    assert found.baseline is not None
+    assert found.ci_low > found.baseline + 3
+
+
+def test_it_is_an_option_of_the_command_line():
+    assert create("attack", "examples.own_attack:RidgeRegression:strength=0.1") == RidgeRegression(strength=0.1)
+    assert [field.name for field in fields(RidgeRegression)] == ["adaptive", "strength"]
+    with pytest.raises(InputError, match="strength=much is refused"):
+        create("attack", "examples.own_attack:RidgeRegression:strength=much")
+
+
+def test_an_attack_of_one_s_own_takes_less_than_forty_lines():
+    assert inspect.getsource(own_attack).count("\n") < 40
