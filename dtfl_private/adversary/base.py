@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dtfl_private.adversary.view import View
+from dtfl_private.adversary.view import Auxiliary, View
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.messages import State
@@ -122,8 +122,14 @@ class AttributeInference(Attack):
     """An attack that infers a property of the victims' images."""
 
     @abstractmethod
-    def values(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the property (N,), int64 from 0, of images (N, C, H, W) in [0, 1]: what is to be inferred."""
+    def values(self, images: Tensor, labels: Tensor, auxiliary: Auxiliary) -> Tensor:
+        """Return the property (N,), int64 from 0, of images (N, C, H, W) in [0, 1]: what is to be inferred.
+
+        Args:
+            images: of which the property is asked.
+            labels: their classes (N,).
+            auxiliary: images to take thresholds from, such as the median of a class.
+        """
 
     @abstractmethod
     def infer(self, view: View) -> Tensor:

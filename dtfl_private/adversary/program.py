@@ -95,17 +95,18 @@ class ClientProgram:
         # The preprocessor expects bytes: 0..255.
         return self._numerics.place_images(self._preprocess(images * 255))
 
-    def activations(self, images: Tensor, *, defended: bool = True) -> Tensor:
-        """Return the activations at the cut (B, *cut shape), float32, differentiable in the images.
+    def activations(self, images: Tensor, *, defended: bool = True, weights: Parameters | None = None) -> Tensor:
+        """Return the activations at the cut (B, *cut shape), float32, differentiable in images and weights.
 
         Args:
             images: (B, C, H, W) in [0, 1].
             defended: with what defenses change inside the forward pass. What they do to the finished message is in
                 `release` only.
+            weights: of the client half, as its own state names them, in place of those downloaded.
         """
         inputs = self.inputs(images)
         with self._numerics.autocast():
-            smashed: Tensor = self.modules(inputs)
+            smashed: Tensor = functional_call(self.modules, dict(weights or {}), (inputs,))
             if defended:
                 self._at.forward.inputs = inputs.detach()
                 smashed = self._defense.encode(smashed, self._at)

@@ -96,6 +96,7 @@ class Background:
         earlier: what else these clients sent of the same records: in earlier rounds, in order of time, and in further
             epochs of the same one. Only for attacks that look back.
         program: of a client half, by a client's round and whether defenses are taken into account; a fresh copy.
+        honest: what the protocol sends one of the clients in the round of ``seen``, by tier.
         auxiliary: the adversary's data.
         final_model: the global model after the last round.
         initial_model: the global model that the round of ``seen`` began with.
@@ -107,11 +108,14 @@ class Background:
         classes: number of classes.
         tier: client modules m.
         cut_shape: shape of one record's activations.
+        augmentations: of the clients' training images, by name; see `dtfl_private.data.preprocess.augment`.
+        records: training examples of all clients, as the weights of their averages add up.
     """
 
     seen: Sequence[Seen]
     earlier: Sequence[Seen] = ()
     program: Callable[[Seen, bool, int], ClientProgram]
+    honest: Callable[[int], ModelDownload] | None = None
     auxiliary: Auxiliary | None
     final_model: State = field(default_factory=dict)
     initial_model: State = field(default_factory=dict)
@@ -123,6 +127,8 @@ class Background:
     classes: int
     tier: int
     cut_shape: tuple[int, ...]
+    augmentations: Sequence[str] = ()
+    records: int = 0
     device: str = "cpu"
 
 
@@ -187,6 +193,17 @@ class View:
         return self._background.device
 
     @property
+    def augmentations(self) -> Sequence[str]:
+        """How clients alter their training images, by name: crop, flip, cutout; which alterations is their chance."""
+        self._need("architecture")
+        return self._background.augmentations
+
+    @property
+    def records(self) -> int:
+        """Training examples of all clients together."""
+        return self._background.records
+
+    @property
     def victims(self) -> int:
         """Number of images to be reconstructed or judged: all those of `batches`."""
         return sum(len(batch.labels) for seen in self._background.seen for batch in seen.batches)
@@ -237,6 +254,12 @@ class View:
         self._need("architecture", "client-weights")
         seed = int(stream(self.seed, "draw", draw).integers(2**62)) if draw else self.seed
         return self._background.program(seen, adaptive, seed)
+
+    def download(self, tier: int) -> ModelDownload:
+        """Return what the protocol sends a client in the victims' round, in this tier; a malicious server's start."""
+        self._need("client-weights")
+        assert self._background.honest is not None
+        return self._background.honest(tier)
 
     @property
     def final_model(self) -> State:

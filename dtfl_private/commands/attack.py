@@ -280,8 +280,10 @@ class _Session:
     def _view(self, job: Job, seed: int, stage: Stage | None) -> View:
         looks_back = job.chosen.attack.facts.looks_back
         earlier = self._earlier(stage) if looks_back and stage is not None else []
+        # A malicious server may have named another tier than that of the job.
+        tier = job.tier if stage is None else stage.recordings[0].seen.download.tier
         return View(
-            self._setting.background(job.tier, stage, earlier),
+            self._setting.background(tier, stage, earlier),
             adversary=job.chosen.adversary,
             knows=self._knows,
             attack=job.chosen.name,

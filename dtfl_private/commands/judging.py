@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from dtfl_private.adversary.base import Attack, AttributeInference, MembershipInference, Reconstruction, Tampering
+from dtfl_private.adversary.view import Seen
 from dtfl_private.commands.attack_plan import Job
 from dtfl_private.commands.scene import Setting, Stage
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.baselines import BASELINES, Known
+from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.classifier import Classifier, train_classifier
 from dtfl_private.leakage.intervals import mean_interval
 from dtfl_private.leakage.judge import (
@@ -26,6 +28,10 @@ from dtfl_private.leakage.judge import (
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.result import Setting as Value
 from dtfl_private.leakage.scores import psnr
+from dtfl_private.leakage.visibility import loss_ratio, weight_jump
+
+# Auxiliary images on which the local loss is compared.
+PROBE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,28 +173,64 @@ class Judge:
         images, labels = stage.truth[common], stage.labels[common]
         auxiliary = self._setting.split.judging
         if isinstance(attack, AttributeInference):
-            truth = attack.values(images, labels)
-            known = attack.values(auxiliary.images, auxiliary.labels)
+            truth = attack.values(images, labels, auxiliary)
+            known = attack.values(auxiliary.images, auxiliary.labels, auxiliary)
             trivial = {
                 "majority": known.mode().values.expand(len(truth)),
                 "label-prior": majority_by_label(known, auxiliary.labels, labels),
             }
-            return judge_values(guesses, truth, trivial, {}, heading)
+            ceiling = {"raw-pixels": self._raw_pixels(attack, images, labels, known)}
+            return judge_values(guesses, truth, trivial, ceiling, heading)
         sent = torch.cat([batch.labels.cpu() for seen in stage.seen for batch in seen.batches])[common]
         trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
         return judge_values(guesses, labels, trivial, {}, heading)
 
+    def _raw_pixels(self, attack: AttributeInference, images: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        auxiliary, worker = self._setting.split.judging, self._setting.opened.prepared.worker
+        checked = attack.values(auxiliary.validation_images, auxiliary.validation_labels, auxiliary)
+        return raw_pixel_guess(
+            images,
+            labels,
+            train=(auxiliary.images, auxiliary.labels, known),
+            validation=(auxiliary.validation_images, auxiliary.validation_labels, checked),
+            classes=worker.classes,
+            seed=worker.seed,
+            device=self._setting.numerics.device,
+        )
+
     def _visibility(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
-        """Return how visible a malicious server's doing is to the clients: shares of them whose guards spoke up."""
+        """Return how visible a malicious server's doing is to the clients.
+
+        Shares of them whose guards spoke up; how far weights and a probe set's local loss are from the honest ones.
+        """
         refused = np.array([[record.refused for record in one.stage.recordings] for one in repetitions], dtype=float)
         remarked = np.array(
             [[bool(record.remarks) for record in one.stage.recordings] for one in repetitions], dtype=float
         )
         sizes = {"n": refused.shape[1], "seeds": len(refused)}
+        jumps, ratios = zip(*(self._departure(one.stage.recordings[0].seen) for one in repetitions), strict=True)
+        # All clients are sent the same.
+        figures = {
+            "refused": refused,
+            "remarked": remarked,
+            "weight-jump": np.repeat(np.array(jumps)[:, None], refused.shape[1], axis=1),
+            "probe-loss-ratio": np.repeat(np.array(ratios)[:, None], refused.shape[1], axis=1),
+        }
         return [
-            heading.result(name, mean_interval(share_SK, heading.draws(name)), **sizes)
-            for name, share_SK in (("refused", refused), ("remarked", remarked))
+            heading.result(name, mean_interval(figure_SK, heading.draws(name)), **sizes)
+            for name, figure_SK in figures.items()
         ]
+
+    def _departure(self, sent: Seen) -> tuple[float, float]:
+        """Return the weights' jump, and the ratio of the local losses on auxiliary images, against the honest ones."""
+        honest = Seen(download=self._setting.honest(sent.download.tier), batches=(), update=None)
+        probe = self._setting.split.judging
+        losses = []
+        for seen in (honest, sent):
+            program = self._setting.program(seen, True, 0)
+            images, labels = (part.to(program.device) for part in (probe.validation_images, probe.validation_labels))
+            losses.append(program.local_loss(program.parameters(), images[:PROBE], labels[:PROBE]).detach())
+        return weight_jump(honest.download.weights, sent.download.weights), loss_ratio(losses[0], losses[1])
 
 
 def majority_by_label(values: Tensor, labels: Tensor, of: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.federated.recording import Recorder, Recording
 from dtfl_private.federated.worker import ClientTask, GlobalWeights
-from dtfl_private.messages import State
+from dtfl_private.messages import ModelDownload, State
 from dtfl_private.models.staged import split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import stream
@@ -330,6 +330,7 @@ class Setting:
             seen=[self._on_device(seen) for seen in stage.seen] if stage is not None else [],
             earlier=[self._on_device(seen) for seen in earlier],
             program=self.program,
+            honest=self.honest,
             auxiliary=self.split.auxiliary,
             final_model=self.opened.after.weights.model,
             initial_model=self.opened.before.weights.model,
@@ -341,6 +342,8 @@ class Setting:
             classes=worker.classes,
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
+            augmentations=tuple(worker.augmentations),
+            records=sum(map(len, worker.parts)),
             device=self.numerics.device,
         )
 
@@ -354,6 +357,18 @@ class Setting:
         member = torch.arange(len(images)) < len(members)
         order = torch.from_numpy(stream(worker.seed, "candidates").permutation(len(images)))
         return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+
+    def honest(self, tier: int) -> ModelDownload:
+        """Return what the protocol sends the first client of the round in this tier."""
+        client_half, _ = split(self.opened.prepared.worker.model, tier)
+        task, weights = self.opened.tasks[0], self.opened.weights
+        return ModelDownload(
+            client=task.client,
+            round=task.round,
+            tier=tier,
+            weights={name: weights.model[name] for name in client_half.state_dict()},
+            head=weights.heads[tier],
+        )
 
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""

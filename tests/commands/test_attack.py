@@ -307,11 +307,11 @@ def test_membership_is_judged_by_who_was_trained_on(trained, mount, patterns):
 class Darkness(AttributeInference):
     facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="")
 
-    def values(self, images, labels):
+    def values(self, images, labels, auxiliary):
         return (images.flatten(1).mean(dim=1) > 0.5).long()
 
     def infer(self, view):
-        return self.values(LeastSquares().reconstruct(view), torch.empty(0))
+        return self.values(LeastSquares().reconstruct(view), torch.empty(0), view.auxiliary)
 
 
 @dataclass(frozen=True, kw_only=True)
