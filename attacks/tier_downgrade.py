@@ -1,0 +1,34 @@
+"""A malicious server puts clients in the shallowest tier, whose smashed data show most, and reconstructs from there."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from attacks.decoder import Decoder
+from dtfl_private.adversary.base import AttackFacts, Tampering
+from dtfl_private.adversary.view import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class TierDowngrade(Decoder):
+    """Name tier 1 whatever the scheduler says, send the honest weights of that tier, then decode what comes.
+
+    DTFL (He et al. 2024, TMLR 2312.14371, section 3) lets the server alone choose each client's tier, so that a client
+    cannot tell this from honest scheduling: only a floor of its own stops it (defense ``tier-floor``).
+
+    Attributes:
+        named: the tier that the server names, in client modules.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data", "chooses-tier"}),
+        recipe="name the shallowest tier, then decode",
+        per_tier=False,
+    )
+
+    named: Annotated[int, Field(ge=1)] = 1
+
+    def tamper(self, view: View) -> Tampering:
+        """Return the shallow tier with its honest weights."""
+        return Tampering(tier=self.named, weights={})
