@@ -25,7 +25,7 @@ def _asymmetry(images: Tensor) -> Tensor:
 
 
 def _stroke(images: Tensor) -> Tensor:
-    """How wide strokes are: brightness over the sum of the steps between neighbours, which thin strokes have more of."""
+    """How wide strokes are: brightness over the steps between neighbours, which thin strokes have more of."""
     steps = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(dim=1)
     steps = steps + (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(dim=1)
     return _brightness(images) / steps.clamp(min=1e-6)

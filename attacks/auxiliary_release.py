@@ -1,4 +1,4 @@
-"""What clients would send of auxiliary images, with what the adversary knows of these: to learn the way back from it."""
+"""What clients would send of auxiliary images, together with what the adversary knows of these."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ LABELS_PER_PROGRAM = 250
 
 
 class AuxiliaryRelease(NamedTuple):
-    """Activations (N, *cut shape) and labels (N,) as sent, and the places (N,) of their images in the auxiliary data."""
+    """Activations (N, *cut shape) and labels (N,) as sent, and places (N,) of their images in the auxiliary data."""
 
     smashed: Tensor
     sent_labels: Tensor

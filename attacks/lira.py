@@ -12,7 +12,7 @@ from dtfl_private.adversary.base import AttackFacts, MembershipInference
 from dtfl_private.adversary.view import View
 from dtfl_private.messages import State
 
-# With fewer shadows, a variance of one record's own is too uncertain: all share one (Carlini et al. 2022, section 6.3).
+# With fewer shadows, a variance of one record's own is too uncertain: all share one (Carlini et al. 2022).
 OWN_VARIANCE_FROM = 64
 
 
@@ -61,7 +61,7 @@ class Lira(MembershipInference):
 
 
 def halves(candidates: int, shadows: int, chance: torch.Generator) -> Tensor:
-    """Return which candidates each shadow is trained on, bool (shadows, candidates): each is in exactly half of them."""
+    """Return which candidates each shadow is trained on, bool (shadows, candidates): each is in half of them."""
     ranks = torch.rand(shadows, candidates, generator=chance).argsort(dim=0).argsort(dim=0)
     return ranks < shadows // 2
 

@@ -14,8 +14,8 @@ from dtfl_private.adversary.view import View
 class TierDowngrade(Decoder):
     """Name tier 1 whatever the scheduler says, send the honest weights of that tier, then decode what comes.
 
-    DTFL (He et al. 2024, TMLR 2312.14371, section 3) lets the server alone choose each client's tier, so that a client
-    cannot tell this from honest scheduling: only a floor of its own stops it (defense ``tier-floor``).
+    In DTFL (Sajjadi Mohammadabadi et al. 2023, 2312.05642) the server alone chooses each client's tier, so that a
+    client cannot tell this from honest scheduling: only a floor of its own stops it (defense ``tier-floor``).
 
     Attributes:
         named: the tier that the server names, in client modules.

@@ -71,7 +71,7 @@ class WeightTrap(Decoder):
                 guess = network(as_map(program.activations(images, weights=planted)), labels)
                 loss = (guess - images).square().mean() + self.stealth * squared_jump(honest, planted)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 for group in optimizer.param_groups:
                     group["lr"] = self.step_size * half_cosine(step, self.steps)
                 optimizer.step()
