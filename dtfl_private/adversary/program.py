@@ -4,7 +4,9 @@ The adversary knows network, training procedure and defenses (their samplers, no
 client began its round with. So it can run the client half on inputs of its own, and take derivatives through it.
 """
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +18,14 @@ from dtfl_private.defense import ClientRound, DefenseChain
 from dtfl_private.messages import ModelDownload, SmashedBatch
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
-from dtfl_private.randomness import stream
+from dtfl_private.randomness import isolated, stream
 
 Parameters = Mapping[str, Tensor]
 """Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
+
+Receive = Callable[["ClientProgram", Tensor, Tensor], Tensor]
+"""From the program, smashed data (B, *cut shape) and labels (B,), as they were received, to the smashed data as the
+adversary goes on with them."""
 
 
 class ClientProgram:
@@ -79,6 +85,7 @@ class ClientProgram:
         self._at.forward.download = download
         self._at.forward.encoder = modules
         self._labelled = 0
+        self._receive: Receive | None = None
 
     @property
     def device(self) -> str:
@@ -131,7 +138,28 @@ class ClientProgram:
             smashed=smashed.detach().to(self._numerics.wire_dtype),
             labels=labels.to(self.device),
         )
-        return self._defense.protect_batch(message, self._at).smashed.float()
+        received = self._defense.protect_batch(message, self._at).smashed.float()
+        return received if self._receive is None else self._receive(self, received, message.labels)
+
+    def received_by(self, receive: Receive) -> "ClientProgram":
+        """Let the adversary rewrite all that is released, as it rewrites what it receives; return the program."""
+        self._receive = receive
+        return self
+
+    def untrained(self, seed: int) -> ModelDownload:
+        """Return the client half and its head with newly drawn weights, as before any training.
+
+        Parts that cannot draw their weights themselves get normal ones of deviation 0.02.
+        """
+        whole = copy.deepcopy(self._whole)
+        with isolated(seed, "untrained"):
+            for part in whole.modules():
+                if callable(reset := getattr(part, "reset_parameters", None)):
+                    reset()
+                else:
+                    for parameter in part.parameters(recurse=False):
+                        nn.init.normal_(parameter, std=0.02)
+        return replace(self.download, weights=whole.client_half.state_dict(), head=whole.head.state_dict())
 
     def sent_labels(self, labels: Tensor) -> Tensor:
         """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn."""

@@ -4,13 +4,14 @@ Ground truth is not in it. What the adversary does not have raises an error when
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.adversary.program import ClientProgram, Receive
+from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.messages import ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import stream, torch_stream
@@ -108,6 +109,8 @@ class Background:
         classes: number of classes.
         tier: client modules m.
         cut_shape: shape of one record's activations.
+        defense: the clients', by settings.
+        server_half: a fresh copy of the server's half of the network, with the weights of the round of ``seen``.
         augmentations: of the clients' training images, by name; see `dtfl_private.data.preprocess.augment`.
         records: training examples of all clients, as the weights of their averages add up.
     """
@@ -127,6 +130,8 @@ class Background:
     classes: int
     tier: int
     cut_shape: tuple[int, ...]
+    defense: DefenseChain = field(default_factory=DefenseChain)
+    server_half: Callable[[], nn.Module] | None = None
     augmentations: Sequence[str] = ()
     records: int = 0
     device: str = "cpu"
@@ -193,6 +198,18 @@ class View:
         return self._background.device
 
     @property
+    def defense(self) -> DefenseChain:
+        """The clients' defenses: which, and their settings, but none of their draws."""
+        self._need("architecture")
+        return self._background.defense
+
+    def server_half(self) -> nn.Module:
+        """Return a fresh copy of the server's own half of the network, as the round of the victims began with it."""
+        self._need("architecture", "smashed")
+        assert self._background.server_half is not None
+        return self._background.server_half()
+
+    @property
     def augmentations(self) -> Sequence[str]:
         """How clients alter their training images, by name: crop, flip, cutout; which alterations is their chance."""
         self._need("architecture")
@@ -213,6 +230,12 @@ class View:
         """The clients' rounds that hold the victims, whose images follow in the order of their batches."""
         self._need("client-weights", "smashed", "labels")
         return self._background.seen
+
+    @property
+    def batches(self) -> Sequence[Sequence[SmashedBatch]]:
+        """The messages that hold the victims, by client, in the victims' order; the weights are not needed for them."""
+        self._need("smashed", "labels")
+        return [seen.batches for seen in self._background.seen]
 
     @property
     def earlier(self) -> Sequence[Seen]:
@@ -251,9 +274,46 @@ class View:
             adaptive: with the client's defenses; without, as if it had none.
             draw: name of the adversary's draws of the defenses. Programs of other names have other lasting secrets.
         """
-        self._need("architecture", "client-weights")
+        self._need("client-weights")
+        return self.program_with(seen.download, adaptive=adaptive, draw=draw)
+
+    def program_with(self, download: ModelDownload, *, adaptive: bool, draw: str = "") -> ClientProgram:
+        """Return the client's program with weights that the adversary brings itself; otherwise as `program`."""
+        self._need("architecture")
+        seen = Seen(download=download, batches=(), update=None)
         seed = int(stream(self.seed, "draw", draw).integers(2**62)) if draw else self.seed
         return self._background.program(seen, adaptive, seed)
+
+    def untrained(self, client: int, *path: str | int) -> ModelDownload:
+        """Return weights and head in the victims' tier as they might be before any training, drawn by ``path``."""
+        self._need("architecture", "smashed")
+        seen = next(seen for seen in self._background.seen if seen.download.client == client)
+        seed = int(stream(self.seed, "untrained", *path).integers(2**62))
+        return self._background.program(seen, False, seed).untrained(seed)
+
+    def derived(self, name: str, seen: Sequence[Seen], receive: Receive | None = None) -> "View":
+        """Return the same view with messages as the adversary has rewritten them, for attacks that build on others.
+
+        Args:
+            name: of the rewriting; what is kept goes under it.
+            seen: the rewritten rounds, in the victims' order.
+            receive: does the same to what the client's program releases; see `ClientProgram.received_by`.
+        """
+        programs, keep = self._background.program, self.keep
+
+        def program(one: Seen, adaptive: bool, seed: int) -> ClientProgram:
+            made = programs(one, adaptive, seed)
+            return made if receive is None else made.received_by(receive)
+
+        return View(
+            replace(self._background, seen=seen, program=program),
+            adversary=self._adversary,
+            knows=self._knows,
+            attack=self._attack,
+            seed=self.seed,
+            progress=self.progress,
+            keep=lambda what, make: keep(f"{name}/{what}", make),
+        )
 
     def download(self, tier: int) -> ModelDownload:
         """Return what the protocol sends a client in the victims' round, in this tier; a malicious server's start."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Auxiliary, Background, Candidates, Seen, Shadows
@@ -342,10 +342,18 @@ class Setting:
             classes=worker.classes,
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
+            defense=worker.defense,
+            server_half=lambda: self.server_half(tier),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
         )
+
+    def server_half(self, tier: int) -> nn.Module:
+        """Return a fresh copy of the server's half beyond a tier, as the round began with it."""
+        half = copy.deepcopy(split(self.opened.prepared.worker.model, tier)[1])
+        half.load_state_dict({name: self.opened.weights.model[name] for name in half.state_dict()})
+        return self.numerics.place(half)
 
     def candidates(self, stage: Stage) -> tuple[Candidates, Tensor]:
         """Return the victims and as many non-members in random order, and which of them are members: bool (N,)."""
