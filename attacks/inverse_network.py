@@ -48,7 +48,7 @@ def as_map(smashed: Tensor) -> Tensor:
         return smashed
     side = math.isqrt(smashed.shape[1])
     patches = smashed[:, smashed.shape[1] - side * side :]
-    return patches.transpose(1, 2).unflatten(2, (side, side))
+    return patches.transpose(1, 2).reshape(len(smashed), -1, side, side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +115,23 @@ class InverseNetwork(nn.Module):
         self.straight = nn.Conv2d(channels, shapes.image[0], 3, padding=1) if halved else None
 
     def standardise_by(self, smashed: Tensor) -> None:
-        """Take the means and deviations of the channels of activations (N, C, h, w)."""
+        """Take the means and deviations of the channels of activations (N, *cut shape)."""
+        smashed = as_map(smashed)
         self.mean.copy_(smashed.mean(dim=(0, 2, 3)).view(-1, 1, 1))
         self.scale.copy_(1 / smashed.std(dim=(0, 2, 3)).clamp(min=1e-6).view(-1, 1, 1))
 
     def forward(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """Return images (B, C, H, W), not clamped, of maps (B, C, h, w) and labels (B,)."""
-        smashed = (smashed - self.mean) * self.scale
+        """Return images (B, C, H, W), not clamped, of activations (B, *cut shape) and labels (B,)."""
+        smashed = (as_map(smashed) - self.mean) * self.scale
+        smashed = smashed.contiguous(memory_format=torch.channels_last)
         hidden = self.blocks(self.enter(smashed) + self.label(labels)[:, :, None, None])
         height, width = self._image[1:]
         fine = F.pixel_shuffle(self.leave(F.relu(hidden)), self._factor)[:, :, :height, :width]
+        images: Tensor
         if self.fine is None or self.straight is None:
-            images: Tensor = self.paint(F.relu(self.polish(fine)))
-            return images.float()
+            images = self.paint(F.relu(self.polish(fine))).float()
+            return images
         near = F.interpolate(smashed, size=(height, width)) if smashed.shape[2:] != (height, width) else smashed
         painted = self.paint(F.relu(self.polish(fine + self.fine(near))))
-        return painted.float() + self.straight(near).float()
+        images = painted.float() + self.straight(near).float()
+        return images

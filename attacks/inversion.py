@@ -10,13 +10,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from attacks.inverse_network import SIZES, InverseNetwork, Shapes, Size, as_map, map_shape
+from attacks.inverse_network import SIZES, InverseNetwork, Shapes, Size, map_shape
 from attacks.similarity import structural_similarity
 from dtfl_private.adversary.program import ClientProgram, batches_of
 from dtfl_private.adversary.view import Seen, View
@@ -61,7 +61,7 @@ class Training:
 
 
 class Released(NamedTuple):
-    """What a client sends of auxiliary images: activations as maps (N, C, h, w), labels (N,), and the images."""
+    """What a client sends of auxiliary images: activations (N, *cut shape) and labels (N,), and the images."""
 
     smashed: Tensor
     labels: Tensor
@@ -96,19 +96,23 @@ class Releaser:
                 sent = program.release(own, labels[batch].to(program.device))
                 parts.append((sent, program.sent_labels(labels[batch]), own))
         smashed, sent_labels, kept = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return Released(smashed=as_map(smashed), labels=sent_labels.to(smashed.device), images=kept)
+        return Released(smashed=smashed, labels=sent_labels.to(smashed.device), images=kept)
 
     @cached_property
     def varies(self) -> bool:
         """Whether a second release differs from the first: by fresh draws, or by the other images of a batch."""
         images, labels = (part[: 2 * self._size] for part in (self._view.auxiliary.images, self._view.auxiliary.labels))
-        ones = [self.release(images, labels, "probe", turn) for turn in range(2)]
-        ones = [one.smashed[one.images.flatten(1).double().sum(dim=1).argsort()] for one in ones]
-        return not torch.allclose(*ones, rtol=1e-3, atol=1e-4)
+        first, second = (_sorted(self.release(images, labels, "probe", turn)) for turn in range(2))
+        return not torch.allclose(first, second, rtol=1e-3, atol=1e-4)
 
     def _program(self, turn: int, *path: str | int) -> ClientProgram:
         draw = "/".join(map(str, (*path, turn)))
         return self._view.program(self._group[turn % len(self._group)], adaptive=self._adaptive, draw=draw)
+
+
+def _sorted(released: Released) -> Tensor:
+    """Return a release's activations in an order that depends on the images alone."""
+    return released.smashed[released.images.flatten(1).double().sum(dim=1).argsort()]
 
 
 def batch_size(group: Sequence[Seen]) -> int:
@@ -126,17 +130,22 @@ def fingerprint(download: ModelDownload) -> str:
     return digest.hexdigest()
 
 
+def placed(network: InverseNetwork, device: str) -> InverseNetwork:
+    """Return a network on a device, in the memory format in which its convolutions are fastest."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
 class Decoder:
     """A trained inverse network."""
 
     def __init__(self, network: InverseNetwork, device: str) -> None:
-        self._network = network.to(device=device, memory_format=torch.channels_last).eval()
+        self._network = placed(network, device).eval()
         self._device = device
 
     @torch.no_grad()
     def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] of activations (N, *cut shape) and labels (N,), on the device."""
-        pairs = zip(torch.split(as_map(smashed), CHUNK), torch.split(labels, CHUNK), strict=True)
+        pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
         parts = [self._network(z.to(self._device), y.to(self._device)) for z, y in pairs]
         return torch.cat(parts).clamp(0, 1)
 
@@ -169,7 +178,7 @@ def trained_decoder(view: View, group: Sequence[Seen], training: Training) -> De
     best: tuple[float, InverseNetwork] | None = None
     for size in training.sizes:
         name = f"decoder/{fingerprint(group[0].download)}/{batch_size(group)}/{size}/{_settings(training)}"
-        kept = dict(view.keep(name, lambda size=size: _train(view, group, shapes, size, training)))
+        kept = dict(view.keep(name, partial(_train, view, group, shapes, size, training)))
         error = float(kept.pop(VALIDATION_ERROR))
         if best is None or error < best[0]:
             network = InverseNetwork(shapes, size)
@@ -189,7 +198,7 @@ def _train(view: View, group: Sequence[Seen], shapes: Shapes, size: Size, traini
     validation = releaser.release(auxiliary.validation_images, auxiliary.validation_labels, "validation")
     released = releaser.release(auxiliary.images, auxiliary.labels, "train", 0)
     with isolated(view.seed, "inverse network", view.tier, size):
-        network = InverseNetwork(shapes, size).to(device=view.device, memory_format=torch.channels_last)
+        network = placed(InverseNetwork(shapes, size), view.device)
     network.standardise_by(released.smashed)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
     chance = view.chance("order", size)
@@ -223,8 +232,9 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = training.lr * half_cosine(epoch + number / len(batches), training.epochs)
         batch = batch.to(device)
-        smashed = released.smashed[batch].to(memory_format=torch.channels_last)
-        loss = _losses(network, smashed, released.labels[batch], released.images[batch], training).mean()
+        loss = _losses(
+            network, released.smashed[batch], released.labels[batch], released.images[batch], training
+        ).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -239,7 +249,7 @@ def _losses(network: InverseNetwork, smashed: Tensor, labels: Tensor, images: Te
     """Return the loss of each image (B,)."""
     with torch.autocast(smashed.device.type, dtype=torch.bfloat16, enabled=training.low_precision):
         guess = network(smashed, labels)
-    losses = (guess - images).square().flatten(1).mean(dim=1)
+    losses: Tensor = (guess - images).square().flatten(1).mean(dim=1)
     if training.ssim:
         losses = losses + training.ssim * (1 - structural_similarity(guess, images))
     return losses

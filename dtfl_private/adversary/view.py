@@ -172,6 +172,10 @@ class View:
     def _need(self, *capabilities: Capability) -> None:
         require(frozenset(capabilities), self._adversary, self._knows, self._attack)
 
+    def has(self, capability: Capability) -> bool:
+        """Whether the adversary has something that an attack can use but does not need."""
+        return capability in self._adversary.knowing(self._knows)
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of an image."""

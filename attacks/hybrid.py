@@ -1,0 +1,150 @@
+"""Refine a decoder's images until their activations fit, and keep what serves best on auxiliary images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.decoder import Decoder
+from attacks.feature_matching import Matching, match, residuals
+from attacks.inverse_network import map_shape
+from attacks.inversion import Decoders, trained_decoders
+from attacks.optimization import Optimization, Ticks, validation_release
+from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.adversary.view import View
+from dtfl_private.leakage.scores import psnr
+
+# Weights of the proximity to the decoder's image in the refinements, each beside a smoothness of its own.
+PROXIMITIES = (0.0, 0.3, 3.0)
+# Of the way from the decoder's image to a candidate: the images between two guesses are often better than both.
+WAYS = (0.25, 0.5, 0.75, 1.0)
+VALIDATION_BATCHES = 2
+
+
+class Rule(NamedTuple):
+    """Which guess is taken: the candidate, or (None) for each image that of the lowest residual.
+
+    way: how far from the decoder's image to it, 0..1.
+    """
+
+    candidate: int | None
+    way: float = 1.0
+
+
+RULES = (
+    Rule(0),
+    Rule(None),
+    *(Rule(candidate, way) for candidate in range(1, 2 + len(PROXIMITIES)) for way in WAYS),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
+
+    images: Tensor
+    residuals: Tensor
+
+    def chosen(self, rule: Rule) -> Tensor:
+        """Return the images (B, C, H, W) that a rule takes."""
+        if rule.candidate is None:
+            return self.images[self.residuals.argmin(dim=0), torch.arange(self.images.shape[1])]
+        return torch.lerp(self.images[0], self.images[rule.candidate], rule.way)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid(Reconstruction):
+    """Start at the decoder's image, minimise relative residual + TV + distance to the start, keep the best candidate.
+
+    Candidates for a batch: the decoder's images, those that `optimization` finds from grey, and refinements of the
+    decoder's with several weights of proximity. Which of them is taken, or which point on the way from the decoder's
+    image to it, or for each image the candidate with the lowest residual, is decided once per tier by the mean PSNR on
+    auxiliary validation images. So it is, but for the chance of that choice, never worse than either of the two.
+
+    Attributes:
+        size: of the decoder's network.
+        epochs: of the decoder, at most.
+        steps: of each search; 0 as for `optimization`.
+        lr: first step of a pixel in a refinement.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        recipe="decoder, then gradient descent on its images until their activations fit",
+    )
+
+    size: Literal["small", "medium", "large", "best"] = "medium"
+    epochs: Annotated[int, Field(ge=1)] = 40
+    steps: Annotated[int, Field(ge=0)] = 0
+    lr: Annotated[float, Field(gt=0, le=1)] = 0.02
+
+    def check(self, scene: Scene) -> None:
+        """Refuse what is no image, and activations that are no map."""
+        super().check(scene)
+        map_shape(scene.cut_shape, name_of(self))
+
+    def reconstruct(self, view: View) -> Tensor:
+        """Return images (victims, C, H, W)."""
+        decoders = trained_decoders(view, Decoder(size=self.size, epochs=self.epochs, adaptive=self.adaptive).training)
+        optimization = Optimization(steps=self.steps, adaptive=self.adaptive)
+        matching = optimization.matching(view)
+        search = partial(self._candidates, matching=matching, tick=Ticks(view, self._count(view, matching)))
+        rule = self._rule(view, decoders, optimization, matching, search)
+        found = optimization.reconstruct(view).to(view.device)
+        parts: list[Tensor] = []
+        for seen in view.seen:
+            program = view.program(seen, adaptive=self.adaptive)
+            for batch in seen.batches:
+                start = sum(len(part) for part in parts)
+                decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
+                from_grey = found[start : start + len(decoded)]
+                parts.append(search(program, batch.smashed, decoded, from_grey).chosen(rule))
+        return torch.cat(parts).cpu()
+
+    def _candidates(
+        self,
+        program: ClientProgram,
+        smashed: Tensor,
+        decoded: Tensor,
+        from_grey: Tensor,
+        *,
+        matching: Matching,
+        tick: Callable[[], None],
+    ) -> Candidates:
+        """Return the decoder's images, those found from grey, and the refinements, with their residuals."""
+        ways = [replace(matching, lr=self.lr, proximity=proximity) for proximity in PROXIMITIES]
+        images = [decoded, from_grey, *(match(program, smashed, decoded, way, tick) for way in ways)]
+        with torch.no_grad():
+            kept = [residuals(program, guess, smashed) for guess in images]
+        return Candidates(images=torch.stack(images), residuals=torch.stack(kept))
+
+    def _rule(
+        self,
+        view: View,
+        decoders: Decoders,
+        optimization: Optimization,
+        matching: Matching,
+        search: Callable[..., Candidates],
+    ) -> Rule:
+        """Return the rule with the best mean PSNR on auxiliary validation images."""
+        seen = view.seen[0]
+        program = view.program(seen, adaptive=self.adaptive)
+        released = validation_release(view, seen, self.adaptive, VALIDATION_BATCHES)
+        scores: dict[Rule, list[float]] = {rule: [] for rule in RULES}
+        for smashed, labels, images in released:
+            decoded = decoders.of(seen).decode(smashed, labels)
+            from_grey = optimization.of_batch(program, smashed, view, matching)
+            candidates = search(program, smashed, decoded, from_grey)
+            for rule, own in scores.items():
+                own.extend(psnr(candidates.chosen(rule), images))
+        return max(RULES, key=lambda rule: sum(scores[rule]))
+
+    def _count(self, view: View, matching: Matching) -> int:
+        """Return the number of steps of all refinements."""
+        batches = VALIDATION_BATCHES + sum(len(seen.batches) for seen in view.seen)
+        return matching.steps * len(PROXIMITIES) * batches
