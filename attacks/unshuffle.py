@@ -1,0 +1,207 @@
+"""Put shuffled pieces of activations back in order, then decode as if nothing had been shuffled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.arrangement import Puzzle, puzzle_of
+from attacks.inverse_network import map_shape
+from attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
+from attacks.piece_matcher import PieceMatcher, train_matcher
+from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.adversary.program import ClientProgram, Receive, batches_of
+from dtfl_private.adversary.view import Seen, View
+from dtfl_private.errors import InputError
+from dtfl_private.messages import SmashedBatch
+
+# A second decoder is worth its time if this share of pieces more is in place than when the first was trained.
+WORTH = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unshuffle(Reconstruction):
+    """Match pieces to places, decode, and match again to what the decoded images would have sent.
+
+    A network from pieces to slots is trained on auxiliary records, whose pieces the adversary can put in order as it
+    runs the client's program itself; an assignment of least cost (Hungarian method, Kuhn 1955) puts each record in
+    order. A decoder is trained on activations put back in the same way, mistakes included. Its images are then sent
+    through the known client half, and the pieces received are assigned anew by their distance from those: analysis by
+    synthesis. An order that lasts is found from all records of a client together. Where records exchange pieces, there
+    is nothing to tell slots apart by, and the decoder starts from what was received.
+
+    Assumes that the adversary knows which shuffle it is and how large its pieces are (``architecture``), no order.
+    Defenses that come after a shuffle, such as noise, are matched through: the pieces learnt from have passed them.
+
+    Attributes:
+        epochs: passes over the auxiliary images at most, of a decoder.
+        matching_epochs: the same of the matcher.
+        refinements: how often images are decoded and the pieces matched to them.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        recipe="learnt matching of pieces to places, Hungarian assignment, then the decoder; matched again to its images",
+    )
+
+    epochs: Annotated[int, Field(ge=1)] = 40
+    matching_epochs: Annotated[int, Field(ge=1)] = 15
+    refinements: Annotated[int, Field(ge=0)] = 3
+
+    def check(self, scene: Scene) -> None:
+        """Refuse runs without a shuffle, and activations that are no map."""
+        super().check(scene)
+        if not self.adaptive:
+            raise InputError(f"{name_of(self)} is about a defense and knows it: leave adaptive=false out")
+        map_shape(scene.cut_shape, name_of(self))
+        puzzle_of(scene.defense, scene.cut_shape, name_of(self))
+
+    def reconstruct(self, view: View) -> Tensor:
+        """Return images (victims, C, H, W)."""
+        groups: dict[str, list[Seen]] = {}
+        for seen in view.seen:
+            groups.setdefault(fingerprint(seen.download), []).append(seen)
+        solvers = {name: self._solver(view, group) for name, group in groups.items()}
+        return torch.cat([solvers[fingerprint(seen.download)].images(seen) for seen in view.seen]).cpu()
+
+    def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
+        puzzle = puzzle_of(view.defense, view.cut_shape, name_of(self))
+        lesson = _Lesson(view, puzzle, group)
+        matcher = lesson.matcher(self.matching_epochs) if puzzle.within_record else None
+        solver = _Solver(view, puzzle, matcher)
+        # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
+        training = Training(epochs=self.epochs, adaptive=True)
+        solver.decoder = _decoder(view, "matched", solver.first, group, training)
+        if self.refinements == 0:
+            return solver
+        solver.refinements = self.refinements
+        if lesson.gain(solver) > WORTH:
+            better = _Solver(view, puzzle, matcher)
+            better.before = solver
+            better.decoder = _decoder(view, "refined", solver.refined, group, training)
+            better.refinements = 1
+            return better
+        return solver
+
+
+def _decoder(view: View, name: str, receive: Receive, group: Sequence[Seen], training: Training) -> Decoder:
+    """Return a decoder of what is made of the releases; the victims' own are not needed for it."""
+    return trained_decoder(view.derived(f"unshuffle/{name}", group, receive), group, training)
+
+
+class _Solver:
+    """Puts activations in order, and decodes them.
+
+    Args:
+        view: of the adversary.
+        puzzle: the shuffle.
+        matcher: of pieces to slots, or None to begin with the order received.
+    """
+
+    decoder: Decoder
+
+    def __init__(self, view: View, puzzle: Puzzle, matcher: PieceMatcher | None) -> None:
+        self._view, self._puzzle, self._matcher = view, puzzle, matcher
+        self.refinements = 0
+        self.before: _Solver | None = None
+
+    def first(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return activations as well in order as the matcher, or the solver before, can put them."""
+        if self.before is not None:
+            return self.before.refined(program, smashed, labels)
+        if self._matcher is None:
+            return smashed
+        costs = self._matcher.costs(self._puzzle.groups(smashed))
+        return self._puzzle.put(smashed, self._puzzle.solve(costs))
+
+    def refined(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return activations (B, *cut shape) of a batch in the order that fits the images decoded from them."""
+        ordered = self.first(program, smashed, labels)
+        for _ in range(self.refinements):
+            with torch.no_grad():
+                synthetic = program.activations(self.decoder.decode(ordered, labels))
+            ordered = self._puzzle.put(smashed, self._puzzle.match(smashed, synthetic))
+        return ordered
+
+    def images(self, seen: Seen) -> Tensor:
+        """Return the images of a client's batches, an order that lasts being sought in all of them together."""
+        program = self._view.program(seen, adaptive=True)
+        if not self._puzzle.lasting or len({len(batch.labels) for batch in seen.batches}) > 1:
+            parts = [self._decoded(program, batch.smashed, batch.labels) for batch in seen.batches]
+            return torch.cat(parts)
+        whole = _joined(seen)
+        return self._decoded(program, whole.smashed, whole.labels)
+
+    def _decoded(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
+        return self.decoder.decode(self.refined(program, smashed, labels), labels)
+
+
+def _joined(seen: Seen) -> SmashedBatch:
+    smashed = torch.cat([batch.smashed for batch in seen.batches])
+    return replace(seen.batches[0], smashed=smashed, labels=torch.cat([batch.labels for batch in seen.batches]))
+
+
+class _Lesson:
+    """Auxiliary records whose pieces the adversary has put in order itself.
+
+    It runs the program once with the defenses and once without, and assigns each piece released to the nearest of the
+    same record's: this holds whatever else the defenses do to the pieces.
+    """
+
+    def __init__(self, view: View, puzzle: Puzzle, group: Sequence[Seen]) -> None:
+        self._view, self._puzzle, self._group = view, puzzle, group
+
+    def matcher(self, epochs: int) -> PieceMatcher:
+        """Return a matcher; kept for other attacks on the same weights."""
+        data = self._view.auxiliary
+        slots, values = self._puzzle.groups(torch.empty(1, *self._view.cut_shape)).shape[1:]
+
+        def make() -> dict[str, Tensor]:
+            ordered = self._ordered(data.images, data.labels, "train")
+            validation = self._ordered(data.validation_images, data.validation_labels, "validation")
+            return dict(train_matcher(self._view, self._puzzle, ordered, validation, epochs).state_dict())
+
+        name = f"matcher/{fingerprint(self._group[0].download)}/{batch_size(self._group)}/{self._puzzle}/{epochs}"
+        matcher = PieceMatcher(slots, values)
+        matcher.load_state_dict(dict(self._view.keep(name, make)))
+        return matcher.to(self._view.device)
+
+    def _ordered(self, images: Tensor, labels: Tensor, use: str) -> Tensor:
+        """Return the pieces (N, slots, values) of released records, in order."""
+        parts = []
+        for program, own, own_labels in self._batches(images, labels, use):
+            sent = program.release(own, own_labels)
+            parts.append(self._puzzle.groups(self._puzzle.put(sent, self._order(program, sent, own))))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def gain(self, solver: _Solver) -> float:
+        """Return how much larger the share of pieces in place is after refinement, on validation images."""
+        data, gains = self._view.auxiliary, []
+        for program, own, labels in self._batches(data.validation_images, data.validation_labels, "gain"):
+            sent = program.release(own, labels)
+            truth = self._puzzle.put(sent, self._order(program, sent, own))
+            right = [
+                (self._puzzle.groups(guess) == self._puzzle.groups(truth)).all(dim=2).double().mean()
+                for guess in (solver.first(program, sent, labels), solver.refined(program, sent, labels))
+            ]
+            gains.append(right[1] - right[0])
+        return float(torch.stack(gains).mean())
+
+    @torch.no_grad()
+    def _order(self, program: ClientProgram, sent: Tensor, images: Tensor) -> Tensor:
+        return self._puzzle.match(sent, program.activations(images))
+
+    def _batches(
+        self, images: Tensor, labels: Tensor, use: str
+    ) -> Sequence[tuple[ClientProgram, Tensor, Tensor]]:
+        """Return batches of the victims' size with a program for each: a lasting secret must not be learnt."""
+        batches = []
+        for turn, batch in enumerate(batches_of(len(images), batch_size(self._group), self._view.chance("lesson", use))):
+            seen = self._group[turn % len(self._group)]
+            program = self._view.program(seen, adaptive=True, draw=f"lesson/{use}/{turn}")
+            batches.append((program, images[batch].to(program.device), labels[batch].to(program.device)))
+        return batches
