@@ -38,7 +38,7 @@ class Decoder(Reconstruction):
 
     size: Literal["small", "medium", "large", "best"] = "medium"
     epochs: Annotated[int, Field(ge=1)] = 40
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     ssim: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     patience: Annotated[int, Field(ge=1)] = 10
 

@@ -50,7 +50,7 @@ class Optimization(Reconstruction):
     )
 
     steps: Annotated[int, Field(ge=0)] = 0
-    lr: Annotated[float, Field(gt=0, le=1)] = 0.05
+    lr: Annotated[float, Field(gt=0, le=1)] = 0.1
     smoothness: Smoothness = "auto"
 
     def reconstruct(self, view: View) -> Tensor:

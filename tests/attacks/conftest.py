@@ -1,0 +1,110 @@
+"""A scene small enough for seconds: handwritten digits of 8x8 pixels behind a client half of the test's choice."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.adversary.view import Auxiliary, Background, Seen, View
+from dtfl_private.data.digits import load_digits
+from dtfl_private.defense import Defense, DefenseChain
+from dtfl_private.messages import ModelDownload, SmashedBatch
+from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.numerics import Numerics
+from dtfl_private.threat import find_adversary
+
+BATCH = 16
+
+
+def preprocess(inputs: Tensor) -> Tensor:
+    return inputs / 127.5 - 1
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Tensor, Tensor]:
+    """Images (N, 1, 8, 8) in [0, 1] and labels."""
+    data = load_digits()
+    return data.train_images.float() / 255, data.train_labels
+
+
+@pytest.fixture
+def scene(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
+    """Make a view of clients that each sent a batch of 16 images, and the truth: ``scene(stem, *defenses)``.
+
+    ``stems`` are client halves with which further clients began; ``kept`` collects what attacks keep.
+    """
+
+    def make(
+        stem: nn.Module,
+        *defenses: Defense,
+        stems: tuple[nn.Module, ...] = (),
+        images: tuple[Tensor, Tensor] | None = None,
+        auxiliary: int = 400,
+        seed: int = 0,
+        knows: str = "same",
+        kept: dict[str, Mapping[str, Tensor]] | None = None,
+    ) -> tuple[View, Tensor]:
+        pixels, labels = images or digits
+        kept = {} if kept is None else kept
+        clients = {number: StagedModel([("md1", one)]) for number, one in enumerate((stem, *stems))}
+
+        def program(seen: Seen, adaptive: bool, own: int) -> ClientProgram:
+            return ClientProgram(
+                modules=copy.deepcopy(clients[seen.download.client]),
+                head=nn.Identity(),
+                download=seen.download,
+                preprocessor=preprocess,  # type: ignore[arg-type] # nothing to be moved to a device
+                defense=DefenseChain(defenses if adaptive else ()),
+                numerics=Numerics(),
+                training=True,
+                seed=own,
+                records=BATCH,
+                classes=10,
+            )
+
+        seen = []
+        for client, half in clients.items():
+            download = ModelDownload(client=client, round=1, tier=1, weights=snapshot(half), head={})
+            own = slice(BATCH * client, BATCH * (client + 1))
+            sent = program(Seen(download=download, batches=(), update=None), True, 10**6).release(
+                pixels[own], labels[own]
+            )
+            message = SmashedBatch(client=client, round=1, tier=1, batch=0, smashed=sent, labels=labels[own])
+            seen.append(Seen(download=download, batches=(message,), update=None))
+        first, last = BATCH * len(clients), BATCH * len(clients) + auxiliary
+        background = Background(
+            seen=seen,
+            program=program,
+            auxiliary=Auxiliary(
+                name="digits",
+                images=pixels[first:last],
+                labels=labels[first:last],
+                validation_images=pixels[last : last + 64],
+                validation_labels=labels[last : last + 64],
+            ),
+            input_shape=tuple(pixels.shape[1:]),
+            classes=10,
+            tier=1,
+            cut_shape=tuple(seen[0].batches[0].smashed.shape[1:]),
+        )
+
+        def keep(name: str, make: Callable[[], Any]) -> Any:
+            if name not in kept:
+                kept[name] = dict(make())
+            return kept[name]
+
+        view = View(
+            background,
+            adversary=find_adversary("server-honest-but-curious"),
+            knows=knows,  # type: ignore[arg-type] # as users write it
+            attack="an attack",
+            seed=seed,
+            keep=keep,
+        )
+        return view, pixels[:first]
+
+    return make

@@ -1,0 +1,153 @@
+"""decoder, optimization and hybrid: what must succeed succeeds, what must fail fails, and chance is the seed's."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.decoder import Decoder
+from attacks.hybrid import Candidates, Hybrid, Rule
+from attacks.optimization import Optimization, default_steps
+from defenses.channel_shuffle import ChannelShuffle
+from dtfl_private.adversary.base import Scene
+from dtfl_private.data.fashion_mnist import load_fashion_mnist
+from dtfl_private.defense import Defense, DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.scores import mse, psnr, ssim
+from dtfl_private.models.resnet import Stem
+from dtfl_private.randomness import isolated
+
+DECODER = Decoder(size="small", epochs=6, lr=5e-3)
+HYBRID = Hybrid(size="small", epochs=4, steps=40)
+
+
+def stem(seed: int = 0, norm: str = "group", channels: int = 1) -> Stem:
+    with isolated(seed, "stem"):
+        return Stem(channels, norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingOfIt(Defense):
+    """Send noise in place of the activations."""
+
+    def protect_batch(self, message, at):
+        return replace(message, smashed=torch.randn(message.smashed.shape, generator=at.chance))
+
+
+@pytest.mark.parametrize("attack", [replace(DECODER, epochs=20, lr=1e-2), Optimization(steps=200)])
+def test_the_identity_is_inverted(attack, scene):
+    view, truth = scene(nn.Identity())
+    assert ssim(attack.reconstruct(view), truth).mean() > 0.99
+
+
+@pytest.mark.parametrize("attack", [DECODER, Optimization(steps=60), HYBRID])
+def test_where_nothing_is_sent_nothing_is_found(attack, scene):
+    # One-sided at 3 standard errors of the paired difference: 1 false alarm in 740 per attack and seed, and the seed is
+    # fixed. Labels are sent, so that the guess to be beaten is the mean of the class.
+    view, truth = scene(stem(), NothingOfIt(), stems=(stem(),))
+    labels = torch.cat([seen.batches[0].labels for seen in view.seen])
+    known = view.auxiliary
+    means = torch.stack([known.images[known.labels == label].mean(dim=0) for label in range(10)])
+    gain = mse(means[labels], truth) - mse(attack.reconstruct(view), truth)
+    assert gain.mean() < 3 * gain.std() / len(gain) ** 0.5
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_the_first_module_of_a_resnet_is_inverted_whole_batches_at_once(norm, scene):
+    view, truth = scene(stem(norm=norm))
+    assert psnr(Optimization(steps=150).reconstruct(view), truth).mean() > 30
+
+
+def test_the_first_module_is_inverted_on_fashion_mnist_too(scene):
+    try:
+        data = load_fashion_mnist()
+    except InputError as error:
+        pytest.skip(f"needs the files of Fashion-MNIST: {error}")
+    images = data.train_images[:200].float() / 255, data.train_labels[:200]
+    view, truth = scene(stem(norm="batch"), images=images, auxiliary=50)
+    assert psnr(Optimization(steps=150).reconstruct(view), truth).mean() > 30
+
+
+@pytest.mark.parametrize("attack", [replace(DECODER, epochs=2), Optimization(steps=10), replace(HYBRID, epochs=2)])
+def test_the_seed_decides(attack, scene):
+    def guess(seed: int) -> torch.Tensor:
+        view, _ = scene(stem(norm="batch"), seed=seed)
+        return attack.reconstruct(view)
+
+    first = guess(0)
+    assert torch.equal(first, guess(0))
+    assert first.min() >= 0
+    assert first.max() <= 1
+    if not isinstance(attack, Optimization):  # which has no chance but in tuning
+        assert not torch.equal(first, guess(1))
+
+
+def test_a_decoder_trained_through_the_sampler_beats_one_that_is_blind_to_it(scene):
+    view, truth = scene(stem(), ChannelShuffle(), stems=(stem(),))
+    adaptive, blind = (replace(DECODER, adaptive=adaptive).reconstruct(view) for adaptive in (True, False))
+    again, _ = scene(stem(), ChannelShuffle(), stems=(stem(),))
+    assert torch.equal(blind, replace(DECODER, adaptive=False).reconstruct(again))
+    assert psnr(adaptive, truth).mean() > psnr(blind, truth).mean() + 1
+
+
+def test_each_download_has_a_decoder_and_attacks_share_them(scene):
+    kept = {}
+    view, truth = scene(stem(), stems=(stem(), stem(1)), kept=kept)
+    decoded = replace(DECODER, epochs=4, lr=3e-3).reconstruct(view)
+    decoders = [name for name in kept if name.startswith("decoder/")]
+    assert len(decoders) == 2
+    assert decoded.shape == truth.shape
+    before = {name: kept[name] for name in decoders}
+    HYBRID.reconstruct(view)
+    assert [name for name in kept if name.startswith("decoder/")] == decoders
+    assert all(kept[name] is before[name] for name in decoders)
+
+
+def test_the_hybrid_is_no_worse_than_what_it_is_made_of(scene):
+    # Two batches decide on the rule, so that it may miss by chance; 0.5 dB is a tenth of the distance between the two.
+    view, truth = scene(stem(norm="batch"), stems=(stem(norm="batch"),))
+    parts = [Decoder(size="small", epochs=4), Optimization(steps=40)]
+    best = max(psnr(attack.reconstruct(view), truth).mean() for attack in parts)
+    assert psnr(HYBRID.reconstruct(view), truth).mean() > best - 0.5
+
+
+def test_without_auxiliary_data_the_search_is_smooth_by_default(scene):
+    view, _ = scene(stem(), knows="architecture")
+    assert Optimization().matching(view).smoothness == 1e-2
+    with pytest.raises(InputError, match="auxiliary-data"):
+        DECODER.reconstruct(view)
+
+
+def test_smoothness_is_tuned_by_validation_images(scene):
+    plain, _ = scene(nn.Identity())
+    assert Optimization(steps=150).matching(plain).smoothness == 1e-4
+
+
+def test_deeper_halves_are_searched_longer():
+    layers = [nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3), nn.Linear(1, 1)]
+    assert default_steps(nn.Sequential(*layers[:1])) == 300
+    assert default_steps(nn.Sequential(*layers)) == 400
+    assert default_steps(nn.Sequential(*layers * 20)) == 1000
+
+
+def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():
+    images = torch.tensor([0.0, 0.4, 1.0]).view(3, 1, 1, 1, 1).expand(3, 2, 1, 1, 1)
+    candidates = Candidates(images=images, residuals=torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]))
+    assert candidates.chosen(Rule(1)).flatten().tolist() == pytest.approx([0.4, 0.4])
+    assert candidates.chosen(Rule(2, 0.25)).flatten().tolist() == pytest.approx([0.25, 0.25])
+    assert candidates.chosen(Rule(None)).flatten().tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("attack", [DECODER, HYBRID])
+def test_what_is_no_map_is_refused(attack):
+    def seen(cut_shape: tuple[int, ...], input_shape: tuple[int, ...] = (1, 8, 8)) -> Scene:
+        return Scene(tier=1, input_shape=input_shape, cut_shape=cut_shape, classes=10, defense=DefenseChain())
+
+    attack.check(seen((4, 8, 8)))
+    attack.check(seen((17, 12)))
+    with pytest.raises(InputError, match=r"not \(15, 12\)"):
+        attack.check(seen((15, 12)))
+    with pytest.raises(InputError, match="tokens"):
+        attack.check(seen((16, 12), (16,)))
