@@ -151,8 +151,9 @@ class TrainConfig(BaseModel):
     fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
     rounds: Count = _field("Federation", 60, "number of rounds")
     target_accuracy: Annotated[PositiveShare | None, BeforeValidator(_nothing)] = _field(
-        "Federation", None, "test accuracy (0..1) whose first reaching is reported; training goes on after it"
+        "Federation", None, "test accuracy (0..1) whose first reaching is reported"
     )
+    stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
 
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = _field("Training", 32, "images per batch")
     local_epochs: Annotated[int, Field(ge=1, le=10**6)] = _field(

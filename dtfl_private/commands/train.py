@@ -218,6 +218,8 @@ def prepare(
                 f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
+    if config.stop_at_target and config.target_accuracy is None:
+        raise InputError("stop_at_target needs a target: give target_accuracy too")
     chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
     norm = resolved_norm(config, chain)
     check_defenses(chain, norm, config.precision, config.local_epochs)
@@ -414,7 +416,7 @@ def _run(
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         _write_results(folder, prepared, state, records)
-    while state.round < config.rounds and _why_stopped(prepared, state) is None:
+    while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
         start = time.perf_counter()
         state, outcome = prepared.method.run_round(state, prepared.settings, executor, listener)
         record = round_record(outcome, time.perf_counter() - start)
@@ -424,7 +426,7 @@ def _run(
         records.append(record)
         _write_results(folder, prepared, state, records)
         listener.finished(record)
-    stopped = _why_stopped(prepared, state)
+    stopped = _why_stopped(prepared, state, records)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
     plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
@@ -436,15 +438,19 @@ def _run(
     )
 
 
-def _why_stopped(prepared: Prepared, state: FederatedState) -> str | None:
+def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> str | None:
     """Return why there is to be no further round although some are left, or None."""
-    if state.round >= prepared.config.rounds:
+    config = prepared.config
+    if state.round >= config.rounds:
         return None
+    best = max((record["test_accuracy"] for record in records), default=0.0)
+    if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
+        return f"the target accuracy {config.target_accuracy:g} is reached"
     return end_of_run(state.ledgers, prepared.settings.budget)
 
 
 def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
-    config, stopped = prepared.config, _why_stopped(prepared, state)
+    config, stopped = prepared.config, _why_stopped(prepared, state, records)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     # The tighter accountant takes seconds: for the final figure only.
     final = state.round == config.rounds or stopped is not None
