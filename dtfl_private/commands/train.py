@@ -13,11 +13,12 @@ from torch import nn
 
 from dtfl_private.commands.partition import dealt
 from dtfl_private.commands.settings import (
-    allowed_tiers,
     budget_settings,
+    make_method,
+    method_costs,
+    method_schedule,
     optimizer_settings,
     plateau_settings,
-    schedule_settings,
 )
 from dtfl_private.config import (
     TrainConfig,
@@ -37,7 +38,7 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import end_of_run
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import PlateauState
-from dtfl_private.federated.round import Dtfl, FederatedState, RoundSettings
+from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import RoundPlan, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.messages import MessageObserver
@@ -45,8 +46,7 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
-from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
 from dtfl_private.record import (
@@ -68,7 +68,6 @@ from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.tiers.defended import defended
-from dtfl_private.tiers.schedulers import make_scheduler
 from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
@@ -136,7 +135,7 @@ class Prepared:
     """A run that has been checked completely and has written nothing yet."""
 
     config: TrainConfig
-    method: Dtfl
+    method: Method
     settings: RoundSettings
     initial: FederatedState
     worker: WorkerSetup
@@ -222,6 +221,8 @@ def prepare(
         raise InputError("stop_at_target needs a target: give target_accuracy too")
     chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
     norm = resolved_norm(config, chain)
+    method = make_method(config.method)
+    check_places(chain, method.places, config.method.partition(":")[0])
     check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     names = _named_objects(dataset, model, scheduler, defenses)
@@ -234,8 +235,10 @@ def prepare(
         model = build_model(config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed)
     check_network(chain, model)
     whole = analyse(model, dataset.input_shape, classes, numerics)
-    table = allowed_tiers(whole, config.tiers, names.get("model", config.model))
-    table = defended(table, chain, dataset.input_shape, config.batch_size)
+    table = method_costs(config, method, whole, numerics, classes, names.get("model", config.model))
+    if method.cuts:
+        table = defended(table, chain, dataset.input_shape, config.batch_size)
+    parts = list(method.gather(parts))
     images_K = np.array([len(part) for part in parts])
     chain = chain.calibrated(
         RunFacts(
@@ -246,13 +249,13 @@ def prepare(
             records_K=tuple(images_K.tolist()),
         )
     )
-    scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
-    schedule = schedule_settings(config, table, scheduler, images_K)
-    with isolated(config.seed, "heads"):
-        heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)
+    schedule = method_schedule(config, method, table, scheduler, images_K)
+    with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
+        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
     worker = WorkerSetup(
+        work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
-        heads={tier: head.to(dtype=numerics.weight_dtype) for tier, head in heads.items()},
+        heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
         train_images=dataset.train_images,
         train_labels=dataset.train_labels,
         test_images=dataset.test_images,
@@ -269,7 +272,7 @@ def prepare(
         seed=config.seed,
     )
     # Every client that has something to spend has a ledger from the start.
-    ledgers: dict[int, Ledger] = dict.fromkeys(range(config.clients), ()) if _states_guarantees(chain) else {}
+    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
     budget = budget_settings(config, chain, images_K)
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
@@ -281,6 +284,7 @@ def prepare(
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
             "tiers": len(table.rows),
+            **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
             "device": numerics.device,
             "memory_format": numerics.memory_format,
             "workers": workers,
@@ -289,7 +293,7 @@ def prepare(
     )
     return Prepared(
         config=resolved,
-        method=create("method", config.method),
+        method=method,
         settings=RoundSettings(
             schedule=schedule,
             plateau=plateau_settings(config),
@@ -304,6 +308,7 @@ def prepare(
             schedule=ScheduleState.start(schedule),
             plateau=PlateauState(lr=config.lr),
             ledgers=ledgers,
+            extras=method.initial_extras(worker),
         ),
         worker=worker,
         workers=workers,
@@ -454,7 +459,7 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     # The tighter accountant takes seconds: for the final figure only.
     final = state.round == config.rounds or stopped is not None
-    return {**summary, "privacy": disclosures(prepared.worker.defense, state.ledgers, precise=final)}
+    return {**summary, "privacy": prepared.method.disclosures(prepared.worker.defense, state.ledgers, precise=final)}
 
 
 def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:

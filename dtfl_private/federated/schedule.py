@@ -5,8 +5,8 @@ measurements only; the true resources decide how long the round then really last
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -20,13 +20,37 @@ from dtfl_private.environment.conditions import (
     conditions,
     initial_state,
 )
-from dtfl_private.environment.server import ServerCapacity, queue
+from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
+from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
 from dtfl_private.tiers.table import TierTable
 
 FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
+
+
+class Selection(Protocol):
+    """Which of the clients that are there take part in a round."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return the ids of ``count`` participants at most, at least one, out of ``present`` (not empty)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """Every present client is as likely as any other."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return a sample without replacement."""
+        if count == len(present):
+            return present
+        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +71,8 @@ class ScheduleSettings:
         ema: weight of the newest sample in the moving averages.
         cpu_macs_per_s: speed of one reference CPU.
         seed: of sampling, dropouts and the scheduler.
+        timing: the method's time model: what waits for what.
+        selection: the method's choice of participants.
     """
 
     environment: EnvironmentSettings
@@ -61,6 +87,8 @@ class ScheduleSettings:
     ema: float
     cpu_macs_per_s: float
     seed: int
+    timing: Timing = field(default_factory=Overlapping)
+    selection: Selection = field(default_factory=Uniform)
 
     @property
     def server_seconds_M(self) -> FloatArray:
@@ -96,12 +124,14 @@ class RoundPlan:
         tiers_P: their tiers m.
         batches_P: batches each one trains on; fewer than all for one that drops out.
         images_P: images in these batches.
+        sent_P: images whose activations are sent.
         dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.
         client_time_s_P: T_k, when the client's part of the round is done on both sides.
         server_wait_s: total time that server halves waited for a free server worker.
         round_time_s: the longest T_k.
+        order: positions of the participants in the order in which one server network takes their data, if it does.
     """
 
     round: int
@@ -109,12 +139,14 @@ class RoundPlan:
     tiers_P: IntArray
     batches_P: IntArray
     images_P: IntArray
+    sent_P: IntArray
     dropped_P: BoolArray
     compute_s_P: FloatArray
     transfer_s_P: FloatArray
     client_time_s_P: FloatArray
     server_wait_s: float
     round_time_s: float
+    order: IntArray = field(default_factory=lambda: NO_ORDER)
 
 
 def schedule_round(
@@ -123,7 +155,7 @@ def schedule_round(
     """Return the state after round ``round_number`` and the round's plan; ``retired`` clients take no part."""
     environment = advance(state.environment, settings.environment, round_number)
     truth = conditions(environment, settings.environment, round_number)
-    clients_P = _sample(environment, settings, round_number, retired)
+    clients_P = _sample(environment, state.history, settings, round_number, retired)
 
     probed_P, history = _probe(state.history, truth, settings, clients_P)
     tiers_P = _assign(history, settings, clients_P, round_number)
@@ -135,7 +167,11 @@ def schedule_round(
 
 
 def _sample(
-    environment: EnvironmentState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
+    environment: EnvironmentState,
+    history: History,
+    settings: ScheduleSettings,
+    round_number: int,
+    retired: Collection[int],
 ) -> IntArray:
     """Return the participants; none if every client that is present has retired."""
     willing_K = environment.present_K.copy()
@@ -144,9 +180,7 @@ def _sample(
     if not len(present):
         return present
     count = max(1, round(settings.fraction * len(present)))
-    if count == len(present):
-        return present
-    return np.sort(stream(settings.seed, "sample", round_number).permutation(present)[:count])
+    return np.sort(settings.selection.choose(present, count, history, settings, round_number))
 
 
 def _probe(
@@ -205,35 +239,44 @@ def _play(
     batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
     batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
     images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
+    sent_P = settings.timing.sent_images(images_P, settings.images_K[clients_P], dropped_P)
 
     speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
     macs_M = table.column("client_train_macs")
     probe_s_P = np.where(probed_P, settings.batch_size * macs_M[0] / speed_P, 0.0)
-    compute_s_P = probe_s_P + images_P * macs_M[column_P] / speed_P
+    release_macs_P = sent_P * table.column("release_macs")[column_P]
+    compute_s_P = probe_s_P + (images_P * macs_M[column_P] + release_macs_P) / speed_P
     com_s_PM = transfer_s(
         table,
-        images_P.astype(np.float64),
+        sent_P.astype(np.float64),
         truth.up_bytes_s_K[clients_P],
         truth.down_bytes_s_K[clients_P],
         truth.latency_s_K[clients_P],
         completes=~dropped_P,
+        round_trips=settings.timing.round_trips(batches_P),
     )
     com_s_P = np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
-    server_s_P = images_P * settings.server_seconds_M[column_P]
-    started_s_P = queue(com_s_P, server_s_P, settings.server.workers)
-    client_time_s_P = np.maximum(compute_s_P + com_s_P, started_s_P + server_s_P)
+    work = RoundWork(
+        compute_s_P=compute_s_P,
+        transfer_s_P=com_s_P,
+        server_s_P=sent_P * settings.server_seconds_M[column_P],
+        batches_P=batches_P,
+    )
+    course = settings.timing.play(work, settings.server)
     return RoundPlan(
         round=round_number,
         clients_P=clients_P,
         tiers_P=tiers_P,
         batches_P=batches_P,
         images_P=images_P,
+        sent_P=sent_P,
         dropped_P=dropped_P,
         compute_s_P=compute_s_P,
         transfer_s_P=com_s_P,
-        client_time_s_P=client_time_s_P,
-        server_wait_s=float((started_s_P - com_s_P).sum()),
-        round_time_s=float(client_time_s_P.max(initial=0.0)),
+        client_time_s_P=course.client_time_s_P,
+        server_wait_s=course.server_wait_s,
+        round_time_s=float(course.client_time_s_P.max(initial=0.0)),
+        order=course.order,
     )
 
 
@@ -272,23 +315,31 @@ def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArra
 
 
 def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
-    """Return the bytes of a round by kind, summed over clients, by the cost table."""
+    """Return the bytes of a round by kind, summed over clients, by the cost table.
+
+    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them.
+    """
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     weights_P = table.column("weight_bytes")[column_P]
-    images_P = plan.images_P.astype(np.float64)
+    sent_P = plan.sent_P.astype(np.float64)
+    per_image = {"up_smashed": "smashed_bytes", "up_labels": "label_bytes"}
+    if table.column("gradient_bytes").any():
+        per_image |= {"down_gradients": "gradient_bytes"}
+    if table.column("logit_bytes").any():
+        per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
     return {
         "down_weights": int(weights_P.sum()),
         "up_weights": int(weights_P[~plan.dropped_P].sum()),
-        "up_smashed": int((images_P * table.column("smashed_bytes")[column_P]).sum()),
-        "up_labels": int((images_P * table.column("label_bytes")[column_P]).sum()),
+        **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
     }
 
 
 def planned_macs(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
     """Return the multiply-accumulates of a round on clients and server, by the cost table."""
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
-    images_P = plan.images_P.astype(np.float64)
+    images_P, sent_P = plan.images_P.astype(np.float64), plan.sent_P.astype(np.float64)
+    training_P = images_P * table.column("client_train_macs")[column_P]
     return {
-        "client": int((images_P * table.column("client_train_macs")[column_P]).sum()),
-        "server": int((images_P * table.column("server_train_macs")[column_P]).sum()),
+        "client": int((training_P + sent_P * table.column("release_macs")[column_P]).sum()),
+        "server": int((sent_P * table.column("server_train_macs")[column_P]).sum()),
     }

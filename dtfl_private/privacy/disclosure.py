@@ -1,6 +1,6 @@
 """What may truthfully be said of everything that has left the clients: one entry per guarantee, and what has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
@@ -39,10 +39,16 @@ ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
 NOTHING = "smashed data and labels are sent in clear"
 
 
-def disclosures(defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[Disclosure]:
-    """Return what the ledgers of all clients add up to, and a sentence for each kind that has no guarantee.
+def disclosures(
+    defense: DefenseChain,
+    ledgers: Mapping[int, Ledger],
+    *,
+    sends: Collection[Protected] = ("smashed", "labels", "weights"),
+    precise: bool = False,
+) -> list[Disclosure]:
+    """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
-    ``precise`` asks for the tightest accountant, which takes seconds.
+    ``sends`` says what leaves the clients at all. ``precise`` asks for the tightest accountant, which takes seconds.
     """
     found: list[Disclosure] = [
         Disclosure(what=s.what, epsilon=s.epsilon, delta=s.delta, per=s.per, sentence=s.sentence, client=client)
@@ -50,7 +56,7 @@ def disclosures(defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise
     ]
     covered = {entry["what"] for entry in found}
     for what in NOUN:
-        if what not in covered:
+        if what in sends and what not in covered:
             sentence = unprotected(defense, what)
             found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
     return found

@@ -1,9 +1,9 @@
 """Checkpoints: the federated state on disk, written atomically, verified before anything of it is loaded.
 
-checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements, what clients' defenses keep),
-``state.json`` (numbers, privacy ledgers) and ``manifest.json`` with the SHA-256 of both. The folder is made under
-another name and renamed when it is complete. The last two are kept. Random generators and optimisers need no place in
-it: streams are named by round, and optimisers live for one round.
+checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements, what clients' defenses and the
+method keep), ``state.json`` (numbers, privacy ledgers) and ``manifest.json`` with the SHA-256 of both. The folder is
+made under another name and renamed when it is complete. The last two are kept. Random generators and clients'
+optimisers need no place in it: streams are named by round, and these optimisers live for one round.
 """
 
 import hashlib
@@ -38,6 +38,8 @@ from dtfl_private.tiers.estimates import NEVER, History
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
 HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K")
+# What the names of tensors begin with that torch keeps; the rest are arrays.
+NETWORKS = ("model/", "head/", "extra/")
 _NAME = re.compile(r"round-(\d{6,})")
 
 
@@ -134,6 +136,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     tensors |= {f"history/{field}": torch.from_numpy(getattr(history, field)) for field in HISTORY_FIELDS}
     for client, memory in state.memories.items():
         tensors |= {f"memory/{client}/{name}": tensor for name, tensor in memory.items()}
+    tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -153,7 +156,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         raise CheckpointError(f"it does not fit the run: client {max(numbers.ledgers)} has a privacy ledger")
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
     _require_same_layout(rest, _tensors(like))
-    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(("model/", "head/"))}
+    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
     _require_among(arrays, "history/tier_K", [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
     return FederatedState(
@@ -176,6 +179,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         ),
         ledgers=numbers.ledgers,
         memories=memories,
+        extras=_named(tensors, "extra/", like.extras),
     )
 
 

@@ -96,22 +96,28 @@ def transfer_s(
     down_bytes_s: FloatArray,
     latency_s: FloatArray,
     completes: BoolArray | bool = True,
+    round_trips: IntArray | int = 1,
 ) -> FloatArray:
     """Return T_com per client and tier, (P, M) seconds: weights down, smashed data, labels and weights up.
 
+    Where a method has more to send, gradients come down, and logits go both ways.
+
     Args:
         table: cost per tier.
-        images: (P,) images sent in the round, over all its epochs.
+        images: (P,) images whose activations are sent in the round, over all its epochs.
         up_bytes_s: (P,) speed to the server.
         down_bytes_s: (P,) speed to the client.
-        latency_s: (P,) delay of one transfer; a round has one each way, batches are streamed.
+        latency_s: (P,) delay of one transfer.
         completes: (P,) whether the client gets to sending its weight update.
+        round_trips: (P,) how often the client waits for an answer; once if batches are streamed.
     """
-    per_image_M = table.column("smashed_bytes") + table.column("label_bytes")
+    per_image_M = table.column("smashed_bytes") + table.column("label_bytes") + table.column("logit_bytes")
+    returned_M = table.column("gradient_bytes") + table.column("logit_bytes")
     weights_M = table.column("weight_bytes")
     sends_update_P = np.broadcast_to(np.asarray(completes, dtype=np.float64), images.shape)
     up_PM = (images[:, None] * per_image_M + sends_update_P[:, None] * weights_M) / up_bytes_s[:, None]
-    return 2 * latency_s[:, None] + up_PM + weights_M / down_bytes_s[:, None]
+    down_PM = (images[:, None] * returned_M + weights_M) / down_bytes_s[:, None]
+    return 2 * (latency_s * round_trips)[:, None] + up_PM + down_PM
 
 
 def estimate(

@@ -1,0 +1,321 @@
+"""FedGKT: small networks on the clients, a large one on the server, and knowledge that goes both ways as logits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from dtfl_private.federated.aggregate import WeightedAverage
+from dtfl_private.federated.client import ClientData
+from dtfl_private.federated.optimizers import make_optimizer
+from dtfl_private.federated.round import Executor, FederatedState, Method, Places, Sums, only_tier, tasks_of
+from dtfl_private.federated.schedule import RoundPlan
+from dtfl_private.federated.timing import OneAfterAnother, Timing
+from dtfl_private.federated.worker import (
+    ClientResult,
+    ClientTask,
+    Evaluation,
+    GlobalWeights,
+    LocalWork,
+    Worker,
+    WorkerSetup,
+    require_finite,
+)
+from dtfl_private.guarantees import Protected
+from dtfl_private.messages import LogitBatch, SmashedBatch, State, below
+from dtfl_private.models.staged import snapshot, split
+from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import isolated
+from dtfl_private.tiers.table import TierTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Cross-entropy and, with weight ``alpha``, the distance to a teacher's answers at this temperature."""
+
+    alpha: float
+    temperature: float
+
+    def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        """Return the mean loss of logits (B, classes); without a teacher (B, classes), the cross-entropy alone.
+
+        The distance is T^2 KL(softmax(teacher / T) || softmax(logits / T)) (Hinton et al., 2015).
+        """
+        loss = F.cross_entropy(logits, labels)
+        if teacher is None or self.alpha == 0:
+            return loss
+        ours = F.log_softmax(logits / self.temperature, dim=1)
+        theirs = F.log_softmax(teacher.to(logits.dtype) / self.temperature, dim=1)
+        distance = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+        return loss + self.alpha * self.temperature**2 * distance
+
+
+class _Client:
+    """A client's network (md1..md_m and the head) and what the server last answered about its records."""
+
+    def __init__(self, worker: Worker, task: ClientTask, distillation: Distillation) -> None:
+        self._numerics = worker.setup.numerics
+        self._task = task
+        self._modules = split(worker.model, task.tier)[0]
+        self._head = worker.heads[task.tier]
+        self._modules.load_state_dict(below("net/", task.extras))
+        self._head.load_state_dict(below("head/", task.extras))
+        self._answers = task.extras["logits"].clone().to(self._numerics.device)
+        self._answered = bool(task.extras["answered"])
+        self._distillation = distillation
+        parameters = [*self._modules.parameters(), *self._head.parameters()]
+        self._optimizer = make_optimizer(parameters, worker.setup.optimizer, task.lr)
+
+    def train(self, data: ClientData) -> float:
+        """Train on the labels and the server's answers; return the mean loss."""
+        self._modules.train()
+        self._head.train()
+        losses = []
+        for records in islice(data.batches, self._task.batches):
+            inputs, labels = data.fetch(records)
+            teacher = self._answers[records.to(self._answers.device)] if self._answered else None
+            with self._numerics.autocast():
+                loss = self._distillation.loss(self._head(self._modules(inputs)), labels, teacher)
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).cpu().double().mean()) if losses else 0.0
+
+    def send(self, data: ClientData, epochs: int) -> Iterator[tuple[Tensor, SmashedBatch, LogitBatch]]:
+        """Yield each record once: record numbers, features and labels, logits."""
+        self._modules.eval()
+        self._head.eval()
+        for number, records in enumerate(data.batches[: len(data.batches) // epochs]):
+            inputs, labels = data.fetch(records)
+            with torch.no_grad(), self._numerics.autocast():
+                features = self._modules(inputs)
+                logits = self._head(features)
+            client, when, wire = self._task.client, self._task.round, self._numerics.wire_dtype
+            smashed = SmashedBatch(
+                client=client,
+                round=when,
+                tier=self._task.tier,
+                batch=number,
+                smashed=features.to(wire),
+                labels=labels,
+            )
+            yield records, smashed, LogitBatch(client=client, round=when, batch=number, logits=logits.to(wire))
+
+    def receive(self, records: Tensor, answer: LogitBatch) -> None:
+        """Keep what the server answered about these records."""
+        self._answers[records.to(self._answers.device)] = answer.logits.to(self._answers.dtype)
+
+    def weights(self) -> tuple[State, State]:
+        """Return copies of the weights of modules and head."""
+        return snapshot(self._modules), snapshot(self._head)
+
+    def extras(self) -> State:
+        """Return what the client keeps for its next round."""
+        modules, head = self.weights()
+        return {
+            **{f"net/{name}": tensor for name, tensor in modules.items()},
+            **{f"head/{name}": tensor for name, tensor in head.items()},
+            "logits": self._answers.cpu(),
+            "answered": torch.tensor(True),
+        }
+
+
+class _Server:
+    """The server's network md_(m+1)..md_L, trained on the features of one client after the other."""
+
+    def __init__(self, worker: Worker, task: ClientTask, weights: GlobalWeights, distillation: Distillation) -> None:
+        self._numerics = worker.setup.numerics
+        self._modules = split(worker.model, task.tier)[1]
+        self._modules.load_state_dict({name: weights.model[name] for name in self._modules.state_dict()})
+        self._modules.train()
+        self._optimizer = make_optimizer(self._modules.parameters(), worker.setup.optimizer, task.lr)
+        self._distillation = distillation
+        self._losses: list[Tensor] = []
+
+    def train_on(self, batch: SmashedBatch, theirs: LogitBatch) -> LogitBatch:
+        """Take one step on labels and the client's logits, and return the logits that it was computed from."""
+        features = batch.smashed
+        if self._numerics.precision != "bf16":
+            features = features.to(self._numerics.weight_dtype)
+        with self._numerics.autocast():
+            logits = self._modules(features)
+            loss = self._distillation.loss(logits, batch.labels, theirs.logits)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self._optimizer.step()
+        self._losses.append(loss.detach())
+        return replace(theirs, logits=logits.detach().to(self._numerics.wire_dtype))
+
+    def weights(self) -> State:
+        """Return a copy of the trained weights."""
+        return snapshot(self._modules)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss over the batches so far; 0 before the first."""
+        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedGktWork:
+    """A client's training, then the server's on what it sends."""
+
+    distillation: Distillation
+
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results, each from the same weights of the server."""
+        return [self._train_one(worker, task, weights) for task in tasks]
+
+    def _train_one(self, worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+        traffic = {"up_smashed": 0, "up_labels": 0, "up_logits": 0, "down_logits": 0}
+        if not task.completes:  # it vanishes before it has sent anything, and nothing of its work is left
+            return _result(task, traffic=traffic)
+        setup, data = worker.setup, worker.data(task)
+        client = _Client(worker, task, self.distillation)
+        server = _Server(worker, task, weights, self.distillation)
+        with isolated(setup.seed, "layers", task.client, task.round):
+            local_loss = client.train(data)
+            for records, batch, logits in client.send(data, setup.local_epochs):
+                worker.observe(batch)
+                worker.observe(logits)
+                answer = server.train_on(batch, logits)
+                client.receive(records, answer)
+                traffic["up_smashed"] += batch.smashed_bytes
+                traffic["up_labels"] += batch.label_bytes
+                traffic["up_logits"] += logits.logit_bytes
+                traffic["down_logits"] += answer.logit_bytes
+        modules, head = client.weights()
+        model = {**modules, **server.weights()}
+        require_finite(local_loss, task, "local loss")
+        require_finite(server.mean_loss, task, "server loss")
+        require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
+        result = _result(task, traffic=traffic)
+        return replace(
+            result,
+            examples=len(setup.parts[task.client]),
+            model=model,
+            head=head,
+            local_loss=local_loss,
+            server_loss=server.mean_loss,
+            extras=client.extras(),
+        )
+
+
+def _result(task: ClientTask, traffic: dict[str, int]) -> ClientResult:
+    """Return the result of a client of which nothing is left but what it sent."""
+    return ClientResult(
+        client=task.client,
+        tier=task.tier,
+        examples=0,
+        model={},
+        head={},
+        local_loss=None,
+        server_loss=None,
+        traffic=traffic,
+        memory=task.memory,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedGkt(Method):
+    """FedGKT (He et al., NeurIPS 2020): small client networks and one server network teach each other by logits.
+
+    A client's network is md1..md_cut and an auxiliary head, the server's is the rest. Clients keep their networks: no
+    weights are sent, and all begin with the same ones, which are part of the program. In a round a client trains on
+    its labels and the server's logits of last time, then sends each record's features, logits and label once; the
+    server trains on them once, on its labels and the client's logits, and returns the logits that it had. As in the
+    paper a client is judged as its own modules and the server's network; each client judges its share of the test
+    images, so that every image is judged once. The global model in the run folder is the server's network behind the
+    mean of the clients' modules, which is not what was judged.
+
+    Time model: the client first, then the server, whose one network takes the clients' data as they are there:
+    T_k = T_c + T_com + wait + T_s. The round lasts until the last client has its logits.
+    """
+
+    cut: Annotated[int, Field(ge=1)] = 2
+    alpha: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
+    places: ClassVar[Places] = frozenset()
+    sends: ClassVar[tuple[Protected, ...]] = ("smashed", "labels")
+    has_heads: ClassVar[bool] = True
+    also_sent: ClassVar[tuple[str, ...]] = ("up_logits", "down_logits")
+
+    def work(self) -> LocalWork:
+        """Return training by labels and logits."""
+        return FedGktWork(distillation=Distillation(alpha=self.alpha, temperature=self.temperature))
+
+    @property
+    def timing(self) -> Timing:
+        """The client first, then the server."""
+        return OneAfterAnother()
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the row of the cut: no weights sent, a forward pass for the release, logits both ways."""
+        row = only_tier(network, self.cut)
+        taught = replace(
+            row,
+            weight_bytes=0,
+            release_macs=row.client_forward_macs + row.head_forward_macs,
+            logit_bytes=classes * numerics.wire_dtype.itemsize,
+        )
+        return replace(network, rows=(taught,))
+
+    def initial_extras(self, setup: WorkerSetup) -> State:
+        """Return every client's network and that the server has not answered yet."""
+        modules, (head,) = split(setup.model, self.cut)[0], setup.heads.values()
+        extras: dict[str, Tensor] = {}
+        for client, part in enumerate(setup.parts):
+            own = {f"net/{name}": tensor for name, tensor in snapshot(modules).items()}
+            own |= {f"head/{name}": tensor for name, tensor in snapshot(head).items()}
+            own["logits"] = torch.zeros(len(part), setup.classes, dtype=setup.numerics.weight_dtype)
+            own["answered"] = torch.tensor(False)
+            extras |= {f"client/{client}/{name}": tensor for name, tensor in own.items()}
+        return extras
+
+    def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
+        """Yield the results of clients whose data the one server network takes in the plan's order."""
+        tasks, weights = tasks_of(plan, state), state.weights
+        for place in plan.order.tolist():
+            (result,) = executor.train([tasks[place]], weights)
+            if result.model:
+                weights = replace(weights, model=result.model)
+            yield result
+
+    def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
+        """Return the server's network behind the mean of all clients' modules, and what every client keeps."""
+        extras = {**state.extras, **sums.extras}
+        server = sums.latest or state.weights.model
+        networks = _networks(extras)
+        mean = WeightedAverage()
+        for client, net in networks.items():
+            mean.add(net, len(extras[f"client/{client}/logits"]))
+        model = {**server, **mean.result(server)}
+        return GlobalWeights(model=model, heads=sums.average().heads), extras
+
+    def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
+        """Return how the clients do, each with its own modules on its share of the test images."""
+        networks = _networks(extras)
+        parts = [
+            executor.evaluate({**weights.model, **net}, (client, len(networks))) for client, net in networks.items()
+        ]
+        return Evaluation(
+            correct=sum(part.correct for part in parts),
+            loss_sum=sum(part.loss_sum for part in parts),
+            images=sum(part.images for part in parts),
+        )
+
+
+def _networks(extras: State) -> Mapping[int, State]:
+    """Return the modules of every client."""
+    networks: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in extras.items():
+        _, client, kept = name.split("/", 2)
+        if kept.startswith("net/"):
+            networks.setdefault(int(client), {})[kept.removeprefix("net/")] = tensor
+    return networks
