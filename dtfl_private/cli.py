@@ -1,7 +1,6 @@
 """The command line. Commands are a few lines each: they read options, call a function and show the result."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from dtfl_private import cli_experiments
 from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
@@ -48,12 +48,9 @@ from dtfl_private.report.tables import (
 from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.terminal import open_console, write_file, write_json
 from dtfl_private.tiers.cuts import CutChoice, Measure
 from dtfl_private.tiers.table import TierTable
-
-# Wide enough for every table when the output goes to a file or a pipe.
-PIPE_WIDTH = 160
 
 COMMAND_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -86,12 +83,6 @@ def _given(options: dict[str, Any]) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
-def _console() -> Console:
-    # Names and paths are the user's: brackets and colons in them are no markup.
-    console = Console(markup=False, emoji=False)
-    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
-
-
 @click.group(cls=Commands, invoke_without_command=True, context_settings=COMMAND_SETTINGS)
 @click.version_option(package_name="dtfl-private")
 @click.pass_context
@@ -102,6 +93,10 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+cli.add_command(cli_experiments.compare)
+cli.add_command(cli_experiments.sweep)
 
 
 @cli.command(cls=GroupedCommand)
@@ -126,7 +121,7 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
       dtfl-private train --resume --out runs/mine
     """
     config = _train_config(config_file, out, resume, _given(options))
-    console = _console()
+    console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
         listener = TrainingListener(console, display)
         try:
@@ -220,13 +215,13 @@ def profile(
     choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
     costs = make_profile(model, **settings)
     if plot is not None:
-        _write(plot, _cost_picture(config, costs, choice))
+        write_file(plot, _cost_picture(config, costs, choice))
     if json_file is not None:
-        _write_json(json_file, dataclasses.asdict(costs))
+        write_json(json_file, dataclasses.asdict(costs))
     if json_file != "-":
-        _print_profile(_console(), config, costs, input_shape, images_per_client)
+        _print_profile(open_console(), config, costs, input_shape, images_per_client)
         if choice is not None:
-            _console().print(cuts_table(choice, title=f"where {config.model} can be cut"))
+            open_console().print(cuts_table(choice, title=f"where {config.model} can be cut"))
 
 
 def _cost_picture(config: TrainConfig, costs: TierTable, choice: CutChoice | None) -> bytes:
@@ -306,9 +301,9 @@ def plan(
         compare_static=compare,
     )
     if json_file is not None:
-        _write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
+        write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
     if json_file != "-":
-        _print_plan(_console(), config, planned)
+        _print_plan(open_console(), config, planned)
 
 
 def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
@@ -370,14 +365,12 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
         f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"
     )
     if plot is not None:
-        _write(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
+        write_file(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
     if json_file is not None:
         counts = {"classes": spread.classes, "counts": spread.counts_KC.tolist()}
-        _write_json(
-            json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts}
-        )
+        write_json(json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts})
     if json_file != "-":
-        console = _console()
+        console = open_console()
         figures = (spread.effective_classes_K, spread.distance_K)
         console.print(distribution_table(spread.counts_KC, *figures, spread.classes, title=title))
         console.print(spread_table(spread.sizes_K, *figures))
@@ -393,7 +386,7 @@ def list_(kind: str, data_dir: Path | None) -> None:
     """
     if kind not in LISTED:
         raise unknown_name("list", kind, LISTED)
-    console = _console()
+    console = open_console()
     if kind == "profiles":
         for name in PROFILE_SETS:
             console.print(profiles_table(name, load_profiles(name), "mbit"))
@@ -427,25 +420,6 @@ def _defenses_by_default(names: Iterable[str]) -> dict[str, Defense]:
         with suppress(InputError):  # it has a setting without a default
             found[name] = create("defense", name)
     return found
-
-
-def _write_json(target: str, value: object) -> None:
-    text = json.dumps(value, indent=2) + "\n"
-    if target == "-":
-        click.echo(text, nl=False)
-        return
-    _write(target, text.encode())
-
-
-def _write(target: str, data: bytes) -> None:
-    path = Path(target)
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_bytes(data)
-        else:
-            write_atomic(path.resolve(), data)  # of a link, what it leads to
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{target}' cannot be written: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -182,6 +182,15 @@ def recorded_data(folder: RunFolder) -> str:
         raise RunError(f"{folder.environment} is missing or damaged: start again in a new --out folder") from None
 
 
+def has_ended(folder: RunFolder) -> bool:
+    """Whether the summary says that the run ended as configured: after its last round, or because it was to stop."""
+    try:
+        summary = json.loads(folder.summary.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(summary, dict) and summary.get("finished") is True
+
+
 def _commit() -> str | None:
     """Return the commit of the toolkit's own source when it runs from a git checkout."""
     source = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     *("errors", "randomness", "numerics", "messages", "guarantees", "defense", "contracts", "plugins"),
     *("data", "models", "environment", "privacy", "tiers", "federated", "runtime"),
-    *("record", "report", "config", "commands", "options", "cli", "__main__"),
+    *("record", "report", "config", "commands", "options", "terminal", "cli_experiments", "cli", "__main__"),
 )
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, and what lies below the schedule.

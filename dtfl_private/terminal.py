@@ -1,0 +1,45 @@
+"""Where the commands write to: the terminal, files that the user names, standard output."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from dtfl_private.errors import InputError
+from dtfl_private.runtime.files import write_atomic
+
+# Wide enough for every table when the output goes to a file or a pipe.
+PIPE_WIDTH = 160
+
+
+def open_console() -> Console:
+    """Return the console that tables and lines are shown on."""
+    # Names and paths are the user's: brackets and colons in them are no markup.
+    console = Console(markup=False, emoji=False)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
+
+
+def write_json(target: str, value: object) -> None:
+    """Write a value as JSON to a file, or to standard output for ``-``."""
+    text = json.dumps(value, indent=2) + "\n"
+    if target == "-":
+        click.echo(text, nl=False)
+        return
+    write_file(target, text.encode())
+
+
+def write_file(target: str, data: bytes) -> None:
+    """Write a file that the user named.
+
+    Raises:
+        InputError: the system refuses it.
+    """
+    path = Path(target)
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_bytes(data)
+        else:
+            write_atomic(path.resolve(), data)  # of a link, what it leads to
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{target}' cannot be written: {error}") from None
