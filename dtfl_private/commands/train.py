@@ -4,7 +4,7 @@ import copy
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +47,7 @@ from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
+from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
 from dtfl_private.record import (
@@ -273,7 +274,7 @@ def prepare(
     )
     # Every client that has something to spend has a ledger from the start.
     ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
-    budget = budget_settings(config, chain, images_K)
+    budget = replace(budget_settings(config, chain, images_K), sends=method.sends)
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     participants = max(1, round(config.fraction * config.clients))
@@ -459,7 +460,8 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     # The tighter accountant takes seconds: for the final figure only.
     final = state.round == config.rounds or stopped is not None
-    return {**summary, "privacy": prepared.method.disclosures(prepared.worker.defense, state.ledgers, precise=final)}
+    privacy = disclosures(prepared.worker.defense, state.ledgers, sends=prepared.method.sends, precise=final)
+    return {**summary, "privacy": privacy}
 
 
 def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from dtfl_private.contracts import IntArray
-from dtfl_private.defense import DefenseChain, Place, Remark
+from dtfl_private.defense import Place, Remark
 from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.errors import InputError, NonFiniteLossError
 from dtfl_private.federated.aggregate import WeightedAverage
@@ -41,7 +41,7 @@ from dtfl_private.federated.worker import (
 from dtfl_private.guarantees import Protected
 from dtfl_private.messages import State, below
 from dtfl_private.numerics import Numerics
-from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.tiers.table import TierCost, TierTable
 
@@ -146,7 +146,7 @@ class Method(ABC):
     """
 
     places: ClassVar[Places]
-    sends: ClassVar[tuple[Protected, ...]] = ("smashed", "labels", "weights")
+    sends: ClassVar[tuple[Protected, ...]] = EVERYTHING
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     has_heads: ClassVar[bool] = False
@@ -198,12 +198,6 @@ class Method(ABC):
         """Return how the trained model does on the whole test set."""
         return executor.evaluate(weights.model)
 
-    def disclosures(
-        self, defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise: bool = False
-    ) -> list[Disclosure]:
-        """Return what has been disclosed of the clients' data."""
-        return disclosures(defense, ledgers, sends=self.sends, precise=precise)
-
     def run_round(
         self, state: FederatedState, settings: RoundSettings, executor: Executor, listener: RoundListener
     ) -> tuple[FederatedState, RoundOutcome]:
@@ -235,7 +229,7 @@ class Method(ABC):
             lr=state.plateau.lr,
             traffic=sums.traffic,
             macs=planned_macs(plan, settings.schedule.table),
-            privacy=self.disclosures(settings.budget.defense, sums.ledgers),
+            privacy=disclosures(settings.budget.defense, sums.ledgers, sends=self.sends),
             remarks=sums.remarks,
             retired=sorted(retired),
         )

@@ -101,7 +101,8 @@ class InProcess:
 
     def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results of clients that share one server network, in the order of the tasks."""
-        yield from self._worker.train_together(tasks, weights)
+        if tasks:
+            yield from self._worker.train_together(tasks, weights)
 
     def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
         """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""

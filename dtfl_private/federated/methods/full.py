@@ -1,6 +1,6 @@
 """Methods whose participants hold the whole network: FedAvg, FedProx, tier selection, centralised training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated, ClassVar
@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dtfl_private.contracts import IntArray
-from dtfl_private.defense import DefenseChain
 from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import make_optimizer
@@ -30,8 +29,6 @@ from dtfl_private.guarantees import Protected
 from dtfl_private.messages import ModelDownload, State, WeightUpdate
 from dtfl_private.models.staged import snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.privacy.disclosure import Disclosure
-from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.tiers.estimates import NEVER, History, estimate
 from dtfl_private.tiers.table import TierCost, TierTable
@@ -275,19 +272,3 @@ class Centralised(FullModelMethod):
     def surroundings(self, environment: EnvironmentSettings) -> EnvironmentSettings:
         """Return one participant that is always there."""
         return replace(environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
-
-    def disclosures(
-        self, defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise: bool = False
-    ) -> list[Disclosure]:
-        """Return that there is nothing left to disclose."""
-        return [
-            Disclosure(
-                what=what,
-                epsilon=None,
-                delta=None,
-                per=None,
-                sentence="the server holds all inputs and labels themselves",
-                client=None,
-            )
-            for what in ("smashed", "labels")
-        ]
