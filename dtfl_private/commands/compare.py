@@ -20,9 +20,9 @@ from dtfl_private.record import Record, RunFolder, has_ended, read_records, reco
 from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
 from dtfl_private.report.words import printable
 
-# What must be equal for figures to be comparable: data, environment, target.
+# What must be equal for figures to be comparable: network, data, environment, target.
 FOOTING = (
-    *("dataset", "max_train_images", "augment", "partition", "clients", "fraction"),
+    *("model", "dataset", "max_train_images", "augment", "partition", "clients", "fraction"),
     *("profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
     *("target_accuracy", "stop_at_target"),

@@ -30,7 +30,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.config import TrainConfig, as_fields, load_toml, make_config
-from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.plugins import canonical
 
 # What a size may replace: data, network, length, numerics, and what is measured in rounds or in tiers of the network.
@@ -127,9 +127,9 @@ def _read(path: Path) -> _PresetFile:
             raise unknown_name(f"key in {path}:", where, _PresetFile.model_fields) from None
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"preset '{path}': {where} is refused: {reason}") from None
-    for key in ("seed", "workers"):
-        if any(key in as_fields(values, str(path)) for values in (file.config, *file.grid)):
-            raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
+    given = {comparable(key) for values in (file.config, *file.grid) for key in values}
+    for key in given & {"seed", "workers"}:
+        raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
     if len(set(file.seeds)) < len(file.seeds):
         raise InputError(f"preset '{path}': seeds {file.seeds} name one seed twice")
     return file

@@ -46,7 +46,8 @@ class SweepDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def begin(self, runs: Mapping[str, int], ended: Sequence[str]) -> None:
         """Start the display, with the runs that had ended before."""
