@@ -127,7 +127,10 @@ class _Client:
 
 
 class _Server:
-    """The server's network md_(m+1)..md_L, trained on the features of one client after the other."""
+    """The server's network md_(m+1)..md_L, trained on the features of one client after the other in one round.
+
+    ``losses`` are those of the client under way.
+    """
 
     def __init__(self, worker: Worker, task: ClientTask, weights: GlobalWeights, distillation: Distillation) -> None:
         self._numerics = worker.setup.numerics
@@ -136,7 +139,7 @@ class _Server:
         self._modules.train()
         self._optimizer = make_optimizer(self._modules.parameters(), worker.setup.optimizer, task.lr)
         self._distillation = distillation
-        self._losses: list[Tensor] = []
+        self.losses: list[Tensor] = []
 
     def train_on(self, batch: SmashedBatch, theirs: LogitBatch) -> LogitBatch:
         """Take one step on labels and the client's logits, and return the logits that it was computed from."""
@@ -149,7 +152,7 @@ class _Server:
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()
-        self._losses.append(loss.detach())
+        self.losses.append(loss.detach())
         return replace(theirs, logits=logits.detach().to(self._numerics.wire_dtype))
 
     def weights(self) -> State:
@@ -158,27 +161,28 @@ class _Server:
 
     @property
     def mean_loss(self) -> float:
-        """Mean loss over the batches so far; 0 before the first."""
-        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0
+        """Mean of ``losses``; 0 if there are none."""
+        return float(torch.stack(self.losses).cpu().double().mean()) if self.losses else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FedGktWork:
-    """A client's training, then the server's on what it sends."""
+    """One client after the other: its training, then that of the one server network on what it sends."""
 
     distillation: Distillation
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
-        """Return the results, each from the same weights of the server."""
-        return [self._train_one(worker, task, weights) for task in tasks]
+        """Return the results, each with the server's network as it was when this client was done."""
+        server = _Server(worker, tasks[0], weights, self.distillation)
+        return [self._train_one(worker, task, server) for task in tasks]
 
-    def _train_one(self, worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+    def _train_one(self, worker: Worker, task: ClientTask, server: _Server) -> ClientResult:
         traffic = {"up_smashed": 0, "up_labels": 0, "up_logits": 0, "down_logits": 0}
         if not task.completes:  # it vanishes before it has sent anything, and nothing of its work is left
             return _result(task, traffic=traffic)
         setup, data = worker.setup, worker.data(task)
         client = _Client(worker, task, self.distillation)
-        server = _Server(worker, task, weights, self.distillation)
+        server.losses.clear()
         with isolated(setup.seed, "layers", task.client, task.round):
             local_loss = client.train(data)
             for records, batch, logits in client.send(data, setup.local_epochs):
@@ -280,12 +284,8 @@ class FedGkt(Method):
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results of clients whose data the one server network takes in the plan's order."""
-        tasks, weights = tasks_of(plan, state), state.weights
-        for place in plan.order.tolist():
-            (result,) = executor.train([tasks[place]], weights)
-            if result.model:
-                weights = replace(weights, model=result.model)
-            yield result
+        tasks = tasks_of(plan, state)
+        return executor.train_together([tasks[place] for place in plan.order.tolist()], state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
         """Return the server's network behind the mean of all clients' modules, and what every client keeps."""
