@@ -1,10 +1,13 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
-Everything the commands do is a function here: `train`, `profile`, `plan`.
+Everything the commands do is a function here: `train`, `profile`, `plan`, `compare`, `sweep`.
 """
 
+from dtfl_private.commands.compare import compare
 from dtfl_private.commands.plan import Plan, plan
+from dtfl_private.commands.preset import Preset, load_preset
 from dtfl_private.commands.profile import profile
+from dtfl_private.commands.sweep import Sweep, sweep
 from dtfl_private.commands.train import Run, train
 from dtfl_private.config import TrainConfig
 from dtfl_private.contracts import Partition, Scheduler, TierChoice
@@ -14,10 +17,12 @@ from dtfl_private.errors import DtflError, InputError, RunError
 from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.models.staged import StagedModel, join, split
 from dtfl_private.models.tracing import staged
+from dtfl_private.report.comparison import Comparison
 from dtfl_private.tiers.table import TierCost, TierTable
 
 __all__ = [
     "ClientRound",
+    "Comparison",
     "Defense",
     "DefenseFacts",
     "DtflError",
@@ -27,11 +32,13 @@ __all__ = [
     "ModelDownload",
     "Partition",
     "Plan",
+    "Preset",
     "Run",
     "RunError",
     "Scheduler",
     "SmashedBatch",
     "StagedModel",
+    "Sweep",
     "TierChoice",
     "TierCost",
     "TierTable",
@@ -39,10 +46,13 @@ __all__ = [
     "TrainConfig",
     "Transcript",
     "WeightUpdate",
+    "compare",
     "join",
+    "load_preset",
     "plan",
     "profile",
     "split",
     "staged",
+    "sweep",
     "train",
 ]

@@ -143,4 +143,4 @@ class InterruptedSweepError(DtflError):
 
 def _preset_line(preset: Preset) -> str:
     seeds = len({run.config.seed for run in preset.runs})
-    return f"{preset.title}: {len(preset.runs)} runs, {seeds} seed{'s' if seeds != 1 else ''} each"
+    return f"{preset.title}: {len(preset.runs)} runs over {seeds} seed{'s' if seeds != 1 else ''}"

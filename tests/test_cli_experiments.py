@@ -93,11 +93,27 @@ def test_wrong_input_is_answered_in_one_line_and_writes_nothing(dtfl, tmp_path, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("digits:size=8", "fashion-mnist", "no Fashion-MNIST in "),
+        ('"cpu"', '"mps"', "device 'mps' is not available here"),
+    ],
+)
+def test_a_sweep_that_no_run_of_could_start_is_refused_and_writes_nothing(dtfl, tmp_path, old, new, said):
+    (tmp_path / "p.toml").write_text(PRESET.replace(old, new))
+    status, out, err = dtfl("sweep", "p.toml", "--data-dir", "nowhere")
+    assert (status, out) == (2, "two runs: 2 runs over 1 seed\n")
+    assert err.startswith("error: ")
+    assert said in err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
+
+
 def test_sweep_shows_its_runs_trains_them_and_ends_with_the_table(dtfl, tmp_path):
     (tmp_path / "p.toml").write_text(PRESET)
     status, out, err = dtfl("sweep", "p.toml", "--dry-run")
     assert (status, err) == (0, "")
-    assert out.startswith("two runs: 2 runs, 1 seed each\n")
+    assert out.startswith("two runs: 2 runs over 1 seed\n")
     assert "fedavg-seed0" in out
     assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
     status, out, err = dtfl("sweep", "p.toml", "--parallel", "1")

@@ -12,6 +12,7 @@ from dtfl_private.commands.compare import compare
 from dtfl_private.commands.preset import PlannedRun, Preset, baseline_names
 from dtfl_private.commands.train import Silent, train
 from dtfl_private.config import TrainConfig, differences, make_config, read_toml, to_toml
+from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.round import RoundSettings
 from dtfl_private.record import Record, RunFolder, has_ended
@@ -94,12 +95,14 @@ def sweep(
         listener: hears how the sweep proceeds.
 
     Raises:
-        InputError: the folder holds runs of the same names with other configurations.
+        InputError: the folder holds runs of the same names with other configurations, or this machine lacks the device
+            or the data; nothing was written.
     """
     listener = listener or SilentSweep()
     folder = Path(out)
     for run in preset.runs:
         _require_same_request(folder, run)
+    _require_device_and_data(preset.runs)
     _write_requests(folder, preset.runs)
     ended = [run.name for run in preset.runs if has_ended(_run_folder(folder, run.name))]
     waiting = [run for run in preset.runs if run.name not in ended]
@@ -128,6 +131,13 @@ def _require_same_request(folder: Path, run: PlannedRun) -> None:
             f"sweep folder '{folder}' has a run '{run.name}' of another configuration ({'; '.join(changed)}): "
             "choose another --out"
         )
+
+
+def _require_device_and_data(runs: Sequence[PlannedRun]) -> None:
+    for device in {run.config.device for run in runs}:
+        choose_device(device)
+    for name, data_dir, download in {(run.config.dataset, run.config.data_dir, run.config.download) for run in runs}:
+        load_dataset(name, data_dir=data_dir, download=download)
 
 
 def _write_requests(folder: Path, runs: Sequence[PlannedRun]) -> None:
