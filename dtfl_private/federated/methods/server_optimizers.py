@@ -26,7 +26,7 @@ class AdaptiveServer(FullModelMethod):
     gradient and are averaged. ``extras`` holds ``m/NAME`` and ``v/NAME`` of every parameter.
     """
 
-    server_lr: Rate = 0.01
+    server_lr: Rate = 0.03
     beta1: Decay = 0.9
     beta2: Decay = 0.99
     tau: Positive = 1e-3
