@@ -147,6 +147,7 @@ def _figures(folder: RunFolder, config: TrainConfig, records: Sequence[Record], 
         ),
         idle_s=idle_s,
         busy_s=busy_s,
+        regret=_regret(records),
     )
 
 
@@ -161,6 +162,15 @@ def _idle_and_busy(records: Sequence[Record]) -> tuple[dict[str, float], dict[st
                 idle_s[client] += max(0.0, record["round_time_s"] - own_s)
                 busy_s[client] += own_s
     return dict(idle_s), dict(busy_s)
+
+
+def _regret(records: Sequence[Record]) -> float | None:
+    """Return by what share all rounds together lasted longer than the oracle's, if it is known of every round."""
+    oracle_s = [record.get("oracle_time_s") for record in records]
+    known_s = [seconds for seconds in oracle_s if seconds is not None]
+    if len(known_s) < len(records) or sum(known_s) <= 0:
+        return None
+    return sum(record["round_time_s"] for record in records) / sum(known_s) - 1
 
 
 def _footing(config: TrainConfig, target: float | None) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class RunFigures:
         idle_s: for each client id, the seconds that it waited for the slowest participant, summed over the rounds it
             took part in: round time minus the client's own time.
         busy_s: likewise the client's own times.
+        regret: by what share the rounds lasted longer than with the tiers of a scheduler that knows the true times;
+            None for methods without a choice of tiers.
     """
 
     run: str
@@ -71,6 +73,7 @@ class RunFigures:
     course: Course
     idle_s: Mapping[str, float]
     busy_s: Mapping[str, float]
+    regret: float | None = None
 
     @property
     def final_accuracy(self) -> float:
@@ -160,6 +163,12 @@ class Group:
     def accuracy(self, which: Literal["final_accuracy", "best_accuracy"]) -> Mean:
         """Return the mean final or best test accuracy."""
         return mean_of([getattr(run, which) for run in self.runs])
+
+    @property
+    def regret(self) -> Mean:
+        """The mean regret; None if a run has none."""
+        regrets = [run.regret for run in self.runs if run.regret is not None]
+        return mean_of(regrets) if len(regrets) == len(self.runs) else Mean(mean=None)
 
     def to_target(self, axis: AxisName) -> Mean:
         """Return the mean expense to the target; without a target there is neither mean nor bound."""

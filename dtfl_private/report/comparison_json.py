@@ -56,6 +56,7 @@ def _run(run: RunFigures, group: Group, setting: Setting) -> dict[str, Any]:
         "idle_s": dict(run.idle_s),
         "idle_s_per_client": run.idle_s_per_client,
         "idle_share": run.idle_share,
+        "regret": run.regret,
     }
 
 
@@ -79,6 +80,7 @@ def _group(group: Group, setting: Setting) -> dict[str, Any]:
         "best_accuracy": _mean(group.accuracy("best_accuracy")),
         "idle_s_per_client": _mean(mean_of([run.idle_s_per_client for run in group.runs])),
         "idle_share": _mean(mean_of([run.idle_share for run in group.runs])),
+        "regret": _mean(group.regret),
         "baseline": None if setting.baseline is None else setting.baseline.name,
         "speedup": factor.value,
         "speedup_at_least": factor.at_least,

@@ -12,7 +12,7 @@ from dtfl_private.report.words import printable, si
 
 COLUMNS = (
     *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),
-    *("bytes", "MACs", "idle, s", "idle"),
+    *("bytes", "MACs", "idle, s", "idle", "regret"),
 )
 
 # How a setting's name says that settings differ in their targets.
@@ -62,6 +62,7 @@ def legend(comparison: Comparison) -> list[str]:
         "Rounds, simulated seconds, bytes and MACs up to the target; > is a lower bound: some runs never reached it.",
         f"Speed-up{against} in simulated time to the target, in brackets its range over equal seeds.",
         "Idle: seconds that a client waited for the slowest one, over the whole run; and as a share of its time.",
+        "Regret: how much longer the rounds lasted than with the tiers of a scheduler that knows the true times.",
         *(f"Note: {printable(note)}." for note in comparison.notes),
     ]
 
@@ -83,6 +84,7 @@ def cells(group: Group, setting: Setting) -> list[str]:
         _size(group.to_target("macs"), ""),
         _number(sum(run.idle_s_per_client for run in group.runs) / runs),
         f"{sum(run.idle_share for run in group.runs) / runs:.0%}",
+        BLANK if group.regret.mean is None else f"{group.regret.mean:.1%}",
     ]
 
 

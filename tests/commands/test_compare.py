@@ -80,6 +80,19 @@ def test_a_client_that_vanished_waits_for_nobody(write_run, tmp_path):
     assert compare([path]).settings[0].groups[0].runs[0].idle_s == {"1": 0.0}
 
 
+def test_regret_is_what_the_rounds_lasted_beyond_the_oracles(write_run, tmp_path):
+    path = write_run(tmp_path / "run", [0.5, 0.6])
+    lines = [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
+
+    def with_oracle(*times_s):
+        texts = [json.dumps({**line, "oracle_time_s": s}) for line, s in zip(lines, times_s, strict=True)]
+        (path / "rounds.jsonl").write_text("\n".join(texts) + "\n")
+        return compare([path]).settings[0].groups[0].regret.mean
+
+    assert with_oracle(8.0, 2.0) == 16 / 10 - 1
+    assert with_oracle(8.0, None) is None
+
+
 def test_a_run_that_never_reached_the_target_turns_means_into_bounds(runs):
     setting, groups = by_name(compare(runs(), target=0.78))
     dtfl, fedavg = groups["dtfl"], groups["fedavg"]
