@@ -142,11 +142,11 @@ def _in_turn(work: RoundWork, workers: int) -> Course:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneAfterAnother:
-    """The client first, then the server: T_k = T_c + T_com + wait + T_s.
+class ServerLast:
+    """All clients first, then the server: T_k = max_k (T_c + T_com) + sum_k T_s.
 
-    The one server network takes the clients' data in the order in which they are there. A client sends each record
-    once, when it has trained; one that vanishes has sent nothing.
+    One server worker trains the one network, a batch of each client in turn, when the data of all are there. A client
+    sends each record once, when it has trained; one that vanishes has sent nothing, and nobody waits for it.
     """
 
     def sent_images(self, images_P: IntArray, records_P: IntArray, dropped_P: BoolArray) -> IntArray:
@@ -158,11 +158,10 @@ class OneAfterAnother:
         return np.ones_like(batches_P)
 
     def play(self, work: RoundWork, server: ServerCapacity) -> Course:
-        """Return how the round goes."""
-        arrival_s_P = work.compute_s_P + work.transfer_s_P
-        started_s_P = queue(arrival_s_P, work.server_s_P, 1)
-        return Course(
-            client_time_s_P=started_s_P + work.server_s_P,
-            server_wait_s=float((started_s_P - arrival_s_P).sum()),
-            order=np.argsort(arrival_s_P, kind="stable"),
-        )
+        """Return how the round goes; the waits are those of each client's data."""
+        own_s_P = work.compute_s_P + work.transfer_s_P
+        takes_part_P = work.server_s_P > 0
+        end_s = own_s_P.max(initial=0.0, where=takes_part_P) + work.server_s_P.sum()
+        client_time_s_P = np.where(takes_part_P, end_s, own_s_P)
+        waits_s = float((client_time_s_P - own_s_P - work.server_s_P).sum())
+        return Course(client_time_s_P=client_time_s_P, server_wait_s=waits_s, order=NO_ORDER)

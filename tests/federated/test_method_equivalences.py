@@ -178,18 +178,21 @@ def test_fedgkt_teaches_both_ways(prepare_tiny, play, without_dropout):
 
     for number, (state, outcome) in enumerate(play(prepared, 2), start=1):
         server_adam = torch.optim.Adam(server.parameters(), outcome.lr)
-        for client in outcome.plan.order.tolist():
-            net, every = small[client].train(), dealt(setup, client, number)
-            adam = torch.optim.Adam(net.parameters(), outcome.lr)
+        sent = []
+        for client, net in enumerate(small):
+            every = dealt(setup, client, number)
+            adam = torch.optim.Adam(net.train().parameters(), outcome.lr)
             for records, x, y in every:
                 step(adam, F.cross_entropy(net(x), y) if number == 1 else loss(net(x), y, answers[client][records]))
+            once = every[: len(every) // 2]
+            sent += [(place, client, records, x, y) for place, (records, x, y) in enumerate(once)]
             net.eval()
-            for records, x, y in every[: len(every) // 2]:
-                with torch.no_grad():
-                    z, theirs = net[:2](x), net(x)
-                ours = server(z)
-                step(server_adam, loss(ours, y, theirs))
-                answers[client][records] = ours.detach()
+        for _, client, records, x, y in sorted(sent, key=lambda row: row[:2]):
+            with torch.no_grad():
+                z, theirs = small[client][:2](x), small[client](x)
+            ours = server(z)
+            step(server_adam, loss(ours, y, theirs))
+            answers[client][records] = ours.detach()
         assert gap((state.weights.model, server.state_dict())) <= TOLERANCE
         for client, net in enumerate(small):
             kept = below(f"client/{client}/", state.extras)

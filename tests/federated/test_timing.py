@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtfl_private.environment.server import ServerCapacity
-from dtfl_private.federated.timing import BatchByBatch, OneAfterAnother, Overlapping, RoundWork
+from dtfl_private.federated.timing import BatchByBatch, Overlapping, RoundWork, ServerLast
 
 ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=1.0)
 
@@ -31,7 +31,7 @@ def test_who_streams_waits_once_and_who_needs_gradients_in_every_batch(trips):
     batches = np.array([4, 0])
     assert Overlapping(trips=trips).round_trips(batches).tolist() == [trips, trips]
     assert BatchByBatch(one_server_half=False).round_trips(batches).tolist() == [5, 1]
-    assert OneAfterAnother().round_trips(batches).tolist() == [1, 1]
+    assert ServerLast().round_trips(batches).tolist() == [1, 1]
 
 
 def test_where_gradients_return_nothing_overlaps():
@@ -65,7 +65,7 @@ def test_waiting_is_what_is_left_of_the_time_and_never_negative(rows, workers):
     has_batches = given_work.batches_P > 0
     given_work.server_s_P[~has_batches] = 0
     alone = given_work.compute_s_P + given_work.transfer_s_P + given_work.server_s_P
-    for timing in (BatchByBatch(one_server_half=False), BatchByBatch(one_server_half=True), OneAfterAnother()):
+    for timing in (BatchByBatch(one_server_half=False), BatchByBatch(one_server_half=True), ServerLast()):
         course = timing.play(given_work, ServerCapacity(workers=workers, cpus=1.0))
         waits = course.client_time_s_P - alone
         assert waits.min() >= -1e-9
@@ -74,15 +74,14 @@ def test_waiting_is_what_is_left_of_the_time_and_never_negative(rows, workers):
     assert np.bincount(turns.order, minlength=len(rows)).tolist() == given_work.batches_P.tolist()
 
 
-def test_the_server_takes_one_client_after_the_other_as_they_arrive():
-    course = OneAfterAnother().play(work([5, 1, 1], [1, 1, 2], [2, 3, 1], [1, 1, 1]), MANY)
-    assert course.order.tolist() == [1, 2, 0]
-    assert course.client_time_s_P.tolist() == [8, 5, 6]
-    assert course.server_wait_s == 2
+def test_a_server_that_comes_last_waits_for_all_but_those_who_vanished():
+    course = ServerLast().play(work([5, 1, 1, 9], [1, 1, 2, 0], [2, 3, 1, 0], [1, 1, 1, 1]), MANY)
+    assert course.client_time_s_P.tolist() == [12, 12, 12, 9]
+    assert course.server_wait_s == 4 + 7 + 8
 
 
 def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_vanishes():
     images, records, dropped = np.array([20, 7]), np.array([10, 10]), np.array([False, True])
-    assert OneAfterAnother().sent_images(images, records, dropped).tolist() == [10, 0]
+    assert ServerLast().sent_images(images, records, dropped).tolist() == [10, 0]
     for timing in (Overlapping(), BatchByBatch(one_server_half=True)):
         assert timing.sent_images(images, records, dropped).tolist() == [20, 7]

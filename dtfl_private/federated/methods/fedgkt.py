@@ -1,8 +1,9 @@
 """FedGKT: small networks on the clients, a large one on the server, and knowledge that goes both ways as logits."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Annotated, ClassVar
 
 import torch
@@ -11,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.federated.aggregate import WeightedAverage
-from dtfl_private.federated.client import ClientData
 from dtfl_private.federated.optimizers import make_optimizer
 from dtfl_private.federated.round import Executor, FederatedState, Method, Places, Sums, only_tier, tasks_of
 from dtfl_private.federated.schedule import RoundPlan
-from dtfl_private.federated.timing import OneAfterAnother, Timing
+from dtfl_private.federated.timing import ServerLast, Timing
 from dtfl_private.federated.worker import (
     ClientResult,
     ClientTask,
@@ -59,78 +59,110 @@ class _Client:
     """A client's network (md1..md_m and the head) and what the server last answered about its records."""
 
     def __init__(self, worker: Worker, task: ClientTask, distillation: Distillation) -> None:
-        self._numerics = worker.setup.numerics
-        self._task = task
-        self._modules = split(worker.model, task.tier)[0]
-        self._head = worker.heads[task.tier]
+        self.task = task
+        self.losses: list[Tensor] = []
+        self.server_losses: list[Tensor] = []
+        self.traffic = {"up_smashed": 0, "up_labels": 0, "up_logits": 0, "down_logits": 0}
+        self._setup = worker.setup
+        # All clients of the round are under way at once: each has modules of its own.
+        self._modules = copy.deepcopy(split(worker.model, task.tier)[0])
+        self._head = copy.deepcopy(worker.heads[task.tier])
         self._modules.load_state_dict(below("net/", task.extras))
         self._head.load_state_dict(below("head/", task.extras))
-        self._answers = task.extras["logits"].clone().to(self._numerics.device)
+        self._answers = task.extras["logits"].clone().to(self._setup.numerics.device)
         self._answered = bool(task.extras["answered"])
         self._distillation = distillation
-        parameters = [*self._modules.parameters(), *self._head.parameters()]
-        self._optimizer = make_optimizer(parameters, worker.setup.optimizer, task.lr)
+        self._data = worker.data(task)
 
-    def train(self, data: ClientData) -> float:
-        """Train on the labels and the server's answers; return the mean loss."""
+    def train(self) -> None:
+        """Train on the labels and the server's answers."""
         self._modules.train()
         self._head.train()
-        losses = []
-        for records in islice(data.batches, self._task.batches):
-            inputs, labels = data.fetch(records)
+        parameters = [*self._modules.parameters(), *self._head.parameters()]
+        optimizer = make_optimizer(parameters, self._setup.optimizer, self.task.lr)
+        for records in islice(self._data.batches, self.task.batches):
+            inputs, labels = self._data.fetch(records)
             teacher = self._answers[records.to(self._answers.device)] if self._answered else None
-            with self._numerics.autocast():
+            with self._setup.numerics.autocast():
                 loss = self._distillation.loss(self._head(self._modules(inputs)), labels, teacher)
-            self._optimizer.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(loss)
-            self._optimizer.step()
-            losses.append(loss.detach())
-        return float(torch.stack(losses).cpu().double().mean()) if losses else 0.0
+            optimizer.step()
+            self.losses.append(loss.detach())
 
-    def send(self, data: ClientData, epochs: int) -> Iterator[tuple[Tensor, SmashedBatch, LogitBatch]]:
+    def send(self) -> Iterator[tuple[Tensor, SmashedBatch, LogitBatch]]:
         """Yield each record once: record numbers, features and labels, logits."""
         self._modules.eval()
         self._head.eval()
-        for number, records in enumerate(data.batches[: len(data.batches) // epochs]):
-            inputs, labels = data.fetch(records)
-            with torch.no_grad(), self._numerics.autocast():
+        task, numerics = self.task, self._setup.numerics
+        once = len(self._data.batches) // self._setup.local_epochs
+        for number, records in enumerate(self._data.batches[:once]):
+            inputs, labels = self._data.fetch(records)
+            with torch.no_grad(), numerics.autocast():
                 features = self._modules(inputs)
-                logits = self._head(features)
-            client, when, wire = self._task.client, self._task.round, self._numerics.wire_dtype
+                logits = self._head(features).to(numerics.wire_dtype)
             smashed = SmashedBatch(
-                client=client,
-                round=when,
-                tier=self._task.tier,
+                client=task.client,
+                round=task.round,
+                tier=task.tier,
                 batch=number,
-                smashed=features.to(wire),
+                smashed=features.to(numerics.wire_dtype),
                 labels=labels,
             )
-            yield records, smashed, LogitBatch(client=client, round=when, batch=number, logits=logits.to(wire))
+            theirs = LogitBatch(client=task.client, round=task.round, batch=number, logits=logits)
+            self.traffic["up_smashed"] += smashed.smashed_bytes
+            self.traffic["up_labels"] += smashed.label_bytes
+            self.traffic["up_logits"] += theirs.logit_bytes
+            yield records, smashed, theirs
 
     def receive(self, records: Tensor, answer: LogitBatch) -> None:
         """Keep what the server answered about these records."""
+        self.traffic["down_logits"] += answer.logit_bytes
         self._answers[records.to(self._answers.device)] = answer.logits.to(self._answers.dtype)
 
-    def weights(self) -> tuple[State, State]:
-        """Return copies of the weights of modules and head."""
-        return snapshot(self._modules), snapshot(self._head)
+    def result(self, server: State) -> ClientResult:
+        """Return the result of the round, with the server's network as it is after it."""
+        modules, head = snapshot(self._modules), snapshot(self._head)
+        local_loss, server_loss = _mean(self.losses), _mean(self.server_losses)
+        require_finite(local_loss, self.task, "local loss")
+        require_finite(server_loss, self.task, "server loss")
+        weights = [*modules.values(), *server.values(), *head.values()]
+        require_finite(sum(float(w.abs().max()) for w in weights), self.task, "largest weight")
+        own = {f"net/{name}": tensor.clone() for name, tensor in modules.items()}
+        own |= {f"head/{name}": tensor.clone() for name, tensor in head.items()}
+        return replace(
+            _nothing_left(self.task),
+            examples=len(self._answers),
+            model={**modules, **server},
+            head=head,
+            local_loss=local_loss,
+            server_loss=server_loss,
+            traffic=self.traffic,
+            extras={**own, "logits": self._answers.cpu(), "answered": torch.tensor(True)},
+        )
 
-    def extras(self) -> State:
-        """Return what the client keeps for its next round."""
-        modules, head = self.weights()
-        return {
-            **{f"net/{name}": tensor for name, tensor in modules.items()},
-            **{f"head/{name}": tensor for name, tensor in head.items()},
-            "logits": self._answers.cpu(),
-            "answered": torch.tensor(True),
-        }
+
+def _mean(losses: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(losses)).cpu().double().mean()) if losses else 0.0
+
+
+def _nothing_left(task: ClientTask) -> ClientResult:
+    """Return the result of a client that vanished: it did so before it had sent anything."""
+    return ClientResult(
+        client=task.client,
+        tier=task.tier,
+        examples=0,
+        model={},
+        head={},
+        local_loss=None,
+        server_loss=None,
+        traffic={},
+        memory=task.memory,
+    )
 
 
 class _Server:
-    """The server's network md_(m+1)..md_L, trained on the features of one client after the other in one round.
-
-    ``losses`` are those of the client under way.
-    """
+    """The server's network md_(m+1)..md_L, trained on the features of all clients."""
 
     def __init__(self, worker: Worker, task: ClientTask, weights: GlobalWeights, distillation: Distillation) -> None:
         self._numerics = worker.setup.numerics
@@ -139,10 +171,9 @@ class _Server:
         self._modules.train()
         self._optimizer = make_optimizer(self._modules.parameters(), worker.setup.optimizer, task.lr)
         self._distillation = distillation
-        self.losses: list[Tensor] = []
 
-    def train_on(self, batch: SmashedBatch, theirs: LogitBatch) -> LogitBatch:
-        """Take one step on labels and the client's logits, and return the logits that it was computed from."""
+    def train_on(self, batch: SmashedBatch, theirs: LogitBatch, losses: list[Tensor]) -> LogitBatch:
+        """Take one step on labels and the client's logits, note its loss, and return the logits it was made from."""
         features = batch.smashed
         if self._numerics.precision != "bf16":
             features = features.to(self._numerics.weight_dtype)
@@ -152,78 +183,43 @@ class _Server:
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()
-        self.losses.append(loss.detach())
+        losses.append(loss.detach())
         return replace(theirs, logits=logits.detach().to(self._numerics.wire_dtype))
 
     def weights(self) -> State:
         """Return a copy of the trained weights."""
         return snapshot(self._modules)
 
-    @property
-    def mean_loss(self) -> float:
-        """Mean of ``losses``; 0 if there are none."""
-        return float(torch.stack(self.losses).cpu().double().mean()) if self.losses else 0.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class FedGktWork:
-    """One client after the other: its training, then that of the one server network on what it sends."""
+    """The clients' training, then that of the one server network on what they send."""
 
     distillation: Distillation
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
-        """Return the results, each with the server's network as it was when this client was done."""
+        """Return the results, in the order of the tasks."""
+        seed, number = worker.setup.seed, tasks[0].round
         server = _Server(worker, tasks[0], weights, self.distillation)
-        return [self._train_one(worker, task, server) for task in tasks]
-
-    def _train_one(self, worker: Worker, task: ClientTask, server: _Server) -> ClientResult:
-        traffic = {"up_smashed": 0, "up_labels": 0, "up_logits": 0, "down_logits": 0}
-        if not task.completes:  # it vanishes before it has sent anything, and nothing of its work is left
-            return _result(task, traffic=traffic)
-        setup, data = worker.setup, worker.data(task)
-        client = _Client(worker, task, self.distillation)
-        server.losses.clear()
-        with isolated(setup.seed, "layers", task.client, task.round):
-            local_loss = client.train(data)
-            for records, batch, logits in client.send(data, setup.local_epochs):
+        clients = [_Client(worker, task, self.distillation) for task in tasks if task.completes]
+        for client in clients:
+            with isolated(seed, "layers", client.task.client, number):
+                client.train()
+        with isolated(seed, "server layers", number):
+            for client, (records, batch, theirs) in _round_robin(clients):
                 worker.observe(batch)
-                worker.observe(logits)
-                answer = server.train_on(batch, logits)
-                client.receive(records, answer)
-                traffic["up_smashed"] += batch.smashed_bytes
-                traffic["up_labels"] += batch.label_bytes
-                traffic["up_logits"] += logits.logit_bytes
-                traffic["down_logits"] += answer.logit_bytes
-        modules, head = client.weights()
-        model = {**modules, **server.weights()}
-        require_finite(local_loss, task, "local loss")
-        require_finite(server.mean_loss, task, "server loss")
-        require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
-        result = _result(task, traffic=traffic)
-        return replace(
-            result,
-            examples=len(setup.parts[task.client]),
-            model=model,
-            head=head,
-            local_loss=local_loss,
-            server_loss=server.mean_loss,
-            extras=client.extras(),
-        )
+                worker.observe(theirs)
+                client.receive(records, server.train_on(batch, theirs, client.server_losses))
+        done = {client.task.client: client.result(server.weights()) for client in clients}
+        return [done.get(task.client) or _nothing_left(task) for task in tasks]
 
 
-def _result(task: ClientTask, traffic: dict[str, int]) -> ClientResult:
-    """Return the result of a client of which nothing is left but what it sent."""
-    return ClientResult(
-        client=task.client,
-        tier=task.tier,
-        examples=0,
-        model={},
-        head={},
-        local_loss=None,
-        server_loss=None,
-        traffic=traffic,
-        memory=task.memory,
-    )
+def _round_robin(clients: Sequence[_Client]) -> Iterator[tuple[_Client, tuple[Tensor, SmashedBatch, LogitBatch]]]:
+    """Yield a batch of each client, then another of each, until none has any left."""
+    for batches in zip_longest(*(client.send() for client in clients)):
+        for client, batch in zip(clients, batches, strict=True):
+            if batch is not None:
+                yield client, batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,13 +229,14 @@ class FedGkt(Method):
     A client's network is md1..md_cut and an auxiliary head, the server's is the rest. Clients keep their networks: no
     weights are sent, and all begin with the same ones, which are part of the program. In a round a client trains on
     its labels and the server's logits of last time, then sends each record's features, logits and label once; the
-    server trains on them once, on its labels and the client's logits, and returns the logits that it had. As in the
-    paper a client is judged as its own modules and the server's network; each client judges its share of the test
-    images, so that every image is judged once. The global model in the run folder is the server's network behind the
-    mean of the clients' modules, which is not what was judged.
+    server trains on them once, a batch of each client in turn, on labels and the client's logits, and returns the
+    logits that it had. As in the paper a client is judged as its own modules and the server's network; each client
+    judges its share of the test images, so that every image is judged once. The global model in the run folder is the
+    server's network behind the mean of the clients' modules, which is not what was judged.
 
-    Time model: the client first, then the server, whose one network takes the clients' data as they are there:
-    T_k = T_c + T_com + wait + T_s. The round lasts until the last client has its logits.
+    Time model: clients first, then the server, as in the paper: it begins when the data of all are there, and one
+    server worker trains the one network on all of them. T_k = max_k (T_c + T_com) + sum_k T_s: every client has its
+    logits when the server is done.
     """
 
     cut: Annotated[int, Field(ge=1)] = 2
@@ -256,8 +253,8 @@ class FedGkt(Method):
 
     @property
     def timing(self) -> Timing:
-        """The client first, then the server."""
-        return OneAfterAnother()
+        """All clients first, then the server."""
+        return ServerLast()
 
     def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
         """Return the row of the cut: no weights sent, a forward pass for the release, logits both ways."""
@@ -283,9 +280,8 @@ class FedGkt(Method):
         return extras
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
-        """Yield the results of clients whose data the one server network takes in the plan's order."""
-        tasks = tasks_of(plan, state)
-        return executor.train_together([tasks[place] for place in plan.order.tolist()], state.weights)
+        """Yield the results of clients that teach, and are taught by, the one server network."""
+        return executor.train_together(tasks_of(plan, state), state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
         """Return the server's network behind the mean of all clients' modules, and what every client keeps."""
