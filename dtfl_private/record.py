@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import safetensors.torch
 import torch
@@ -46,6 +46,7 @@ class Record(TypedDict):
     lr: float
     virtual_time_s: float
     round_time_s: float
+    oracle_time_s: NotRequired[float | None]  # runs of before it was recorded lack it
     wall_time_s: float
     participants: list[int]
     dropped: list[int]
@@ -227,6 +228,7 @@ def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
         "lr": outcome.lr,
         "virtual_time_s": outcome.virtual_time_s,
         "round_time_s": plan.round_time_s,
+        "oracle_time_s": plan.oracle_time_s,
         "wall_time_s": round(wall_time_s, 3),
         "participants": plan.clients_P.tolist(),
         "dropped": plan.clients_P[plan.dropped_P].tolist(),

@@ -13,9 +13,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from dtfl_private.contracts import IntArray
 from dtfl_private.defense import Place, Remark
-from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.errors import InputError, NonFiniteLossError
 from dtfl_private.federated.aggregate import WeightedAverage
 from dtfl_private.federated.budget import BudgetSettings, spent_clients
@@ -26,6 +24,7 @@ from dtfl_private.federated.schedule import (
     ScheduleState,
     Selection,
     Uniform,
+    learn_progress,
     planned_macs,
     schedule_round,
 )
@@ -140,6 +139,7 @@ class Method(ABC):
         tiered: whether a scheduler names each client's tier; otherwise the method's table has one row.
         cuts: whether the network is cut between client and server.
         has_heads: whether the client half has an auxiliary head.
+        pooled: whether all images are at one place, which is then the one participant and always there.
         also_sent: kinds of bytes beside the four that every method has.
         timing: the time model.
         selection: who takes part in a round.
@@ -150,6 +150,7 @@ class Method(ABC):
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     has_heads: ClassVar[bool] = False
+    pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -173,14 +174,6 @@ class Method(ABC):
         Raises:
             InputError: the network has no such cut.
         """
-
-    def gather(self, parts: Sequence[IntArray]) -> Sequence[IntArray]:
-        """Return whose images are where: by default each client keeps its own."""
-        return parts
-
-    def surroundings(self, environment: EnvironmentSettings) -> EnvironmentSettings:
-        """Return the environment that the method's participants live in: by default the clients'."""
-        return environment
 
     def initial_extras(self, setup: WorkerSetup) -> State:
         """Return the method's own tensors before the first round; their names and shapes last for the run."""
@@ -239,7 +232,7 @@ class Method(ABC):
         after = FederatedState(
             round=number,
             weights=weights,
-            schedule=schedule,
+            schedule=learn_progress(schedule, plan, settings.schedule, loss),
             plateau=plateau,
             ledgers=sums.ledgers,
             memories=sums.memories,

@@ -5,12 +5,12 @@ measurements only; the true resources decide how long the round then really last
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
-from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Scheduler, TierChoice
+from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Outlook, Scheduler, Sight, TierChoice
 from dtfl_private.environment.clock import VirtualClock
 from dtfl_private.environment.conditions import (
     Conditions,
@@ -24,7 +24,18 @@ from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
 from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
-from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
+from dtfl_private.tiers.estimates import (
+    NEVER,
+    Estimates,
+    History,
+    Observation,
+    estimate_parts,
+    note_first_tiers,
+    observe,
+    transfer_s,
+)
+from dtfl_private.tiers.progress import Progress, mean_depth
+from dtfl_private.tiers.schedulers import Oracle
 from dtfl_private.tiers.table import TierTable
 
 FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
@@ -95,6 +106,16 @@ class ScheduleSettings:
         """A server worker's seconds per image for each tier's server half."""
         return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
 
+    @property
+    def sees(self) -> Sight:
+        """What the scheduler's times come from."""
+        return getattr(self.scheduler, "sees", "average")
+
+    @property
+    def newest(self) -> float:
+        """Weight of the newest sample: all of it for a scheduler that sees the last one only."""
+        return 1.0 if self.sees == "last" else self.ema
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleState:
@@ -103,6 +124,7 @@ class ScheduleState:
     environment: EnvironmentState
     history: History
     clock: VirtualClock
+    progress: Progress = field(default_factory=Progress)
 
     @classmethod
     def start(cls, settings: ScheduleSettings) -> "ScheduleState":
@@ -131,7 +153,8 @@ class RoundPlan:
         client_time_s_P: T_k, when the client's part of the round is done on both sides.
         server_wait_s: total time that server halves waited for a free server worker.
         round_time_s: the longest T_k.
-        order: positions of the participants in the order in which one server network takes their data, if it does.
+            order: positions of the participants in the order in which one server network takes their data, if it does.
+        oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
     round: int
@@ -147,6 +170,7 @@ class RoundPlan:
     server_wait_s: float
     round_time_s: float
     order: IntArray = field(default_factory=lambda: NO_ORDER)
+    oracle_time_s: float | None = None
 
 
 def schedule_round(
@@ -158,12 +182,24 @@ def schedule_round(
     clients_P = _sample(environment, state.history, settings, round_number, retired)
 
     probed_P, history = _probe(state.history, truth, settings, clients_P)
-    tiers_P = _assign(history, settings, clients_P, round_number)
-    plan = _play(settings, truth, clients_P, tiers_P, probed_P, round_number)
+    load = _load(settings, truth, clients_P, round_number)
+    chosen = _assign(replace(state, history=history), settings, clients_P, load, round_number)
+    plan = _play(settings, truth, load, chosen.tiers_P, probed_P)
 
-    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.ema)
+    history = note_first_tiers(history, clients_P[chosen.by_times_P], chosen.tiers_P[chosen.by_times_P])
+    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.newest)
     clock = state.clock.advance(plan.round_time_s)
-    return ScheduleState(environment=environment, history=history, clock=clock), plan
+    return replace(state, environment=environment, history=history, clock=clock), plan
+
+
+def learn_progress(
+    state: ScheduleState, plan: RoundPlan, settings: ScheduleSettings, loss: float | None
+) -> ScheduleState:
+    """Return the state with what a trained round tells of its tiers' progress; ``loss`` is its training loss."""
+    stayed = ~plan.dropped_P
+    column = np.searchsorted(settings.table.tiers_M, plan.tiers_P[stayed])
+    depth = mean_depth(column, plan.images_P[stayed].astype(np.float64), len(settings.table.rows))
+    return replace(state, progress=state.progress.learn(depth, loss))
 
 
 def _sample(
@@ -188,29 +224,111 @@ def _probe(
 ) -> tuple[BoolArray, History]:
     """Measure participants that were never observed by one standard batch, if the policy says so."""
     unknown_P = history.tier_K[clients_P] == NEVER
-    if settings.first_tier != "probe" or not settings.scheduler.uses_times or not unknown_P.any():
+    needed = settings.scheduler.uses_times and settings.sees != "truth"
+    if settings.first_tier != "probe" or not needed or not unknown_P.any():
         return np.zeros(len(clients_P), dtype=np.bool_), history
     clients = clients_P[unknown_P]
     column = np.zeros(len(clients), dtype=np.int64)
     seen = _observation(truth, settings, clients, column)
-    return unknown_P, observe(history, seen, settings.table.tiers_M, settings.ema)
+    return unknown_P, observe(history, seen, settings.table.tiers_M, settings.newest)
 
 
-def _assign(history: History, settings: ScheduleSettings, clients_P: IntArray, round_number: int) -> IntArray:
+@dataclass(frozen=True, kw_only=True)
+class _Load:
+    """What P participants have to do in each tier under the round's true resources; dropouts are in it."""
+
+    round: int
+    clients_P: IntArray
+    batches_P: IntArray
+    images_P: IntArray
+    sent_P: IntArray
+    dropped_P: BoolArray
+    parts: Estimates
+
+
+def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, round_number: int) -> _Load:
+    table = settings.table
+    share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
+    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
+    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
+    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
+    sent_P = settings.timing.sent_images(images_P, settings.images_K[clients_P], dropped_P)
+
+    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
+    training_PM = images_P[:, None] * table.column("client_train_macs")
+    releasing_PM = sent_P[:, None] * table.column("release_macs")
+    transfer_s_PM = transfer_s(
+        table,
+        sent_P.astype(np.float64),
+        truth.up_bytes_s_K[clients_P],
+        truth.down_bytes_s_K[clients_P],
+        truth.latency_s_K[clients_P],
+        completes=~dropped_P,
+        round_trips=settings.timing.round_trips(batches_P),
+    )
+    return _Load(
+        round=round_number,
+        clients_P=clients_P,
+        batches_P=batches_P,
+        images_P=images_P,
+        sent_P=sent_P,
+        dropped_P=dropped_P,
+        parts=Estimates(
+            client_s_PM=(training_PM + releasing_PM) / speed_P[:, None],
+            server_s_PM=sent_P[:, None] * settings.server_seconds_M,
+            transfer_s_PM=transfer_s_PM,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Assignment:
+    """The participants' tiers, and who of them got it from the scheduler by its times."""
+
+    tiers_P: IntArray
+    by_times_P: BoolArray
+
+
+def _assign(
+    state: ScheduleState, settings: ScheduleSettings, clients_P: IntArray, load: _Load, round_number: int
+) -> _Assignment:
     rng = stream(settings.seed, "scheduler", round_number)
     tiers_M = settings.table.tiers_M
     if not settings.scheduler.uses_times:
         unestimated = np.zeros((len(clients_P), len(tiers_M)))
-        return _chosen(settings.scheduler, TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+        tiers_P = _chosen(settings.scheduler, TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+        return _Assignment(tiers_P=tiers_P, by_times_P=np.zeros(len(clients_P), dtype=np.bool_))
     first = {"probe": 0, "shallowest": 0, "middle": len(tiers_M) // 2, "deepest": -1}[settings.first_tier]
     tiers_P = np.full(len(clients_P), tiers_M[first])
-    known_P = history.tier_K[clients_P] != NEVER
+    known_P = state.history.tier_K[clients_P] != NEVER
+    if settings.sees == "truth":
+        known_P[:] = True
     if known_P.any():
         clients = clients_P[known_P]
         images = settings.images_K[clients].astype(np.float64) * settings.local_epochs
-        times = estimate(history, clients, settings.table, images, settings.server_seconds_M)
-        tiers_P[known_P] = _chosen(settings.scheduler, TierChoice(times_s_KM=times, tiers_M=tiers_M), rng)
-    return tiers_P
+        if settings.sees == "truth":
+            parts = load.parts
+        else:
+            parts = estimate_parts(state.history, clients, settings.table, images, settings.server_seconds_M)
+        choice = _choice(state, settings, clients, images, parts)
+        tiers_P[known_P] = _chosen(settings.scheduler, choice, rng)
+    return _Assignment(tiers_P=tiers_P, by_times_P=known_P)
+
+
+def _choice(
+    state: ScheduleState, settings: ScheduleSettings, clients: IntArray, images: FloatArray, parts: Estimates
+) -> TierChoice:
+    depth_spread, depth_gain = state.progress.evidence()
+    outlook = Outlook(
+        arrival_s_KM=parts.transfer_s_PM,
+        service_s_KM=parts.server_s_PM,
+        server_workers=settings.server.workers,
+        images_K=images,
+        first_tiers_K=state.history.first_tier_K[clients],
+        depth_spread=depth_spread,
+        depth_gain=depth_gain,
+    )
+    return TierChoice(times_s_KM=parts.times_s_PM, tiers_M=settings.table.tiers_M, outlook=outlook)
 
 
 def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) -> IntArray:
@@ -225,59 +343,53 @@ def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) 
 
 
 def _play(
-    settings: ScheduleSettings,
-    truth: Conditions,
-    clients_P: IntArray,
-    tiers_P: IntArray,
-    probed_P: BoolArray,
-    round_number: int,
+    settings: ScheduleSettings, truth: Conditions, load: _Load, tiers_P: IntArray, probed_P: BoolArray
 ) -> RoundPlan:
     """Let the round happen under the true resources."""
-    table = settings.table
-    column_P = np.searchsorted(table.tiers_M, tiers_P)
-    share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
-    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
-    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
-    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
-    sent_P = settings.timing.sent_images(images_P, settings.images_K[clients_P], dropped_P)
-
-    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
-    macs_M = table.column("client_train_macs")
-    probe_s_P = np.where(probed_P, settings.batch_size * macs_M[0] / speed_P, 0.0)
-    release_macs_P = sent_P * table.column("release_macs")[column_P]
-    compute_s_P = probe_s_P + (images_P * macs_M[column_P] + release_macs_P) / speed_P
-    com_s_PM = transfer_s(
-        table,
-        sent_P.astype(np.float64),
-        truth.up_bytes_s_K[clients_P],
-        truth.down_bytes_s_K[clients_P],
-        truth.latency_s_K[clients_P],
-        completes=~dropped_P,
-        round_trips=settings.timing.round_trips(batches_P),
-    )
-    com_s_P = np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
-    work = RoundWork(
-        compute_s_P=compute_s_P,
-        transfer_s_P=com_s_P,
-        server_s_P=sent_P * settings.server_seconds_M[column_P],
-        batches_P=batches_P,
-    )
+    speed_P = truth.cpus_K[load.clients_P] * settings.cpu_macs_per_s
+    shallowest_macs = settings.table.column("client_train_macs")[0]
+    probe_s_P = np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
+    work = _work(settings, load, tiers_P, probe_s_P)
     course = settings.timing.play(work, settings.server)
     return RoundPlan(
-        round=round_number,
-        clients_P=clients_P,
+        round=load.round,
+        clients_P=load.clients_P,
         tiers_P=tiers_P,
-        batches_P=batches_P,
-        images_P=images_P,
-        sent_P=sent_P,
-        dropped_P=dropped_P,
-        compute_s_P=compute_s_P,
-        transfer_s_P=com_s_P,
+        batches_P=load.batches_P,
+        images_P=load.images_P,
+        sent_P=load.sent_P,
+        dropped_P=load.dropped_P,
+        compute_s_P=work.compute_s_P,
+        transfer_s_P=work.transfer_s_P,
         client_time_s_P=course.client_time_s_P,
         server_wait_s=course.server_wait_s,
         round_time_s=float(course.client_time_s_P.max(initial=0.0)),
         order=course.order,
+        oracle_time_s=_oracle_time_s(settings, load),
     )
+
+
+def _work(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, probe_s_P: FloatArray | float) -> RoundWork:
+    """Return what the participants have to do in these tiers."""
+    column_P = np.searchsorted(settings.table.tiers_M, tiers_P)
+    rows_P = np.arange(len(column_P))
+    return RoundWork(
+        compute_s_P=probe_s_P + load.parts.client_s_PM[rows_P, column_P],
+        transfer_s_P=load.parts.transfer_s_PM[rows_P, column_P],
+        server_s_P=load.parts.server_s_PM[rows_P, column_P],
+        batches_P=load.batches_P,
+    )
+
+
+def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
+    """Return how long the round lasts with the oracle's tiers, who needs no probe; None if there is one tier only."""
+    tiers_M = settings.table.tiers_M
+    if len(tiers_M) == 1 or not len(load.clients_P):
+        return None
+    choice = TierChoice(times_s_KM=load.parts.times_s_PM, tiers_M=tiers_M)
+    tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
+    course = settings.timing.play(_work(settings, load, tiers_P, 0.0), settings.server)
+    return float(course.client_time_s_P.max(initial=0.0))
 
 
 def _dropouts(settings: ScheduleSettings, count: int, round_number: int) -> tuple[FloatArray, BoolArray]:

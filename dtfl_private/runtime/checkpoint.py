@@ -34,10 +34,11 @@ from dtfl_private.messages import State
 from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.runtime.files import sync_folder, write_synced
 from dtfl_private.tiers.estimates import NEVER, History
+from dtfl_private.tiers.progress import Progress
 
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
-HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K")
+HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
 _NAME = re.compile(r"round-(\d{6,})")
@@ -138,6 +139,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
         tensors |= {f"memory/{client}/{name}": tensor for name, tensor in memory.items()}
     tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
+    tensors["progress"] = torch.from_numpy(state.schedule.progress.array())
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
@@ -157,7 +159,8 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
     _require_same_layout(rest, _tensors(like))
     arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
-    _require_among(arrays, "history/tier_K", [NEVER, *settings.table.tiers_M.tolist()])
+    for tiers in ("history/tier_K", "history/first_tier_K"):
+        _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
     return FederatedState(
         round=numbers.round,
@@ -171,6 +174,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             ),
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
+            progress=Progress.of(arrays["progress"]),
         ),
         plateau=PlateauState(
             lr=numbers.lr,
