@@ -11,8 +11,8 @@ from dtfl_private.errors import DtflError, InputError
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_table import latex as latex_tables
+from dtfl_private.report.comparison_table import legend, terminal_tables
 from dtfl_private.report.comparison_table import markdown as markdown_tables
-from dtfl_private.report.comparison_table import terminal_tables
 from dtfl_private.report.sweep_progress import SweepDisplay
 from dtfl_private.report.tables import plain_table
 from dtfl_private.terminal import open_console, write_file
@@ -86,8 +86,10 @@ def show_comparison(comparison: Comparison, out: str, *, markdown: str | None = 
             written.append(target)
     if "-" not in (markdown, latex):
         console = open_console()
-        for table in terminal_tables(comparison):
+        for table in terminal_tables(comparison, console.width):
             console.print(table)
+        for sentence in legend(comparison):
+            console.print(sentence, highlight=False)
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)
 
 

@@ -15,6 +15,10 @@ COLUMNS = (
     *("bytes", "MACs", "idle, s", "idle", "regret"),
 )
 
+# A narrower terminal gets two tables, of which the second one starts with this column.
+WHOLE_WIDTH = 150
+EXPENSES_FROM = COLUMNS.index("bytes")
+
 # How a setting's name says that settings differ in their targets.
 TARGET_IN_NAME = "target accuracy"
 
@@ -32,17 +36,18 @@ LATEX = {
 }
 
 
-def terminal_tables(comparison: Comparison) -> list[Table]:
-    """Return one table for each setting."""
+def terminal_tables(comparison: Comparison, width: int) -> list[Table]:
+    """Return one table for each setting, or two where all columns side by side would not fit into ``width``."""
+    parts = [COLUMNS] if width >= WHOLE_WIDTH else [COLUMNS[:EXPENSES_FROM], (COLUMNS[0], *COLUMNS[EXPENSES_FROM:])]
     tables = []
     for setting in comparison.settings:
-        table = plain_table(title_of(setting), *COLUMNS)
-        for group in setting.groups:
-            table.add_row(*cells(group, setting), style="bold" if group is setting.baseline else None)
-        tables.append(table)
-    if tables:
-        tables[-1].caption = " ".join(legend(comparison))
-        tables[-1].caption_justify = "left"
+        rows = [dict(zip(COLUMNS, cells(group, setting), strict=True)) for group in setting.groups]
+        for number, columns in enumerate(parts):
+            table = plain_table("" if number else title_of(setting), *columns)
+            table.columns[0].no_wrap = True
+            for row, group in zip(rows, setting.groups, strict=True):
+                table.add_row(*(row[column] for column in columns), style="bold" if group is setting.baseline else None)
+            tables.append(table)
     return tables
 
 
