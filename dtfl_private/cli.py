@@ -72,7 +72,7 @@ PROFILE_FIELDS = (
 )
 PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
 PLAN_FIELDS = (
-    *("model", "norm", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
+    *("model", "norm", "method", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
 )
@@ -337,7 +337,8 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         "simulated time of all rounds", "scheduler", "time", "speed-up of this plan", "tier:participations"
     )
     counts = tier_counts_text(total_tier_counts(rounds))
-    result.add_row(config.scheduler, duration(planned.virtual_time_s), "1.00x", counts)
+    what = config.scheduler if len(planned.table.rows) > 1 else config.method
+    result.add_row(what, duration(planned.virtual_time_s), "1.00x", counts)
     for tier, seconds in planned.static_time_s.items():
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
         result.add_row(f"static:{tier}{deepest}", duration(seconds), f"{seconds / planned.virtual_time_s:.2f}x", "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtfl_private.commands.settings import allowed_tiers, schedule_settings
+from dtfl_private.commands.settings import make_method, method_costs, method_schedule
 from dtfl_private.config import TrainConfig, resolved_norm
 from dtfl_private.contracts import Scheduler
 from dtfl_private.federated.schedule import (
@@ -19,7 +19,7 @@ from dtfl_private.federated.schedule import (
 from dtfl_private.models.build import build_description
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.runtime.device import choose_numerics, one_thread
-from dtfl_private.tiers.schedulers import Static, make_scheduler
+from dtfl_private.tiers.schedulers import Static
 from dtfl_private.tiers.table import TierTable, analyse
 
 
@@ -68,13 +68,13 @@ def plan(
     """Return the schedule that a training with this configuration would follow, without training.
 
     Args:
-        config: clients, rounds, environment, scheduler; what concerns data and training is ignored.
+        config: clients, rounds, environment, method, scheduler; what concerns data and training is ignored.
         input_shape: shape of one input (channels, height, width).
         classes: number of classes.
         images_per_client: N_k of every client.
         model: network to use instead of the one the configuration names.
-        scheduler: scheduler to use instead of the one the configuration names.
-        compare_static: also play the same rounds with every client in one tier, for each tier.
+        scheduler: scheduler to use instead of the one the configuration names, in a method with tiers.
+        compare_static: also play the same rounds with every client in one tier, for each tier, if the method has tiers.
     """
     config = config or TrainConfig()
     norm = resolved_norm(config)
@@ -84,15 +84,17 @@ def plan(
     )
     with one_thread():
         whole = analyse(model, input_shape, classes, numerics)
-    table = allowed_tiers(whole, config.tiers, config.model)
+    method = make_method(config.method)
+    table = method_costs(config, method, whole, numerics, classes, config.model)
     images_K = np.full(config.clients, images_per_client, dtype=np.int64)
-    scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
+    if method.pooled:
+        images_K = images_K.sum(keepdims=True)
 
-    rounds = _play(schedule_settings(config, table, scheduler, images_K), config.rounds)
+    rounds = _play(method_schedule(config, method, table, scheduler, images_K), config.rounds)
     static_time_s = {}
-    if compare_static:
+    if compare_static and method.tiered:
         for tier in table.tiers_M.tolist():
-            fixed = schedule_settings(config, table, Static(tier), images_K)
+            fixed = method_schedule(config, method, table, Static(tier), images_K)
             static_time_s[tier] = _play(fixed, config.rounds)[-1].virtual_time_s
     return Plan(table=table, rounds=rounds, static_time_s=static_time_s)
 

@@ -108,12 +108,10 @@ def method_schedule(
     else:
         scheduler = Static(table.rows[0].tier)
     settings = schedule_settings(config, table, scheduler, images_K)
-    return replace(
-        settings,
-        environment=method.surroundings(settings.environment),
-        timing=method.timing,
-        selection=method.selection,
-    )
+    if method.pooled:
+        always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
+        settings = replace(settings, environment=always_there)
+    return replace(settings, timing=method.timing, selection=method.selection)
 
 
 def optimizer_settings(config: TrainConfig) -> OptimizerSettings:

@@ -239,7 +239,8 @@ def prepare(
     table = method_costs(config, method, whole, numerics, classes, names.get("model", config.model))
     if method.cuts:
         table = defended(table, chain, dataset.input_shape, config.batch_size)
-    parts = list(method.gather(parts))
+    if method.pooled:
+        parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])
     chain = chain.calibrated(
         RunFacts(

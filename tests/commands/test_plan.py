@@ -127,3 +127,20 @@ def test_three_hundred_rounds_of_two_hundred_clients_can_be_planned():
 def test_what_cannot_be_planned_is_refused(values: dict[str, object], said: str):
     with pytest.raises(InputError, match=said):
         planned(small(**values))
+
+
+@pytest.mark.parametrize("method", ["fedavg", "centralised", "splitfed-v2:cut=3", "fedgkt", "tifl:groups=2"])
+def test_a_method_without_tiers_is_planned_as_it_is_trained(prepare_tiny, play, tiny_network, method):
+    values = {"method": method, "clients": 4, "rounds": 3, "dropout": 0.2, "seed": 2}
+    result = plan(
+        TrainConfig(batch_size=4, **values),
+        model=tiny_network(),
+        input_shape=(1, 8, 8),
+        classes=3,
+        images_per_client=10,
+        compare_static=True,
+    )
+    assert result.static_time_s == {}
+    trained = play(prepare_tiny(**values), 3)
+    for row, (_, outcome) in zip(result.rounds, trained, strict=True):
+        assert (row.virtual_time_s, row.bytes, row.macs) == (outcome.virtual_time_s, outcome.traffic, outcome.macs)

@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dtfl_private.contracts import IntArray
-from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import make_optimizer
 from dtfl_private.federated.round import Method, Places
@@ -249,6 +248,7 @@ class Centralised(FullModelMethod):
 
     places: ClassVar[Places] = frozenset()
     sends: ClassVar[tuple[Protected, ...]] = ()
+    pooled: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return plain training that sends nothing."""
@@ -264,11 +264,3 @@ class Centralised(FullModelMethod):
         row = whole_network(network, classes)
         at_the_server = replace(row, client_train_macs=0, server_train_macs=row.client_train_macs, weight_bytes=0)
         return replace(network, rows=(at_the_server,))
-
-    def gather(self, parts: Sequence[IntArray]) -> Sequence[IntArray]:
-        """Return all images at one place."""
-        return [np.sort(np.concatenate(list(parts)))]
-
-    def surroundings(self, environment: EnvironmentSettings) -> EnvironmentSettings:
-        """Return one participant that is always there."""
-        return replace(environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
