@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -143,7 +144,8 @@ def test_a_run_that_fails_does_not_end_the_others_and_the_sweep_says_so(tiny, tm
     sweep(preset, tmp_path / "sweep", parallel=1).require_whole()
 
 
-def test_processes_train_the_same(whole, tiny, tmp_path):
-    sweep(tiny('["dtfl", "fedavg"]', '["fedavg"]'), tmp_path / "sweep", parallel=2).require_whole()
-    for seed in (0, 1):
-        assert records(tmp_path / "sweep" / f"seed{seed}") == records(whole.folder / f"fedavg-seed{seed}")
+def test_a_process_trains_the_same(whole, tiny, tmp_path):
+    preset = tiny('["dtfl", "fedavg"]\n', '"fedavg"\n')
+    preset = replace(preset, runs=preset.runs[:1])
+    sweep(preset, tmp_path / "sweep", parallel=2).require_whole()
+    assert records(tmp_path / "sweep" / "seed0") == records(whole.folder / "fedavg-seed0")
