@@ -273,7 +273,7 @@ def _print_profile(console: Console, config: TrainConfig, costs: TierTable, inpu
     help="training images of each",
 )
 @click.option(
-    "--compare/--no-compare", default=True, show_default=True, help="also play every client in one fixed tier"
+    "--compare/--no-compare", default=True, show_default=True, help="also play other schedulers and fixed tiers"
 )
 @click.option("--json", "json_file", metavar="FILE", help="also write every round as JSON; - for standard output")
 def plan(
@@ -299,6 +299,7 @@ def plan(
         classes=classes,
         images_per_client=images_per_client,
         compare_static=compare,
+        compare_schedulers=compare,
     )
     if json_file is not None:
         write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
@@ -334,14 +335,22 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         )
     console.print(table)
     result = plain_table(
-        "simulated time of all rounds", "scheduler", "time", "speed-up of this plan", "tier:participations"
+        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
     )
-    counts = tier_counts_text(total_tier_counts(rounds))
+
+    def add_row(name: str, seconds: float, counts: str = "") -> None:
+        regret = planned.regret(seconds)
+        above = "-" if regret is None else f"{regret:.1%}"
+        result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
+
     what = config.scheduler if len(planned.table.rows) > 1 else config.method
-    result.add_row(what, duration(planned.virtual_time_s), "1.00x", counts)
+    add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
+    for name, seconds in planned.scheduler_time_s.items():
+        if name != what:
+            add_row(name, seconds)
     for tier, seconds in planned.static_time_s.items():
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
-        result.add_row(f"static:{tier}{deepest}", duration(seconds), f"{seconds / planned.virtual_time_s:.2f}x", "")
+        add_row(f"static:{tier}{deepest}", seconds)
     console.print(result)
 
 

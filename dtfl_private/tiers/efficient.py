@@ -35,11 +35,11 @@ class Efficient:
     time; the first few, and the paper's, are played on the queue.
 
     ``rounds_ratio`` is the prior: how many times as many rounds the shallowest tier needs as the deepest (1.6 follows
-    from the paper's published times). 1 takes all tiers for equal until the losses speak.
+    from the paper's published times). 1 takes all tiers for equal until the losses speak, below 1 deep ones are slower.
     """
 
     uses_times: ClassVar[bool] = True
-    rounds_ratio: Annotated[float, Field(ge=1, le=2.5)] = 1.6
+    rounds_ratio: Annotated[float, Field(ge=0.625, le=2.5)] = 1.6
 
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
@@ -100,7 +100,8 @@ def best_limit_s(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArra
     def score(limit_s: float) -> float:
         return time_to_progress(columns_within(limit_s, times_s_KM, merit_M), times_s_KM, outlook, progress_M)
 
-    return min(shortlist(times_s_KM, outlook, progress_M, papers_s).tolist(), key=score)
+    limits_s: list[float] = shortlist(times_s_KM, outlook, progress_M, papers_s).tolist()
+    return min(limits_s, key=score)
 
 
 def _thinned(times_s_KM: FloatArray, outlook: Outlook) -> tuple[FloatArray, Outlook]:
