@@ -91,7 +91,9 @@ def puzzle_of(defense: DefenseChain, cut_shape: Sequence[int], attack: str) -> P
     found = [member for member in defense if name_of(member) in SHUFFLES]
     if len(found) != 1:
         have = "none" if not found else " and ".join(map(name_of, found))
-        raise InputError(f"{attack} undoes one shuffle, {', '.join(SHUFFLES[:-1])} or {SHUFFLES[-1]}; this run has {have}")
+        raise InputError(
+            f"{attack} undoes one shuffle, {', '.join(SHUFFLES[:-1])} or {SHUFFLES[-1]}; this run has {have}"
+        )
     (member,) = found
     lasting = getattr(member, "key", "fresh") == "client"
     if name_of(member) == "channel-shuffle":

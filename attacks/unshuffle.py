@@ -195,12 +195,12 @@ class _Lesson:
     def _order(self, program: ClientProgram, sent: Tensor, images: Tensor) -> Tensor:
         return self._puzzle.match(sent, program.activations(images))
 
-    def _batches(
-        self, images: Tensor, labels: Tensor, use: str
-    ) -> Sequence[tuple[ClientProgram, Tensor, Tensor]]:
+    def _batches(self, images: Tensor, labels: Tensor, use: str) -> Sequence[tuple[ClientProgram, Tensor, Tensor]]:
         """Return batches of the victims' size with a program for each: a lasting secret must not be learnt."""
         batches = []
-        for turn, batch in enumerate(batches_of(len(images), batch_size(self._group), self._view.chance("lesson", use))):
+        for turn, batch in enumerate(
+            batches_of(len(images), batch_size(self._group), self._view.chance("lesson", use))
+        ):
             seen = self._group[turn % len(self._group)]
             program = self._view.program(seen, adaptive=True, draw=f"lesson/{use}/{turn}")
             batches.append((program, images[batch].to(program.device), labels[batch].to(program.device)))

@@ -24,8 +24,8 @@ from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TierChoice, TrainConfig
 from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.contracts import IntArray
+from dtfl_private.federated.methods.tiered import Dtfl
 from dtfl_private.federated.optimizers import make_optimizer
-from dtfl_private.federated.round import Dtfl
 from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.report.tables import plain_table
 from dtfl_private.runtime.allocator import tune_allocator

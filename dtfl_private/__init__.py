@@ -1,6 +1,6 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
-Everything the commands do is a function here: `train`, `attack`, `profile`, `plan`.
+Everything the commands do is a function here: `train`, `attack`, `compare`, `sweep`, `profile`, `plan`.
 """
 
 from dtfl_private.adversary.base import (
@@ -15,8 +15,11 @@ from dtfl_private.adversary.base import (
 from dtfl_private.adversary.view import View
 from dtfl_private.commands.attack import AttackReport, attack
 from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.compare import compare
 from dtfl_private.commands.plan import Plan, plan
+from dtfl_private.commands.preset import Preset, load_preset
 from dtfl_private.commands.profile import profile
+from dtfl_private.commands.sweep import Sweep, sweep
 from dtfl_private.commands.train import Run, train
 from dtfl_private.config import TrainConfig
 from dtfl_private.contracts import Partition, Scheduler, TierChoice
@@ -27,6 +30,7 @@ from dtfl_private.leakage.result import Result
 from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.models.staged import StagedModel, join, split
 from dtfl_private.models.tracing import staged
+from dtfl_private.report.comparison import Comparison
 from dtfl_private.tiers.table import TierCost, TierTable
 
 __all__ = [
@@ -36,6 +40,7 @@ __all__ = [
     "AttackReport",
     "AttributeInference",
     "ClientRound",
+    "Comparison",
     "Defense",
     "DefenseFacts",
     "DtflError",
@@ -47,6 +52,7 @@ __all__ = [
     "ModelDownload",
     "Partition",
     "Plan",
+    "Preset",
     "Reconstruction",
     "Result",
     "Run",
@@ -54,6 +60,7 @@ __all__ = [
     "Scheduler",
     "SmashedBatch",
     "StagedModel",
+    "Sweep",
     "Tampering",
     "TierChoice",
     "TierCost",
@@ -64,10 +71,13 @@ __all__ = [
     "View",
     "WeightUpdate",
     "attack",
+    "compare",
     "join",
+    "load_preset",
     "plan",
     "profile",
     "split",
     "staged",
+    "sweep",
     "train",
 ]

@@ -1,7 +1,6 @@
 """The command line. Commands are a few lines each: they read options, call a function and show the result."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dtfl_private import cli_attack
+from dtfl_private import cli_attack, cli_experiments
 from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
@@ -50,12 +49,9 @@ from dtfl_private.report.tables import (
 from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.terminal import open_console, write_file, write_json
 from dtfl_private.tiers.cuts import CutChoice, Measure
 from dtfl_private.tiers.table import TierTable
-
-# Wide enough for every table when the output goes to a file or a pipe.
-PIPE_WIDTH = 160
 
 COMMAND_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -78,7 +74,7 @@ PROFILE_FIELDS = (
 )
 PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
 PLAN_FIELDS = (
-    *("model", "norm", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
+    *("model", "norm", "method", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
 )
@@ -87,12 +83,6 @@ PLAN_FIELDS = (
 def _given(options: dict[str, Any]) -> dict[str, object]:
     """Return the options that the user wrote."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
-
-
-def _console() -> Console:
-    # Names and paths are the user's: brackets and colons in them are no markup.
-    console = Console(markup=False, emoji=False)
-    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=COMMAND_SETTINGS)
@@ -108,6 +98,8 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(cli_attack.attack)
+cli.add_command(cli_experiments.compare)
+cli.add_command(cli_experiments.sweep)
 
 
 @cli.command(cls=GroupedCommand)
@@ -132,7 +124,7 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
       dtfl-private train --resume --out runs/mine
     """
     config = _train_config(config_file, out, resume, _given(options))
-    console = _console()
+    console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
         listener = TrainingListener(console, display)
         try:
@@ -226,13 +218,13 @@ def profile(
     choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
     costs = make_profile(model, **settings)
     if plot is not None:
-        _write(plot, _cost_picture(config, costs, choice))
+        write_file(plot, _cost_picture(config, costs, choice))
     if json_file is not None:
-        _write_json(json_file, dataclasses.asdict(costs))
+        write_json(json_file, dataclasses.asdict(costs))
     if json_file != "-":
-        _print_profile(_console(), config, costs, input_shape, images_per_client)
+        _print_profile(open_console(), config, costs, input_shape, images_per_client)
         if choice is not None:
-            _console().print(cuts_table(choice, title=f"where {config.model} can be cut"))
+            open_console().print(cuts_table(choice, title=f"where {config.model} can be cut"))
 
 
 def _cost_picture(config: TrainConfig, costs: TierTable, choice: CutChoice | None) -> bytes:
@@ -284,7 +276,7 @@ def _print_profile(console: Console, config: TrainConfig, costs: TierTable, inpu
     help="training images of each",
 )
 @click.option(
-    "--compare/--no-compare", default=True, show_default=True, help="also play every client in one fixed tier"
+    "--compare/--no-compare", default=True, show_default=True, help="also play other schedulers and fixed tiers"
 )
 @click.option("--json", "json_file", metavar="FILE", help="also write every round as JSON; - for standard output")
 def plan(
@@ -310,11 +302,12 @@ def plan(
         classes=classes,
         images_per_client=images_per_client,
         compare_static=compare,
+        compare_schedulers=compare,
     )
     if json_file is not None:
-        _write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
+        write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
     if json_file != "-":
-        _print_plan(_console(), config, planned)
+        _print_plan(open_console(), config, planned)
 
 
 def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
@@ -345,13 +338,22 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         )
     console.print(table)
     result = plain_table(
-        "simulated time of all rounds", "scheduler", "time", "speed-up of this plan", "tier:participations"
+        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
     )
-    counts = tier_counts_text(total_tier_counts(rounds))
-    result.add_row(config.scheduler, duration(planned.virtual_time_s), "1.00x", counts)
+
+    def add_row(name: str, seconds: float, counts: str = "") -> None:
+        regret = planned.regret(seconds)
+        above = "-" if regret is None else f"{regret:.1%}"
+        result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
+
+    what = config.scheduler if len(planned.table.rows) > 1 else config.method
+    add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
+    for name, seconds in planned.scheduler_time_s.items():
+        if name != what:
+            add_row(name, seconds)
     for tier, seconds in planned.static_time_s.items():
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
-        result.add_row(f"static:{tier}{deepest}", duration(seconds), f"{seconds / planned.virtual_time_s:.2f}x", "")
+        add_row(f"static:{tier}{deepest}", seconds)
     console.print(result)
 
 
@@ -376,14 +378,12 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
         f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"
     )
     if plot is not None:
-        _write(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
+        write_file(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
     if json_file is not None:
         counts = {"classes": spread.classes, "counts": spread.counts_KC.tolist()}
-        _write_json(
-            json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts}
-        )
+        write_json(json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts})
     if json_file != "-":
-        console = _console()
+        console = open_console()
         figures = (spread.effective_classes_K, spread.distance_K)
         console.print(distribution_table(spread.counts_KC, *figures, spread.classes, title=title))
         console.print(spread_table(spread.sizes_K, *figures))
@@ -399,7 +399,7 @@ def list_(kind: str, data_dir: Path | None) -> None:
     """
     if kind not in LISTED:
         raise unknown_name("list", kind, LISTED)
-    console = _console()
+    console = open_console()
     if kind == "profiles":
         for name in PROFILE_SETS:
             console.print(profiles_table(name, load_profiles(name), "mbit"))
@@ -440,25 +440,6 @@ def _defenses_by_default(names: Iterable[str]) -> dict[str, Defense]:
         with suppress(InputError):  # it has a setting without a default
             found[name] = create("defense", name)
     return found
-
-
-def _write_json(target: str, value: object) -> None:
-    text = json.dumps(value, indent=2) + "\n"
-    if target == "-":
-        click.echo(text, nl=False)
-        return
-    _write(target, text.encode())
-
-
-def _write(target: str, data: bytes) -> None:
-    path = Path(target)
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_bytes(data)
-        else:
-            write_atomic(path.resolve(), data)  # of a link, what it leads to
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{target}' cannot be written: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

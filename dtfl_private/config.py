@@ -154,8 +154,9 @@ class TrainConfig(BaseModel):
     fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
     rounds: Count = _field("Federation", 60, "number of rounds")
     target_accuracy: Annotated[PositiveShare | None, BeforeValidator(_nothing)] = _field(
-        "Federation", None, "test accuracy (0..1) whose first reaching is reported; training goes on after it"
+        "Federation", None, "test accuracy (0..1) whose first reaching is reported"
     )
+    stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
 
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = _field("Training", 32, "images per batch")
     local_epochs: Annotated[int, Field(ge=1, le=10**6)] = _field(
@@ -272,20 +273,38 @@ def read_toml(path: Path) -> dict[str, object]:
     Raises:
         InputError: no readable TOML file, or a key that no field has.
     """
+    return as_fields(load_toml(path, "configuration"), str(path))
+
+
+def load_toml(path: Path, kind: str) -> dict[str, Any]:
+    """Return what a TOML file holds; ``kind`` says in errors what the file is.
+
+    Raises:
+        InputError: no readable TOML file.
+    """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"configuration '{path}' does not exist") from None
+        raise InputError(f"{kind} '{path}' does not exist") from None
     except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting without end
-        raise InputError(f"configuration '{path}' cannot be read: {error}") from None
-    fields = {comparable(name): name for name in TrainConfig.model_fields}
-    named = {}
+        raise InputError(f"{kind} '{path}' cannot be read: {error}") from None
+
+
+def as_fields(values: Mapping[str, object], source: str, known: Iterable[str] = ()) -> dict[str, object]:
+    """Return values by field name, where keys may be spelled with hyphens; ``known``: the fields that may be given.
+
+    Raises:
+        InputError: a key that no field has, or one field twice.
+    """
+    allowed = tuple(known) or tuple(TrainConfig.model_fields)
+    fields = {comparable(name): name for name in allowed}
+    named: dict[str, object] = {}
     for key, value in values.items():
         if comparable(key) not in fields:
-            raise unknown_name(f"key in {path}:", key, TrainConfig.model_fields)
+            raise unknown_name(f"key in {source}:", key, allowed)
         name = fields[comparable(key)]
         if name in named:
-            raise InputError(f"configuration '{path}' gives '{name}' twice, in two spellings")
+            raise InputError(f"configuration '{source}' gives '{name}' twice, in two spellings")
         named[name] = value
     return named
 

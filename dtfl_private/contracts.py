@@ -7,7 +7,7 @@ Defenses have a module of their own: `dtfl_private.defense`.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,44 @@ class Partition(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What the server knows of a round beside its participants' times, for schedulers that look further.
+
+    arrival_s_KM: estimated T_com per participant and allowed tier: when the data are at the server, in seconds.
+    service_s_KM: estimated T_s: how long a server half keeps a worker busy, in seconds.
+    server_workers: server halves that are trained at once.
+    images_K: images each participant trains on.
+    first_tiers_K: the tier that the scheduler gave each one first; 0 where it has not yet given any.
+    depth_spread: how much the mean depth of the rounds so far has varied: the weighted sum of its squared deviations
+        from its mean; depth is 0 in the shallowest tier and 1 in the deepest.
+    depth_gain: the weighted sum of the products of these deviations and of those of the rounds' progress, the latter
+        relative to the mean progress. ``depth_gain / depth_spread`` is the least-squares slope.
+    """
+
+    arrival_s_KM: FloatArray
+    service_s_KM: FloatArray
+    server_workers: int
+    images_K: FloatArray
+    first_tiers_K: IntArray
+    depth_spread: float = 0.0
+    depth_gain: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TierChoice:
     """What a scheduler may know when it names the tiers of a round's K participants.
 
     times_s_KM: estimated T_k(m) in seconds per participant and allowed tier (dtfl section 3).
     tiers_M: the allowed tiers m (client modules), ascending; the columns of ``times_s_KM``.
+    outlook: what else is known; None for schedulers that use no times.
     """
 
     times_s_KM: FloatArray
     tiers_M: IntArray
+    outlook: Outlook | None = None
+
+
+Sight = Literal["average", "last", "truth"]
 
 
 @runtime_checkable
@@ -49,6 +78,9 @@ class Scheduler(Protocol):
 
     ``uses_times`` says whether the choice depends on estimated times. If not, clients need not be measured first and
     ``choice.times_s_KM`` is all zero.
+
+    A scheduler may also say what its times come from, by an attribute ``sees: Sight``: the moving "average" of each
+    client's measurements (the default), its "last" measurement, or the "truth" of the round, which no server knows.
     """
 
     uses_times: ClassVar[bool]

@@ -1,7 +1,8 @@
 """What crosses the trust boundary: frozen messages between a client and the server, and their size.
 
 A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
-messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else.
+messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Two
+baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,11 @@ from torch import Tensor
 
 State = Mapping[str, Tensor]
 """Named parameters and buffers, as ``Module.state_dict()`` names them."""
+
+
+def below(prefix: str, states: State) -> State:
+    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in states.items() if name.startswith(prefix)}
 
 
 def tensor_bytes(tensor: Tensor) -> int:
@@ -93,7 +99,40 @@ class WeightUpdate:
         return state_bytes(self.weights) + state_bytes(self.head)
 
 
-Message = SmashedBatch | WeightUpdate
+@dataclass(frozen=True, kw_only=True)
+class GradientReply:
+    """The loss's gradient at the cut for one batch, from the server to a client: in SplitFed, never in DTFL.
+
+    ``gradient`` is (batch, *cut shape) in the wire type.
+    """
+
+    client: int
+    round: int
+    batch: int
+    gradient: Tensor
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradient."""
+        return tensor_bytes(self.gradient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitBatch:
+    """One side's logits (batch, classes) for a batch, from a client to the server or back: in FedGKT only."""
+
+    client: int
+    round: int
+    batch: int
+    logits: Tensor
+
+    @property
+    def logit_bytes(self) -> int:
+        """Bytes of the logits."""
+        return tensor_bytes(self.logits)
+
+
+Message = SmashedBatch | WeightUpdate | LogitBatch
 """What leaves a client."""
 
 MessageObserver = Callable[[Message], None]

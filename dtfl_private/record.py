@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import safetensors.torch
 import torch
@@ -46,6 +46,7 @@ class Record(TypedDict):
     lr: float
     virtual_time_s: float
     round_time_s: float
+    oracle_time_s: NotRequired[float | None]  # runs of before it was recorded lack it
     wall_time_s: float
     participants: list[int]
     dropped: list[int]
@@ -192,6 +193,15 @@ def recorded_data(folder: RunFolder) -> str:
         raise RunError(f"{folder.environment} is missing or damaged: start again in a new --out folder") from None
 
 
+def has_ended(folder: RunFolder) -> bool:
+    """Whether the summary says that the run ended as configured: after its last round, or because it was to stop."""
+    try:
+        summary = json.loads(folder.summary.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(summary, dict) and summary.get("finished") is True
+
+
 def _commit() -> str | None:
     """Return the commit of the toolkit's own source when it runs from a git checkout."""
     source = Path(__file__).resolve().parent.parent
@@ -228,6 +238,7 @@ def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
         "lr": outcome.lr,
         "virtual_time_s": outcome.virtual_time_s,
         "round_time_s": plan.round_time_s,
+        "oracle_time_s": plan.oracle_time_s,
         "wall_time_s": round(wall_time_s, 3),
         "participants": plan.clients_P.tolist(),
         "dropped": plan.clients_P[plan.dropped_P].tolist(),

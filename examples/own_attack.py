@@ -16,20 +16,19 @@ from dtfl_private import AttackConfig, AttackFacts, Reconstruction, TrainConfig,
 class RidgeRegression(Reconstruction):
     """Map smashed data to images linearly, fitted to what a client would send of the adversary's own images."""
 
-    facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"smashed", "auxiliary-data"}), recipe="ridge regression"
-    )
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=frozenset({"smashed", "auxiliary-data"}), recipe="regression")
     strength: float = 1.0
 
     def reconstruct(self, view: View) -> torch.Tensor:
         """Return images (victims, C, H, W)."""
         own, program = view.auxiliary, view.program(view.seen[0], adaptive=self.adaptive)
-        batches = zip(own.images.split(32), own.labels.split(32), strict=True)
+        batches = zip(torch.split(own.images, 32), torch.split(own.labels, 32), strict=True)
         smashed = torch.cat([program.release(images, labels) for images, labels in batches]).flatten(1).cpu()
         gram = smashed.T @ smashed + self.strength * torch.eye(smashed.shape[1])
         weights = torch.linalg.solve(gram, smashed.T @ own.images.flatten(1))
         sent = torch.cat([batch.smashed for seen in view.seen for batch in seen.batches]).flatten(1).cpu()
-        return (sent @ weights).reshape(-1, *view.input_shape)
+        images: torch.Tensor = sent @ weights
+        return images.reshape(-1, *view.input_shape)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import nn
 
 from dtfl_private import plugins
 from dtfl_private.commands.train import Prepared, Silent, prepare
-from dtfl_private.config import TrainConfig
+from dtfl_private.config import TrainConfig, to_toml
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.defense import Defense
 from dtfl_private.environment.conditions import EnvironmentSettings
@@ -174,6 +176,54 @@ def prepare_tiny(
         return prepare(tiny_config(**values), dataset=patterns, model=model or tiny_network(), defenses=defenses)
 
     return prepared
+
+
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    """Write a run folder by hand: ``write_run(path, accuracies, seed=1, method="fedavg", ...)``.
+
+    Each round takes ``round_s`` seconds, of which client 0 works a quarter and client 1 all, and costs 10 bytes, 7 MACs
+    of clients and 4 of the server. Other keywords are settings of the configuration.
+    """
+
+    def write(
+        path: Path, accuracies: Sequence[float], *, round_s: float = 8.0, data: str = "the data", **settings: Any
+    ) -> Path:
+        config = TrainConfig.model_validate({"rounds": len(accuracies), "max_train_images": 40, **settings})
+        path.mkdir(parents=True)
+        (path / "config.toml").write_text(to_toml(config))
+        (path / "environment.json").write_text(json.dumps({"data_sha256": f"{data} {config.seed}"}))
+        lines = [
+            {
+                "round": number,
+                "test_accuracy": accuracy,
+                "test_loss": 1.0,
+                "local_loss": None,
+                "server_loss": None,
+                "lr": 1e-3,
+                "virtual_time_s": round_s * number,
+                "round_time_s": round_s,
+                "wall_time_s": 0.1,
+                "participants": [0, 1],
+                "dropped": [],
+                "tiers": {"0": 1, "1": 2},
+                "client_time_s": {"0": round_s / 4, "1": round_s},
+                "client_compute_s": {"0": 0.0, "1": 0.0},
+                "client_transfer_s": {"0": 0.0, "1": 0.0},
+                "server_wait_s": 0.0,
+                "bytes": {"down_weights": 1, "up_weights": 2, "up_smashed": 3, "up_labels": 4},
+                "macs": {"client": 7, "server": 4},
+                "privacy": [],
+                "guard": [],
+                "retired": [],
+            }
+            for number, accuracy in enumerate(accuracies, start=1)
+        ]
+        (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (path / "summary.json").write_text(json.dumps({"finished": len(accuracies) == config.rounds}))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

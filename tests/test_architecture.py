@@ -16,7 +16,18 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts", "plugins"),
     *("data", "models", "environment", "privacy", "leakage", "adversary", "tiers", "federated", "runtime"),
-    *("record", "report", "config", "commands", "options", "terminal", "cli_attack", "cli", "__main__"),
+    *(
+        "record",
+        "report",
+        "config",
+        "commands",
+        "options",
+        "terminal",
+        "cli_attack",
+        "cli_experiments",
+        "cli",
+        "__main__",
+    ),
 )
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, and what lies below the schedule.

@@ -41,6 +41,7 @@ OTHER: Mapping[str, Any] = {
     "fraction": 1 / 3,
     "rounds": 11,
     "target_accuracy": 0.85,
+    "stop_at_target": True,
     "batch_size": 50,
     "local_epochs": 2,
     "optimizer": "sgd",

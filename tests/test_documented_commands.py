@@ -39,6 +39,10 @@ def refusal(line: str) -> str | None:
         given = {key: value for key, value in context.params.items() if value not in (None, ())}
         if name == "list":
             return None if given["kind"] in LISTED else f"no list '{given['kind']}'"
+        if name == "compare":
+            return None
+        if name == "sweep":
+            return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
         others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot"}
         make_config({key: value for key, value in given.items() if key not in others})
@@ -73,6 +77,7 @@ def test_the_readme_is_there_and_shows_every_command():
         "train --model resnet-9",
         "list modles",
         "plan extra",
+        "sweep benchmarks/presets/headlin.toml",
         "--verbose",
     ],
 )

@@ -36,7 +36,7 @@ PROMISED = {
 }
 ADDED = {
     *("local_loss", "server_loss", "lr", "client_compute_s", "client_transfer_s", "server_wait_s"),
-    *("guard", "retired"),
+    *("guard", "retired", "oracle_time_s"),
 }
 
 

@@ -67,13 +67,18 @@ class TrainingListener:
         )
 
 
+def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:
+    if len(tiers) == 1:
+        return f"every participant holds {tiers[0]} modules of the network"
+    return f"scheduler {scheduler}, tiers {tiers[0]}..{tiers[-1]} (tier m = the client holds m modules)"
+
+
 def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettings) -> list[str]:
     tiers = settings.schedule.table.tiers_M.tolist()
     machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
     lines = [
         f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
-        f"{config.clients} clients, {config.partition}, scheduler {config.scheduler}, "
-        f"tiers {tiers[0]}..{tiers[-1]} (tier m = the client holds m modules)",
+        f"{config.clients} clients, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
         f"{machine}; run folder {folder.path}",
     ]
     if config.defense:

@@ -13,6 +13,7 @@ from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import spent_clients
+from dtfl_private.federated.methods.tiered import LocalLossWork
 from dtfl_private.federated.recording import Recorder
 from dtfl_private.federated.round import FederatedState
 from dtfl_private.federated.round import tasks_of as round_tasks
@@ -108,6 +109,10 @@ def open_run(
         scheduler=scheduler,
         defenses=defenses,
     )
+    if not isinstance(prepared.worker.work, LocalLossWork):
+        raise InputError(
+            f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss"
+        )
     if recorded_data(folder) != prepared.data_sha256:
         raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
     records, _ = read_records(folder)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dtfl_private.config import TrainConfig
 from dtfl_private.contracts import IntArray, Scheduler
@@ -12,7 +13,11 @@ from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import InputError
 from dtfl_private.federated.budget import BudgetSettings
 from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
+from dtfl_private.federated.round import Method
 from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.numerics import Numerics
+from dtfl_private.plugins import create
+from dtfl_private.tiers.schedulers import Static, make_scheduler
 from dtfl_private.tiers.table import TierTable
 
 # Values of one input: beyond it a single training step would not fit into the memory of common machines.
@@ -54,6 +59,59 @@ def schedule_settings(
         cpu_macs_per_s=config.cpu_gmacs * 1e9,
         seed=config.seed,
     )
+
+
+def make_method(text: str) -> Method:
+    """Build the training method that ``text`` names.
+
+    Raises:
+        InputError: no such method, or what it names is none.
+    """
+    method = create("method", text)
+    if not isinstance(method, Method):
+        raise InputError(f"method '{text}' is a {type(method).__name__}, expected an object of a subclass of Method")
+    return method
+
+
+def method_costs(
+    config: TrainConfig, method: Method, network: TierTable, numerics: Numerics, classes: int, model: str
+) -> TierTable:
+    """Return a method's cost table from the network's own; ``tiers`` is for methods with a scheduler.
+
+    Raises:
+        InputError: the network has no such tiers.
+    """
+    if method.tiered:
+        network = allowed_tiers(network, config.tiers, model)
+    return method.costs(network, classes, numerics)
+
+
+def method_schedule(
+    config: TrainConfig, method: Method, table: TierTable, scheduler: Scheduler | None, images_K: IntArray
+) -> ScheduleSettings:
+    """Return all that the schedule of a method's run depends on.
+
+    Args:
+        config: of the run.
+        method: gives its time model and its choice of participants.
+        table: the method's cost table.
+        scheduler: to use instead of the one that the configuration names; None for methods without one.
+        images_K: images of each participant there can be.
+
+    Raises:
+        InputError: a scheduler for a method that has no use for it.
+    """
+    if method.tiered:
+        scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
+    elif scheduler is not None:
+        raise InputError(f"method {config.method.partition(':')[0]} has no tiers to schedule: leave the scheduler out")
+    else:
+        scheduler = Static(table.rows[0].tier)
+    settings = schedule_settings(config, table, scheduler, images_K)
+    if method.pooled:
+        always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
+        settings = replace(settings, environment=always_there)
+    return replace(settings, timing=method.timing, selection=method.selection)
 
 
 def optimizer_settings(config: TrainConfig) -> OptimizerSettings:

@@ -4,7 +4,7 @@ import copy
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +14,12 @@ from torch import nn
 from dtfl_private.commands.partition import dealt
 from dtfl_private.commands.recording import TranscriptWriter, check_recording
 from dtfl_private.commands.settings import (
-    allowed_tiers,
     budget_settings,
+    make_method,
+    method_costs,
+    method_schedule,
     optimizer_settings,
     plateau_settings,
-    schedule_settings,
 )
 from dtfl_private.config import (
     TrainConfig,
@@ -38,7 +39,7 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import end_of_run
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import PlateauState
-from dtfl_private.federated.round import Dtfl, FederatedState, RoundSettings
+from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import RoundPlan, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.messages import MessageObserver
@@ -46,7 +47,7 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
+from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
@@ -69,7 +70,6 @@ from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.tiers.defended import defended
-from dtfl_private.tiers.schedulers import make_scheduler
 from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
@@ -137,7 +137,7 @@ class Prepared:
     """A run that has been checked completely and has written nothing yet."""
 
     config: TrainConfig
-    method: Dtfl
+    method: Method
     settings: RoundSettings
     initial: FederatedState
     worker: WorkerSetup
@@ -220,8 +220,12 @@ def prepare(
                 "dtfl_private.Defense"
             )
     check_recording(config)
+    if config.stop_at_target and config.target_accuracy is None:
+        raise InputError("stop_at_target needs a target: give target_accuracy too")
     chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
     norm = resolved_norm(config, chain)
+    method = make_method(config.method)
+    check_places(chain, method.places, config.method.partition(":")[0])
     check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     names = _named_objects(dataset, model, scheduler, defenses)
@@ -234,8 +238,11 @@ def prepare(
         model = build_model(config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed)
     check_network(chain, model)
     whole = analyse(model, dataset.input_shape, classes, numerics)
-    table = allowed_tiers(whole, config.tiers, names.get("model", config.model))
-    table = defended(table, chain, dataset.input_shape, config.batch_size)
+    table = method_costs(config, method, whole, numerics, classes, names.get("model", config.model))
+    if method.cuts:
+        table = defended(table, chain, dataset.input_shape, config.batch_size)
+    if method.pooled:
+        parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])
     chain = chain.calibrated(
         RunFacts(
@@ -246,13 +253,13 @@ def prepare(
             records_K=tuple(images_K.tolist()),
         )
     )
-    scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
-    schedule = schedule_settings(config, table, scheduler, images_K)
-    with isolated(config.seed, "heads"):
-        heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)
+    schedule = method_schedule(config, method, table, scheduler, images_K)
+    with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
+        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
     worker = WorkerSetup(
+        work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
-        heads={tier: head.to(dtype=numerics.weight_dtype) for tier, head in heads.items()},
+        heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
         train_images=dataset.train_images,
         train_labels=dataset.train_labels,
         test_images=dataset.test_images,
@@ -269,8 +276,8 @@ def prepare(
         seed=config.seed,
     )
     # Every client that has something to spend has a ledger from the start.
-    ledgers: dict[int, Ledger] = dict.fromkeys(range(config.clients), ()) if _states_guarantees(chain) else {}
-    budget = budget_settings(config, chain, images_K)
+    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
+    budget = replace(budget_settings(config, chain, images_K), sends=method.sends)
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     participants = max(1, round(config.fraction * config.clients))
@@ -281,6 +288,7 @@ def prepare(
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
             "tiers": len(table.rows),
+            **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
             "device": numerics.device,
             "memory_format": numerics.memory_format,
             "workers": workers,
@@ -289,7 +297,7 @@ def prepare(
     )
     return Prepared(
         config=resolved,
-        method=create("method", config.method),
+        method=method,
         settings=RoundSettings(
             schedule=schedule,
             plateau=plateau_settings(config),
@@ -304,6 +312,7 @@ def prepare(
             schedule=ScheduleState.start(schedule),
             plateau=PlateauState(lr=config.lr),
             ledgers=ledgers,
+            extras=method.initial_extras(worker),
         ),
         worker=worker,
         workers=workers,
@@ -417,7 +426,7 @@ def _run(
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         _write_results(folder, prepared, state, records)
-    while state.round < config.rounds and _why_stopped(prepared, state) is None:
+    while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
         start = time.perf_counter()
         before = state
         state, outcome = prepared.method.run_round(before, prepared.settings, executor, listener)
@@ -430,7 +439,7 @@ def _run(
         records.append(record)
         _write_results(folder, prepared, state, records)
         listener.finished(record)
-    stopped = _why_stopped(prepared, state)
+    stopped = _why_stopped(prepared, state, records)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
     plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
@@ -442,19 +451,24 @@ def _run(
     )
 
 
-def _why_stopped(prepared: Prepared, state: FederatedState) -> str | None:
+def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> str | None:
     """Return why there is to be no further round although some are left, or None."""
-    if state.round >= prepared.config.rounds:
+    config = prepared.config
+    if state.round >= config.rounds:
         return None
+    best = max((record["test_accuracy"] for record in records), default=0.0)
+    if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
+        return f"the target accuracy {config.target_accuracy:g} is reached"
     return end_of_run(state.ledgers, prepared.settings.budget)
 
 
 def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
-    config, stopped = prepared.config, _why_stopped(prepared, state)
+    config, stopped = prepared.config, _why_stopped(prepared, state, records)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     # The tighter accountant takes seconds: for the final figure only.
     final = state.round == config.rounds or stopped is not None
-    return {**summary, "privacy": disclosures(prepared.worker.defense, state.ledgers, precise=final)}
+    privacy = disclosures(prepared.worker.defense, state.ledgers, sends=prepared.method.sends, precise=final)
+    return {**summary, "privacy": privacy}
 
 
 def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:

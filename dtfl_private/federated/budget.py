@@ -10,8 +10,9 @@ import numpy as np
 from dtfl_private.contracts import IntArray
 from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.client import full_round
-from dtfl_private.guarantees import Guarantee
+from dtfl_private.guarantees import Guarantee, Protected
 from dtfl_private.privacy.budget import exceeds
+from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.privacy.ledger import Ledger, charge
 
 OnBudget = Literal["retire", "stop"]
@@ -23,6 +24,7 @@ class BudgetSettings:
 
     defense: states the guarantees and, in their targets, the budgets.
     images_K: N_k of each client.
+    sends: what leaves the clients in the run's method.
     on_budget: "retire": the client takes no further part; "stop": the run ends.
     """
 
@@ -31,6 +33,7 @@ class BudgetSettings:
     batch_size: int
     local_epochs: int
     on_budget: OnBudget = "retire"
+    sends: tuple[Protected, ...] = EVERYTHING
 
 
 def spent_clients(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> frozenset[int]:

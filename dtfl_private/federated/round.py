@@ -1,15 +1,20 @@
-"""One round of DTFL: the map of the project.
+"""One round: the map of the project, and the frame of every training method.
 
 schedule -> (client half -> messages -> server half) per client -> join -> average -> evaluate -> record
+
+That is DTFL's; what another method does otherwise stands in its own file below ``methods``.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from dtfl_private.defense import Remark
-from dtfl_private.errors import NonFiniteLossError
+from torch import Tensor
+
+from dtfl_private.defense import Place, Remark
+from dtfl_private.errors import InputError, NonFiniteLossError
 from dtfl_private.federated.aggregate import WeightedAverage
 from dtfl_private.federated.budget import BudgetSettings, spent_clients
 from dtfl_private.federated.optimizers import PlateauSettings, PlateauState, decay_on_plateau
@@ -17,13 +22,27 @@ from dtfl_private.federated.schedule import (
     RoundPlan,
     ScheduleSettings,
     ScheduleState,
+    Selection,
+    Uniform,
+    learn_progress,
     planned_macs,
     schedule_round,
 )
-from dtfl_private.federated.worker import ClientResult, ClientTask, Evaluation, GlobalWeights
-from dtfl_private.messages import State
-from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.federated.timing import Overlapping, Timing
+from dtfl_private.federated.worker import (
+    ClientResult,
+    ClientTask,
+    Evaluation,
+    GlobalWeights,
+    LocalWork,
+    WorkerSetup,
+)
+from dtfl_private.guarantees import Protected
+from dtfl_private.messages import State, below
+from dtfl_private.numerics import Numerics
+from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
+from dtfl_private.tiers.table import TierCost, TierTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +50,7 @@ class FederatedState:
     """All that one round hands to the next; together with the settings it determines the rest of the run.
 
     ``ledgers`` holds what each client has spent of its privacy, ``memories`` what its defenses keep for its next round;
-    clients that have neither are not in them.
+    clients that have neither are not in them. ``extras`` are the method's own tensors, such as a server optimiser's.
     """
 
     round: int
@@ -40,6 +59,7 @@ class FederatedState:
     plateau: PlateauState
     ledgers: Mapping[int, Ledger] = field(default_factory=dict)
     memories: Mapping[int, State] = field(default_factory=dict)
+    extras: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +78,12 @@ class Executor(Protocol):
         """Yield the results in the order of the tasks."""
         ...
 
-    def evaluate(self, model: State) -> Evaluation:
-        """Judge a model on the whole test set."""
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients that share one server network, in the order of the tasks."""
+        ...
+
+    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
+        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
         ...
 
 
@@ -98,12 +122,74 @@ class RoundOutcome:
     retired: Sequence[int]
 
 
-class Dtfl:
-    """DTFL (arXiv 2312.05642): dynamic tiers, local losses, server halves trained in parallel.
+Places = frozenset[Place]
+EVERYWHERE: Places = frozenset({"input", "labels", "activations", "loss", "training", "smashed", "weights", "download"})
 
-    Time model: T_k = max(T_c + T_com, T_s + T_com), the server half queueing when the server is busy; the round lasts
-    until the last participant is done (dtfl section 3).
+
+class Method(ABC):
+    """A training method (group ``dtfl_private.methods``): what its workers do, what it costs, what waits for what.
+
+    A subclass is a frozen dataclass whose fields are the user's settings. It holds no state: what must last from round
+    to round is in `FederatedState`, the method's own tensors in ``extras``; those of a client k are named
+    ``client/k/...`` and travel with its task and result.
+
+    Attributes:
+        places: where defenses can act in it.
+        sends: what leaves the clients.
+        tiered: whether a scheduler names each client's tier; otherwise the method's table has one row.
+        cuts: whether the network is cut between client and server.
+        has_heads: whether the client half has an auxiliary head.
+        pooled: whether all images are at one place, which is then the one participant and always there.
+        also_sent: kinds of bytes beside the four that every method has.
+        timing: the time model.
+        selection: who takes part in a round.
     """
+
+    places: ClassVar[Places]
+    sends: ClassVar[tuple[Protected, ...]] = EVERYTHING
+    tiered: ClassVar[bool] = False
+    cuts: ClassVar[bool] = True
+    has_heads: ClassVar[bool] = False
+    pooled: ClassVar[bool] = False
+    also_sent: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def timing(self) -> Timing:
+        """The time model; by default DTFL's."""
+        return Overlapping()
+
+    @property
+    def selection(self) -> Selection:
+        """Who takes part in a round; by default a uniform sample."""
+        return Uniform()
+
+    @abstractmethod
+    def work(self) -> LocalWork:
+        """Return what workers do for it."""
+
+    @abstractmethod
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the method's cost table from the network's own, which has a row for each tier.
+
+        Raises:
+            InputError: the network has no such cut.
+        """
+
+    def initial_extras(self, setup: WorkerSetup) -> State:
+        """Return the method's own tensors before the first round; their names and shapes last for the run."""
+        return {}
+
+    def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
+        """Yield the results of the participants, in the order in which they are to be added up."""
+        return executor.train(tasks_of(plan, state), state.weights)
+
+    def combine(self, state: FederatedState, sums: "Sums") -> tuple[GlobalWeights, State]:
+        """Return the new global weights and the method's own tensors; by default the average of the clients' models."""
+        return sums.average(), {**state.extras, **sums.extras}
+
+    def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
+        """Return how the trained model does on the whole test set."""
+        return executor.evaluate(weights.model)
 
     def run_round(
         self, state: FederatedState, settings: RoundSettings, executor: Executor, listener: RoundListener
@@ -114,13 +200,13 @@ class Dtfl:
         schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
         listener.planned(plan)
 
-        progress = _Sums(state)
-        for result in executor.train(tasks_of(plan, state), state.weights):
-            progress.add(result)
+        sums = Sums(state, self.also_sent)
+        for result in self.train(plan, state, executor):
+            sums.add(result)
             listener.trained(result.client)
 
-        weights = progress.average()
-        judged = executor.evaluate(weights.model)
+        weights, extras = self.combine(state, sums)
+        judged = self.judge(executor, weights, extras)
         if not math.isfinite(judged.loss_sum):
             raise NonFiniteLossError(
                 f"the test loss of the averaged model became {judged.loss_sum} in round {number}: "
@@ -131,31 +217,44 @@ class Dtfl:
             virtual_time_s=schedule.clock.now_s,
             test_accuracy=judged.correct / judged.images,
             test_loss=judged.loss_sum / judged.images,
-            local_loss=progress.local_loss,
-            server_loss=progress.server_loss,
+            local_loss=sums.local_loss,
+            server_loss=sums.server_loss,
             lr=state.plateau.lr,
-            traffic=progress.traffic,
+            traffic=sums.traffic,
             macs=planned_macs(plan, settings.schedule.table),
-            privacy=disclosures(settings.budget.defense, progress.ledgers),
-            remarks=progress.remarks,
+            privacy=disclosures(settings.budget.defense, sums.ledgers, sends=self.sends),
+            remarks=sums.remarks,
             retired=sorted(retired),
         )
-        plateau = state.plateau
-        if outcome.server_loss is not None:
-            plateau = decay_on_plateau(plateau, outcome.server_loss, settings.plateau)
+        # The loss of the whole network where there is one: the server's, or that of clients which hold all of it.
+        loss = outcome.local_loss if outcome.server_loss is None else outcome.server_loss
+        plateau = state.plateau if loss is None else decay_on_plateau(state.plateau, loss, settings.plateau)
         after = FederatedState(
             round=number,
             weights=weights,
-            schedule=schedule,
+            schedule=learn_progress(schedule, plan, settings.schedule, loss),
             plateau=plateau,
-            ledgers=progress.ledgers,
-            memories=progress.memories,
+            ledgers=sums.ledgers,
+            memories=sums.memories,
+            extras=extras,
         )
         return after, outcome
 
 
+def only_tier(network: TierTable, cut: int) -> TierCost:
+    """Return the row of the one tier that a method without tiers cuts at.
+
+    Raises:
+        InputError: the network has no such tier.
+    """
+    for row in network.rows:
+        if row.tier == cut:
+            return row
+    raise InputError(f"cut={cut} is out of range: this network can be cut after module {network.tiers_M.tolist()}")
+
+
 def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
-    """Return the clients' parts of a scheduled round, in the plan's order."""
+    """Return the tasks of a plan's participants, ascending by client."""
     return [
         ClientTask(
             client=client,
@@ -165,6 +264,7 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
             batches=batches,
             completes=not dropped,
             memory=state.memories.get(client, {}),
+            extras=below(f"client/{client}/", state.extras),
         )
         for client, tier, batches, dropped in zip(
             plan.clients_P.tolist(),
@@ -176,36 +276,42 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
     ]
 
 
-class _Sums:
-    """Running sums over a round's results: models over all clients, heads over the clients of a tier."""
+class Sums:
+    """Running sums over a round's results: models over all clients, heads over the clients of a tier.
 
-    def __init__(self, state: FederatedState) -> None:
+    ``latest`` is the model of the client that completed the round last.
+    """
+
+    def __init__(self, state: FederatedState, also_sent: Sequence[str]) -> None:
         self._before = state.weights
         self._model = WeightedAverage()
         self._heads = {tier: WeightedAverage() for tier in state.weights.heads}
         self.ledgers = dict(state.ledgers)
         self.memories = dict(state.memories)
+        self.extras: dict[str, Tensor] = {}
         self.remarks: list[tuple[int, Remark]] = []
-        self._examples = 0
-        self._local_loss = 0.0
-        self._server_loss = 0.0
-        self.traffic = {"down_weights": 0, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
+        self.latest: State = {}
+        self._losses = {"local_loss": _Mean(), "server_loss": _Mean()}
+        self.traffic = dict.fromkeys(("down_weights", "up_weights", "up_smashed", "up_labels", *also_sent), 0)
 
     def add(self, result: ClientResult) -> None:
+        """Add one client's result."""
         for kind, sent in result.traffic.items():
             self.traffic[kind] += sent
         if result.guarantees:
             self.ledgers[result.client] = charge(self.ledgers.get(result.client, ()), result.guarantees)
         if result.memory:
             self.memories[result.client] = result.memory
+        self.extras |= {f"client/{result.client}/{name}": tensor for name, tensor in result.extras.items()}
         self.remarks += [(result.client, remark) for remark in result.remarks]
         if not result.model:
             return
+        self.latest = result.model
         self._model.add(result.model, result.examples)
-        self._heads[result.tier].add(result.head, result.examples)
-        self._examples += result.examples
-        self._local_loss += result.examples * result.local_loss
-        self._server_loss += result.examples * result.server_loss
+        if result.head:
+            self._heads[result.tier].add(result.head, result.examples)
+        for side, mean in self._losses.items():
+            mean.add(getattr(result, side), result.examples)
 
     def average(self) -> GlobalWeights:
         """Return the new global weights; what nobody trained stays as it was."""
@@ -216,8 +322,26 @@ class _Sums:
 
     @property
     def local_loss(self) -> float | None:
-        return self._local_loss / self._examples if self._examples else None
+        """Mean local loss, weighted by examples; None if there is none."""
+        return self._losses["local_loss"].value
 
     @property
     def server_loss(self) -> float | None:
-        return self._server_loss / self._examples if self._examples else None
+        """Mean loss of the server, weighted by examples; None if there is none."""
+        return self._losses["server_loss"].value
+
+
+class _Mean:
+    """Mean of the values that are there, weighted by examples."""
+
+    def __init__(self) -> None:
+        self._sum, self._examples = 0.0, 0
+
+    def add(self, value: float | None, examples: int) -> None:
+        if value is not None:
+            self._sum += examples * value
+            self._examples += examples
+
+    @property
+    def value(self) -> float | None:
+        return self._sum / self._examples if self._examples else None

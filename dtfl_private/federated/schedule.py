@@ -5,12 +5,12 @@ measurements only; the true resources decide how long the round then really last
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 
-from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Scheduler, TierChoice
+from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Outlook, Scheduler, Sight, TierChoice
 from dtfl_private.environment.clock import VirtualClock
 from dtfl_private.environment.conditions import (
     Conditions,
@@ -20,13 +20,48 @@ from dtfl_private.environment.conditions import (
     conditions,
     initial_state,
 )
-from dtfl_private.environment.server import ServerCapacity, queue
+from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
+from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
-from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
+from dtfl_private.tiers.estimates import (
+    NEVER,
+    Estimates,
+    History,
+    Observation,
+    estimate_parts,
+    note_first_tiers,
+    observe,
+    transfer_s,
+)
+from dtfl_private.tiers.progress import Progress, mean_depth
+from dtfl_private.tiers.schedulers import Oracle
 from dtfl_private.tiers.table import TierTable
 
 FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
+
+
+class Selection(Protocol):
+    """Which of the clients that are there take part in a round."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return the ids of ``count`` participants at most, at least one, out of ``present`` (not empty)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """Every present client is as likely as any other."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return a sample without replacement."""
+        if count == len(present):
+            return present
+        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +82,8 @@ class ScheduleSettings:
         ema: weight of the newest sample in the moving averages.
         cpu_macs_per_s: speed of one reference CPU.
         seed: of sampling, dropouts and the scheduler.
+        timing: the method's time model: what waits for what.
+        selection: the method's choice of participants.
     """
 
     environment: EnvironmentSettings
@@ -61,11 +98,23 @@ class ScheduleSettings:
     ema: float
     cpu_macs_per_s: float
     seed: int
+    timing: Timing = field(default_factory=Overlapping)
+    selection: Selection = field(default_factory=Uniform)
 
     @property
     def server_seconds_M(self) -> FloatArray:
         """A server worker's seconds per image for each tier's server half."""
         return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
+
+    @property
+    def sees(self) -> Sight:
+        """What the scheduler's times come from."""
+        return getattr(self.scheduler, "sees", "average")
+
+    @property
+    def newest(self) -> float:
+        """Weight of the newest sample: all of it for a scheduler that sees the last one only."""
+        return 1.0 if self.sees == "last" else self.ema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +124,7 @@ class ScheduleState:
     environment: EnvironmentState
     history: History
     clock: VirtualClock
+    progress: Progress = field(default_factory=Progress)
 
     @classmethod
     def start(cls, settings: ScheduleSettings) -> "ScheduleState":
@@ -96,12 +146,15 @@ class RoundPlan:
         tiers_P: their tiers m.
         batches_P: batches each one trains on; fewer than all for one that drops out.
         images_P: images in these batches.
+        sent_P: images whose activations are sent.
         dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.
         client_time_s_P: T_k, when the client's part of the round is done on both sides.
         server_wait_s: total time that server halves waited for a free server worker.
         round_time_s: the longest T_k.
+            order: positions of the participants in the order in which one server network takes their data, if it does.
+        oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
     round: int
@@ -109,12 +162,15 @@ class RoundPlan:
     tiers_P: IntArray
     batches_P: IntArray
     images_P: IntArray
+    sent_P: IntArray
     dropped_P: BoolArray
     compute_s_P: FloatArray
     transfer_s_P: FloatArray
     client_time_s_P: FloatArray
     server_wait_s: float
     round_time_s: float
+    order: IntArray = field(default_factory=lambda: NO_ORDER)
+    oracle_time_s: float | None = None
 
 
 def schedule_round(
@@ -123,19 +179,35 @@ def schedule_round(
     """Return the state after round ``round_number`` and the round's plan; ``retired`` clients take no part."""
     environment = advance(state.environment, settings.environment, round_number)
     truth = conditions(environment, settings.environment, round_number)
-    clients_P = _sample(environment, settings, round_number, retired)
+    clients_P = _sample(environment, state.history, settings, round_number, retired)
 
     probed_P, history = _probe(state.history, truth, settings, clients_P)
-    tiers_P = _assign(history, settings, clients_P, round_number)
-    plan = _play(settings, truth, clients_P, tiers_P, probed_P, round_number)
+    load = _load(settings, truth, clients_P, round_number)
+    chosen = _assign(replace(state, history=history), settings, clients_P, load, round_number)
+    plan = _play(settings, truth, load, chosen.tiers_P, probed_P)
 
-    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.ema)
+    history = note_first_tiers(history, clients_P[chosen.by_times_P], chosen.tiers_P[chosen.by_times_P])
+    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.newest)
     clock = state.clock.advance(plan.round_time_s)
-    return ScheduleState(environment=environment, history=history, clock=clock), plan
+    return replace(state, environment=environment, history=history, clock=clock), plan
+
+
+def learn_progress(
+    state: ScheduleState, plan: RoundPlan, settings: ScheduleSettings, loss: float | None
+) -> ScheduleState:
+    """Return the state with what a trained round tells of its tiers' progress; ``loss`` is its training loss."""
+    stayed = ~plan.dropped_P
+    column = np.searchsorted(settings.table.tiers_M, plan.tiers_P[stayed])
+    depth = mean_depth(column, plan.images_P[stayed].astype(np.float64), len(settings.table.rows))
+    return replace(state, progress=state.progress.learn(depth, loss))
 
 
 def _sample(
-    environment: EnvironmentState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
+    environment: EnvironmentState,
+    history: History,
+    settings: ScheduleSettings,
+    round_number: int,
+    retired: Collection[int],
 ) -> IntArray:
     """Return the participants; none if every client that is present has retired."""
     willing_K = environment.present_K.copy()
@@ -144,9 +216,7 @@ def _sample(
     if not len(present):
         return present
     count = max(1, round(settings.fraction * len(present)))
-    if count == len(present):
-        return present
-    return np.sort(stream(settings.seed, "sample", round_number).permutation(present)[:count])
+    return np.sort(settings.selection.choose(present, count, history, settings, round_number))
 
 
 def _probe(
@@ -154,29 +224,111 @@ def _probe(
 ) -> tuple[BoolArray, History]:
     """Measure participants that were never observed by one standard batch, if the policy says so."""
     unknown_P = history.tier_K[clients_P] == NEVER
-    if settings.first_tier != "probe" or not settings.scheduler.uses_times or not unknown_P.any():
+    needed = settings.scheduler.uses_times and settings.sees != "truth"
+    if settings.first_tier != "probe" or not needed or not unknown_P.any():
         return np.zeros(len(clients_P), dtype=np.bool_), history
     clients = clients_P[unknown_P]
     column = np.zeros(len(clients), dtype=np.int64)
     seen = _observation(truth, settings, clients, column)
-    return unknown_P, observe(history, seen, settings.table.tiers_M, settings.ema)
+    return unknown_P, observe(history, seen, settings.table.tiers_M, settings.newest)
 
 
-def _assign(history: History, settings: ScheduleSettings, clients_P: IntArray, round_number: int) -> IntArray:
+@dataclass(frozen=True, kw_only=True)
+class _Load:
+    """What P participants have to do in each tier under the round's true resources; dropouts are in it."""
+
+    round: int
+    clients_P: IntArray
+    batches_P: IntArray
+    images_P: IntArray
+    sent_P: IntArray
+    dropped_P: BoolArray
+    parts: Estimates
+
+
+def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, round_number: int) -> _Load:
+    table = settings.table
+    share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
+    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
+    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
+    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
+    sent_P = settings.timing.sent_images(images_P, settings.images_K[clients_P], dropped_P)
+
+    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
+    training_PM = images_P[:, None] * table.column("client_train_macs")
+    releasing_PM = sent_P[:, None] * table.column("release_macs")
+    transfer_s_PM = transfer_s(
+        table,
+        sent_P.astype(np.float64),
+        truth.up_bytes_s_K[clients_P],
+        truth.down_bytes_s_K[clients_P],
+        truth.latency_s_K[clients_P],
+        completes=~dropped_P,
+        round_trips=settings.timing.round_trips(batches_P),
+    )
+    return _Load(
+        round=round_number,
+        clients_P=clients_P,
+        batches_P=batches_P,
+        images_P=images_P,
+        sent_P=sent_P,
+        dropped_P=dropped_P,
+        parts=Estimates(
+            client_s_PM=(training_PM + releasing_PM) / speed_P[:, None],
+            server_s_PM=sent_P[:, None] * settings.server_seconds_M,
+            transfer_s_PM=transfer_s_PM,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Assignment:
+    """The participants' tiers, and who of them got it from the scheduler by its times."""
+
+    tiers_P: IntArray
+    by_times_P: BoolArray
+
+
+def _assign(
+    state: ScheduleState, settings: ScheduleSettings, clients_P: IntArray, load: _Load, round_number: int
+) -> _Assignment:
     rng = stream(settings.seed, "scheduler", round_number)
     tiers_M = settings.table.tiers_M
     if not settings.scheduler.uses_times:
         unestimated = np.zeros((len(clients_P), len(tiers_M)))
-        return _chosen(settings.scheduler, TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+        tiers_P = _chosen(settings.scheduler, TierChoice(times_s_KM=unestimated, tiers_M=tiers_M), rng)
+        return _Assignment(tiers_P=tiers_P, by_times_P=np.zeros(len(clients_P), dtype=np.bool_))
     first = {"probe": 0, "shallowest": 0, "middle": len(tiers_M) // 2, "deepest": -1}[settings.first_tier]
     tiers_P = np.full(len(clients_P), tiers_M[first])
-    known_P = history.tier_K[clients_P] != NEVER
+    known_P = state.history.tier_K[clients_P] != NEVER
+    if settings.sees == "truth":
+        known_P[:] = True
     if known_P.any():
         clients = clients_P[known_P]
         images = settings.images_K[clients].astype(np.float64) * settings.local_epochs
-        times = estimate(history, clients, settings.table, images, settings.server_seconds_M)
-        tiers_P[known_P] = _chosen(settings.scheduler, TierChoice(times_s_KM=times, tiers_M=tiers_M), rng)
-    return tiers_P
+        if settings.sees == "truth":
+            parts = load.parts
+        else:
+            parts = estimate_parts(state.history, clients, settings.table, images, settings.server_seconds_M)
+        choice = _choice(state, settings, clients, images, parts)
+        tiers_P[known_P] = _chosen(settings.scheduler, choice, rng)
+    return _Assignment(tiers_P=tiers_P, by_times_P=known_P)
+
+
+def _choice(
+    state: ScheduleState, settings: ScheduleSettings, clients: IntArray, images: FloatArray, parts: Estimates
+) -> TierChoice:
+    depth_spread, depth_gain = state.progress.evidence()
+    outlook = Outlook(
+        arrival_s_KM=parts.transfer_s_PM,
+        service_s_KM=parts.server_s_PM,
+        server_workers=settings.server.workers,
+        images_K=images,
+        first_tiers_K=state.history.first_tier_K[clients],
+        depth_spread=depth_spread,
+        depth_gain=depth_gain,
+    )
+    return TierChoice(times_s_KM=parts.times_s_PM, tiers_M=settings.table.tiers_M, outlook=outlook)
 
 
 def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) -> IntArray:
@@ -191,50 +343,53 @@ def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) 
 
 
 def _play(
-    settings: ScheduleSettings,
-    truth: Conditions,
-    clients_P: IntArray,
-    tiers_P: IntArray,
-    probed_P: BoolArray,
-    round_number: int,
+    settings: ScheduleSettings, truth: Conditions, load: _Load, tiers_P: IntArray, probed_P: BoolArray
 ) -> RoundPlan:
     """Let the round happen under the true resources."""
-    table = settings.table
-    column_P = np.searchsorted(table.tiers_M, tiers_P)
-    share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
-    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
-    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
-    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
-
-    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
-    macs_M = table.column("client_train_macs")
-    probe_s_P = np.where(probed_P, settings.batch_size * macs_M[0] / speed_P, 0.0)
-    compute_s_P = probe_s_P + images_P * macs_M[column_P] / speed_P
-    com_s_PM = transfer_s(
-        table,
-        images_P.astype(np.float64),
-        truth.up_bytes_s_K[clients_P],
-        truth.down_bytes_s_K[clients_P],
-        truth.latency_s_K[clients_P],
-        completes=~dropped_P,
-    )
-    com_s_P = np.take_along_axis(com_s_PM, column_P[:, None], axis=1)[:, 0]
-    server_s_P = images_P * settings.server_seconds_M[column_P]
-    started_s_P = queue(com_s_P, server_s_P, settings.server.workers)
-    client_time_s_P = np.maximum(compute_s_P + com_s_P, started_s_P + server_s_P)
+    speed_P = truth.cpus_K[load.clients_P] * settings.cpu_macs_per_s
+    shallowest_macs = settings.table.column("client_train_macs")[0]
+    probe_s_P = np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
+    work = _work(settings, load, tiers_P, probe_s_P)
+    course = settings.timing.play(work, settings.server)
     return RoundPlan(
-        round=round_number,
-        clients_P=clients_P,
+        round=load.round,
+        clients_P=load.clients_P,
         tiers_P=tiers_P,
-        batches_P=batches_P,
-        images_P=images_P,
-        dropped_P=dropped_P,
-        compute_s_P=compute_s_P,
-        transfer_s_P=com_s_P,
-        client_time_s_P=client_time_s_P,
-        server_wait_s=float((started_s_P - com_s_P).sum()),
-        round_time_s=float(client_time_s_P.max(initial=0.0)),
+        batches_P=load.batches_P,
+        images_P=load.images_P,
+        sent_P=load.sent_P,
+        dropped_P=load.dropped_P,
+        compute_s_P=work.compute_s_P,
+        transfer_s_P=work.transfer_s_P,
+        client_time_s_P=course.client_time_s_P,
+        server_wait_s=course.server_wait_s,
+        round_time_s=float(course.client_time_s_P.max(initial=0.0)),
+        order=course.order,
+        oracle_time_s=_oracle_time_s(settings, load),
     )
+
+
+def _work(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, probe_s_P: FloatArray | float) -> RoundWork:
+    """Return what the participants have to do in these tiers."""
+    column_P = np.searchsorted(settings.table.tiers_M, tiers_P)
+    rows_P = np.arange(len(column_P))
+    return RoundWork(
+        compute_s_P=probe_s_P + load.parts.client_s_PM[rows_P, column_P],
+        transfer_s_P=load.parts.transfer_s_PM[rows_P, column_P],
+        server_s_P=load.parts.server_s_PM[rows_P, column_P],
+        batches_P=load.batches_P,
+    )
+
+
+def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
+    """Return how long the round lasts with the oracle's tiers, who needs no probe; None if there is one tier only."""
+    tiers_M = settings.table.tiers_M
+    if len(tiers_M) == 1 or not len(load.clients_P):
+        return None
+    choice = TierChoice(times_s_KM=load.parts.times_s_PM, tiers_M=tiers_M)
+    tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
+    course = settings.timing.play(_work(settings, load, tiers_P, 0.0), settings.server)
+    return float(course.client_time_s_P.max(initial=0.0))
 
 
 def _dropouts(settings: ScheduleSettings, count: int, round_number: int) -> tuple[FloatArray, BoolArray]:
@@ -272,23 +427,31 @@ def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArra
 
 
 def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
-    """Return the bytes of a round by kind, summed over clients, by the cost table."""
+    """Return the bytes of a round by kind, summed over clients, by the cost table.
+
+    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them.
+    """
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     weights_P = table.column("weight_bytes")[column_P]
-    images_P = plan.images_P.astype(np.float64)
+    sent_P = plan.sent_P.astype(np.float64)
+    per_image = {"up_smashed": "smashed_bytes", "up_labels": "label_bytes"}
+    if table.column("gradient_bytes").any():
+        per_image |= {"down_gradients": "gradient_bytes"}
+    if table.column("logit_bytes").any():
+        per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
     return {
         "down_weights": int(weights_P.sum()),
         "up_weights": int(weights_P[~plan.dropped_P].sum()),
-        "up_smashed": int((images_P * table.column("smashed_bytes")[column_P]).sum()),
-        "up_labels": int((images_P * table.column("label_bytes")[column_P]).sum()),
+        **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
     }
 
 
 def planned_macs(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
     """Return the multiply-accumulates of a round on clients and server, by the cost table."""
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
-    images_P = plan.images_P.astype(np.float64)
+    images_P, sent_P = plan.images_P.astype(np.float64), plan.sent_P.astype(np.float64)
+    training_P = images_P * table.column("client_train_macs")[column_P]
     return {
-        "client": int((images_P * table.column("client_train_macs")[column_P]).sum()),
-        "server": int((images_P * table.column("server_train_macs")[column_P]).sum()),
+        "client": int((training_P + sent_P * table.column("release_macs")[column_P]).sum()),
+        "server": int((sent_P * table.column("server_train_macs")[column_P]).sum()),
     }

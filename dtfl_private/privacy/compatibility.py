@@ -3,7 +3,7 @@
 All but the last rule follow from what the defenses state of themselves in their facts; none names a defense.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -15,6 +15,41 @@ from dtfl_private.numerics import Precision
 # What happens to a record before its loss is known, and before its activations are sent.
 BEFORE_THE_LOSS: frozenset[Place] = frozenset({"input", "activations", "loss"})
 BEFORE_THE_RELEASE: frozenset[Place] = frozenset({"input", "activations"})
+
+
+# The hooks of a defense, by the place where each acts.
+HOOKS: Mapping[str, Place] = {
+    "inspect": "download",
+    "training_pass": "training",
+    "protect_labels": "labels",
+    "classification_loss": "labels",
+    "protect_inputs": "input",
+    "encode": "activations",
+    "local_loss": "loss",
+    "protect_batch": "smashed",
+    "protect_update": "weights",
+}
+
+
+def check_places(chain: DefenseChain | Sequence[Defense], places: Collection[Place], method: str) -> None:
+    """Refuse defenses that act where a training method has nothing for them, or cannot let them act rightly.
+
+    Args:
+        chain: the defenses.
+        places: where the method lets defenses act.
+        method: its name.
+
+    Raises:
+        InputError: naming the first such defense and the place.
+    """
+    for defense in chain:
+        own = {place for hook, place in HOOKS.items() if getattr(type(defense), hook) is not getattr(Defense, hook)}
+        for place in sorted((own | set(defense.facts.acts_on)) - set(places)):
+            allowed = f"only on {', '.join(sorted(places))}" if places else "nowhere"
+            raise InputError(
+                f"{name_of(defense)} acts on {place}, and in method {method} defenses can act {allowed}: "
+                "leave it out, or use --method dtfl"
+            )
 
 
 def needs_group_norm(defenses: Iterable[Defense]) -> bool:

@@ -1,6 +1,6 @@
 """What may truthfully be said of everything that has left the clients: one entry per guarantee, and what has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
@@ -33,26 +33,39 @@ ACTING_ON: Mapping[Protected, frozenset[Place]] = {
     "smashed": frozenset({"input", "activations", "loss", "smashed"}),
     "labels": frozenset({"labels"}),
 }
+EVERYTHING: tuple[Protected, ...] = ("smashed", "labels", "weights")
 NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", "weights": "weight updates"}
 # A round in which everything leaves: what is guaranteed of it shows which kinds of data have a guarantee at all.
 ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
+CENTRAL = "the server holds all inputs and labels themselves"
 NOTHING = "smashed data and labels are sent in clear"
 
 
-def disclosures(defense: DefenseChain, ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[Disclosure]:
-    """Return what the ledgers of all clients add up to, and a sentence for each kind that has no guarantee.
+def disclosures(
+    defense: DefenseChain,
+    ledgers: Mapping[int, Ledger],
+    *,
+    sends: Collection[Protected] = EVERYTHING,
+    precise: bool = False,
+) -> list[Disclosure]:
+    """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
-    ``precise`` asks for the tightest accountant, which takes seconds.
+    Args:
+        defense: of every client.
+        ledgers: what each client has spent.
+        sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
+        precise: ask for the tightest accountant, which takes seconds.
     """
     found: list[Disclosure] = [
         Disclosure(what=s.what, epsilon=s.epsilon, delta=s.delta, per=s.per, sentence=s.sentence, client=client)
         for client, s in worst(ledgers, precise=precise)
     ]
     covered = {entry["what"] for entry in found}
-    for what in NOUN:
-        if what not in covered:
-            sentence = unprotected(defense, what)
-            found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
+    bare = {what: unprotected(defense, what) for what in NOUN if what in sends and what not in covered}
+    if not sends:
+        bare = {"smashed": CENTRAL, "labels": CENTRAL}
+    for what, sentence in bare.items():
+        found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
     return found
 
 

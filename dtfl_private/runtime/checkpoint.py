@@ -1,9 +1,9 @@
 """Checkpoints: the federated state on disk, written atomically, verified before anything of it is loaded.
 
-checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements, what clients' defenses keep),
-``state.json`` (numbers, privacy ledgers) and ``manifest.json`` with the SHA-256 of both. The folder is made under
-another name and renamed when it is complete. The last two are kept. Random generators and optimisers need no place in
-it: streams are named by round, and optimisers live for one round.
+checkpoint/round-000012/ holds ``state.safetensors`` (weights, heads, measurements, what clients' defenses and the
+method keep), ``state.json`` (numbers, privacy ledgers) and ``manifest.json`` with the SHA-256 of both. The folder is
+made under another name and renamed when it is complete. The last two are kept. Random generators and clients'
+optimisers need no place in it: streams are named by round, and these optimisers live for one round.
 """
 
 import hashlib
@@ -34,10 +34,13 @@ from dtfl_private.messages import State
 from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.runtime.files import sync_folder, write_synced
 from dtfl_private.tiers.estimates import NEVER, History
+from dtfl_private.tiers.progress import Progress
 
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
-HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K")
+HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
+# What the names of tensors begin with that torch keeps; the rest are arrays.
+NETWORKS = ("model/", "head/", "extra/")
 _NAME = re.compile(r"round-(\d{6,})")
 
 
@@ -149,7 +152,9 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     tensors |= {f"history/{field}": torch.from_numpy(getattr(history, field)) for field in HISTORY_FIELDS}
     for client, memory in state.memories.items():
         tensors |= {f"memory/{client}/{name}": tensor for name, tensor in memory.items()}
+    tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
+    tensors["progress"] = torch.from_numpy(state.schedule.progress.array())
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
@@ -168,8 +173,9 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         raise CheckpointError(f"it does not fit the run: client {max(numbers.ledgers)} has a privacy ledger")
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
     _require_same_layout(rest, _tensors(like))
-    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(("model/", "head/"))}
-    _require_among(arrays, "history/tier_K", [NEVER, *settings.table.tiers_M.tolist()])
+    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
+    for tiers in ("history/tier_K", "history/first_tier_K"):
+        _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
     return FederatedState(
         round=numbers.round,
@@ -183,6 +189,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             ),
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
+            progress=Progress.of(arrays["progress"]),
         ),
         plateau=PlateauState(
             lr=numbers.lr,
@@ -191,6 +198,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         ),
         ledgers=numbers.ledgers,
         memories=memories,
+        extras=_named(tensors, "extra/", like.extras),
     )
 
 

@@ -26,7 +26,7 @@ from dtfl_private.federated.worker import (
     Worker,
     WorkerSetup,
 )
-from dtfl_private.messages import MessageObserver, State
+from dtfl_private.messages import MessageObserver, State, below
 from dtfl_private.runtime.allocator import tune_allocator
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
@@ -36,6 +36,7 @@ EVALUATION_BATCH = 500
 AHEAD_PER_WORKER = 2
 
 T = TypeVar("T")
+C = TypeVar("C", ClientTask, ClientResult)
 
 
 class RunExecutor(Protocol):
@@ -45,8 +46,12 @@ class RunExecutor(Protocol):
         """Yield the results in the order of the tasks."""
         ...
 
-    def evaluate(self, model: State) -> Evaluation:
-        """Judge a model on the whole test set."""
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients that share one server network, in the order of the tasks."""
+        ...
+
+    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
+        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
         ...
 
     def close(self) -> None:
@@ -67,9 +72,11 @@ def open_executor(setup: WorkerSetup, workers: int, observers: Sequence[MessageO
     return WorkerProcesses(setup, workers)
 
 
-def _chunks(setup: WorkerSetup) -> list[tuple[int, int]]:
-    images = len(setup.test_labels)
-    return [(start, min(start + EVALUATION_BATCH, images)) for start in range(0, images, EVALUATION_BATCH)]
+def _chunks(images: int, share: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Return (start, stop, step) of the pieces in which the test images i, i + n, ... of a share (i, n) are judged."""
+    first, step = share
+    starts = range(first, images, EVALUATION_BATCH * step)
+    return [(start, min(start + EVALUATION_BATCH * step, images), step) for start in starts]
 
 
 def _total(parts: Sequence[Evaluation]) -> Evaluation:
@@ -85,16 +92,22 @@ class InProcess:
 
     def __init__(self, setup: WorkerSetup, observers: Sequence[MessageObserver] = ()) -> None:
         self._worker = Worker(setup, observers)
-        self._chunks = _chunks(setup)
+        self._images = len(setup.test_labels)
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
         for task in tasks:
             yield self._worker.train(task, weights)
 
-    def evaluate(self, model: State) -> Evaluation:
-        """Judge a model on the whole test set."""
-        return _total([self._worker.evaluate(start, stop, model) for start, stop in self._chunks])
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients that share one server network, in the order of the tasks."""
+        if tasks:
+            yield from self._worker.train_together(tasks, weights)
+
+    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
+        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
+        chunks = _chunks(self._images, share)
+        return _total([self._worker.evaluate(start, stop, model, step) for start, stop, step in chunks])
 
     def close(self) -> None:
         """Nothing to release."""
@@ -116,7 +129,7 @@ class WorkerProcesses:
                 f"images and weights do not fit into shared memory ({error}): enlarge /dev/shm, or use --workers 1"
             ) from None
         self._shared = shared
-        self._chunks = _chunks(setup)
+        self._images = len(setup.test_labels)
         self._ahead = AHEAD_PER_WORKER * workers
         self._under_way = False
         # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
@@ -131,24 +144,27 @@ class WorkerProcesses:
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
+        yield from self._train([[task] for task in tasks], weights)
+
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients that share one server network, in the order of the tasks: one worker's work."""
+        if tasks:
+            yield from self._train([tasks], weights)
+
+    def _train(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
         _overwrite(self._shared.model, weights.model)
         for tier, head in weights.heads.items():
             _overwrite(self._shared.heads[tier], head)
-        # Tensors travel as safetensors bytes: hundreds of small shared-memory segments per client would cost more.
-        calls = [(replace(task, memory={}), safetensors.torch.save(dict(task.memory))) for task in tasks]
-        for result, states in self._in_order(_train_task, calls):
-            tensors = safetensors.torch.load(states)
-            yield replace(
-                result,
-                model=_below("model.", tensors),
-                head=_below("head.", tensors),
-                memory=_below("memory.", tensors),
-            )
+        for packed in self._in_order(
+            _train_group, [([_packed(task, TASK_STATES) for task in group],) for group in groups]
+        ):
+            for result in packed:
+                yield _unpacked(result, RESULT_STATES)
 
-    def evaluate(self, model: State) -> Evaluation:
-        """Judge a model on the whole test set."""
+    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
+        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
         _overwrite(self._shared.model, model)
-        return _total(list(self._in_order(_evaluate_chunk, self._chunks)))
+        return _total(list(self._in_order(_evaluate_chunk, _chunks(self._images, share))))
 
     def close(self) -> None:
         """Stop the worker processes; a task that is under way is abandoned."""
@@ -210,8 +226,25 @@ def _overwrite(target: State, source: State) -> None:
         target[name].copy_(tensor)
 
 
-def _below(prefix: str, tensors: State) -> State:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+# Fields that hold tensors. They travel as safetensors bytes: hundreds of small shared-memory segments per client would
+# cost more.
+TASK_STATES = ("memory", "extras")
+RESULT_STATES = ("model", "head", "memory", "extras")
+
+
+def _packed(carrier: C, fields: Sequence[str]) -> tuple[C, bytes]:
+    """Return a task or result without its tensors, and these as bytes."""
+    states = {field: getattr(carrier, field) for field in fields}
+    tensors = {f"{field}.{name}": t.contiguous() for field, state in states.items() for name, t in state.items()}
+    emptied: dict[str, Any] = {field: {} for field in fields}
+    return replace(carrier, **emptied), safetensors.torch.save(tensors)
+
+
+def _unpacked(packed: tuple[C, bytes], fields: Sequence[str]) -> C:
+    carrier, states = packed
+    tensors = safetensors.torch.load(states)
+    filled: dict[str, Any] = {field: below(f"{field}.", tensors) for field in fields}
+    return replace(carrier, **filled)
 
 
 # What follows runs in a worker process, which is one worker for the whole of its life.
@@ -236,12 +269,10 @@ def _exit_on(stop: Connection) -> None:
     os._exit(1)
 
 
-def _train_task(task: ClientTask, memory: bytes) -> tuple[ClientResult, bytes]:
-    result = _worker.train(replace(task, memory=safetensors.torch.load(memory)), _weights)
-    parts = {"model": result.model, "head": result.head, "memory": result.memory}
-    tensors = {f"{part}.{name}": t.contiguous() for part, state in parts.items() for name, t in state.items()}
-    return replace(result, model={}, head={}, memory={}), safetensors.torch.save(tensors)
+def _train_group(packed: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[ClientResult, bytes]]:
+    results = _worker.train_together([_unpacked(task, TASK_STATES) for task in packed], _weights)
+    return [_packed(result, RESULT_STATES) for result in results]
 
 
-def _evaluate_chunk(start: int, stop: int) -> Evaluation:
-    return _worker.evaluate(start, stop, _weights.model)
+def _evaluate_chunk(start: int, stop: int, step: int) -> Evaluation:
+    return _worker.evaluate(start, stop, _weights.model, step)

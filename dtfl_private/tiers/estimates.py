@@ -3,7 +3,7 @@
 All arrays run over clients: one round of a million clients is a handful of NumPy operations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class History:
     seconds_KM: moving average of the computing seconds per image of client k in tier m; NaN where never observed.
     tier_K: the tier last observed, or `NEVER`.
     up_bytes_s_K, down_bytes_s_K, latency_s_K: the link as last measured; NaN before.
+    first_tier_K: the tier that the scheduler gave the client first, from its measurements; `NEVER` before.
     """
 
     seconds_KM: FloatArray
@@ -29,6 +30,7 @@ class History:
     up_bytes_s_K: FloatArray
     down_bytes_s_K: FloatArray
     latency_s_K: FloatArray
+    first_tier_K: IntArray
 
     @classmethod
     def empty(cls, clients: int, tiers: int) -> "History":
@@ -40,6 +42,7 @@ class History:
             up_bytes_s_K=unknown_K,
             down_bytes_s_K=unknown_K,
             latency_s_K=unknown_K,
+            first_tier_K=np.full(clients, NEVER, dtype=np.int64),
         )
 
 
@@ -69,13 +72,21 @@ def observe(history: History, seen: Observation, tiers_M: IntArray, beta: float)
     old_P = seconds_KM[seen.clients_P, seen.column_P]
     smoothed_P = np.where(np.isnan(old_P), seen.seconds_P, beta * seen.seconds_P + (1 - beta) * old_P)
     seconds_KM[seen.clients_P, seen.column_P] = smoothed_P
-    return History(
+    return replace(
+        history,
         seconds_KM=seconds_KM,
         tier_K=_with(history.tier_K, seen.clients_P, tiers_M[seen.column_P]),
         up_bytes_s_K=_with(history.up_bytes_s_K, seen.clients_P, seen.up_bytes_s_P),
         down_bytes_s_K=_with(history.down_bytes_s_K, seen.clients_P, seen.down_bytes_s_P),
         latency_s_K=_with(history.latency_s_K, seen.clients_P, seen.latency_s_P),
     )
+
+
+def note_first_tiers(history: History, clients_P: IntArray, tiers_P: IntArray) -> History:
+    """Return the history with the tiers that a scheduler gave; those of clients that already had one are not noted."""
+    old_P = history.first_tier_K[clients_P]
+    first_P = np.where(old_P == NEVER, tiers_P, old_P)
+    return replace(history, first_tier_K=_with(history.first_tier_K, clients_P, first_P))
 
 
 def _with(array: Any, index: IntArray, values: Any) -> Any:
@@ -96,22 +107,42 @@ def transfer_s(
     down_bytes_s: FloatArray,
     latency_s: FloatArray,
     completes: BoolArray | bool = True,
+    round_trips: IntArray | int = 1,
 ) -> FloatArray:
     """Return T_com per client and tier, (P, M) seconds: weights down, smashed data, labels and weights up.
 
+    Where a method has more to send, gradients come down, and logits go both ways.
+
     Args:
         table: cost per tier.
-        images: (P,) images sent in the round, over all its epochs.
+        images: (P,) images whose activations are sent in the round, over all its epochs.
         up_bytes_s: (P,) speed to the server.
         down_bytes_s: (P,) speed to the client.
-        latency_s: (P,) delay of one transfer; a round has one each way, batches are streamed.
+        latency_s: (P,) delay of one transfer.
         completes: (P,) whether the client gets to sending its weight update.
+        round_trips: (P,) how often the client waits for an answer; once if batches are streamed.
     """
-    per_image_M = table.column("smashed_bytes") + table.column("label_bytes")
+    per_image_M = table.column("smashed_bytes") + table.column("label_bytes") + table.column("logit_bytes")
+    returned_M = table.column("gradient_bytes") + table.column("logit_bytes")
     weights_M = table.column("weight_bytes")
     sends_update_P = np.broadcast_to(np.asarray(completes, dtype=np.float64), images.shape)
     up_PM = (images[:, None] * per_image_M + sends_update_P[:, None] * weights_M) / up_bytes_s[:, None]
-    return 2 * latency_s[:, None] + up_PM + weights_M / down_bytes_s[:, None]
+    down_PM = (images[:, None] * returned_M + weights_M) / down_bytes_s[:, None]
+    return 2 * (latency_s * round_trips)[:, None] + up_PM + down_PM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimates:
+    """T_c, T_s and T_com of P clients in every tier, (P, M) seconds each."""
+
+    client_s_PM: FloatArray
+    server_s_PM: FloatArray
+    transfer_s_PM: FloatArray
+
+    @property
+    def times_s_PM(self) -> FloatArray:
+        """T_k(m) = max(T_c, T_s) + T_com."""
+        return tier_times_s(self.client_s_PM, self.server_s_PM, self.transfer_s_PM)
 
 
 def estimate(
@@ -122,6 +153,20 @@ def estimate(
     server_seconds_M: FloatArray,
 ) -> FloatArray:
     """Return the estimated T_k(m) = max(T_c, T_s) + T_com of observed clients in every tier, (P, M) seconds.
+
+    The arguments are those of `estimate_parts`.
+    """
+    return estimate_parts(history, clients_P, table, images_P, server_seconds_M).times_s_PM
+
+
+def estimate_parts(
+    history: History,
+    clients_P: IntArray,
+    table: TierTable,
+    images_P: FloatArray,
+    server_seconds_M: FloatArray,
+) -> Estimates:
+    """Return what observed clients are estimated to need in every tier.
 
     dtfl section 3: the moving average of the client's present tier m is carried over to tier m' by the profile's
     ratio Tcp(m')/Tcp(m), here the ratio of training MACs.
@@ -136,13 +181,14 @@ def estimate(
     column_P = np.searchsorted(table.tiers_M, history.tier_K[clients_P])
     client_macs_M = table.column("client_train_macs")
     seconds_per_mac_P = history.seconds_KM[clients_P, column_P] / client_macs_M[column_P]
-    client_s_PM = (seconds_per_mac_P * images_P)[:, None] * client_macs_M
-    server_s_PM = images_P[:, None] * server_seconds_M
-    com_s_PM = transfer_s(
-        table,
-        images_P,
-        history.up_bytes_s_K[clients_P],
-        history.down_bytes_s_K[clients_P],
-        history.latency_s_K[clients_P],
+    return Estimates(
+        client_s_PM=(seconds_per_mac_P * images_P)[:, None] * client_macs_M,
+        server_s_PM=images_P[:, None] * server_seconds_M,
+        transfer_s_PM=transfer_s(
+            table,
+            images_P,
+            history.up_bytes_s_K[clients_P],
+            history.down_bytes_s_K[clients_P],
+            history.latency_s_K[clients_P],
+        ),
     )
-    return tier_times_s(client_s_PM, server_s_PM, com_s_PM)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dtfl_private.contracts import IntArray, Scheduler, TierChoice
+from dtfl_private.contracts import IntArray, Scheduler, Sight, TierChoice
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
 
@@ -29,6 +29,36 @@ class Dynamic:
         column_K = times.shape[1] - 1 - fits_deepest_first.argmax(axis=1)
         tiers: IntArray = choice.tiers_M[column_K]
         return tiers
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastValue(Dynamic):
+    """The paper's scheduler without its moving average: each client's last measurement is taken as it is."""
+
+    sees: ClassVar[Sight] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Dynamic):
+    """The paper's scheduler with this round's true times, noise, drift and dropouts included: no server knows them.
+
+    It does not know of the server's queue either. With a saturated server others can be faster.
+    """
+
+    sees: ClassVar[Sight] = "truth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticProfile(Dynamic):
+    """The paper's choice once: a client keeps the tier that its first measurement gave it for the whole run."""
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
+        """Return each participant's first tier, chosen now for those that have none."""
+        chosen = super().assign(choice, rng)
+        if choice.outlook is None:
+            return chosen
+        first_K = choice.outlook.first_tiers_K
+        return np.where(first_K > 0, first_K, chosen)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,13 @@ class TierCost:
         smashed_bytes: activations at the cut.
         label_bytes: the label.
         weight_bytes: parameters and buffers of md1..md_m and the head.
+        head_bytes: parameters and buffers of the auxiliary head alone, within ``weight_bytes``.
+        head_forward_macs: of the auxiliary head.
+        chained_client_macs: forward and backward of md1..md_m when the gradient comes from the server.
+        chained_server_macs: forward and backward of the server half when it returns that gradient.
+        release_macs: forward passes on the client for what it sends apart from its training.
+        gradient_bytes: gradients at the cut that the server returns.
+        logit_bytes: logits that go either way beside smashed data.
         client_step_s: measured seconds of a client's training step per image, if measured.
         server_step_s: measured seconds of the server half's training step per image, if measured.
     """
@@ -63,16 +70,28 @@ class TierCost:
     smashed_bytes: int
     label_bytes: int
     weight_bytes: int
+    head_bytes: int = 0
+    head_forward_macs: int = 0
+    chained_client_macs: int = 0
+    chained_server_macs: int = 0
+    release_macs: int = 0
+    gradient_bytes: int = 0
+    logit_bytes: int = 0
     client_step_s: float | None = None
     server_step_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TierTable:
-    """The costs of all tiers of a network, ascending in m; ``forward_macs`` is the whole network's, per image."""
+    """The costs of all tiers of a network, ascending in m, and of the whole network.
+
+    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers.
+    """
 
     rows: tuple[TierCost, ...]
     forward_macs: int
+    train_macs: int = 0
+    weight_bytes: int = 0
 
     @property
     def tiers_M(self) -> IntArray:
@@ -148,9 +167,9 @@ def _convolution_backward(
     return forward * sum(wanted[:2])
 
 
-def _train_macs(stages: Sequence[_StageMacs]) -> int:
-    """Return the MACs of training a chain whose input needs no gradient: what crosses a cut never does."""
-    total, gradient_flows = 0, False
+def _train_macs(stages: Sequence[_StageMacs], *, gradient_flows: bool = False) -> int:
+    """Return the MACs of training a chain whose input needs no gradient, unless told that it does."""
+    total = 0
     for stage in stages:
         total += stage.inner if gradient_flows else stage.first
         gradient_flows = gradient_flows or stage.trainable
@@ -195,6 +214,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
     for tier in model.tiers:
         client, server = split(skeleton, tier)
         shape, head = shapes[tier - 1], heads[tier].to(device=device, dtype=dtype)
+        head_macs = _stage_macs(head, like.new_zeros(2, *shape))
         rows.append(
             TierCost(
                 tier=tier,
@@ -203,14 +223,23 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
                 server_params=_params(server),
                 head_params=_params(head),
                 client_forward_macs=sum(stage.forward for stage in stages[:tier]),
-                client_train_macs=_train_macs([*stages[:tier], _stage_macs(head, like.new_zeros(2, *shape))]),
+                client_train_macs=_train_macs([*stages[:tier], head_macs]),
                 server_train_macs=_train_macs(stages[tier:]),
                 smashed_bytes=math.prod(shape) * numerics.wire_dtype.itemsize,
                 label_bytes=LABEL_BYTES,
                 weight_bytes=state_bytes(client.state_dict()) + state_bytes(head.state_dict()),
+                head_bytes=state_bytes(head.state_dict()),
+                head_forward_macs=head_macs.forward,
+                chained_client_macs=_train_macs(stages[:tier]),
+                chained_server_macs=_train_macs(stages[tier:], gradient_flows=True),
             )
         )
-    return TierTable(rows=tuple(rows), forward_macs=sum(stage.forward for stage in stages))
+    return TierTable(
+        rows=tuple(rows),
+        forward_macs=sum(stage.forward for stage in stages),
+        train_macs=_train_macs(stages),
+        weight_bytes=state_bytes(skeleton.state_dict()),
+    )
 
 
 @isolated(0, "measure")

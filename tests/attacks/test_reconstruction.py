@@ -1,7 +1,6 @@
 """decoder, optimization and hybrid: what must succeed succeeds, what must fail fails, and chance is the seed's."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 import torch

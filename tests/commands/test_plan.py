@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from dtfl_private.commands.plan import Plan, plan, total_tier_counts
+from dtfl_private.commands.plan import COMPARED, Plan, plan, total_tier_counts
 from dtfl_private.commands.settings import schedule_settings
 from dtfl_private.config import TrainConfig, make_config
 from dtfl_private.contracts import IntArray, TierChoice
@@ -58,6 +58,20 @@ def test_plan_compares_with_every_client_in_each_fixed_tier():
     assert len(set(compared.static_time_s.values())) == 3
     assert compared.rounds == planned(config).rounds
     assert planned(config).static_time_s == {}
+
+
+def test_plan_compares_schedulers_and_says_their_regret():
+    compared = planned(small(scheduler="random"), compare_schedulers=True)
+    times = compared.scheduler_time_s
+    assert set(times) == set(COMPARED)
+    assert times["random"] == compared.virtual_time_s
+    assert times["dynamic"] == planned(small()).virtual_time_s
+    assert times["oracle"] == pytest.approx(sum(row.oracle_time_s or 0 for row in compared.rounds))
+    assert compared.regret(times["oracle"]) == pytest.approx(0)
+    assert compared.regret(1.5 * times["oracle"]) == pytest.approx(0.5)
+    untiered = planned(small(method="fedavg"), compare_schedulers=True)
+    assert untiered.scheduler_time_s == {}
+    assert untiered.regret(1.0) is None
 
 
 def test_without_chance_dynamic_is_as_fast_as_the_fastest_fixed_tier_or_faster():
@@ -127,3 +141,20 @@ def test_three_hundred_rounds_of_two_hundred_clients_can_be_planned():
 def test_what_cannot_be_planned_is_refused(values: dict[str, object], said: str):
     with pytest.raises(InputError, match=said):
         planned(small(**values))
+
+
+@pytest.mark.parametrize("method", ["fedavg", "centralised", "splitfed-v2:cut=3", "fedgkt", "tifl:groups=2"])
+def test_a_method_without_tiers_is_planned_as_it_is_trained(prepare_tiny, play, tiny_network, method):
+    values = {"method": method, "clients": 4, "rounds": 3, "dropout": 0.2, "seed": 2}
+    result = plan(
+        TrainConfig(batch_size=4, **values),
+        model=tiny_network(),
+        input_shape=(1, 8, 8),
+        classes=3,
+        images_per_client=10,
+        compare_static=True,
+    )
+    assert result.static_time_s == {}
+    trained = play(prepare_tiny(**values), 3)
+    for row, (_, outcome) in zip(result.rounds, trained, strict=True):
+        assert (row.virtual_time_s, row.bytes, row.macs) == (outcome.virtual_time_s, outcome.traffic, outcome.macs)

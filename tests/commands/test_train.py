@@ -402,6 +402,25 @@ def test_a_folder_in_use_is_refused(run_tiny, finished):
     assert run_tiny(finished, resume=True, rounds=1).summary["rounds"] == 1
 
 
+def test_a_run_that_stops_at_its_target_ends_there_and_stays_finished(run_tiny, tmp_path):
+    whole = run_tiny(tmp_path / "whole", rounds=4)
+    target = sorted({record["test_accuracy"] for record in whole.records})[0]
+    first = next(record["round"] for record in whole.records if record["test_accuracy"] >= target)
+    run = run_tiny(tmp_path / "run", rounds=4, target_accuracy=target, stop_at_target=True)
+    assert run.summary["rounds"] == first < 4
+    assert (run.summary["finished"], run.summary["stopped"]) == (True, f"the target accuracy {target:g} is reached")
+    assert read_run_config(run.folder).stop_at_target
+    before = left_behind(tmp_path / "run")
+    run_tiny(tmp_path / "run", rounds=4, target_accuracy=target, stop_at_target=True, resume=True)
+    assert left_behind(tmp_path / "run") == before
+
+
+def test_stopping_at_a_target_needs_one(run_tiny, tmp_path):
+    with pytest.raises(InputError, match="stop_at_target needs a target"):
+        run_tiny(tmp_path / "run", stop_at_target=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_observers_need_one_worker_and_that_is_known_before_anything_is_written(run_tiny, tmp_path):
     with pytest.raises(InputError, match=r"observers see messages .*workers=1"):
         run_tiny(tmp_path / "run", objects={"observers": [print]}, workers=2)

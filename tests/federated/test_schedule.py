@@ -18,12 +18,14 @@ from dtfl_private.federated.schedule import (
     ScheduleSettings,
     ScheduleState,
     _images_in,
+    learn_progress,
     planned_bytes,
     planned_macs,
     schedule_round,
 )
+from dtfl_private.tiers.efficient import Efficient
 from dtfl_private.tiers.estimates import NEVER, estimate
-from dtfl_private.tiers.schedulers import Random, Static
+from dtfl_private.tiers.schedulers import Dynamic, LastValue, Oracle, Random, Static, StaticProfile
 from dtfl_private.tiers.table import TierTable
 
 MakeSchedule = Callable[..., ScheduleSettings]
@@ -463,3 +465,59 @@ def test_measurements_of_a_round_are_the_estimates_of_the_next(make_schedule: Ma
             settings.server_seconds_M,
         )
         np.testing.assert_allclose(estimated[:, 2], plan.client_time_s_P, rtol=1e-12)
+
+
+CHANGING = {"noise": 0.3, "drift_share": 0.5, "drift_every": 2, "dropout": 0.2}
+
+
+def test_the_oracles_time_is_what_the_oracle_takes(make_schedule: MakeSchedule):
+    settings = make_schedule(environment=CHANGING, server=ServerCapacity(workers=3, cpus=0.5))
+    oracle = [plan for _, plan in play(replace(settings, scheduler=Oracle()), 6)]
+    assert all(plan.round_time_s == plan.oracle_time_s for plan in oracle)
+    for scheduler in (Dynamic(), Static(2), Random()):
+        plans = [plan for _, plan in play(replace(settings, scheduler=scheduler), 6)]
+        assert [plan.oracle_time_s for plan in plans] == [plan.round_time_s for plan in oracle]
+        assert any(plan.round_time_s > 1.01 * plan.oracle_time_s for plan in plans)
+
+
+def test_with_enough_workers_no_round_is_shorter_than_the_oracles(make_schedule: MakeSchedule):
+    for scheduler in (Dynamic(), LastValue(), StaticProfile(), Efficient(), Random(), Static(1)):
+        for _, plan in play(make_schedule(environment=CHANGING, scheduler=scheduler), 8):
+            assert plan.round_time_s >= plan.oracle_time_s * (1 - 1e-12)
+
+
+def test_without_a_choice_of_tiers_there_is_no_oracle(make_schedule: MakeSchedule, four_tiers: TierTable):
+    _, plan = next(play(make_schedule(table=four_tiers.deepest(1), scheduler=Static(4)), 1))
+    assert plan.oracle_time_s is None
+
+
+def test_last_value_is_the_papers_scheduler_with_all_weight_on_the_newest_sample(make_schedule: MakeSchedule):
+    settings = make_schedule(environment=CHANGING)
+    last = [plan.tiers_P.tolist() for _, plan in play(replace(settings, scheduler=LastValue()), 10)]
+    newest = [plan.tiers_P.tolist() for _, plan in play(replace(settings, ema=1.0), 10)]
+    assert last == newest
+    assert last != [plan.tiers_P.tolist() for _, plan in play(replace(settings, ema=0.2), 10)]
+
+
+@pytest.mark.parametrize("first_tier", ["probe", "middle"])
+def test_static_profile_never_plans_a_client_again(make_schedule: MakeSchedule, first_tier: str):
+    settings = make_schedule(environment=CHANGING, scheduler=StaticProfile(), first_tier=first_tier, fraction=0.5)
+    given: dict[int, set[int]] = {}
+    for state, plan in play(settings, 30):
+        for client, tier in zip(plan.clients_P.tolist(), plan.tiers_P.tolist(), strict=True):
+            if state.history.first_tier_K[client] != NEVER:  # otherwise it has only had the fixed tier of the unknown
+                given.setdefault(client, set()).add(tier)
+                assert tier == state.history.first_tier_K[client]
+    assert len(given) == 10
+    assert len({tier for tiers in given.values() for tier in tiers}) > 1
+
+
+def test_progress_is_learnt_from_those_who_stayed(make_schedule: MakeSchedule):
+    settings = make_schedule(scheduler=Static(4))
+    state, plan = next(play(settings, 1))
+    assert learn_progress(state, plan, settings, None).progress == state.progress
+    mixed = replace(plan, tiers_P=np.array([1] * 5 + [4] * 5), dropped_P=np.array([True] * 5 + [False] * 5))
+    assert learn_progress(state, plan, settings, 2.0).progress.last_depth == pytest.approx(1.0)
+    assert learn_progress(state, mixed, settings, 2.0).progress.last_depth == pytest.approx(1.0)
+    shallow = replace(plan, tiers_P=np.ones(10, dtype=np.int64))
+    assert learn_progress(state, shallow, settings, 2.0).progress.last_depth == 0.0

@@ -16,6 +16,7 @@ def a_plan(number: int = 1, clients: int = 3) -> RoundPlan:
         clients_P=np.arange(clients),
         tiers_P=1 + np.arange(clients) % 4,
         batches_P=np.ones(clients, dtype=np.int64),
+        sent_P=np.full(clients, 8),
         images_P=np.ones(clients, dtype=np.int64),
         dropped_P=np.zeros(clients, dtype=np.bool_),
         compute_s_P=seconds,

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.contracts import FloatArray, IntArray, TierChoice
+from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
 from dtfl_private.errors import InputError
-from dtfl_private.tiers.schedulers import Dynamic, Random, Static, make_scheduler
+from dtfl_private.tiers.schedulers import Dynamic, LastValue, Oracle, Random, Static, StaticProfile, make_scheduler
 
 TIERS = np.array([2, 3, 5, 7])
 
@@ -96,7 +96,29 @@ def test_wrong_scheduler_is_refused_before_the_first_round(text: str, said: str)
         make_scheduler(text, TIERS)
 
 
+@pytest.mark.parametrize("scheduler", [LastValue(), Oracle(), StaticProfile()])
+def test_relatives_of_the_papers_scheduler_choose_by_its_rule(scheduler: Dynamic):
+    times = [[4.0, 4.0, 9.0], [1.0, 9.0, 4.0]]
+    assert columns(scheduler, times) == columns(Dynamic(), times)
+
+
+def test_static_profile_keeps_the_tiers_that_clients_once_had():
+    times = np.array([[1.0, 2.0, 3.0]] * 3)
+    outlook = Outlook(
+        arrival_s_KM=times,
+        service_s_KM=times,
+        server_workers=3,
+        images_K=np.ones(3),
+        first_tiers_K=np.array([0, 5, 3]),
+    )
+    chosen = TierChoice(times_s_KM=times, tiers_M=TIERS[:3], outlook=outlook)
+    assert StaticProfile().assign(chosen, np.random.default_rng(0)).tolist() == [2, 5, 3]
+
+
 def test_schedulers_are_found_by_name():
+    assert make_scheduler("last-value", TIERS) == LastValue()
+    assert make_scheduler("static-profile", TIERS) == StaticProfile()
+    assert make_scheduler("oracle", TIERS) == Oracle()
     assert make_scheduler("dynamic", TIERS) == Dynamic()
     assert make_scheduler("static:5", TIERS) == make_scheduler("static:m=5", TIERS) == Static(5)
     assert make_scheduler("random", TIERS) == Random()

@@ -1,0 +1,94 @@
+"""A comparison as JSON: compare.json."""
+
+from typing import Any
+
+from dtfl_private.report.comparison import (
+    AXES,
+    CONFIDENCE,
+    TO_TARGET,
+    Comparison,
+    Group,
+    Mean,
+    RunFigures,
+    Setting,
+    mean_of,
+    speedup,
+)
+
+SCHEMA_VERSION = 1
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return what compare.json holds: ``runs`` one by one, ``methods`` as means over seeds, ``notes``.
+
+    Both lists name each entry's ``setting``, which is empty if all runs are on one footing. A figure that is not known
+    is null.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "confidence": CONFIDENCE,
+        "runs": [
+            _run(run, group, setting)
+            for setting in comparison.settings
+            for group in setting.groups
+            for run in group.runs
+        ],
+        "methods": [_group(group, setting) for setting in comparison.settings for group in setting.groups],
+        "notes": list(comparison.notes),
+    }
+
+
+def _run(run: RunFigures, group: Group, setting: Setting) -> dict[str, Any]:
+    to_target, total = run.course.to_target(run.target), run.course.total
+    return {
+        "run": run.run,
+        "setting": setting.name,
+        "group": group.name,
+        "method": group.settings["method"],
+        "scheduler": group.settings["scheduler"],
+        "seed": run.seed,
+        "finished": run.finished,
+        "target_accuracy": run.target,
+        **{TO_TARGET[axis]: _whole(to_target[axis], axis) for axis in AXES},
+        "final_accuracy": run.final_accuracy,
+        "best_accuracy": run.best_accuracy,
+        "total": {axis: _whole(total[axis], axis) for axis in AXES},
+        "idle_s": dict(run.idle_s),
+        "idle_s_per_client": run.idle_s_per_client,
+        "idle_share": run.idle_share,
+        "regret": run.regret,
+    }
+
+
+def _whole(value: float | None, axis: str) -> float | int | None:
+    return value if value is None or axis == "time_s" else round(value)
+
+
+def _group(group: Group, setting: Setting) -> dict[str, Any]:
+    factor = speedup(group, setting.baseline)
+    return {
+        "name": group.name,
+        "setting": setting.name,
+        "method": group.settings["method"],
+        "scheduler": group.settings["scheduler"],
+        "seeds": [run.seed for run in group.runs],
+        "n": len(group.runs),
+        "target_accuracy": setting.target,
+        "reached": group.reached,
+        **{TO_TARGET[axis]: _mean(group.to_target(axis)) for axis in AXES},
+        "final_accuracy": _mean(group.accuracy("final_accuracy")),
+        "best_accuracy": _mean(group.accuracy("best_accuracy")),
+        "idle_s_per_client": _mean(mean_of([run.idle_s_per_client for run in group.runs])),
+        "idle_share": _mean(mean_of([run.idle_share for run in group.runs])),
+        "regret": _mean(group.regret),
+        "baseline": None if setting.baseline is None else setting.baseline.name,
+        "speedup": factor.value,
+        "speedup_at_least": factor.at_least,
+        "speedup_at_most": factor.at_most,
+        "speedup_low": factor.low,
+        "speedup_high": factor.high,
+    }
+
+
+def _mean(mean: Mean) -> dict[str, float | None]:
+    return {"mean": mean.mean, "ci_low": mean.ci_low, "ci_high": mean.ci_high, "at_least": mean.at_least}

@@ -1,0 +1,160 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dtfl_private.commands.compare import compare
+from dtfl_private.commands.preset import SIZE_KEYS, TARGETS, load_preset
+from dtfl_private.errors import InputError
+from dtfl_private.plugins import canonical
+
+PRESETS = sorted((Path(__file__).parent.parent.parent / "benchmarks" / "presets").glob("*.toml"))
+
+TWO_BY_TWO = """
+title = "two methods, two partitions"
+seeds = [3, 4]
+baseline = "fedavg"
+
+[config]
+clients = 4
+lr = 0.01
+
+[[grid]]
+method = ["dtfl", "FedAvg"]
+partition = ["iid", "dirichlet:0.5"]
+
+[[grid]]
+method = "dtfl"
+partition = "iid"
+
+[sizes.small]
+dataset = "digits"
+max-train-images = 40
+rounds = 2
+targets = { IID = 0.8, "dirichlet:0.5" = 0.7 }
+
+[sizes.large]
+rounds = 9
+tiers = [1, 2]
+"""
+
+
+@pytest.fixture
+def preset(tmp_path):
+    def load(text: str, size: str = "small", **overrides: object):
+        path = tmp_path / "my.toml"
+        path.write_text(text)
+        return load_preset(path, size, **overrides)
+
+    return load
+
+
+def test_a_grid_is_all_combinations_once_each_with_every_seed(preset):
+    loaded = preset(TWO_BY_TWO)
+    assert (loaded.name, loaded.title, loaded.baseline) == ("my-small", "two methods, two partitions", "fedavg")
+    assert [run.name for run in loaded.runs] == [
+        *("iid-dtfl-seed3", "iid-dtfl-seed4", "dirichlet_0.5-dtfl-seed3", "dirichlet_0.5-dtfl-seed4"),
+        *("iid-fedavg-seed3", "iid-fedavg-seed4", "dirichlet_0.5-fedavg-seed3", "dirichlet_0.5-fedavg-seed4"),
+    ]
+    for run in loaded.runs:
+        config = run.config
+        assert (config.clients, config.lr, config.max_train_images, config.rounds) == (4, 0.01, 40, 2)
+        assert config.target_accuracy == (0.8 if config.partition == "iid" else 0.7)
+        assert config.workers == 1
+
+
+def test_a_size_may_add_an_axis_and_a_grid_wins_over_it(preset):
+    text = TWO_BY_TWO.replace('method = "dtfl"\npartition = "iid"', 'method = "tifl"\ntiers = "none"')
+    runs = preset(text, "large").runs
+    assert {run.config.tiers for run in runs if run.config.method == "dtfl"} == {1, 2}
+    assert {run.config.tiers for run in runs if run.config.method == "tifl"} == {None}
+    assert len(runs) == 2 * (2 * 2 * 2 + 1)
+    assert len({run.name for run in runs}) == len(runs)
+    assert all(run.config.target_accuracy is None for run in runs)
+
+
+def test_overrides_win_over_everything(preset, tmp_path):
+    assert {run.config.data_dir for run in preset(TWO_BY_TWO, data_dir=str(tmp_path)).runs} == {tmp_path}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seeds = [3, 4]", "seds = [3, 4]", r"unknown key in .*my.toml: 'seds': did you mean 'seeds'\?"),
+        ("seeds = [3, 4]", "seeds = []", r"preset '.*my.toml': seeds is refused: list should have at least 1"),
+        ("seeds = [3, 4]", "seeds = [3, 3]", r"seeds \[3, 3\] name one seed twice"),
+        ("seeds = [3, 4]", "seeds = [-1]", r"seeds.0 is refused: input should be greater than or equal to 0"),
+        ("clients = 4", "clints = 4", r"unknown key in \[config\] of .*: 'clints': did you mean 'clients'\?"),
+        ("clients = 4", "clients = 0", r"preset '.*': clients 0 is refused"),
+        ("clients = 4", "seed = 4", r"gives 'seed': a sweep sets it itself"),
+        ('"dtfl", "FedAvg"', '"dtfl", "fedvag"', r"unknown method 'fedvag': did you mean 'fedavg'\?"),
+        ("partition = [", "partitoin = [", r"unknown key in \[\[grid\]\] of .*: 'partitoin': did you mean 'partition'"),
+        ("rounds = 2", "clients = 2", r"unknown key in \[sizes.small\] of .*: 'clients'"),
+        ("rounds = 9", "roundz = 9", r"unknown key in \[sizes.large\] of .*: 'roundz': did you mean 'rounds'\?"),
+        ("IID = 0.8", "idd = 0.8", r"unknown partition 'idd': did you mean 'iid'\?"),
+        ("IID = 0.8", "IID = 1.8", r"target_accuracy 1.8 is refused"),
+        ("IID = 0.8", 'IID = "much"', r"targets in \[sizes.small\] of .* is refused: expected one accuracy"),
+        ('baseline = "fedavg"', 'baseline = "fedprox"', r"unknown baseline in .*: 'fedprox'"),
+        ("[config]", "[config", r"preset '.*my.toml' cannot be read"),
+    ],
+)
+def test_a_wrong_preset_is_refused_in_one_line_with_the_nearest_key(preset, old, new, said):
+    assert old in TWO_BY_TWO
+    with pytest.raises(InputError, match=said) as refused:
+        preset(TWO_BY_TWO.replace(old, new))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_size_that_is_not_there_and_a_file_that_is_not_there_are_refused(preset, tmp_path):
+    with pytest.raises(InputError, match="unknown size 'smal': did you mean 'small'"):
+        preset(TWO_BY_TWO, "smal")
+    with pytest.raises(InputError, match=r"preset '.*' does not exist"):
+        load_preset(tmp_path / "none.toml", "small")
+
+
+# The presets of this repository.
+
+
+def test_the_presets_are_there():
+    assert {path.stem for path in PRESETS} == {
+        *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
+        *("schedulers", "server-capacity"),
+    }
+
+
+@pytest.mark.parametrize("size", ["small", "full"])
+@pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
+def test_each_preset_is_valid_in_both_sizes_and_its_runs_can_be_compared(path, size, write_run, tmp_path):
+    loaded = load_preset(path, size)
+    assert {run.config.seed for run in loaded.runs} == {0, 1, 2}
+    assert len({run.config.model_dump_json() for run in loaded.runs}) == len(loaded.runs)
+    folders = []
+    for run in loaded.runs:
+        settings = {**run.config.model_dump(), "max_train_images": 40}
+        folders.append(write_run(tmp_path / run.name, [0.2, 0.9], **settings))
+    comparison = compare(folders, baseline=loaded.baseline, apart=True)
+    for setting in comparison.settings:
+        assert setting.target is not None
+        assert setting.baseline is not None
+        assert len(setting.groups) > 1
+        assert all(len(group.runs) == 3 for group in setting.groups)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
+def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
+    sizes = tomllib.loads(path.read_text())["sizes"]
+    assert set(sizes) == {"small", "full"}
+    assert set(sizes["small"]) - set(sizes["full"]) == {"max_train_images"}
+    assert set(sizes["full"]) <= set(sizes["small"]) <= {*SIZE_KEYS, TARGETS}
+    assert (sizes["small"]["device"], sizes["full"]["device"]) == ("cpu", "cuda")
+
+
+def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():
+    runs = load_preset(PRESETS[0].parent / "headline.toml", "small").runs
+    assert len({run.config.method for run in runs}) == 11
+    assert {run.config.partition for run in runs} == {"iid", canonical("partition", "dirichlet:0.5")}
+    literal = load_preset(PRESETS[0].parent / "headline-mbit.toml", "small").runs
+    assert {run.config.link_unit for run in runs} == {"mbyte"}
+    assert {run.config.link_unit for run in literal} == {"mbit"}
+    as_mbyte = [run.config.model_copy(update={"link_unit": "mbyte"}) for run in literal]
+    assert all(config in [run.config for run in runs] for config in as_mbyte)

@@ -1,0 +1,266 @@
+"""What every registered training method must do: on the tiny network, with three clients in the paper's environment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dtfl_private.commands.train import Prepared, Silent
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.federated.round import Method
+from dtfl_private.federated.schedule import RoundPlan, planned_bytes, planned_macs
+from dtfl_private.federated.worker import ClientResult, ClientTask, GlobalWeights, LocalWork, Worker
+from dtfl_private.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.plugins import create, installed
+from dtfl_private.privacy.compatibility import check_places
+from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.runtime.executors import WorkerProcesses, open_executor
+
+METHODS = list(installed("method"))
+SPLIT = {"splitfed-v1", "splitfed-v2"}
+LOCAL = {"dtfl", "local-loss"}
+WHOLE = {"fedavg", "fedprox", "fedyogi", "fedadam", "tifl"}
+
+# The tiny network by hand: bytes of parameters and buffers (a batch norm counts its batches in an int64), forward MACs.
+STEM, BODY, LATE, TOP = 56 * 4 + 8, 328 * 4 + 8, 584 * 4, 27 * 4
+HEAD = 27 * 4
+MACS = {"stem": 8 * 8 * 4 * 9, "body": 4 * 4 * 8 * 36, "late": 4 * 4 * 8 * 72, "top": 24, "head": 24}
+WHOLE_MACS = 2 * MACS["stem"] + 3 * (MACS["body"] + MACS["late"] + MACS["top"])
+CUT_BYTES, LABEL_BYTES, LOGIT_BYTES = 8 * 4 * 4 * 4, 8, 3 * 4
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def prepared(prepare_tiny) -> Mapping[str, Prepared]:
+    """Each method, prepared; DTFL with the cut that the others have by default."""
+    settings = {"local_epochs": EPOCHS, "scheduler": "static:2", "fraction": 1.0, "augment": ["crop"]}
+    return {name: prepare_tiny(method=name, **settings) for name in METHODS}
+
+
+@pytest.fixture(scope="module")
+def played(prepared, play) -> Mapping[str, Any]:
+    """Two rounds of each method in this process: state and outcome of each round."""
+    return {name: play(prepared[name], 2) for name in METHODS}
+
+
+def tensors_of(state) -> dict[str, torch.Tensor]:
+    heads = {f"{tier}/{name}": t for tier, head in state.weights.heads.items() for name, t in head.items()}
+    return {**state.weights.model, **heads, **{f"extra/{name}": t for name, t in state.extras.items()}}
+
+
+def assert_same(ours, theirs) -> None:
+    (state, outcome), (expected, figures) = ours, theirs
+    tensors, wanted = tensors_of(state), tensors_of(expected)
+    assert tensors.keys() == wanted.keys()
+    assert [name for name, tensor in wanted.items() if not torch.equal(tensors[name], tensor)] == []
+    for field in ("test_accuracy", "test_loss", "local_loss", "server_loss", "traffic", "macs", "virtual_time_s"):
+        assert getattr(outcome, field) == getattr(figures, field)
+    assert state.plateau == expected.plateau
+
+
+def bytes_by_hand(name: str, plan: RoundPlan, images: int) -> dict[str, int]:
+    """Return the bytes of a round whose participants have so many images in all."""
+    clients, batches = len(plan.clients_P), {"up_smashed": 0, "up_labels": 0}
+    weights = {**dict.fromkeys(LOCAL, STEM + BODY + HEAD), **dict.fromkeys(SPLIT, STEM + BODY)}
+    weights |= dict.fromkeys(WHOLE, STEM + BODY + LATE + TOP)
+    if name in LOCAL | SPLIT:
+        batches = {"up_smashed": EPOCHS * images * CUT_BYTES, "up_labels": EPOCHS * images * LABEL_BYTES}
+    if name in SPLIT:
+        batches["down_gradients"] = EPOCHS * images * CUT_BYTES
+    if name == "fedgkt":  # each record once, whatever the epochs
+        batches = {"up_smashed": images * CUT_BYTES, "up_labels": images * LABEL_BYTES}
+        batches |= {"up_logits": images * LOGIT_BYTES, "down_logits": images * LOGIT_BYTES}
+    sent = clients * weights.get(name, 0)
+    return {"down_weights": sent, "up_weights": sent, **batches}
+
+
+def macs_by_hand(name: str, images: int) -> dict[str, int]:
+    """Return the MACs of a round: three passes where a gradient flows on, two where it ends."""
+    client_half = 2 * MACS["stem"] + 3 * MACS["body"]
+    server_half = 2 * MACS["late"] + 3 * MACS["top"]
+    if name in WHOLE:
+        return {"client": EPOCHS * images * WHOLE_MACS, "server": 0}
+    if name == "centralised":
+        return {"client": 0, "server": EPOCHS * images * WHOLE_MACS}
+    if name in SPLIT:
+        return {"client": EPOCHS * images * client_half, "server": EPOCHS * images * (server_half + MACS["late"])}
+    alone = client_half + 3 * MACS["head"]
+    if name == "fedgkt":
+        release = MACS["stem"] + MACS["body"] + MACS["head"]
+        return {"client": images * (EPOCHS * alone + release), "server": images * server_half}
+    return {"client": EPOCHS * images * alone, "server": EPOCHS * images * server_half}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bytes_and_macs_are_those_of_the_closed_formulas_and_of_the_schedule(prepared, played, name):
+    parts, table = prepared[name].worker.parts, prepared[name].settings.schedule.table
+    for _, outcome in played[name]:
+        images = sum(len(parts[client]) for client in outcome.plan.clients_P)
+        assert outcome.traffic == bytes_by_hand(name, outcome.plan, images) == planned_bytes(outcome.plan, table)
+        assert outcome.macs == macs_by_hand(name, images) == planned_macs(outcome.plan, table)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_simulated_time_is_that_of_the_bytes_and_macs_and_of_no_clock(prepared, played, name):
+    """T_k without waiting, from each participant's own bytes and MACs and its profile; waits come on top."""
+    settings = prepared[name].settings.schedule
+    before = 0.0
+    for state, outcome in played[name]:
+        plan, waits = outcome.plan, []
+        for place, client in enumerate(plan.clients_P.tolist()):
+            profile = settings.environment.profiles[state.schedule.environment.profile_K[client]]
+            images = len(prepared[name].worker.parts[client])
+            one = replace(plan, clients_P=plan.clients_P[[place]])
+            sent, work = bytes_by_hand(name, one, images), macs_by_hand(name, images)
+            compute_s = work["client"] / (profile.cpus * settings.cpu_macs_per_s)
+            server_s = work["server"] / (settings.server.cpus * settings.cpu_macs_per_s)
+            up, down = (sum(n for kind, n in sent.items() if kind.startswith(way)) for way in ("up", "down"))
+            transfer_s = 8 * (up / profile.up_mbit_s + down / profile.down_mbit_s) / 1e6
+            both = max(compute_s, server_s) if name in LOCAL else compute_s + server_s
+            waits.append(plan.client_time_s_P[place] - both - transfer_s)
+        assert plan.round_time_s == plan.client_time_s_P.max() > 0
+        assert np.min(waits) > -1e-9
+        if name in {"splitfed-v2", "fedgkt"}:
+            assert plan.server_wait_s == pytest.approx(sum(waits), abs=1e-9)
+        else:
+            assert np.max(waits) < 1e-9
+        assert outcome.virtual_time_s == pytest.approx(before + plan.round_time_s, rel=1e-12)
+        before = outcome.virtual_time_s
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_learns_something_and_judges_every_test_image_once(played, name):
+    (first, opening), (second, outcome) = played[name]
+    for judged in (opening, outcome):
+        assert 0 <= judged.test_accuracy <= 1
+        assert judged.test_accuracy * 12 == pytest.approx(round(judged.test_accuracy * 12))
+        assert np.isfinite(judged.test_loss)
+    changed = [not torch.equal(second.weights.model[n], t) for n, t in first.weights.model.items() if "weight" in n]
+    assert all(changed)
+    assert (outcome.local_loss is None) == (name in SPLIT | {"centralised"})
+    assert (outcome.server_loss is None) == (name in WHOLE)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_run_is_the_uninterrupted_one(prepared, played, play, tmp_path, name):
+    run, warnings = prepared[name], []
+    save_checkpoint(tmp_path, played[name][0][0])
+    state = load_checkpoint(tmp_path, run.initial, run.settings.schedule, warnings.append)
+    assert warnings == []
+    (resumed,) = play(replace(run, initial=state))
+    assert_same(resumed, played[name][1])
+
+
+@dataclass(frozen=True)
+class EveryWork:
+    """The work of all methods in one pool of processes: a task says by its tag whose it is."""
+
+    works: tuple[LocalWork, ...]
+    parts: tuple[Any, ...]
+
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        number = int(tasks[0].extras["tag"])
+        worker.setup = replace(worker.setup, parts=self.parts[number])
+        own = [replace(task, extras={n: t for n, t in task.extras.items() if n != "tag"}) for task in tasks]
+        return self.works[number].train(worker, own, weights)
+
+
+class Tagged:
+    """An executor that writes a method's number on its tasks."""
+
+    def __init__(self, pool: WorkerProcesses, number: int) -> None:
+        self._pool, self._number = pool, number
+
+    def _tag(self, tasks: Sequence[ClientTask]) -> list[ClientTask]:
+        return [replace(task, extras={**task.extras, "tag": torch.tensor(self._number)}) for task in tasks]
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        return self._pool.train(self._tag(tasks), weights)
+
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        return self._pool.train_together(self._tag(tasks), weights)
+
+    def evaluate(self, *arguments: Any) -> Any:
+        return self._pool.evaluate(*arguments)
+
+
+def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
+    """One pool for all methods, for starting one takes seconds."""
+    runs = [prepared[name] for name in METHODS]
+    every = EveryWork(works=tuple(r.worker.work for r in runs), parts=tuple(r.worker.parts for r in runs))
+    pool = open_executor(replace(prepared["dtfl"].worker, work=every), 2)
+    assert isinstance(pool, WorkerProcesses)
+    try:
+        for number, name in enumerate(METHODS):
+            state = prepared[name].initial
+            for expected in played[name]:
+                state, outcome = prepared[name].method.run_round(
+                    state, prepared[name].settings, Tagged(pool, number), Silent()
+                )
+                assert_same((state, outcome), expected)
+    finally:
+        pool.close()
+
+
+KINDS = {WeightUpdate: "weights", SmashedBatch: "smashed", LogitBatch: "logits"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
+    transcript = Transcript()
+    ((_, outcome),) = play(prepared[name], 1, [transcript.record])
+    sends = set(prepared[name].method.sends)
+    seen = {KINDS[type(message)] for message in transcript.messages}
+    assert seen - {"logits"} == sends - {"labels"}
+    assert not any(m.smashed.requires_grad for m in transcript.messages if isinstance(m, SmashedBatch))
+    assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"})
+    said = {entry["sentence"] for entry in outcome.privacy}
+    assert ("the server holds all inputs and labels themselves" in said) == (name == "centralised")
+    if name in WHOLE:
+        assert said == {"weight updates are sent in clear"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_defense_can_act_where_it_wants_to_or_is_refused_in_one_line(name):
+    method = create("method", name)
+    assert isinstance(method, Method)
+    for other in installed("defense"):
+        defense = create("defense", other)
+        wanted = set(defense.facts.acts_on)
+        if wanted <= method.places:
+            check_places(DefenseChain([defense]), method.places, name)
+        else:
+            with pytest.raises(InputError, match=rf"acts on .*method {name} defenses can act .*--method dtfl") as error:
+                check_places(DefenseChain([defense]), method.places, name)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_client_that_vanishes_leaves_what_it_had_sent_and_no_model(prepare_tiny, play, name):
+    run = prepare_tiny(method=name, scheduler="static:2", dropout=1.0, seed=3)
+    ((state, outcome),) = play(run)
+    table = run.settings.schedule.table
+    assert outcome.traffic == planned_bytes(outcome.plan, table)
+    assert outcome.macs == planned_macs(outcome.plan, table)
+    if name == "centralised":
+        assert not outcome.plan.dropped_P.any()
+        return
+    assert outcome.plan.dropped_P.all()
+    assert outcome.traffic["up_weights"] == 0
+    for ours, theirs in zip(tensors_of(state).values(), tensors_of(run.initial).values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_round_without_participants_changes_nothing(prepared, play, monkeypatch, name):
+    everybody = frozenset(range(len(prepared[name].worker.parts)))
+    monkeypatch.setattr("dtfl_private.federated.round.spent_clients", lambda *_: everybody)
+    ((state, outcome),) = play(prepared[name])
+    assert len(outcome.plan.clients_P) == outcome.virtual_time_s == 0
+    assert sum(outcome.traffic.values()) == 0
+    for ours, theirs in zip(tensors_of(state).values(), tensors_of(prepared[name].initial).values(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -1,0 +1,214 @@
+"""Methods that must agree with each other, and each against its paper's formulas in plain loops; all in float64."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtfl_private.federated.methods.server_optimizers import FedAdam, FedYogi
+from dtfl_private.federated.worker import WorkerSetup
+from dtfl_private.messages import below
+from dtfl_private.randomness import stream
+from examples.paper_pseudocode import average, batches, gap, step
+
+TOLERANCE = 1e-6
+SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "lr": 0.05}
+
+
+@pytest.fixture
+def without_dropout(tiny_network):
+    """Build the tiny network with nothing left to chance, for plain loops."""
+
+    def build() -> nn.Sequential:
+        network = tiny_network()
+        network.late[2].p = 0.0
+        return network
+
+    return build
+
+
+@pytest.mark.parametrize(("cut", "values"), [(1, {}), (2, {"local_epochs": 2}), (3, {"fraction": 0.7, **SGD})])
+def test_splitfed_v1_is_fedavg(prepare_tiny, play, cut, values):
+    """Batch norm, dropout, unequal clients and the learning rate's decay included."""
+    common = {"precision": "fp64", "partition": "dirichlet:1", "augment": ["flip"], "lr_patience": 1, **values}
+    split = play(prepare_tiny(method=f"splitfed-v1:cut={cut}", **common), 4)
+    whole = play(prepare_tiny(method="fedavg", **common), 4)
+    for (ours, outcome), (theirs, expected) in zip(split, whole, strict=True):
+        assert gap((ours.weights.model, theirs.weights.model)) <= TOLERANCE
+        assert outcome.test_accuracy == expected.test_accuracy
+        assert outcome.test_loss == pytest.approx(expected.test_loss, rel=1e-9)
+        assert outcome.server_loss == pytest.approx(expected.local_loss, rel=1e-9)
+        assert ours.plateau.lr == theirs.plateau.lr
+
+
+@pytest.mark.parametrize(("cut", "values"), [(2, {}), (3, {"tiers": 1})])
+def test_a_static_scheduler_with_one_tier_is_local_loss_split_learning(prepare_tiny, play, cut, values):
+    common = {"precision": "fp64", "dropout": 0.3, "clients": 5}
+    tiered = play(prepare_tiny(method="dtfl", scheduler=f"static:{cut}", **common, **values), 3)
+    plain = play(prepare_tiny(method=f"local-loss:cut={cut}", **common), 3)
+    for (ours, outcome), (theirs, expected) in zip(tiered, plain, strict=True):
+        assert gap((ours.weights.model, theirs.weights.model)) <= TOLERANCE
+        assert gap((ours.weights.heads[cut], theirs.weights.heads[cut])) <= TOLERANCE
+        assert (outcome.traffic, outcome.macs) == (expected.traffic, expected.macs)
+        assert outcome.virtual_time_s == expected.virtual_time_s
+
+
+@pytest.mark.parametrize("values", [{}, {"local_epochs": 2, **SGD}])
+def test_fedavg_with_one_client_is_centralised_training(prepare_tiny, play, values):
+    one = play(prepare_tiny(method="fedavg", clients=1, precision="fp64", **values), 3)
+    for clients in (1, 4):
+        central = play(prepare_tiny(method="centralised", clients=clients, precision="fp64", **values), 3)
+        for (ours, outcome), (theirs, expected) in zip(one, central, strict=True):
+            assert gap((ours.weights.model, theirs.weights.model)) <= TOLERANCE
+            assert outcome.local_loss == pytest.approx(expected.server_loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["fedyogi", "fedadam"])
+def test_a_server_rate_of_zero_leaves_the_weights(prepare_tiny, play, name):
+    prepared = prepare_tiny(method=f"{name}:server_lr=0", precision="fp64")
+    parameters = {parameter for parameter, _ in prepared.worker.model.named_parameters()}
+    for state, _ in play(prepared, 2):
+        for parameter in parameters:
+            assert torch.equal(state.weights.model[parameter], prepared.initial.weights.model[parameter])
+
+
+@pytest.mark.parametrize("rule", [FedAdam, FedYogi])
+def test_the_server_step_is_the_papers(prepare_tiny, play, rule):
+    """Reddi et al., algorithm 2, one number at a time; the clients' average is FedAvg's."""
+    constants = {"server_lr": 0.1, "beta1": 0.8, "beta2": 0.95, "tau": 0.01}
+    text = ",".join(f"{key}={value}" for key, value in constants.items())
+    common = {"precision": "fp64", "clients": 2}
+    ((first, _), (second, _)) = play(prepare_tiny(method=f"{rule.__name__}:{text}", **common), 2)
+    plain = prepare_tiny(method="fedavg", **common)
+    name, place = "top.2.bias", 1
+    m, v, before = 0.0, 0.01**2, plain.initial
+    for after in (first, second):
+        ((averaged, _),) = play(replace(plain, initial=replace(before, extras={})))
+        w, proposed = (float(state.weights.model[name][place]) for state in (before, averaged))
+        d = proposed - w
+        m = 0.8 * m + 0.2 * d
+        v = 0.95 * v + 0.05 * d * d if rule is FedAdam else v - 0.05 * d * d * (1 if v > d * d else -1)
+        assert float(after.extras[f"m/{name}"][place]) == pytest.approx(m, rel=1e-9)
+        assert float(after.extras[f"v/{name}"][place]) == pytest.approx(v, rel=1e-9)
+        assert float(after.weights.model[name][place]) == pytest.approx(w + 0.1 * m / (v**0.5 + 0.01), rel=1e-9)
+        # Statistics of batch norm have no gradient: they are averaged.
+        assert torch.equal(after.weights.model["stem.1.running_mean"], averaged.weights.model["stem.1.running_mean"])
+        before = after
+
+
+def test_fedprox_adds_the_proximal_term_to_the_local_loss(prepare_tiny, play, without_dropout):
+    mu = 0.7
+    prepared = prepare_tiny(method=f"fedprox:mu={mu}", model=without_dropout(), precision="fp64", local_epochs=2, **SGD)
+    ((state, outcome),) = play(prepared)
+    trained = []
+    for client, part in enumerate(prepared.worker.parts):
+        model = copy.deepcopy(prepared.worker.model).train()
+        start = [parameter.detach().clone() for parameter in model.parameters()]
+        sgd = torch.optim.SGD(model.parameters(), outcome.lr, momentum=0.9, weight_decay=1e-3)
+        for x, y in batches(prepared.worker, client, 1):
+            away = sum(((w - w0) ** 2).sum() for w, w0 in zip(model.parameters(), start, strict=True))
+            step(sgd, F.cross_entropy(model(x), y) + mu / 2 * away)
+        trained.append((model.state_dict(), len(part)))
+    assert gap((average(trained), state.weights.model)) <= TOLERANCE
+    ((free, _),) = play(prepare_tiny(method="fedprox:mu=0", precision="fp64"))
+    ((plain, _),) = play(prepare_tiny(method="fedavg", precision="fp64"))
+    assert all(torch.equal(tensor, plain.weights.model[name]) for name, tensor in free.weights.model.items())
+
+
+def test_splitfed_v2_trains_one_server_half_in_the_order_of_arrival(prepare_tiny, play, without_dropout):
+    prepared = prepare_tiny(method="splitfed-v2:cut=2", model=without_dropout(), precision="fp64", clients=3, seed=1)
+    ((state, outcome),) = play(prepared)
+    order = outcome.plan.order.tolist()
+    assert sorted(order) == sorted(
+        place for place, count in enumerate(outcome.plan.batches_P.tolist()) for _ in range(count)
+    )
+    assert order != sorted(order), "clients should alternate"
+    server = copy.deepcopy(prepared.worker.model).train()[2:]
+    halves = [copy.deepcopy(prepared.worker.model).train()[:2] for _ in prepared.worker.parts]
+    adams = [torch.optim.Adam(half.parameters(), outcome.lr) for half in [*halves, server]]
+    waiting = [iter(batches(prepared.worker, client, 1)) for client in range(3)]
+    for client in order:
+        x, y = next(waiting[client])
+        for adam in (adams[client], adams[-1]):
+            adam.zero_grad()
+        F.cross_entropy(server(halves[client](x)), y).backward()
+        adams[client].step()
+        adams[-1].step()
+    mean = average([(h.state_dict(), len(part)) for h, part in zip(halves, prepared.worker.parts, strict=True)])
+    assert gap(({**mean, **server.state_dict()}, state.weights.model)) <= TOLERANCE
+
+
+def test_splitfed_v2_with_one_client_is_v1(prepare_tiny, play):
+    both = [play(prepare_tiny(method=f"splitfed-{v}", precision="fp64", clients=1), 2)[-1] for v in ("v1", "v2")]
+    assert gap((both[0][0].weights.model, both[1][0].weights.model)) <= TOLERANCE
+    assert both[0][1].virtual_time_s == pytest.approx(both[1][1].virtual_time_s, rel=1e-12)
+
+
+def distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return T^2 KL(teacher || student) at this temperature, averaged over records."""
+    p, q = (logits / temperature for logits in (teacher, student))
+    return temperature**2 * (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum(1).mean()
+
+
+def dealt(setup: WorkerSetup, client: int, round_number: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return (record numbers, inputs, labels) of a client's batches."""
+    numbers = stream(setup.seed, "order", client, round_number)
+    size = len(setup.parts[client])
+    epochs = [torch.from_numpy(numbers.permutation(size)) for _ in range(setup.local_epochs)]
+    records = [batch for epoch in epochs for batch in torch.split(epoch, setup.batch_size)]
+    return [(own, x, y) for own, (x, y) in zip(records, batches(setup, client, round_number), strict=True)]
+
+
+def test_fedgkt_teaches_both_ways(prepare_tiny, play, without_dropout):
+    """Two rounds of He et al., algorithm 1, in plain loops: clients keep their networks, logits go up and down."""
+    alpha, temperature = 0.5, 2.0
+    method = f"fedgkt:alpha={alpha},temperature={temperature}"
+    prepared = prepare_tiny(method=method, model=without_dropout(), precision="fp64", local_epochs=2)
+    setup = prepared.worker
+    server = copy.deepcopy(setup.model).train()[2:]
+    small = [nn.Sequential(*copy.deepcopy(setup.model)[:2], copy.deepcopy(setup.heads[2])) for _ in setup.parts]
+    answers = [torch.zeros(len(part), 3, dtype=torch.float64) for part in setup.parts]
+
+    def loss(logits: Tensor, y: Tensor, teacher: Tensor) -> Tensor:
+        return F.cross_entropy(logits, y) + alpha * distance(logits, teacher, temperature)
+
+    for number, (state, outcome) in enumerate(play(prepared, 2), start=1):
+        server_adam = torch.optim.Adam(server.parameters(), outcome.lr)
+        sent = []
+        for client, net in enumerate(small):
+            every = dealt(setup, client, number)
+            adam = torch.optim.Adam(net.train().parameters(), outcome.lr)
+            for records, x, y in every:
+                step(adam, F.cross_entropy(net(x), y) if number == 1 else loss(net(x), y, answers[client][records]))
+            once = every[: len(every) // 2]
+            sent += [(place, client, records, x, y) for place, (records, x, y) in enumerate(once)]
+            net.eval()
+        for _, client, records, x, y in sorted(sent, key=lambda row: row[:2]):
+            with torch.no_grad():
+                z, theirs = small[client][:2](x), small[client](x)
+            ours = server(z)
+            step(server_adam, loss(ours, y, theirs))
+            answers[client][records] = ours.detach()
+        assert gap((state.weights.model, server.state_dict())) <= TOLERANCE
+        for client, net in enumerate(small):
+            kept = below(f"client/{client}/", state.extras)
+            assert float((answers[client] - kept["logits"]).abs().max()) <= TOLERANCE
+            assert (
+                gap((net[0].state_dict(), below("net/stem.", kept)), (net[2].state_dict(), below("head/", kept))) < 1e-6
+            )
+        assert outcome.test_loss == pytest.approx(judged_in_shares(setup, small, server), rel=1e-9)
+
+
+def judged_in_shares(setup: WorkerSetup, small: Sequence[nn.Module], server: nn.Module) -> float:
+    """Return the mean loss when client i of n judges the test images i, i + n, i + 2n, ..."""
+    judge, losses = copy.deepcopy(server).eval(), []
+    for client, net in enumerate(small):
+        x = setup.numerics.place_images(setup.normaliser(setup.test_images[client :: len(small)]))
+        with torch.no_grad():
+            logits = judge(net[1](net[0](x)))
+        losses.append(F.cross_entropy(logits, setup.test_labels[client :: len(small)], reduction="none"))
+    return float(torch.cat(losses).mean())

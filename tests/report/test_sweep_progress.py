@@ -1,0 +1,44 @@
+import io
+
+from rich.console import Console
+
+from dtfl_private.report.sweep_progress import SweepDisplay
+
+
+def lines_of(play) -> list[str]:
+    """Return what a display without a terminal prints; ``play(display, clock)`` sets the clock by its only element."""
+    text, now = io.StringIO(), [100.0]
+    with SweepDisplay(Console(file=text, width=160), clock=lambda: now[0]) as display:
+        play(display, now)
+    return text.getvalue().splitlines()
+
+
+def test_the_remaining_time_follows_from_the_rounds_of_this_sweep_alone():
+    def play(display, now):
+        display.begin({"a": 10, "b": 10, "c": 10}, ["a"])
+        display.proceeded("b", 4, 0.25)  # resumed: four rounds of an earlier sweep
+        now[0] += 12
+        for rounds in range(5, 11):
+            display.proceeded("b", rounds, 0.5)
+        display.ended("b", None)
+
+    assert lines_of(play) == [
+        "1 of 3 runs had ended before and are not repeated",
+        "[2/3] b  accuracy 0.5000 after 10 rounds  about 20 s left",  # 12 s for 6 rounds, 10 are left
+    ]
+
+
+def test_a_run_that_stops_early_or_fails_leaves_no_rounds_to_wait_for():
+    def play(display, now):
+        display.begin({"a": 10, "b": 10}, [])
+        display.proceeded("a", 0, None)
+        display.proceeded("b", 0, None)
+        now[0] += 6
+        display.proceeded("a", 3, 0.75)
+        display.ended("a", None)
+        display.ended("b", "the loss became nan")
+
+    assert lines_of(play) == [
+        "[1/2] a  accuracy 0.7500 after 3 rounds  about 20 s left",
+        "[2/2] b  failed: the loss became nan",
+    ]

@@ -1,0 +1,54 @@
+import multiprocessing
+import os
+
+import pytest
+
+from dtfl_private.errors import RunError
+from dtfl_private.runtime.jobs import Ended, Told, work_off
+
+
+def work(job, report):
+    """What the processes do: tell of each step, and end as the job says."""
+    steps, end = job
+    for step in range(steps):
+        report(("step", step))
+    if end == "fail":
+        raise RunError("it could not go on")
+    if end == "stumble":
+        raise ZeroDivisionError("by\nzero")
+    if end == "die":
+        os._exit(3)
+
+
+JOBS = [(2, "well"), (1, "fail"), (0, "stumble"), (1, "well")]
+SUCCESSES = {0: None, 1: "it could not go on", 2: "ZeroDivisionError: by zero", 3: None}
+
+
+def outcome(jobs, processes):
+    heard = []
+    work_off(work, jobs, processes, heard.append)
+    told = {job: [event.what for event in heard if event.job == job and isinstance(event, Told)] for job in range(4)}
+    return told, {event.job: event.error for event in heard if isinstance(event, Ended)}, heard
+
+
+def test_jobs_in_this_process_tell_as_they_go_and_failures_do_not_end_the_others():
+    told, ends, heard = outcome(JOBS, 1)
+    assert told == {job: [("step", step) for step in range(JOBS[job][0])] for job in range(4)}
+    assert ends == SUCCESSES
+    assert [event.job for event in heard] == sorted(event.job for event in heard)
+
+
+def test_processes_do_the_same_and_one_that_dies_takes_only_its_job_along():
+    told, ends, _ = outcome([*JOBS, (1, "die")], 2)
+    assert told == {job: [("step", step) for step in range(JOBS[job][0])] for job in range(4)}
+    assert ends == {**SUCCESSES, 4: "its process died (out of memory, or killed)"}
+    assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_ends_the_processes():
+    def press(_event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work_off(work, JOBS[:1], 2, press)
+    assert multiprocessing.active_children() == []

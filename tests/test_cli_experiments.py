@@ -1,0 +1,125 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dtfl_private import cli
+from dtfl_private.cli import main
+from dtfl_private.commands import train as training
+from dtfl_private.report.comparison_table import COLUMNS
+
+PRESET = """
+title = "two runs"
+seeds = [0]
+
+[[grid]]
+method = ["dtfl", "fedavg"]
+
+[sizes.small]
+dataset = "digits:size=8"
+max_train_images = 30
+batch_size = 8
+rounds = 1
+device = "cpu"
+target_accuracy = 0.01
+"""
+
+
+@pytest.fixture
+def dtfl(capsys, tmp_path, monkeypatch):
+    """Run a command in an empty folder; return status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+    monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
+
+    def run(*arguments: str):
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return left.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def two(write_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("a"), [0.5, 0.8], target_accuracy=0.7)
+    write_run(Path("b"), [0.6, 0.7], target_accuracy=0.7, method="fedavg", round_s=40.0)
+
+
+@pytest.mark.usefixtures("two")
+def test_compare_shows_a_table_and_leaves_json_and_pictures(dtfl, tmp_path):
+    status, out, err = dtfl("compare", "a", "b")
+    assert (status, err) == (0, "")
+    assert re.search(r"dtfl +1 +0\.8000 +0\.8000 +1 of 1 +2 +16 +5x", out)
+    assert "Speed-up against fedavg" in out
+    assert {path.name for path in (tmp_path / "comparison").iterdir()} == {
+        *("compare.json", "accuracy.png", "time-to-target.png"),
+    }
+    runs = json.loads((tmp_path / "comparison" / "compare.json").read_text())["runs"]
+    assert [(run["run"], run["time_to_target_s"]) for run in runs] == [("a", 16.0), ("b", 80.0)]
+
+
+@pytest.mark.usefixtures("two")
+def test_markdown_and_latex_go_to_files_or_to_standard_output(dtfl, tmp_path):
+    status, out, err = dtfl("compare", "a", "b", "--out", "x", "--markdown", "-", "--latex", "t.tex", "--target", "0.6")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[2] == "| " + " | ".join(COLUMNS) + " |"
+    assert r"\toprule" in (tmp_path / "t.tex").read_text()
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("compare", "no runs to compare"),
+        ("compare a nowhere", "'nowhere' is no run with a finished round"),
+        ("compare a b --baseline fedavgg", "unknown baseline 'fedavgg': did you mean 'fedavg'?"),
+        ("compare a b --target 0", "Invalid value for '--target'"),
+        ("compare a b --out a/config.toml", "folder 'a/config.toml' cannot be made"),
+        ("sweep nothing.toml", "preset 'nothing.toml' does not exist"),
+        ("sweep a/config.toml", "unknown key in a/config.toml: "),
+    ],
+)
+def test_wrong_input_is_answered_in_one_line_and_writes_nothing(dtfl, tmp_path, arguments, said):
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = dtfl(*arguments.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("digits:size=8", "fashion-mnist", "no Fashion-MNIST in "),
+        ('"cpu"', '"mps"', "device 'mps' is not available here"),
+    ],
+)
+def test_a_sweep_that_no_run_of_could_start_is_refused_and_writes_nothing(dtfl, tmp_path, old, new, said):
+    (tmp_path / "p.toml").write_text(PRESET.replace(old, new))
+    status, out, err = dtfl("sweep", "p.toml", "--data-dir", "nowhere")
+    assert (status, out) == (2, "two runs: 2 runs over 1 seed\n")
+    assert err.startswith("error: ")
+    assert said in err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
+
+
+def test_sweep_shows_its_runs_trains_them_and_ends_with_the_table(dtfl, tmp_path):
+    (tmp_path / "p.toml").write_text(PRESET)
+    status, out, err = dtfl("sweep", "p.toml", "--dry-run")
+    assert (status, err) == (0, "")
+    assert out.startswith("two runs: 2 runs over 1 seed\n")
+    assert "fedavg-seed0" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
+    status, out, err = dtfl("sweep", "p.toml", "--parallel", "1")
+    assert (status, err) == (0, "")
+    assert "[2/2] fedavg-seed0  accuracy" in out
+    assert "target accuracy 0.01" in out
+    folder = tmp_path / "runs" / "p-small"
+    assert {"compare.json", "dtfl-seed0.toml", "dtfl-seed0", "time-to-target.png"} <= {p.name for p in folder.iterdir()}
+    assert "2 of 2 runs had ended before and are not repeated" in dtfl("sweep", "p.toml")[1]

@@ -1,0 +1,156 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.errors import InputError
+from dtfl_private.tiers import efficient
+from dtfl_private.tiers.efficient import Efficient, time_to_progress
+from dtfl_private.tiers.schedulers import Dynamic, make_scheduler
+
+SMALL = settings(max_examples=150, deadline=None, derandomize=True)
+UNUSED = np.random.default_rng(0)
+
+
+def round_of(seed: int, clients: int, tiers: int, workers: int) -> TierChoice:
+    """Return a made-up round: deeper tiers compute more on the client and less on the server."""
+    rng = np.random.default_rng(seed)
+    client_s = np.sort(rng.uniform(0.1, 10, (clients, tiers)), axis=1)
+    server_s = -np.sort(-rng.uniform(0.1, 4, (clients, tiers)), axis=1)
+    transfer_s = rng.uniform(0.1, 3, (clients, tiers))
+    outlook = Outlook(
+        arrival_s_KM=transfer_s,
+        service_s_KM=server_s,
+        server_workers=workers,
+        images_K=rng.integers(1, 100, clients).astype(np.float64),
+        first_tiers_K=np.zeros(clients, dtype=np.int64),
+    )
+    times_s = np.maximum(client_s, server_s) + transfer_s
+    return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=outlook)
+
+
+def cost(choice: TierChoice, tiers_K: IntArray, scheduler: Efficient) -> float:
+    """Return a round's time per progress: the schedule played in plain loops."""
+    outlook = choice.outlook
+    assert outlook is not None
+    column_K = [tier - 1 for tier in tiers_K.tolist()]
+    done = [choice.times_s_KM[k, m] for k, m in enumerate(column_K)]
+    free = [0.0] * outlook.server_workers
+    for k in sorted(range(len(done)), key=lambda k: outlook.arrival_s_KM[k, column_K[k]]):
+        worker = free.index(min(free))
+        free[worker] = max(free[worker], outlook.arrival_s_KM[k, column_K[k]]) + outlook.service_s_KM[k, column_K[k]]
+        done.append(free[worker])
+    reached_M = scheduler.progress(outlook, len(choice.tiers_M))
+    images = outlook.images_K
+    return max(done) / (sum(images[k] * reached_M[m] for k, m in enumerate(column_K)) / images.sum())
+
+
+sizes = st.tuples(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4))
+ratios = st.sampled_from([0.625, 1.0, 1.6, 2.5])
+
+
+@SMALL
+@given(sizes, ratios)
+def test_with_workers_for_all_no_assignment_is_better(size: tuple[int, int, int], ratio: float):
+    choice = round_of(*size, workers=size[1])
+    scheduler = Efficient(rounds_ratio=ratio)
+    every = product(choice.tiers_M, repeat=size[1])
+    least = min(cost(choice, np.array(tiers), scheduler) for tiers in every)
+    assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) == pytest.approx(least, rel=1e-9)
+
+
+@SMALL
+@given(sizes, ratios, st.integers(1, 2))
+def test_before_a_queue_no_limit_is_better(size: tuple[int, int, int], ratio: float, workers: int):
+    choice = round_of(*size, workers=workers)
+    scheduler = Efficient(rounds_ratio=ratio)
+    reached_M = scheduler.progress(choice.outlook, len(choice.tiers_M))
+    best = []
+    for limit in np.unique(choice.times_s_KM):
+        fits = choice.times_s_KM <= limit
+        if fits.any(axis=1).all():
+            rank = [max(np.flatnonzero(of_client), key=lambda m: (reached_M[m], m)) for of_client in fits]
+            best.append(cost(choice, np.array(rank) + 1, scheduler))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficient, "SHORTLIST", 100)
+        assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) == pytest.approx(min(best), rel=1e-9)
+
+
+@pytest.mark.parametrize("workers", [1, 3, 40])
+def test_by_its_own_estimates_it_is_never_worse_than_the_papers_scheduler(workers: int):
+    scheduler, better = Efficient(), 0
+    for seed in range(60):
+        choice = round_of(seed, 40, 6, workers)
+        own, papers = (cost(choice, chosen.assign(choice, UNUSED), scheduler) for chosen in (scheduler, Dynamic()))
+        assert own <= papers * (1 + 1e-12)
+        better += own < papers * (1 - 1e-9)
+    assert better > 10
+
+
+def test_the_queue_is_counted_as_the_simulation_counts_it():
+    for seed in range(20):
+        choice = round_of(seed, 6, 4, 2)
+        assert choice.outlook is not None
+        column_K = np.random.default_rng(seed).integers(0, 4, 6)
+        reached_M = Efficient().progress(choice.outlook, 4)
+        by_hand = cost(choice, column_K + 1, Efficient())
+        assert time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M) == pytest.approx(by_hand)
+
+
+def test_a_saturated_server_makes_it_offload_less():
+    # Both tiers are equally good for two clients alone; one worker has to serve them one after the other.
+    server_s: FloatArray = np.array([[4.0, 1.0], [4.0, 1.0]])
+    times_s = np.array([[4.0, 6.0], [4.0, 6.0]])
+    tiers = []
+    for workers in (1, 2):
+        outlook = Outlook(
+            arrival_s_KM=np.zeros((2, 2)),
+            service_s_KM=server_s,
+            server_workers=workers,
+            images_K=np.ones(2),
+            first_tiers_K=np.zeros(2, dtype=np.int64),
+        )
+        choice = TierChoice(times_s_KM=times_s, tiers_M=np.array([1, 2]), outlook=outlook)
+        tiers.append(Efficient(rounds_ratio=1).assign(choice, UNUSED).tolist())
+        assert Dynamic().assign(choice, UNUSED).tolist() == [1, 1]
+    assert tiers == [[2, 2], [1, 1]]
+
+
+def test_many_clients_are_decided_by_some_of_them():
+    # Twelve equal copies: any of them stands for the rest, and so does any number of workers for its multiple.
+    few = round_of(3, 1000, 5, 10)
+    assert few.outlook is not None
+    outlook = Outlook(
+        arrival_s_KM=np.repeat(few.outlook.arrival_s_KM, 12, axis=0),
+        service_s_KM=np.repeat(few.outlook.service_s_KM, 12, axis=0),
+        server_workers=120,
+        images_K=np.repeat(few.outlook.images_K, 12),
+        first_tiers_K=np.zeros(12_000, dtype=np.int64),
+    )
+    many = TierChoice(times_s_KM=np.repeat(few.times_s_KM, 12, axis=0), tiers_M=few.tiers_M, outlook=outlook)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficient, "EXACT", 1000)
+        assert np.array_equal(Efficient().assign(many, UNUSED), np.repeat(Efficient().assign(few, UNUSED), 12))
+
+
+def test_progress_is_the_prior_until_the_rounds_say_otherwise():
+    scheduler = make_scheduler("efficient", np.arange(1, 6))
+    told = {"arrival_s_KM": np.ones((1, 5)), "service_s_KM": np.ones((1, 5)), "server_workers": 1}
+    told |= {"images_K": np.ones(1), "first_tiers_K": np.zeros(1, dtype=np.int64)}
+    assert scheduler == Efficient(rounds_ratio=1.6)
+    assert Efficient().progress(Outlook(**told), 5) == pytest.approx([0.625, 0.71875, 0.8125, 0.90625, 1.0])
+    # As much evidence as the prior weighs, of a slope of -0.075: the mean of that and 0.375.
+    equal = Outlook(**told, depth_spread=efficient.EVIDENCE, depth_gain=-0.075 * efficient.EVIDENCE)
+    assert Efficient().progress(equal, 3) == pytest.approx([0.85, 0.925, 1.0])
+    absurd = Outlook(**told, depth_spread=1e-3, depth_gain=1e9)
+    assert Efficient().progress(absurd, 2) == pytest.approx([0.4, 1.0])
+    assert Efficient().progress(absurd, 1) == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("ratio", ["0.5", "3", "nan", "much"])
+def test_an_absurd_prior_is_refused(ratio: str):
+    with pytest.raises(InputError, match="rounds_ratio"):
+        make_scheduler(f"efficient:rounds_ratio={ratio}", np.arange(1, 6))
