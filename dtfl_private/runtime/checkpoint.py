@@ -154,7 +154,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
         tensors |= {f"memory/{client}/{name}": tensor for name, tensor in memory.items()}
     tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
-    tensors["progress"] = torch.from_numpy(state.schedule.progress.array())
+    tensors["history/progress"] = torch.from_numpy(state.schedule.progress.array())
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
@@ -189,7 +189,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             ),
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
-            progress=Progress.of(arrays["progress"]),
+            progress=Progress.of(arrays["history/progress"]),
         ),
         plateau=PlateauState(
             lr=numbers.lr,
