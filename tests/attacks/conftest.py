@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from dtfl_private.adversary.program import ClientProgram
