@@ -133,5 +133,7 @@ class InverseNetwork(nn.Module):
             return images
         near = F.interpolate(smashed, size=(height, width)) if smashed.shape[2:] != (height, width) else smashed
         painted = self.paint(F.relu(self.polish(fine + self.fine(near))))
-        images = painted.float() + self.straight(near).float()
+        # In full precision also under autocast: this alone inverts a cut that shows the image itself.
+        with torch.autocast(near.device.type, enabled=False):
+            images = painted.float() + self.straight(near.float())
         return images

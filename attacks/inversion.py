@@ -1,5 +1,8 @@
 """Training inverse networks on what the client's own program makes of auxiliary images; shared by several attacks.
 
+Chance comes from the repetition's seed and not from the attack's stream, so that the decoder that is kept is the same
+whichever attack trains it.
+
 decoders = trained_decoders(view, Training())
 images = decoders.of(seen).decode(smashed, labels)
 """
@@ -21,7 +24,7 @@ from attacks.similarity import structural_similarity
 from dtfl_private.adversary.program import ClientProgram, batches_of
 from dtfl_private.adversary.view import Seen, View
 from dtfl_private.messages import ModelDownload
-from dtfl_private.randomness import isolated
+from dtfl_private.randomness import isolated, torch_stream
 
 # Images per step of training, and at a time without gradients.
 STEP = 64
@@ -85,7 +88,7 @@ class Releaser:
 
     def release(self, images: Tensor, labels: Tensor, *path: str | int) -> Released:
         """Return a release of images (N, C, H, W) in random batches; what makes no whole batch is left out."""
-        chance = self._view.chance("release", *path)
+        chance = torch_stream(self._view.seed, "release", self._view.tier, *path)
         with isolated(self._view.seed, "release", self._view.tier, *path):
             programs = [self._program(turn, *path) for turn in range(SECRETS)]
             parts = []
@@ -207,7 +210,7 @@ def _train(view: View, group: Sequence[Seen], shapes: Shapes, size: Size, traini
         network = placed(InverseNetwork(shapes, size), view.device)
     network.standardise_by(released.smashed)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
-    chance = view.chance("order", size)
+    chance = torch_stream(view.seed, "order of training", view.tier, size)
     best_error, best, waited = math.inf, network.state_dict(), 0
     for epoch in range(training.epochs):
         if epoch and epoch % EPOCHS_PER_RELEASE == 0 and releaser.varies:

@@ -15,10 +15,13 @@ from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Seen, View
 from dtfl_private.leakage.scores import psnr
+from dtfl_private.randomness import torch_stream
 
 SMOOTHNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Without auxiliary data to tune by.
 DEFAULT_SMOOTHNESS = 1e-2
+
+BESIDE_GREY = 0.05
 
 FEWEST_STEPS, STEPS_PER_LAYER, MOST_STEPS = 300, 50, 1000
 
@@ -77,8 +80,11 @@ class Optimization(Reconstruction):
         tick: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Return images (B, C, H, W) for a whole batch of activations, searched for from grey."""
-        grey = torch.full((len(smashed), *view.input_shape), 0.5, device=view.device)
-        return match(program, smashed, grey, matching, tick)
+        shape = (len(smashed), *view.input_shape)
+        # Where grey is an input of zeros, a norm and a ReLU leave it without a gradient: start a little beside it.
+        chance = torch_stream(view.seed, "search from grey", view.tier)
+        start = 0.5 + BESIDE_GREY * (torch.rand(shape, generator=chance) - 0.5)
+        return match(program, smashed, start.to(view.device), matching, tick)
 
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
         """Return how to search at this tier, tuned on auxiliary validation images if there are any; kept."""

@@ -5,14 +5,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from attacks.decoder import Decoder
+from attacks.hybrid import Hybrid
 from dtfl_private.adversary.base import AttackFacts, Tampering
 from dtfl_private.adversary.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
-class TierDowngrade(Decoder):
-    """Name tier 1 whatever the scheduler says, send the honest weights of that tier, then decode what comes.
+class TierDowngrade(Hybrid):
+    """Name tier 1 whatever the scheduler says, send the honest weights of that tier, then use `hybrid` on what comes.
 
     In DTFL (Sajjadi Mohammadabadi et al. 2023, 2312.05642) the server alone chooses each client's tier, so that a
     client cannot tell this from honest scheduling: only a floor of its own stops it (defense ``tier-floor``).
@@ -23,7 +23,7 @@ class TierDowngrade(Decoder):
 
     facts: ClassVar[AttackFacts] = AttackFacts(
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data", "chooses-tier"}),
-        recipe="name the shallowest tier, then decode",
+        recipe="name the shallowest tier, then hybrid",
         per_tier=False,
     )
 

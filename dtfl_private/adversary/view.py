@@ -48,6 +48,16 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalSteps:
+    """How a client trains: ``adam`` or ``sgd``, learning rate of the round, momentum (sgd only), weight decay."""
+
+    optimizer: str
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidates:
     """Records of which the adversary wants to know whether they were trained on: images and labels, in random order."""
 
@@ -95,7 +105,7 @@ class Background:
     Attributes:
         seen: clients' rounds that hold the victims, in the victims' order.
         earlier: what else these clients sent of the same records: in earlier rounds, in order of time, and in further
-            epochs of the same one. Only for attacks that look back.
+            epochs of the same one, each time a record at most once. Only for attacks that look back.
         program: of a client half, by a client's round and whether defenses are taken into account; a fresh copy.
         honest: what the protocol sends one of the clients in the round of ``seen``, by tier.
         auxiliary: the adversary's data.
@@ -111,6 +121,7 @@ class Background:
         cut_shape: shape of one record's activations.
         defense: the clients', by settings.
         server_half: a fresh copy of the server's half of the network, with the weights of the round of ``seen``.
+        local_steps: how the clients trained in the round of ``seen``.
         augmentations: of the clients' training images, by name; see `dtfl_private.data.preprocess.augment`.
         records: training examples of all clients, as the weights of their averages add up.
     """
@@ -132,6 +143,7 @@ class Background:
     cut_shape: tuple[int, ...]
     defense: DefenseChain = field(default_factory=DefenseChain)
     server_half: Callable[[], nn.Module] | None = None
+    local_steps: LocalSteps | None = None
     augmentations: Sequence[str] = ()
     records: int = 0
     device: str = "cpu"
@@ -206,6 +218,13 @@ class View:
         """The clients' defenses: which, and their settings, but none of their draws."""
         self._need("architecture")
         return self._background.defense
+
+    @property
+    def local_steps(self) -> LocalSteps:
+        """How the clients trained in the victims' round."""
+        self._need("architecture")
+        assert self._background.local_steps is not None
+        return self._background.local_steps
 
     def server_half(self) -> nn.Module:
         """Return a fresh copy of the server's own half of the network, as the round of the victims began with it."""

@@ -34,6 +34,7 @@ from dtfl_private.commands.scene import (
     Setting,
     Stage,
     Victims,
+    by_epoch,
     later_epochs,
     play,
     recorded_stage,
@@ -238,7 +239,7 @@ class _Session:
         with isolated(seed, "attack", job.chosen.text, job.tier), threads(self._config.threads or available_cores()):
             tampering = job.chosen.attack.tamper(self._view(job, seed, None))
             stage = self._stage(job, tampering)
-            guess, kept = self._guess(job, seed, stage) if stage.seen else (None, False)
+            guess, kept = self._guess(job, seed, stage, tampering) if stage.seen else (None, False)
         self._listener.finished(label, kept=kept)
         return Repetition(stage=stage, tampering=tampering, guess=guess)
 
@@ -270,18 +271,22 @@ class _Session:
 
     def _earlier(self, stage: Stage) -> list[Seen]:
         """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""
-        earlier = earlier_rounds(self._opened, stage.seen)
+        rounds = earlier_rounds(self._opened, stage.seen)
+        earlier = [epoch for one in rounds for epoch in by_epoch(self._opened, one)]
         if self._recorded:  # only their first batches are on the disk
             return earlier
         with one_thread():
             recorder = self._opened.recorder()
             return earlier + [later for seen in stage.seen for later in later_epochs(self._opened, recorder, seen)]
 
-    def _view(self, job: Job, seed: int, stage: Stage | None) -> View:
+    def _view(self, job: Job, seed: int, stage: Stage | None, tampering: Tampering | None = None) -> View:
         looks_back = job.chosen.attack.facts.looks_back
         earlier = self._earlier(stage) if looks_back and stage is not None else []
         # A malicious server may have named another tier than that of the job.
         tier = job.tier if stage is None else stage.recordings[0].seen.download.tier
+        # Helpers are shared by attacks at one tier, but for those on weights that only this attack sends.
+        planted = job.chosen.text if tampering is not None and tampering.weights else None
+        common = {"tier": tier, "seed": seed, "planted": planted}
         return View(
             self._setting.background(tier, stage, earlier),
             adversary=job.chosen.adversary,
@@ -289,12 +294,12 @@ class _Session:
             attack=job.chosen.name,
             seed=seed,
             progress=self._listener.progress,
-            keep=lambda name, make: self._workshop.keep({"kept": name, "tier": job.tier, "seed": seed}, make)[0],
+            keep=lambda name, make: self._workshop.keep({"kept": name, **common}, make)[0],
         )
 
-    def _guess(self, job: Job, seed: int, stage: Stage) -> tuple[Tensor, bool]:
+    def _guess(self, job: Job, seed: int, stage: Stage, tampering: Tampering | None) -> tuple[Tensor, bool]:
         """Return an attack's guess, and whether it was there from before."""
-        view = self._view(job, seed, stage)
+        view = self._view(job, seed, stage, tampering)
         what = {
             "guess": job.chosen.text,
             "adversary": job.chosen.adversary.name,

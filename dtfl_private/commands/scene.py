@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import Auxiliary, Background, Candidates, Seen, Shadows
+from dtfl_private.adversary.view import Auxiliary, Background, Candidates, LocalSteps, Seen, Shadows
 from dtfl_private.commands.replay import OpenedRun
 from dtfl_private.data.dataset import ImageDataset, load_dataset
 from dtfl_private.defense import DefenseChain
@@ -285,16 +285,25 @@ def play(
 
 
 def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen]:
-    """Return what a client sent in the further epochs of the round that began as ``seen``, if there were any."""
+    """Return what a client sent in each further epoch of the round that began as ``seen``, if there were any."""
     worker, client = opened.prepared.worker, seen.download.client
-    per_epoch = len(_batch_sizes(len(worker.parts[client]), worker.batch_size))
-    batches = per_epoch * worker.local_epochs
     if worker.local_epochs == 1 or worker.defense.releases_apart:
         return []
+    batches = _per_epoch(opened, client) * worker.local_epochs
     task = next(task for task in opened.tasks if task.client == client)
     task = replace(task, tier=seen.download.tier, batches=batches, completes=False)
-    whole = recorder.record(task, opened.weights, batches=batches, whole=False).seen
-    return [replace(whole, batches=whole.batches[per_epoch:])]
+    return by_epoch(opened, recorder.record(task, opened.weights, batches=batches, whole=False).seen)[1:]
+
+
+def by_epoch(opened: OpenedRun, seen: Seen) -> list[Seen]:
+    """Return a client's round epoch by epoch, each of which holds a record at most once."""
+    size = _per_epoch(opened, seen.download.client)
+    return [replace(seen, batches=seen.batches[start : start + size]) for start in range(0, len(seen.batches), size)]
+
+
+def _per_epoch(opened: OpenedRun, client: int) -> int:
+    worker = opened.prepared.worker
+    return len(_batch_sizes(len(worker.parts[client]), worker.batch_size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,9 +353,20 @@ class Setting:
             cut_shape=self.opened.cut_shapes[tier],
             defense=worker.defense,
             server_half=lambda: self.server_half(tier),
+            local_steps=self.local_steps(),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
+        )
+
+    def local_steps(self) -> LocalSteps:
+        """Return how the clients of the round trained."""
+        settings = self.opened.prepared.worker.optimizer
+        return LocalSteps(
+            optimizer=settings.name,
+            lr=self.opened.tasks[0].lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
         )
 
     def server_half(self, tier: int) -> nn.Module:

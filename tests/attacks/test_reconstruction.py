@@ -35,9 +35,9 @@ class NothingOfIt(Defense):
         return replace(message, smashed=torch.randn(message.smashed.shape, generator=at.chance))
 
 
-@pytest.mark.parametrize("attack", [replace(DECODER, epochs=20, lr=1e-2), Optimization(steps=200)])
+@pytest.mark.parametrize("attack", [replace(DECODER, epochs=25), Optimization(steps=200)])
 def test_the_identity_is_inverted(attack, scene):
-    view, truth = scene(nn.Identity())
+    view, truth = scene(nn.Identity(), auxiliary=1000)
     assert ssim(attack.reconstruct(view), truth).mean() > 0.99
 
 
@@ -79,8 +79,7 @@ def test_the_seed_decides(attack, scene):
     assert torch.equal(first, guess(0))
     assert first.min() >= 0
     assert first.max() <= 1
-    if not isinstance(attack, Optimization):  # which has no chance but in tuning
-        assert not torch.equal(first, guess(1))
+    assert not torch.equal(first, guess(1))
 
 
 def test_a_decoder_trained_through_the_sampler_beats_one_that_is_blind_to_it(scene):
@@ -128,7 +127,7 @@ def test_deeper_halves_are_searched_longer():
     layers = [nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3), nn.Linear(1, 1)]
     assert default_steps(nn.Sequential(*layers[:1])) == 300
     assert default_steps(nn.Sequential(*layers)) == 400
-    assert default_steps(nn.Sequential(*layers * 20)) == 1000
+    assert default_steps(nn.Sequential(*(nn.Linear(1, 1) for _ in range(30)))) == 1000
 
 
 def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():

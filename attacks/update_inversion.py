@@ -1,0 +1,163 @@
+"""Search for images whose gradients explain the weights that a client sends back."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from attacks.inversion import half_cosine
+from attacks.similarity import total_variation
+from dtfl_private.adversary.base import AttackFacts, Reconstruction
+from dtfl_private.adversary.program import ClientProgram, Parameters
+from dtfl_private.adversary.view import LocalSteps, Seen, View
+from dtfl_private.errors import InputError
+from dtfl_private.messages import SmashedBatch, WeightUpdate
+
+# Prefix of the client half among the parameters of `ClientProgram`.
+HALF = "client_half."
+# Local steps of SGD that are followed one by one; derivatives through more cost too much memory.
+FOLLOWED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateInversion(Reconstruction):
+    """Find images whose local training moves the weights as the client's did: 1 - cosine, and total variation.
+
+    Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): signed gradients,
+    falling steps; a few local steps of SGD are followed one by one. The weights between many steps, or those of Adam,
+    are taken to lie on the line from the download to the update, and the sum of the gradients there is compared.
+
+    Limits: works for few images in few steps (published: eight 32x32 images in five steps, barely); a client of
+    hundreds of records is out of its reach, and Adam, which divides each gradient by its size, blunts it. Further
+    epochs, whose batches are others, are left out of account, and so is what defenses do to the update.
+
+    Attributes:
+        steps: of the search.
+        lr: first step of a pixel.
+        smoothness: weight of the total variation.
+        joint: match the smashed data of the same batches too.
+        smashed_weight: of their residual |f(x) - z|^2 / |z|^2 beside 1 - cosine, if ``joint``.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "updates"}),
+        recipe="images whose gradients match the weight update: 1 - cosine + total variation",
+        source="Geiping et al. 2020, NeurIPS",
+    )
+
+    steps: Annotated[int, Field(ge=1)] = 600
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
+    joint: bool = False
+    smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+
+    def reconstruct(self, view: View) -> Tensor:
+        """Return images (victims, C, H, W)."""
+        rounds = {seen.download.client: update for seen, update in view.updates}
+        missing = [seen.download.client for seen in view.seen if seen.download.client not in rounds]
+        if missing:
+            raise InputError(f"client {missing[0]} sent no weight update, which update-inversion needs: use --replay")
+        parts = [
+            self._search(view, seen, rounds[seen.download.client], place, len(view.seen))
+            for place, seen in enumerate(view.seen)
+        ]
+        return torch.cat(parts).cpu()
+
+    def _search(self, view: View, seen: Seen, update: WeightUpdate, place: int, clients: int) -> Tensor:
+        """Return the images (N, C, H, W) of a client's batches."""
+        program = view.program(seen, adaptive=self.adaptive)
+        target = _Target.of(program, seen.batches, update, view.local_steps)
+        chance = view.chance("start", seen.download.client)
+        count = sum(len(batch.labels) for batch in seen.batches)
+        start = 0.5 + 0.1 * torch.randn(count, *view.input_shape, generator=chance)
+        images = start.clamp(0, 1).to(program.device).requires_grad_()
+        optimizer = torch.optim.Adam([images], lr=self.lr)
+        for step in range(self.steps):
+            optimizer.param_groups[0]["lr"] = self.lr * half_cosine(step, self.steps)
+            (slope,) = torch.autograd.grad(self._loss(program, target, images), images)
+            images.grad = slope.sign()
+            optimizer.step()
+            with torch.no_grad():
+                images.clamp_(0, 1)
+            view.progress(place * self.steps + step + 1, clients * self.steps)
+        return images.detach()
+
+    def _loss(self, program: ClientProgram, target: "_Target", images: Tensor) -> Tensor:
+        change, residual = target.retraced(program, images.split(target.sizes))
+        against = [target.change[name] for name in change]
+        cosine = F.cosine_similarity(_flat(change.values()), _flat(against), dim=0)
+        loss = 1 - cosine + self.smoothness * total_variation(images).mean()
+        return loss + self.smashed_weight * residual if self.joint else loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """What a client's local training did.
+
+    Attributes:
+        batches: of one epoch.
+        begin: parameters before, ``change`` what was added to them in the round; by name.
+        change: see there.
+        steps: how the client took its steps.
+    """
+
+    batches: Sequence[SmashedBatch]
+    begin: Parameters
+    change: Parameters
+    steps: LocalSteps
+
+    @classmethod
+    def of(
+        cls, program: ClientProgram, batches: Sequence[SmashedBatch], update: WeightUpdate, steps: LocalSteps
+    ) -> "_Target":
+        """Return what the update says."""
+        begin = program.parameters()
+        sent = {f"{HALF}{name}": tensor for name, tensor in update.weights.items()}
+        sent |= {f"head.{name}": tensor for name, tensor in update.head.items()}
+        change = {name: sent[name].to(tensor) - tensor for name, tensor in begin.items()}
+        return cls(batches=batches, begin=begin, change=change, steps=steps)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Images of each batch."""
+        return [len(batch.labels) for batch in self.batches]
+
+    @property
+    def follows(self) -> bool:
+        """Whether the steps are few and simple enough to be followed one by one."""
+        return self.steps.optimizer == "sgd" and len(self.batches) <= FOLLOWED
+
+    def retraced(self, program: ClientProgram, parts: Sequence[Tensor]) -> tuple[Parameters, Tensor]:
+        """Return the change of the weights that these images would bring about, and the residual of their activations.
+
+        The residual is the mean |f(x) - z|^2 / |z|^2, under the weights at the time.
+        """
+        there = {name: tensor.clone().requires_grad_() for name, tensor in self.begin.items()}
+        change = {name: torch.zeros_like(tensor) for name, tensor in there.items()}
+        speed, losses = dict(change), []
+        for number, (own, batch) in enumerate(zip(parts, self.batches, strict=True), start=1):
+            half = {name.removeprefix(HALF): tensor for name, tensor in there.items() if name.startswith(HALF)}
+            off = (program.activations(own, weights=half) - batch.smashed).square().sum() / batch.smashed.square().sum()
+            losses.append(off)
+            loss = program.local_loss(there, own, batch.labels)
+            slopes = torch.autograd.grad(loss, list(there.values()), create_graph=True)
+            for name, slope in zip(there, slopes, strict=True):
+                speed[name] = self.steps.momentum * speed[name] + slope + self.steps.weight_decay * there[name]
+                change[name] = change[name] - self.steps.lr * speed[name]
+            there = self._next(change, number)
+        return change, torch.stack(losses).mean()
+
+    def _next(self, change: Parameters, done: int) -> dict[str, Tensor]:
+        """Return the weights after so many steps: followed, or on the line to those that were sent."""
+        if self.follows:
+            return {name: tensor + change[name] for name, tensor in self.begin.items()}
+        share = done / len(self.batches)
+        return {name: (self.begin[name] + share * self.change[name]).requires_grad_() for name in self.begin}
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])

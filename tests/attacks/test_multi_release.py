@@ -1,0 +1,85 @@
+"""Several releases of the same digits, in orders that the attack does not know."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from attacks.multi_release import Decoded, MultiRelease, link
+from defenses.gaussian_noise import GaussianNoise
+from dtfl_private.adversary.base import Scene
+from dtfl_private.adversary.view import Seen, View
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.scores import mse, psnr
+from dtfl_private.messages import SmashedBatch
+from dtfl_private.randomness import isolated
+
+ATTACK = MultiRelease(size="small", epochs=6)
+
+
+def stem(seed: int = 0) -> nn.Module:
+    with isolated(seed, "stem"):
+        return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
+
+
+@pytest.fixture
+def released(scene, digits) -> Callable[..., tuple[View, Tensor]]:
+    """A client that sends its batch again and again, under fresh noise, in new orders: ``released(times)``."""
+
+    def make(times: int, noise: float = 1.0, seed: int = 0) -> tuple[View, Tensor]:
+        view, truth = scene(stem(), GaussianNoise(sd=noise), seed=seed)
+        (seen,), earlier = view.seen, []
+        labels = seen.batches[0].labels
+        for turn in range(times - 1):
+            order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(turn))
+            sent = view.program(seen, adaptive=True, draw=f"client/{turn}").release(truth[order], labels[order])
+            message = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=sent, labels=labels[order])
+            earlier.append(Seen(download=seen.download, batches=(message,), update=None))
+        view._background = replace(view._background, earlier=earlier)
+        return view, truth
+
+    return make
+
+
+def test_more_releases_show_more(released):
+    errors = []
+    for times in (2, 8):
+        view, truth = released(times)
+        errors.append(float(mse(ATTACK.reconstruct(view), truth).mean()))
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_the_same_records_are_found_in_another_order():
+    images = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(12) % 2
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:9]
+    other = Decoded(images=images[order].flip(-1), labels=labels[order])
+    found, linked = link(Decoded(images=images, labels=labels), other, 1e-3, mirrored=True)
+    assert linked.nonzero().flatten().tolist() == sorted(order.tolist())
+    assert torch.equal(found[linked], images[linked])
+    assert not link(Decoded(images=images, labels=labels), other, 1e-3, mirrored=False)[1].any()
+
+
+def test_records_of_other_labels_are_never_linked():
+    images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    first, other = (Decoded(images=images, labels=torch.full((3,), label)) for label in (0, 1))
+    assert not link(first, other, 1.0, mirrored=False)[1].any()
+
+
+def test_the_seed_decides(released):
+    short = replace(ATTACK, epochs=1)
+    first, again, other = (short.reconstruct(released(2, seed=seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert psnr(first, released(2)[1]).isfinite().all()
+
+
+def test_a_single_release_is_refused(scene):
+    view, _ = scene(stem())
+    with pytest.raises(InputError, match="one: train with --record-rounds"):
+        ATTACK.reconstruct(view)
+    with pytest.raises(InputError, match="multi-release"):
+        ATTACK.check(Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(7,), classes=2, defense=DefenseChain()))

@@ -1,0 +1,148 @@
+"""Attributes and protected labels: what smashed data say beyond what priors and protected labels already do."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.attribute import MEASURES, AttributeInference
+from attacks.auxiliary_release import label_channel
+from attacks.label_clustering import LabelClustering, mix_of_labels
+from attacks.label_inference import LabelInference, first_of_each_class
+from defenses.label_rr import LabelRr, keep_probability
+from dtfl_private.adversary.base import Scene
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.ceiling import raw_pixel_guess
+from dtfl_private.randomness import isolated
+
+CLIENTS = 8
+
+
+def stem():
+    with isolated(0, "stem"):
+        return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+
+
+class Independent(nn.Module):
+    """Sends noise: nothing of the inputs but their number."""
+
+    def forward(self, inputs):
+        return torch.randn(len(inputs), 4, 8, 8)
+
+
+@pytest.fixture
+def victims(scene, digits):
+    """Make a view of eight clients' batches with labels as their defenses send them, and the victims' truth."""
+
+    def make(half, *defenses):
+        view, images = scene(half, *defenses, stems=(half,) * (CLIENTS - 1), auxiliary=800)
+        background, labels = view._background, digits[1][: len(images)]
+        seen = []
+        for one in background.seen:
+            (batch,) = one.batches
+            sent = background.program(one, True, 10**6 + one.download.client).sent_labels(batch.labels)
+            seen.append(replace(one, batches=(replace(batch, labels=sent),)))
+        view._background = replace(background, seen=seen)
+        return view, images, labels
+
+    return make
+
+
+def right(guess, truth):
+    return float((guess == truth).double().mean())
+
+
+@pytest.mark.parametrize("attribute", ["brightness", "asymmetry"])
+def test_a_property_is_told_from_smashed_data_far_better_than_by_chance(victims, attribute):
+    """By chance half of 128 are right, more than 0.75 of them in one of 10^8 cases."""
+    view, images, labels = victims(stem())
+    attack = AttributeInference(attribute=attribute)
+    assert right(attack.infer(view), attack.values(images, labels, view.auxiliary)) > 0.75
+
+
+def test_a_property_is_not_told_from_noise(victims):
+    """More than 0.65 of 128 guesses are right by chance in 1 of 3000 cases, as are fewer than 0.35."""
+    with isolated(0, "noise"):
+        view, images, labels = victims(Independent())
+        guess = AttributeInference().infer(view)
+    assert 0.35 < right(guess, AttributeInference().values(images, labels, view.auxiliary)) < 0.65
+
+
+@pytest.mark.parametrize("attribute", MEASURES)
+def test_the_label_says_nothing_of_a_property(victims, attribute):
+    known = victims(stem())[0].auxiliary
+    values = AttributeInference(attribute=attribute).values(known.images, known.labels, known)
+    for label in range(10):
+        own = values[known.labels == label]
+        assert abs(float(own.double().mean()) - 0.5) < 1.01 / len(own)
+
+
+def test_raw_pixels_are_a_ceiling(victims):
+    view, images, labels = victims(stem())
+    known, attack = view.auxiliary, AttributeInference()
+
+    def with_values(images, labels):
+        return images, labels, attack.values(images, labels, known)
+
+    guess = raw_pixel_guess(
+        images,
+        labels,
+        train=with_values(known.images, known.labels),
+        validation=with_values(known.validation_images, known.validation_labels),
+        classes=10,
+        seed=0,
+    )
+    assert right(guess, attack.values(images, labels, known)) > 0.8
+
+
+def test_the_known_sampler_gives_the_probabilities_of_sent_labels(victims):
+    view, *_ = victims(stem(), LabelRr(epsilon=2.0))
+    channel = label_channel(view, view.seen[0], adaptive=True)
+    torch.testing.assert_close(channel.sum(dim=1), torch.ones(10, dtype=torch.float64))
+    # 256 draws: a deviation of 0.031.
+    assert float(channel.diagonal().mean()) == pytest.approx(keep_probability(2.0, 10), abs=0.1)
+    assert float(label_channel(view, view.seen[0], adaptive=False).diagonal().min()) > 0.99
+
+
+def test_protected_labels_are_told_from_smashed_data(victims):
+    view, _, labels = victims(stem(), LabelRr(epsilon=1.0))
+    sent = torch.cat([batch.labels for batches in view.batches for batch in batches])
+    assert right(sent, labels) < 0.4
+    assert right(LabelInference().infer(view), labels) > 0.85
+    assert right(sent, labels) < right(LabelClustering().infer(view), labels)
+
+
+def test_a_few_labels_per_class_go_a_long_way(victims):
+    view, _, labels = victims(stem(), LabelRr(epsilon=0.1))
+    assert right(LabelInference(labels_per_class=5).infer(view), labels) > 0.6
+
+
+def test_where_nothing_is_sent_the_protected_label_is_the_best_guess(victims):
+    with isolated(0, "noise"):
+        view, _, _ = victims(Independent(), LabelRr(epsilon=4.0))
+        sent = torch.cat([batch.labels for batches in view.batches for batch in batches])
+        assert right(LabelInference().infer(view), sent) > 0.95
+
+
+@pytest.mark.parametrize("attack", [LabelInference(), LabelClustering()])
+def test_labels_in_clear_are_not_inferred(attack):
+    scene = Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=10, defense=DefenseChain())
+    with pytest.raises(InputError, match="this run sends them in clear"):
+        attack.check(scene)
+    attack.check(replace(scene, defense=DefenseChain([LabelRr()])))
+
+
+def test_the_mix_of_labels_is_found_behind_randomised_response():
+    """Shares of 20,000 draws: four deviations of the estimate are below 0.03, and the draws are fixed."""
+    keep = keep_probability(1.0, 3)
+    channel = torch.full((3, 3), (1 - keep) / 2, dtype=torch.float64)
+    channel.fill_diagonal_(keep)
+    truth = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+    sent = torch.multinomial(truth @ channel, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mix_of_labels(sent, channel), truth, atol=0.03, rtol=0)
+
+
+def test_the_first_of_each_class():
+    assert first_of_each_class(torch.tensor([0, 1, 0, 1, 0]), 2).tolist() == [True, True, True, True, False]

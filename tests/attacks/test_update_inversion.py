@@ -1,0 +1,133 @@
+"""A client of a few digits takes steps of plain SGD; the truth is known, since the test takes the steps."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.update_inversion import UpdateInversion, _Target
+from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.adversary.view import Background, LocalSteps, Seen, View
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.scores import mse
+from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.numerics import Numerics
+from dtfl_private.randomness import isolated
+from dtfl_private.threat import find_adversary
+
+ATTACK = UpdateInversion(steps=250)
+
+
+def preprocess(inputs: Tensor) -> Tensor:
+    return inputs / 127.5 - 1
+
+
+def halves() -> tuple[StagedModel, nn.Module]:
+    """Two modules of the client (tier 2), and its head."""
+    with isolated(0, "halves"):
+        first = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU())
+        second = nn.Sequential(nn.Conv2d(8, 12, 3, stride=2, padding=1), nn.ReLU())
+        return StagedModel([("md1", first), ("md2", second)]), nn.Sequential(nn.Flatten(), nn.Linear(768, 10))
+
+
+@pytest.fixture
+def trained(digits) -> Callable[..., tuple[View, Tensor]]:
+    """Let a client take a step on each batch: ``trained([2, 2])`` is the view of it, and the truth."""
+
+    def make(sizes: list[int], *, seed: int = 0, vanishes: bool = False, **changes: str) -> tuple[View, Tensor]:
+        images, labels = (part[: sum(sizes)] for part in digits)
+        modules, head = halves()
+        about = {"client": 0, "round": 1, "tier": 2}
+        download = ModelDownload(**about, weights=snapshot(modules), head=snapshot(head))
+        optimizer = torch.optim.SGD([*modules.parameters(), *head.parameters()], lr=0.05)
+        batches = []
+        for number, (own, kinds) in enumerate(zip(images.split(sizes), labels.split(sizes), strict=True)):
+            smashed = modules(preprocess(own * 255))
+            optimizer.zero_grad()
+            F.cross_entropy(head(smashed), kinds).backward()
+            optimizer.step()
+            batches.append(SmashedBatch(**about, batch=number, smashed=smashed.detach(), labels=kinds))
+        update = WeightUpdate(**about, examples=len(labels), weights=snapshot(modules), head=snapshot(head))
+        seen = Seen(download=download, batches=tuple(batches), update=None if vanishes else update)
+
+        def program(one: Seen, adaptive: bool, own: int) -> ClientProgram:
+            return ClientProgram(
+                modules=copy.deepcopy(modules),
+                head=copy.deepcopy(head),
+                download=one.download,
+                preprocessor=preprocess,  # type: ignore[arg-type] # nothing to be moved to a device
+                defense=DefenseChain(),
+                numerics=Numerics(),
+                training=True,
+                seed=own,
+                records=len(labels),
+                classes=10,
+            )
+
+        background = Background(
+            seen=[seen],
+            program=program,
+            auxiliary=None,
+            local_steps=LocalSteps(optimizer="sgd", lr=0.05),
+            input_shape=(1, 16, 16),
+            classes=10,
+            tier=2,
+            cut_shape=(12, 8, 8),
+        )
+        adversary = find_adversary(changes.get("adversary", "server-honest-but-curious"))
+        return View(background, adversary=adversary, knows="architecture", attack="update-inversion", seed=seed), images
+
+    return make
+
+
+def error(attack: UpdateInversion, view: View, truth: Tensor) -> float:
+    return float(mse(attack.reconstruct(view), truth).mean())
+
+
+@pytest.mark.parametrize("sizes", [[2], [4]])
+def test_one_step_gives_its_images_away(sizes, trained, digits):
+    view, truth = trained(sizes)
+    trivial = float(mse(digits[0][100:].mean(dim=0).expand_as(truth), truth).mean())
+    assert error(ATTACK, view, truth) < trivial / 3
+
+
+def test_with_the_smashed_data_it_is_no_worse(trained):
+    view, truth = trained([4])
+    assert error(replace(ATTACK, joint=True), view, truth) <= error(ATTACK, view, truth)
+
+
+def test_two_steps_are_told_apart(trained, digits):
+    view, truth = trained([2, 2])
+    trivial = float(mse(digits[0][100:].mean(dim=0).expand_as(truth), truth).mean())
+    assert error(ATTACK, view, truth) < trivial / 2
+
+
+@pytest.mark.parametrize("sizes", [[3], [2, 1]])
+def test_the_true_images_explain_the_update_exactly(sizes, trained):
+    view, truth = trained(sizes)
+    (seen, update), program = view.updates[0], view.program(view.seen[0], adaptive=True)
+    target = _Target.of(program, seen.batches, update, view.local_steps)
+    change, residual = target.retraced(program, truth.split(sizes))
+    for name, tensor in target.change.items():
+        torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-4)
+    assert residual.item() < 1e-8
+
+
+def test_the_seed_decides(trained):
+    short = replace(ATTACK, steps=5)
+    first, again, other = (short.reconstruct(trained([2], seed=seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_it_needs_the_update(trained):
+    with pytest.raises(InputError, match="client 0 sent no weight update"):
+        ATTACK.reconstruct(trained([2], vanishes=True)[0])
+    with pytest.raises(InputError, match="updates"):
+        ATTACK.reconstruct(trained([2], adversary="server-with-secure-aggregation")[0])
