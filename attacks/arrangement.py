@@ -24,11 +24,13 @@ class Puzzle:
         shuffle: name of the defense.
         side: of a block in positions of the map, or tokens per piece; for channels without meaning.
         lasting: one order per client, the same in all its releases.
+        share: of the places in which records exchange pieces.
     """
 
     shuffle: str
     side: int = 1
     lasting: bool = False
+    share: float = 1.0
 
     @property
     def within_record(self) -> bool:
@@ -37,7 +39,7 @@ class Puzzle:
 
     def groups(self, smashed: Tensor) -> Tensor:
         """Return the pieces (groups, N, V) of activations (B, *cut shape)."""
-        pieces = self._cut(smashed)
+        pieces = self.pieces(smashed)
         return pieces if self.within_record else pieces.transpose(0, 1)
 
     def smashed(self, groups: Tensor, shape: torch.Size) -> Tensor:
@@ -64,7 +66,8 @@ class Puzzle:
         """Return the order (groups, N) that brings activations (B, *cut shape) nearest to others in order."""
         return self.solve(squared_distances(self.groups(smashed), self.groups(model)))
 
-    def _cut(self, smashed: Tensor) -> Tensor:
+    def pieces(self, smashed: Tensor) -> Tensor:
+        """Return the pieces (B, pieces of a record, V) of activations (B, *cut shape), record by record."""
         if self.shuffle == "channel-shuffle":
             return smashed.transpose(1, 2) if smashed.ndim == 3 else smashed.flatten(2)
         if smashed.ndim == 3:
@@ -91,14 +94,13 @@ def puzzle_of(defense: DefenseChain, cut_shape: Sequence[int], attack: str) -> P
     found = [member for member in defense if name_of(member) in SHUFFLES]
     if len(found) != 1:
         have = "none" if not found else " and ".join(map(name_of, found))
-        raise InputError(
-            f"{attack} undoes one shuffle, {', '.join(SHUFFLES[:-1])} or {SHUFFLES[-1]}; this run has {have}"
-        )
+        raise InputError(f"{attack} undoes one shuffle ({', '.join(SHUFFLES)}), and this run has {have}")
     (member,) = found
     lasting = getattr(member, "key", "fresh") == "client"
     if name_of(member) == "channel-shuffle":
         return Puzzle(shuffle="channel-shuffle", lasting=lasting)
-    return Puzzle(shuffle=name_of(member), side=_side(member, cut_shape), lasting=lasting)
+    share = getattr(member, "share", 1.0)
+    return Puzzle(shuffle=name_of(member), side=_side(member, cut_shape), lasting=lasting, share=share)
 
 
 def _side(shuffle: Defense, cut_shape: Sequence[int]) -> int:

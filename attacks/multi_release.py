@@ -18,6 +18,8 @@ from dtfl_private.adversary.view import Seen, View
 NEVER = 1e9
 # Ridge on the normal equations of the weights, as a share of their mean diagonal.
 RIDGE = 1e-4
+# How often all releases are linked, each time to the mean of what is linked by then.
+SWEEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,10 @@ class Decoded:
     images: Tensor
     labels: Tensor
 
+    def part(self, start: int, count: int) -> "Decoded":
+        """Return so many records from a place on."""
+        return Decoded(images=self.images[start : start + count], labels=self.labels[start : start + count])
+
 
 def decode_all(decoder: Decoder, seen: Seen) -> Decoded:
     """Return the images of all batches of a release."""
@@ -96,62 +102,88 @@ def decode_all(decoder: Decoder, seen: Seen) -> Decoded:
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What auxiliary images, released as often as the victims, tell.
+    """What auxiliary images, released and linked as often as the victims, tell.
 
     Attributes:
         mean: image (C, H, W) that a record without any release would be taken for.
-        decoded: images (R, N, C, H, W) of each release, record by record.
+        releases: the auxiliary images decoded from each release, all in the same order.
         truth: the images (N, C, H, W) themselves.
-        limit: squared distance of the images of two releases above which they are rather of different records; for
-            each release but the first.
+        limits: squared distance from the image of a record above which an image is rather of another one; for each
+            release but the first.
     """
 
     mean: Tensor
-    decoded: Tensor
+    releases: Sequence[Decoded]
     truth: Tensor
-    limit: Sequence[float]
+    limits: Sequence[float]
 
     @classmethod
     def of(cls, view: View, groups: Sequence[Sequence[Seen]], decoders: Sequence[Decoder], adaptive: bool) -> "_Known":
         """Release the validation images under each of these downloads in turn, with draws of their own."""
         data = view.auxiliary
-        parts = []
-        truth = data.validation_images
+        count = len(data.validation_labels)
+        images = torch.full((len(groups), count, *view.input_shape), torch.nan, device=view.device)
+        labels = torch.zeros(count, dtype=torch.int64, device=view.device)
         for turn, (group, decoder) in enumerate(zip(groups, decoders, strict=True)):
-            released = Releaser(view, group, adaptive).release(truth, data.validation_labels, "known", turn)
-            images, order = decoder.decode(released.smashed, released.labels), _places(released.images, truth)
-            full = torch.full((len(truth), *images.shape[1:]), torch.nan, device=images.device)
-            full[order] = images
-            parts.append(full)
-        decoded = torch.stack(parts)
-        whole = ~decoded.flatten(2).isnan().any(dim=2).any(dim=0)
-        decoded, truth = decoded[:, whole], truth.to(decoded.device)[whole]
-        limit = [_limit(decoded[0], other, data.validation_labels.to(decoded.device)[whole]) for other in decoded[1:]]
-        return cls(mean=data.images.mean(dim=0).to(decoded.device), decoded=decoded, truth=truth, limit=limit)
+            sent = Releaser(view, group, adaptive).release(
+                data.validation_images, data.validation_labels, "known", turn
+            )
+            places = _places(sent.images, data.validation_images)
+            images[turn, places] = decoder.decode(sent.smashed, sent.labels)
+            labels[places] = sent.labels
+        there = ~images.flatten(2).isnan().any(dim=2).any(dim=0)
+        releases = [Decoded(images=one[there], labels=labels[there]) for one in images]
+        # Further epochs of the same round hold every record, so that there is no doubt whether, only which.
+        limits = [
+            torch.inf if group is groups[0] else _limit(releases[0], other)
+            for group, other in zip(groups[1:], releases[1:], strict=True)
+        ]
+        truth = data.validation_images.to(view.device)[there]
+        return cls(mean=data.images.mean(dim=0).to(view.device), releases=releases, truth=truth, limits=limits)
 
     def combined(self, decoded: Sequence[Decoded], *, mirrored: bool) -> Tensor:
         """Return images (N, C, H, W) of the first release's records, with what the others show of them."""
-        first, others = decoded[0], decoded[1:]
-        stack = first.images.new_zeros((len(decoded), *first.images.shape))
-        there = torch.zeros(len(decoded), len(first.labels), dtype=torch.bool)
-        stack[0], there[0] = first.images, True
-        for place, (other, limit) in enumerate(zip(others, self.limit, strict=True), start=1):
-            images, linked = link(first, other, limit, mirrored=mirrored)
-            stack[place], there[place] = images, linked
-        result = torch.empty_like(first.images)
-        for pattern in there.T.unique(dim=0):
-            which = (there.T == pattern).all(dim=1)
-            weights = self._weights(pattern.to(stack.device))
+        stack, there = self._linked(decoded, mirrored=mirrored)
+        known = self._known_stack([len(one.labels) for one in decoded], mirrored=mirrored)
+        result = torch.empty_like(stack[0])
+        for pattern in torch.unique(there, dim=1).T:
+            which = (there == pattern[:, None]).all(dim=0)
+            weights = self._weights(known[pattern])
             moved = (stack[pattern][:, which] - self.mean) * weights[:, None, None, None, None]
             result[which] = self.mean + moved.sum(dim=0)
         return result.clamp(0, 1)
 
-    def _weights(self, there: Tensor) -> Tensor:
-        """Return the weights (releases that are there,) with the least squared error on auxiliary images."""
-        parts = (self.decoded[there] - self.mean).flatten(1).double()
+    def _linked(self, decoded: Sequence[Decoded], *, mirrored: bool) -> tuple[Tensor, Tensor]:
+        """Return each record's images (R, N, C, H, W) in all releases, and whether it was found there (R, N).
+
+        Each release is compared with the mean of what was linked before; then once more with the mean of all.
+        """
+        first = decoded[0]
+        stack = first.images.repeat(len(decoded), 1, 1, 1, 1)
+        there = torch.zeros(len(decoded), len(first.labels), dtype=torch.bool, device=stack.device)
+        there[0] = True
+        for _ in range(SWEEPS):
+            for place, (other, limit) in enumerate(zip(decoded[1:], self.limits, strict=True), start=1):
+                there[place] = False
+                weight = there.float()[:, :, None, None, None]
+                mean = Decoded(images=(stack * weight).sum(dim=0) / weight.sum(dim=0), labels=first.labels)
+                stack[place], there[place] = link(mean, other, limit, mirrored=mirrored)
+        return stack, there
+
+    def _known_stack(self, sizes: Sequence[int], *, mirrored: bool) -> Tensor:
+        """Return the auxiliary images (R, N, C, H, W) in all releases, linked among as many records as the victims."""
+        parts = []
+        for start in range(0, len(self.truth), sizes[0]):
+            own = [one.part(start, max(size, sizes[0])) for one, size in zip(self.releases, sizes, strict=True)]
+            parts.append(self._linked(own, mirrored=mirrored)[0])
+        return torch.cat(parts, dim=1)
+
+    def _weights(self, images: Tensor) -> Tensor:
+        """Return the weights of releases (R, N, C, H, W) with the least squared error on auxiliary images."""
+        parts = (images - self.mean).flatten(1).double()
         products = parts @ parts.T
         products = products + RIDGE * products.diagonal().mean() * torch.eye(len(products)).to(products)
-        return torch.linalg.solve(products, parts @ (self.truth - self.mean).flatten().double()).to(self.decoded)
+        return torch.linalg.solve(products, parts @ (self.truth - self.mean).flatten().double()).to(images)
 
 
 def link(first: Decoded, other: Decoded, limit: float, *, mirrored: bool) -> tuple[Tensor, Tensor]:
@@ -175,15 +207,21 @@ def link(first: Decoded, other: Decoded, limit: float, *, mirrored: bool) -> tup
     partner = partner.clamp(max=costs.shape[1] - 1)
     own = torch.arange(len(partner), device=costs.device)
     images = torch.stack(ways)[way[own, partner], partner]
-    return images, (real & (costs[own, partner] <= limit)).cpu()
+    found = real & (costs[own, partner] <= min(limit, NEVER / 2))
+    return images, found
 
 
-def _limit(images: Tensor, others: Tensor, labels: Tensor) -> float:
-    """Return the squared distance that best tells pairs of one record from the nearest pairs of different ones."""
-    distances = squared_distances(images.flatten(1)[None], others.flatten(1)[None])[0]
-    same = distances.diagonal()
-    different = distances + NEVER * ((labels[:, None] != labels[None, :]) | torch.eye(len(labels)).to(distances).bool())
-    nearest = different.min(dim=1).values
+def _limit(first: Decoded, other: Decoded) -> float:
+    """Return the squared distance that best tells pairs of one record from the nearest pairs of different ones.
+
+    Args:
+        first: a release of some records.
+        other: another one of the same, in the same order.
+    """
+    distances = squared_distances(first.images.flatten(1)[None], other.images.flatten(1)[None])[0]
+    same, labels = distances.diagonal(), first.labels
+    barred = (labels[:, None] != labels[None, :]) | torch.eye(len(labels), device=labels.device).bool()
+    nearest = (distances + NEVER * barred).min(dim=1).values
     steps = torch.cat([same, nearest]).sort().values
     wrong = (same[None, :] > steps[:, None]).sum(dim=1) + (nearest[None, :] <= steps[:, None]).sum(dim=1)
     return float(steps[wrong.argmin()])
@@ -191,6 +229,5 @@ def _limit(images: Tensor, others: Tensor, labels: Tensor) -> float:
 
 def _places(images: Tensor, among: Tensor) -> Tensor:
     """Return where images (N, C, H, W), released in random order, stand among all; copies count as one."""
-    return squared_distances(images.flatten(1).double()[None], among.to(images.device).flatten(1).double()[None])[
-        0
-    ].argmin(dim=1)
+    parts = (images.flatten(1).double(), among.to(images.device).flatten(1).double())
+    return squared_distances(parts[0][None], parts[1][None])[0].argmin(dim=1)

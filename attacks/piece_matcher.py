@@ -18,7 +18,7 @@ LAYERS = 2
 CHUNK = 256
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """Self-attention among the pieces of a record, and a step on each piece; both beside a shortcut."""
 
     def __init__(self) -> None:
@@ -29,11 +29,14 @@ class _Attention(nn.Module):
         self.step = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.ReLU(), nn.Linear(2 * WIDTH, WIDTH))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        heads = self.project(self.norm1(hidden)).unflatten(2, (3, HEADS, WIDTH // HEADS))
+        """Return (B, N, WIDTH) of the same."""
+        batch, pieces, _ = hidden.shape
+        heads = self.project(self.norm1(hidden)).view(batch, pieces, 3, HEADS, WIDTH // HEADS)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(queries, keys, values)
         hidden = hidden + self.merge(mixed.transpose(1, 2).flatten(2))
-        return hidden + self.step(self.norm2(hidden))
+        result: Tensor = hidden + self.step(self.norm2(hidden))
+        return result
 
 
 class PieceMatcher(nn.Module):
@@ -55,7 +58,7 @@ class PieceMatcher(nn.Module):
         self.register_buffer("mean", torch.zeros(values))
         self.register_buffer("scale", torch.ones(()))
         self.enter = nn.Sequential(nn.Linear(values, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
-        self.layers = nn.Sequential(*(_Attention() for _ in range(LAYERS)))
+        self.layers = nn.Sequential(*(Attention() for _ in range(LAYERS)))
         self.leave = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, slots))
 
     def standardise_by(self, pieces: Tensor) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.arrangement import Puzzle, puzzle_of
+from attacks.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from attacks.inverse_network import map_shape
 from attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
 from attacks.piece_matcher import PieceMatcher, train_matcher
@@ -44,7 +45,7 @@ class Unshuffle(Reconstruction):
 
     facts: ClassVar[AttackFacts] = AttackFacts(
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
-        recipe="learnt matching of pieces to places, Hungarian assignment, then the decoder; matched again to its images",
+        recipe="learnt matching of pieces to places, Hungarian assignment, decoder; matched again to its images",
     )
 
     epochs: Annotated[int, Field(ge=1)] = 40
@@ -70,7 +71,7 @@ class Unshuffle(Reconstruction):
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
         puzzle = puzzle_of(view.defense, view.cut_shape, name_of(self))
         lesson = _Lesson(view, puzzle, group)
-        matcher = lesson.matcher(self.matching_epochs) if puzzle.within_record else None
+        matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
         training = Training(epochs=self.epochs, adaptive=True)
@@ -98,12 +99,12 @@ class _Solver:
     Args:
         view: of the adversary.
         puzzle: the shuffle.
-        matcher: of pieces to slots, or None to begin with the order received.
+        matcher: of pieces to slots, or to records.
     """
 
     decoder: Decoder
 
-    def __init__(self, view: View, puzzle: Puzzle, matcher: PieceMatcher | None) -> None:
+    def __init__(self, view: View, puzzle: Puzzle, matcher: PieceMatcher | ExchangeMatcher) -> None:
         self._view, self._puzzle, self._matcher = view, puzzle, matcher
         self.refinements = 0
         self.before: _Solver | None = None
@@ -112,8 +113,8 @@ class _Solver:
         """Return activations as well in order as the matcher, or the solver before, can put them."""
         if self.before is not None:
             return self.before.refined(program, smashed, labels)
-        if self._matcher is None:
-            return smashed
+        if isinstance(self._matcher, ExchangeMatcher):
+            return self._puzzle.put(smashed, self._matcher.order(self._puzzle, smashed, labels))
         costs = self._matcher.costs(self._puzzle.groups(smashed))
         return self._puzzle.put(smashed, self._puzzle.solve(costs))
 
@@ -154,28 +155,34 @@ class _Lesson:
     def __init__(self, view: View, puzzle: Puzzle, group: Sequence[Seen]) -> None:
         self._view, self._puzzle, self._group = view, puzzle, group
 
-    def matcher(self, epochs: int) -> PieceMatcher:
+    def matcher(self, epochs: int) -> PieceMatcher | ExchangeMatcher:
         """Return a matcher; kept for other attacks on the same weights."""
-        data = self._view.auxiliary
-        slots, values = self._puzzle.groups(torch.empty(1, *self._view.cut_shape)).shape[1:]
-
-        def make() -> dict[str, Tensor]:
-            ordered = self._ordered(data.images, data.labels, "train")
-            validation = self._ordered(data.validation_images, data.validation_labels, "validation")
-            return dict(train_matcher(self._view, self._puzzle, ordered, validation, epochs).state_dict())
-
+        slots, values = self._puzzle.pieces(torch.empty(2, *self._view.cut_shape)).shape[1:]
+        matcher: PieceMatcher | ExchangeMatcher = PieceMatcher(slots, values)
+        if not self._puzzle.within_record:
+            matcher = ExchangeMatcher(slots, values, self._view.classes)
         name = f"matcher/{fingerprint(self._group[0].download)}/{batch_size(self._group)}/{self._puzzle}/{epochs}"
-        matcher = PieceMatcher(slots, values)
-        matcher.load_state_dict(dict(self._view.keep(name, make)))
+        matcher.load_state_dict(dict(self._view.keep(name, lambda: self._train(epochs).state_dict())))
         return matcher.to(self._view.device)
 
-    def _ordered(self, images: Tensor, labels: Tensor, use: str) -> Tensor:
-        """Return the pieces (N, slots, values) of released records, in order."""
-        parts = []
+    def _train(self, epochs: int) -> PieceMatcher | ExchangeMatcher:
+        data = self._view.auxiliary
+        ordered, labels = self._ordered(data.images, data.labels, "train")
+        if not self._puzzle.within_record:
+            size = batch_size(self._group)
+            return train_exchange_matcher(self._view, ordered, labels, self._puzzle.share, size, epochs)
+        validation, _ = self._ordered(data.validation_images, data.validation_labels, "validation")
+        return train_matcher(self._view, self._puzzle, ordered, validation, epochs)
+
+    @torch.no_grad()
+    def _ordered(self, images: Tensor, labels: Tensor, use: str) -> tuple[Tensor, Tensor]:
+        """Return the pieces (N, slots, values) of released records, in order, and their labels."""
+        parts, kinds = [], []
         for program, own, own_labels in self._batches(images, labels, use):
             sent = program.release(own, own_labels)
-            parts.append(self._puzzle.groups(self._puzzle.put(sent, self._order(program, sent, own))))
-        return torch.cat(parts)
+            parts.append(self._puzzle.pieces(self._puzzle.put(sent, self._order(program, sent, own))))
+            kinds.append(own_labels)
+        return torch.cat(parts), torch.cat(kinds)
 
     @torch.no_grad()
     def gain(self, solver: _Solver) -> float:
@@ -197,10 +204,8 @@ class _Lesson:
 
     def _batches(self, images: Tensor, labels: Tensor, use: str) -> Sequence[tuple[ClientProgram, Tensor, Tensor]]:
         """Return batches of the victims' size with a program for each: a lasting secret must not be learnt."""
-        batches = []
-        for turn, batch in enumerate(
-            batches_of(len(images), batch_size(self._group), self._view.chance("lesson", use))
-        ):
+        batches, chance = [], self._view.chance("lesson", use)
+        for turn, batch in enumerate(batches_of(len(images), batch_size(self._group), chance)):
             seen = self._group[turn % len(self._group)]
             program = self._view.program(seen, adaptive=True, draw=f"lesson/{use}/{turn}")
             batches.append((program, images[batch].to(program.device), labels[batch].to(program.device)))

@@ -1,5 +1,6 @@
 """Training runs of the adversary's own: like the victim's, on records of its choice."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,16 @@ class ShadowRuns:
         }
         run = train(
             self._config.model_copy(update=changes),
-            out=self._folder / name,
+            # Other records, as for other victims, are another run.
+            out=self._folder / f"{name}-{_digest(images_u8, labels)}",
             resume=True,
             dataset=dataset,
             **self._objects,
         )
         return safetensors.torch.load_file(run.folder.model)
+
+
+def _digest(images_u8: Tensor, labels: Tensor) -> str:
+    digest = hashlib.blake2b(images_u8.contiguous().numpy().tobytes(), digest_size=8)
+    digest.update(labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()

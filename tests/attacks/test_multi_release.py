@@ -13,11 +13,11 @@ from dtfl_private.adversary.base import Scene
 from dtfl_private.adversary.view import Seen, View
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.scores import mse, psnr
+from dtfl_private.leakage.scores import mse
 from dtfl_private.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = MultiRelease(size="small", epochs=6)
+ATTACK = MultiRelease(size="small", epochs=12)
 
 
 def stem(seed: int = 0) -> nn.Module:
@@ -26,10 +26,10 @@ def stem(seed: int = 0) -> nn.Module:
 
 
 @pytest.fixture
-def released(scene, digits) -> Callable[..., tuple[View, Tensor]]:
+def released(scene) -> Callable[..., tuple[View, Tensor]]:
     """A client that sends its batch again and again, under fresh noise, in new orders: ``released(times)``."""
 
-    def make(times: int, noise: float = 1.0, seed: int = 0) -> tuple[View, Tensor]:
+    def make(times: int, noise: float = 0.5, seed: int = 0) -> tuple[View, Tensor]:
         view, truth = scene(stem(), GaussianNoise(sd=noise), seed=seed)
         (seen,), earlier = view.seen, []
         labels = seen.batches[0].labels
@@ -74,7 +74,6 @@ def test_the_seed_decides(released):
     first, again, other = (short.reconstruct(released(2, seed=seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert psnr(first, released(2)[1]).isfinite().all()
 
 
 def test_a_single_release_is_refused(scene):

@@ -56,7 +56,7 @@ def trained(digits) -> Callable[..., tuple[View, Tensor]]:
         update = WeightUpdate(**about, examples=len(labels), weights=snapshot(modules), head=snapshot(head))
         seen = Seen(download=download, batches=tuple(batches), update=None if vanishes else update)
 
-        def program(one: Seen, adaptive: bool, own: int) -> ClientProgram:
+        def program(one: Seen, _: bool, own: int) -> ClientProgram:
             return ClientProgram(
                 modules=copy.deepcopy(modules),
                 head=copy.deepcopy(head),

@@ -1,0 +1,138 @@
+"""A client half of the adversary's own, brought to send what the real one sends, whose weights it does not know."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.inverse_network import as_map
+from attacks.inversion import half_cosine
+from dtfl_private.adversary.program import Parameters
+from dtfl_private.adversary.view import View
+from dtfl_private.messages import ModelDownload, SmashedBatch
+from dtfl_private.randomness import isolated
+
+HALF = "client_half."
+# Channels of the network that tells shadow from real.
+WIDTH = 64
+# Below this much spread a channel's activations count as constant.
+LEAST = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imitation:
+    """How a shadow is trained.
+
+    Attributes:
+        steps: of its training.
+        lr: first learning rate of Adam, also of the discriminator.
+        statistics: weight of the distance between means and covariances of shadow's and client's activations.
+        adversarial: weight of the discriminator.
+        adaptive: through the defenses inside the forward pass.
+    """
+
+    steps: int
+    lr: float
+    statistics: float
+    adversarial: float
+    adaptive: bool
+
+
+class Received:
+    """What the server got, for comparison: activations as maps (N, C, h, w), and labels (N,)."""
+
+    def __init__(self, batches: Sequence[SmashedBatch]) -> None:
+        self.smashed = torch.cat([as_map(batch.smashed).float() for batch in batches])
+        self.labels = torch.cat([batch.labels for batch in batches])
+        self.mean = self.smashed.mean(dim=(0, 2, 3)).view(-1, 1, 1)
+        self.scale = 1 / self.smashed.std(dim=(0, 2, 3)).clamp(min=LEAST).view(-1, 1, 1)
+        self.moments = self._moments(self.smashed)
+
+    def standardised(self, smashed: Tensor) -> Tensor:
+        """Return activations by the channels' means and deviations as received."""
+        return (smashed - self.mean) * self.scale
+
+    def _moments(self, smashed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean map (C, h, w), and the covariance of the channels (C, C) over records and positions."""
+        values = self.standardised(smashed)
+        flat = values.transpose(0, 1).flatten(1)
+        return values.mean(dim=0), flat @ flat.T / flat.shape[1]
+
+    def distance(self, smashed: Tensor) -> Tensor:
+        """Return how far the first two moments of activations (B, C, h, w) are from those received."""
+        pairs = zip(self._moments(smashed), self.moments, strict=True)
+        return torch.stack([F.mse_loss(own, other) for own, other in pairs]).sum()
+
+
+class Discriminator(nn.Module):
+    """From standardised activations (B, C, h, w) and labels to how real they look (B,)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, WIDTH, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(WIDTH, WIDTH, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        )
+        self.leave = nn.Linear(WIDTH, 1)
+        self.label = nn.Embedding(classes, WIDTH)
+
+    def forward(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return logits (B,); labels enter as by Miyato and Koyama 2018."""
+        hidden = self.layers(smashed).mean(dim=(2, 3))
+        scores: Tensor = self.leave(hidden).squeeze(1) + (self.label(labels) * hidden).mean(dim=1)
+        return scores
+
+
+def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitation) -> ModelDownload:
+    """Return the weights of a client half that serves the server's half as the real one does.
+
+    Three pulls at once: the server's own half, frozen, must classify what the shadow sends of auxiliary images; the
+    moments of its activations must be those received; and a discriminator must not tell the two apart.
+    """
+    start = view.untrained(batches[0].client, "shadow")
+    program = view.program_with(start, adaptive=imitation.adaptive, draw="shadow")
+    received, server = Received(batches), view.server_half().requires_grad_(requires_grad=False)
+    weights = {name: tensor.requires_grad_() for name, tensor in program.parameters().items() if name.startswith(HALF)}
+    with isolated(view.seed, "discriminator", view.tier):
+        discriminator = Discriminator(received.smashed.shape[1], view.classes).to(view.device)
+    optimizers = [
+        torch.optim.Adam(parameters, lr=imitation.lr, betas=(0.5, 0.99))
+        for parameters in (list(weights.values()), list(discriminator.parameters()))
+    ]
+    data, chance, size = view.auxiliary, view.chance("shadow"), len(batches[0].labels)
+    for step in range(imitation.steps):
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = imitation.lr * half_cosine(step, imitation.steps)
+        own = torch.randint(len(data.images), (size,), generator=chance)
+        other = torch.randint(len(received.labels), (size,), generator=chance).to(view.device)
+        labels = data.labels[own].to(view.device)
+        raw = program.activations(data.images[own].to(view.device), weights=_half(weights))
+        sent, real = received.standardised(as_map(raw)), received.standardised(received.smashed[other])
+        loss = F.cross_entropy(server(raw).float(), labels) + imitation.statistics * received.distance(as_map(raw))
+        loss = loss + imitation.adversarial * F.softplus(-discriminator(sent, labels)).mean()
+        _step(optimizers[0], loss, list(weights.values()))
+        doubt = F.softplus(discriminator(sent.detach(), labels)) + F.softplus(
+            -discriminator(real, received.labels[other])
+        )
+        _step(optimizers[1], doubt.mean(), list(discriminator.parameters()))
+        view.progress(step + 1, imitation.steps)
+    return _download(start, weights)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: Sequence[Tensor]) -> None:
+    for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = slope
+    optimizer.step()
+
+
+def _half(weights: Parameters) -> dict[str, Tensor]:
+    return {name.removeprefix(HALF): tensor for name, tensor in weights.items()}
+
+
+def _download(start: ModelDownload, weights: Parameters) -> ModelDownload:
+    trained = {name: tensor.detach().cpu() for name, tensor in _half(weights).items()}
+    return replace(start, weights={**start.weights, **trained})

@@ -1,0 +1,86 @@
+"""Train a client half of one's own to stand in for the unknown one, and decode through it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.inverse_network import map_shape
+from attacks.inversion import Training, trained_decoder
+from attacks.shadow_client import Imitation, train_shadow
+from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.adversary.view import Seen, View
+from dtfl_private.messages import ModelDownload, SmashedBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surrogate(Reconstruction):
+    """What an adversary gets that does not know the clients' weights: what hiding them would buy.
+
+    A shadow of the client half begins untrained and learns, on auxiliary images, to serve the server's own half as the
+    real one does, and to send activations distributed as those received; nobody is asked anything. A decoder is then
+    trained through the shadow and applied to what was received. The ideas are those of UnSplit (Erdogan, Kupcu and
+    Cicek 2022, WPES: network known, weights not), PCAT (Gao and Zhang 2023, USENIX Security: the server's half guides a
+    pseudo-client), SDAR (Zhu et al. 2023, 2310.10483: a simulator trained against a discriminator that sees labels) and
+    FORA (Xu et al. 2024, CVPR: distribution matching without queries), for activations recorded once.
+
+    In DTFL the server always knows the weights, and `decoder` is the honest headline. This attack does not look at
+    them, nor at the update.
+
+    Attributes:
+        steps: of the shadow's training.
+        lr: its first learning rate.
+        statistics: weight of the distance between the moments of activations.
+        adversarial: weight of the discriminator.
+        size: of the decoder's network.
+        epochs: of the decoder, at most.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "smashed", "labels", "auxiliary-data"}),
+        recipe="shadow client half trained with the server's half and distribution matching, then a decoder through it",
+        source="after UnSplit 2022, SDAR 2023, PCAT 2023, FORA 2024",
+    )
+
+    steps: Annotated[int, Field(ge=1)] = 2000
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    statistics: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    adversarial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    size: Literal["small", "medium", "large", "best"] = "medium"
+    epochs: Annotated[int, Field(ge=1)] = 40
+
+    def check(self, scene: Scene) -> None:
+        """Refuse what is no image, and activations that are no map."""
+        super().check(scene)
+        map_shape(scene.cut_shape, name_of(self))
+
+    def reconstruct(self, view: View) -> Tensor:
+        """Return images (victims, C, H, W)."""
+        batches = [batch for one in view.batches for batch in one]
+        shadow = self._shadow(view, batches)
+        rounds = [_seen(shadow, one) for one in view.batches]
+        training = Training(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
+        decoder = trained_decoder(view.derived("surrogate", rounds), rounds, training)
+        return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
+
+    def _shadow(self, view: View, batches: Sequence[SmashedBatch]) -> ModelDownload:
+        """Return the shadow's weights; kept, as its training is long."""
+        imitation = Imitation(
+            steps=self.steps,
+            lr=self.lr,
+            statistics=self.statistics,
+            adversarial=self.adversarial,
+            adaptive=self.adaptive,
+        )
+        start = view.untrained(batches[0].client, "shadow")
+        kept = view.keep(f"shadow/{imitation}", lambda: train_shadow(view, batches, imitation).weights)
+        return replace(start, weights=dict(kept))
+
+
+def _seen(shadow: ModelDownload, batches: Sequence[SmashedBatch]) -> Seen:
+    """Return a client's messages as if it had begun with the shadow's weights."""
+    download = replace(shadow, client=batches[0].client, round=batches[0].round)
+    return Seen(download=download, batches=tuple(batches), update=None)

@@ -1,0 +1,62 @@
+"""What every registered attack must keep."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from dtfl_private.adversary.base import Attack, Scene, name_of
+from dtfl_private.defense import DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.plugins import create, explicit, installed
+from dtfl_private.report.attacks import GOALS, goal_of
+from dtfl_private.threat import ADVERSARIES, MEANING
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = sorted(installed("attack"))
+
+
+@pytest.fixture(params=NAMES)
+def attack(request) -> Attack:
+    return create("attack", request.param)
+
+
+def test_there_is_one_for_every_method_that_the_documentation_lists():
+    table = (ROOT / "docs" / "attacks.md").read_text("utf-8")
+    assert [name for name in NAMES if f"| `{name}` |" not in table] == []
+
+
+def test_it_says_what_it_is_and_needs(attack):
+    assert attack.facts.recipe
+    assert attack.facts.source
+    assert attack.facts.needs <= MEANING.keys()
+    assert type(attack).__doc__
+    assert goal_of(type(attack)) in GOALS.values()
+
+
+def test_some_adversary_can_mount_it(attack):
+    assert any(attack.facts.needs <= adversary.knowing("same") for adversary in ADVERSARIES.values())
+
+
+def test_only_a_malicious_server_tampers(attack):
+    tampers = type(attack).tamper is not Attack.tamper
+    assert tampers == bool(attack.facts.needs & {"chooses-tier", "chooses-weights"})
+
+
+def test_it_is_a_frozen_value_whose_settings_can_be_written_down(attack):
+    assert is_dataclass(attack)
+    with pytest.raises(AttributeError):
+        attack.adaptive = False  # type: ignore[misc]
+    text = explicit("attack", name_of(attack))
+    assert create("attack", text) == attack
+    assert all(f"{field.name}=" in text for field in fields(attack))
+
+
+def test_its_name_is_that_of_its_class(attack):
+    assert name_of(attack) in NAMES
+
+
+def test_it_refuses_sequences_of_tokens(attack):
+    tokens = Scene(tier=1, input_shape=(32,), cut_shape=(32, 16), classes=2, defense=DefenseChain())
+    with pytest.raises(InputError, match="tokens"):
+        attack.check(tokens)
