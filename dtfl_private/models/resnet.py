@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm, make_norm
+from dtfl_private.models.residual import fork
 from dtfl_private.models.staged import StagedModel, numbered
 
 WIDTHS = (16, 32, 64)
@@ -77,7 +78,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, inputs_BCHW: Tensor) -> Tensor:
         """Return (B, 4 x width, H/stride, W/stride)."""
-        hidden = F.relu(self.norm1(self.conv1(inputs_BCHW)))
+        hidden, inputs_BCHW = fork(self.conv1, inputs_BCHW)
+        hidden = F.relu(self.norm1(hidden))
         hidden = F.relu(self.norm2(self.conv2(hidden)))
         hidden = self.norm3(self.conv3(hidden))
         return F.relu(hidden + self.shortcut(inputs_BCHW))
