@@ -20,8 +20,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## set up and train DTFL on the digits images that scikit-learn ships (about a minute)
 	$(BIN)/dtfl-private train
 
-test: $(READY) ## set up and run all tests
-	$(BIN)/python -m pytest -q
+test: $(READY) ## set up and run all tests, on all cores
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: $(READY) ## format, lint and types, all strict
 	$(BIN)/ruff format --check .

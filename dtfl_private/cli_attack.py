@@ -98,7 +98,7 @@ def attack(
       dtfl-private attack runs/mine --attack lira:shadows=16 --adversary model-recipient
     """
     config = make_attack_config(
-        **({"attacks": attacks} if attacks else {}), tiers=_tiers(tiers), device=device, **options
+        **({"attacks": attacks} if attacks else {}), tiers=attacked_tiers(tiers), device=device, **options
     )
     console = open_console()
     with AttackDisplay(console) as display:
@@ -113,7 +113,7 @@ def attack(
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _tiers(texts: tuple[str, ...]) -> object:
+def attacked_tiers(texts: tuple[str, ...]) -> object:
     """Return tier numbers of options like 2, 1,3 or all."""
     parts = [part.strip() for text in texts for part in text.split(",")]
     if not parts:

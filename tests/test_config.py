@@ -42,6 +42,9 @@ OTHER: Mapping[str, Any] = {
     "rounds": 11,
     "target_accuracy": 0.85,
     "stop_at_target": True,
+    "record_rounds": [2, "last"],
+    "record_clients": [0, 3],
+    "record_images": 100,
     "batch_size": 50,
     "local_epochs": 2,
     "optimizer": "sgd",
@@ -294,6 +297,7 @@ def test_every_field_can_be_an_option_with_help_under_a_heading(name: str):
         "Training",
         "Environment",
         "Privacy",
+        "Recording",
         "Machine",
     )
 

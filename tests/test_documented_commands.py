@@ -3,13 +3,18 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from dtfl_private.cli import LISTED, cli
+from dtfl_private.cli_attack import attacked_tiers
+from dtfl_private.commands.scene import Knowledge
 from dtfl_private.config import make_config
 from dtfl_private.errors import InputError
+from dtfl_private.plugins import create
+from dtfl_private.threat import find_adversary
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"])
@@ -41,6 +46,9 @@ def refusal(line: str) -> str | None:
             return None if given["kind"] in LISTED else f"no list '{given['kind']}'"
         if name == "compare":
             return None
+        if name == "attack":
+            attack_refusals(given)
+            return None
         if name == "sweep":
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
@@ -51,6 +59,16 @@ def refusal(line: str) -> str | None:
     except click.exceptions.Exit:
         return None  # --help or --version
     return None
+
+
+def attack_refusals(given: dict[str, Any]) -> None:
+    """Raise `InputError` for an attack, an adversary or a setting that there is not."""
+    for text in given.get("attacks", ()):
+        create("attack", text)
+    if "adversary" in given:
+        find_adversary(given["adversary"])
+    Knowledge.parse(given["aux"])
+    attacked_tiers(given.get("tiers", ()))
 
 
 FOUND = [(path.name, line) for path in FILES for line in commands_in(path.read_text("utf-8"))]
@@ -78,6 +96,9 @@ def test_the_readme_is_there_and_shows_every_command():
         "list modles",
         "plan extra",
         "sweep benchmarks/presets/headlin.toml",
+        "attack RUN --attack decodr",
+        "attack RUN --adversary nobody",
+        "attack RUN --tier deep",
         "--verbose",
     ],
 )

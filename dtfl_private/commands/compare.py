@@ -29,7 +29,8 @@ FOOTING = (
 )
 
 # What changes no figure here, or by chance only.
-FREE = ("data_dir", "download", "device", "memory_format", "workers", "seed")
+RECORDING = ("record_rounds", "record_clients", "record_images")
+FREE = ("data_dir", "download", "device", "memory_format", "workers", "seed", *RECORDING)
 
 # Of no effect on methods without tiers: named only where runs of one method differ in them.
 OF_TIERS = ("scheduler", "tiers", "first_tier", "ema")
