@@ -17,6 +17,10 @@ from dtfl_private.randomness import isolated
 HALF = "client_half."
 # Channels of the network that tells shadow from real.
 WIDTH = 64
+# Distances, down and across, between positions whose activations are compared.
+NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+# Auxiliary images per step, at least: moments of fewer are too noisy.
+LEAST_BATCH = 64
 # Below this much spread a channel's activations count as constant.
 LEAST = 1e-4
 
@@ -54,11 +58,22 @@ class Received:
         """Return activations by the channels' means and deviations as received."""
         return (smashed - self.mean) * self.scale
 
-    def _moments(self, smashed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean map (C, h, w), and the covariance of the channels (C, C) over records and positions."""
+    def _moments(self, smashed: Tensor) -> list[Tensor]:
+        """Return the mean map (C, h, w), and the covariances of channels (C, C), also between neighbouring positions.
+
+        Neighbours tell a filter's shape, which a channel's spread alone does not.
+        """
         values = self.standardised(smashed)
-        flat = values.transpose(0, 1).flatten(1)
-        return values.mean(dim=0), flat @ flat.T / flat.shape[1]
+        height, width = values.shape[2:]
+        moments = [values.mean(dim=0)]
+        for down, across in NEIGHBOURS:
+            if down >= height or abs(across) >= width:
+                continue
+            left, right = max(0, -across), max(0, across)
+            here = values[:, :, : height - down, left : width - right].transpose(0, 1).flatten(1)
+            there = values[:, :, down:, right : width - left].transpose(0, 1).flatten(1)
+            moments.append(here @ there.T / here.shape[1])
+        return moments
 
     def distance(self, smashed: Tensor) -> Tensor:
         """Return how far the first two moments of activations (B, C, h, w) are from those received."""
@@ -103,7 +118,7 @@ def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitati
         torch.optim.Adam(parameters, lr=imitation.lr, betas=(0.5, 0.99))
         for parameters in (list(weights.values()), list(discriminator.parameters()))
     ]
-    data, chance, size = view.auxiliary, view.chance("shadow"), len(batches[0].labels)
+    data, chance, size = view.auxiliary, view.chance("shadow"), max(LEAST_BATCH, len(batches[0].labels))
     for step in range(imitation.steps):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = imitation.lr * half_cosine(step, imitation.steps)
