@@ -68,11 +68,13 @@ class Puzzle:
 
     def pieces(self, smashed: Tensor) -> Tensor:
         """Return the pieces (B, pieces of a record, V) of activations (B, *cut shape), record by record."""
+        records, side = len(smashed), self.side
         if self.shuffle == "channel-shuffle":
             return smashed.transpose(1, 2) if smashed.ndim == 3 else smashed.flatten(2)
         if smashed.ndim == 3:
-            return smashed.unflatten(1, (-1, self.side)).flatten(2)
-        blocks = smashed.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))
+            return smashed.reshape(records, smashed.shape[1] // side, -1)
+        _, channels, height, width = smashed.shape
+        blocks = smashed.reshape(records, channels, height // side, side, width // side, side)
         return blocks.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def _join(self, pieces: Tensor, shape: torch.Size) -> Tensor:
@@ -80,8 +82,8 @@ class Puzzle:
             return pieces.transpose(1, 2) if len(shape) == 3 else pieces.reshape(shape)
         if len(shape) == 3:
             return pieces.reshape(shape)
-        across = shape[3] // self.side
-        blocks = pieces.unflatten(2, (shape[1], self.side, self.side)).unflatten(1, (-1, across))
+        records, channels, height, width = shape
+        blocks = pieces.reshape(records, height // self.side, width // self.side, channels, self.side, self.side)
         return blocks.permute(0, 3, 1, 4, 2, 5).reshape(shape)
 
 

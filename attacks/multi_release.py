@@ -183,7 +183,8 @@ class _Known:
         parts = (images - self.mean).flatten(1).double()
         products = parts @ parts.T
         products = products + RIDGE * products.diagonal().mean() * torch.eye(len(products)).to(products)
-        return torch.linalg.solve(products, parts @ (self.truth - self.mean).flatten().double()).to(images)
+        weights: Tensor = torch.linalg.solve(products, parts @ (self.truth - self.mean).flatten().double())
+        return weights.to(images)
 
 
 def link(first: Decoded, other: Decoded, limit: float, *, mirrored: bool) -> tuple[Tensor, Tensor]:

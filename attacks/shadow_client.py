@@ -17,6 +17,10 @@ from dtfl_private.randomness import isolated
 HALF = "client_half."
 # Channels of the network that tells shadow from real.
 WIDTH = 64
+# Distances, down and across, between positions whose activations are compared.
+NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+# Auxiliary images per step, at least: moments of fewer are too noisy.
+LEAST_BATCH = 128
 # Below this much spread a channel's activations count as constant.
 LEAST = 1e-4
 
@@ -48,22 +52,46 @@ class Received:
         self.labels = torch.cat([batch.labels for batch in batches])
         self.mean = self.smashed.mean(dim=(0, 2, 3)).view(-1, 1, 1)
         self.scale = 1 / self.smashed.std(dim=(0, 2, 3)).clamp(min=LEAST).view(-1, 1, 1)
+        self.classes = int(self.labels.max()) + 1
         self.moments = self._moments(self.smashed)
+        self.class_means, self.counts = self._class_means(self.smashed, self.labels)
 
     def standardised(self, smashed: Tensor) -> Tensor:
         """Return activations by the channels' means and deviations as received."""
         return (smashed - self.mean) * self.scale
 
-    def _moments(self, smashed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean map (C, h, w), and the covariance of the channels (C, C) over records and positions."""
-        values = self.standardised(smashed)
-        flat = values.transpose(0, 1).flatten(1)
-        return values.mean(dim=0), flat @ flat.T / flat.shape[1]
+    def _moments(self, smashed: Tensor) -> list[Tensor]:
+        """Return the covariances of channels (C, C), also between neighbouring positions.
 
-    def distance(self, smashed: Tensor) -> Tensor:
-        """Return how far the first two moments of activations (B, C, h, w) are from those received."""
+        Neighbours tell a filter's shape, which a channel's spread alone does not.
+        """
+        values = self.standardised(smashed)
+        height, width = values.shape[2:]
+        moments = []
+        for down, across in NEIGHBOURS:
+            if down >= height or abs(across) >= width:
+                continue
+            left, right = max(0, -across), max(0, across)
+            here = values[:, :, : height - down, left : width - right].transpose(0, 1).flatten(1)
+            there = values[:, :, down:, right : width - left].transpose(0, 1).flatten(1)
+            moments.append(here @ there.T / here.shape[1])
+        return moments
+
+    def _class_means(self, smashed: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean maps (classes, C, h, w) by label, and how many records (classes,) they are of."""
+        member = F.one_hot(labels, max(self.classes, int(labels.max()) + 1))[:, : self.classes].float()
+        counts = member.sum(dim=0)
+        sums = torch.einsum("bk,bchw->kchw", member, self.standardised(smashed))
+        return sums / counts.clamp(min=1).view(-1, 1, 1, 1), counts
+
+    def distance(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return how far the moments of activations (B, C, h, w) are from those received, the means class by class."""
         pairs = zip(self._moments(smashed), self.moments, strict=True)
-        return torch.stack([F.mse_loss(own, other) for own, other in pairs]).sum()
+        covariances = torch.stack([F.mse_loss(own, other) for own, other in pairs]).mean()
+        means, counts = self._class_means(smashed, labels)
+        weights = counts * self.counts / (counts + self.counts).clamp(min=1)
+        apart = (means - self.class_means).square().flatten(1).mean(dim=1)
+        return covariances + (weights * apart).sum() / weights.sum().clamp(min=1)
 
 
 class Discriminator(nn.Module):
@@ -87,23 +115,23 @@ class Discriminator(nn.Module):
         return scores
 
 
-def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitation) -> ModelDownload:
+def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitation, number: int) -> ModelDownload:
     """Return the weights of a client half that serves the server's half as the real one does.
 
     Three pulls at once: the server's own half, frozen, must classify what the shadow sends of auxiliary images; the
     moments of its activations must be those received; and a discriminator must not tell the two apart.
     """
-    start = view.untrained(batches[0].client, "shadow")
-    program = view.program_with(start, adaptive=imitation.adaptive, draw="shadow")
+    start = view.untrained(batches[0].client, "shadow", number)
+    program = view.program_with(start, adaptive=imitation.adaptive, draw=f"shadow/{number}")
     received, server = Received(batches), view.server_half().requires_grad_(requires_grad=False)
     weights = {name: tensor.requires_grad_() for name, tensor in program.parameters().items() if name.startswith(HALF)}
-    with isolated(view.seed, "discriminator", view.tier):
+    with isolated(view.seed, "discriminator", view.tier, number):
         discriminator = Discriminator(received.smashed.shape[1], view.classes).to(view.device)
     optimizers = [
         torch.optim.Adam(parameters, lr=imitation.lr, betas=(0.5, 0.99))
         for parameters in (list(weights.values()), list(discriminator.parameters()))
     ]
-    data, chance, size = view.auxiliary, view.chance("shadow"), len(batches[0].labels)
+    data, chance, size = view.auxiliary, view.chance("shadow", number), max(LEAST_BATCH, len(batches[0].labels))
     for step in range(imitation.steps):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = imitation.lr * half_cosine(step, imitation.steps)
@@ -112,7 +140,8 @@ def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitati
         labels = data.labels[own].to(view.device)
         raw = program.activations(data.images[own].to(view.device), weights=_half(weights))
         sent, real = received.standardised(as_map(raw)), received.standardised(received.smashed[other])
-        loss = F.cross_entropy(server(raw).float(), labels) + imitation.statistics * received.distance(as_map(raw))
+        loss = F.cross_entropy(server(raw).float(), labels)
+        loss = loss + imitation.statistics * received.distance(as_map(raw), labels)
         loss = loss + imitation.adversarial * F.softplus(-discriminator(sent, labels)).mean()
         _step(optimizers[0], loss, list(weights.values()))
         doubt = F.softplus(discriminator(sent.detach(), labels)) + F.softplus(

@@ -21,8 +21,9 @@ class Surrogate(Reconstruction):
     """What an adversary gets that does not know the clients' weights: what hiding them would buy.
 
     A shadow of the client half begins untrained and learns, on auxiliary images, to serve the server's own half as the
-    real one does, and to send activations distributed as those received; nobody is asked anything. A decoder is then
-    trained through the shadow and applied to what was received. The ideas are those of UnSplit (Erdogan, Kupcu and
+    real one does, and to send activations distributed as those received; nobody is asked anything. Several shadows, of
+    different beginnings, are trained, and one decoder through all of them: where they disagree the weights are
+    uncertain, and the decoder learns to be cautious. The ideas are those of UnSplit (Erdogan, Kupcu and
     Cicek 2022, WPES: network known, weights not), PCAT (Gao and Zhang 2023, USENIX Security: the server's half guides a
     pseudo-client), SDAR (Zhu et al. 2023, 2310.10483: a simulator trained against a discriminator that sees labels) and
     FORA (Xu et al. 2024, CVPR: distribution matching without queries), for activations recorded once.
@@ -31,7 +32,8 @@ class Surrogate(Reconstruction):
     them, nor at the update.
 
     Attributes:
-        steps: of the shadow's training.
+        shadows: how many.
+        steps: of the training of each.
         lr: its first learning rate.
         statistics: weight of the distance between the moments of activations.
         adversarial: weight of the discriminator.
@@ -45,9 +47,10 @@ class Surrogate(Reconstruction):
         source="after UnSplit 2022, SDAR 2023, PCAT 2023, FORA 2024",
     )
 
-    steps: Annotated[int, Field(ge=1)] = 2000
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    statistics: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    shadows: Annotated[int, Field(ge=1)] = 4
+    steps: Annotated[int, Field(ge=1)] = 1000
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-2
+    statistics: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     adversarial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     size: Literal["small", "medium", "large", "best"] = "medium"
     epochs: Annotated[int, Field(ge=1)] = 40
@@ -60,14 +63,14 @@ class Surrogate(Reconstruction):
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
         batches = [batch for one in view.batches for batch in one]
-        shadow = self._shadow(view, batches)
-        rounds = [_seen(shadow, one) for one in view.batches]
+        shadows = [self._shadow(view, batches, number) for number in range(self.shadows)]
+        rounds = [_seen(shadow, one) for one in view.batches for shadow in shadows]
         training = Training(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
         decoder = trained_decoder(view.derived("surrogate", rounds), rounds, training)
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 
-    def _shadow(self, view: View, batches: Sequence[SmashedBatch]) -> ModelDownload:
-        """Return the shadow's weights; kept, as its training is long."""
+    def _shadow(self, view: View, batches: Sequence[SmashedBatch], number: int) -> ModelDownload:
+        """Return a shadow's weights; kept, as its training is long."""
         imitation = Imitation(
             steps=self.steps,
             lr=self.lr,
@@ -75,8 +78,9 @@ class Surrogate(Reconstruction):
             adversarial=self.adversarial,
             adaptive=self.adaptive,
         )
-        start = view.untrained(batches[0].client, "shadow")
-        kept = view.keep(f"shadow/{imitation}", lambda: train_shadow(view, batches, imitation).weights)
+        start = view.untrained(batches[0].client, "shadow", number)
+        name = f"shadow/{number}/{imitation}"
+        kept = view.keep(name, lambda: train_shadow(view, batches, imitation, number).weights)
         return replace(start, weights=dict(kept))
 
 

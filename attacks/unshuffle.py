@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -31,13 +31,14 @@ class Unshuffle(Reconstruction):
     runs the client's program itself; an assignment of least cost (Hungarian method, Kuhn 1955) puts each record in
     order. A decoder is trained on activations put back in the same way, mistakes included. Its images are then sent
     through the known client half, and the pieces received are assigned anew by their distance from those: analysis by
-    synthesis. An order that lasts is found from all records of a client together. Where records exchange pieces, there
-    is nothing to tell slots apart by, and the decoder starts from what was received.
+    synthesis. An order that lasts is found from all records of a client together. Where records exchange
+    pieces, which keep their places, the network tells instead which of a batch's pieces fits the rest of a record.
 
     Assumes that the adversary knows which shuffle it is and how large its pieces are (``architecture``), no order.
     Defenses that come after a shuffle, such as noise, are matched through: the pieces learnt from have passed them.
 
     Attributes:
+        size: of the decoders' network.
         epochs: passes over the auxiliary images at most, of a decoder.
         matching_epochs: the same of the matcher.
         refinements: how often images are decoded and the pieces matched to them.
@@ -48,6 +49,7 @@ class Unshuffle(Reconstruction):
         recipe="learnt matching of pieces to places, Hungarian assignment, decoder; matched again to its images",
     )
 
+    size: Literal["small", "medium", "large", "best"] = "medium"
     epochs: Annotated[int, Field(ge=1)] = 40
     matching_epochs: Annotated[int, Field(ge=1)] = 15
     refinements: Annotated[int, Field(ge=0)] = 3
@@ -74,7 +76,7 @@ class Unshuffle(Reconstruction):
         matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
-        training = Training(epochs=self.epochs, adaptive=True)
+        training = Training(size=self.size, epochs=self.epochs, adaptive=True)
         solver.decoder = _decoder(view, "matched", solver.first, group, training)
         if self.refinements == 0:
             return solver

@@ -87,7 +87,7 @@ class UpdateInversion(Reconstruction):
         return images.detach()
 
     def _loss(self, program: ClientProgram, target: "_Target", images: Tensor) -> Tensor:
-        change, residual = target.retraced(program, images.split(target.sizes))
+        change, residual = target.retraced(program, torch.split(images, target.sizes))
         against = [target.change[name] for name in change]
         cosine = F.cosine_similarity(_flat(change.values()), _flat(against), dim=0)
         loss = 1 - cosine + self.smoothness * total_variation(images).mean()

@@ -34,7 +34,8 @@ def digits() -> tuple[Tensor, Tensor]:
 def scene(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
     """Make a view of clients that each sent a batch of 16 images, and the truth: ``scene(stem, *defenses)``.
 
-    ``stems`` are client halves with which further clients began; ``kept`` collects what attacks keep.
+    ``stems`` are client halves with which further clients began; ``kept`` collects what attacks keep; ``server`` is the
+    server's half.
     """
 
     def make(
@@ -46,6 +47,7 @@ def scene(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
         seed: int = 0,
         knows: str = "same",
         kept: dict[str, Mapping[str, Tensor]] | None = None,
+        server: nn.Module | None = None,
     ) -> tuple[View, Tensor]:
         pixels, labels = images or digits
         kept = {} if kept is None else kept
@@ -89,6 +91,8 @@ def scene(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
             classes=10,
             tier=1,
             cut_shape=tuple(seen[0].batches[0].smashed.shape[1:]),
+            defense=DefenseChain(defenses),
+            server_half=None if server is None else lambda: copy.deepcopy(server),
         )
 
         def keep(name: str, make: Callable[[], Any]) -> Any:

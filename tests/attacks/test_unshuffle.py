@@ -1,0 +1,110 @@
+"""Shuffled pieces are put back, whichever defense shuffled them and with whatever key."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.arrangement import hungarian, puzzle_of
+from attacks.decoder import Decoder
+from attacks.unshuffle import Unshuffle
+from defenses.batch_patch_shuffle import BatchPatchShuffle
+from defenses.channel_shuffle import ChannelShuffle
+from defenses.gaussian_noise import GaussianNoise
+from defenses.patch_shuffle import PatchShuffle
+from dtfl_private.adversary.base import Scene
+from dtfl_private.defense import ClientRound, DefenseChain
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.scores import psnr, ssim
+from dtfl_private.messages import SmashedBatch
+from dtfl_private.randomness import isolated
+
+DECODER = Decoder(size="small", epochs=6, lr=5e-3)
+ATTACK = Unshuffle(size="small", epochs=6, matching_epochs=8, refinements=1)
+SHUFFLES = [
+    ChannelShuffle(),
+    ChannelShuffle(key="client"),
+    PatchShuffle(patch=2),
+    PatchShuffle(patch=2, key="client"),
+    BatchPatchShuffle(patch=2),
+]
+
+
+def stem() -> nn.Module:
+    with isolated(0, "stem"):
+        return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
+
+
+def sent(shuffle, smashed):
+    message = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=smashed, labels=torch.zeros(len(smashed)))
+    at = ClientRound(seed=1, client=0, round=1, tier=1, records=9, classes=2)
+    return shuffle.protect_batch(message, at).smashed
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 12), (8, 6)])
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_a_puzzle_is_solved_where_the_answer_is_known(shuffle, shape):
+    smashed = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    puzzle, shuffled = puzzle_of(DefenseChain([shuffle]), shape, "unshuffle"), sent(shuffle, smashed)
+    assert not torch.equal(shuffled, smashed)
+    assert torch.equal(puzzle.smashed(puzzle.groups(smashed), smashed.shape), smashed)
+    assert torch.equal(puzzle.put(shuffled, puzzle.match(shuffled, smashed)), smashed)
+
+
+def test_the_assignment_is_the_cheapest_of_all():
+    costs = torch.rand(4, 5, 5, generator=torch.Generator().manual_seed(0))
+    for cost, order in zip(costs, hungarian(costs), strict=True):
+        best = min(sum(cost[row, slot] for slot, row in enumerate(rows)) for rows in permutations(range(5)))
+        assert float(cost[order, torch.arange(5)].sum()) == pytest.approx(float(best))
+
+
+@pytest.mark.parametrize("shuffle", [ChannelShuffle(), ChannelShuffle(key="client")])
+def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(shuffle, scene):
+    plain, truth = scene(stem())
+    undefended = ssim(DECODER.reconstruct(plain), truth).mean()
+    view, truth = scene(stem(), shuffle)
+    assert ssim(ATTACK.reconstruct(view), truth).mean() >= 0.9 * undefended
+
+
+@pytest.mark.parametrize("shuffle", [PatchShuffle(patch=4), BatchPatchShuffle(patch=4)])
+def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, scene):
+    decoded, undone = (
+        float(psnr(attack.reconstruct(view), truth).mean())
+        for attack, (view, truth) in [(DECODER, scene(stem(), shuffle)), (ATTACK, scene(stem(), shuffle))]
+    )
+    assert undone > decoded + 0.5
+
+
+def test_noise_after_the_shuffle_is_matched_through(scene):
+    def gained(*defenses):
+        view, truth = scene(stem(), *defenses)
+        return float(psnr(ATTACK.reconstruct(view), truth).mean())
+
+    noise = GaussianNoise(sd=0.1)
+    plain, truth = scene(stem(), noise)
+    undefended = float(psnr(DECODER.reconstruct(plain), truth).mean())
+    assert gained(ChannelShuffle(), noise) > undefended - 1
+
+
+def test_the_seed_decides(scene):
+    short = replace(ATTACK, epochs=1, matching_epochs=1)
+    first, again, other = (short.reconstruct(scene(stem(), ChannelShuffle(), seed=seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("defenses", "line"),
+    [
+        ([], "channel-shuffle, patch-shuffle, batch-patch-shuffle.*this run has none"),
+        ([ChannelShuffle(), PatchShuffle()], "this run has channel-shuffle and patch-shuffle"),
+    ],
+)
+def test_a_run_without_one_shuffle_is_refused(defenses, line):
+    where = Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=2, defense=DefenseChain(defenses))
+    with pytest.raises(InputError, match=line):
+        ATTACK.check(where)
+    with pytest.raises(InputError, match="leave adaptive=false out"):
+        replace(ATTACK, adaptive=False).check(where)
