@@ -1,6 +1,5 @@
 """Pictures of what an attack got: truth, reconstructions and trivial guesses of some victims, one below the other."""
 
-import io
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.leakage.scores import checked, psnr, ssim
+from dtfl_private.report.pictures import PictureForm, picture_bytes
 
 TRUTH = "truth"
 CELL_INCHES = 1.05
@@ -41,8 +41,10 @@ def choose_victims(ssim_N: FloatArray, count: int = 8) -> IntArray:
     return np.asarray(ranking[np.concatenate([upper, lower]).round().astype(np.int64)])
 
 
-def gallery(truth: Tensor, guesses: Mapping[str, Tensor], *, title: str, count: int = 8) -> bytes:
-    """Return a PNG picture: a row with the true images and one for each guess, captioned with PSNR and SSIM.
+def gallery(
+    truth: Tensor, guesses: Mapping[str, Tensor], *, title: str, count: int = 8, form: PictureForm = "png"
+) -> bytes:
+    """Return a picture: a row with the true images and one for each guess, captioned with PSNR and SSIM.
 
     The victims are chosen by the first guess's SSIM (see `choose_victims`), which also says "best", "median", "worst"
     above them.
@@ -52,6 +54,7 @@ def gallery(truth: Tensor, guesses: Mapping[str, Tensor], *, title: str, count: 
         guesses: likewise, by the name for their row; reconstructions first, trivial guesses after them.
         title: heading, for example "tier 2, cut 16x14x14: decoder".
         count: victims to show, at least 3.
+        form: of the picture.
 
     Raises:
         ValueError: images with another number of channels, guesses of another shape, or none.
@@ -76,9 +79,7 @@ def gallery(truth: Tensor, guesses: Mapping[str, Tensor], *, title: str, count: 
         for place, heading in _headings(len(chosen), len(first)).items():
             axes[0][place].set_title(heading, fontsize=8)
         figure.suptitle(title.replace("$", r"\$"), fontsize=9)
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=150, format="png")
-    return picture.getvalue()
+        return picture_bytes(figure, form)
 
 
 def _headings(shown: int, total: int) -> dict[int, str]:

@@ -1,6 +1,5 @@
 """What attacks reached, tier by tier: a table for the terminal and a picture."""
 
-import io
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from rich.table import Table
 from dtfl_private.leakage.baselines import BASELINES, ORACLES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.tables import plain_table
 
 # What the table has room for, of the metrics of images.
@@ -114,8 +114,8 @@ def _interval(result: Result, digits: int) -> str:
     return f"{value}\n{low} to {high}"
 
 
-def leakage_picture(results: Sequence[Result], metric: str, *, title: str) -> bytes:
-    """Return a PNG picture of one metric over the tiers: a line with 95 % intervals for each attack.
+def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form: PictureForm = "png") -> bytes:
+    """Return a picture of one metric over the tiers: a line with 95 % intervals for each attack.
 
     Trivial guesses and oracles are grey: those with results of their own, and those that stand beside an attack's.
     Dotted: what an attack reached undefended.
@@ -138,9 +138,7 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str) -> by
         axes.grid(alpha=0.3)
         figure.legend(handles=_attacks_first(axes), loc="outside right upper", fontsize=8)
         figure.suptitle(title.replace("$", r"\$"))
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=150, format="png")
-    return picture.getvalue()
+        return picture_bytes(figure, form)
 
 
 def _attacks_first(axes: Axes) -> list[Artist]:
