@@ -57,6 +57,7 @@ class InterruptedAttackError(DtflError):
     help="the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of "
     "another data set, only the network, or nothing",
 )
+@click.option("--aux-dir", metavar="DIR", help="folder of the files of --aux shifted:DATASET, if it does not find them")
 @click.option("--aux-images", default=5000, show_default=True, type=click.IntRange(min=12), help="auxiliary images")
 @click.option(
     "--victims",

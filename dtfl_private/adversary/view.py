@@ -149,6 +149,14 @@ class Background:
     device: str = "cpu"
 
 
+def once_only(attack: str) -> InputError:
+    """Return the error for an attack that needs several releases of a record, where there is one."""
+    return InputError(
+        f"{attack} needs several releases of the same records, and there is one: train with --record-rounds (two or "
+        "more), or with two --local-epochs"
+    )
+
+
 class View:
     """What one attack sees in one run of it.
 
@@ -269,10 +277,7 @@ class View:
         """
         self._need("client-weights", "smashed", "labels")
         if not self._background.earlier:
-            raise InputError(
-                f"{self._attack} needs several releases of the same records, and there is one: train with "
-                "--record-rounds (two or more), or with two --local-epochs"
-            )
+            raise once_only(self._attack)
         return self._background.earlier
 
     @property

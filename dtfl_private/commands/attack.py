@@ -22,7 +22,7 @@ from dtfl_private.adversary.base import (
     Reconstruction,
     Tampering,
 )
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.adversary.view import Seen, View, once_only
 from dtfl_private.commands.attack_pictures import save_pictures
 from dtfl_private.commands.attack_plan import Job, plan_jobs, scene_at
 from dtfl_private.commands.attack_settings import AttackConfig
@@ -61,6 +61,7 @@ from dtfl_private.runtime.device import (
     threads,
 )
 from dtfl_private.runtime.files import write_atomic
+from dtfl_private.runtime.transcripts import recorded_rounds
 
 RESULTS = "attack.json"
 
@@ -205,6 +206,10 @@ class _Session:
         self._recorded = [] if config.replay else latest_recordings(opened)
         recorded_tiers = [recording.seen.download.tier for recording in self._recorded]
         self._jobs = plan_jobs(opened, config, knowledge, attacks, recorded_tiers)
+        if not self._sent_again():
+            for job in self._jobs:
+                if job.chosen.attack.facts.looks_back:
+                    raise once_only(job.chosen.name)
         numerics = choose_numerics(
             config.device,
             worker.numerics.precision,
@@ -215,12 +220,21 @@ class _Session:
         shadows = ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", dict(opened.objects))
         self._setting = Setting(
             opened=opened,
-            split=split_auxiliary(opened, knowledge, config.aux_images),
+            split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
             numerics=numerics,
             shadows=shadows,
         )
         self._stages: dict[tuple[int, Victims], Stage] = {}
         self._judge = Judge(self._setting)
+
+    def _sent_again(self) -> bool:
+        """Whether there are other releases of the victims' records: further epochs, or earlier recorded rounds."""
+        worker, rounds = self._opened.prepared.worker, self._opened.plan.round
+        if self._recorded:
+            rounds = self._recorded[0].seen.download.round
+        elif worker.local_epochs > 1 and not worker.defense.releases_apart:
+            return True
+        return any(number < rounds for number, _ in recorded_rounds(self._opened.folder.transcript))
 
     def run(self) -> list[Verdict]:
         """Mount every attack at every tier, one after the other."""

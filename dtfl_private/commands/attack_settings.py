@@ -1,5 +1,6 @@
 """How a run is attacked: one frozen value."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,7 @@ class AttackConfig(BaseModel):
             in: nobody is placed elsewhere.
         adversary: name; None for the weakest that can mount each attack.
         aux: auxiliary knowledge: ``same``, ``shifted:DATASET``, ``architecture`` or ``none``.
+        aux_dir: folder of the files of another auxiliary data set; None for where it looks for itself.
         aux_images: auxiliary images at most.
         victims: images to be attacked, in whole batches.
         seeds: repetitions of each attack.
@@ -38,6 +40,7 @@ class AttackConfig(BaseModel):
     replay: bool = False
     adversary: str | None = None
     aux: str = "same"
+    aux_dir: Path | None = None
     aux_images: Count = 5000
     victims: Count = 64
     seeds: Count = 3

@@ -8,6 +8,7 @@ the tier in question and starts from the same global weights, so that tiers are 
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -102,7 +103,9 @@ class AuxiliarySplit:
     non_member_places: Tensor
 
 
-def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int) -> AuxiliarySplit:
+def split_auxiliary(
+    opened: OpenedRun, knowledge: Knowledge, images: int, aux_dir: Path | None = None
+) -> AuxiliarySplit:
     """Deal out images that no client holds: those of the test set, or also another data set's.
 
     The split is the same for every attack on a run. Test images that are, pixel by pixel, training images are left out.
@@ -111,6 +114,7 @@ def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int) -> Aux
         opened: the run.
         knowledge: what the adversary knows.
         images: how many auxiliary images there are at most.
+        aux_dir: folder of another data set's files; None for where it looks for itself.
 
     Raises:
         InputError: too few images are left, or the other data set's are of another kind.
@@ -124,7 +128,7 @@ def split_auxiliary(opened: OpenedRun, knowledge: Knowledge, images: int) -> Aux
     judging = _auxiliary(name, worker.test_images, worker.test_labels, train, validation)
     auxiliary: Auxiliary | None = judging if knowledge.kind == "same" else None
     if knowledge.dataset is not None:
-        auxiliary = _shifted(opened, knowledge.dataset, images)
+        auxiliary = _shifted(opened, knowledge.dataset, images, aux_dir)
     return AuxiliarySplit(
         auxiliary=auxiliary,
         judging=judging,
@@ -151,9 +155,9 @@ def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, vali
     )
 
 
-def _shifted(opened: OpenedRun, name: str, images: int) -> Auxiliary:
+def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) -> Auxiliary:
     config, worker = opened.prepared.config, opened.prepared.worker
-    other = load_dataset(name, data_dir=None, download=False)
+    other = load_dataset(name, data_dir=aux_dir, download=False)
     if not isinstance(other, ImageDataset) or other.input_shape != tuple(worker.train_images.shape[1:]):
         raise InputError(
             f"auxiliary data set '{name}' has inputs of shape {other.input_shape}, the clients' images "

@@ -42,7 +42,8 @@ class AttackDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:  # elsewhere it never started, and stopping would print an empty line
+            self._bars.stop()
 
     def started(self, jobs: Sequence[str]) -> None:
         """Count the jobs to come; called again when an undefended run is attacked beside."""
