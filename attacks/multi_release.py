@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.arrangement import hungarian, squared_distances
 from attacks.inverse_network import map_shape
-from attacks.inversion import Decoder, Releaser, Training, fingerprint, trained_decoder
+from attacks.inversion import Decoder, Releaser, Training, batch_size, fingerprint, trained_decoder
 from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
 from dtfl_private.adversary.view import Seen, View
 
@@ -125,8 +125,10 @@ class _Known:
         images = torch.full((len(groups), count, *view.input_shape), torch.nan, device=view.device)
         labels = torch.zeros(count, dtype=torch.int64, device=view.device)
         for turn, (group, decoder) in enumerate(zip(groups, decoders, strict=True)):
+            # Filled up to whole batches by the first images once more: what makes no batch is left out.
+            filled = torch.arange(-(-count // batch_size(group)) * batch_size(group)) % count
             sent = Releaser(view, group, adaptive).release(
-                data.validation_images, data.validation_labels, "known", turn
+                data.validation_images[filled], data.validation_labels[filled], "known", turn
             )
             places = _places(sent.images, data.validation_images)
             images[turn, places] = decoder.decode(sent.smashed, sent.labels)

@@ -124,6 +124,7 @@ def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitati
     start = view.untrained(batches[0].client, "shadow", number)
     program = view.program_with(start, adaptive=imitation.adaptive, draw=f"shadow/{number}")
     received, server = Received(batches), view.server_half().requires_grad_(requires_grad=False)
+    dtype = next(server.parameters()).dtype
     weights = {name: tensor.requires_grad_() for name, tensor in program.parameters().items() if name.startswith(HALF)}
     with isolated(view.seed, "discriminator", view.tier, number):
         discriminator = Discriminator(received.smashed.shape[1], view.classes).to(view.device)
@@ -140,7 +141,7 @@ def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitati
         labels = data.labels[own].to(view.device)
         raw = program.activations(data.images[own].to(view.device), weights=_half(weights))
         sent, real = received.standardised(as_map(raw)), received.standardised(received.smashed[other])
-        loss = F.cross_entropy(server(raw).float(), labels)
+        loss = F.cross_entropy(server(raw.to(dtype)).float(), labels)
         loss = loss + imitation.statistics * received.distance(as_map(raw), labels)
         loss = loss + imitation.adversarial * F.softplus(-discriminator(sent, labels)).mean()
         _step(optimizers[0], loss, list(weights.values()))

@@ -77,14 +77,14 @@ class Unshuffle(Reconstruction):
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
         training = Training(size=self.size, epochs=self.epochs, adaptive=True)
-        solver.decoder = _decoder(view, "matched", solver.first, group, training)
+        solver.decoder = _decoder(view, f"matched/{self}", solver.first, group, training)
         if self.refinements == 0:
             return solver
         solver.refinements = self.refinements
         if lesson.gain(solver) > WORTH:
             better = _Solver(view, puzzle, matcher)
             better.before = solver
-            better.decoder = _decoder(view, "refined", solver.refined, group, training)
+            better.decoder = _decoder(view, f"refined/{self}", solver.refined, group, training)
             better.refinements = 1
             return better
         return solver

@@ -68,6 +68,9 @@ class InterruptedAttackError(DtflError):
 )
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="repetitions of each attack")
 @click.option(
+    "--lpips", is_flag=True, help="judge images by LPIPS too; its weights must be there, nothing is downloaded"
+)
+@click.option(
     "--undefended",
     metavar="train|RUN",
     help="also attack the same run without its defenses: train it, or take it from a run folder",
@@ -95,7 +98,7 @@ def attack(
     Examples:
       dtfl-private attack runs/mine --attack decoder --tier 2
       dtfl-private attack runs/mine --attack decoder --attack optimization --attack hybrid --tier all
-      dtfl-private attack runs/defended --attack unshuffle --undefended train
+      dtfl-private attack runs/defended --attack hybrid --undefended train
       dtfl-private attack runs/mine --attack lira:shadows=16 --adversary model-recipient
     """
     config = make_attack_config(

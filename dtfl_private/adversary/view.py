@@ -237,7 +237,11 @@ class View:
     def server_half(self) -> nn.Module:
         """Return a fresh copy of the server's own half of the network, as the round of the victims began with it."""
         self._need("architecture", "smashed")
-        assert self._background.server_half is not None
+        if self._background.server_half is None:
+            raise InputError(
+                f"{self._attack} needs the server's half of the victims' round, which is kept for the last round only: "
+                "use --replay"
+            )
         return self._background.server_half()
 
     @property

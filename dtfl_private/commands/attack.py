@@ -22,7 +22,7 @@ from dtfl_private.adversary.base import (
     Reconstruction,
     Tampering,
 )
-from dtfl_private.adversary.view import Seen, View, once_only
+from dtfl_private.adversary.view import Auxiliary, Seen, View, once_only
 from dtfl_private.commands.attack_pictures import save_pictures
 from dtfl_private.commands.attack_plan import Job, plan_jobs, scene_at
 from dtfl_private.commands.attack_settings import AttackConfig
@@ -40,10 +40,11 @@ from dtfl_private.commands.scene import (
     recorded_stage,
     split_auxiliary,
     victim_tasks,
+    whole_epochs,
 )
 from dtfl_private.commands.shadow import ShadowRuns
 from dtfl_private.commands.train import Run, read_run_config, train
-from dtfl_private.commands.workshop import Workshop
+from dtfl_private.commands.workshop import Workshop, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.config import differences, resolved_norm
 from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
@@ -174,7 +175,7 @@ def attack(
             verdicts = session.run()
             found = [*session.baselines(), *(result for verdict in verdicts for result in verdict.results)]
             results = _beside(found, undefended)
-            known = _write(folder, opened, results, session.sizes(), listener)
+            known = _write(folder, opened, session.round, results, session.sizes(), listener)
             pictures = save_pictures(folder, verdicts, known)
     return AttackReport(
         results=results, verdicts=verdicts, path=folder / RESULTS, pictures=pictures, remarks=session.remarks()
@@ -216,7 +217,6 @@ class _Session:
             worker.numerics.memory_format,
             resolved_norm(opened.prepared.config),
         )
-        self._workshop = Workshop(folder / "work", _basis(opened, config))
         shadows = ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", dict(opened.objects))
         self._setting = Setting(
             opened=opened,
@@ -224,17 +224,18 @@ class _Session:
             numerics=numerics,
             shadows=shadows,
         )
+        if config.undefended is not None and not opened.prepared.config.defense:
+            raise InputError("this run has no defenses: leave --undefended out")
+        self._workshop = Workshop(folder / "work", _basis(opened, config, self._setting.split.auxiliary))
         self._stages: dict[tuple[int, Victims], Stage] = {}
-        self._judge = Judge(self._setting)
+        self._judge = Judge(self._setting, lpips=config.lpips)
 
     def _sent_again(self) -> bool:
         """Whether there are other releases of the victims' records: further epochs, or earlier recorded rounds."""
-        worker, rounds = self._opened.prepared.worker, self._opened.plan.round
-        if self._recorded:
-            rounds = self._recorded[0].seen.download.round
-        elif worker.local_epochs > 1 and not worker.defense.releases_apart:
+        worker = self._opened.prepared.worker
+        if not self._recorded and worker.local_epochs > 1 and not worker.defense.releases_apart:
             return True
-        return any(number < rounds for number, _ in recorded_rounds(self._opened.folder.transcript))
+        return any(number < self.round for number, _ in recorded_rounds(self._opened.folder.transcript))
 
     def run(self) -> list[Verdict]:
         """Mount every attack at every tier, one after the other."""
@@ -264,7 +265,8 @@ class _Session:
             return self._play(job.tier, kind, tampering)
         if (job.tier, kind) not in self._stages:
             if self._recorded:
-                stage = recorded_stage(self._recorded, job.tier, self._config.victims, kind)
+                recorded = whole_epochs(self._opened, self._recorded, kind)
+                stage = recorded_stage(recorded, job.tier, self._config.victims, kind)
                 self._setting.index_sets(stage)
             else:
                 stage = self._play(job.tier, kind, None)
@@ -279,7 +281,9 @@ class _Session:
         among = tier if self._config.as_scheduled else None
         tasks = victim_tasks(self._opened, sent_to, self._config.victims, kind, scheduled_in=among)
         with one_thread():  # as in the run
-            stage = play(self._opened.recorder(), tasks, weights, kind=kind)
+            # Who releases apart sends with the weights of its update, which takes the whole round to see.
+            apart = self._opened.prepared.worker.defense.releases_apart
+            stage = play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)
         self._setting.index_sets(stage)
         return stage
 
@@ -300,7 +304,8 @@ class _Session:
         tier = job.tier if stage is None else stage.recordings[0].seen.download.tier
         # Helpers are shared by attacks at one tier, but for those on weights that only this attack sends.
         planted = job.chosen.text if tampering is not None and tampering.weights else None
-        common = {"tier": tier, "seed": seed, "planted": planted}
+        shown = None if stage is None else digest_of([*stage.seen, *earlier])
+        common = {"tier": tier, "seed": seed, "planted": planted, "seen": shown}
         return View(
             self._setting.background(tier, stage, earlier),
             adversary=job.chosen.adversary,
@@ -314,7 +319,13 @@ class _Session:
     def _guess(self, job: Job, seed: int, stage: Stage, tampering: Tampering | None) -> tuple[Tensor, bool]:
         """Return an attack's guess, and whether it was there from before."""
         view = self._view(job, seed, stage, tampering)
+        code = code_of(job.chosen.attack)
+        if code is None:  # what it depends on cannot be written down
+            return _checked_guess(job, view), False
+        looks_back = job.chosen.attack.facts.looks_back
         what = {
+            "code": code,
+            "seen": digest_of([*stage.seen, *(self._earlier(stage) if looks_back else [])]),
             "guess": job.chosen.text,
             "adversary": job.chosen.adversary.name,
             "tier": job.tier,
@@ -331,6 +342,11 @@ class _Session:
             return []
         return [result for tier, stage in sorted(stages.items()) for result in self._judge.baselines(stage, tier)]
 
+    @property
+    def round(self) -> int:
+        """The round that is attacked."""
+        return self._recorded[0].seen.download.round if self._recorded else self._opened.plan.round
+
     def sizes(self) -> dict[str, int]:
         """Return the numbers of victims and of auxiliary images, for attack.json."""
         auxiliary = self._setting.split.auxiliary
@@ -343,10 +359,9 @@ class _Session:
         where = "the same clients placed in each tier"
         if self._config.as_scheduled or self._recorded:
             where = "clients in the tiers that they really were in"
-        number = self._recorded[0].seen.download.round if self._recorded else self._opened.plan.round
         lines = [
-            f"attacked: {sizes['victims']} images of {'recorded ' if self._recorded else ''}round {number}, {where}, "
-            f"{self._config.seeds} repetitions",
+            f"attacked: {sizes['victims']} images of {'recorded ' if self._recorded else ''}round {self.round}, "
+            f"{where}, {self._config.seeds} repetitions",
             f"adversary's data: {self._config.aux}"
             + ("" if auxiliary is None else f", {sizes['aux']} images of {auxiliary.name} to train on"),
         ]
@@ -362,10 +377,10 @@ class _Session:
                     "nothing stands beside a defended run but its baselines: --undefended train adds it"
                 )
             return []
-        folder = self._twin(dataset)
         jobs = [job for job in self._jobs if self._runs_undefended(job)]
         if not jobs:
             return []
+        folder = self._twin(dataset)
         self._listener.note(f"the same attacks on the undefended run {folder.path}")
         tiers = tuple(sorted({job.tier for job in jobs}))
         report = attack(
@@ -375,6 +390,7 @@ class _Session:
             dataset=dataset,
             model=self._opened.objects["model"],
             scheduler=self._opened.objects["scheduler"],
+            data_dir=self._opened.prepared.config.data_dir,
             listener=self._listener,
         )
         return list(report.results)
@@ -390,8 +406,6 @@ class _Session:
     def _twin(self, dataset: Dataset | None) -> RunFolder:
         """Return the run without defenses; train it if that is asked for."""
         config = self._opened.prepared.config
-        if not config.defense:
-            raise InputError("this run has no defenses: leave --undefended out")
         plain = config.model_copy(update={"defense": []})
         if self._config.undefended == "train":
             self._listener.note("training the same run without defenses")
@@ -409,8 +423,8 @@ class _Session:
         return folder
 
 
-def _basis(opened: OpenedRun, config: AttackConfig) -> dict[str, object]:
-    """Return what every guess depends on besides attack, tier and seed."""
+def _basis(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None) -> dict[str, object]:
+    """Return what every guess depends on besides attack, tier, seed and what is seen."""
     digest = hashlib.sha256()
     for state in (opened.before.weights.model, opened.after.weights.model):
         for name, tensor in sorted(state.items()):
@@ -422,7 +436,7 @@ def _basis(opened: OpenedRun, config: AttackConfig) -> dict[str, object]:
         "data": opened.prepared.data_sha256,
         "config": opened.prepared.config.model_dump_json(exclude={"workers", "data_dir", "download"}),
         "aux": config.aux,
-        "aux_images": config.aux_images,
+        "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
     }
 
 
@@ -458,11 +472,15 @@ def _key(result: Result) -> tuple[object, ...]:
 
 
 def _write(
-    folder: Path, opened: OpenedRun, results: Sequence[Result], sizes: Mapping[str, int], listener: AttackListener
+    folder: Path,
+    opened: OpenedRun,
+    rounds: int,
+    results: Sequence[Result],
+    sizes: Mapping[str, int],
+    listener: AttackListener,
 ) -> list[Result]:
     """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
     path = folder / RESULTS
-    rounds = len(opened.records)
     new = {(_key(result)) for result in results}
     others: list[Result] = []
     if path.is_file():
@@ -474,7 +492,7 @@ def _write(
             if json.loads(path.read_bytes()).get("round") != rounds:
                 listener.note(f"{path} was of another round of this run; it is replaced")
                 others = []
-    header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats(results), **sizes}
+    header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats([*others, *results]), **sizes}
     write_atomic(path, results_document([*others, *results], header))
     return [*others, *results]
 

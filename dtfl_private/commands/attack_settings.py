@@ -27,6 +27,7 @@ class AttackConfig(BaseModel):
         aux_images: auxiliary images at most.
         victims: images to be attacked, in whole batches.
         seeds: repetitions of each attack.
+        lpips: judge images by LPIPS too, whose weights must be there.
         undefended: folder of the same run without defenses, to be attacked likewise; ``train`` trains it first.
         device: where attacks compute.
         threads: CPU threads; None for all cores.
@@ -44,6 +45,7 @@ class AttackConfig(BaseModel):
     aux_images: Count = 5000
     victims: Count = 64
     seeds: Count = 3
+    lpips: bool = False
     undefended: str | None = None
     device: DeviceName = "auto"
     threads: Count | None = None

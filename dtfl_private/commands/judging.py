@@ -25,6 +25,7 @@ from dtfl_private.leakage.judge import (
     judge_values,
     trivial_guesses,
 )
+from dtfl_private.leakage.lpips import require_lpips
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.result import Setting as Value
 from dtfl_private.leakage.scores import psnr
@@ -74,10 +75,17 @@ class Judge:
 
     Args:
         setting: of the run and its data.
+        lpips: judge images by LPIPS too.
+
+    Raises:
+        InputError: LPIPS is asked for and its weights are not there.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, *, lpips: bool = False) -> None:
+        if lpips:
+            require_lpips()
         self._setting = setting
+        self._lpips = lpips
 
     @cached_property
     def _classifier(self) -> Classifier:
@@ -136,8 +144,8 @@ class Judge:
         common, guesses = _common(repetitions)
         stage = repetitions[0].stage
         truth, labels = stage.truth[common], stage.labels[common]
-        known = self._known(truth, labels)
-        judged = judge_images(guesses, known, truth, labels, self._classifier.predict, heading)
+        known = self._known(truth, _sent_labels(stage)[common])
+        judged = judge_images(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
         trivial = trivial_guesses(known, truth)
         best = max(trivial, key=lambda name: float(psnr(trivial[name], truth).mean()))
         pictured = Pictured(
@@ -147,7 +155,7 @@ class Judge:
 
     def baselines(self, stage: Stage, tier: int) -> list[Result]:
         """Return what the trivial guesses score on a stage's victims, each under its own name."""
-        known = self._known(stage.truth, stage.labels)
+        known = self._known(stage.truth, _sent_labels(stage))
         if known is None:
             return []
         found = []
@@ -181,7 +189,7 @@ class Judge:
             }
             ceiling = {"raw-pixels": self._raw_pixels(attack, images, labels, known)}
             return judge_values(guesses, truth, trivial, ceiling, heading)
-        sent = torch.cat([batch.labels.cpu() for seen in stage.seen for batch in seen.batches])[common]
+        sent = _sent_labels(stage)[common]
         trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
         return judge_values(guesses, labels, trivial, {}, heading)
 
@@ -240,6 +248,11 @@ def majority_by_label(values: Tensor, labels: Tensor, of: Tensor) -> Tensor:
         if (labels == label).any():
             guess[of == label] = values[labels == label].mode().values
     return guess
+
+
+def _sent_labels(stage: Stage) -> Tensor:
+    """Return the victims' labels (N,) as they were sent: what an adversary knows of them."""
+    return torch.cat([batch.labels.cpu() for seen in stage.seen for batch in seen.batches])
 
 
 def _common(repetitions: Sequence[Repetition]) -> tuple[Tensor, list[Tensor]]:

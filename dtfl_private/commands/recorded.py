@@ -57,7 +57,8 @@ def _seen(opened: OpenedRun, number: int, client: int) -> Seen:
     if not all(_alike(state, like) for state, like in expected):
         raise _not_of_this_run(number, client, "weights of another network")
     for batch in seen.batches:
-        in_range = ((batch.labels >= 0) & (batch.labels < worker.classes)).all()
+        whole_numbers = batch.labels.dtype == torch.int64 and batch.smashed.is_floating_point()
+        in_range = whole_numbers and ((batch.labels >= 0) & (batch.labels < worker.classes)).all()
         if tuple(batch.smashed.shape[1:]) != opened.cut_shapes[tier] or not in_range:
             raise _not_of_this_run(number, client, f"activations of shape {tuple(batch.smashed.shape)}")
     return seen

@@ -168,7 +168,10 @@ def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) ->
             f"auxiliary data set '{name}' has {len(other.classes)} classes, {config.dataset} {worker.classes}: "
             "choose one with no more"
         )
-    order = torch.from_numpy(stream(worker.seed, "auxiliary", name).permutation(len(other.train_labels))[:images])
+    # Of data that overlap with the run's own, nothing that a client holds or that the judge uses.
+    known = torch.cat([worker.train_images, worker.test_images])
+    free = torch.from_numpy(stream(worker.seed, "auxiliary", name).permutation(len(other.train_labels)))
+    order = free[~_also_in(other.train_images[free], known)][:images]
     return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order))
 
 
@@ -235,11 +238,17 @@ def victim_tasks(
         tier: where every client is placed.
         count: victims that are wanted; whole batches are taken until they are reached, or all there are.
         kind: first batches of many clients, or whole rounds of few.
-        scheduled_in: take only clients that the scheduler had in this tier.
+        scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent.
     """
     worker = opened.prepared.worker
     tasks = [task for task in opened.tasks if scheduled_in in (None, task.tier)]
+    if scheduled_in is not None and kind == "rounds":
+        tasks = [task for task in tasks if task.completes]
     sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
+    if scheduled_in is not None:
+        sizes = {task.client: sizes[task.client][: task.batches] for task in tasks}
+        taken = _victim_batches(sizes, count, kind)
+        return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
     taken = _victim_batches(sizes, count, kind)
     whole = {
         task.client: replace(task, tier=tier, batches=len(sizes[task.client]) * worker.local_epochs, completes=True)
@@ -288,6 +297,31 @@ def play(
     )
 
 
+def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victims) -> list[Recording]:
+    """Return recordings cut to the first epoch, so that each record is there once; of whole rounds complete ones only.
+
+    Raises:
+        InputError: whole rounds are asked for, and only their first batches were recorded.
+    """
+    worker = opened.prepared.worker
+    per_epoch = {
+        recording.seen.download.client: len(
+            _batch_sizes(len(worker.parts[recording.seen.download.client]), worker.batch_size)
+        )
+        for recording in recordings
+    }
+    cut = [recording.first(per_epoch[recording.seen.download.client]) for recording in recordings]
+    if kind == "batches":
+        return cut
+    complete = [one for one in cut if len(one.seen.batches) == per_epoch[one.seen.download.client]]
+    if not complete:
+        raise InputError(
+            "only the first batches of each client's round were recorded, and this attack explains whole rounds: use "
+            "--replay, or record with a larger --record-images"
+        )
+    return complete
+
+
 def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen]:
     """Return what a client sent in each further epoch of the round that began as ``seen``, if there were any."""
     worker, client = opened.prepared.worker, seen.download.client
@@ -308,6 +342,17 @@ def by_epoch(opened: OpenedRun, seen: Seen) -> list[Seen]:
 def _per_epoch(opened: OpenedRun, client: int) -> int:
     worker = opened.prepared.worker
     return len(_batch_sizes(len(worker.parts[client]), worker.batch_size))
+
+
+def _in_pairs(members: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return as many of the members as of the others in each class, the first ones; ``other_labels`` are by place."""
+    kept, beside = [], []
+    for label in sorted(set(labels.tolist())):
+        of_class, against = members[labels == label], others[other_labels[others] == label]
+        pairs = min(len(of_class), len(against))
+        kept.append(of_class[:pairs])
+        beside.append(against[:pairs])
+    return torch.cat(kept), torch.cat(beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,8 +385,8 @@ class Setting:
         """Return all that there is to see at a tier; without a stage, what there is before the clients' round."""
         worker = self.opened.prepared.worker
         return Background(
-            seen=[self._on_device(seen) for seen in stage.seen] if stage is not None else [],
-            earlier=[self._on_device(seen) for seen in earlier],
+            seen=[self._on_device(self._as_known(seen)) for seen in stage.seen] if stage is not None else [],
+            earlier=[self._on_device(self._as_known(seen)) for seen in earlier],
             program=self.program,
             honest=self.honest,
             auxiliary=self.split.auxiliary,
@@ -356,19 +401,32 @@ class Setting:
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
             defense=worker.defense,
-            server_half=lambda: self.server_half(tier),
-            local_steps=self.local_steps(),
+            server_half=(lambda: self.server_half(tier)) if self._of_last_round(stage) else None,
+            local_steps=self.local_steps(stage),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
         )
 
-    def local_steps(self) -> LocalSteps:
+    def _as_known(self, seen: Seen) -> Seen:
+        """Return a client's round with the weights under which it sent, as far as they are known.
+
+        Who releases apart trains first and sends with its weights frozen: those of its update, not of the download.
+        """
+        if seen.update is None or not self.opened.prepared.worker.defense.releases_apart:
+            return seen
+        return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
+
+    def _of_last_round(self, stage: Stage | None) -> bool:
+        return stage is None or not stage.seen or stage.seen[0].download.round == self.opened.plan.round
+
+    def local_steps(self, stage: Stage | None) -> LocalSteps:
         """Return how the clients of the round trained."""
         settings = self.opened.prepared.worker.optimizer
+        number = stage.seen[0].download.round if stage is not None and stage.seen else self.opened.plan.round
         return LocalSteps(
             optimizer=settings.name,
-            lr=self.opened.tasks[0].lr,
+            lr=self.opened.records[number - 1]["lr"],
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
@@ -380,10 +438,16 @@ class Setting:
         return self.numerics.place(half)
 
     def candidates(self, stage: Stage) -> tuple[Candidates, Tensor]:
-        """Return the victims and as many non-members in random order, and which of them are members: bool (N,)."""
+        """Return victims and non-members in random order, and which of them are members: bool (N,).
+
+        Of each class there are as many members as non-members: otherwise labels alone would tell them apart wherever
+        clients hold some classes more than others.
+        """
         worker = self.opened.prepared.worker
-        members = torch.unique(stage.records)
-        others = self.split.non_member_places[: len(members)]
+        chosen = stage.records.unique()  # type: ignore[no-untyped-call]
+        members, others = _in_pairs(
+            chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
+        )
         images = torch.cat([worker.train_images[members], worker.test_images[others]])
         labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
         member = torch.arange(len(images)) < len(members)

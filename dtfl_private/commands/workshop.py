@@ -5,14 +5,19 @@ or not there. Deleting the folder is safe.
 """
 
 import hashlib
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
+from dtfl_private.adversary.base import Attack
+from dtfl_private.adversary.view import Auxiliary, Seen
+from dtfl_private.messages import State
 from dtfl_private.runtime.files import write_atomic
 
 
@@ -46,3 +51,38 @@ class Workshop:
     def _path(self, what: Mapping[str, object]) -> Path:
         text = json.dumps({**self._basis, **what}, sort_keys=True).encode()
         return self._folder / f"{hashlib.blake2b(text, digest_size=16).hexdigest()}.safetensors"
+
+
+def digest_of(rounds: Sequence[Seen]) -> str:
+    """Return a short text that is the same for the same messages, and for no others."""
+    states: list[State] = []
+    for seen in rounds:
+        states += [seen.download.weights, seen.download.head]
+        states += [{"smashed": batch.smashed, "labels": batch.labels} for batch in seen.batches]
+        states += [] if seen.update is None else [seen.update.weights, seen.update.head]
+    return _digest(tensor for state in states for _, tensor in sorted(state.items()))
+
+
+def digest_of_auxiliary(data: Auxiliary) -> str:
+    """Return a short text that is the same for the same auxiliary data, and for no others."""
+    return _digest([data.images, data.labels, data.validation_images, data.validation_labels])
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        # Viewed as bytes: NumPy knows no bfloat16.
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def code_of(attack: Attack) -> str | None:
+    """Return a digest of an attack's own source file; None if its settings or its source cannot be written down."""
+    if not all(isinstance(value, bool | int | float | str | None) for value in vars(attack).values()):
+        return None
+    try:
+        source = inspect.getsource(inspect.getmodule(type(attack)) or type(attack))
+    except (OSError, TypeError):  # typed into an interpreter
+        return None
+    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()

@@ -15,6 +15,7 @@ from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import Interval, mean_interval, metric_interval, worst_interval
+from dtfl_private.leakage.lpips import lpips
 from dtfl_private.leakage.metrics import METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
 from dtfl_private.randomness import stream
@@ -82,7 +83,9 @@ class Judged:
     scores: Mapping[str, FloatArray]
 
 
-def image_scores(guess: Tensor, truth: Tensor, labels: Tensor, classify: Classify | None) -> dict[str, FloatArray]:
+def image_scores(
+    guess: Tensor, truth: Tensor, labels: Tensor, classify: Classify | None, *, with_lpips: bool = False
+) -> dict[str, FloatArray]:
     """Return every metric of one repetition's images, (N,) each.
 
     Args:
@@ -90,6 +93,7 @@ def image_scores(guess: Tensor, truth: Tensor, labels: Tensor, classify: Classif
         truth: likewise, in [0, 1].
         labels: (N,) true classes.
         classify: a classifier that neither attack nor victims trained; None leaves its accuracy out.
+        with_lpips: add LPIPS.
     """
     found = {
         "mse": scores.mse(guess, truth),
@@ -99,6 +103,8 @@ def image_scores(guess: Tensor, truth: Tensor, labels: Tensor, classify: Classif
     }
     if classify is not None:
         found["classifier-accuracy"] = scores.correct(classify(guess.clamp(0, 1)), labels)
+    if with_lpips:
+        found["lpips"] = lpips(guess, truth)
     return found
 
 
@@ -109,6 +115,8 @@ def judge_images(
     labels: Tensor,
     classify: Classify | None,
     heading: Heading,
+    *,
+    with_lpips: bool = False,
 ) -> Judged:
     """Judge reconstructed images, beside the better of the trivial guesses that the adversary can make.
 
@@ -119,11 +127,13 @@ def judge_images(
         labels: their true classes.
         classify: see `image_scores`.
         heading: of the results.
+        with_lpips: add LPIPS.
     """
-    each = [image_scores(guess, truth, labels, classify) for guess in guesses]
+    each = [image_scores(guess, truth, labels, classify, with_lpips=with_lpips) for guess in guesses]
     judged = {name: np.stack([seed[name] for seed in each]) for name in each[0]}
     trivial = {
-        name: image_scores(guess, truth, labels, classify) for name, guess in trivial_guesses(known, truth).items()
+        name: image_scores(guess, truth, labels, classify, with_lpips=with_lpips)
+        for name, guess in trivial_guesses(known, truth).items()
     }
     results = []
     for name, scores_SN in judged.items():
@@ -185,8 +195,7 @@ def judge_membership(guesses: Sequence[Tensor], member: Tensor, heading: Heading
         ),
     ]
     for fpr in membership.LOW_FPRS:
-        # Fewer non-members than 1/fpr show the rate without any false alarm instead, which says less.
-        shown = fpr if membership.smallest_fpr(others_SK.shape[1]) <= fpr else 0.0
+        shown = membership.chance_tpr(others_SK.shape[1], fpr)
         name = f"tpr-at-fpr-{fpr:g}"
         found = membership.tpr_interval(members_SM, others_SK, fpr, heading.draws(name))
         results.append(heading.result(name, found, baseline=("chance", shown), **sizes))

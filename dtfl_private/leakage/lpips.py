@@ -29,7 +29,7 @@ def lpips(guess: Tensor, truth: Tensor) -> FloatArray:
         InputError: torchmetrics or AlexNet's weights are not there, or the weights are other ones.
     """
     guess, truth = checked(guess, truth)
-    _require_network()
+    require_lpips()
     from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
 
     pairs = zip(torch.split(guess.float(), CHUNK), torch.split(truth.float(), CHUNK), strict=True)
@@ -48,7 +48,8 @@ def weights_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
-def _require_network() -> None:
+def require_lpips() -> None:
+    """Raise `InputError` if torchmetrics or AlexNet's weights are not there, or the weights are other ones."""
     if importlib.util.find_spec("torchmetrics") is None:
         raise InputError("LPIPS needs torchmetrics, which is not installed: pip install 'dtfl-private[lpips]'")
     path = weights_file()

@@ -20,6 +20,14 @@ def smallest_fpr(nonmembers: int) -> float:
     return 1 / nonmembers
 
 
+def chance_tpr(nonmembers: int, fpr: float) -> float:
+    """Return the mean of `tpr_at` for scores that say nothing: above ``fpr``, by less the more non-members there are.
+
+    A member's rank among K non-members is uniform; it passes if at most floor(fpr K) of them score higher.
+    """
+    return (int(fpr * nonmembers * (1 + 1e-9)) + 1) / (nonmembers + 1)
+
+
 def auc(groups: Sequence[FloatArray], counts: Sequence[IntArray]) -> FloatArray:
     """Return the area under the ROC curve of each draw; a `Statistic` of members and non-members.
 
@@ -51,7 +59,7 @@ def auc_interval(members_SM: FloatArray, nonmembers_SK: FloatArray, rng: np.rand
 
 
 def tpr_interval(members_SM: FloatArray, nonmembers_SK: FloatArray, fpr: float, rng: np.random.Generator) -> Interval:
-    """Return the true-positive rate at this false-positive rate, see `tpr_at`; by chance at most ``fpr`` on average."""
+    """Return the true-positive rate at this false-positive rate, see `tpr_at`; by chance `chance_tpr` on average."""
     found = bootstrap([members_SM, nonmembers_SK], tpr_at(fpr), rng)
     return with_share_bound(found, members_SM.shape[1])
 

@@ -32,6 +32,7 @@ class AttackDisplay:
         self._one = self._bars.add_task("", total=1.0, visible=False)
         self._jobs = 0
         self._done = 0
+        self._share = 0.0
         self._began_s = time.monotonic()
 
     def __enter__(self) -> "AttackDisplay":
@@ -53,11 +54,14 @@ class AttackDisplay:
     def job(self, label: str) -> None:
         """Show the job that begins."""
         self._began_s = time.monotonic()
+        self._share = 0.0
         self._bars.reset(self._one, total=1.0, description=label, visible=True)
 
     def progress(self, done: int, total: int) -> None:
         """Show how far the job is."""
-        share = done / max(total, 1)
+        # A job of several phases begins anew with each: what was shown is not taken back.
+        share = max(self._share, done / max(total, 1))
+        self._share = share
         self._bars.update(self._one, completed=share)
         self._bars.update(self._all, completed=self._done + share)
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from dtfl_private.adversary.base import (
     AttackFacts,
@@ -20,15 +21,19 @@ from dtfl_private.adversary.base import (
     Tampering,
 )
 from dtfl_private.commands import attack as attacking
+from dtfl_private.commands import scene
 from dtfl_private.commands import train as training
 from dtfl_private.commands.attack import SilentAttack, attack
 from dtfl_private.commands.attack_settings import AttackConfig, make_attack_config
+from dtfl_private.commands.replay import open_run
 from dtfl_private.commands.scene import IndexSets, Knowledge
 from dtfl_private.commands.train import train
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.leakage.result import read_results
+from dtfl_private.models.staged import StagedModel
 from dtfl_private.plugins import create
+from dtfl_private.randomness import isolated
 
 SEES = frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"})
 
@@ -376,6 +381,88 @@ def test_what_is_no_run_is_refused(mount, tmp_path):
 def test_a_refused_setting_is_one_line(values, words):
     with pytest.raises(InputError, match=words):
         make_attack_config(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explains(Reconstruction):
+    """Keeps how well the client's program explains what was sent: the residual of the best of all training images."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="")
+
+    images: Any = None
+    residuals: Any = None
+
+    def reconstruct(self, view):
+        program = view.program(view.seen[0], adaptive=True)
+        known = program.activations(self.images.float() / 255).flatten(1)
+        for record in view.seen[0].batches[0].smashed.flatten(1):
+            self.residuals.append(float(((known - record).square().sum(dim=1) / record.square().sum()).min()))
+        return torch.zeros(view.victims, *view.input_shape)
+
+
+@pytest.mark.usefixtures("mount")  # no pictures
+def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_them(
+    tmp_path, more_patterns, tiny_config, monkeypatch
+):
+    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+    with isolated(0, "plain network"):
+        network = StagedModel(
+            [
+                ("stem", nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())),
+                ("top", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))),
+            ]
+        )
+    noisy = create("defense", "dp-weights:noise_multiplier=0.5")
+    given = {"dataset": more_patterns, "model": network, "defenses": [noisy]}
+    train(tiny_config(rounds=2, scheduler="static:1", lr=0.05), out=tmp_path / "run", **given)
+    residuals: list[float] = []
+    probe = Explains(images=more_patterns.train_images, residuals=residuals)
+    config = AttackConfig(victims=8, seeds=1, threads=1)
+    attack(tmp_path / "run", config, attacks=[probe], out=tmp_path / "found", **given)
+    # Images are scaled by constants and nothing couples them: under the right weights the residual is rounding.
+    assert max(residuals) < 1e-6
+
+
+def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained, objects, more_patterns, monkeypatch):
+    other = ImageDataset(
+        name="other",
+        source="made up",
+        classes=more_patterns.classes,
+        train_images=torch.cat([more_patterns.train_images, 255 - more_patterns.train_images]),
+        train_labels=torch.cat([more_patterns.train_labels, more_patterns.train_labels]),
+        test_images=more_patterns.test_images,
+        test_labels=more_patterns.test_labels,
+    )
+    monkeypatch.setattr(scene, "load_dataset", lambda *_, **__: other)
+    split = scene.split_auxiliary(open_run(trained(), **objects), Knowledge.parse("shifted:other"), 1000)
+    held = {image.tobytes() for image in more_patterns.train_images.numpy()}
+    assert split.auxiliary is not None
+    mine = torch.cat([split.auxiliary.images, split.auxiliary.validation_images])
+    assert len(mine) == len(more_patterns.train_images)
+    assert not any(image.tobytes() in held for image in (mine * 255).round().to(torch.uint8).numpy())
+
+
+def test_labels_alone_do_not_tell_members_from_others(trained, mount, monkeypatch):
+    seen = []
+    make = attacking.Setting.candidates
+
+    def watched(self, stage):
+        seen.append(make(self, stage))
+        return seen[-1]
+
+    monkeypatch.setattr(attacking.Setting, "candidates", watched)
+    mount(trained(partition="shards:1"), [LeastSquares()], tiers=[1], victims=8)
+    candidates, member = seen[0]
+    assert sorted(candidates.labels[member].tolist()) == sorted(candidates.labels[~member].tolist())
+    assert member.any()
+
+
+def test_what_cannot_be_written_down_is_guessed_anew(trained, mount, patterns):
+    told = Remembers(images=patterns.train_images)
+    heard = Heard()
+    for _ in range(2):
+        mount(trained(), [told], tiers=[1], victims=8, listener=heard)
+    assert heard.kept == [False, False]
 
 
 class Heard(SilentAttack):

@@ -11,6 +11,7 @@ from dtfl_private.leakage.membership import (
     accuracy_interval,
     auc,
     auc_interval,
+    chance_tpr,
     correct,
     smallest_fpr,
     tpr_at,
@@ -131,3 +132,13 @@ def test_accuracy_of_separate_groups_is_1_and_both_groups_weigh_the_same():
 def test_a_score_that_is_no_number_is_refused(interval):
     with pytest.raises(ValueError, match="no finite number"):
         interval(np.array([[1.0, np.nan]]), np.zeros((1, 5)), stream(0, "draws"))
+
+
+@pytest.mark.parametrize(("nonmembers", "fpr"), [(64, 0.01), (200, 0.01), (1000, 0.001), (100, 0.05)])
+def test_scores_that_say_nothing_have_the_mean_rate_of_chance(nonmembers, fpr):
+    # 4,000 draws of a rate whose deviation is below 0.03: the mean is within 5 standard errors but once in 2 million.
+    rng, rates = np.random.default_rng(1), []
+    for _ in range(4000):
+        groups = [rng.standard_normal(40), rng.standard_normal(nonmembers)]
+        rates.append(tpr_at(fpr)(groups, [np.ones((1, len(group)), dtype=np.int64) for group in groups])[0])
+    assert abs(np.mean(rates) - chance_tpr(nonmembers, fpr)) < 5 * np.std(rates) / np.sqrt(len(rates))
