@@ -96,7 +96,7 @@ def train_exchange_matcher(
             right = torch.arange(len(own), device=own.device).expand(own.shape[1], -1)
             loss = F.cross_entropy(scores.transpose(1, 2).flatten(0, 1), right.flatten())
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
         view.progress(epoch + 1, epochs)
     return matcher.eval()

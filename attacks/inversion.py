@@ -245,7 +245,7 @@ def _train_epoch(
             network, released.smashed[batch], released.labels[batch], released.images[batch], training
         ).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

@@ -101,7 +101,7 @@ def train_matcher(view: View, puzzle: Puzzle, ordered: Tensor, validation: Tenso
             pieces = ordered[batch.to(view.device)].gather(1, slot.unsqueeze(-1).expand(-1, -1, values))
             loss = F.cross_entropy(matcher(pieces).flatten(0, 1), slot.flatten())
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
         right = _share_right(matcher, puzzle, validation)
         if right > best:

@@ -93,7 +93,10 @@ def show_nothing(done: int, total: int) -> None:
     """Do nothing."""
 
 
-def keep_nothing(name: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:  # noqa: ARG001 - of `Keep`
+def keep_nothing(
+    name: str,  # noqa: ARG001 - part of every `Keep`'s signature, unused here
+    make: Callable[[], Mapping[str, Tensor]],
+) -> Mapping[str, Tensor]:
     """Make the tensors anew each time."""
     return make()
 

@@ -226,7 +226,7 @@ class _Session:
         )
         if config.undefended is not None and not opened.prepared.config.defense:
             raise InputError("this run has no defenses: leave --undefended out")
-        self._workshop = Workshop(folder / "work", _basis(opened, config, self._setting.split.auxiliary))
+        self._workshop = Workshop(folder / "kept", _basis(opened, config, self._setting.split.auxiliary))
         self._stages: dict[tuple[int, Victims], Stage] = {}
         self._judge = Judge(self._setting, lpips=config.lpips)
 

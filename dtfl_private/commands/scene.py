@@ -444,7 +444,7 @@ class Setting:
         clients hold some classes more than others.
         """
         worker = self.opened.prepared.worker
-        chosen = stage.records.unique()  # type: ignore[no-untyped-call]
+        chosen = torch.tensor(sorted(set(stage.records.tolist())), dtype=torch.int64)
         members, others = _in_pairs(
             chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
         )

@@ -1,7 +1,7 @@
 """What attacks leave behind while they work, so that an interruption costs little: guesses and trained helpers.
 
-ATTACKS/work/DIGEST.safetensors: the digest names everything that the tensors depend on, so that a file is either right
-or not there. Deleting the folder is safe.
+One safetensors file for each piece of work, named by a digest of everything that it depends on, so that a file is either
+right or not there. Deleting the folder is safe.
 """
 
 import hashlib
@@ -39,6 +39,7 @@ class Workshop:
         """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""
         path = self._path(what)
         try:
+            # Of safetensors, which hold numbers and no code, as a pickle would.
             return safetensors.torch.load(path.read_bytes()), True
         except (OSError, safetensors.SafetensorError):
             # Not there, or half of it after a disk error: made anew.

@@ -1,5 +1,6 @@
 """FedAvg with an adaptive optimiser at the server, whose state lives as long as the run."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,9 +32,9 @@ class AdaptiveServer(FullModelMethod):
     beta2: Decay = 0.99
     tau: Positive = 1e-3
 
+    @abstractmethod
     def second_moment(self, v: Tensor, square: Tensor) -> Tensor:
         """Return v after a round whose step has this square."""
-        raise NotImplementedError
 
     def initial_extras(self, setup: WorkerSetup) -> State:
         """Return m = 0 and v = tau^2."""
