@@ -1,7 +1,7 @@
 """What attacks leave behind while they work, so that an interruption costs little: guesses and trained helpers.
 
-One safetensors file for each piece of work, named by a digest of everything that it depends on, so that a file is either
-right or not there. Deleting the folder is safe.
+One safetensors file for each piece of work, named by a digest of all that it depends on, so that a file is either right
+or not there. Deleting the folder is safe.
 """
 
 import hashlib
