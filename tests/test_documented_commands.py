@@ -10,7 +10,7 @@ import pytest
 
 from dtfl_private.cli import LISTED, cli
 from dtfl_private.cli_attack import attacked_tiers
-from dtfl_private.commands.scene import Knowledge
+from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.config import make_config
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,27 +23,27 @@ from dtfl_private.adversary.base import (
     Tampering,
 )
 from dtfl_private.adversary.view import Auxiliary, Seen, View, once_only
+from dtfl_private.commands.attack_listener import AttackListener, SilentAttack
 from dtfl_private.commands.attack_pictures import save_pictures
 from dtfl_private.commands.attack_plan import Job, plan_jobs, scene_at
 from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.auxiliary import Knowledge, split_auxiliary
 from dtfl_private.commands.judging import Judge, Repetition, Verdict
 from dtfl_private.commands.recorded import earlier_rounds, latest_recordings
 from dtfl_private.commands.replay import OpenedRun, open_run
-from dtfl_private.commands.scene import (
-    Knowledge,
-    Setting,
+from dtfl_private.commands.scene import Setting
+from dtfl_private.commands.shadow import ShadowRuns
+from dtfl_private.commands.train import Run, read_run_config, train
+from dtfl_private.commands.victims import (
     Stage,
     Victims,
     by_epoch,
     later_epochs,
     play,
     recorded_stage,
-    split_auxiliary,
     victim_tasks,
     whole_epochs,
 )
-from dtfl_private.commands.shadow import ShadowRuns
-from dtfl_private.commands.train import Run, read_run_config, train
 from dtfl_private.commands.workshop import Workshop, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.config import differences, resolved_norm
 from dtfl_private.contracts import Scheduler
@@ -68,49 +68,6 @@ RESULTS = "attack.json"
 
 # What the undefended twin of a run may differ in.
 FREE_OF_TWINS = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
-
-
-class AttackListener(Protocol):
-    """Hears how attacks proceed, for a progress display."""
-
-    def started(self, jobs: Sequence[str]) -> None:
-        """Called with a label of each job to come: an attack at a tier with a seed."""
-        ...
-
-    def job(self, label: str) -> None:
-        """Called when a job begins."""
-        ...
-
-    def progress(self, done: int, total: int) -> None:
-        """Called while a job runs."""
-        ...
-
-    def finished(self, label: str, *, kept: bool) -> None:
-        """Called when a job is done; ``kept``: its guess was there from before."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Called with a line that the user should see."""
-        ...
-
-
-class SilentAttack:
-    """A listener that shows nothing."""
-
-    def started(self, jobs: Sequence[str]) -> None:
-        """Do nothing."""
-
-    def job(self, label: str) -> None:
-        """Do nothing."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Do nothing."""
-
-    def finished(self, label: str, *, kept: bool) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +209,7 @@ class _Session:
         label = job.label(seed)
         self._listener.job(label)
         with isolated(seed, "attack", job.chosen.text, job.tier), threads(self._config.threads or available_cores()):
-            tampering = job.chosen.attack.tamper(self._view(job, seed, None))
+            tampering = job.chosen.attack.tamper(self._view(job, seed))
             stage = self._stage(job, tampering)
             guess, kept = self._guess(job, seed, stage, tampering) if stage.seen else (None, False)
         self._listener.finished(label, kept=kept)
@@ -297,9 +254,14 @@ class _Session:
             recorder = self._opened.recorder()
             return earlier + [later for seen in stage.seen for later in later_epochs(self._opened, recorder, seen)]
 
-    def _view(self, job: Job, seed: int, stage: Stage | None, tampering: Tampering | None = None) -> View:
-        looks_back = job.chosen.attack.facts.looks_back
-        earlier = self._earlier(stage) if looks_back and stage is not None else []
+    def _view(
+        self,
+        job: Job,
+        seed: int,
+        stage: Stage | None = None,
+        earlier: Sequence[Seen] = (),
+        tampering: Tampering | None = None,
+    ) -> View:
         # A malicious server may have named another tier than that of the job.
         tier = job.tier if stage is None else stage.recordings[0].seen.download.tier
         # Helpers are shared by attacks at one tier, but for those on weights that only this attack sends.
@@ -318,14 +280,14 @@ class _Session:
 
     def _guess(self, job: Job, seed: int, stage: Stage, tampering: Tampering | None) -> tuple[Tensor, bool]:
         """Return an attack's guess, and whether it was there from before."""
-        view = self._view(job, seed, stage, tampering)
+        earlier = self._earlier(stage) if job.chosen.attack.facts.looks_back else []
+        view = self._view(job, seed, stage, earlier, tampering)
         code = code_of(job.chosen.attack)
         if code is None:  # what it depends on cannot be written down
             return _checked_guess(job, view), False
-        looks_back = job.chosen.attack.facts.looks_back
         what = {
             "code": code,
-            "seen": digest_of([*stage.seen, *(self._earlier(stage) if looks_back else [])]),
+            "seen": digest_of([*stage.seen, *earlier]),
             "guess": job.chosen.text,
             "adversary": job.chosen.adversary.name,
             "tier": job.tier,

@@ -7,8 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from dtfl_private.adversary.base import Attack, Scene, name_of
 from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.commands.replay import OpenedRun
-from dtfl_private.commands.scene import Knowledge
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Setting

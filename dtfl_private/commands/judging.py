@@ -11,7 +11,8 @@ from torch import Tensor
 from dtfl_private.adversary.base import Attack, AttributeInference, MembershipInference, Reconstruction, Tampering
 from dtfl_private.adversary.view import Seen
 from dtfl_private.commands.attack_plan import Job
-from dtfl_private.commands.scene import Setting, Stage
+from dtfl_private.commands.scene import Setting
+from dtfl_private.commands.victims import Stage
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.ceiling import raw_pixel_guess

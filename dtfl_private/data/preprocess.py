@@ -13,6 +13,11 @@ from dtfl_private.errors import InputError
 AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
+def unit(images_u8: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]."""
+    return images_u8.float() / 255
+
+
 class Preprocessor(Protocol):
     """From a batch of stored uint8 inputs to what the network takes."""
 

@@ -21,12 +21,13 @@ from dtfl_private.adversary.base import (
     Tampering,
 )
 from dtfl_private.commands import attack as attacking
-from dtfl_private.commands import scene
+from dtfl_private.commands import auxiliary
 from dtfl_private.commands import train as training
 from dtfl_private.commands.attack import SilentAttack, attack
 from dtfl_private.commands.attack_settings import AttackConfig, make_attack_config
+from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.scene import IndexSets, Knowledge
+from dtfl_private.commands.scene import IndexSets
 from dtfl_private.commands.train import train
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
@@ -433,8 +434,8 @@ def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained
         test_images=more_patterns.test_images,
         test_labels=more_patterns.test_labels,
     )
-    monkeypatch.setattr(scene, "load_dataset", lambda *_, **__: other)
-    split = scene.split_auxiliary(open_run(trained(), **objects), Knowledge.parse("shifted:other"), 1000)
+    monkeypatch.setattr(auxiliary, "load_dataset", lambda *_, **__: other)
+    split = auxiliary.split_auxiliary(open_run(trained(), **objects), Knowledge.parse("shifted:other"), 1000)
     held = {image.tobytes() for image in more_patterns.train_images.numpy()}
     assert split.auxiliary is not None
     mine = torch.cat([split.auxiliary.images, split.auxiliary.validation_images])
