@@ -14,6 +14,7 @@ from dtfl_private.commands.replay import OpenedRun
 from dtfl_private.commands.victims import Stage
 from dtfl_private.data.preprocess import unit
 from dtfl_private.defense import DefenseChain
+from dtfl_private.federated.worker import honest_download
 from dtfl_private.messages import ModelDownload, State
 from dtfl_private.models.staged import split
 from dtfl_private.numerics import Numerics
@@ -158,15 +159,8 @@ class Setting:
 
     def honest(self, tier: int) -> ModelDownload:
         """Return what the protocol sends the first client of the round in this tier."""
-        client_half, _ = split(self.opened.prepared.worker.model, tier)
-        task, weights = self.opened.tasks[0], self.opened.weights
-        return ModelDownload(
-            client=task.client,
-            round=task.round,
-            tier=tier,
-            weights={name: weights.model[name] for name in client_half.state_dict()},
-            head=weights.heads[tier],
-        )
+        task = replace(self.opened.tasks[0], tier=tier)
+        return honest_download(self.opened.prepared.worker.model, task, self.opened.weights)
 
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from dtfl_private.adversary.view import Seen
 from dtfl_private.defense import Remark
-from dtfl_private.federated.worker import ClientTask, GlobalWeights, Worker, WorkerSetup
-from dtfl_private.messages import Message, ModelDownload, SmashedBatch, WeightUpdate
-from dtfl_private.models.staged import split
+from dtfl_private.federated.worker import ClientTask, GlobalWeights, Worker, WorkerSetup, honest_download
+from dtfl_private.messages import Message, SmashedBatch, WeightUpdate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +89,7 @@ class Recorder:
         result = self._worker.train(task, weights)
         smashed = [message for message in self._messages if isinstance(message, SmashedBatch)][:batches]
         updates = [message for message in self._messages if isinstance(message, WeightUpdate)]
-        client_half, _ = split(self._setup.model, task.tier)
-        download = ModelDownload(
-            client=task.client,
-            round=task.round,
-            tier=task.tier,
-            weights={name: weights.model[name] for name in client_half.state_dict()},
-            head=weights.heads[task.tier],
-        )
+        download = honest_download(self._setup.model, task, weights)
         seen = Seen(download=download, batches=tuple(smashed), update=updates[0] if updates else None)
         return Recording(seen=seen, truth=self._truth(task.client, len(smashed)), remarks=result.remarks)
 

@@ -20,8 +20,8 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.client import ClientData
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.guarantees import Guarantee
-from dtfl_private.messages import Message, MessageObserver, State
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.messages import Message, MessageObserver, ModelDownload, State
+from dtfl_private.models.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import stream, torch_stream
 
@@ -84,6 +84,18 @@ class ClientTask:
     memory: State = field(default_factory=dict)
     extras: State = field(default_factory=dict)
     turns: Sequence[int] = ()
+
+
+def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
+    """Return what the protocol sends a client at the start of its round, of a method with auxiliary heads."""
+    client_half, _ = split(model, task.tier)
+    return ModelDownload(
+        client=task.client,
+        round=task.round,
+        tier=task.tier,
+        weights={name: weights.model[name] for name in client_half.state_dict()},
+        head=weights.heads[task.tier],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

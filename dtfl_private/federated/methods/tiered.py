@@ -15,9 +15,10 @@ from dtfl_private.federated.worker import (
     GlobalWeights,
     LocalWork,
     Worker,
+    honest_download,
     require_finite,
 )
-from dtfl_private.messages import ModelDownload, State
+from dtfl_private.messages import State
 from dtfl_private.models.staged import split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
@@ -39,13 +40,7 @@ class LocalLossWork:
 def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
     setup = worker.setup
     client_modules, server_modules = split(worker.model, task.tier)
-    download = ModelDownload(
-        client=task.client,
-        round=task.round,
-        tier=task.tier,
-        weights={name: weights.model[name] for name in client_modules.state_dict()},
-        head=weights.heads[task.tier],
-    )
+    download = honest_download(worker.model, task, weights)
     at = worker.client_round(task)
     client = ClientHalf(
         download=download,
