@@ -30,7 +30,10 @@ class AttackConfig(BaseModel):
         lpips: judge images by LPIPS too, whose weights must be there.
         undefended: folder of the same run without defenses, to be attacked likewise; ``train`` trains it first.
         device: where attacks compute.
-        threads: CPU threads; None for all cores.
+        threads: CPU threads; None for all cores, or one in each of several processes.
+        workers: processes that mount attacks side by side; attacks and parts of the run that were passed as objects
+            stay in this one.
+        where_applicable: leave out attacks where they cannot run, and say so, instead of refusing them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +52,8 @@ class AttackConfig(BaseModel):
     undefended: str | None = None
     device: DeviceName = "auto"
     threads: Count | None = None
+    workers: Count = 1
+    where_applicable: bool = False
 
 
 def make_attack_config(**values: object) -> AttackConfig:
