@@ -1,7 +1,7 @@
 """How a run is attacked: one frozen value."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,14 +56,26 @@ class AttackConfig(BaseModel):
     where_applicable: bool = False
 
 
+Config = TypeVar("Config", bound=BaseModel)
+
+
 def make_attack_config(**values: object) -> AttackConfig:
     """Return the configuration with these values, the rest by default.
 
     Raises:
         InputError: the first refused value, in one line.
     """
+    return make(AttackConfig, **values)
+
+
+def make(kind: type[Config], **values: object) -> Config:
+    """Return a configuration of a kind with these values.
+
+    Raises:
+        InputError: the first refused value, in one line.
+    """
     try:
-        return AttackConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
