@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dtfl_private import cli_attack, cli_experiments
+from dtfl_private import cli_attack, cli_audit, cli_experiments
 from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
@@ -98,6 +98,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(cli_attack.attack)
+cli.add_command(cli_audit.audit)
 cli.add_command(cli_experiments.compare)
 cli.add_command(cli_experiments.sweep)
 

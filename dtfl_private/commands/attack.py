@@ -173,11 +173,11 @@ def _make(folder: Path) -> None:
 
 def beside(results: Sequence[Result], undefended: Sequence[Result]) -> list[Result]:
     """Return results with the undefended run's value of the same attack, tier and metric beside them."""
-    known = {_key(result): result.value for result in undefended}
-    return [result.model_copy(update={"undefended": known.get(_key(result))}) for result in results]
+    known = {key_of(result): result.value for result in undefended}
+    return [result.model_copy(update={"undefended": known.get(key_of(result))}) for result in results]
 
 
-def _key(result: Result) -> tuple[object, ...]:
+def key_of(result: Result) -> tuple[object, ...]:
     settings = tuple(sorted((name, str(value)) for name, value in result.settings.items()))
     return (result.tier, result.source, result.metric, result.adaptive, result.adversary, settings)
 
@@ -192,11 +192,11 @@ def _write(
 ) -> list[Result]:
     """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
     path = folder / RESULTS
-    new = {(_key(result)) for result in results}
+    new = {(key_of(result)) for result in results}
     others: list[Result] = []
     if path.is_file():
         try:
-            others = [result for result in read_results(path) if _key(result) not in new]
+            others = [result for result in read_results(path) if key_of(result) not in new]
         except InputError as error:
             listener.note(f"{error}; it is replaced")
         else:

@@ -40,6 +40,7 @@ class AttackDisplay:
         )
         self._all = self._bars.add_task("all attacks", total=None)
         self._jobs = 0
+        self._expected = 0
         self._done = 0
         self._running: dict[str, _Running] = {}
 
@@ -57,7 +58,16 @@ class AttackDisplay:
     def started(self, jobs: Sequence[str]) -> None:
         """Count the jobs to come; called again when an undefended run is attacked beside."""
         self._jobs += len(jobs)
-        self._bars.update(self._all, total=self._jobs)
+        self._bars.update(self._all, total=self._total)
+
+    def expect(self, jobs: int) -> None:
+        """Hear how many jobs there will be in all, about, so that the remaining time is that of them all."""
+        self._expected += jobs
+        self._bars.update(self._all, total=self._total)
+
+    @property
+    def _total(self) -> int:
+        return max(self._jobs, self._expected)
 
     def job(self, label: str) -> None:
         """Show the job that begins."""
@@ -79,7 +89,7 @@ class AttackDisplay:
         self._show_all()
         if not self._console.is_terminal:
             took = "kept from before" if kept else duration(time.monotonic() - running.began_s)
-            self._console.print(f"{self._done}/{self._jobs}  {label}  {took}", soft_wrap=True, highlight=False)
+            self._console.print(f"{self._done}/{self._total}  {label}  {took}", soft_wrap=True, highlight=False)
 
     def _show_all(self) -> None:
         shares = sum(running.share for running in self._running.values())
