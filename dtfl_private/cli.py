@@ -27,6 +27,7 @@ from dtfl_private.data.facts import facts_of
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, InputError, unknown_name
+from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
 from dtfl_private.plugins import GROUPS, create, described, find
@@ -35,6 +36,7 @@ from dtfl_private.report.attacks import adversaries_table, attacks_table
 from dtfl_private.report.cost_picture import cost_picture
 from dtfl_private.report.datasets import datasets_table
 from dtfl_private.report.distribution import distribution_picture, distribution_table, spread_table
+from dtfl_private.report.measures import measures_table
 from dtfl_private.report.networks import cuts_table, models_table
 from dtfl_private.report.privacy import defenses_table, sentences
 from dtfl_private.report.progress import TrainingDisplay
@@ -423,6 +425,9 @@ def list_(kind: str, data_dir: Path | None) -> None:
     if kind == "attacks":
         rows = described("attack")
         console.print(attacks_table(rows, {name: find("attack", name).load() for name, _, _ in rows}))
+        return
+    if kind == "measures":
+        console.print(measures_table(MEASURES))
         return
     rows = described(kind.rstrip("s")) if kind.rstrip("s") in GROUPS else []
     if not rows:
