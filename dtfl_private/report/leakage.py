@@ -25,6 +25,7 @@ from dtfl_private.report.tables import plain_table
 OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
 SHOWN = ("psnr", "ssim", "ssim-worst-5", "lpips")
 GUESS_STYLES = ("--", "-.", ":")
+MARKERS = "osDv^"
 # How far lines stand apart, so that their intervals do not hide each other; in tiers.
 APART = 0.06
 
@@ -130,18 +131,23 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form:
     with mpl.rc_context({"font.size": 9}):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
-        _attacks(axes, [result for result in chosen if result.source not in BASELINES])
-        _guesses(axes, chosen)
-        found = find_metric(metric)
-        axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        figure.legend(handles=_attacks_first(axes), loc="outside right upper", fontsize=8)
+        draw_leakage(axes, chosen)
+        figure.legend(handles=attacks_first(axes), loc="outside right upper", fontsize=8)
         figure.suptitle(title.replace("$", r"\$"))
         return picture_bytes(figure, form)
 
 
-def _attacks_first(axes: Axes) -> list[Artist]:
+def draw_leakage(axes: Axes, results: Sequence[Result]) -> None:
+    """Draw results with one and the same metric over the tiers: attacks, what they reached undefended, and guesses."""
+    found = find_metric(results[0].metric)
+    _attacks(axes, [result for result in results if result.source not in BASELINES])
+    _guesses(axes, results)
+    axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+
+
+def attacks_first(axes: Axes) -> list[Artist]:
     """Return what the legend names; matplotlib by itself would put lines without intervals first."""
     handles, _ = axes.get_legend_handles_labels()
     return sorted(handles, key=lambda handle: not isinstance(handle, ErrorbarContainer))
@@ -157,12 +163,13 @@ def _attacks(axes: Axes, results: Sequence[Result]) -> None:
         values = np.array([result.value for result in own])
         below = values - [result.ci_low for result in own]
         above = [result.ci_high for result in own] - values
-        colour = f"C{number}"
-        axes.errorbar(tiers, values, [below, above], color=colour, marker=".", capsize=3, linewidth=1.2, label=name)
+        colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
+        style = {"color": colour, "marker": marker, "markersize": 4}
+        axes.errorbar(tiers, values, [below, above], capsize=3, linewidth=1.2, label=name, **style)
         undefended = [(tier, result.undefended) for tier, result in zip(tiers, own, strict=True)]
         if any(value is not None for _, value in undefended):
             points = [(tier, value) for tier, value in undefended if value is not None]
-            axes.plot(*zip(*points, strict=True), ":", color=colour, marker=".", label=f"{name}, undefended")
+            axes.plot(*zip(*points, strict=True), ":", fillstyle="none", label=f"{name}, undefended", **style)
 
 
 def _guesses(axes: Axes, results: Sequence[Result]) -> None:
