@@ -7,7 +7,6 @@ from itertools import pairwise
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.leakage.findings import Findings
@@ -18,11 +17,13 @@ from dtfl_private.report.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.themes import PAPER, Theme
 
-SIZE = (5.4, 3.9)
+SIZE = (4.6, 3.6)
 # More attacks in one picture would hide each other.
 MOST_ATTACKS = 4
 # Accuracies that differ by less would be drawn as if they differed by much.
 LEAST_SPAN = 0.1
+# Of a point's name, as a share of the axis.
+NAME_WIDTH = 0.1
 # Shares end at 1, with room for the markers there.
 TOP = 1.03
 
@@ -84,10 +85,13 @@ def accuracy_leakage_picture(findings: Findings, *, form: PictureForm = "png", t
             _series(axes, one, number, theme)
         _guess(axes, of_metric(findings.strongest, metric))
         _scale(axes, [one.accuracy for one in series])
+        for one in series:
+            _name_tiers(axes, one)
         found = find_metric(metric)
         label = f"{found.label} of the strongest attack ({found.exposing}: leaks more)"
         axes.set(xlabel=label, ylabel="test accuracy")
         axes.grid(alpha=0.6)
+        _better(axes, found.exposing)
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
         return picture_bytes(figure, form)
 
@@ -102,22 +106,20 @@ def _series(axes: Axes, series: Series, number: int, theme: Theme) -> None:
     for _, _, low, high in series.points:
         if low is not None and high is not None:
             axes.plot([low, high], [series.accuracy] * 2, "|-", color=colour, linewidth=1.6)
-    _name_tiers(axes, series, theme)
 
 
-def _name_tiers(axes: Axes, series: Series, theme: Theme) -> None:
+def _name_tiers(axes: Axes, series: Series) -> None:
     """Write the tiers above their points, one higher where two points almost coincide."""
     ordered = sorted(series.points, key=lambda point: point[1])
     ends = [value for _, value, _, _ in ordered]
-    near = 0.05 * max(ends[-1] - ends[0], 0.2)
+    near = NAME_WIDTH * (axes.get_xlim()[1] - axes.get_xlim()[0])
     close = [False, *(after - before < near for before, after in pairwise(ends))]
     level = 0
     for (tier, value, _, _), crowded in zip(ordered, close, strict=True):
         level = level + 1 if crowded else 0
         place = (0, 7 + 9 * level)
-        axes.annotate(
-            f"m={tier}", (value, series.accuracy), place, textcoords="offset points", ha="center", color=theme.ink
-        ).set_fontsize(8)
+        name, point = f"m={tier}", (value, series.accuracy)
+        axes.annotate(name, point, place, textcoords="offset points", ha="center", fontsize=8)
 
 
 def _guess(axes: Axes, results: Sequence[Result]) -> None:
@@ -126,6 +128,12 @@ def _guess(axes: Axes, results: Sequence[Result]) -> None:
     if guesses:
         axes.axvspan(min(guesses), max(guesses), color="grey", alpha=0.25, linewidth=0)
         axes.axvline(max(guesses), color="grey", linestyle="--", linewidth=1, label="trivial guess")
+
+
+def _better(axes: Axes, exposing: str) -> None:
+    """Name the corner of useful runs that leak little."""
+    where, side, text = (0, "left", "↖ better") if exposing == "high" else (1, "right", "better ↗")
+    axes.text(where, 1.01, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=8, style="italic")
 
 
 def _scale(axes: Axes, accuracies: Sequence[float]) -> None:
@@ -167,8 +175,7 @@ def by_tier_picture(findings: Findings, metric: str, *, form: PictureForm = "png
         _whole_tiers(axes, chosen)
         if metric == "ssim" or find_metric(metric).share:
             axes.set_ylim(min(0.0, axes.get_ylim()[0]), TOP)
-        handles = [handle for handle in attacks_first(axes) if isinstance(handle, Line2D) or handle.get_label()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+        figure.legend(handles=attacks_first(axes), loc="outside lower center", ncols=2, fontsize=8)
         return picture_bytes(figure, form)
 
 

@@ -28,7 +28,7 @@ class Explanation:
 
 MEANING: Mapping[str, str] = {
     "mse": "mean squared difference of pixels within 0 to 1; 0 is a perfect copy",
-    "psnr": "peak signal-to-noise ratio of the reconstruction in decibels; above about 20 dB most subjects are plain",
+    "psnr": "peak signal-to-noise ratio of the reconstruction in decibels; the higher, the closer to the truth",
     "ssim": "structural similarity of reconstruction and truth; 1 is a perfect copy, 0 none",
     "lpips": "perceptual distance by a trained network; 0 is a perfect copy",
     "identifiability": "share of reconstructions whose nearest record among many candidates is the true one",
@@ -134,7 +134,7 @@ def overall(findings: Findings) -> str:
     parts = [f"{level} in {tiers_named(by_level[level])}" for level in LEVELS if level in by_level]
     if not parts:
         return "No tier was judged: see what was not tested."
-    proof = ", which proves no safety" if "not shown to leak" in by_level else ""
+    proof = ", which is no proof that they are safe there" if "not shown to leak" in by_level else ""
     return f"Clients' records are {listed(parts)}{proof}."
 
 

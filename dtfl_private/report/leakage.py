@@ -89,13 +89,14 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
 def labels(results: Sequence[Result]) -> list[str]:
     """Return the name of each result's attack for people.
 
-    With "not adaptive" where it did not use the defense's sampler, and a number from the second one on where several
-    results of one tier and metric have the same name (other settings, another adversary).
+    With "not adaptive" where it did not use the defense's sampler, for which trivial guesses have no use, and a number
+    from the second one on where several results of one tier and metric have the same name (other settings, another
+    adversary).
     """
     seen: Counter[tuple[str, int, str]] = Counter()
     names = []
     for result in results:
-        name = result.source if result.adaptive else f"{result.source}, not adaptive"
+        name = result.source if result.adaptive or result.source in BASELINES else f"{result.source}, not adaptive"
         seen[name, result.tier, result.metric] += 1
         number = seen[name, result.tier, result.metric]
         names.append(name if number == 1 else f"{name} #{number}")
