@@ -65,7 +65,8 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         findings: all that the audit found; text in them may come from anybody.
         galleries: by tier, the caption and the PNG bytes of each picture of reconstructions.
     """
-    page: str = _environment().get_template("audit.html").render(
+    template = _environment().get_template("audit.html")
+    page: str = template.render(
         f=findings,
         t=findings.training,
         sections=SECTIONS,

@@ -12,7 +12,14 @@ from matplotlib.ticker import MaxNLocator
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
-from dtfl_private.report.audit_words import compared_rows, drawn_metrics, is_guess, is_measure, leakage_metric, of_metric
+from dtfl_private.report.audit_words import (
+    compared_rows,
+    drawn_metrics,
+    is_guess,
+    is_measure,
+    leakage_metric,
+    of_metric,
+)
 from dtfl_private.report.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.themes import PAPER, Theme
@@ -78,7 +85,7 @@ def accuracy_leakage_picture(findings: Findings, *, form: PictureForm = "png", t
     if metric is None or not series:
         raise ValueError("no attack has reached anything that could be drawn against accuracy")
     # A Figure of its own leaves no global state behind, as pyplot would.
-    with mpl.rc_context(dict(theme.rc)):
+    with mpl.rc_context(theme.rc):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         for number, one in enumerate(series):
@@ -168,7 +175,7 @@ def by_tier_picture(findings: Findings, metric: str, *, form: PictureForm = "png
     chosen = drawn_results(findings, metric)
     if not chosen:
         raise ValueError(f"there are no results with the metric {metric!r}")
-    with mpl.rc_context(dict(theme.rc)):
+    with mpl.rc_context(theme.rc):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         draw_leakage(axes, chosen)

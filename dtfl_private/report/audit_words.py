@@ -46,17 +46,25 @@ MEASURES: Mapping[str, Explanation] = {
         says="how strongly the smashed data depend on the inputs, 0 for independent ones; corrected for its bias",
         says_not="how well inputs can be rebuilt: a lower value has been seen beside undiminished reconstructions",
     ),
+    "linear-cka": Explanation(
+        says="how alike inputs and smashed data are arranged, as far as a linear comparison sees it",
+        says_not="that nothing can be rebuilt where it is low: other relations than linear ones escape it",
+    ),
     "fisher-information": Explanation(
         says="how sharply the smashed data change with the input; with noise it bounds what an unbiased attacker gets",
         says_not="anything of attackers with prior knowledge; without noise on the smashed data it bounds nothing",
     ),
-    "channel-ceiling": Explanation(
+    "mutual-information": Explanation(
         says="the most information that smashed data with this noise can carry about an input",
-        says_not="how much of it an attacker can use; it holds under its Gaussian assumption",
+        says_not="which part of it an attacker gets: few bits are enough for a class or an identity",
     ),
     "empirical-epsilon": Explanation(
         says="a lower bound on epsilon, from planted records that were found again: the true one is no smaller",
         says_not="that epsilon is this small: a low value proves nothing, and the test has a ceiling",
+    ),
+    "effective-rank": Explanation(
+        says="over how many directions the smashed data spread, and how many values are sent for each of an input",
+        says_not="what lies in these directions: noise adds to them, and few may be enough for an image",
     ),
 }
 """What the measures without attack say and do not say, by source; a source may be missing."""

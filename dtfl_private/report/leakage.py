@@ -165,12 +165,13 @@ def _attacks(axes: Axes, results: Sequence[Result]) -> None:
         below = values - [result.ci_low for result in own]
         above = [result.ci_high for result in own] - values
         colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
-        style = {"color": colour, "marker": marker, "markersize": 4}
-        axes.errorbar(tiers, values, [below, above], capsize=3, linewidth=1.2, label=name, **style)
+        line = axes.errorbar(tiers, values, [below, above], color=colour, capsize=3, linewidth=1.2, label=name)
+        line.lines[0].set(marker=marker, markersize=4)
         undefended = [(tier, result.undefended) for tier, result in zip(tiers, own, strict=True)]
         if any(value is not None for _, value in undefended):
             points = [(tier, value) for tier, value in undefended if value is not None]
-            axes.plot(*zip(*points, strict=True), ":", fillstyle="none", label=f"{name}, undefended", **style)
+            (bare,) = axes.plot(*zip(*points, strict=True), ":", color=colour, label=f"{name}, undefended")
+            bare.set(marker=marker, markersize=4, fillstyle="none")
 
 
 def _guesses(axes: Axes, results: Sequence[Result]) -> None:

@@ -1,6 +1,6 @@
 """Colours of pictures for light and for dark pages, told apart also with a colour-vision deficiency."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ class Theme:
     page: str = "none"
 
     @property
-    def rc(self) -> Mapping[str, Any]:
-        """Settings of matplotlib."""
+    def rc(self) -> dict[Any, Any]:
+        """Settings of matplotlib, whose type spells out all names there are."""
         return {
             "axes.edgecolor": self.ink,
             "axes.facecolor": self.page,

@@ -13,8 +13,8 @@ UNDEFENDED = {"decoder": (0.95, 0.90, 0.74, 0.39), "hybrid": (0.98, 0.92, 0.73, 
 METRICS = ("psnr", "ssim", "ssim-worst-5", "identifiability")
 MEAN_IMAGE = {"psnr": 11.9, "ssim": 0.11, "ssim-worst-5": 0.24, "identifiability": 0.002}
 WEIGHTS = (
-    "released client-side weights: (8, 1e-05)-DP per record added or removed, over 1200 DP-SGD steps, given the weights "
-    "and the learning rate that the client was sent, against a party that sees neither smashed data nor which records "
+    "released client-side weights: (8, 1e-05)-DP per record added or removed, over 1200 DP-SGD steps, given the "
+    "weights and the learning rate that the client was sent, against a party that sees neither smashed data nor which records "
     "a step used; it covers neither smashed data nor labels, and is not per user"
 )
 SMASHED = "smashed data pass gaussian-noise: no formal guarantee"
@@ -62,7 +62,7 @@ def guesses() -> list[dict[str, Any]]:
 def measured() -> list[dict[str, Any]]:
     beside = {"adversary": None, "adaptive": False}
     found = [
-        result(tier, "distance-correlation", "dcor2", value, 0.02, **beside)
+        result(tier, "distance-correlation", "dcor-squared", value, 0.02, **beside)
         for tier, value in zip(CUTS, (0.71, 0.62, 0.44, 0.31), strict=True)
     ]
     return [*found, result(1, "own-measure", "own-bits", 1234.5, 20.0, **beside, settings={"sigma": 0.5})]
@@ -87,8 +87,12 @@ def verdict(results: list[dict[str, Any]], levels: tuple[str, ...]) -> list[dict
         )
         found.append(
             {
-                **{"tier": tier, "cut": CUTS[tier], "level": level, "attack": best["source"]},
-                **{"strongest": best, "sentence": sentence},
+                "tier": tier,
+                "cut": CUTS[tier],
+                "level": level,
+                "attack": best["source"],
+                "strongest": best,
+                "sentence": sentence,
             }
         )
     return found
@@ -107,9 +111,15 @@ def clients(count: int) -> list[dict[str, Any]]:
         sent = {tier: releases + client % 4 for tier, releases in tiers.items()}
         found.append(
             {
-                **{"client": client, "profile": profile, "records": 4_500 + 37 * client, "by_tier": sent},
-                **{"releases": sum(sent.values()), "rounds": sum(sent.values()), "shallowest": int(min(sent))},
-                **{"metric": "ssim", "value": value - 0.002 * (client % 7)},
+                "client": client,
+                "profile": profile,
+                "records": 4_500 + 37 * client,
+                "by_tier": sent,
+                "releases": sum(sent.values()),
+                "rounds": sum(sent.values()),
+                "shallowest": int(min(sent)),
+                "metric": "ssim",
+                "value": value - 0.002 * (client % 7),
             }
         )
     found[-1] |= {"by_tier": {}, "releases": 0, "rounds": 0, "shallowest": None, "metric": None, "value": None}
@@ -118,10 +128,19 @@ def clients(count: int) -> list[dict[str, Any]]:
 
 def training(**more: Any) -> dict[str, Any]:
     return {
-        **{"dataset": "cifar-10", "model": "resnet-20", "norm": "group", "method": "dtfl", "scheduler": "dynamic"},
-        **{"partition": "dirichlet:alpha=0.5", "clients": 10, "rounds": 60, "seed": 7, "tiers": (1, 2, 3, 4)},
-        **{"defense": ("dp-weights:epsilon=8,delta=1e-5", "gaussian-noise:scale=0.5"), "test_accuracy": 0.6843},
-        **{"undefended_accuracy": 0.7912},
+        "dataset": "cifar-10",
+        "model": "resnet-20",
+        "norm": "group",
+        "method": "dtfl",
+        "scheduler": "dynamic",
+        "partition": "dirichlet:alpha=0.5",
+        "clients": 10,
+        "rounds": 60,
+        "seed": 7,
+        "tiers": (1, 2, 3, 4),
+        "defense": ("dp-weights:epsilon=8,delta=1e-5", "gaussian-noise:scale=0.5"),
+        "test_accuracy": 0.6843,
+        "undefended_accuracy": 0.7912,
         **more,
     }
 
@@ -135,7 +154,10 @@ def document() -> dict[str, Any]:
         for this, other in zip(best, others, strict=True)
     ]
     return {
-        **{"program": "0.1.0", "run": "runs/cifar-10-dtfl-7", "round": 60, "preset": "thorough"},
+        "program": "0.1.0",
+        "run": "runs/cifar-10-dtfl-7",
+        "round": 60,
+        "preset": "thorough",
         "settings": {"victims": 256, "aux": 5000, "seeds": 3, "batch-norm": False, "recorded": None},
         "training": training(),
         "threat_model": [
@@ -151,24 +173,31 @@ def document() -> dict[str, Any]:
             },
         ],
         "auxiliary": "5000 labelled images of the same distribution, none of them a client's",
-        **{"victims": 256, "aux": 5000, "valid": True},
+        "victims": 256,
+        "aux": 5000,
+        "valid": True,
         "sanity": [check("identity", 0.998, 0.99), check("md1", 0.981, 0.9)],
         "results": results + guesses() + measured(),
         "as_scheduled": [
-            {**one, **{"value": one["value"] * 0.97, "ci_low": one["ci_low"] * 0.95, "n": 64}} for one in best
+            {**one, "value": one["value"] * 0.97, "ci_low": one["ci_low"] * 0.95, "n": 64} for one in best
         ],
         "strongest": best,
         "verdict": verdict(best, ("exposed", "exposed", "partly exposed", "not shown to leak")),
         "clients": clients(10),
         "guarantees": [
             {
-                **{"what": "weights", "epsilon": 7.98413, "delta": 1e-5, "per": "record added or removed"},
-                **{"sentence": WEIGHTS, "client": 3},
+                "what": "weights",
+                "epsilon": 7.98413,
+                "delta": 1e-5,
+                "per": "record added or removed",
+                "sentence": WEIGHTS,
+                "client": 3,
             },
             {**dict.fromkeys(("epsilon", "delta", "per", "client")), "what": "smashed", "sentence": SMASHED},
             {
                 **dict.fromkeys(("epsilon", "delta", "per", "client")),
-                **{"what": "labels", "sentence": "labels are sent in clear"},
+                "what": "labels",
+                "sentence": "labels are sent in clear",
             },
         ],
         "not_tested": [
@@ -203,13 +232,21 @@ def minimal(**changes: Any) -> Findings:
     results = [{**one, "undefended": None, "seeds": 1} for one in attacked(1.15, tiers=1) if one["source"] == "decoder"]
     return full(
         **{
-            **{"run": "runs/digits", "preset": "quick", "results": results, "strongest": results, "as_scheduled": []},
-            **{"training": training(defense=(), undefended_accuracy=None, tiers=(1,), clients=1)},
-            **{"verdict": verdict(results, ("exposed",)), "clients": clients(1), "not_tested": [], "compared": None},
+            "run": "runs/digits",
+            "preset": "quick",
+            "results": results,
+            "strongest": results,
+            "as_scheduled": [],
+            "training": training(defense=(), undefended_accuracy=None, tiers=(1,), clients=1),
+            "verdict": verdict(results, ("exposed",)),
+            "clients": clients(1),
+            "not_tested": [],
+            "compared": None,
             "guarantees": [
                 {
                     **dict.fromkeys(("epsilon", "delta", "per", "client")),
-                    **{"what": "smashed", "sentence": "smashed data and labels are sent in clear"},
+                    "what": "smashed",
+                    "sentence": "smashed data and labels are sent in clear",
                 }
             ],
             **changes,
