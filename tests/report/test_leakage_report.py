@@ -77,13 +77,13 @@ def test_a_table_without_results_can_be_shown():
 def axes(monkeypatch):
     """Keep the axes that a picture is drawn on."""
     kept = []
-    attacks_first = module._attacks_first
+    attacks_first = module.attacks_first
 
     def recorded(drawn):
         kept.append(drawn)
         return attacks_first(drawn)
 
-    monkeypatch.setattr(module, "_attacks_first", recorded)
+    monkeypatch.setattr(module, "attacks_first", recorded)
     return kept
 
 
@@ -110,7 +110,7 @@ def test_a_line_with_intervals_for_each_attack_and_grey_ones_for_guesses(axes):
         "hybrid",
         "oracle: nearest-auxiliary",
     ]
-    assert [handle.get_label() for handle in module._attacks_first(drawn)][:2] == ["decoder", "hybrid"]
+    assert [handle.get_label() for handle in module.attacks_first(drawn)][:2] == ["decoder", "hybrid"]
     by_name = dict(zip(texts, handles, strict=True))
     line, _, (bars,) = by_name["decoder"]
     assert line.get_ydata().tolist() == [0.8, 0.3]
