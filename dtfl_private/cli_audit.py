@@ -9,7 +9,7 @@ from dtfl_private.errors import DtflError
 from dtfl_private.leakage.findings import findings_schema
 from dtfl_private.leakage.gate import parse_gate, require_gates
 from dtfl_private.report.attack_progress import AttackDisplay
-from dtfl_private.report.audit import audit_tables
+from dtfl_private.report.audit import audit_output
 from dtfl_private.terminal import open_console
 
 
@@ -116,11 +116,8 @@ def audit(
         try:
             done = audit_run(run, config, compare=compare, out=out, data_dir=data_dir, listener=display)
         except KeyboardInterrupt:
-            raise InterruptedAuditError(
-                "interrupted; what was finished is kept: repeat the command to go on"
-            ) from None
-    for table in audit_tables(done.findings):
-        console.print(table)
+            raise InterruptedAuditError("interrupted; what was finished is kept: repeat the command to go on") from None
+    console.print(*audit_output(done.findings), sep="\n")
     for line in (*(f"picture: {path}" for path in done.pictures), f"results: {done.path}", f"report: {done.report}"):
         console.print(line, soft_wrap=True, highlight=False)
     require_gates(gates, done.findings)  # last, so that what crossed them has been shown

@@ -178,6 +178,7 @@ def beside(results: Sequence[Result], undefended: Sequence[Result]) -> list[Resu
 
 
 def key_of(result: Result) -> tuple[object, ...]:
+    """Return what tells a result from the others of a run: tier, attack with its settings, metric, adversary."""
     settings = tuple(sorted((name, str(value)) for name, value in result.settings.items()))
     return (result.tier, result.source, result.metric, result.adaptive, result.adversary, settings)
 

@@ -19,7 +19,6 @@ from dtfl_private.commands.attack import AttackReport, attack
 from dtfl_private.commands.attack_listener import AttackListener, SilentAttack
 from dtfl_private.commands.attack_plan import LeftOut
 from dtfl_private.commands.attack_session import Session
-from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.audit_measures import Measured, beside_undefended, measure_run, measures_label
 from dtfl_private.commands.audit_settings import QUICK, THOROUGH, AuditConfig
 from dtfl_private.commands.audit_trainings import Training as Pair
@@ -311,14 +310,14 @@ class _Work:
         if self._defended and pair.twin is None:
             return []
         plain = report if not self._defended else report.undefended
-        results = [] if plain is None else [r for r in plain.results if r.tier == 1 and r.metric == "ssim" and r.adversary]
+        results = (
+            [] if plain is None else [r for r in plain.results if r.tier == 1 and r.metric == "ssim" and r.adversary]
+        )
         if not results:
             once = self._attacking.model_copy(update={"tiers": (1,), "seeds": 1, "attacks": (RECONSTRUCTS,)})
             twin = pair.twin or pair.run
             objects = {**self._objects, "defenses": None}
-            results = list(
-                attack(twin, once, out=self._folder / "sanity", listener=self._listener, **objects).results
-            )
+            results = list(attack(twin, once, out=self._folder / "sanity", listener=self._listener, **objects).results)
         return [shallowest_check(results)]
 
     def _measured(self, pair: Pair) -> tuple[Measured, Sequence[Result]]:
@@ -468,4 +467,3 @@ def _write(folder: Path, findings: Findings, galleries: Mapping[int, Sequence[tu
     write_atomic(folder / REPORT, audit_page(findings, galleries).encode())
     write_atomic(folder / AUDIT, findings_document(findings))
     return Audit(findings=findings, path=folder / AUDIT, report=folder / REPORT, pictures=pictures)
-

@@ -71,10 +71,8 @@ def measure_run(
         for name, measure in MEASURES.items():
             label = measures_label(tier, name)
             listener.job(label)
-            what = {"measure": repr(measure), "code": _code(measure), "tier": tier, "of": _digest(release)}
             try:
-                with isolated(0, "measure", name, tier), threads(available_cores()):
-                    kept, there = workshop.keep(what, lambda: _packed(measure.figures(release)))
+                kept, there = _figures(measure, release, tier, workshop)
             except InputError as error:
                 not_given[name, str(error)] = NotTested(what=name, why=str(error))
                 kept, there = {}, False
@@ -84,6 +82,13 @@ def measure_run(
             why = f"bounds that need Gaussian noise of a known deviation: {release.noise.reason}"
             not_given.setdefault(("noise", why), NotTested(what="fisher-information, mutual-information", why=why))
     return Measured(results=results, not_given=list(not_given.values()))
+
+
+def _figures(measure: Measure, release: Release, tier: int, workshop: Workshop) -> tuple[Mapping[str, Tensor], bool]:
+    """Return a measure's figures, packed, and whether they were there from before."""
+    what = {"measure": repr(measure), "code": _code(measure), "tier": tier, "of": _digest(release)}
+    with isolated(0, "measure", repr(measure), tier), threads(available_cores()):
+        return workshop.keep(what, lambda: _packed(measure.figures(release)))
 
 
 class _Stand:
@@ -198,4 +203,3 @@ def beside_undefended(results: Sequence[Result], undefended: Sequence[Result]) -
         result.model_copy(update={"undefended": known.get((result.tier, result.source, result.metric))})
         for result in results
     ]
-

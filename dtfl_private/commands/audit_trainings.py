@@ -125,9 +125,7 @@ def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:
     if len(groups) == 1:
         return list(groups[0])
     by_key = [{key_of(result): result for result in group} for group in groups]
-    return [
-        _together([own[key] for own in by_key]) for key in by_key[0] if all(key in own for own in by_key)
-    ]
+    return [_together([own[key] for own in by_key]) for key in by_key[0] if all(key in own for own in by_key)]
 
 
 def _together(results: Sequence[Result]) -> Result:

@@ -108,6 +108,8 @@ def exposure_table(findings: Findings) -> Table:
             row.middle,
             row.worst,
         )
-    table.caption = "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    table.caption = (
+        "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    )
     table.caption_justify = "left"
     return table
