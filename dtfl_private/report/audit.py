@@ -1,4 +1,4 @@
-"""What an audit prints at its end: the verdict tier by tier, whether it is valid, and which devices are exposed most."""
+"""What an audit prints at its end: the verdict tier by tier, whether it is valid, which devices are most exposed."""
 
 from collections.abc import Mapping
 
@@ -108,6 +108,8 @@ def exposure_table(findings: Findings) -> Table:
             row.middle,
             row.worst,
         )
-    table.caption = "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    table.caption = (
+        "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    )
     table.caption_justify = "left"
     return table
