@@ -29,6 +29,7 @@ class AddedNoise(Defense):
         acts_on=("smashed",),
         cost="accuracy",
         attacker="the noise drawn; averages over releases of a record undo it",
+        nonexpansive=True,
     )
 
     sd: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1

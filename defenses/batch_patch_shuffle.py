@@ -53,6 +53,7 @@ class BatchPatchShuffle(Defense):
         cost="accuracy: pieces come with labels of other records; no arithmetic",
         attacker="the places and orders drawn; pieces that fit together can be matched",
         couples_records=frozenset({"smashed"}),
+        nonexpansive=True,
     )
 
     patch: Annotated[int, Field(ge=1)] = 4

@@ -40,6 +40,7 @@ class ChannelShuffle(Defense):
         acts_on=("smashed",),
         cost="accuracy; no arithmetic",
         attacker="the orders drawn; channels can be told apart by their statistics",
+        nonexpansive=True,
     )
 
     key: Literal["fresh", "client"] = "fresh"

@@ -9,7 +9,7 @@ import torch
 
 from defenses.clipping import clip_factors
 from defenses.noise_dial import NoiseDial, Positive
-from dtfl_private.defense import ClientRound, DefenseFacts, Released, RunFacts
+from dtfl_private.defense import ClientRound, Cut, DefenseFacts, KnownNoise, Released, RunFacts
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import GaussianRelease, Guarantee
 from dtfl_private.messages import SmashedBatch
@@ -39,6 +39,7 @@ class DpActivations(NoiseDial):
         cost="a second forward pass; accuracy, unless epsilon is in the hundreds",
         attacker="the noise (of a seeded generator, not cryptographically secure)",
         releases_apart=True,
+        nonexpansive=True,
         group_norm=True,
     )
 
@@ -58,12 +59,19 @@ class DpActivations(NoiseDial):
         """Return the message with clipped and noisy activations, in the type they came in."""
         # Rounding to the wire's type comes last: what is done to a noisy value costs no privacy.
         values = message.smashed.to(torch.promote_types(message.smashed.dtype, torch.float32))
-        clip = math.sqrt(values[0].numel() / 2) if self.clip is None else self.clip
+        clip = self._clip_of(values[0].numel())
         norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
         factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
         noise = torch.randn(values.shape, generator=at.chance, dtype=values.dtype, device=values.device)
         noisy = (values * factors).add(noise, alpha=self.noise * clip)
         return replace(message, smashed=noisy.to(message.smashed.dtype))
+
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the noise, after clipping, which is a projection."""
+        return KnownNoise(std=self.noise * self._clip_of(cut.cut_values), contracted=True)
+
+    def _clip_of(self, cut_values: int) -> float:
+        return math.sqrt(cut_values / 2) if self.clip is None else self.clip
 
     def guarantees(self, released: Released) -> Sequence[Guarantee]:
         """Return the releases of each record."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from defenses.added_noise import AddedNoise
 from defenses.precision import standard_normal
+from dtfl_private.defense import Cut, KnownNoise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +23,7 @@ class GaussianNoise(AddedNoise):
     def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
         """Return standard normal noise."""
         return standard_normal(like, chance)
+
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the noise."""
+        return KnownNoise(std=self.sd)

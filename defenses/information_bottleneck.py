@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.precision import standard_normal, working
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts, LocalStep
+from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, KnownNoise, LocalStep
 
 
 def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:
@@ -37,6 +37,7 @@ class InformationBottleneck(Defense):
         acts_on=("activations", "loss"),
         cost="accuracy",
         attacker="the noise drawn; averages over releases of a record undo it",
+        nonexpansive=True,
     )
 
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
@@ -50,3 +51,7 @@ class InformationBottleneck(Defense):
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
         """Return the loss with the price of the information."""
         return loss + self.beta * kl_to_standard_normal(working(step.smashed), self.sigma)
+
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the noise."""
+        return KnownNoise(std=self.sigma)

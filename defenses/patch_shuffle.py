@@ -43,6 +43,7 @@ class PatchShuffle(Defense):
         acts_on=("smashed",),
         cost="accuracy; no arithmetic",
         attacker="the orders drawn; pieces fit together and can be matched to their places",
+        nonexpansive=True,
     )
 
     patch: Annotated[int, Field(ge=1)] = 4

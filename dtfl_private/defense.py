@@ -49,6 +49,8 @@ class DefenseFacts:
     releases_apart: the client trains first, sending nothing, and then sends each record once, its weights frozen.
     group_norm: it needs a network whose records do not meet in batch norm.
     packs: it sends the smashed data in fewer bytes than their type has, so that nothing may change them afterwards.
+    nonexpansive: for given draws, it moves the activations of no two records (or batches) further apart: a projection,
+        a permutation, an addition that does not depend on the record. Noise that comes after it then hides as much.
     excludes: names of defenses that it cannot be combined with, each with the reason.
     """
 
@@ -61,6 +63,7 @@ class DefenseFacts:
     releases_apart: bool = False
     group_norm: bool = False
     packs: bool = False
+    nonexpansive: bool = False
     excludes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -208,6 +211,22 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownNoise:
+    """What can be counted on of the Gaussian noise in smashed data.
+
+    Attributes:
+        std: standard deviation, the same of every value, in units of the activations; None if nothing can be counted
+            on.
+        contracted: whether something acts on the activations before the noise; it moves no two records further apart.
+        reason: why ``std`` is None.
+    """
+
+    std: float | None = None
+    contracted: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What a defense may know of the whole run before it starts, to calibrate itself.
 
@@ -325,6 +344,15 @@ class Defense:
         """Return the bytes of one record's activations as they are sent."""
         return cut.smashed_bytes
 
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the Gaussian noise that it adds, for measures that need a noisy channel.
+
+        A standard deviation may be stated only if the noise is independent of everything else, and if what happens to
+        the activations before moves no two records further apart. What happens afterwards may depend on the noisy
+        values alone.
+        """
+        return KnownNoise(reason=f"{name_of(self)} adds no Gaussian noise of a known deviation")
+
 
 def name_of(defense: Defense) -> str:
     """Return a defense's name as users write it: ``DistanceCorrelation`` is distance-correlation."""
@@ -427,3 +455,34 @@ class DefenseChain(Defense):
         return reduce(
             lambda size, defense: defense.wire_bytes(replace(cut, smashed_bytes=size)), self.defenses, cut.smashed_bytes
         )
+
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the strongest single noise that everything sent goes through.
+
+        Whoever knew the other noises would learn more; so one noise, given the others, is a bound. What comes after it
+        adds nothing. What comes before it must be known not to expand; inside the forward pass, where a defense may
+        look at the inputs, so must what comes after it.
+        """
+        found: KnownNoise | None = None
+        contracted = False
+        for place, defense in self._on_the_way():
+            own, harmless = defense.known_noise(cut), defense.facts.nonexpansive
+            if own.std is None and not harmless:
+                if found is not None and place == "smashed":
+                    break
+                return KnownNoise(reason=_why_unknown(defense))
+            contracted |= own.contracted or own.std is None
+            if own.std is not None and (found is None or found.std is None or own.std > found.std):
+                found = replace(own, contracted=contracted)
+        return found or KnownNoise(reason="no defense adds Gaussian noise to the smashed data")
+
+    def _on_the_way(self) -> Iterator[tuple[Place, Defense]]:
+        """Yield what acts on inputs, activations and messages, in the order in which records pass it."""
+        places: tuple[Place, ...] = ("input", "activations", "smashed")
+        yield from ((place, defense) for place in places for defense in self.defenses if place in defense.facts.acts_on)
+
+
+def _why_unknown(defense: Defense) -> str:
+    name, guarantee = name_of(defense), defense.facts.guarantee
+    own = "" if guarantee == "none" else f"; its own guarantee: {guarantee}"
+    return f"{name} changes the smashed data in a way that noise of one known deviation does not cover{own}"

@@ -43,11 +43,37 @@ TPR_AT_01_PERCENT = Metric(name="tpr-at-fpr-0.001", label="TPR at 0.1% FPR", sha
 BALANCED_ACCURACY = Metric(name="balanced-accuracy", label="balanced accuracy", share=True)
 ACCURACY = Metric(name="accuracy", label="accuracy", share=True)
 
+OF_MEASURES = (
+    Metric(name="dcor-squared", label="dCor², bias-corrected"),
+    Metric(name="dcor-p-value", label="dCor², p-value", exposing="low"),
+    Metric(name="linear-cka", label="linear CKA, debiased"),
+    Metric(name="jacobian-trace-per-pixel", label="tr(JᵀJ) per input value"),
+    Metric(name="noise-for-mse-0.01", label="noise for MSE 0.01, sd of z"),
+    Metric(name="noise-for-mse-0.01-cumulated", label="noise for MSE 0.01, all releases, sd of z"),
+    Metric(name="dfil", label="dFIL per input value", digits=1),
+    Metric(name="dfil-cumulated", label="dFIL per input value, all releases", digits=1),
+    Metric(name="mse-bound-unbiased", label="MSE bound, unbiased", exposing="low", digits=4),
+    Metric(name="mse-bound-unbiased-cumulated", label="MSE bound, unbiased, all releases", exposing="low", digits=4),
+    Metric(name="mse-bound-prior", label="MSE bound, Gaussian prior", exposing="low", digits=4),
+    Metric(name="mse-bound-prior-cumulated", label="MSE bound, Gaussian prior, all releases", exposing="low", digits=4),
+    Metric(name="mi-ceiling-bits", label="information ceiling, bits", digits=0),
+    Metric(name="mi-ceiling-bits-cumulated", label="information ceiling, all releases, bits", digits=0),
+    Metric(name="mi-gaussian-bits", label="information ceiling by eigenvalues, bits", digits=0),
+    Metric(name="noise-for-mi-64-bits", label="noise for 64 bits, sd of z"),
+    Metric(name="noise-for-mi-64-bits-cumulated", label="noise for 64 bits, all releases, sd of z"),
+    Metric(name="empirical-epsilon", label="epsilon, lower bound", digits=2),
+    Metric(name="empirical-epsilon-cumulated", label="epsilon, lower bound, repeated releases", digits=2),
+    Metric(name="empirical-epsilon-ceiling", label="epsilon, highest bound possible", digits=2),
+    Metric(name="effective-rank", label="effective rank of z", digits=1),
+    Metric(name="values-per-pixel", label="values of z per input value", digits=2),
+)
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         *(MSE, MSE.worst, PSNR, PSNR.worst, SSIM, SSIM.worst, LPIPS, IDENTIFIABILITY, CLASSIFIER_ACCURACY),
         *(AUC, TPR_AT_1_PERCENT, TPR_AT_01_PERCENT, BALANCED_ACCURACY, ACCURACY),
+        *OF_MEASURES,
     )
 }
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from dtfl_private.contracts import IntArray, Scheduler, Sight, TierChoice
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
+from dtfl_private.tiers.table import tier_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Static:
         if self.m not in choice.tiers_M:
             raise InputError(
                 f"scheduler static:{self.m} names a tier that is not allowed here: "
-                f"tiers {choice.tiers_M[0]}..{choice.tiers_M[-1]} are"
+                f"tiers {tier_names(choice.tiers_M.tolist())} are"
             )
         return np.full(len(choice.times_s_KM), self.m, dtype=np.int64)
 

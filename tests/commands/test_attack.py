@@ -27,7 +27,7 @@ from dtfl_private.commands.attack import SilentAttack, attack
 from dtfl_private.commands.attack_settings import AttackConfig, make_attack_config
 from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.scene import IndexSets
+from dtfl_private.commands.scene import IndexSets, Setting
 from dtfl_private.commands.train import train
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
@@ -172,8 +172,8 @@ def test_other_settings_are_another_attack(trained, mount):
 
 def test_victims_auxiliary_data_and_non_members_are_disjoint(trained, mount, more_patterns, monkeypatch):
     seen: list[IndexSets] = []
-    make = attacking.Setting.index_sets
-    monkeypatch.setattr(attacking.Setting, "index_sets", lambda self, stage: seen.append(make(self, stage)))
+    make = Setting.index_sets
+    monkeypatch.setattr(Setting, "index_sets", lambda self, stage: seen.append(make(self, stage)))
     mount(trained(), [LeastSquares()], tiers=[1])
     (sets,) = seen
     records = len(more_patterns.train_labels)
@@ -445,13 +445,13 @@ def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained
 
 def test_labels_alone_do_not_tell_members_from_others(trained, mount, monkeypatch):
     seen = []
-    make = attacking.Setting.candidates
+    make = Setting.candidates
 
     def watched(self, stage):
         seen.append(make(self, stage))
         return seen[-1]
 
-    monkeypatch.setattr(attacking.Setting, "candidates", watched)
+    monkeypatch.setattr(Setting, "candidates", watched)
     mount(trained(partition="shards:1"), [LeastSquares()], tiers=[1], victims=8)
     candidates, member = seen[0]
     assert sorted(candidates.labels[member].tolist()) == sorted(candidates.labels[~member].tolist())
