@@ -60,9 +60,9 @@ def test_a_row_for_each_attack_of_a_tier_with_intervals_and_what_to_compare_with
 
 
 def test_of_images_the_headline_metrics_are_shown_and_of_others_all():
-    names = ["mse", "mse-worst-5", "psnr", "ssim", "ssim-worst-5", "identifiability", "auc", "dfil"]
+    names = ["mse", "mse-worst-5", "psnr", "ssim", "ssim-worst-5", "identifiability", "auc", "own-figure"]
     heading = lines([made(metric=name) for name in names])[1]
-    assert heading == "tier attack n PSNR, dB SSIM SSIM, worst 5% identifiability AUC dfil"
+    assert heading == "tier attack n PSNR, dB SSIM SSIM, worst 5% identifiability AUC own-figure"
 
 
 def test_names_from_a_file_are_no_markup():
