@@ -137,7 +137,7 @@ def test_pictures_have_the_gist_of_their_figures_in_words(texts):
     assert any("this run: test accuracy 0.6843, 0.830 at tier 1, 0.630 at tier 2" in alt for alt in alts)
     assert any("hybrid: 0.830 at tier 1 to 0.150 at tier 4, undefended 0.370 to 0.980" in alt for alt in alts)
     dark = [one for one in Page(texts["full"]).having("source") if "dark" in (one["media"] or "")]
-    assert len(dark) == 4
+    assert len(dark) == len(Page(texts["full"]).having("picture")) == 4
 
 
 def test_galleries_come_tier_by_tier(texts):
