@@ -265,7 +265,3 @@ def findings_schema() -> str:
     """Return the JSON Schema of audit.json, as it is published in docs/audit.schema.json."""
     schema: dict[str, Any] = Findings.model_json_schema()
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    print(findings_schema(), end="")

@@ -1,4 +1,4 @@
-"""What an audit prints at its end: the verdict tier by tier, whether it is valid, and which devices are exposed most."""
+"""What an audit prints at its end: the verdict tier by tier, whether it is valid, which devices are most exposed."""
 
 from collections.abc import Mapping
 

@@ -74,6 +74,7 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         failed=words.failed_checks(findings),
         overall=words.overall(findings),
         verdicts=words.by_tier(findings.verdict),
+        level_meanings=words.LEVEL_MEANING,
         meanings=_meanings(findings),
         trade=_trade(findings),
         series=accuracy_leakage_series(findings),

@@ -1,29 +1,32 @@
 """An audit's findings as people read them: figures, the overall verdict, and what its measures do and do not say."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import Compared, Findings, Level, SanityCheck, TierVerdict
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.verdict import EXPOSED
+from dtfl_private.measures.base import MeasureFacts
+from dtfl_private.measures.registry import MEASURES
 
 NONE = "-"
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
 
+LEVEL_MEANING: Mapping[Level, str] = {
+    "exposed": f"at least {EXPOSED:.0%} of the attacked records can be told from the others by their reconstructions, "
+    "with 95% confidence",
+    "partly exposed": "some attack gets more than the trivial guess does, with 95% confidence",
+    "not shown to leak": "neither. It does not mean safe: an attack that failed proves nothing",
+    "invalid": "a sanity check failed, so the attacks prove nothing",
+}
+"""What levels are, as `dtfl_private.leakage.verdict` gives them."""
+
 # Shown first and drawn, where attacks reached any of them.
 OF_IMAGES = ("ssim", "psnr", "identifiability")
 HEADLINES = ("psnr", "ssim", "ssim-worst-5", "lpips", "identifiability", "classifier-accuracy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """What a figure says, and what it must not be taken for."""
-
-    says: str
-    says_not: str
 
 
 MEANING: Mapping[str, str] = {
@@ -41,43 +44,16 @@ MEANING: Mapping[str, str] = {
 }
 """What metrics of attacks are, in words, by name; without those of the most exposed images."""
 
-MEASURES: Mapping[str, Explanation] = {
-    "distance-correlation": Explanation(
-        says="how strongly the smashed data depend on the inputs, 0 for independent ones; corrected for its bias",
-        says_not="how well inputs can be rebuilt: a lower value has been seen beside undiminished reconstructions",
-    ),
-    "linear-cka": Explanation(
-        says="how alike inputs and smashed data are arranged, as far as a linear comparison sees it",
-        says_not="that nothing can be rebuilt where it is low: other relations than linear ones escape it",
-    ),
-    "fisher-information": Explanation(
-        says="how sharply the smashed data change with the input; with noise it bounds what an unbiased attacker gets",
-        says_not="anything of attackers with prior knowledge; without noise on the smashed data it bounds nothing",
-    ),
-    "mutual-information": Explanation(
-        says="the most information that smashed data with this noise can carry about an input",
-        says_not="which part of it an attacker gets: few bits are enough for a class or an identity",
-    ),
-    "empirical-epsilon": Explanation(
-        says="a lower bound on epsilon, from planted records that were found again: the true one is no smaller",
-        says_not="that epsilon is this small: a low value proves nothing, and the test has a ceiling",
-    ),
-    "effective-rank": Explanation(
-        says="over how many directions the smashed data spread, and how many values are sent for each of an input",
-        says_not="what lies in these directions: noise adds to them, and few may be enough for an image",
-    ),
-}
-"""What the measures without attack say and do not say, by source; a source may be missing."""
-
-UNEXPLAINED = Explanation(
+UNEXPLAINED = MeasureFacts(
     says="see the documentation of this measure",
-    says_not="how much an attack gets: only attacks show that, and only from below",
+    does_not_say="how much an attack gets: only attacks show that, and only from below",
+    source="",
 )
 
 
-def explanation(source: str) -> Explanation:
+def explanation(source: str) -> MeasureFacts:
     """Return what a measure says and does not say; of one that is not known here, what is true of all."""
-    return MEASURES.get(source, UNEXPLAINED)
+    return MEASURES[source].facts if source in MEASURES else UNEXPLAINED
 
 
 def meaning(metric: str) -> str | None:

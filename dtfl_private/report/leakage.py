@@ -20,6 +20,7 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.tables import plain_table
+from dtfl_private.report.words import printable
 
 # What the table has room for, of the metrics of images.
 OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
@@ -129,12 +130,12 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form:
     if not chosen:
         raise ValueError(f"there are no results with the metric {metric!r}")
     # A Figure of its own leaves no global state behind, as pyplot would.
-    with mpl.rc_context({"font.size": 9}):
+    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
         draw_leakage(axes, chosen)
         figure.legend(handles=attacks_first(axes), loc="outside right upper", fontsize=8)
-        figure.suptitle(title.replace("$", r"\$"))
+        figure.suptitle(title)
         return picture_bytes(figure, form)
 
 
@@ -165,13 +166,18 @@ def _attacks(axes: Axes, results: Sequence[Result]) -> None:
         below = values - [result.ci_low for result in own]
         above = [result.ci_high for result in own] - values
         colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
-        line = axes.errorbar(tiers, values, [below, above], color=colour, capsize=3, linewidth=1.2, label=name)
+        line = axes.errorbar(tiers, values, [below, above], color=colour, capsize=3, linewidth=1.2, label=_shown(name))
         line.lines[0].set(marker=marker, markersize=4)
         undefended = [(tier, result.undefended) for tier, result in zip(tiers, own, strict=True)]
         if any(value is not None for _, value in undefended):
             points = [(tier, value) for tier, value in undefended if value is not None]
-            (bare,) = axes.plot(*zip(*points, strict=True), ":", color=colour, label=f"{name}, undefended")
+            (bare,) = axes.plot(*zip(*points, strict=True), ":", color=colour, label=_shown(f"{name}, undefended"))
             bare.set(marker=marker, markersize=4, fillstyle="none")
+
+
+def _shown(name: str) -> str:
+    """Return a name for a legend, which would hide one after "_"."""
+    return (" " if name.startswith("_") else "") + printable(name)
 
 
 def _guesses(axes: Axes, results: Sequence[Result]) -> None:
@@ -186,4 +192,6 @@ def _guesses(axes: Axes, results: Sequence[Result]) -> None:
     for (name, by_tier), style in zip(values.items(), cycle(GUESS_STYLES), strict=False):
         tiers = sorted(by_tier)
         heights = [by_tier[tier] for tier in tiers]
-        axes.plot(tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_guess_label(name))
+        axes.plot(
+            tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_shown(_guess_label(name))
+        )

@@ -38,6 +38,8 @@ class Theme:
             "grid.color": self.faint,
             "legend.frameon": False,
             "text.color": self.ink,
+            # Names may hold dollar signs, which are no formulas.
+            "text.parse_math": False,
             "xtick.color": self.ink,
             "ytick.color": self.ink,
         }

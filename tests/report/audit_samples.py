@@ -14,8 +14,8 @@ METRICS = ("psnr", "ssim", "ssim-worst-5", "identifiability")
 MEAN_IMAGE = {"psnr": 11.9, "ssim": 0.11, "ssim-worst-5": 0.24, "identifiability": 0.002}
 WEIGHTS = (
     "released client-side weights: (8, 1e-05)-DP per record added or removed, over 1200 DP-SGD steps, given the "
-    "weights and the learning rate that the client was sent, against a party that sees neither smashed data nor which records "
-    "a step used; it covers neither smashed data nor labels, and is not per user"
+    "weights and the learning rate that the client was sent, against a party that sees neither smashed data nor which "
+    "records a step used; it covers neither smashed data nor labels, and is not per user"
 )
 SMASHED = "smashed data pass gaussian-noise: no formal guarantee"
 CURIOUS = "server-honest-but-curious"
@@ -269,3 +269,16 @@ def picture(colour: int = 120) -> bytes:
     file = io.BytesIO()
     Image.new("L", (64, 24), colour).save(file, "PNG")
     return file.getvalue()
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.2."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours by WCAG 2.2, from 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
