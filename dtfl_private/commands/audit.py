@@ -34,7 +34,7 @@ from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense, DefenseChain
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.beside import compare_findings
+from dtfl_private.leakage.beside import compare_findings, require_comparable
 from dtfl_private.leakage.findings import (
     Findings,
     Guaranteed,
@@ -155,6 +155,8 @@ def audit(
         stack.enter_context(one_thread())
         opened = open_run(run, data_dir=data_dir, **objects)
         folder = opened.folder.path / "audit" if out is None else Path(out)
+        if beside is not None:
+            require_comparable(_training(opened, None), beside)
         work = _Work(opened, config, attacks, folder, objects, listener)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,7 @@ def audit(
             raise InputError(f"folder '{folder}' cannot be made: {error.strerror}") from None
         stack.enter_context(locked(RunFolder(path=folder)))
         findings, galleries = work.findings()
-        if beside is not None:
+        if beside is not None and findings.valid:
             findings = findings.model_copy(update={"compared": compare_findings(findings, beside)})
         done = _write(folder, findings, galleries)
     require_gates(gates, findings)
@@ -233,7 +235,7 @@ class _Work:
             round=self._opened.plan.round,
             preset=self._config.preset,
             settings=_settings(self._config),
-            training=_training(self._opened, pairs[0]),
+            training=_training(self._opened, pairs[0].undefended_accuracy),
             threat_model=tuple(map(_threat, adversaries)),
             auxiliary=self._knowledge(),
             victims=max((result.n for result in found if result.metric == "ssim"), default=self._attacking.victims),
@@ -416,7 +418,7 @@ def _settings(config: AuditConfig) -> dict[str, Any]:
     }
 
 
-def _training(opened: OpenedRun, pair: Pair) -> Training:
+def _training(opened: OpenedRun, undefended_accuracy: float | None) -> Training:
     config = opened.prepared.config
     return Training(
         dataset=config.dataset,
@@ -430,7 +432,7 @@ def _training(opened: OpenedRun, pair: Pair) -> Training:
         seed=config.seed,
         defense=tuple(config.defense),
         test_accuracy=opened.records[-1]["test_accuracy"],
-        undefended_accuracy=pair.undefended_accuracy,
+        undefended_accuracy=undefended_accuracy,
         tiers=tuple(opened.prepared.settings.schedule.table.tiers_M.tolist()),
     )
 

@@ -120,7 +120,8 @@ class _Stand:
 
         def release(own: Tensor, own_labels: Tensor, draw: int) -> Tensor:
             seed = int(stream(worker.seed, "measured release", tier, draw).integers(2**62))
-            return self._setting.program(seen, True, seed).release(own, own_labels)
+            with isolated(seed, "dropout"):
+                return self._setting.program(seen, True, seed).release(own, own_labels)
 
         parts = zip(torch.split(images, size), torch.split(labels, size), strict=True)
         smashed = [release(own, own_labels, -1 - number) for number, (own, own_labels) in enumerate(parts)]
@@ -154,7 +155,11 @@ class _Stand:
 
 
 def _undefended(program: ClientProgram) -> Callable[[Tensor], Tensor]:
-    return lambda images: program.activations(images, defended=False)
+    def encode(images: Tensor) -> Tensor:
+        with isolated(0, "dropout"):  # the same in every call, for derivatives
+            return program.activations(images, defended=False)
+
+    return encode
 
 
 def _packed(figures: Sequence[Figure]) -> dict[str, Tensor]:

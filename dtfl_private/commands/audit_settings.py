@@ -34,7 +34,7 @@ THOROUGH = (
     "update-inversion",
     "membership-matching",
     "lira",
-    "attribute",
+    "attribute-inference",
     "label-clustering",
     "label-inference",
     "tier-downgrade",
