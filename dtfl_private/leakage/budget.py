@@ -147,7 +147,7 @@ def _unbound(adversary: str | None) -> bool:
 def feasible_limit(metric: Metric, leakage: float) -> str:
     """Return a limit that a tier of this leakage is just within, in the metric's digits: rounded outwards."""
     outwards = ROUND_CEILING if metric.exposing == "high" else ROUND_FLOOR
-    return str(Decimal(leakage).quantize(Decimal(1).scaleb(-metric.digits), rounding=outwards))
+    return str(Decimal(repr(leakage)).quantize(Decimal(1).scaleb(-metric.digits), rounding=outwards))
 
 
 def require_valid(findings: Findings, audit: Path) -> None:
