@@ -471,7 +471,8 @@ def test_a_leakage_budget_limits_what_train_and_plan_may_name(dtfl, tmp_path, fi
 
     plan = dtfl("plan", "--rounds", 3, *budget)
     assert plan.status == 0
-    assert "dynamic, all tiers" in plan.out
+    assert re.search(r"^ dynamic +.* \d+\.\d% ", plan.out, re.MULTILINE)
+    assert re.search(r"^ dynamic, all tiers .* - ", plan.out, re.MULTILINE)
     assert "tiers allowed: 2, 4, by the leakage budget ssim at most 0.4, as measured in audit.json" in plan.out
     assert re.search(r"this takes \d+\.\d\d times as long as with all tiers", plan.out)
 
