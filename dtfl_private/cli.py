@@ -365,12 +365,13 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
     )
 
-    def add_row(name: str, seconds: float, counts: str = "") -> None:
-        regret = planned.regret(seconds)
+    def add_row(name: str, seconds: float, counts: str = "", *, limited: bool = True) -> None:
+        regret = planned.regret(seconds) if limited else None  # the oracle knows the allowed tiers only
         above = "-" if regret is None else f"{regret:.1%}"
         result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
 
-    what = config.scheduler if len(planned.table.rows) > 1 else config.method
+    chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
+    what = config.scheduler if chosen else config.method
     add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
     for name, seconds in planned.scheduler_time_s.items():
         if name != what:
@@ -379,7 +380,7 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
         add_row(f"static:{tier}{deepest}", seconds)
     if planned.unlimited_time_s is not None:
-        add_row(f"{what}, all tiers", planned.unlimited_time_s)
+        add_row(f"{what}, all tiers", planned.unlimited_time_s, limited=False)
     console.print(result)
     for line in planned_lines(planned):
         console.print(line, soft_wrap=True, highlight=False)

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 
 from dtfl_private.errors import InputError, comparable, unknown_name
@@ -147,7 +147,8 @@ def _unbound(adversary: str | None) -> bool:
 def feasible_limit(metric: Metric, leakage: float) -> str:
     """Return a limit that a tier of this leakage is just within, in the metric's digits: rounded outwards."""
     outwards = ROUND_CEILING if metric.exposing == "high" else ROUND_FLOOR
-    return str(Decimal(leakage).quantize(Decimal(1).scaleb(-metric.digits), rounding=outwards))
+    # Wide enough for every float: an audit may come from anybody.
+    return str(Decimal(repr(leakage)).quantize(Decimal(1).scaleb(-metric.digits), outwards, Context(prec=400)))
 
 
 def require_valid(findings: Findings, audit: Path) -> None:

@@ -115,7 +115,7 @@ class TierTable:
 
 def tier_names(tiers: Sequence[int]) -> str:
     """Return ascending tiers for people: "3..7" if they follow one another, otherwise "3, 5, 6"."""
-    gapless = len(tiers) > 2 and tiers[-1] - tiers[0] == len(tiers) - 1
+    gapless = len(tiers) > 1 and tiers[-1] - tiers[0] == len(tiers) - 1
     return f"{tiers[0]}..{tiers[-1]}" if gapless else ", ".join(map(str, tiers))
 
 
