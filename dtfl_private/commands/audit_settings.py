@@ -17,8 +17,8 @@ PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 # are about a defense that the run has not are left out, and the report says so.
 QUICK = (
     "decoder:epochs=20",
-    "optimization:steps=150",
-    "hybrid:epochs=20,steps=150",
+    "optimization:steps=120",
+    "hybrid:epochs=20,steps=120",
     "unshuffle:epochs=20",
     "membership-matching",
     "label-clustering",

@@ -134,7 +134,9 @@ def test_a_defended_run_stands_beside_its_twin_which_is_trained_once(trained, ex
     rounds = (twin / "rounds.jsonl").stat().st_mtime_ns
     found = {(r.tier, r.metric): r for r in done.findings.results if r.source == "least-squares"}
     assert found[1, "mse"].undefended < found[1, "mse"].value
-    assert done.findings.training.undefended_accuracy == pytest.approx(json.loads((twin / "summary.json").read_text())["final_accuracy"])
+    assert done.findings.training.undefended_accuracy == pytest.approx(
+        json.loads((twin / "summary.json").read_text())["final_accuracy"]
+    )
     measured = [result for result in done.findings.results if result.source == "constant"]
     assert len(measured) == 3
     assert all(result.undefended is not None for result in measured)
