@@ -169,6 +169,16 @@ def test_sanity_is_checked_at_md1_even_if_it_is_not_audited(trained, examine):
     assert {result.tier for result in findings.results} == {3}
 
 
+def test_md1_is_checked_without_the_twin_too(trained, examine):
+    noise = [create("defense", "gaussian-noise:sd=50.0")]
+    findings = examine(trained(defenses=noise), defenses=noise, undefended="none", tiers=(1,)).findings
+    assert findings.training.undefended_accuracy is None
+    own = max(r.value for r in findings.results if (r.metric, r.source) == ("ssim", "least-squares"))
+    (check,) = [check for check in findings.sanity if check.name == "md1"]
+    assert check.value > own
+    assert "the run without defenses" in {one.what for one in findings.not_tested}
+
+
 def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):
     with pytest.raises(
         RunError, match=r"attack crashing, tier 2, seed 0 crashed: ZeroDivisionError: of its own making"
