@@ -34,14 +34,14 @@ def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, d
     Raises:
         ValueError: not 0 <= v <= r <= m.
     """
-    from scipy.stats import binom  # scipy takes a while to load
+    from scipy.special import bdtrc  # scipy takes a while to load
 
     if not 0 <= right <= guesses <= canaries:
         raise ValueError(f"{right} right of {guesses} guesses on {canaries} canaries cannot be")
     if right == 0:
         return 1.0
     chance = 1 / (1 + math.exp(-epsilon))
-    reached = binom.sf(right - 1 - np.arange(right + 1), guesses, chance)
+    reached = bdtrc(right - 1 - np.arange(right + 1), guesses, chance)
     steepest = float(((reached[1:] - reached[0]) / np.arange(1, right + 1)).max())
     return min(1.0, float(reached[0]) + 2 * canaries * delta * steepest)
 
