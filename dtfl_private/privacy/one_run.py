@@ -19,6 +19,7 @@ import numpy as np
 CONFIDENCE = 0.95
 # No number of canaries that can be run proves more.
 MOST_EPSILON = 60.0
+PRECISION = 1e-5
 
 
 def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
@@ -49,10 +50,10 @@ def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, d
 def epsilon_lower_bound(canaries: int, guesses: int, right: int, delta: float, confidence: float = CONFIDENCE) -> float:
     """Return the largest epsilon that so many right guesses refute with this confidence, 0 if they refute none.
 
-    Rounded down by 1e-6 or less. See `guess_probability` for the arguments.
+    Rounded down by 1e-5 or less. See `guess_probability` for the arguments.
     """
     low, high = 0.0, MOST_EPSILON
-    while high - low > 1e-6:
+    while high - low > PRECISION:
         middle = (low + high) / 2
         refuted = guess_probability(canaries, guesses, right, middle, delta) < 1 - confidence
         low, high = (middle, high) if refuted else (low, middle)

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from dtfl_private.measures.base import Release
-from dtfl_private.measures.empirical_epsilon import EmpiricalEpsilon, _bound, _distant_partners
+from dtfl_private.measures.empirical_epsilon import EmpiricalEpsilon, _bound, _distant_partners, _Played, _Way
 from dtfl_private.privacy.one_run import epsilon_ceiling, epsilon_lower_bound
 from dtfl_private.randomness import torch_stream
 
@@ -86,8 +87,10 @@ def test_pairs_are_far_apart_and_each_record_is_in_two(make_release, images_of, 
 
 def test_only_the_surest_guesses_are_made():
     """The ten surest are right, the other ten wrong."""
-    coins = torch.arange(20).remainder(2).bool().numpy()
-    sure = torch.arange(20, 0, -1).double().numpy()
-    right = (2 * coins - 1.0) * (1 - 2.0 * (sure <= 10))
-    assert _bound(sure * right, coins, 0.5, 0.0) == epsilon_lower_bound(20, 10, 10, 0.0) > 0
-    assert _bound(sure * right, coins, 1.0, 0.0) == 0
+    coins = np.arange(20) % 2 == 0
+    sure = np.arange(20.0, 0.0, -1.0)
+    scores = sure * np.where(coins, 1, -1) * np.where(sure > 10, 1, -1)
+    played = _Played(coins_M=coins, scores_2M={"any": np.stack([scores, -scores])})
+    proven = [_bound(played, _Way(look="any", share=share), after, 0.0) for after in (0, 1) for share in (0.5, 1.0)]
+    assert proven == [epsilon_lower_bound(20, 10, 10, 0.0), 0, 0, 0]
+    assert proven[0] > 0
