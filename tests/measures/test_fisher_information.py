@@ -85,6 +85,16 @@ def test_what_a_record_does_to_others_by_batch_norm_counts(make_release, images_
     assert (own < 0.9 * exact).all()
 
 
+def test_each_record_of_each_batch_has_its_own_trace(make_release):
+    """Of squared pixels it is the mean of (2 x)^2; here pixels of record i are all (i + 1) / 40.
+
+    Relative deviation sqrt(2 / 500 / 9), 2 %; false alarm at 15 % over 40 records: 1e-10.
+    """
+    images = (torch.arange(1.0, 41.0) / 40).reshape(-1, 1, 1, 1).expand(-1, 1, 3, 3)
+    found = FisherInformation(probes=500).traces(make_release(images, lambda batch: batch.flatten(1).square()))
+    np.testing.assert_allclose(found.mean(axis=0), 4 * (np.arange(1, 41) / 40) ** 2, rtol=0.15)
+
+
 def test_an_encoder_that_tells_nothing_has_no_unbiased_reconstruction(make_release, images_of):
     images = images_of(20)
     found = figures_of(FisherInformation(), make_release(images, lambda batch: 0 * batch.flatten(1), std=1.0))
