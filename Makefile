@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format schema bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ check: $(READY) ## format, lint and types, all strict
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schema: $(READY) ## write docs/audit.schema.json anew
+	$(BIN)/python -c 'from dtfl_private.leakage.findings import findings_schema as text; print(text(), end="")' \
+		> docs/audit.schema.json
 
 bench: $(READY) ## the figures of the README, measured on this machine (long)
 	$(BIN)/python -m benchmarks

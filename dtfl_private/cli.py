@@ -11,22 +11,23 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dtfl_private import cli_attack, cli_experiments
+from dtfl_private import cli_attack, cli_audit, cli_experiments
+from dtfl_private.commands.leakage_budget import DEPENDS_ON, allowed_line
 from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
-from dtfl_private.commands.plan import Plan, total_tier_counts
+from dtfl_private.commands.plan import Plan, planned_lines, total_tier_counts
 from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.profile import automatic_cuts, round_times_s
 from dtfl_private.commands.profile import profile as make_profile
 from dtfl_private.commands.settings import parse_shape
 from dtfl_private.commands.train import read_run_config
 from dtfl_private.commands.train import train as run_training
-from dtfl_private.config import TrainConfig, make_config, read_toml, resolved_norm
+from dtfl_private.config import NOTHING, TrainConfig, make_config, read_toml, resolved_norm
 from dtfl_private.data.facts import facts_of
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
-from dtfl_private.errors import DtflError, InputError, unknown_name
+from dtfl_private.errors import DtflError, GateCrossedError, InputError, unknown_name
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_description, build_model
 from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
@@ -76,7 +77,8 @@ PROFILE_FIELDS = (
 )
 PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
 PLAN_FIELDS = (
-    *("model", "norm", "method", "scheduler", "tiers", "first_tier", "ema", "clients", "fraction", "rounds"),
+    *("model", "norm", "method", "scheduler", "tiers", "allowed_tiers", "leakage_budget", "first_tier", "ema"),
+    *("clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
 )
@@ -100,6 +102,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(cli_attack.attack)
+cli.add_command(cli_audit.audit)
 cli.add_command(cli_experiments.compare)
 cli.add_command(cli_experiments.sweep)
 
@@ -134,6 +137,8 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
         except KeyboardInterrupt:
             raise InterruptedRunError(listener.how_to_go_on()) from None
     console.print(summary_table(run.summary, str(run.folder.path)))
+    if (line := allowed_line(run.config)) is not None:
+        console.print(line, soft_wrap=True, highlight=False)
     for sentence in sentences(run.summary["privacy"]):
         console.print(f"privacy: {sentence}", soft_wrap=True, highlight=False)
     console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
@@ -147,7 +152,23 @@ def _train_config(config_file: str | None, out: str | None, resume: bool, given:
         base, source = read_toml(Path(config_file)), config_file
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
-    return make_config({**COMMAND_LINE_DEFAULTS, **base, **given}, source)
+    return make_config({**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}, source)
+
+
+def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dict[str, object]:
+    """Return a file's keys without allowed tiers that no longer follow from its leakage budget and the options.
+
+    Raises:
+        InputError: both ways to say which tiers are allowed are given as options.
+    """
+    if "leakage_budget" in given and "allowed_tiers" in given:
+        raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")
+    stale: tuple[str, ...] = ()
+    if "allowed_tiers" in given:
+        stale = ("leakage_budget",)
+    elif "leakage_budget" in given or (base.get("leakage_budget") not in (None, NOTHING) and {*DEPENDS_ON} & {*given}):
+        stale = ("allowed_tiers",)  # the audit is asked anew
+    return {key: value for key, value in base.items() if key not in stale}
 
 
 @cli.command(cls=GroupedCommand)
@@ -296,6 +317,7 @@ def plan(
       dtfl-private plan --model resnet-56 --clients 200 --rounds 300 --fraction 0.1
       dtfl-private plan --clients 1000000 --rounds 1 --no-compare
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
+      dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
     config = make_config(_given(options))
     planned = make_plan(
@@ -343,12 +365,13 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
         "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
     )
 
-    def add_row(name: str, seconds: float, counts: str = "") -> None:
-        regret = planned.regret(seconds)
+    def add_row(name: str, seconds: float, counts: str = "", *, limited: bool = True) -> None:
+        regret = planned.regret(seconds) if limited else None  # the oracle knows the allowed tiers only
         above = "-" if regret is None else f"{regret:.1%}"
         result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
 
-    what = config.scheduler if len(planned.table.rows) > 1 else config.method
+    chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
+    what = config.scheduler if chosen else config.method
     add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
     for name, seconds in planned.scheduler_time_s.items():
         if name != what:
@@ -356,7 +379,11 @@ def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
     for tier, seconds in planned.static_time_s.items():
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
         add_row(f"static:{tier}{deepest}", seconds)
+    if planned.unlimited_time_s is not None:
+        add_row(f"{what}, all tiers", planned.unlimited_time_s, limited=False)
     console.print(result)
+    for line in planned_lines(planned):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 @cli.command(cls=GroupedCommand)
@@ -448,12 +475,16 @@ def _defenses_by_default(names: Iterable[str]) -> dict[str, Defense]:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and leave with its exit status: 0 done, 1 the run failed, 2 wrong input."""
+    """Run a command and leave with its exit status: 0 done, 1 the run failed, 2 wrong input, 3 a gate was crossed."""
     tune_allocator()
     try:
         cli.main(args=arguments, prog_name="dtfl-private", standalone_mode=False)
     except click.ClickException as error:
         _leave(error.format_message(), InputError.exit_status)
+    except GateCrossedError as error:
+        for line in error.lines:
+            click.echo(_one_line(line), err=True)
+        sys.exit(error.exit_status)
     except DtflError as error:
         _leave(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
@@ -467,6 +498,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    printable = message.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
-    click.echo("error: " + " ".join(printable.split()), err=True)
+    click.echo("error: " + _one_line(message), err=True)
     sys.exit(status)
+
+
+def _one_line(message: str) -> str:
+    printable = message.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
+    return " ".join(printable.split())

@@ -76,7 +76,14 @@ class InterruptedAttackError(DtflError):
     help="also attack the same run without its defenses: train it, or take it from a run folder",
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="where attacks compute")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [default: all cores]")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads  [default: all cores; one in each worker]")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="processes that mount attacks side by side; two one-thread workers beat one process with two threads",
+)
 @click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")
 @click.option("--out", metavar="DIR", help="where to write  [default: attacks in the run folder]")
 def attack(

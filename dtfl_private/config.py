@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +31,7 @@ from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.federated.budget import OnBudget
 from dtfl_private.federated.optimizers import OptimizerName
 from dtfl_private.federated.schedule import FirstTier
+from dtfl_private.leakage.budget import LeakageBudget
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
 from dtfl_private.plugins import canonical
@@ -84,6 +86,14 @@ def object_name(thing: object) -> str:
     return OBJECT + type(thing).__name__
 
 
+def _budget(value: object) -> object:
+    return str(LeakageBudget.parse(value)) if isinstance(value, str) and value != NOTHING else _nothing(value)
+
+
+def _tiers(value: object) -> object:
+    return _several(value) if value != NOTHING else None
+
+
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
@@ -91,6 +101,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 
 
+# Ascending, each once.
+Tiers = Annotated[list[Count], Field(min_length=1, max_length=1000), AfterValidator(lambda tiers: sorted(set(tiers)))]
 RecordedRound = Annotated[int, Field(ge=1)] | Literal["last"]
 
 
@@ -143,6 +155,9 @@ class TrainConfig(BaseModel):
     )
     tiers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
         "Federation", None, "use the M deepest cuts of the network; by default all it has"
+    )
+    allowed_tiers: Annotated[Tiers | None, BeforeValidator(_tiers)] = _field(
+        "Federation", None, "the only tiers that may be named, comma-separated; by default all in use"
     )
     first_tier: FirstTier = _field(
         "Federation",
@@ -198,6 +213,11 @@ class TrainConfig(BaseModel):
         "Privacy",
         [],
         "defense NAME[:key=value,...]; repeat for several, applied in the order given; see `list defenses`",
+    )
+    leakage_budget: Annotated[str | None, BeforeValidator(_budget)] = _field(
+        "Privacy",
+        None,
+        "name only tiers whose audited leakage is within AUDIT.json:metric=NAME,max=X (min=X where low values expose)",
     )
     on_budget: OnBudget = _field(
         "Privacy",

@@ -2,6 +2,7 @@
 
 DtflError
 ├── InputError            the user's input is wrong: exit status 2, nothing was written
+├── GateCrossedError      a gate given with --fail-if was crossed: exit status 3, everything was written
 └── RunError              the run itself failed: exit status 1, what is on disk can be resumed
     ├── NonFiniteLossError    a client's or its server half's loss became NaN or infinite
     ├── CheckpointError       no intact checkpoint is left to resume from
@@ -24,6 +25,16 @@ class InputError(DtflError):
     """Wrong input of the user: an option, a file, a name or a value."""
 
     exit_status = 2
+
+
+class GateCrossedError(DtflError):
+    """Gates that did not hold; ``lines`` says so of each, one line for each result that crosses."""
+
+    exit_status = 3
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("; ".join(self.lines))
 
 
 class RunError(DtflError):

@@ -81,6 +81,8 @@ METAVARS = {
     "max_train_images": "N",
     "augment": "NAMES",
     "tiers": "M",
+    "allowed_tiers": "M,M,...",
+    "leakage_budget": "AUDIT.json:key=value,...",
     "target_accuracy": "A",
     "defense": "NAME[:key=value,...]",
     "profiles": "NAME|FILE",

@@ -20,6 +20,8 @@ from dtfl_private.environment.profiles import PROFILE_SETS
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.federated.round import FederatedState, RoundOutcome
 from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.leakage.findings import Findings, Training
+from dtfl_private.leakage.result import Result
 from dtfl_private.messages import MessageObserver
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.randomness import isolated
@@ -238,3 +240,36 @@ def play() -> Callable[..., list[tuple[FederatedState, RoundOutcome]]]:
         return played
 
     return rounds_of
+
+
+@pytest.fixture(scope="session")
+def figure() -> Callable[..., Result]:
+    """Make up a result: ``figure(tier, value)`` of the decoder's SSIM, give or take 0.02; keywords replace values."""
+
+    def make(tier: int, value: float, **values: Any) -> Result:
+        usual = {"cut": (4, 8, 8), "source": "decoder", "metric": "ssim", "n": 100, "seeds": 3, "adaptive": True}
+        ends = {"ci_low": value - 0.02, "ci_high": value + 0.02, "adversary": "server-honest-but-curious"}
+        return Result.model_validate({"tier": tier, "value": value, **usual, **ends, **values})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def findings_of() -> Callable[..., Findings]:
+    """Make up an audit with these results: ``findings_of(results, model="resnet-8", victims=50)``.
+
+    Keywords that `Training` has describe the run; others replace fields of the audit.
+    """
+
+    def make(results: Sequence[Result] = (), **values: Any) -> Findings:
+        training: dict[str, Any] = {"dataset": "patterns", "model": "tiny", "norm": "batch", "method": "dtfl"}
+        training |= {"partition": "iid", "scheduler": "random", "clients": 3, "rounds": 3, "seed": 0, "defense": ()}
+        training |= {"test_accuracy": 0.9, "undefended_accuracy": None, "tiers": (1, 2, 3)}
+        training |= {key: values.pop(key) for key in training.keys() & values.keys()}
+        audit: dict[str, Any] = {"program": "1", "run": "runs/a", "round": 3, "preset": "quick", "settings": {}}
+        audit |= {"training": Training(**training), "threat_model": (), "auxiliary": "same", "victims": 100, "aux": 500}
+        audit |= {"valid": True, "sanity": (), "results": tuple(results), "as_scheduled": (), "strongest": ()}
+        audit |= {"verdict": (), "clients": (), "guarantees": (), "not_tested": (), "repeat": (), "environment": {}}
+        return Findings(**{**audit, **values})
+
+    return make

@@ -24,6 +24,7 @@ LAYERS = (
         "options",
         "terminal",
         "cli_attack",
+        "cli_audit",
         "cli_experiments",
         "cli",
         "__main__",

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import runpy
 import stat
 import sys
@@ -15,6 +16,8 @@ from dtfl_private.cli import LISTED, PLAN_FIELDS, PROFILE_FIELDS, main
 from dtfl_private.commands import train as training
 from dtfl_private.config import TrainConfig, read_toml
 from dtfl_private.federated.worker import Worker
+from dtfl_private.leakage.findings import findings_document
+from dtfl_private.measures.registry import MEASURES
 from dtfl_private.plugins import GROUPS, installed
 from dtfl_private.threat import ADVERSARIES
 
@@ -87,6 +90,15 @@ def same_run(one: Path, other: Path) -> bool:
         ("train --clients 50 --max-train-images 40", "clients 50 is more than the 40 training images"),
         ("train --max-train-images 2000", "max_train_images 2000 is more than the 1437 training images of digits"),
         ("train --tiers 5", "tiers 5 is above what resnet-8 has: its 5 modules make 4 tiers"),
+        ("train --leakage-budget a.json", "leakage budget 'a.json' is refused: expected AUDIT.json:metric=NAME,max=X"),
+        ("train --leakage-budget a.json:max=0.4", "audit a.json cannot be read: No such file"),
+        ("train --leakage-budget a.json:metric=mse,max=0.4", "low values of mse expose, so give min=X, not max="),
+        ("train --leakage-budget a.json:max=1 --allowed-tiers 1", "give one of them"),
+        ("train --leakage-budget a.json:max=1 --method fedavg", "method fedavg has no tiers to choose from"),
+        ("train --allowed-tiers 0", "allowed_tiers.0 '0' is refused"),
+        ("train --allowed-tiers 2,5", "allowed tier 5 does not exist: the tiers of resnet-8 are 1..4"),
+        ("plan --leakage-budget a.json:max=0.4", "audit a.json cannot be read: No such file"),
+        ("plan --allowed-tiers 5", "allowed tier 5 does not exist"),
         ("train --scheduler static:5", "scheduler static:5 names a tier that is not allowed here: tiers 1..4 are"),
         ("train --tiers 2 --scheduler static:1", "tiers 3..4 are"),
         ("train --scheduler static", "scheduler 'static' needs a value for 'm': write static:m=VALUE"),
@@ -420,7 +432,8 @@ def test_everything_that_can_be_chosen_is_listed(dtfl, kind):
         rows = answer.out.splitlines()
         assert all(any(row.startswith(f" {name} ") for row in rows) for name in installed(kind.rstrip("s")))
     else:
-        assert answer.out == f"no {kind} in this release, and no installed package offers any\n"
+        assert kind == "measures"
+        assert all(f" {name} " in answer.out for name in MEASURES)
 
 
 def test_the_list_shows_settings_with_their_defaults(dtfl):
@@ -440,6 +453,39 @@ def test_profile_shows_and_writes_the_cost_table(dtfl, tmp_path):
     assert json.loads(only.out) == costs
     measured = dtfl(*arguments, "--repeats", 1, "--json", "-")
     assert all(row["client_step_s"] > 0 and row["server_step_s"] > 0 for row in json.loads(measured.out)["rows"])
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_leakage_budget_limits_what_train_and_plan_may_name(dtfl, tmp_path, figure, findings_of):
+    results = [figure(1, 0.9, cut=(16, 8, 8)), figure(2, 0.3, cut=(16, 8, 8)), figure(4, 0.2, cut=(64, 2, 2))]
+    findings = findings_of(results, dataset="digits:size=8", model="resnet-8")
+    (tmp_path / "audit.json").write_bytes(findings_document(findings))
+    budget = ("--leakage-budget", "audit.json:max=0.4")
+
+    said = f"tiers allowed: 2, 4, by the leakage budget ssim at most 0.4, as measured in {tmp_path / 'audit.json'}"
+    run = dtfl("train", *SMALL, *budget, "--out", "run")
+    assert run.status == 0
+    assert "tiers 2, 4 (tier m = the client holds m modules)" in run.out
+    assert "tier 3 is not measured in audit.json (ssim), hence not allowed" in run.out
+    assert said in run.out
+    tiers = [json.loads(line)["tiers"].values() for line in (tmp_path / "run/rounds.jsonl").read_text().splitlines()]
+    assert {tier for row in tiers for tier in row} <= {2, 4}
+
+    plan = dtfl("plan", "--rounds", 3, *budget)
+    assert plan.status == 0
+    assert re.search(r"^ dynamic +.* \d+\.\d% ", plan.out, re.MULTILINE)
+    assert re.search(r"^ dynamic, all tiers .* - ", plan.out, re.MULTILINE)
+    assert "tiers allowed: 2, 4, by the leakage budget ssim at most 0.4, as measured in audit.json" in plan.out
+    assert re.search(r"this takes \d+\.\d\d times as long as with all tiers", plan.out)
+
+    # The run repeats and resumes although the audit has gone; a change that the audit must know of asks for it.
+    (tmp_path / "audit.json").unlink()
+    assert said in dtfl("train", "run/config.toml", "--out", "again").out
+    assert same_run(tmp_path / "run", tmp_path / "again")
+    assert dtfl("train", *SMALL, *budget, "--out", "run", "--resume").status == 0
+    changed = dtfl("train", "run/config.toml", "--norm", "group", "--out", "other")
+    assert (changed.status, "audit.json cannot be read" in changed.err) == (2, True)
+    assert dtfl("train", "run/config.toml", "--leakage-budget", "none", "--rounds", 1, "--out", "free").status == 0
 
 
 def test_plan_shows_and_writes_every_round(dtfl, tmp_path):

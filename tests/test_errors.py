@@ -3,7 +3,7 @@ import re
 import pytest
 
 from dtfl_private import errors
-from dtfl_private.errors import DtflError, InputError, RunError, comparable, unknown_name
+from dtfl_private.errors import DtflError, GateCrossedError, InputError, RunError, comparable, unknown_name
 
 CLASSES = [thing for thing in vars(errors).values() if isinstance(thing, type)]
 ERRORS = {thing.__name__: thing for thing in CLASSES if thing.__module__ == errors.__name__}
@@ -18,9 +18,9 @@ def test_the_docstring_draws_the_tree_of_all_errors():
     assert all(issubclass(error, DtflError) for error in ERRORS.values())
 
 
-def test_wrong_input_exits_with_2_and_a_failed_run_with_1():
+def test_wrong_input_exits_with_2_a_crossed_gate_with_3_and_a_failed_run_with_1():
     for error in ERRORS.values():
-        assert error.exit_status == (2 if issubclass(error, InputError) else 1)
+        assert error.exit_status == {InputError: 2, GateCrossedError: 3}.get(error, 1)
     assert not issubclass(RunError, InputError)
 
 

@@ -15,8 +15,8 @@ class AttackListener(Protocol):
         """Called when a job begins."""
         ...
 
-    def progress(self, done: int, total: int) -> None:
-        """Called while a job runs."""
+    def progress(self, label: str, done: int, total: int) -> None:
+        """Called while a job runs; several may run side by side."""
         ...
 
     def finished(self, label: str, *, kept: bool) -> None:
@@ -37,7 +37,7 @@ class SilentAttack:
     def job(self, label: str) -> None:
         """Do nothing."""
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, label: str, done: int, total: int) -> None:
         """Do nothing."""
 
     def finished(self, label: str, *, kept: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from dtfl_private.adversary.base import Attack, Scene, name_of
+from dtfl_private.adversary.view import once_only
 from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.commands.replay import OpenedRun
@@ -49,14 +50,25 @@ class Job:
         return f"{self.chosen.name}{where}, seed {seed}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """An attack that cannot run at a tier (None: nowhere), and why."""
+
+    attack: str
+    tier: int | None
+    why: str
+
+
 def plan_jobs(
     opened: OpenedRun,
     config: AttackConfig,
     knowledge: Knowledge,
     attacks: Sequence[Attack] | None,
     recorded: Sequence[int],
-) -> list[Job]:
-    """Return the attacks at their tiers, tier by tier.
+    *,
+    sent_again: bool,
+) -> tuple[list[Job], list[LeftOut]]:
+    """Return the attacks at their tiers, tier by tier, and those that were left out if that is allowed.
 
     Args:
         opened: the run.
@@ -64,23 +76,46 @@ def plan_jobs(
         knowledge: the adversary's.
         attacks: as objects; None for those that the configuration names.
         recorded: tiers of the recorded clients that are attacked; empty if the last round is played again.
+        sent_again: whether there are several releases of the victims' records.
 
     Raises:
-        InputError: an unknown attack, adversary or tier, or an attack that cannot run here.
+        InputError: an unknown attack, adversary or tier, or an attack that cannot run here and may not be left out.
     """
-    chosen = [_choose(item, config.adversary, knowledge.kind) for item in attacks or config.attacks]
-    tiers = tiers_to_attack(opened, config, recorded)
-    jobs = []
-    for position, tier in enumerate(tiers):
+    chosen: list[Chosen] = []
+    left_out: list[LeftOut] = []
+    for item in attacks or config.attacks:
+        one = _make(item)
+        try:
+            chosen.append(_chosen(*one, config.adversary, knowledge.kind))
+            if one[0].facts.looks_back and not sent_again:
+                raise once_only(chosen.pop().name)
+        except InputError as error:
+            _leave_out(config, left_out, LeftOut(attack=name_of(one[0]), tier=None, why=str(error)))
+    jobs: list[Job] = []
+    for tier in tiers_to_attack(opened, config, recorded):
         scene = scene_at(opened, tier)
-        for one in chosen:
-            one.attack.check(scene)
-            if one.attack.facts.per_tier or position == 0:
-                jobs.append(Job(chosen=one, tier=tier))
-    return jobs
+        for attack in chosen:
+            if not attack.attack.facts.per_tier and any(job.chosen is attack for job in jobs):
+                continue
+            try:
+                attack.attack.check(scene)
+            except InputError as error:
+                _leave_out(config, left_out, LeftOut(attack=attack.name, tier=tier, why=str(error)))
+            else:
+                jobs.append(Job(chosen=attack, tier=tier))
+    if not jobs:
+        raise InputError(f"none of the attacks can run on '{opened.folder.path}': {left_out[0].why}")
+    return jobs, left_out
 
 
-def _choose(item: Attack | str, adversary: str | None, knows: AuxiliaryKind) -> Chosen:
+def _leave_out(config: AttackConfig, left_out: list[LeftOut], one: LeftOut) -> None:
+    if not config.where_applicable:
+        raise InputError(one.why)
+    left_out.append(one)
+
+
+def _make(item: Attack | str) -> tuple[Attack, str]:
+    """Return an attack, and how a user would write it."""
     if isinstance(item, str):
         attack, text = create("attack", item), explicit("attack", item)
     else:
@@ -88,6 +123,10 @@ def _choose(item: Attack | str, adversary: str | None, knows: AuxiliaryKind) -> 
     if not isinstance(attack, Attack):
         raise InputError(f"attack '{text}' is a {type(attack).__name__}, expected an Attack")
     _validate(attack)
+    return attack, text
+
+
+def _chosen(attack: Attack, text: str, adversary: str | None, knows: AuxiliaryKind) -> Chosen:
     needs = attack.facts.needs
     if adversary is not None:
         named = find_adversary(adversary)

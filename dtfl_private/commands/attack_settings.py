@@ -1,7 +1,7 @@
 """How a run is attacked: one frozen value."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,7 +30,10 @@ class AttackConfig(BaseModel):
         lpips: judge images by LPIPS too, whose weights must be there.
         undefended: folder of the same run without defenses, to be attacked likewise; ``train`` trains it first.
         device: where attacks compute.
-        threads: CPU threads; None for all cores.
+        threads: CPU threads; None for all cores, or one in each of several processes.
+        workers: processes that mount attacks side by side; attacks and parts of the run that were passed as objects
+            stay in this one.
+        where_applicable: leave out attacks where they cannot run, and say so, instead of refusing them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +52,11 @@ class AttackConfig(BaseModel):
     undefended: str | None = None
     device: DeviceName = "auto"
     threads: Count | None = None
+    workers: Count = 1
+    where_applicable: bool = False
+
+
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def make_attack_config(**values: object) -> AttackConfig:
@@ -57,8 +65,17 @@ def make_attack_config(**values: object) -> AttackConfig:
     Raises:
         InputError: the first refused value, in one line.
     """
+    return make(AttackConfig, **values)
+
+
+def make(kind: type[Config], **values: object) -> Config:
+    """Return a configuration of a kind with these values.
+
+    Raises:
+        InputError: the first refused value, in one line.
+    """
     try:
-        return AttackConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

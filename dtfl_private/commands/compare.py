@@ -30,10 +30,10 @@ FOOTING = (
 
 # What changes no figure here, or by chance only.
 RECORDING = ("record_rounds", "record_clients", "record_images")
-FREE = ("data_dir", "download", "device", "memory_format", "workers", "seed", *RECORDING)
+FREE = ("data_dir", "download", "leakage_budget", "device", "memory_format", "workers", "seed", *RECORDING)
 
 # Of no effect on methods without tiers: named only where runs of one method differ in them.
-OF_TIERS = ("scheduler", "tiers", "first_tier", "ema")
+OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema")
 
 DEFAULT_BASELINE = "fedavg"
 

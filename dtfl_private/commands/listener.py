@@ -13,6 +13,7 @@ from dtfl_private.record import Record, RunFolder
 from dtfl_private.report.privacy import norm_line
 from dtfl_private.report.privacy import opening_lines as privacy_lines
 from dtfl_private.report.progress import TrainingDisplay
+from dtfl_private.tiers.table import tier_names
 
 
 class InterruptedRunError(DtflError):
@@ -70,7 +71,7 @@ class TrainingListener:
 def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:
     if len(tiers) == 1:
         return f"every participant holds {tiers[0]} modules of the network"
-    return f"scheduler {scheduler}, tiers {tiers[0]}..{tiers[-1]} (tier m = the client holds m modules)"
+    return f"scheduler {scheduler}, tiers {tier_names(tiers)} (tier m = the client holds m modules)"
 
 
 def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettings) -> list[str]:

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from dtfl_private.commands.leakage_budget import DEPENDS_ON, allowed_line, limit_tiers, open_budget
 from dtfl_private.commands.settings import make_method, method_costs, method_schedule
-from dtfl_private.config import TrainConfig, resolved_norm
+from dtfl_private.config import TrainConfig, object_name, resolved_norm
 from dtfl_private.contracts import Scheduler
 from dtfl_private.federated.schedule import (
     ScheduleSettings,
@@ -48,12 +50,18 @@ class Plan:
 
     static_time_s: simulated seconds of the same rounds with every client in tier m, by m.
     scheduler_time_s: the same with other schedulers, by name.
+    allowed: why the table has the tiers that it has, in words; None if no tier is forbidden.
+    unlimited_time_s: the same with the same scheduler, were no tier forbidden; None if none is.
+    notes: lines for the user.
     """
 
     table: TierTable
     rounds: Sequence[PlannedRound]
     static_time_s: dict[int, float]
     scheduler_time_s: dict[str, float] = field(default_factory=dict)
+    allowed: str | None = None
+    unlimited_time_s: float | None = None
+    notes: Sequence[str] = ()
 
     @property
     def virtual_time_s(self) -> float:
@@ -80,7 +88,8 @@ def plan(
     """Return the schedule that a training with this configuration would follow, without training.
 
     Args:
-        config: clients, rounds, environment, method, scheduler; what concerns data and training is ignored.
+        config: clients, rounds, environment, method, scheduler; what concerns data and training is ignored. A leakage
+            budget's audit must be of the same network; data set, norm and defenses are compared if they were set.
         input_shape: shape of one input (channels, height, width).
         classes: number of classes.
         images_per_client: N_k of every client.
@@ -91,20 +100,28 @@ def plan(
     """
     config = config or TrainConfig()
     norm = resolved_norm(config)
+    method = make_method(config.method)
+    name = config.model if model is None else object_name(model)
+    audited = open_budget(config, method, {"model": name, **_facts_given(config)})
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
     model = model or build_description(
         config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed
     )
     with one_thread():
         whole = analyse(model, input_shape, classes, numerics)
-    method = make_method(config.method)
-    table = method_costs(config, method, whole, numerics, classes, config.model)
+    in_use = whole
+    if method.tiered:
+        config, in_use = limit_tiers(config, whole, audited, name, same_images=False)
+    table = method_costs(config, method, whole, numerics, classes, name)
     images_K = np.full(config.clients, images_per_client, dtype=np.int64)
     if method.pooled:
         images_K = images_K.sum(keepdims=True)
 
-    def played(scheduler: Scheduler | None) -> list[PlannedRound]:
-        return _play(method_schedule(config, method, table, scheduler, images_K), config.rounds)
+    def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
+        return _play(method_schedule(config, method, costs, scheduler, images_K), config.rounds)
+
+    def unlimited_s() -> float:
+        return played(scheduler, method.costs(in_use, classes, numerics))[-1].virtual_time_s
 
     tiers = table.tiers_M.tolist() if compare_static and method.tiered else []
     others = COMPARED if compare_schedulers and method.tiered else ()
@@ -113,7 +130,25 @@ def plan(
         rounds=played(scheduler),
         static_time_s={tier: played(Static(tier))[-1].virtual_time_s for tier in tiers},
         scheduler_time_s={name: played(make_scheduler(name, table.tiers_M))[-1].virtual_time_s for name in others},
+        allowed=allowed_line(config),
+        unlimited_time_s=None if config.allowed_tiers is None else unlimited_s(),
+        notes=() if audited is None else audited.notes(in_use),
     )
+
+
+def _facts_given(config: TrainConfig) -> dict[str, Any]:
+    """Return what the user said of the run among what an audit must have in common with it."""
+    given = [key for key in DEPENDS_ON if key in config.model_fields_set and key != "norm"]
+    norm = {} if config.norm == "auto" else {"norm": config.norm}
+    return {key: getattr(config, key) for key in given} | norm
+
+
+def planned_lines(planned: Plan) -> list[str]:
+    """Return what to say of the tiers that a plan's limit leaves, and what it costs in time."""
+    if planned.allowed is None or planned.unlimited_time_s is None:
+        return []
+    ratio = planned.virtual_time_s / planned.unlimited_time_s
+    return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
 
 
 def _play(settings: ScheduleSettings, rounds: int) -> list[PlannedRound]:

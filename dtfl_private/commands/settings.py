@@ -18,7 +18,7 @@ from dtfl_private.federated.schedule import ScheduleSettings
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins import create
 from dtfl_private.tiers.schedulers import Static, make_scheduler
-from dtfl_private.tiers.table import TierTable
+from dtfl_private.tiers.table import TierTable, tier_names
 
 # Values of one input: beyond it a single training step would not fit into the memory of common machines.
 LARGEST_INPUT = 2**24
@@ -76,13 +76,13 @@ def make_method(text: str) -> Method:
 def method_costs(
     config: TrainConfig, method: Method, network: TierTable, numerics: Numerics, classes: int, model: str
 ) -> TierTable:
-    """Return a method's cost table from the network's own; ``tiers`` is for methods with a scheduler.
+    """Return a method's cost table from the network's own; which tiers are in use matters to methods with a scheduler.
 
     Raises:
         InputError: the network has no such tiers.
     """
     if method.tiered:
-        network = allowed_tiers(network, config.tiers, model)
+        network = tiers_in_use(network, config, model)
     return method.costs(network, classes, numerics)
 
 
@@ -135,17 +135,30 @@ def budget_settings(config: TrainConfig, defense: DefenseChain, images_K: IntArr
     )
 
 
-def allowed_tiers(table: TierTable, tiers: int | None, model: str) -> TierTable:
-    """Return the table of the tiers in use.
+def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable:
+    """Return the table of the tiers that ``tiers`` and ``allowed_tiers`` leave.
 
     Raises:
-        InputError: more tiers than the network has.
+        InputError: the network has no such tiers, or none is left.
     """
-    if tiers is not None and tiers > len(table.rows):
+    everything, tiers = table.tiers_M.tolist(), config.tiers
+    if tiers is not None and tiers > len(everything):
         raise InputError(
-            f"tiers {tiers} is above what {model} has: its {len(table.rows) + 1} modules make {len(table.rows)} tiers"
+            f"tiers {tiers} is above what {model} has: its {len(everything) + 1} modules make {len(everything)} tiers"
         )
-    return table.deepest(len(table.rows) if tiers is None else tiers)
+    table = table.deepest(len(everything) if tiers is None else tiers)
+    if config.allowed_tiers is None:
+        return table
+    for tier in config.allowed_tiers:
+        if tier not in everything:
+            raise InputError(f"allowed tier {tier} does not exist: the tiers of {model} are {tier_names(everything)}")
+    left = table.only(config.allowed_tiers)
+    if not left.rows:
+        raise InputError(
+            f"allowed tiers {tier_names(config.allowed_tiers)} are none of the {tiers} deepest, "
+            f"{tier_names(table.tiers_M.tolist())}: raise tiers, or allow deeper ones"
+        )
+    return left
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

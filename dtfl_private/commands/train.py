@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
+from dtfl_private.commands.leakage_budget import limit_tiers, open_budget
 from dtfl_private.commands.partition import dealt
 from dtfl_private.commands.recording import TranscriptWriter, check_recording
 from dtfl_private.commands.settings import (
@@ -42,6 +43,7 @@ from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import RoundPlan, ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
+from dtfl_private.leakage.budget import LeakageBudget
 from dtfl_private.messages import MessageObserver
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
@@ -134,7 +136,7 @@ class Silent:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A run that has been checked completely and has written nothing yet."""
+    """A run that has been checked completely and has written nothing yet; ``notes`` are lines for the user."""
 
     config: TrainConfig
     method: Method
@@ -143,6 +145,7 @@ class Prepared:
     worker: WorkerSetup
     workers: int
     data_sha256: str
+    notes: Sequence[str] = ()
 
 
 def train(
@@ -182,6 +185,8 @@ def train(
     if config is None:
         run = RunFolder(path=Path(out)) if resume and out is not None else None
         config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
+    if resume and out is not None:
+        config = _with_tiers_of_run(config, RunFolder(path=Path(out)))
     with one_thread(), deterministic_kernels():
         prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
         if observers and prepared.workers > 1:
@@ -190,6 +195,8 @@ def train(
         with locked(folder):
             state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
             listener.started(prepared.config, folder, prepared.settings, records)
+            for line in prepared.notes:
+                listener.note(line)
             executor = open_executor(prepared.worker, prepared.workers, observers)
             try:
                 return _run(folder, prepared, state, records, executor, listener)
@@ -229,6 +236,8 @@ def prepare(
     check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     names = _named_objects(dataset, model, scheduler, defenses)
+    named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
+    audited = open_budget(config, method, {**named, "norm": norm})
     dataset, parts = dealt(config, dataset)
     require_augmentable(dataset, config.augment)
     classes = len(dataset.classes)
@@ -238,7 +247,10 @@ def prepare(
         model = build_model(config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed)
     check_network(chain, model)
     whole = analyse(model, dataset.input_shape, classes, numerics)
-    table = method_costs(config, method, whole, numerics, classes, names.get("model", config.model))
+    in_use = whole
+    if method.tiered:
+        config, in_use = limit_tiers(config, whole, audited, named["model"], floor=chain.tier_floor)
+    table = method_costs(config, method, whole, numerics, classes, named["model"])
     if method.cuts:
         table = defended(table, chain, dataset.input_shape, config.batch_size)
     if method.pooled:
@@ -287,7 +299,9 @@ def prepare(
             "data_dir": config.data_dir and config.data_dir.absolute(),
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
-            "tiers": len(table.rows),
+            "tiers": len(in_use.rows) if method.tiered else len(table.rows),
+            "allowed_tiers": None if config.allowed_tiers is None else table.tiers_M.tolist(),
+            "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
             **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
             "device": numerics.device,
             "memory_format": numerics.memory_format,
@@ -317,6 +331,7 @@ def prepare(
         worker=worker,
         workers=workers,
         data_sha256=dataset.fingerprint(),
+        notes=() if audited is None else audited.notes(in_use),
     )
 
 
@@ -359,6 +374,18 @@ def read_run_config(folder: RunFolder) -> TrainConfig:
     if not folder.config.is_file():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
     return make_config(read_toml(folder.config), str(folder.config))
+
+
+def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+    """Return the configuration with the tiers that the run was begun with, if its leakage budget is the same.
+
+    The audit may have changed or gone since then; a resumed run goes on as it began.
+    """
+    if config.leakage_budget is None or config.allowed_tiers is not None or not folder.config.is_file():
+        return config
+    begun = read_run_config(folder)
+    same = begun.leakage_budget == str(LeakageBudget.parse(config.leakage_budget).absolute())
+    return config.model_copy(update={"allowed_tiers": begun.allowed_tiers}) if same else config
 
 
 def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> RunFolder:

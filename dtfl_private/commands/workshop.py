@@ -49,6 +49,14 @@ class Workshop:
         write_atomic(path, safetensors.torch.save(tensors))
         return tensors, False
 
+    def has(self, what: Mapping[str, object]) -> bool:
+        """Whether the tensors that ``what`` names are there, undamaged."""
+        try:
+            with safetensors.safe_open(self._path(what), framework="pt"):
+                return True
+        except (OSError, safetensors.SafetensorError):
+            return False
+
     def _path(self, what: Mapping[str, object]) -> Path:
         text = json.dumps({**self._basis, **what}, sort_keys=True).encode()
         return self._folder / f"{hashlib.blake2b(text, digest_size=16).hexdigest()}.safetensors"

@@ -2,18 +2,28 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dtfl_private.report.words import duration
+
+
+@dataclass(kw_only=True)
+class _Running:
+    """A job that runs: its bar, how far it is (0..1), and when it began."""
+
+    bar: TaskID
+    share: float = 0.0
+    began_s: float = field(default_factory=time.monotonic)
 
 
 class AttackDisplay:
     """Show how far the attacks are: use as a context manager around them.
 
-    On a terminal: a bar over all jobs with the remaining time, and one over the present job. Elsewhere: one line per
+    On a terminal: a bar over all jobs with the remaining time, and one over each job that runs. Elsewhere: one line per
     job.
     """
 
@@ -29,11 +39,10 @@ class AttackDisplay:
             console=console,
         )
         self._all = self._bars.add_task("all attacks", total=None)
-        self._one = self._bars.add_task("", total=1.0, visible=False)
         self._jobs = 0
+        self._expected = 0
         self._done = 0
-        self._share = 0.0
-        self._began_s = time.monotonic()
+        self._running: dict[str, _Running] = {}
 
     def __enter__(self) -> "AttackDisplay":
         if self._console.is_terminal:
@@ -49,29 +58,42 @@ class AttackDisplay:
     def started(self, jobs: Sequence[str]) -> None:
         """Count the jobs to come; called again when an undefended run is attacked beside."""
         self._jobs += len(jobs)
-        self._bars.update(self._all, total=self._jobs)
+        self._bars.update(self._all, total=self._total)
+
+    def expect(self, jobs: int) -> None:
+        """Hear how many jobs there will be in all, about, so that the remaining time is that of them all."""
+        self._expected += jobs
+        self._bars.update(self._all, total=self._total)
+
+    @property
+    def _total(self) -> int:
+        return max(self._jobs, self._expected)
 
     def job(self, label: str) -> None:
         """Show the job that begins."""
-        self._began_s = time.monotonic()
-        self._share = 0.0
-        self._bars.reset(self._one, total=1.0, description=label, visible=True)
+        self._running[label] = _Running(bar=self._bars.add_task(label, total=1.0))
 
-    def progress(self, done: int, total: int) -> None:
-        """Show how far the job is."""
+    def progress(self, label: str, done: int, total: int) -> None:
+        """Show how far a job is."""
+        running = self._running[label]
         # A job of several phases begins anew with each: what was shown is not taken back.
-        share = max(self._share, done / max(total, 1))
-        self._share = share
-        self._bars.update(self._one, completed=share)
-        self._bars.update(self._all, completed=self._done + share)
+        running.share = max(running.share, done / max(total, 1))
+        self._bars.update(running.bar, completed=running.share)
+        self._show_all()
 
     def finished(self, label: str, *, kept: bool) -> None:
         """Count a finished job."""
         self._done += 1
-        self._bars.update(self._all, completed=self._done)
+        running = self._running.pop(label)
+        self._bars.remove_task(running.bar)
+        self._show_all()
         if not self._console.is_terminal:
-            took = "kept from before" if kept else duration(time.monotonic() - self._began_s)
-            self._console.print(f"{self._done}/{self._jobs}  {label}  {took}", soft_wrap=True, highlight=False)
+            took = "kept from before" if kept else duration(time.monotonic() - running.began_s)
+            self._console.print(f"{self._done}/{self._total}  {label}  {took}", soft_wrap=True, highlight=False)
+
+    def _show_all(self) -> None:
+        shares = sum(running.share for running in self._running.values())
+        self._bars.update(self._all, completed=self._done + shares)
 
     def note(self, text: str) -> None:
         """Show a line above the bars."""

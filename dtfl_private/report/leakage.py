@@ -20,11 +20,13 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.tables import plain_table
+from dtfl_private.report.words import printable
 
 # What the table has room for, of the metrics of images.
 OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
 SHOWN = ("psnr", "ssim", "ssim-worst-5", "lpips")
 GUESS_STYLES = ("--", "-.", ":")
+MARKERS = "osDv^"
 # How far lines stand apart, so that their intervals do not hide each other; in tiers.
 APART = 0.06
 
@@ -88,13 +90,14 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
 def labels(results: Sequence[Result]) -> list[str]:
     """Return the name of each result's attack for people.
 
-    With "not adaptive" where it did not use the defense's sampler, and a number from the second one on where several
-    results of one tier and metric have the same name (other settings, another adversary).
+    With "not adaptive" where it did not use the defense's sampler, for which trivial guesses have no use, and a number
+    from the second one on where several results of one tier and metric have the same name (other settings, another
+    adversary).
     """
     seen: Counter[tuple[str, int, str]] = Counter()
     names = []
     for result in results:
-        name = result.source if result.adaptive else f"{result.source}, not adaptive"
+        name = result.source if result.adaptive or result.source in BASELINES else f"{result.source}, not adaptive"
         seen[name, result.tier, result.metric] += 1
         number = seen[name, result.tier, result.metric]
         names.append(name if number == 1 else f"{name} #{number}")
@@ -127,21 +130,26 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form:
     if not chosen:
         raise ValueError(f"there are no results with the metric {metric!r}")
     # A Figure of its own leaves no global state behind, as pyplot would.
-    with mpl.rc_context({"font.size": 9}):
+    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
-        _attacks(axes, [result for result in chosen if result.source not in BASELINES])
-        _guesses(axes, chosen)
-        found = find_metric(metric)
-        axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        figure.legend(handles=_attacks_first(axes), loc="outside right upper", fontsize=8)
-        figure.suptitle(title.replace("$", r"\$"))
+        draw_leakage(axes, chosen)
+        figure.legend(handles=attacks_first(axes), loc="outside right upper", fontsize=8)
+        figure.suptitle(title)
         return picture_bytes(figure, form)
 
 
-def _attacks_first(axes: Axes) -> list[Artist]:
+def draw_leakage(axes: Axes, results: Sequence[Result]) -> None:
+    """Draw results with one and the same metric over the tiers: attacks, what they reached undefended, and guesses."""
+    found = find_metric(results[0].metric)
+    _attacks(axes, [result for result in results if result.source not in BASELINES])
+    _guesses(axes, results)
+    axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+
+
+def attacks_first(axes: Axes) -> list[Artist]:
     """Return what the legend names; matplotlib by itself would put lines without intervals first."""
     handles, _ = axes.get_legend_handles_labels()
     return sorted(handles, key=lambda handle: not isinstance(handle, ErrorbarContainer))
@@ -157,12 +165,19 @@ def _attacks(axes: Axes, results: Sequence[Result]) -> None:
         values = np.array([result.value for result in own])
         below = values - [result.ci_low for result in own]
         above = [result.ci_high for result in own] - values
-        colour = f"C{number}"
-        axes.errorbar(tiers, values, [below, above], color=colour, marker=".", capsize=3, linewidth=1.2, label=name)
+        colour, marker = f"C{number}", MARKERS[number % len(MARKERS)]
+        line = axes.errorbar(tiers, values, [below, above], color=colour, capsize=3, linewidth=1.2, label=_shown(name))
+        line.lines[0].set(marker=marker, markersize=4)
         undefended = [(tier, result.undefended) for tier, result in zip(tiers, own, strict=True)]
         if any(value is not None for _, value in undefended):
             points = [(tier, value) for tier, value in undefended if value is not None]
-            axes.plot(*zip(*points, strict=True), ":", color=colour, marker=".", label=f"{name}, undefended")
+            (bare,) = axes.plot(*zip(*points, strict=True), ":", color=colour, label=_shown(f"{name}, undefended"))
+            bare.set(marker=marker, markersize=4, fillstyle="none")
+
+
+def _shown(name: str) -> str:
+    """Return a name for a legend, which would hide one after "_"."""
+    return (" " if name.startswith("_") else "") + printable(name)
 
 
 def _guesses(axes: Axes, results: Sequence[Result]) -> None:
@@ -177,4 +192,6 @@ def _guesses(axes: Axes, results: Sequence[Result]) -> None:
     for (name, by_tier), style in zip(values.items(), cycle(GUESS_STYLES), strict=False):
         tiers = sorted(by_tier)
         heights = [by_tier[tier] for tier in tiers]
-        axes.plot(tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_guess_label(name))
+        axes.plot(
+            tiers, heights, linestyle=style, color="grey", marker="x", markersize=4, label=_shown(_guess_label(name))
+        )

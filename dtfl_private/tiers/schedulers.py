@@ -9,6 +9,7 @@ from pydantic import Field
 from dtfl_private.contracts import IntArray, Scheduler, Sight, TierChoice
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
+from dtfl_private.tiers.table import tier_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,10 @@ class Static:
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return tier m for every participant."""
         if self.m not in choice.tiers_M:
+            allowed: list[int] = choice.tiers_M.tolist()
             raise InputError(
                 f"scheduler static:{self.m} names a tier that is not allowed here: "
-                f"tiers {choice.tiers_M[0]}..{choice.tiers_M[-1]} are"
+                f"tier{'s' if len(allowed) > 1 else ''} {tier_names(allowed)} {'are' if len(allowed) > 1 else 'is'}"
             )
         return np.full(len(choice.times_s_KM), self.m, dtype=np.int64)
 

@@ -10,7 +10,7 @@ A network on the meta device has shapes and types but no numbers: it is analysed
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,6 +107,16 @@ class TierTable:
         if not 1 <= count <= len(self.rows):
             raise InputError(f"tiers {count} is out of range: this network has {len(self.rows)} tiers")
         return replace(self, rows=self.rows[-count:])
+
+    def only(self, tiers: Collection[int]) -> "TierTable":
+        """Return the table of those of its tiers that are among ``tiers``; they need not follow one another."""
+        return replace(self, rows=tuple(row for row in self.rows if row.tier in tiers))
+
+
+def tier_names(tiers: Sequence[int]) -> str:
+    """Return ascending tiers for people: "3..7" if they follow one another, otherwise "3, 5, 6"."""
+    gapless = len(tiers) > 1 and tiers[-1] - tiers[0] == len(tiers) - 1
+    return f"{tiers[0]}..{tiers[-1]}" if gapless else ", ".join(map(str, tiers))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import safetensors.torch
 import torch
+from fast_attacks import SEES, Blind, LeastSquares
 from torch import nn
 
 from dtfl_private.adversary.base import (
@@ -27,7 +27,7 @@ from dtfl_private.commands.attack import SilentAttack, attack
 from dtfl_private.commands.attack_settings import AttackConfig, make_attack_config
 from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.scene import IndexSets
+from dtfl_private.commands.scene import IndexSets, Setting
 from dtfl_private.commands.train import train
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
@@ -35,76 +35,6 @@ from dtfl_private.leakage.result import read_results
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.plugins import create
 from dtfl_private.randomness import isolated
-
-SEES = frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeastSquares(Reconstruction):
-    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="a linear map")
-
-    ridge: float = 1e-3
-
-    def reconstruct(self, view):
-        program = view.program(view.seen[0], adaptive=self.adaptive)
-        data = view.auxiliary
-        pairs = zip(data.images.split(4), data.labels.split(4), strict=True)
-        z = torch.cat([program.release(*pair) for pair in pairs]).flatten(1).double()
-        x = data.images.flatten(1).double()
-        weights = torch.linalg.solve(z.T @ z + self.ridge * torch.eye(z.shape[1]), z.T @ x)
-        sent = torch.cat([batch.smashed for seen in view.seen for batch in seen.batches])
-        return (sent.flatten(1).double() @ weights).float().reshape(-1, *view.input_shape).clamp(0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blind(Reconstruction):
-    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="the mean image, with noise by seed")
-
-    def reconstruct(self, view):
-        mean = view.auxiliary.images.mean(dim=0)
-        return mean + 0.01 * torch.randn(view.victims, *view.input_shape, generator=view.chance())
-
-
-@pytest.fixture(scope="session")
-def more_patterns(patterns) -> ImageDataset:
-    """The patterns with 120 test images, enough for auxiliary data and non-members."""
-    generator = torch.Generator().manual_seed(1)
-    labels = torch.arange(120) % 3
-    clean = patterns.train_images[:3] // 2
-    images = clean[labels] + torch.randint(96, (120, 1, 8, 8), generator=generator).to(torch.uint8)
-    return ImageDataset(
-        name="patterns",
-        source="made up",
-        classes=patterns.classes,
-        train_images=patterns.train_images,
-        train_labels=patterns.train_labels,
-        test_images=images,
-        test_labels=labels,
-    )
-
-
-@pytest.fixture(scope="session")
-def objects(more_patterns, tiny_network) -> dict[str, Any]:
-    return {"dataset": more_patterns, "model": tiny_network()}
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory, tiny_config, objects) -> Callable[..., Path]:
-    """Train a tiny run once for each configuration: ``trained(rounds=2, ...)`` is its folder."""
-    made: dict[str, Path] = {}
-
-    def run(**values: Any) -> Path:
-        key = repr(sorted(values.items()))
-        if key not in made:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-                folder = tmp_path_factory.mktemp("run") / "run"
-                given = {**objects, "defenses": values.pop("defenses", None)}
-                train(tiny_config(**{"rounds": 2, "seed": 3, **values}), out=folder, **given)
-            made[key] = folder
-        return made[key]
-
-    return run
 
 
 @pytest.fixture
@@ -172,8 +102,8 @@ def test_other_settings_are_another_attack(trained, mount):
 
 def test_victims_auxiliary_data_and_non_members_are_disjoint(trained, mount, more_patterns, monkeypatch):
     seen: list[IndexSets] = []
-    make = attacking.Setting.index_sets
-    monkeypatch.setattr(attacking.Setting, "index_sets", lambda self, stage: seen.append(make(self, stage)))
+    make = Setting.index_sets
+    monkeypatch.setattr(Setting, "index_sets", lambda self, stage: seen.append(make(self, stage)))
     mount(trained(), [LeastSquares()], tiers=[1])
     (sets,) = seen
     records = len(more_patterns.train_labels)
@@ -445,13 +375,13 @@ def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained
 
 def test_labels_alone_do_not_tell_members_from_others(trained, mount, monkeypatch):
     seen = []
-    make = attacking.Setting.candidates
+    make = Setting.candidates
 
     def watched(self, stage):
         seen.append(make(self, stage))
         return seen[-1]
 
-    monkeypatch.setattr(attacking.Setting, "candidates", watched)
+    monkeypatch.setattr(Setting, "candidates", watched)
     mount(trained(partition="shards:1"), [LeastSquares()], tiers=[1], victims=8)
     candidates, member = seen[0]
     assert sorted(candidates.labels[member].tolist()) == sorted(candidates.labels[~member].tolist())

@@ -102,6 +102,17 @@ def test_a_round_lasts_as_long_as_the_papers_formula_says(
         assert 0 < slower_server < 10
 
 
+@pytest.mark.parametrize("allowed", [[1, 4], [1, 3], [2, 4], [1, 2, 4]])
+def test_the_papers_rule_holds_among_tiers_with_gaps(
+    make_schedule: MakeSchedule, four_tiers: TierTable, allowed: list[int]
+):
+    settings, free = make_schedule(table=four_tiers.only(allowed)), make_schedule()
+    for (state, plan), (_, unlimited) in zip(play(settings, 3), play(free, 3), strict=True):
+        assert plan.tiers_P.tolist() == papers_choice(settings, state.environment.profile_K.tolist())
+        # Without chance the estimates are true, and a choice among fewer tiers cannot be faster.
+        assert plan.round == 1 or plan.round_time_s >= unlimited.round_time_s
+
+
 @pytest.mark.parametrize("deepest", [1, 2, 4])
 def test_with_fewer_tiers_costs_are_those_of_the_tiers_left(
     make_schedule: MakeSchedule, four_tiers: TierTable, deepest: int

@@ -60,9 +60,9 @@ def test_a_row_for_each_attack_of_a_tier_with_intervals_and_what_to_compare_with
 
 
 def test_of_images_the_headline_metrics_are_shown_and_of_others_all():
-    names = ["mse", "mse-worst-5", "psnr", "ssim", "ssim-worst-5", "identifiability", "auc", "dfil"]
+    names = ["mse", "mse-worst-5", "psnr", "ssim", "ssim-worst-5", "identifiability", "auc", "own-figure"]
     heading = lines([made(metric=name) for name in names])[1]
-    assert heading == "tier attack n PSNR, dB SSIM SSIM, worst 5% identifiability AUC dfil"
+    assert heading == "tier attack n PSNR, dB SSIM SSIM, worst 5% identifiability AUC own-figure"
 
 
 def test_names_from_a_file_are_no_markup():
@@ -77,13 +77,13 @@ def test_a_table_without_results_can_be_shown():
 def axes(monkeypatch):
     """Keep the axes that a picture is drawn on."""
     kept = []
-    attacks_first = module._attacks_first
+    attacks_first = module.attacks_first
 
     def recorded(drawn):
         kept.append(drawn)
         return attacks_first(drawn)
 
-    monkeypatch.setattr(module, "_attacks_first", recorded)
+    monkeypatch.setattr(module, "attacks_first", recorded)
     return kept
 
 
@@ -110,7 +110,7 @@ def test_a_line_with_intervals_for_each_attack_and_grey_ones_for_guesses(axes):
         "hybrid",
         "oracle: nearest-auxiliary",
     ]
-    assert [handle.get_label() for handle in module._attacks_first(drawn)][:2] == ["decoder", "hybrid"]
+    assert [handle.get_label() for handle in module.attacks_first(drawn)][:2] == ["decoder", "hybrid"]
     by_name = dict(zip(texts, handles, strict=True))
     line, _, (bars,) = by_name["decoder"]
     assert line.get_ydata().tolist() == [0.8, 0.3]
@@ -140,3 +140,10 @@ def test_attacks_of_one_name_are_told_apart_and_none_is_left_out():
     found = lines(results)
     assert "1 decoder 100 0.500 0.5" in found
     assert "decoder #2 100 0.600" in found
+
+
+def test_names_from_a_file_are_drawn_as_they_are_without_formulas_or_control_characters(axes):
+    results = [made(source="$\\nonsense$", baseline=0.1, baseline_name="\x1b[2J"), made(source="_hidden", value=0.3)]
+    leakage_picture(results, "ssim", title="$\\nonsense$")
+    _, texts = axes[0].get_legend_handles_labels()
+    assert sorted(texts) == [" _hidden", "$\\nonsense$", "guess: ?[2J"]

@@ -76,7 +76,7 @@ def test_static_gives_every_client_its_tier_whatever_the_times():
 
 @pytest.mark.parametrize("tier", [1, 4, 8])
 def test_static_refuses_a_tier_that_is_not_allowed(tier: int):
-    with pytest.raises(InputError, match=rf"static:{tier} names a tier that is not allowed here: tiers 2\.\.7"):
+    with pytest.raises(InputError, match=rf"static:{tier} names a tier .* here: tiers 2, 3, 5, 7 are"):
         make_scheduler(f"static:{tier}", TIERS)
 
 

@@ -1,0 +1,45 @@
+"""The undefended twin of a run: the same data, seed and settings, but no defenses."""
+
+from pathlib import Path
+
+from dtfl_private.commands.replay import OpenedRun
+from dtfl_private.commands.train import RunListener, read_run_config, train
+from dtfl_private.config import differences
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.errors import InputError
+from dtfl_private.record import RunFolder
+
+TRAIN = "train"
+
+# What the undefended twin of a run may differ in.
+FREE_OF_TWINS = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
+
+
+def undefended_twin(
+    opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: RunListener | None = None
+) -> RunFolder:
+    """Return the folder of a run without its defenses, which are trained only once.
+
+    Args:
+        opened: the run.
+        where: the twin's folder, or "train" to train it, or go on with its training.
+        folder: where it is trained.
+        dataset: what `train` was given as an object.
+        listener: hears how the training proceeds.
+
+    Raises:
+        InputError: what is there is another run.
+    """
+    plain = opened.prepared.config.model_copy(update={"defense": []})
+    if where == TRAIN:
+        objects = {name: opened.objects[name] for name in ("model", "scheduler")}
+        return train(plain, out=folder, resume=True, dataset=dataset, listener=listener, **objects).folder
+    given = RunFolder(path=Path(where))
+    other = read_run_config(given)
+    changed = differences(plain, other, FREE_OF_TWINS)
+    if changed or other.defense:
+        raise InputError(
+            f"'{given.path}' is not this run without defenses "
+            f"({'; '.join(changed) or 'it has some'}): use --undefended train"
+        )
+    return given

@@ -1,0 +1,97 @@
+"""Two audits side by side: the strongest attack of each at every tier, and every measure, with what lies apart.
+
+Defenses may differ: that is what such a comparison is for. Data set and network may not.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.findings import Compared, Comparison, Findings, Training
+from dtfl_private.leakage.result import SCHEMA_VERSION, Result
+
+ATTACK = ""
+"""In keys: the strongest attack, whichever it is; a measure is compared with itself alone."""
+
+Key = tuple[int, str, str]
+"""Tier, metric, and the measure's name or `ATTACK`."""
+
+
+def require_comparable(training: Training, other: Findings, schema_version: int = SCHEMA_VERSION) -> None:
+    """Return if an audit of the run that ``training`` describes can stand beside another; cheap, for before the audit.
+
+    An invalid audit is refused: its attacks fail where none may fail, so that its low values would pass for protection.
+
+    Raises:
+        InputError: other data set, network or layout of the file, or ``other`` is invalid.
+    """
+    if other.schema_version != schema_version:
+        raise InputError(
+            f"audit of {other.run} has schema_version {other.schema_version}, this one {schema_version}: "
+            "repeat the older one"
+        )
+    for what, own, others in (
+        ("data set", training.dataset, other.training.dataset),
+        ("model", training.model, other.training.model),
+    ):
+        if own != others:
+            raise InputError(f"audit of {other.run} is of {what} '{others}', this one of '{own}': not comparable")
+    _require_valid(other)
+
+
+def compare_findings(this: Findings, other: Findings) -> Comparison:
+    """Return this audit beside another: a row for each tier and metric that both have.
+
+    The strongest attacks may be different ones in the two; a measure is compared with the same measure.
+
+    Raises:
+        InputError: see `require_comparable`; likewise if this audit is invalid.
+    """
+    require_comparable(this.training, other, this.schema_version)
+    _require_valid(this)
+    own, others = _figures(this), _figures(other)
+    rows = [
+        Compared(tier=key[0], metric=key[1], this=own[key], other=others[key], apart=apart(own[key], others[key]))
+        for key in sorted(own.keys() & others.keys())
+    ]
+    return Comparison(run=other.run, training=other.training, rows=tuple(rows))
+
+
+def apart(one: Result, other: Result) -> bool:
+    """Whether two 95 % intervals do not overlap; ends that touch overlap."""
+    return one.ci_low > other.ci_high or other.ci_low > one.ci_high
+
+
+def unequal_terms(this: Findings, other: Findings) -> list[str]:
+    """Return what differs between two audits beside their defenses, in words: it may explain rows that lie apart."""
+    pairs: Sequence[tuple[str, object, object]] = (
+        ("victims", this.victims, other.victims),
+        ("auxiliary images", this.aux, other.aux),
+        ("preset", this.preset, other.preset),
+        ("round", this.round, other.round),
+        *(
+            (name, getattr(this.training, name), getattr(other.training, name))
+            for name in ("norm", "method", "partition", "clients", "seed")
+        ),
+    )
+    return [f"{what}: {own} here, {others} there" for what, own, others in pairs if own != others]
+
+
+def _require_valid(findings: Findings) -> None:
+    if not findings.valid:
+        failed = ", ".join(check.name for check in findings.sanity if not check.passed)
+        raise InputError(
+            f"audit of {findings.run} is invalid (sanity check not passed: {failed or 'unnamed'}): "
+            "its low values prove nothing, so it is not compared"
+        )
+
+
+def _figures(findings: Findings) -> dict[Key, Result]:
+    """Return the strongest attacks, and the measures: results that nobody attacked for and that are no guess."""
+    attacks = {(result.tier, result.metric, ATTACK): result for result in findings.strongest}
+    return attacks | {(result.tier, result.metric, result.source): result for result in measures(findings.results)}
+
+
+def measures(results: Iterable[Result]) -> list[Result]:
+    """Return the results of measures: without an adversary, and no trivial guess."""
+    return [result for result in results if result.adversary is None and result.source not in BASELINES]

@@ -1,0 +1,293 @@
+"""Audits of tiny runs: what they write, what they reuse, when they fail."""
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+from fast_attacks import SEES, Blind, LeastSquares
+
+from dtfl_private import cli_audit
+from dtfl_private.adversary.base import AttackFacts, Reconstruction
+from dtfl_private.commands import attack as attacking
+from dtfl_private.commands import audit as auditing
+from dtfl_private.commands import sanity
+from dtfl_private.commands.audit import SilentAudit, audit, options_of
+from dtfl_private.commands.audit_settings import AuditConfig, make_audit_config
+from dtfl_private.commands.audit_trainings import pooled
+from dtfl_private.commands.replay import open_run
+from dtfl_private.commands.workshop import Workshop
+from dtfl_private.errors import GateCrossedError, InputError, RunError
+from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.findings import read_findings
+from dtfl_private.leakage.result import Result
+from dtfl_private.measures.base import Figure
+from dtfl_private.plugins import create
+
+QUICKLY = {"victims": 8, "aux_images": 60, "seeds": 2, "measured": 100, "workers": 1, "device": "cpu"}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A measure that takes no time."""
+
+    def figures(self, release):
+        return [Figure(metric="effective-rank", value=float(release.releases), low=0.0, high=99.0, n=release.records)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crashing(Reconstruction):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="crashes at tier 2")
+
+    def reconstruct(self, view):
+        if view.tier == 2:
+            raise ZeroDivisionError("of its own making")
+        return LeastSquares().reconstruct(view)
+
+
+class Heard(SilentAudit):
+    """Keeps what it hears."""
+
+    def __init__(self):
+        self.expected, self.kept, self.announced, self.running = 0, {}, [], set()
+
+    def expect(self, jobs):
+        self.expected += jobs
+
+    def started(self, jobs):
+        self.announced += jobs
+
+    def job(self, label):
+        assert label not in self.running
+        self.running.add(label)
+
+    def finished(self, label, *, kept):
+        self.running.remove(label)
+        self.kept.setdefault(label, []).append(kept)
+
+
+@pytest.fixture
+def examine(objects, tmp_path, monkeypatch):
+    """Audit a run without pictures, with one measure that takes no time: ``examine(run, attacks, **settings)``."""
+    monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
+    monkeypatch.setattr(auditing, "audit_pictures", lambda _: {"leakage.png": b"a picture"})
+    # Least squares gets images back well, but not well enough for the real limits.
+    monkeypatch.setattr(sanity, "IDENTITY_SSIM", 0.5)
+    monkeypatch.setattr(sanity, "SHALLOWEST_SSIM", 0.6)
+    for module in ("audit", "audit_measures"):
+        monkeypatch.setattr(f"dtfl_private.commands.{module}.MEASURES", {"constant": Constant()})
+
+    def run(folder, attacks=None, *, defenses=None, listener=None, fail_if=(), compare=None, out=None, **values):
+        config = AuditConfig.model_validate({**QUICKLY, **values})
+        return audit(
+            folder,
+            config,
+            attacks=attacks or [LeastSquares()],
+            out=out or tmp_path / "audit",
+            listener=listener,
+            fail_if=fail_if,
+            compare=compare,
+            defenses=defenses,
+            **objects,
+        )
+
+    return run
+
+
+def test_an_audit_leaves_what_the_interface_promises(trained, examine):
+    done = examine(trained(), [LeastSquares(), Blind()])
+    document = json.loads(done.path.read_bytes())
+    assert {"schema_version", "run", "threat_model", "victims", "aux", "results", "verdict"} <= document.keys()
+    assert document["victims"] == 8
+    keys = {"tier", "cut", "source", "metric", "value", "ci_low", "ci_high", "baseline", "undefended", "n", "seeds"}
+    assert all(keys | {"adaptive"} <= result.keys() for result in document["results"])
+    assert [verdict["tier"] for verdict in document["verdict"]] == [1, 2, 3]
+    assert {verdict["attack"] for verdict in document["verdict"]} == {"least-squares"}
+    assert {result["source"] for result in document["results"]} >= {*BASELINES, "constant", "blind"}
+    assert done.findings == read_findings(done.path)
+    assert done.report.read_text().startswith("<!DOCTYPE html>")
+    assert all(path.read_bytes() == b"a picture" for path in done.pictures)
+
+
+def test_a_second_audit_repeats_nothing_and_finds_the_same(trained, examine):
+    first = examine(trained())
+    heard = Heard()
+    second = examine(trained(), listener=heard)
+    assert [label for label, kept in heard.kept.items() if not all(kept)] == []
+    assert first.findings == second.findings
+
+
+def test_the_progress_expects_as_many_jobs_as_there_are(trained, examine):
+    noise = [create("defense", "gaussian-noise:sd=0.1")]
+    for settings in ({}, {"defenses": noise}):
+        heard = Heard()
+        examine(trained(**settings), listener=heard, out=trained(**settings) / "watched", **settings)
+        done = sum(map(len, heard.kept.values()))
+        assert not heard.running
+        assert heard.expected == len(heard.announced) == done
+
+
+def test_a_defended_run_stands_beside_its_twin_which_is_trained_once(trained, examine, tmp_path):
+    noise = [create("defense", "gaussian-noise:sd=5.0")]
+    folder = trained(defenses=noise)
+    done = examine(folder, defenses=noise)
+    twin = tmp_path / "audit" / "undefended"
+    rounds = (twin / "rounds.jsonl").stat().st_mtime_ns
+    found = {(r.tier, r.metric): r for r in done.findings.results if r.source == "least-squares"}
+    assert found[1, "mse"].undefended < found[1, "mse"].value
+    assert done.findings.training.undefended_accuracy == pytest.approx(
+        json.loads((twin / "summary.json").read_text())["final_accuracy"]
+    )
+    measured = [result for result in done.findings.results if result.source == "constant"]
+    assert len(measured) == 3
+    assert all(result.undefended is not None for result in measured)
+    examine(folder, defenses=noise)
+    assert (twin / "rounds.jsonl").stat().st_mtime_ns == rounds
+
+
+def test_an_attack_that_fails_where_nothing_is_hidden_makes_the_audit_invalid(trained, examine):
+    findings = examine(trained(), [Blind()]).findings
+    assert not findings.valid
+    assert {check.name: check.passed for check in findings.sanity} == {"identity": False, "md1": False}
+    assert {verdict.level for verdict in findings.verdict} == {"invalid"}
+    with pytest.raises(GateCrossedError, match="the audit is invalid"):
+        examine(trained(), [Blind()], fail_if=["ssim>2"])
+
+
+def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, tmp_path):
+    opened = open_run(trained(), **objects)
+    config = AuditConfig.model_validate(QUICKLY).settled().attacking(1)
+    attack = create("attack", "optimization:steps=60,smoothness=0.0001")
+    check = sanity.identity_check(opened, config, [attack], Workshop(tmp_path, {}), SilentAudit())
+    assert check.needed == 0.99
+    assert check.passed
+
+
+def test_sanity_is_checked_at_md1_even_if_it_is_not_audited(trained, examine):
+    findings = examine(trained(), tiers=(3,), seeds=1).findings
+    assert {check.name for check in findings.sanity} == {"identity", "md1"}
+    assert {result.tier for result in findings.results} == {3}
+
+
+def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):
+    with pytest.raises(
+        RunError, match=r"attack crashing, tier 2, seed 0 crashed: ZeroDivisionError: of its own making"
+    ):
+        examine(trained(), [LeastSquares(), Crashing()])
+    assert not (tmp_path / "audit" / "audit.json").exists()
+    heard = Heard()
+    examine(trained(), [LeastSquares()], listener=heard)
+    assert heard.kept["least-squares, tier 1, seed 0"][0]
+
+
+def test_gates_are_read_before_any_work_and_judged_after_it(trained, examine, tmp_path):
+    with pytest.raises(InputError, match=r"sim>0\.5"):
+        examine(trained(), fail_if=["sim>0.5"])
+    assert not (tmp_path / "audit").exists()
+    with pytest.raises(GateCrossedError, match=r"gate psnr>1@tier<=2 crossed: tier 1, least-squares"):
+        examine(trained(), fail_if=["psnr>1@tier<=2"])
+    assert (tmp_path / "audit" / "audit.json").is_file()
+    examine(trained(), fail_if=["psnr>400"])
+
+
+def test_another_run_is_audited_once_and_set_beside(trained, examine):
+    plain, noise = trained(), [create("defense", "gaussian-noise:sd=5.0")]
+    folder = trained(defenses=noise)
+    compared = examine(folder, defenses=noise, compare=plain).findings.compared
+    assert compared.run == str(plain)
+    first = next(row for row in compared.rows if row.metric == "mse" and row.tier == 1)
+    assert first.apart
+    assert first.this.value > first.other.value
+    written = (plain / "audit" / "audit.json").stat().st_mtime_ns
+    examine(folder, defenses=noise, compare=plain)
+    assert (plain / "audit" / "audit.json").stat().st_mtime_ns == written
+
+
+def test_a_run_on_other_terms_is_refused_before_any_work(trained, examine, tmp_path):
+    other = trained() / "audit" / "audit.json"
+    if not other.is_file():
+        examine(trained(), out=other.parent)
+    document = json.loads(other.read_text())
+    document["training"]["model"] = "resnet-8"
+    strange = tmp_path / "strange"
+    (strange / "audit").mkdir(parents=True)
+    (strange / "audit" / "audit.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="resnet-8"):
+        examine(trained(), compare=strange)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_clients_are_exposed_by_where_they_really_were(trained, examine):
+    folder = trained()
+    findings = examine(folder).findings
+    records = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    for client in findings.clients:
+        tiers = [record["tiers"][str(client.client)] for record in records if str(client.client) in record["tiers"]]
+        assert client.releases == sum(client.by_tier.values()) == len(tiers)
+        assert client.shallowest == min(tiers)
+        best = {result.tier: result.value for result in findings.strongest if result.metric == client.metric}
+        assert client.value == max(best[tier] for tier in tiers)
+    used = set(records[-1]["tiers"].values())
+    assert {result.tier for result in findings.as_scheduled} == used
+
+
+def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_path):
+    findings = examine(trained(), training_seeds=2, tiers=(1,)).findings
+    first, second = (
+        next(r for r in examine_results(path) if (r["source"], r["metric"]) == ("least-squares", "mse"))
+        for path in (tmp_path / "audit" / "attacks", tmp_path / "audit" / "seed-4" / "attacks")
+    )
+    both = next(r for r in findings.results if (r.source, r.metric) == ("least-squares", "mse"))
+    assert both.value == pytest.approx((first["value"] + second["value"]) / 2)
+    assert (both.ci_low, both.ci_high) == (
+        min(first["ci_low"], second["ci_low"]),
+        max(first["ci_high"], second["ci_high"]),
+    )
+    assert both.n == 16
+
+
+def examine_results(folder):
+    return json.loads((folder / "attack.json").read_text())["results"]
+
+
+def test_what_only_one_training_has_is_not_pooled():
+    one = Result(
+        tier=1, cut=(1,), source="a", metric="ssim", value=0.5, ci_low=0.4, ci_high=0.6, n=8, seeds=1, adaptive=True
+    )
+    other = one.model_copy(update={"metric": "psnr"})
+    assert [result.metric for result in pooled([[one, other], [one]])] == ["ssim"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"preset": "slow"}, "unknown preset 'slow': known: quick, thorough"),
+        ({"seeds": 0}, "seeds 0 is refused"),
+        ({"measured": 3}, "measured 3 is refused"),
+        ({"nonsense": 3}, "nonsense 3 is refused"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings, reason):
+    with pytest.raises(InputError, match=reason):
+        make_audit_config(**settings)
+
+
+def test_the_command_that_repeats_an_audit_asks_for_what_was_asked():
+    config = AuditConfig(tiers=(1, 3), seeds=5, attacks=("decoder:epochs=3",), aux="shifted:mnist")
+    given = options_of(config.settled())
+    assert given == [
+        *("--preset", "quick", "--tier", "1", "--tier", "3", "--attack", "decoder:epochs=3"),
+        *("--aux", "shifted:mnist", "--seeds", "5"),
+    ]
+    known = {option for parameter in cli_audit.audit.params for option in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in AuditConfig.model_fields} - known == {"--attacks", "--tiers"}
+
+
+def test_the_presets_differ_in_what_they_attack():
+    quick, thorough = AuditConfig().settled(), AuditConfig(preset="thorough").settled()
+    assert quick.seeds >= 3
+    assert thorough.training_seeds >= 3
+    assert len(thorough.attacks) > len(quick.attacks)
+    for settled in (quick, thorough):
+        for text in settled.attacks:
+            create("attack", text)

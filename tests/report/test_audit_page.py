@@ -1,0 +1,235 @@
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, invalid, minimal, picture
+
+from dtfl_private.leakage.findings import Findings
+from dtfl_private.report.audit_page import SECTIONS, audit_page, printed
+
+VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
+# What a browser fetches, runs or submits by itself.
+LOADING = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
+GALLERIES = {2: [("tier 2: decoder", picture(90))], 1: [("tier 1: hybrid", picture())]}
+
+
+class Page(HTMLParser):
+    """A page's elements in order with their attributes, its text, and what is wrong in its nesting."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        self.wrong += [f"<{name}> is never closed" for name in self.open]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID and self.open[-1:] != ["svg"]:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if self.open[-1:] != [tag]:
+            self.wrong.append(f"</{tag}> at {self.getpos()} within {self.open[-3:]}")
+        else:
+            self.open.pop()
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def having(self, *names: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name in names]
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return {
+        "full": audit_page(full(), GALLERIES),
+        "minimal": audit_page(minimal(), {}),
+        "invalid": audit_page(invalid(), GALLERIES),
+    }
+
+
+@pytest.fixture(params=["full", "minimal", "invalid"])
+def page(request, texts) -> Page:
+    return Page(texts[request.param])
+
+
+def test_elements_are_nested_as_they_should(page):
+    assert page.wrong == []
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_runs(page):
+    assert not {name for name, _ in page.elements} & LOADING
+    for name, attributes in page.elements:
+        assert not [key for key in attributes if key.startswith("on")], name
+        for key in ("src", "srcset", "data", "action", "poster", "background"):
+            assert (attributes.get(key) or "data:").startswith("data:"), (name, key)
+        if "href" in attributes:
+            assert re.match(r"#[a-z]+$|data:,$", attributes["href"] or ""), (name, attributes["href"])
+    (policy,) = (one for one in page.having("meta") if one.get("http-equiv") == "Content-Security-Policy")
+    assert (policy["content"] or "").startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+
+
+def test_style_sheets_fetch_nothing(texts):
+    for style in re.findall(r"<style>(.*?)</style>", texts["full"], re.DOTALL):
+        assert "url(" not in style
+        assert "@import" not in style
+
+
+def test_every_section_is_there_in_order_and_linked(page):
+    anchors = [one["id"] for one in page.having("section")]
+    assert anchors == list(SECTIONS)
+    assert [one["href"] for one in page.having("a") if one["href"] != "#main"] == [f"#{anchor}" for anchor in anchors]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {one["aria-labelledby"] for one in page.having("section")} <= set(ids)
+
+
+def test_what_assistive_technology_needs(page):
+    assert page.having("html")[0]["lang"] == "en"
+    for landmark in ("header", "nav", "main", "footer", "h1"):
+        assert len(page.having(landmark)) == 1
+    levels = [int(name[1]) for name, _ in page.elements if re.fullmatch(r"h[1-6]", name)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert all(one.get("alt") for one in page.having("img"))
+    assert len(page.having("table")) == len(page.having("caption"))
+    assert all(one.get("scope") for one in page.having("th"))
+    regions = [one for _, one in page.elements if one.get("class") == "region"]
+    assert regions
+    assert all(one["role"] == "region" and one["tabindex"] == "0" and one["aria-label"] for one in regions)
+
+
+def test_guarantees_are_the_given_sentences_and_no_other_epsilon_is_named(texts):
+    assert f"<blockquote>{WEIGHTS}</blockquote>" in texts["full"]
+    assert f"<blockquote>{SMASHED}</blockquote>" in texts["full"]
+    assert "7.98" not in texts["full"]
+
+
+def test_a_level_is_said_by_text_and_shape(texts):
+    for level in ("exposed", "partly exposed", "not shown to leak"):
+        pattern = rf'<span class="badge {level.replace(" ", "-")}"><svg[^>]*aria-hidden="true".*?</svg>{level}</span>'
+        assert re.search(pattern, texts["full"], re.DOTALL)
+
+
+def test_figures_stand_with_interval_guess_and_undefended(texts):
+    text = Page(texts["full"]).text
+    assert "1 16x32x32 exposed hybrid server-honest-but-curious SSIM 0.830 0.812 to 0.848 0.110 mean-image" in text
+    assert "undefended 0.7912 1 0.980 2 0.920 3 0.740 4 0.390" in text
+    assert "Tier 3 partly exposed decoder rebuilds records of tier 3 with SSIM 0.38" in text
+    assert "own-measure Says: see the documentation of this measure" in text
+
+
+def test_pictures_have_the_gist_of_their_figures_in_words(texts):
+    alts = [one["alt"] or "" for one in Page(texts["full"]).having("img")]
+    assert any("this run: test accuracy 0.6843, 0.830 at tier 1, 0.630 at tier 2" in alt for alt in alts)
+    assert any("hybrid: 0.830 at tier 1 to 0.150 at tier 4, undefended 0.370 to 0.980" in alt for alt in alts)
+    dark = [one for one in Page(texts["full"]).having("source") if "dark" in (one["media"] or "")]
+    assert len(dark) == len(Page(texts["full"]).having("picture")) == 4
+
+
+def test_galleries_come_tier_by_tier(texts):
+    text = Page(texts["full"]).text
+    assert text.index("tier 1: hybrid") < text.index("tier 2: decoder")
+    assert texts["full"].count("data:image/png;base64,") == 2
+
+
+def test_an_invalid_audit_says_so_first_and_beside_all_figures(texts):
+    page = Page(texts["invalid"])
+    assert "<title>Invalid: " in texts["invalid"]
+    assert "md1: decoder reached SSIM 0.412, needed: at least 0.900" in page.text
+    assert page.text.index("do not use these figures") < page.text.index("Data set")
+    assert texts["invalid"].count("Invalid audit:</strong>") == 9
+    assert "Invalid" not in texts["full"]
+
+
+def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
+    text = Page(audit_page(full(sanity=invalid().sanity), {})).text
+    assert "do not use these figures" in text
+    assert "SSIM 0.830" in text
+
+
+def test_nothing_compared_nothing_scheduled_and_no_pictures_are_said(texts):
+    text = Page(texts["minimal"]).text
+    for said in ("No other run was compared", "Nothing was attacked as scheduled", "There are no pictures"):
+        assert said in text
+
+
+def test_the_weakest_devices_come_first_with_their_tiers(texts):
+    text = Page(texts["full"]).text
+    part = text[text.index("Client by client") : text.index("Guarantees A formal")]
+    assert re.findall(r"pi-zero|phone|workstation", part)[:7] == [*["pi-zero"] * 3, *["phone"] * 3, "workstation"]
+    assert "tier 1: 46 tier 2: 14 60 SSIM 0.830" in part
+    assert part.rstrip().endswith("never took part 0 - -")
+
+
+def test_many_clients_are_summed_up_by_device():
+    text = Page(audit_page(full(clients=clients(150)), {})).text
+    assert "Of 150 clients the 20 most exposed are shown" in text
+    assert "pi-zero, 0.5 CPU 50 1" in text
+
+
+HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}\x1b[31m\u202e$\\nonsense$"
+
+
+def test_texts_from_anybody_stay_texts():
+    given = document()
+    for row in [*given["results"], *given["strongest"], *given["as_scheduled"]]:
+        row["source"], row["adversary"], row["baseline_name"] = HOSTILE, HOSTILE, HOSTILE
+        row["settings"] = {HOSTILE: HOSTILE}
+    for verdict in given["verdict"]:
+        verdict["attack"] = verdict["sentence"] = HOSTILE
+    given["training"] |= dict.fromkeys(("dataset", "model", "norm", "method", "partition", "scheduler"), HOSTILE)
+    given["training"]["defense"] = [HOSTILE]
+    given |= dict.fromkeys(("run", "preset", "program", "auxiliary"), HOSTILE)
+    given["compared"]["run"] = HOSTILE
+    given["clients"][0] |= {"profile": HOSTILE, "by_tier": {HOSTILE: 3}, "metric": HOSTILE}
+    given["guarantees"][0]["sentence"] = given["sanity"][0]["attack"] = given["sanity"][0]["metric"] = HOSTILE
+    given["repeat"], given["not_tested"] = [HOSTILE], [{"what": HOSTILE, "why": HOSTILE}]
+    given["threat_model"] = [{"adversary": HOSTILE, "who": HOSTILE, "capabilities": [HOSTILE]}]
+    given["settings"] = given["environment"] = {HOSTILE: HOSTILE}
+    text = audit_page(Findings.model_validate(given), {1: [(HOSTILE, picture())]})
+    page = Page(text)
+    assert page.wrong == []
+    assert not page.having("script")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "<script>alert(1)</script>\"'&{{ 7*7 }}" in page.text
+
+
+def test_what_a_page_cannot_show_is_replaced_and_nothing_else():
+    assert printed("a\nb\x00c\u200bd") == "a\nb\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}d"
+    assert printed("größe 5 µm, 数") == "größe 5 µm, 数"
+    assert printed(3) == 3
+
+
+def test_the_same_findings_make_the_same_page(texts):
+    assert audit_page(minimal(), {}) == texts["minimal"]
+
+
+def colours(style: str) -> dict[str, str]:
+    return dict(re.findall(r"--([a-z-]+[0-9]?): (#[0-9a-f]{3,6})\b", style))
+
+
+def test_text_is_legible_in_both_colour_schemes(texts):
+    (style,) = re.findall(r"<style>(.*?)</style>", texts["full"], re.DOTALL)
+    light, dark = style.split("@media screen and (prefers-color-scheme: dark)")[:2]
+    for scheme in (colours(light), colours(dark.partition("* {")[0])):
+        assert len(scheme) >= 15
+        for name in ("ink", "muted", "link"):
+            for page in ("page", "panel", "stripe"):
+                assert contrast(scheme[name], scheme[page]) >= 4.5, (name, page)
+        for level in ("exposed", "partly", "unshown", "invalid"):
+            assert contrast(scheme[level], scheme[f"{level}-back"]) >= 4.5, level

@@ -1,0 +1,112 @@
+from io import StringIO
+
+import pytest
+from audit_samples import clients, full, invalid, minimal
+from rich.console import Console
+
+from dtfl_private.leakage.findings import ClientExposure
+from dtfl_private.report.audit import audit_output, sanity_line
+from dtfl_private.report.audit_clients import by_exposure, profile_rows, segments, shown_clients
+from dtfl_private.report.audit_words import figure, listed, meaning, overall, tiers_named
+
+
+def lines(findings) -> list[str]:
+    file = StringIO()
+    console = Console(file=file, width=200, color_system=None)
+    for part in audit_output(findings):
+        console.print(part)
+    return [" ".join(line.split()) for line in file.getvalue().splitlines() if line.strip()]
+
+
+def made(client: int, **values) -> ClientExposure:
+    given = {**clients(3)[0], "client": client}
+    return ClientExposure.model_validate({**given, **values})
+
+
+def test_a_row_per_tier_with_what_to_compare_with():
+    found = lines(full())
+    assert found[:2] == [
+        "verdict",
+        "tier verdict strongest attack metric reached 95% interval trivial guess undefended",
+    ]
+    assert found[3:7] == [
+        "1 16x32x32 ▲ exposed hybrid SSIM 0.830 0.812 to 0.848 0.110 mean-image 0.980",
+        "2 16x32x32 ▲ exposed hybrid SSIM 0.630 0.612 to 0.648 0.110 mean-image 0.920",
+        "3 32x16x16 ◆ partly exposed decoder SSIM 0.380 0.362 to 0.398 0.110 mean-image 0.740",
+        "4 64x8x8 ○ not shown to leak decoder SSIM 0.160 0.142 to 0.178 0.110 mean-image 0.390",
+    ]
+    assert "pi-zero, 0.5 CPU 4 1 62 SSIM 0.824 0.830" in found
+    assert found[-2].startswith("sanity checks passed: identity: decoder reached SSIM 0.998, needed: at least 0.990")
+    assert found[-1] == (
+        "Clients' records are exposed in tiers 1 and 2, partly exposed in tier 3 and not shown to leak in tier 4, "
+        "which is no proof that they are safe there."
+    )
+
+
+def test_an_invalid_audit_is_called_so_whatever_its_levels():
+    found = lines(full(sanity=invalid().sanity))
+    assert found[0] == "verdict: INVALID, do not use these figures"
+    assert "1 16x32x32 ✕ invalid hybrid" in found[3]
+    assert "INVALID: sanity check failed" in found[-2]
+    assert "md1: decoder reached SSIM 0.412" in found[-2]
+    assert found[-1] == "This audit is invalid: it says nothing about how much leaks."
+    assert sanity_line(full(valid=False)).startswith("INVALID")
+
+
+def test_without_checks_or_verdicts_that_is_said():
+    assert "prove nothing" in sanity_line(full(sanity=[]))
+    assert overall(full(verdict=[])) == "No tier was judged: see what was not tested."
+    assert lines(full(verdict=[], clients=[]))[0].startswith("sanity checks passed")
+    assert "no proof" not in overall(minimal())
+
+
+def test_names_from_a_file_neither_steer_the_terminal_nor_are_markup():
+    verdict = full().verdict[0].model_copy(update={"attack": "[red]evil[/red]\x1b[2J"})
+    text = " ".join(lines(full(verdict=[verdict])))
+    assert "[red]evil[/red]?[2J" in text
+    assert "\x1b" not in text
+
+
+def test_the_most_exposed_come_first_by_the_metric_s_direction_and_those_without_a_figure_last():
+    high = [made(0, value=0.2), made(1, value=0.9), made(2, value=None, metric=None), made(3, value=0.9, releases=99)]
+    assert [client.client for client in by_exposure(high)] == [3, 1, 0, 2]
+    low = [made(0, metric="lpips", value=0.2), made(1, metric="lpips", value=0.9)]
+    assert [client.client for client in by_exposure(low)] == [0, 1]
+
+
+def test_a_row_per_device_with_median_and_worst():
+    group = [made(0, value=0.2, releases=10), made(1, value=0.4, releases=30), made(2, value=0.9, releases=20)]
+    other = made(3, profile="idle", value=None, metric=None, shallowest=None, releases=0)
+    first, last = profile_rows([*group, other])
+    assert (first.clients, first.middle, first.worst, first.releases, first.most_releases) == (
+        3,
+        "0.400",
+        "0.900",
+        20,
+        30,
+    )
+    assert (last.profile, last.middle, last.worst, last.shallowest, last.metric) == ("idle", "-", "-", None, None)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (100, 100), (101, 20)])
+def test_of_too_many_clients_the_worst_are_shown(count, shown):
+    found = shown_clients([made(client, value=client / 1000) for client in range(count)])
+    assert len(found) == shown
+    assert found[0].client == count - 1
+
+
+def test_a_bar_has_the_tiers_in_order_of_depth_and_shades_by_it():
+    client = made(0, by_tier={"10": 3, "2": 5, "3": 0})
+    assert [(part.tier, part.releases, part.shade) for part in segments(client, (1, 2, 3, 4, 10))] == [
+        (2, 5, 1),
+        (10, 3, 4),
+    ]
+    assert [part.tier for part in segments(made(0, by_tier={"no tier": 1}), ())] == [0]
+
+
+def test_figures_have_the_digits_of_their_metric():
+    assert (figure(0.12345, "mse"), figure(20.26, "psnr"), figure(None, "ssim")) == ("0.1235", "20.3", "-")
+    assert (figure(1.23456e-7, "unheard-of"), figure(123456.0, "unheard-of")) == ("1.235e-07", "1.235e+05")
+    assert meaning("unheard-of") is None
+    assert "most exposed" in (meaning("ssim-worst-5") or "")
+    assert (listed([1]), listed([1, 2]), tiers_named([1, 2, 3])) == ("1", "1 and 2", "tiers 1, 2 and 3")
