@@ -34,6 +34,9 @@ class Constant:
     def figures(self, release):
         return [Figure(metric="effective-rank", value=float(release.releases), low=0.0, high=99.0, n=release.records)]
 
+    def remarks(self, release):
+        return [f"{release.records} records were enough"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Crashing(Reconstruction):
