@@ -5,6 +5,7 @@ run -> twin without defenses -> attacks on both, at every tier and as scheduled 
 """
 
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -379,9 +380,9 @@ class _Work:
             mounted = {job.chosen.name for job in self._session.jobs} | {text.partition(":")[0] for text in QUICK}
             missing = ", ".join(name for name in names if name not in mounted)
             found.append(NotTested(what=missing, why="these attacks are in the thorough preset (--preset thorough)"))
-            found.append(
-                NotTested(what="longer attacks", why="decoders train for 20 epochs and searches take 120 steps here")
-            )
+            if self._config.attacks == QUICK:
+                why = "decoders train for 20 epochs and searches take 120 steps here; longer ones get more"
+                found.append(NotTested(what="longer attacks", why=why))
         if len(pairs) == 1:
             found.append(
                 NotTested(what="other trainings", why="one training was attacked: intervals do not cover its chance")
@@ -392,11 +393,29 @@ class _Work:
         return [*found, *(NotTested(what=what, why=why) for what, why in NEVER)]
 
     def _commands(self) -> tuple[str, ...]:
-        run = self._opened.folder.path
+        """Return the commands that repeat run and audit."""
+        run = str(self._opened.folder.path)
         return (
-            f"dtfl-private train {run}/config.toml --out {run}-again",
-            f"dtfl-private audit {run} --preset {self._config.preset}",
+            shlex.join(["dtfl-private", "train", f"{run}/config.toml", "--out", f"{run}-again"]),
+            shlex.join(["dtfl-private", "audit", run, *options_of(self._config)]),
         )
+
+
+def options_of(config: AuditConfig) -> list[str]:
+    """Return the options of ``dtfl-private audit`` that ask for this configuration."""
+    asked = {name: getattr(config, name) for name in AuditConfig.model_fields if name not in ("attacks", "tiers")}
+    usual = AuditConfig(preset=config.preset).settled()
+    options = [("--preset", config.preset)]
+    if config.tiers != "all":
+        options += [("--tier", str(tier)) for tier in config.tiers]
+    if config.attacks is not None and config.attacks != usual.attacks:
+        options += [("--attack", text) for text in config.attacks]
+    options += [
+        (f"--{name.replace('_', '-')}", str(value))
+        for name, value in asked.items()
+        if name != "preset" and value != getattr(usual, name)
+    ]
+    return [part for option in options for part in option]
 
 
 def _ssim(verdict: Verdict) -> float | None:

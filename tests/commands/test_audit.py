@@ -7,11 +7,12 @@ from typing import ClassVar
 import pytest
 from fast_attacks import SEES, Blind, LeastSquares
 
+from dtfl_private import cli_audit
 from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.commands import attack as attacking
 from dtfl_private.commands import audit as auditing
 from dtfl_private.commands import sanity
-from dtfl_private.commands.audit import SilentAudit, audit
+from dtfl_private.commands.audit import SilentAudit, audit, options_of
 from dtfl_private.commands.audit_settings import AuditConfig, make_audit_config
 from dtfl_private.commands.audit_trainings import pooled
 from dtfl_private.commands.replay import open_run
@@ -269,6 +270,17 @@ def test_what_only_one_training_has_is_not_pooled():
 def test_wrong_settings_are_one_line(settings, reason):
     with pytest.raises(InputError, match=reason):
         make_audit_config(**settings)
+
+
+def test_the_command_that_repeats_an_audit_asks_for_what_was_asked():
+    config = AuditConfig(tiers=(1, 3), seeds=5, attacks=("decoder:epochs=3",), aux="shifted:mnist")
+    given = options_of(config.settled())
+    assert given == [
+        *("--preset", "quick", "--tier", "1", "--tier", "3", "--attack", "decoder:epochs=3"),
+        *("--aux", "shifted:mnist", "--seeds", "5"),
+    ]
+    known = {option for parameter in cli_audit.audit.params for option in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in AuditConfig.model_fields} - known == {"--attacks", "--tiers"}
 
 
 def test_the_presets_differ_in_what_they_attack():
