@@ -16,9 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dtfl_private import InputError, Result, Run, TrainConfig, train
-from dtfl_private.commands.audit import Audit, audit
-from dtfl_private.commands.audit_settings import AuditConfig
+from dtfl_private import Audit, AuditConfig, InputError, Result, Run, TrainConfig, audit, train
 from dtfl_private.errors import GateCrossedError
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.gate import parse_gate, require_gates
@@ -35,7 +33,7 @@ DEFENSES: Mapping[str, Sequence[str]] = {
 }
 # What the hasty attacker does: trains a decoder on defended activations, and stops there.
 HASTY = "decoder"
-GATE = "ssim>0.9@tier>=3"
+GATE = "ssim>0.9"
 BUDGET = "metric=ssim,max=0.9"
 
 
@@ -160,7 +158,8 @@ def main(
     except InputError as refusal:
         console.print(f"within the budget: {refusal}", soft_wrap=True)
     else:
-        console.print(*(f"{name}: {cost(run)}" for name, run in ((PLAIN, plain.run), ("within the budget", limited))), sep="\n")
+        for name, run in ((PLAIN, plain.run), ("within the budget", limited)):
+            console.print(f"{name}: {cost(run)}", soft_wrap=True)
     for name, one in examined.items():
         console.print(f"report of {name}: {one.audit.report}", soft_wrap=True)
     return examined
