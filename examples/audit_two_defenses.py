@@ -28,12 +28,12 @@ from dtfl_private.terminal import open_console
 PLAIN = "undefended"
 DEFENSES: Mapping[str, Sequence[str]] = {
     PLAIN: (),
-    "patch-shuffle": ("patch-shuffle:patch=8",),
-    "gaussian-noise": ("gaussian-noise:sd=4",),
+    "patch-shuffle": ("patch-shuffle:patch=4",),
+    "gaussian-noise": ("gaussian-noise:sd=8",),
 }
 # What the hasty attacker does: trains a decoder on defended activations, and stops there.
 HASTY = "decoder"
-GATE = "ssim>0.9"
+GATE = "identifiability>0.5"
 BUDGET = "metric=ssim,max=0.9"
 
 
