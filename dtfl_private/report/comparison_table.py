@@ -23,6 +23,9 @@ EXPENSES_FROM = COLUMNS.index("bytes")
 # How a setting's name says that settings differ in their targets.
 TARGET_IN_NAME = "target accuracy"
 
+# Half an interval that is a smaller part of its mean than this stems from adding up in floating point.
+ROUNDING = 1e-9
+
 # Shown where nothing is known or meant.
 BLANK = "-"
 
@@ -127,6 +130,8 @@ def with_spread(mean: Mean, decimals: int | None = None) -> str:
     if mean.mean is None:
         return BLANK if mean.at_least is None else f"> {_number(mean.at_least)}"
     half = mean.half_width
+    if half is not None and half < ROUNDING * abs(mean.mean):
+        half = 0.0
     if decimals is None and half:
         decimals = max(0, 1 - math.floor(math.log10(half)))
     if decimals is None or half is None:

@@ -71,6 +71,7 @@ def test_a_row_with_a_run_that_fell_short_has_bounds_and_says_how_many_arrived(c
         (Mean(mean=12.3456, ci_low=12.2222, ci_high=12.4690), "12.35 ± 0.12"),
         (Mean(mean=1234.56, ci_low=1200.0, ci_high=1269.12), "1235 ± 35"),
         (Mean(mean=3.0, ci_low=3.0, ci_high=3.0), "3 ± 0"),
+        (Mean(mean=42.9989, ci_low=42.9989, ci_high=42.9989 + 2e-14), "43 ± 0"),
         (Mean(mean=None, at_least=1234.5), "> 1234"),
         (Mean(mean=None), "-"),
     ],
