@@ -13,12 +13,17 @@ from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_table import latex as latex_tables
 from dtfl_private.report.comparison_table import legend, terminal_tables
 from dtfl_private.report.comparison_table import markdown as markdown_tables
+from dtfl_private.report.pictures import PictureForm
 from dtfl_private.report.sweep_progress import SweepDisplay
 from dtfl_private.report.tables import plain_table
 from dtfl_private.terminal import open_console, write_file
 
 DEFAULT_OUT = "comparison"
 DEFAULT_SWEEPS = Path("runs")
+
+FORM = click.option(
+    "--form", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="of the pictures"
+)
 
 
 @click.command()
@@ -40,6 +45,7 @@ DEFAULT_SWEEPS = Path("runs")
     metavar="DIR",
     help="folder for compare.json and the pictures; its files of the same names are replaced",
 )
+@FORM
 @click.option("--markdown", metavar="FILE", help="also write the table as Markdown; - for standard output")
 @click.option("--latex", metavar="FILE", help="also write the table as LaTeX; - for standard output")
 def compare(
@@ -48,6 +54,7 @@ def compare(
     baseline: str | None,
     apart: bool,
     out: str,
+    form: PictureForm,
     markdown: str | None,
     latex: str | None,
 ) -> None:
@@ -64,10 +71,17 @@ def compare(
       dtfl-private compare runs/a runs/b --apart --out runs/ab
     """
     comparison = compare_runs(runs, target=target, baseline=baseline, apart=apart)
-    show_comparison(comparison, out, markdown=markdown, latex=latex)
+    show_comparison(comparison, out, form=form, markdown=markdown, latex=latex)
 
 
-def show_comparison(comparison: Comparison, out: str, *, markdown: str | None = None, latex: str | None = None) -> None:
+def show_comparison(
+    comparison: Comparison,
+    out: str,
+    *,
+    form: PictureForm = "png",
+    markdown: str | None = None,
+    latex: str | None = None,
+) -> None:
     """Write a comparison's files, and show its tables unless one of them goes to standard output."""
     folder = Path(out)
     try:
@@ -75,7 +89,7 @@ def show_comparison(comparison: Comparison, out: str, *, markdown: str | None = 
     except (OSError, ValueError) as error:
         raise InputError(f"folder '{out}' cannot be made: {error}") from None
     written = []
-    for name, data in comparison_files(comparison).items():
+    for name, data in comparison_files(comparison, form).items():
         write_file(str(folder / name), data)
         written.append(str(folder / name))
     for target, text in ((markdown, markdown_tables), (latex, latex_tables)):
@@ -104,8 +118,17 @@ def show_comparison(comparison: Comparison, out: str, *, markdown: str | None = 
     help="runs at once, each in a one-thread process  [default: one per core; one on a GPU]",
 )
 @click.option("--data-dir", metavar="DIR", help="folder of the data set's files on this machine")
+@FORM
 @click.option("--dry-run", is_flag=True, help="show the runs and leave it at that")
-def sweep(preset: str, size: str, out: str | None, parallel: int | None, data_dir: str | None, dry_run: bool) -> None:
+def sweep(
+    preset: str,
+    size: str,
+    out: str | None,
+    parallel: int | None,
+    data_dir: str | None,
+    form: PictureForm,
+    dry_run: bool,
+) -> None:
     """Train all runs of a preset, over several seeds, and compare them.
 
     The same command goes on with an interrupted sweep: runs that have ended are not repeated, others are resumed.
@@ -135,7 +158,7 @@ def sweep(preset: str, size: str, out: str | None, parallel: int | None, data_di
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
     if done.comparison is not None:
-        show_comparison(done.comparison, folder)
+        show_comparison(done.comparison, folder, form=form)
     done.require_whole()
 
 

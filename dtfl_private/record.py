@@ -84,6 +84,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def audit(self) -> Path:
+        """What an audit of the run found, unless it was told to leave that elsewhere."""
+        return self.path / "audit" / "audit.json"
+
+    @property
     def rounds(self) -> Path:
         """One JSON object per finished round."""
         return self.path / "rounds.jsonl"

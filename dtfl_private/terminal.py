@@ -10,7 +10,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.runtime.files import write_atomic
 
 # Wide enough for every table when the output goes to a file or a pipe.
-PIPE_WIDTH = 160
+PIPE_WIDTH = 180
 
 
 def open_console() -> Console:

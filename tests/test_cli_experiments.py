@@ -63,6 +63,14 @@ def test_compare_shows_a_table_and_leaves_json_and_pictures(dtfl, tmp_path):
 
 
 @pytest.mark.usefixtures("two")
+def test_pictures_may_be_svg(dtfl, tmp_path):
+    status, _, err = dtfl("compare", "a", "b", "--form", "svg")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "comparison" / "time-to-target.svg").read_text().startswith("<?xml")
+    assert not list((tmp_path / "comparison").glob("*.png"))
+
+
+@pytest.mark.usefixtures("two")
 def test_markdown_and_latex_go_to_files_or_to_standard_output(dtfl, tmp_path):
     status, out, err = dtfl("compare", "a", "b", "--out", "x", "--markdown", "-", "--latex", "t.tex", "--target", "0.6")
     assert (status, err) == (0, "")

@@ -7,12 +7,13 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dtfl_private.commands.audited import audited_leakage
 from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.config import NOTHING, TrainConfig
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
@@ -47,11 +48,12 @@ LARGEST_COUNT = 2**80
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded:
-    """A run folder that was read and checked."""
+    """A run folder that was read and checked. remark: why its audit is not used, if there is one."""
 
     config: TrainConfig
     figures: RunFigures
     data_sha256: str
+    remark: str | None = None
 
 
 def compare(
@@ -109,8 +111,9 @@ def _load(path: Path, target: float | None) -> _Loaded:
     if not records:
         raise InputError(f"'{path}' is no run with a finished round: its {folder.rounds.name} is empty")
     _require_sane(records, folder)
-    figures = _figures(folder, config, records, target or config.target_accuracy)
-    return _Loaded(config=config, figures=figures, data_sha256=data_sha256)
+    leakage, remark = audited_leakage(folder, config, records)
+    figures = replace(_figures(folder, config, records, target or config.target_accuracy), leakage=leakage)
+    return _Loaded(config=config, figures=figures, data_sha256=data_sha256, remark=remark)
 
 
 def _require_sane(records: Sequence[Record], folder: RunFolder) -> None:
@@ -325,6 +328,8 @@ def _notes(loaded: Sequence[_Loaded], settings: Sequence[Setting]) -> Iterator[s
         if not run.figures.finished:
             done = f"{len(run.figures.course.accuracy_R)} of {run.config.rounds} rounds"
             yield f"run '{run.figures.run}' has not ended ({done}): its final accuracy is that of the last of these"
+        if run.remark is not None:
+            yield run.remark
     for setting in settings:
         where = f" ({setting.name})" if setting.name else ""
         if len({frozenset(run.seed for run in group.runs) for group in setting.groups}) > 1:

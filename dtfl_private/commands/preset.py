@@ -33,9 +33,9 @@ from dtfl_private.config import TrainConfig, as_fields, load_toml, make_config
 from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.plugins import canonical
 
-# What a size may replace: data, network, length, numerics, and what is measured in rounds or in tiers of the network.
+# What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
 SIZE_KEYS = (
-    *("dataset", "max_train_images", "model", "tiers", "scheduler", "rounds", "drift_every"),
+    *("dataset", "max_train_images", "model", "clients", "tiers", "scheduler", "rounds", "drift_every"),
     *("batch_size", "local_epochs", "target_accuracy", "precision", "device"),
 )
 TARGETS = "targets"

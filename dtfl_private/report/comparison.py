@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from dtfl_private.contracts import FloatArray
+from dtfl_private.leakage.result import Result
 
 AxisName = Literal["time_s", "rounds", "bytes", "macs"]
 AXES: tuple[AxisName, ...] = ("time_s", "rounds", "bytes", "macs")
@@ -50,6 +51,28 @@ class Course:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """What the strongest attacks of an audit reached by one metric: a result for each tier, one at least, ascending."""
+
+    strongest: Sequence[Result]
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+        return self.strongest[0].metric
+
+    @property
+    def low(self) -> float:
+        """The lowest value of all tiers."""
+        return min(result.value for result in self.strongest)
+
+    @property
+    def high(self) -> float:
+        """The highest value of all tiers."""
+        return max(result.value for result in self.strongest)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFigures:
     """What one run comes to.
 
@@ -64,6 +87,7 @@ class RunFigures:
         busy_s: likewise the client's own times.
         regret: by what share the rounds lasted longer than with the tiers of a scheduler that knows the true times;
             None for methods without a choice of tiers.
+        leakage: what its audit found; None if it was not audited.
     """
 
     run: str
@@ -74,6 +98,7 @@ class RunFigures:
     idle_s: Mapping[str, float]
     busy_s: Mapping[str, float]
     regret: float | None = None
+    leakage: Leakage | None = None
 
     @property
     def final_accuracy(self) -> float:
@@ -169,6 +194,11 @@ class Group:
         """The mean regret; None if a run has none."""
         regrets = [run.regret for run in self.runs if run.regret is not None]
         return mean_of(regrets) if len(regrets) == len(self.runs) else Mean(mean=None)
+
+    @property
+    def leakages(self) -> list[Leakage]:
+        """What the audits found of those runs that were audited."""
+        return [run.leakage for run in self.runs if run.leakage is not None]
 
     def to_target(self, axis: AxisName) -> Mean:
         """Return the mean expense to the target; without a target there is neither mean nor bound."""

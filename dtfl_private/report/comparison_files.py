@@ -5,16 +5,17 @@ import json
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.report.comparison_json import as_json
 from dtfl_private.report.comparison_picture import accuracy_picture, group_styles, target_picture
+from dtfl_private.report.pictures import PictureForm
 
 
-def comparison_files(comparison: Comparison) -> dict[str, bytes]:
+def comparison_files(comparison: Comparison, form: PictureForm = "png") -> dict[str, bytes]:
     """Return the content of each file by its name: compare.json, accuracy pictures, time to target."""
     styles = group_styles(comparison)
     several = len(comparison.settings) > 1
     files = {"compare.json": (json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n").encode()}
     for number, setting in enumerate(comparison.settings, start=1):
-        name = f"accuracy-{number}.png" if several else "accuracy.png"
-        files[name] = accuracy_picture(setting, styles)
+        name = f"accuracy-{number}.{form}" if several else f"accuracy.{form}"
+        files[name] = accuracy_picture(setting, styles, form)
     if any(setting.target is not None for setting in comparison.settings):
-        files["time-to-target.png"] = target_picture(comparison, styles)
+        files[f"time-to-target.{form}"] = target_picture(comparison, styles, form)
     return files

@@ -1,5 +1,6 @@
 """A comparison as JSON: compare.json."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from dtfl_private.report.comparison import (
@@ -8,6 +9,7 @@ from dtfl_private.report.comparison import (
     TO_TARGET,
     Comparison,
     Group,
+    Leakage,
     Mean,
     RunFigures,
     Setting,
@@ -57,6 +59,24 @@ def _run(run: RunFigures, group: Group, setting: Setting) -> dict[str, Any]:
         "idle_s_per_client": run.idle_s_per_client,
         "idle_share": run.idle_share,
         "regret": run.regret,
+        "leakage": None if run.leakage is None else _leakage(run.leakage),
+    }
+
+
+def _leakage(leakage: Leakage) -> dict[str, Any]:
+    return {
+        "metric": leakage.metric,
+        "low": leakage.low,
+        "high": leakage.high,
+        "by_tier": {
+            str(result.tier): {
+                "attack": result.source,
+                "value": result.value,
+                "ci_low": result.ci_low,
+                "ci_high": result.ci_high,
+            }
+            for result in leakage.strongest
+        },
     }
 
 
@@ -81,12 +101,24 @@ def _group(group: Group, setting: Setting) -> dict[str, Any]:
         "idle_s_per_client": _mean(mean_of([run.idle_s_per_client for run in group.runs])),
         "idle_share": _mean(mean_of([run.idle_share for run in group.runs])),
         "regret": _mean(group.regret),
+        "leakage": _leakage_of(group.leakages),
         "baseline": None if setting.baseline is None else setting.baseline.name,
         "speedup": factor.value,
         "speedup_at_least": factor.at_least,
         "speedup_at_most": factor.at_most,
         "speedup_low": factor.low,
         "speedup_high": factor.high,
+    }
+
+
+def _leakage_of(leakages: Sequence[Leakage]) -> dict[str, Any] | None:
+    if not leakages:
+        return None
+    return {
+        "metric": leakages[0].metric,
+        "low": min(leakage.low for leakage in leakages),
+        "high": max(leakage.high for leakage in leakages),
+        "audited": len(leakages),
     }
 
 

@@ -1,17 +1,18 @@
 """The pictures of a comparison: accuracy against its expense, and the simulated time to the target."""
 
-import io
 import textwrap
 from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dtfl_private.report.comparison import AXES, AxisName, Comparison, Group, Setting, speedup
 from dtfl_private.report.comparison_table import BLANK, speedup_text, title_of
+from dtfl_private.report.pictures import PictureForm, picture_bytes
 from dtfl_private.report.words import duration
 
 LABELS: Mapping[AxisName, str] = {
@@ -31,12 +32,12 @@ LINES = ("-", "--", ":")
 # Where runs last so differently that on a linear axis the short ones would be a vertical line.
 LOGARITHMIC_FROM = 6.0
 
-DOTS_PER_INCH = 200
-POINTS_PER_CURVE = 200
+# Length of the axis of bars as a multiple of the longest one, beside which its figures stand.
+ROOM_FOR_WORDS = 1.7
 
 
-def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]]) -> bytes:
-    """Return a PNG picture of test accuracy against simulated time, rounds, bytes and MACs.
+def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]], form: PictureForm = "png") -> bytes:
+    """Return a picture of test accuracy against simulated time, rounds, bytes and MACs.
 
     Lines are means over the seeds, bands reach from the lowest to the highest one; each ends where the first run does.
     """
@@ -51,13 +52,14 @@ def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]]) ->
         panels[0].set_ylabel("test accuracy")
         figure.legend(handles=panels[0].get_lines()[: len(setting.groups)], loc="outside lower center", ncols=6)
         figure.suptitle(_plain(title_of(setting)), fontsize=9)
-        return _png(figure)
+        return picture_bytes(figure, form)
 
 
 def _curve(axes: Axes, group: Group, axis: AxisName, colour: str, line: str) -> None:
     expenses = [run.course.expense_R[axis] for run in group.runs]
     first, last = max(expense[0] for expense in expenses), min(expense[-1] for expense in expenses)
-    at = np.linspace(first, max(first, last), POINTS_PER_CURVE)
+    # Between these the mean of straight lines is a straight line.
+    at = np.unique(np.clip(np.concatenate(expenses), first, max(first, last)))
     accuracy = np.array([np.interp(at, run.course.expense_R[axis], run.course.accuracy_R) for run in group.runs])
     axes.plot(at, accuracy.mean(axis=0), line, color=colour, linewidth=1.4, label=_plain(group.name))
     if len(group.runs) > 1:
@@ -81,8 +83,8 @@ def _scale(axes: Axes, setting: Setting, axis: AxisName) -> None:
     axes.grid(alpha=0.3)
 
 
-def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]]) -> bytes:
-    """Return a PNG picture of the simulated time to the target: a bar per group, a dot per run.
+def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]], form: PictureForm = "png") -> bytes:
+    """Return a picture of the simulated time to the target: a bar per group, a dot per run.
 
     Hatched bars are lower bounds: at least one run never reached the target, which an open dot at its end marks.
     """
@@ -91,13 +93,13 @@ def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]]
     rows = -(-len(settings) // columns)
     most = max(len(setting.groups) for setting in settings)
     with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(max(5.0, 4.0 * columns), rows * (1.0 + 0.28 * most)), layout="constrained")
+        figure = Figure(figsize=(max(5.5, 4.5 * columns), rows * (1.0 + 0.28 * most)), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for setting, axes in zip(settings, panels, strict=False):
             _bars(axes, setting, styles)
         for axes in panels[len(settings) :]:
             axes.set_axis_off()
-        return _png(figure)
+        return picture_bytes(figure, form)
 
 
 def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -> None:
@@ -106,7 +108,8 @@ def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -
         mean, colour = group.to_target("time_s"), styles[group.name][0]
         length = mean.mean if mean.mean is not None else mean.at_least or 0.0
         hatch = "" if mean.mean is not None else "///"
-        axes.barh(position, length, height=0.7, color=colour, alpha=0.45, hatch=hatch, edgecolor=colour, linewidth=0.8)
+        pale = _pale(colour)
+        axes.barh(position, length, height=0.7, color=pale, hatch=hatch, edgecolor=colour, linewidth=0.8)
         ends.append(max(length, *_dots(axes, group, position, colour)))
         text = ("" if mean.mean is not None else "> ") + duration(length)
         factor = speedup_text(speedup(group, setting.baseline)).partition(" (")[0]
@@ -115,7 +118,7 @@ def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -
     axes.set_yticks(range(len(setting.groups)), [_plain(group.name) for group in setting.groups])
     axes.invert_yaxis()
     title = setting.name or f"target accuracy {setting.target:g}"
-    axes.set(xlabel="simulated time to target, s", xlim=(0, 1.4 * max(ends)))
+    axes.set(xlabel="simulated time to target, s", xlim=(0, ROOM_FOR_WORDS * max(ends)))
     axes.set_title(_plain(textwrap.fill(title, 44)), fontsize=9)
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
@@ -140,12 +143,12 @@ def group_styles(comparison: Comparison) -> dict[str, tuple[str, str]]:
     }
 
 
+def _pale(colour: str) -> tuple[float, float, float]:
+    """Return a colour mixed with white: hatches on transparent bars do not show in SVG."""
+    red, green, blue = (1 - 0.45 * (1 - part) for part in to_rgb(colour))
+    return red, green, blue
+
+
 def _plain(text: str) -> str:
     """Return a text without what matplotlib would take for mathematics."""
     return text.replace("$", r"\$")
-
-
-def _png(figure: Figure) -> bytes:
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
-    return picture.getvalue()

@@ -6,21 +6,25 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from dtfl_private.leakage.metrics import SSIM
 from dtfl_private.report.comparison import CONFIDENCE, Comparison, Group, Mean, Setting, Speedup, speedup
 from dtfl_private.report.tables import plain_table
 from dtfl_private.report.words import printable, si
 
 COLUMNS = (
     *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),
-    *("bytes", "MACs", "idle, s", "idle", "regret"),
+    *("bytes", "MACs", "idle, s", "idle", "regret", SSIM.label),
 )
 
 # A narrower terminal gets two tables, of which the second one starts with this column.
-WHOLE_WIDTH = 150
+WHOLE_WIDTH = 165
 EXPENSES_FROM = COLUMNS.index("bytes")
 
 # How a setting's name says that settings differ in their targets.
 TARGET_IN_NAME = "target accuracy"
+
+# Half an interval that is a smaller part of its mean than this stems from adding up in floating point.
+ROUNDING = 1e-9
 
 # Shown where nothing is known or meant.
 BLANK = "-"
@@ -68,8 +72,15 @@ def legend(comparison: Comparison) -> list[str]:
         f"Speed-up{against} in simulated time to the target, in brackets its range over equal seeds.",
         "Idle: seconds that a client waited for the slowest one, over the whole run; and as a share of its time.",
         "Regret: how much longer the rounds lasted than with the tiers of a scheduler that knows the true times.",
+        *_of_leakage(comparison),
         *(f"Note: {printable(note)}." for note in comparison.notes),
     ]
+
+
+def _of_leakage(comparison: Comparison) -> list[str]:
+    if not any(group.leakages for setting in comparison.settings for group in setting.groups):
+        return []
+    return [f"{SSIM.label}: of what the strongest attack rebuilt, from the least to the most exposed tier, by audits."]
 
 
 def cells(group: Group, setting: Setting) -> list[str]:
@@ -90,7 +101,18 @@ def cells(group: Group, setting: Setting) -> list[str]:
         _number(sum(run.idle_s_per_client for run in group.runs) / runs),
         f"{sum(run.idle_share for run in group.runs) / runs:.0%}",
         BLANK if group.regret.mean is None else f"{group.regret.mean:.1%}",
+        leakage_text(group),
     ]
+
+
+def leakage_text(group: Group) -> str:
+    """Return the range over all tiers of what the strongest attacks reached, and how many runs were audited."""
+    found = group.leakages
+    if not found:
+        return BLANK
+    low, high = min(leakage.low for leakage in found), max(leakage.high for leakage in found)
+    text = f"{low:.2f}-{high:.2f}" if low < high else f"{high:.2f}"
+    return text if len(found) == len(group.runs) else f"{text} ({len(found)} of {len(group.runs)})"
 
 
 def speedup_text(found: Speedup) -> str:
@@ -108,6 +130,8 @@ def with_spread(mean: Mean, decimals: int | None = None) -> str:
     if mean.mean is None:
         return BLANK if mean.at_least is None else f"> {_number(mean.at_least)}"
     half = mean.half_width
+    if half is not None and half < ROUNDING * abs(mean.mean):
+        half = 0.0
     if decimals is None and half:
         decimals = max(0, 1 - math.floor(math.log10(half)))
     if decimals is None or half is None:

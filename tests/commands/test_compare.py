@@ -1,10 +1,12 @@
 import json
 import math
+import re
 
 import pytest
 
 from dtfl_private.commands.compare import compare
 from dtfl_private.errors import InputError
+from dtfl_private.leakage.findings import findings_document
 from dtfl_private.report.comparison import AXES, mean_of, mean_to_target, speedup
 
 # Student's t with one and with two degrees of freedom, 97.5 % (any table).
@@ -205,6 +207,62 @@ def test_what_a_reader_must_know_is_noted(write_run, tmp_path):
     assert "one' has not ended (1 of 3 rounds)" in notes
     assert "different seeds" in notes
     assert "different numbers of rounds" in notes
+
+
+@pytest.fixture
+def audited(write_run, findings_of, figure, tmp_path):
+    """A run of 2 rounds with an audit in its folder; keywords replace what the audit says."""
+
+    def written(**values):
+        path = write_run(tmp_path / "audited", [0.4, 0.5], target_accuracy=0.45)
+        strongest = (figure(2, 0.6), figure(1, 0.9), figure(1, 20.0, metric="psnr"))
+        training = {"dataset": "digits", "model": "resnet-8", "scheduler": "dynamic", "clients": 10, "rounds": 2}
+        said = {**training, "test_accuracy": 0.5, "strongest": strongest, **values}
+        (path / "audit").mkdir()
+        (path / "audit" / "audit.json").write_bytes(findings_document(findings_of(**said)))
+        return path
+
+    return written
+
+
+def test_the_leakage_of_a_run_is_what_its_audit_says_of_the_strongest_attacks(audited):
+    comparison = compare([audited()])
+    leakage = comparison.settings[0].groups[0].runs[0].leakage
+    assert [(result.tier, result.value) for result in leakage.strongest] == [(1, 0.9), (2, 0.6)]
+    assert (leakage.low, leakage.high, leakage.metric, comparison.notes) == (0.6, 0.9, "ssim", [])
+
+
+def test_a_run_without_an_audit_has_no_leakage_and_no_note(write_run, tmp_path):
+    comparison = compare([write_run(tmp_path / "run", [0.5], target_accuracy=0.4)])
+    assert comparison.settings[0].groups[0].runs[0].leakage is None
+    assert comparison.notes == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"valid": False}, r"audit.json is invalid \(sanity check not passed: unnamed\)"),
+        ({"seed": 1}, r"is of another run \(seed 1 there, 0 here\): it is not used"),
+        ({"rounds": 3}, r"is of another run \(rounds 3 there, 2 here\)"),
+        ({"test_accuracy": 0.51}, r"is of another run \(test accuracy 0.51 there, 0.5 here\)"),
+        ({"defense": ("quantize",)}, r"is of another run \(defense quantize there, none here\)"),
+        ({"strongest": ()}, "audit.json has no SSIM of an attack"),
+    ],
+)
+def test_an_audit_that_says_nothing_of_this_run_is_not_used_which_a_note_says(audited, values, said):
+    comparison = compare([audited(**values)])
+    assert comparison.settings[0].groups[0].runs[0].leakage is None
+    (note,) = comparison.notes
+    assert re.search(said, note)
+
+
+def test_a_damaged_audit_is_not_used_and_impossible_values_are_not_shown(audited, figure):
+    path = audited(strongest=(figure(1, 1e300, ci_low=0.0, ci_high=1e301),))
+    assert compare([path]).notes == [f"{path / 'audit' / 'audit.json'} is damaged: an SSIM in it is beyond 1"]
+    (path / "audit" / "audit.json").write_text("{")
+    comparison = compare([path])
+    assert comparison.settings[0].groups[0].runs[0].leakage is None
+    assert comparison.notes[0].startswith(f"audit {path / 'audit' / 'audit.json'}: ")
 
 
 # A run folder may be anybody's.

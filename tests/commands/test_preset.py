@@ -89,7 +89,7 @@ def test_overrides_win_over_everything(preset, tmp_path):
         ("clients = 4", "seed = 4", r"gives 'seed': a sweep sets it itself"),
         ('"dtfl", "FedAvg"', '"dtfl", "fedvag"', r"unknown method 'fedvag': did you mean 'fedavg'\?"),
         ("partition = [", "partitoin = [", r"unknown key in \[\[grid\]\] of .*: 'partitoin': did you mean 'partition'"),
-        ("rounds = 2", "clients = 2", r"unknown key in \[sizes.small\] of .*: 'clients'"),
+        ("rounds = 2", "lr = 2", r"unknown key in \[sizes.small\] of .*: 'lr'"),
         ("rounds = 9", "roundz = 9", r"unknown key in \[sizes.large\] of .*: 'roundz': did you mean 'rounds'\?"),
         ("IID = 0.8", "idd = 0.8", r"unknown partition 'idd': did you mean 'iid'\?"),
         ("IID = 0.8", "IID = 1.8", r"target_accuracy 1.8 is refused"),

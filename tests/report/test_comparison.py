@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from dtfl_private.commands.compare import compare
-from dtfl_private.report.comparison import Mean, Speedup
+from dtfl_private.report.comparison import Leakage, Mean, Speedup
 from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_json import as_json
 from dtfl_private.report.comparison_picture import COLOURS, group_styles
@@ -11,6 +12,7 @@ from dtfl_private.report.comparison_table import (
     COLUMNS,
     cells,
     latex,
+    leakage_text,
     legend,
     markdown,
     speedup_text,
@@ -51,6 +53,7 @@ def test_a_row_says_what_was_reached_and_at_what_expense(comparison):
         "idle, s": "6",
         "idle": "38%",
         "regret": "-",
+        "SSIM": "-",
     }
 
 
@@ -68,6 +71,7 @@ def test_a_row_with_a_run_that_fell_short_has_bounds_and_says_how_many_arrived(c
         (Mean(mean=12.3456, ci_low=12.2222, ci_high=12.4690), "12.35 ± 0.12"),
         (Mean(mean=1234.56, ci_low=1200.0, ci_high=1269.12), "1235 ± 35"),
         (Mean(mean=3.0, ci_low=3.0, ci_high=3.0), "3 ± 0"),
+        (Mean(mean=42.9989, ci_low=42.9989, ci_high=42.9989 + 2e-14), "43 ± 0"),
         (Mean(mean=None, at_least=1234.5), "> 1234"),
         (Mean(mean=None), "-"),
     ],
@@ -119,13 +123,38 @@ def test_compare_json_holds_the_promised_keys(comparison):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_leakage_is_shown_from_the_least_to_the_most_exposed_tier_with_the_number_of_audited_runs(comparison, figure):
+    (setting,) = comparison.settings
+    dtfl, fedavg = setting.groups
+    found = [Leakage(strongest=(figure(1, 0.97), figure(4, 0.7))), Leakage(strongest=(figure(2, 0.62),))]
+    runs = [replace(run, leakage=leakage) for run, leakage in zip(dtfl.runs, [*found, None], strict=True)]
+    audited = replace(dtfl, runs=runs)
+    assert (leakage_text(audited), leakage_text(fedavg)) == ("0.62-0.97 (2 of 3)", "-")
+    assert leakage_text(replace(audited, runs=runs[1:2])) == "0.62"
+    some = replace(comparison, settings=[replace(setting, groups=[audited, fedavg], baseline=fedavg)])
+    told = as_json(some)
+    assert told["runs"][0]["leakage"] == {
+        "metric": "ssim",
+        "low": 0.7,
+        "high": 0.97,
+        "by_tier": {
+            "1": {"attack": "decoder", "value": 0.97, "ci_low": 0.95, "ci_high": 0.99},
+            "4": {"attack": "decoder", "value": 0.7, "ci_low": 0.7 - 0.02, "ci_high": 0.7 + 0.02},
+        },
+    }
+    assert [told["runs"][2]["leakage"], told["methods"][1]["leakage"]] == [None, None]
+    assert told["methods"][0]["leakage"] == {"metric": "ssim", "low": 0.62, "high": 0.97, "audited": 2}
+    assert any("strongest attack" in sentence for sentence in legend(some))
+    assert not any("strongest attack" in sentence for sentence in legend(comparison))
+
+
 def test_markdown_and_latex_hold_every_cell_with_their_special_characters_escaped(comparison):
     text = markdown(comparison)
     assert text.splitlines()[2].count("|") == len(COLUMNS) + 1
     assert "| fedavg | 2 | 0.6500 ± 0.6353 | 0.6500 | 1 of 2 | \\> 2 |" in text
     tex = latex(comparison)
     assert r"dtfl & 3 & 0.7000 $\pm$ 0.0000 & 0.7000 & 3 of 3 & 2 $\pm$ 0 & 16 $\pm$ 0 & $>$ 10x &" in tex
-    assert r"38\% & - \\" in tex
+    assert r"38\% & - & - \\" in tex
     assert tex.count(" & ") == 3 * (len(COLUMNS) - 1)
 
 
@@ -153,13 +182,17 @@ def test_pictures_are_drawn_for_each_setting_and_groups_keep_their_colours(write
     files = comparison_files(found)
     assert set(files) == {"compare.json", "accuracy-1.png", "accuracy-2.png", "time-to-target.png"}
     assert all(data.startswith(b"\x89PNG") for name, data in files.items() if name.endswith(".png"))
+    as_svg = comparison_files(found, "svg")
+    assert set(as_svg) == {"compare.json", "accuracy-1.svg", "accuracy-2.svg", "time-to-target.svg"}
+    assert all(b"<svg" in data for name, data in as_svg.items() if name.endswith(".svg"))
+    assert comparison_files(found, "svg") == as_svg
     assert group_styles(found) == {"dtfl": (COLOURS[0], "-"), "fedavg": (COLOURS[1], "-")}
 
 
 def test_each_setting_has_a_table_and_notes_stand_in_the_legend(write_run, tmp_path):
     paths = [write_run(tmp_path / str(noise), [0.5], noise=noise, rounds=2) for noise in (0.0, 0.1)]
     found = compare(paths, apart=True)
-    tables = terminal_tables(found, 160)
+    tables = terminal_tables(found, 165)
     assert [table.title.split("; ")[1] for table in tables] == ["noise 0", "noise 0.1"]
     assert sum("has not ended (1 of 2 rounds)" in sentence for sentence in legend(found)) == 2
 
