@@ -1,6 +1,6 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
-Everything the commands do is a function here: `train`, `attack`, `compare`, `sweep`, `profile`, `plan`.
+Everything the commands do is a function here: `train`, `attack`, `audit`, `compare`, `sweep`, `profile`, `plan`.
 """
 
 from dtfl_private.adversary.base import (
@@ -15,6 +15,8 @@ from dtfl_private.adversary.base import (
 from dtfl_private.adversary.view import View
 from dtfl_private.commands.attack import AttackReport, attack
 from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.audit import Audit, audit
+from dtfl_private.commands.audit_settings import AuditConfig
 from dtfl_private.commands.compare import compare
 from dtfl_private.commands.plan import Plan, plan
 from dtfl_private.commands.preset import Preset, load_preset
@@ -39,6 +41,8 @@ __all__ = [
     "AttackFacts",
     "AttackReport",
     "AttributeInference",
+    "Audit",
+    "AuditConfig",
     "ClientRound",
     "Comparison",
     "Defense",
@@ -71,6 +75,7 @@ __all__ = [
     "View",
     "WeightUpdate",
     "attack",
+    "audit",
     "compare",
     "join",
     "load_preset",

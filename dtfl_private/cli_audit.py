@@ -72,6 +72,13 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
     help='leave with exit status 3 if a limit is crossed, as "ssim>0.5@tier<=2"; repeat for several',
 )
 @click.option("--compare", metavar="RUN", help="another run to set beside; it is audited too if it has not been")
+@click.option(
+    "--measured",
+    default=512,
+    show_default=True,
+    type=click.IntRange(min=100),
+    help="records at most that measures without attacks look at",
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="where attacks compute")
 @click.option("--workers", type=click.IntRange(min=1), help="processes side by side  [default: one per core]")
 @click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")

@@ -461,13 +461,13 @@ class DefenseChain(Defense):
 
         Whoever knew the other noises would learn more; so one noise, given the others, is a bound. What comes after it
         adds nothing. What comes before it must be known not to expand; inside the forward pass, where a defense may
-        look at the inputs, so must what comes after it.
+        look at the inputs, so must what comes after it. Of a defense that changes the inputs that is never known.
         """
         found: KnownNoise | None = None
         contracted = False
         for place, defense in self._on_the_way():
             own, harmless = defense.known_noise(cut), defense.facts.nonexpansive
-            if own.std is None and not harmless:
+            if place == "input" or (own.std is None and not harmless):
                 if found is not None and place == "smashed":
                     break
                 return KnownNoise(reason=_why_unknown(defense))

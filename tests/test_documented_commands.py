@@ -10,9 +10,11 @@ import pytest
 
 from dtfl_private.cli import LISTED, cli
 from dtfl_private.cli_attack import attacked_tiers
+from dtfl_private.commands.audit_settings import make_audit_config
 from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.config import make_config
 from dtfl_private.errors import InputError
+from dtfl_private.leakage.gate import parse_gate
 from dtfl_private.plugins import create
 from dtfl_private.threat import find_adversary
 
@@ -49,6 +51,9 @@ def refusal(line: str) -> str | None:
         if name == "attack":
             attack_refusals(given)
             return None
+        if name == "audit":
+            audit_refusals(given)
+            return None
         if name == "sweep":
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
@@ -67,6 +72,17 @@ def attack_refusals(given: dict[str, Any]) -> None:
         create("attack", text)
     if "adversary" in given:
         find_adversary(given["adversary"])
+    Knowledge.parse(given["aux"])
+    attacked_tiers(given.get("tiers", ()))
+
+
+def audit_refusals(given: dict[str, Any]) -> None:
+    """Raise `InputError` for a preset, an attack or a gate that there is not."""
+    make_audit_config(preset=given["preset"])
+    for text in given.get("fail_if", ()):
+        parse_gate(text)
+    for text in given.get("attacks", ()):
+        create("attack", text)
     Knowledge.parse(given["aux"])
     attacked_tiers(given.get("tiers", ()))
 
@@ -99,6 +115,11 @@ def test_the_readme_is_there_and_shows_every_command():
         "attack RUN --attack decodr",
         "attack RUN --adversary nobody",
         "attack RUN --tier deep",
+        "audit",
+        "audit RUN --preset slow",
+        "audit RUN --attack decodr",
+        "audit RUN --fail-if ssim=0.5",
+        "audit RUN --fail-if sim>0.5",
         "--verbose",
     ],
 )

@@ -5,9 +5,10 @@ run -> twin without defenses -> attacks on both, at every tier and as scheduled 
 """
 
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ from dtfl_private.commands.audit_trainings import pooled, trainings
 from dtfl_private.commands.exposure import exposures
 from dtfl_private.commands.judging import Verdict
 from dtfl_private.commands.replay import OpenedRun, open_run
-from dtfl_private.commands.sanity import identity_check, identity_label, shallowest_check
+from dtfl_private.commands.sanity import identity_check, identity_label, shallowest, shallowest_check
 from dtfl_private.commands.train import Run
 from dtfl_private.commands.workshop import Workshop
 from dtfl_private.config import resolved_norm
@@ -221,7 +222,7 @@ class _Work:
         first = reports[0]
         found = pooled([report.results for report in reports])
         best = strongest(found)
-        sanity += self._shallowest(pairs[0], first)
+        sanity.append(self._shallowest(first))
         measured, undefended = self._measured(pairs[0])
         valid = all(check.passed for check in sanity)
         scheduled = self._scheduled(first)
@@ -307,20 +308,20 @@ class _Work:
         self._listener.started([identity_label(attack_) for attack_ in attacks])
         return identity_check(self._opened, self._attacking, attacks, self._workshop, self._listener)
 
-    def _shallowest(self, pair: Pair, report: AttackReport) -> list[SanityCheck]:
-        """Return the check at md1 of a run without defenses; none where there is no such run."""
-        if self._defended and pair.twin is None:
-            return []
-        plain = report if not self._defended else report.undefended
-        results = (
-            [] if plain is None else [r for r in plain.results if r.tier == 1 and r.metric == "ssim" and r.adversary]
-        )
-        if not results:
-            once = self._attacking.model_copy(update={"tiers": (1,), "seeds": 1, "attacks": (RECONSTRUCTS,)})
-            twin = pair.twin or pair.run
-            objects = {**self._objects, "defenses": None}
-            results = list(attack(twin, once, out=self._folder / "sanity", listener=self._listener, **objects).results)
-        return [shallowest_check(results)]
+    def _shallowest(self, report: AttackReport) -> SanityCheck:
+        """Return the check at md1 without defenses."""
+        plain = report.undefended if self._defended else report
+        results = [] if plain is None else shallowest(plain.results)
+        return shallowest_check(results or shallowest(self._without_defenses()))
+
+    def _without_defenses(self) -> list[Result]:
+        """Return what a search gets at md1 from the run's last round, played once more as if it had no defenses."""
+        prepared = self._opened.prepared
+        bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
+        config = self._attacking.model_copy(update={"tiers": (1,), "seeds": 1, "attacks": (RECONSTRUCTS,)})
+        session = Session(replace(self._opened, prepared=bare), config, None, self._folder / "sanity", self._listener)
+        self._listener.started(session.labels())
+        return [result for verdict in session.run() for result in verdict.results]
 
     def _measured(self, pair: Pair) -> tuple[Measured, Sequence[Result]]:
         """Return what measures say of the run, and of its undefended twin."""
@@ -379,24 +380,42 @@ class _Work:
             mounted = {job.chosen.name for job in self._session.jobs} | {text.partition(":")[0] for text in QUICK}
             missing = ", ".join(name for name in names if name not in mounted)
             found.append(NotTested(what=missing, why="these attacks are in the thorough preset (--preset thorough)"))
-            found.append(
-                NotTested(what="longer attacks", why="decoders train for 20 epochs and searches take 120 steps here")
-            )
+            if self._config.attacks == QUICK:
+                why = "decoders train for 20 epochs and searches take 120 steps here; longer ones get more"
+                found.append(NotTested(what="longer attacks", why=why))
         if len(pairs) == 1:
             found.append(
                 NotTested(what="other trainings", why="one training was attacked: intervals do not cover its chance")
             )
         if self._defended and pairs[0].twin is None:
-            why = "--undefended none: nothing stands beside the defenses, and md1 was not checked"
+            why = "--undefended none: nothing stands beside the defenses"
             found.append(NotTested(what="the run without defenses", why=why))
         return [*found, *(NotTested(what=what, why=why) for what, why in NEVER)]
 
     def _commands(self) -> tuple[str, ...]:
-        run = self._opened.folder.path
+        """Return the commands that repeat run and audit."""
+        run = str(self._opened.folder.path)
         return (
-            f"dtfl-private train {run}/config.toml --out {run}-again",
-            f"dtfl-private audit {run} --preset {self._config.preset}",
+            shlex.join(["dtfl-private", "train", f"{run}/config.toml", "--out", f"{run}-again"]),
+            shlex.join(["dtfl-private", "audit", run, *options_of(self._config)]),
         )
+
+
+def options_of(config: AuditConfig) -> list[str]:
+    """Return the options of ``dtfl-private audit`` that ask for this configuration."""
+    asked = {name: getattr(config, name) for name in AuditConfig.model_fields if name not in ("attacks", "tiers")}
+    usual = AuditConfig(preset=config.preset).settled()
+    options: list[tuple[str, str]] = [("--preset", config.preset)]
+    if config.tiers != "all":
+        options += [("--tier", str(tier)) for tier in config.tiers]
+    if config.attacks is not None and config.attacks != usual.attacks:
+        options += [("--attack", text) for text in config.attacks]
+    options += [
+        (f"--{name.replace('_', '-')}", str(value))
+        for name, value in asked.items()
+        if name != "preset" and value != getattr(usual, name)
+    ]
+    return [part for option in options for part in option]
 
 
 def _ssim(verdict: Verdict) -> float | None:

@@ -1,13 +1,15 @@
 """What measures without attacks say of a run, tier by tier: the clients' program on records of theirs."""
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dtfl_private import measures, privacy
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Seen
 from dtfl_private.commands.attack_listener import AttackListener
@@ -20,15 +22,21 @@ from dtfl_private.commands.shadow import ShadowRuns
 from dtfl_private.commands.workshop import Workshop
 from dtfl_private.config import resolved_norm
 from dtfl_private.data.preprocess import unit
+from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
+from dtfl_private.guarantees import GaussianRelease
 from dtfl_private.leakage.findings import NotTested
 from dtfl_private.leakage.result import Result
 from dtfl_private.measures.base import Figure, Measure, Release
 from dtfl_private.measures.registry import MEASURES
+from dtfl_private.privacy.disclosure import ONE_ROUND
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.runtime.device import available_cores, choose_numerics, threads
 from dtfl_private.tiers.defended import cut_of
 from dtfl_private.tiers.table import TierTable, analyse
+
+# At which epsilon is stated where no defense says otherwise.
+USUAL_DELTA = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,8 @@ def measure_run(
                 not_given[name, str(error)] = NotTested(what=name, why=str(error))
                 kept, there = {}, False
             listener.finished(label, kept=there)
+            for remark in measure.remarks(release):
+                not_given.setdefault((name, remark), NotTested(what=name, why=remark))
             results += [_result(tier, opened.cut_shapes[tier], name, metric, figure) for metric, figure in kept.items()]
         if release.noise.std is None:
             why = f"bounds that need Gaussian noise of a known deviation: {release.noise.reason}"
@@ -86,7 +96,7 @@ def measure_run(
 
 def _figures(measure: Measure, release: Release, tier: int, workshop: Workshop) -> tuple[Mapping[str, Tensor], bool]:
     """Return a measure's figures, packed, and whether they were there from before."""
-    what = {"measure": repr(measure), "code": _code(measure), "tier": tier, "of": _digest(release)}
+    what = {"measure": repr(measure), "code": _code(), "tier": tier, "of": _digest(release)}
     with isolated(0, "measure", repr(measure), tier), threads(available_cores()):
         return workshop.keep(what, lambda: _packed(measure.figures(release)))
 
@@ -135,6 +145,7 @@ class _Stand:
             release=release,
             noise=worker.defense.known_noise(cut_of(row, tuple(worker.train_images.shape[1:]), worker.batch_size)),
             releases=self._releases(tier),
+            delta=_delta(worker.defense),
             auxiliary=self._auxiliary.to(device),
             seed=worker.seed,
         )
@@ -152,6 +163,12 @@ class _Stand:
         worker = self._opened.prepared.worker
         rounds = max((counts[tier] for counts in rounds_by_tier(self._opened.records).values()), default=0)
         return max(1, rounds * (1 if worker.defense.releases_apart else worker.local_epochs))
+
+
+def _delta(defense: DefenseChain) -> float:
+    """Return the delta at which the defenses state an epsilon of smashed data, or the usual one."""
+    stated = [guarantee for guarantee in defense.guarantees(ONE_ROUND) if isinstance(guarantee, GaussianRelease)]
+    return stated[0].target.delta if stated else USUAL_DELTA
 
 
 def _undefended(program: ClientProgram) -> Callable[[Tensor], Tensor]:
@@ -186,9 +203,14 @@ def _result(tier: int, cut: tuple[int, ...], source: str, metric: str, figure: T
     )
 
 
-def _code(measure: Measure) -> str:
-    source = inspect.getsource(inspect.getmodule(type(measure)) or type(measure))
-    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
+@cache
+def _code() -> str:
+    """Return a digest of the code that measures are made of, with what they compute by."""
+    digest = hashlib.blake2b(digest_size=16)
+    for package in (measures, privacy):
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(release: Release) -> str:

@@ -147,16 +147,14 @@ def identity_label(attack: Attack) -> str:
     return f"{name_of(attack)}, sanity check on the identity"
 
 
-def shallowest_check(results: Sequence[Result]) -> SanityCheck:
-    """Return whether an attack got the images back at md1 of a run without defenses, from its results there.
+def shallowest(results: Sequence[Result]) -> list[Result]:
+    """Return how well attacks got images back at md1, of results of a run without defenses."""
+    return [result for result in results if result.tier == 1 and result.metric == "ssim" and result.adversary]
 
-    Raises:
-        ValueError: there is no reconstruction at tier 1 among them.
-    """
-    best = max(
-        (result for result in results if result.tier == 1 and result.metric == "ssim" and result.adversary),
-        key=lambda result: result.value,
-    )
+
+def shallowest_check(reached: Sequence[Result]) -> SanityCheck:
+    """Return whether the strongest attack got the images back at md1; see `shallowest`, of which there must be some."""
+    best = max(reached, key=lambda result: result.value)
     return SanityCheck(
         name="md1",
         attack=best.source,

@@ -97,9 +97,8 @@ class Release:
     def __post_init__(self) -> None:
         counts = {len(self.images), len(self.labels), len(self.smashed)}
         if len(counts) != 1 or not self.records or self.batch_size < 1 or self.records % self.batch_size:
-            raise ValueError(
-                f"{sorted(counts)} images, labels and activations are no whole batches of {self.batch_size}"
-            )
+            held = " or ".join(map(str, sorted(counts)))
+            raise ValueError(f"{held} images, labels and activations are no whole batches of {self.batch_size}")
         if not (self.images.is_floating_point() and self.images.ndim == 4):
             raise ValueError(f"images must be floating point (n, C, H, W), not {self.images.dtype} {self.images.shape}")
         if self.releases < 1 or not 0 < self.delta < 1:

@@ -25,6 +25,8 @@ from dtfl_private.privacy.one_run import epsilon_ceiling, epsilon_lower_bound
 from dtfl_private.randomness import stream
 
 CANARIES = 1000
+# One in so many canaries is played in the rehearsal.
+REHEARSED = 3
 # More releases of each canary than these are not played, for their cost.
 MOST_RELEASES = 8
 # Runs of the adversary's own, whose mean is what it expects to receive.
@@ -83,18 +85,21 @@ class EmpiricalEpsilon(Measure):
     def figures(self, release: Release) -> Sequence[Figure]:
         """Return empirical-epsilon, of repeated releases too if there were any, and the ceiling."""
         rng, draws = stream(release.seed, "empirical-epsilon"), itertools.count()
-        releases = min(release.releases, MOST_RELEASES)
-        rehearsals: list[_Played] = []
-        plays: list[_Played] = []
-        for pairs in _batches_of_pairs(release, self.canaries, rng):
-            expected = _expected(release, pairs, draws)
-            for played in (rehearsals, plays):
-                played.append(_play(release, pairs, expected, releases, rng, draws))
-        rehearsal, play = _joined(rehearsals), _joined(plays)
+        stage = _Stage(
+            release=release,
+            partner=_distant_partners(release),
+            releases=min(release.releases, MOST_RELEASES),
+            rng=rng,
+            draws=draws,
+        )
+        rehearsal = stage.play(max(1, self.canaries // REHEARSED), LOOKS)
+        once = _best_way(rehearsal, 0, release.delta)
+        often = _best_way(rehearsal, 1, release.delta) if stage.releases > 1 else once
+        play = stage.play(self.canaries, {way.look: LOOKS[way.look] for way in (once, often)})
+        found = {"empirical-epsilon": _bound(play, once, 0, release.delta)}
+        if stage.releases > 1:
+            found["empirical-epsilon-cumulated"] = _bound(play, often, 1, release.delta)
         count = len(play.coins_M)
-        found = {"empirical-epsilon": _proven(rehearsal, play, 0, release.delta)}
-        if releases > 1:
-            found["empirical-epsilon-cumulated"] = _proven(rehearsal, play, 1, release.delta)
         found["empirical-epsilon-ceiling"] = epsilon_ceiling(count, release.delta)
         return [exact(metric, value, count) for metric, value in found.items()]
 
@@ -118,25 +123,91 @@ class _Pairs:
 class _Played:
     """Coins of M canaries, true for the first record, and how much speaks for it.
 
-    scores_2LM: after one release and after all, by each of `LOOKS`.
+    scores_2M: after one release and after all, by the name of each look.
     """
 
     coins_M: BoolArray
-    scores_2LM: FloatArray
+    scores_2M: Mapping[str, FloatArray]
 
 
-def _batches_of_pairs(release: Release, canaries: int, rng: np.random.Generator) -> Iterator[_Pairs]:
-    """Yield as many canaries as asked for or more, in whole batches; records come up repeatedly if they are few."""
-    partner = _distant_partners(release)
-    size = release.batch_size
-    batches = -(-canaries // size)
-    rounds = -(-batches * size // len(partner))
-    order = np.concatenate([rng.permutation(len(partner)) for _ in range(rounds)])
-    for start in range(0, batches * size, size):
-        chosen = order[start : start + size]
-        yield _Pairs(
-            first=release.images[chosen], second=release.images[partner[chosen]], labels=release.labels[chosen]
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """A way to guess: a look, by name, and the share of the canaries to guess."""
+
+    look: str
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Where canaries are sent.
+
+    Attributes:
+        release: how.
+        partner: the other record of each pair (n,).
+        releases: of each canary.
+        rng: of coins and order.
+        draws: numbers of the defenses' draws, each used once.
+    """
+
+    release: Release
+    partner: IntArray
+    releases: int
+    rng: np.random.Generator
+    draws: Iterator[int]
+
+    def play(self, canaries: int, looks: Mapping[str, _Look]) -> _Played:
+        """Send as many canaries as asked for or more, in whole batches, and look at what arrives."""
+        batches = [self._send(pairs, looks) for pairs in self._pairs(canaries)]
+        return _Played(
+            coins_M=np.concatenate([batch.coins_M for batch in batches]),
+            scores_2M={name: np.concatenate([batch.scores_2M[name] for batch in batches], axis=1) for name in looks},
         )
+
+    def _pairs(self, canaries: int) -> Iterator[_Pairs]:
+        """Yield batches of canaries; where records are few they come up repeatedly."""
+        size, records = self.release.batch_size, len(self.partner)
+        count = -(-canaries // size) * size
+        order = np.concatenate([self.rng.permutation(records) for _ in range(-(-count // records))])
+        for start in range(0, count, size):
+            chosen = order[start : start + size]
+            first, second = self.release.images[chosen], self.release.images[self.partner[chosen]]
+            yield _Pairs(first=first, second=second, labels=self.release.labels[chosen])
+
+    @torch.no_grad()
+    def _send(self, pairs: _Pairs, looks: Mapping[str, _Look]) -> _Played:
+        """Toss the coins of a batch, release it, and weigh either record."""
+        expected = self._expected(pairs, looks)
+        coins = self.rng.random(len(pairs.labels)) < 0.5
+        heads = torch.from_numpy(coins).to(pairs.first.device).reshape(-1, *[1] * (pairs.first.ndim - 1))
+        sent = torch.where(heads, pairs.first, pairs.second)
+        scores: dict[str, list[FloatArray]] = {name: [] for name in looks}
+        for _ in range(self.releases):
+            arrived = self._released(sent, pairs.labels)
+            for name, look in looks.items():
+                scores[name].append(_weigh(look.seen(arrived), *expected[name]))
+        # Squared distances add up over releases as log-likelihoods do under normal noise.
+        sums = {name: np.stack([several[0], np.sum(several, axis=0)]) for name, several in scores.items()}
+        return _Played(coins_M=coins, scores_2M=sums)
+
+    def _expected(self, pairs: _Pairs, looks: Mapping[str, _Look]) -> dict[str, list[Tensor]]:
+        """Return what the adversary expects to see of either record (B, values), by the name of each look."""
+        found: dict[str, list[Tensor]] = {name: [] for name in looks}
+        for images in (pairs.first, pairs.second):
+            plain = [_flat(self.release.encoder(images))] if not all(look.own for look in looks.values()) else []
+            needed = OWN_RELEASES if any(look.own for look in looks.values()) else 0
+            own = [self._released(images, pairs.labels) for _ in range(needed)]
+            for name, look in looks.items():
+                known = own if look.own else plain
+                found[name].append(torch.stack([look.seen(one) for one in known]).mean(dim=0))
+        return found
+
+    def _released(self, images: Tensor, labels: Tensor) -> Tensor:
+        return _flat(self.release.release(images, labels, next(self.draws)))
+
+
+def _flat(smashed: Tensor) -> Tensor:
+    return smashed.detach().flatten(1).float().cpu()
 
 
 def _distant_partners(release: Release) -> IntArray:
@@ -147,76 +218,21 @@ def _distant_partners(release: Release) -> IntArray:
     return np.asarray(linear_sum_assignment(apart.numpy(), maximize=True)[1])
 
 
-@torch.no_grad()
-def _expected(release: Release, pairs: _Pairs, draws: Iterator[int]) -> list[tuple[Tensor, Tensor]]:
-    """Return what the adversary expects to see of either record (B, values), by each of `LOOKS`."""
-    plain, own = [], []
-    for images in (pairs.first, pairs.second):
-        plain.append(_flat(release.encoder(images)))
-        own.append([_flat(release.release(images, pairs.labels, next(draws))) for _ in range(OWN_RELEASES)])
-    found = []
-    for look in LOOKS.values():
-        first, second = (
-            torch.stack([look.seen(one) for one in several]).mean(dim=0) if look.own else look.seen(undefended)
-            for undefended, several in zip(plain, own, strict=True)
-        )
-        found.append((first, second))
-    return found
-
-
-@torch.no_grad()
-def _play(
-    release: Release,
-    pairs: _Pairs,
-    expected: Sequence[tuple[Tensor, Tensor]],
-    releases: int,
-    rng: np.random.Generator,
-    draws: Iterator[int],
-) -> _Played:
-    """Toss the coins of a batch, release it, and weigh either record."""
-    coins = rng.random(len(pairs.labels)) < 0.5
-    heads = torch.from_numpy(coins).to(pairs.first.device).reshape(-1, *[1] * (pairs.first.ndim - 1))
-    sent = torch.where(heads, pairs.first, pairs.second)
-    scores = []
-    for _ in range(releases):
-        arrived = _flat(release.release(sent, pairs.labels, next(draws)))
-        scores.append([_weigh(look.seen(arrived), *two) for look, two in zip(LOOKS.values(), expected, strict=True)])
-    # Squared distances add up over releases as log-likelihoods do under normal noise.
-    return _Played(coins_M=coins, scores_2LM=np.stack([np.array(scores[0]), np.sum(scores, axis=0)]))
-
-
 def _weigh(seen: Tensor, first: Tensor, second: Tensor) -> FloatArray:
     """Return by how much less what was seen is away from the first than from the second (B,), in squares."""
     middle, apart = (first + second) / 2, first - second
     return np.asarray(2 * ((seen - middle) * apart).sum(dim=1).double())
 
 
-def _flat(smashed: Tensor) -> Tensor:
-    return smashed.detach().flatten(1).float().cpu()
+def _best_way(rehearsal: _Played, after: int, delta: float) -> _Way:
+    """Return the way to guess that proves most; ``after`` is 0 for one release, 1 for all."""
+    ways = [_Way(look=look, share=share) for look in rehearsal.scores_2M for share in GUESSED]
+    return max(ways, key=lambda way: _bound(rehearsal, way, after, delta))
 
 
-def _joined(batches: Sequence[_Played]) -> _Played:
-    return _Played(
-        coins_M=np.concatenate([one.coins_M for one in batches]),
-        scores_2LM=np.concatenate([one.scores_2LM for one in batches], axis=2),
-    )
-
-
-def _proven(rehearsal: _Played, play: _Played, after: int, delta: float) -> float:
-    """Return what the guesses prove, made in the way that proves most in the rehearsal.
-
-    The two are of other coins and draws; ``after`` is 0 for one release, 1 for all.
-    """
-    ways = [(look, share) for look in range(len(LOOKS)) for share in GUESSED]
-    look, share = max(
-        ways, key=lambda way: _bound(rehearsal.scores_2LM[after, way[0]], rehearsal.coins_M, way[1], delta)
-    )
-    return _bound(play.scores_2LM[after, look], play.coins_M, share, delta)
-
-
-def _bound(scores_M: FloatArray, coins_M: BoolArray, share: float, delta: float) -> float:
-    """Return the lower bound from guesses on this share of the canaries, those that most speaks for or against."""
-    count = len(coins_M)
-    guessed = np.argsort(-np.abs(scores_M), kind="stable")[: max(1, round(share * count))]
-    right = int(((scores_M[guessed] > 0) == coins_M[guessed]).sum())
+def _bound(play: _Played, way: _Way, after: int, delta: float) -> float:
+    """Return the lower bound from guesses on the way's share of the canaries, those that most speaks for or against."""
+    scores_M, count = play.scores_2M[way.look][after], len(play.coins_M)
+    guessed = np.argsort(-np.abs(scores_M), kind="stable")[: max(1, round(way.share * count))]
+    right = int(((scores_M[guessed] > 0) == play.coins_M[guessed]).sum())
     return epsilon_lower_bound(count, len(guessed), right, delta)

@@ -28,6 +28,8 @@ from dtfl_private.randomness import stream, torch_stream
 PROBES = 4
 # A tenth of the range of pixels: at that error, details are gone and outlines remain.
 TARGET_MSE = 0.01
+# More images than these for the prior's covariance take long.
+MOST_PRIOR_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,8 @@ class FisherInformation(Measure):
                 found["noise-for-mse-0.01-cumulated"] = _scaled(needed, release.releases**0.5)
         else:
             dfil = _scaled(traces, 1 / release.noise.std**2)
-            prior = prior_information(release.images if release.auxiliary is None else release.auxiliary)
+            known = release.images if release.auxiliary is None else release.auxiliary
+            prior = prior_information(known[:MOST_PRIOR_IMAGES])
             found |= _bounds(dfil, prior, "")
             if release.releases > 1:
                 found |= _bounds(_scaled(dfil, release.releases), prior, "-cumulated")

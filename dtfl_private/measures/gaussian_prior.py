@@ -10,7 +10,7 @@ def prior_information(images: Tensor) -> float:
 
     In units of the images' values to the power of -2. Fewer images than values have a singular covariance S; Ledoit and
     Wolf (2004) mix it with a multiple of the identity, (1 - r) S + r m I with m = tr(S) / d. Computed from inner
-    products, so that d may be large.
+    products where d is large.
 
     Args:
         images: (k, ...) with k >= 2.
@@ -21,20 +21,20 @@ def prior_information(images: Tensor) -> float:
     rows = images.detach().cpu().double().flatten(1)
     rows = rows - rows.mean(dim=0)
     count, values = rows.shape
-    gram = rows @ rows.T / count
+    # Both matrices have the same positive eigenvalues; the smaller one is enough.
+    gram = (rows @ rows.T if count < values else rows.T @ rows) / count
     mean_variance = float(gram.trace()) / values
     if mean_variance <= 0:
         raise ValueError("images that are all equal have no covariance")
     shrinkage = _shrinkage(rows, gram)
     eigenvalues = torch.linalg.eigvalsh(gram).clamp(min=0)
-    largest = eigenvalues[max(0, count - values) :]
-    informations = 1 / ((1 - shrinkage) * largest + shrinkage * mean_variance)
-    rest = (values - len(largest)) / (shrinkage * mean_variance) if values > len(largest) else 0.0
+    informations = 1 / ((1 - shrinkage) * eigenvalues + shrinkage * mean_variance)
+    rest = (values - len(eigenvalues)) / (shrinkage * mean_variance) if count < values else 0.0
     return (float(informations.sum()) + rest) / values
 
 
 def _shrinkage(rows: Tensor, gram: Tensor) -> float:
-    """Return Ledoit and Wolf's r within 0..1 of centred rows (k, d), given their inner products over k."""
+    """Return Ledoit and Wolf's r within 0..1 of centred rows (k, d), given their inner products or covariance."""
     count, values = rows.shape
     squares = float(gram.square().sum())
     mean_variance = float(gram.trace()) / values

@@ -19,6 +19,7 @@ import numpy as np
 CONFIDENCE = 0.95
 # No number of canaries that can be run proves more.
 MOST_EPSILON = 60.0
+PRECISION = 1e-5
 
 
 def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, delta: float) -> float:
@@ -34,14 +35,14 @@ def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, d
     Raises:
         ValueError: not 0 <= v <= r <= m.
     """
-    from scipy.stats import binom  # scipy takes a while to load
+    from scipy.special import bdtrc  # scipy takes a while to load
 
     if not 0 <= right <= guesses <= canaries:
         raise ValueError(f"{right} right of {guesses} guesses on {canaries} canaries cannot be")
     if right == 0:
         return 1.0
     chance = 1 / (1 + math.exp(-epsilon))
-    reached = binom.sf(right - 1 - np.arange(right + 1), guesses, chance)
+    reached = bdtrc(right - 1 - np.arange(right + 1), guesses, chance)
     steepest = float(((reached[1:] - reached[0]) / np.arange(1, right + 1)).max())
     return min(1.0, float(reached[0]) + 2 * canaries * delta * steepest)
 
@@ -49,10 +50,10 @@ def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, d
 def epsilon_lower_bound(canaries: int, guesses: int, right: int, delta: float, confidence: float = CONFIDENCE) -> float:
     """Return the largest epsilon that so many right guesses refute with this confidence, 0 if they refute none.
 
-    Rounded down by 1e-6 or less. See `guess_probability` for the arguments.
+    Rounded down by 1e-5 or less. See `guess_probability` for the arguments.
     """
     low, high = 0.0, MOST_EPSILON
-    while high - low > 1e-6:
+    while high - low > PRECISION:
         middle = (low + high) / 2
         refuted = guess_probability(canaries, guesses, right, middle, delta) < 1 - confidence
         low, high = (middle, high) if refuted else (low, middle)

@@ -38,7 +38,7 @@ class AttackDisplay:
             TimeRemainingColumn(),
             console=console,
         )
-        self._all = self._bars.add_task("all attacks", total=None)
+        self._all = self._bars.add_task("in all", total=None)
         self._jobs = 0
         self._expected = 0
         self._done = 0

@@ -63,8 +63,9 @@ def verdict_table(findings: Findings) -> Table:
             figure(best.undefended, best.metric),
         )
     table.columns[1].no_wrap = True
-    table.caption = "not shown to leak: no attack got clearly beyond a guess, which proves no safety"
-    table.caption_justify = "left"
+    if is_valid(findings) and any(verdict.level == "not shown to leak" for verdict in findings.verdict):
+        table.caption = "not shown to leak: no attack got clearly beyond a guess, which proves no safety"
+        table.caption_justify = "left"
     return table
 
 

@@ -147,6 +147,8 @@ def _scale(axes: Axes, accuracies: Sequence[float]) -> None:
     span = max(LEAST_SPAN, max(accuracies) - min(accuracies))
     middle = (max(accuracies) + min(accuracies)) / 2
     axes.set_ylim(middle - 0.75 * span, middle + 0.85 * span)
+    # Room above the points for their names, but no accuracy above 1.
+    axes.set_yticks([tick for tick in axes.get_yticks() if middle - 0.75 * span <= tick <= 1])
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.0), max(high, 1.0 if high > 0.5 else high))
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 import pytest
 from fast_attacks import SEES, Blind, LeastSquares
 
+from dtfl_private import cli_audit
 from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.commands import attack as attacking
 from dtfl_private.commands import audit as auditing
 from dtfl_private.commands import sanity
-from dtfl_private.commands.audit import SilentAudit, audit
+from dtfl_private.commands.audit import SilentAudit, audit, options_of
 from dtfl_private.commands.audit_settings import AuditConfig, make_audit_config
 from dtfl_private.commands.audit_trainings import pooled
 from dtfl_private.commands.replay import open_run
@@ -32,6 +33,9 @@ class Constant:
 
     def figures(self, release):
         return [Figure(metric="effective-rank", value=float(release.releases), low=0.0, high=99.0, n=release.records)]
+
+    def remarks(self, release):
+        return [f"{release.records} records were enough"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +172,16 @@ def test_sanity_is_checked_at_md1_even_if_it_is_not_audited(trained, examine):
     assert {result.tier for result in findings.results} == {3}
 
 
+def test_md1_is_checked_without_the_twin_too(trained, examine):
+    noise = [create("defense", "gaussian-noise:sd=50.0")]
+    findings = examine(trained(defenses=noise), defenses=noise, undefended="none", tiers=(1,)).findings
+    assert findings.training.undefended_accuracy is None
+    own = max(r.value for r in findings.results if (r.metric, r.source) == ("ssim", "least-squares"))
+    (check,) = [check for check in findings.sanity if check.name == "md1"]
+    assert check.value > own
+    assert "the run without defenses" in {one.what for one in findings.not_tested}
+
+
 def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):
     with pytest.raises(
         RunError, match=r"attack crashing, tier 2, seed 0 crashed: ZeroDivisionError: of its own making"
@@ -269,6 +283,17 @@ def test_what_only_one_training_has_is_not_pooled():
 def test_wrong_settings_are_one_line(settings, reason):
     with pytest.raises(InputError, match=reason):
         make_audit_config(**settings)
+
+
+def test_the_command_that_repeats_an_audit_asks_for_what_was_asked():
+    config = AuditConfig(tiers=(1, 3), seeds=5, attacks=("decoder:epochs=3",), aux="shifted:mnist")
+    given = options_of(config.settled())
+    assert given == [
+        *("--preset", "quick", "--tier", "1", "--tier", "3", "--attack", "decoder:epochs=3"),
+        *("--aux", "shifted:mnist", "--seeds", "5"),
+    ]
+    known = {option for parameter in cli_audit.audit.params for option in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in AuditConfig.model_fields} - known == {"--attacks", "--tiers"}
 
 
 def test_the_presets_differ_in_what_they_attack():

@@ -43,6 +43,12 @@ def test_a_row_per_tier_with_what_to_compare_with():
     )
 
 
+def test_what_not_shown_to_leak_means_is_said_where_a_tier_is_called_so():
+    meaning = "not shown to leak: no attack got clearly beyond a guess, which proves no safety"
+    assert meaning in lines(full())
+    assert meaning not in lines(full(verdict=full().verdict[:3]))
+
+
 def test_an_invalid_audit_is_called_so_whatever_its_levels():
     found = lines(full(sanity=invalid().sanity))
     assert found[0] == "verdict: INVALID, do not use these figures"

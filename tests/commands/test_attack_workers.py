@@ -1,0 +1,50 @@
+"""Attacks in processes of their own find what attacks in one process find."""
+
+import pytest
+
+from dtfl_private.commands.attack import SilentAttack, attack
+from dtfl_private.commands.attack_settings import AttackConfig
+from dtfl_private.commands.train import train
+from dtfl_private.config import TrainConfig
+from dtfl_private.errors import RunError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = TrainConfig(max_train_images=80, clients=2, rounds=1, batch_size=8, device="cpu", workers=1)
+    return train(config, out=tmp_path_factory.mktemp("run") / "run").folder
+
+
+class Heard(SilentAttack):
+    def __init__(self):
+        self.jobs, self.done = [], []
+
+    def job(self, label):
+        self.jobs.append(label)
+
+    def finished(self, label, *, kept):
+        self.done.append((label, kept))
+
+
+def config(**values):
+    few = {"victims": 8, "aux_images": 24, "seeds": 2, "tiers": (1, 2), "threads": 1, "device": "cpu"}
+    return AttackConfig.model_validate({"attacks": ("optimization:steps=2,smoothness=0.01",), **few, **values})
+
+
+def test_processes_change_nothing_but_the_time(run, tmp_path):
+    alone, heard = attack(run, config(), out=tmp_path / "alone"), Heard()
+    beside = attack(run, config(workers=2), out=tmp_path / "beside", listener=heard)
+    assert alone.results == beside.results
+    assert sorted(heard.jobs) == sorted(label for label, _ in heard.done)
+    assert len(heard.done) == 4
+    assert not any(kept for _, kept in heard.done)
+    again = Heard()
+    attack(run, config(workers=2), out=tmp_path / "beside", listener=again)
+    assert [kept for _, kept in again.done] == [True] * 4
+
+
+def test_a_process_that_fails_ends_the_attack(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept").write_text("a file where a folder is wanted")
+    with pytest.raises(RunError, match="kept"):
+        attack(run, config(workers=2), out=tmp_path / "out")

@@ -1,0 +1,195 @@
+"""The audit command from start to end, on a tiny run: files, lines, exit statuses, reuse."""
+
+import json
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtfl_private import cli
+from dtfl_private.cli import main
+from dtfl_private.commands import train as training
+from dtfl_private.leakage.findings import read_findings
+from dtfl_private.measures.distance_correlation import DistanceCorrelation
+
+RUN = [
+    *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "2"),
+    *("--batch-size", "8", "--lr", "0.01", "--workers", "1"),
+]
+# 60 steps are enough for the sanity checks.
+AUDIT = [
+    *("--attack", "optimization:steps=60,smoothness=0.0001", "--tier", "1", "--victims", "8", "--seeds", "1"),
+    *("--aux-images", "60", "--device", "cpu", "--workers", "1"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command line gave back."""
+
+    status: int
+    out: str
+    err: str
+
+
+def dtfl(*arguments: object) -> Answer:
+    """Run a command in the current folder."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return Answer(status=left.value.code, out=out.getvalue(), err=err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a run without defenses, ``plain``, to be in; with one measure that takes no time."""
+    there = tmp_path_factory.mktemp("audits")
+    quick = {"distance-correlation": DistanceCorrelation(permutations=19)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(there)
+        patch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        for module in ("audit", "audit_measures"):
+            patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
+        assert dtfl("train", *RUN, "--out", "plain").status == 0
+        yield there
+
+
+@pytest.fixture(scope="module")
+def audit(folder) -> Callable[..., Answer]:
+    """Audit a run in the folder: ``audit("plain", "--fail-if", "ssim>0.5")``."""
+    assert Path.cwd() == folder
+    return lambda run, *options: dtfl("audit", run, *AUDIT, *options)
+
+
+@pytest.fixture(scope="module")
+def first(audit) -> Answer:
+    """The first audit of the run; later ones find what it has done."""
+    return audit("plain")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def found_in(run: Path) -> dict[str, Any]:
+    """Return an audit.json, its results in an order of their own."""
+    document: dict[str, Any] = json.loads((run / "audit" / "audit.json").read_bytes())
+    document["results"].sort(key=lambda result: (result["source"], result["metric"]))
+    return document
+
+
+def test_an_audit_leaves_its_files_and_says_where(folder, first):
+    assert (first.status, first.err) == (0, "")
+    audit = folder / "plain" / "audit"
+    assert first.out.endswith("results: plain/audit/audit.json\nreport: plain/audit/report.html\n")
+    assert "sanity checks passed: identity: optimization reached SSIM 1.000" in first.out
+    assert "Clients' records are exposed in tier 1." in first.out
+    findings = read_findings(audit / "audit.json")
+    assert (findings.run, findings.valid, findings.victims) == ("plain", True, 8)
+    (verdict,) = findings.verdict
+    assert (verdict.level, verdict.attack) == ("exposed", "optimization")
+    assert f"{verdict.strongest.value:.3f}" in first.out
+    assert {result.source for result in findings.results if result.adversary is None} >= {
+        *("distance-correlation", "class-mean", "mean-image"),
+    }
+    page = (audit / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert verdict.sentence.partition(" [")[0] in page
+    drawn = [line.partition(": ")[2] for line in first.out.splitlines() if line.startswith("picture: ")]
+    assert "plain/audit/leakage-ssim.png" in drawn
+    for picture in drawn:
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_job_is_a_line_and_all_were_expected(first):
+    lines = [line for line in first.out.splitlines() if line.partition("/")[0].isdigit()]
+    total = len(lines)
+    assert [line.partition("  ")[0] for line in lines] == [f"{number}/{total}" for number in range(1, total + 1)]
+    assert "optimization, tier 1, seed 0" in first.out
+    assert "kept from before" not in first.out
+
+
+@pytest.mark.usefixtures("first")
+def test_a_second_audit_reuses_what_the_first_has_done(folder, audit):
+    before = found_in(folder / "plain")
+    answer = audit("plain")
+    assert (answer.status, answer.err) == (0, "")
+    lines = [line for line in answer.out.splitlines() if line.partition("/")[0].isdigit()]
+    assert lines
+    assert all(line.endswith("kept from before") for line in lines)
+    assert found_in(folder / "plain") == before
+
+
+@pytest.mark.usefixtures("first")
+def test_a_crossed_gate_leaves_with_status_3_when_everything_is_written(folder, audit):
+    report = folder / "plain" / "audit" / "report.html"
+    report.unlink()
+    answer = audit("plain", "--fail-if", "ssim>0.5@tier<=2", "--fail-if", "psnr>400")
+    assert answer.status == 3
+    assert answer.err.startswith("gate ssim>0.5@tier<=2 crossed: tier 1, optimization: ssim ")
+    assert answer.err.count("\n") == 1
+    assert answer.out.endswith("report: plain/audit/report.html\n")
+    assert report.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("plain --preset slow", "unknown preset 'slow': known: quick, thorough"),
+        ("plain --fail-if sim>0.5", "unknown metric in gate 'sim>0.5' 'sim': did you mean 'ssim'?"),
+        ("plain --fail-if ssim", "gate 'ssim' is refused: expected METRIC>NUMBER"),
+        ("plain --attack decodr", "unknown attack 'decodr': did you mean 'decoder'?"),
+        ("plain --attack decoder:epoch=3", "unknown setting of attack 'decoder' 'epoch': did you mean 'epochs'?"),
+        ("plain --tier 9", "tier 9 does not exist in this run: its tiers are 1, 2, 3, 4"),
+        ("plain --tier deep", "tier 'deep' is refused"),
+        ("plain --aux some", "auxiliary knowledge 'some' is none of same, shifted:DATASET, architecture, none"),
+        ("plain --victims 0", "Invalid value for '--victims'"),
+        ("plane", "'plane' is not a run folder: it has no config.toml"),
+        ("", "Missing argument 'RUN'"),
+    ],
+)
+def test_wrong_input_is_answered_in_one_line_and_writes_nothing(folder, arguments, said):
+    before = content(folder)
+    answer = dtfl("audit", *arguments.split(), "--out", "elsewhere")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith("error: ")
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+    assert content(folder) == before
+    assert not (folder / "elsewhere").exists()
+
+
+def test_a_run_to_compare_with_that_is_not_there_is_noticed_before_any_work(folder, audit):
+    before = content(folder)
+    answer = audit("plain", "--compare", "plane", "--out", "elsewhere")
+    assert answer.status == 2
+    assert answer.err.startswith("error: 'plane' is not a run folder")
+    assert answer.err.count("\n") == 1
+    assert content(folder) == before
+
+
+@pytest.mark.usefixtures("first")
+def test_a_defended_run_stands_beside_its_undefended_one_and_another(folder, audit):
+    assert dtfl("train", *RUN, "--defense", "gaussian-noise:sd=5", "--out", "noise").status == 0
+    # The undefended run is there and is not trained again.
+    answer = audit("noise", "--undefended", "plain", "--compare", "plain")
+    assert (answer.status, answer.err) == (0, "")
+    assert not (folder / "noise" / "audit" / "undefended").exists()
+    findings = read_findings(folder / "noise" / "audit" / "audit.json")
+    mse = next(result for result in findings.strongest if result.metric == "mse")
+    assert mse.value > mse.undefended
+    assert findings.training.undefended_accuracy == read_findings(Path("plain/audit/audit.json")).training.test_accuracy
+    assert findings.compared.run == "plain"
+    assert next(row for row in findings.compared.rows if row.metric == "mse").apart
+    assert "Beside another run" in (folder / "noise" / "audit" / "report.html").read_text()
+
+
+def test_the_schema_is_the_published_one():
+    published = Path(__file__).parent.parent / "docs" / "audit.schema.json"
+    answer = dtfl("audit", "--schema")
+    assert (answer.status, answer.err, answer.out) == (0, "", published.read_text("utf-8"))
