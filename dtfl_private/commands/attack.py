@@ -111,10 +111,16 @@ def attack(
         verdicts=verdicts,
         path=folder / RESULTS,
         pictures=pictures,
-        remarks=session.remarks(),
+        remarks=[*session.remarks(), *_missing(opened, config)],
         left_out=session.left_out,
         undefended=undefended,
     )
+
+
+def _missing(opened: OpenedRun, config: AttackConfig) -> list[str]:
+    if config.undefended is None and opened.prepared.config.defense:
+        return ["nothing stands beside this defended run but its baselines: --undefended train adds it"]
+    return []
 
 
 def _undefended_report(
@@ -129,10 +135,8 @@ def _undefended_report(
 ) -> AttackReport | None:
     """Return what the same attacks reach on the same run without defenses, if that is asked for."""
     if config.undefended is None:
-        if opened.prepared.config.defense:
-            listener.note("nothing stands beside a defended run but its baselines: --undefended train adds it")
         return None
-    jobs = [job for job in session.jobs if _runs_undefended(opened, job, listener)]
+    jobs = _undefended_jobs(opened, session.jobs, listener)
     if not jobs:
         return None
     if config.undefended == TRAIN:
@@ -155,13 +159,19 @@ def _undefended_report(
     )
 
 
-def _runs_undefended(opened: OpenedRun, job: Job, listener: AttackListener) -> bool:
-    try:
-        job.chosen.attack.check(scene_at(opened, job.tier, defended=False))
-    except InputError as error:
-        listener.note(f"{job.chosen.name} has no undefended counterpart: {error}")
-        return False
-    return True
+def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: AttackListener) -> list[Job]:
+    """Return the jobs that a run without defenses can be attacked by too; of the others it is said once each."""
+    found, said = [], set()
+    for job in jobs:
+        try:
+            job.chosen.attack.check(scene_at(opened, job.tier, defended=False))
+        except InputError as error:
+            if job.chosen.name not in said:
+                listener.note(f"{job.chosen.name} has no undefended counterpart: {error}")
+            said.add(job.chosen.name)
+        else:
+            found.append(job)
+    return found
 
 
 def _make(folder: Path) -> None:

@@ -28,7 +28,7 @@ from dtfl_private.commands.exposure import exposures
 from dtfl_private.commands.judging import Verdict
 from dtfl_private.commands.replay import OpenedRun, open_run
 from dtfl_private.commands.sanity import identity_check, identity_label, shallowest, shallowest_check
-from dtfl_private.commands.train import Run
+from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.commands.workshop import Workshop
 from dtfl_private.config import resolved_norm
 from dtfl_private.contracts import Scheduler
@@ -148,17 +148,15 @@ def audit(
     gates = [parse_gate(text) for text in fail_if]
     config, listener = (config or AuditConfig()).settled(), listener or SilentAudit()
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
-    beside = None
-    if compare is not None:
-        beside = _findings_of(compare, config, attacks, objects, data_dir, listener)
     with ExitStack() as stack:
         stack.enter_context(deterministic_kernels())
         stack.enter_context(one_thread())
         opened = open_run(run, data_dir=data_dir, **objects)
         folder = opened.folder.path / "audit" if out is None else Path(out)
-        if beside is not None:
-            require_comparable(_training(opened, None), beside)
         work = _Work(opened, config, attacks, folder, objects, listener)
+        beside = None
+        if compare is not None:
+            beside = _findings_of(compare, _training(opened, None), config, attacks, objects, data_dir, listener)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -174,19 +172,30 @@ def audit(
 
 def _findings_of(
     run: Path | str,
+    own: Training,
     config: AuditConfig,
     attacks: Sequence[Attack] | None,
     objects: Mapping[str, Any],
     data_dir: Path | str | None,
     listener: AuditListener,
 ) -> Findings:
-    """Return the findings on another run, which is audited if it has not been."""
+    """Return the findings on another run, which is audited if it has not been.
+
+    Raises:
+        InputError: it is no run, or of another data set or network; it was not audited then.
+    """
     path = RunFolder(path=Path(run)).path / "audit" / AUDIT
-    if path.is_file():
-        return read_findings(path)
-    listener.note(f"auditing {run} first, to set it beside")
-    given = {name: thing for name, thing in objects.items() if name != "defenses"}
-    return audit(run, config, attacks=attacks, data_dir=data_dir, listener=listener, **given).findings
+    if not path.is_file():
+        other = read_run_config(RunFolder(path=Path(run)))
+        for what, mine, its in (("data set", own.dataset, other.dataset), ("model", own.model, other.model)):
+            if mine != its:
+                raise InputError(f"{run} is of {what} '{its}', this run of '{mine}': not comparable")
+        listener.note(f"auditing {run} first, to set it beside")
+        given = {name: thing for name, thing in objects.items() if name != "defenses"}
+        audit(run, config, attacks=attacks, data_dir=data_dir, listener=listener, **given)
+    findings = read_findings(path)
+    require_comparable(own, findings)
+    return findings
 
 
 class _Work:
@@ -220,13 +229,13 @@ class _Work:
         pairs = trainings(self._opened, self._config, self._folder, self._objects, self._listener)
         reports = [self._attacked(pair) for pair in pairs]
         first = reports[0]
-        found = pooled([report.results for report in reports])
+        found = pooled([_beside_any(report) for report in reports])
         best = strongest(found)
         sanity.append(self._shallowest(first))
         measured, undefended = self._measured(pairs[0])
         valid = all(check.passed for check in sanity)
         scheduled = self._scheduled(first)
-        verdicts = tier_verdicts(found, valid=valid)
+        verdicts = tier_verdicts([*found, *measured.results], valid=valid)
         metric = verdicts[0].strongest.metric if verdicts else "ssim"
         worker = self._opened.prepared.worker
         adversaries = sorted({result.adversary for result in found if result.adversary is not None})
@@ -416,6 +425,17 @@ def options_of(config: AuditConfig) -> list[str]:
         if name != "preset" and value != getattr(usual, name)
     ]
     return [part for option in options for part in option]
+
+
+def _beside_any(report: AttackReport) -> list[Result]:
+    """Return results with what the strongest attack reached undefended beside those that have no counterpart there."""
+    best = {} if report.undefended is None else {(r.tier, r.metric): r for r in strongest(report.undefended.results)}
+    return [
+        result.model_copy(update={"undefended": best[result.tier, result.metric].value})
+        if result.undefended is None and result.adversary is not None and (result.tier, result.metric) in best
+        else result
+        for result in report.results
+    ]
 
 
 def _ssim(verdict: Verdict) -> float | None:

@@ -31,7 +31,7 @@ from dtfl_private.measures.base import Figure, Measure, Release
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.privacy.disclosure import ONE_ROUND
 from dtfl_private.randomness import isolated, stream
-from dtfl_private.runtime.device import available_cores, choose_numerics, threads
+from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.tiers.defended import cut_of
 from dtfl_private.tiers.table import TierTable, analyse
 
@@ -87,7 +87,9 @@ def measure_run(
             listener.finished(label, kept=there)
             for remark in measure.remarks(release):
                 not_given.setdefault((name, remark), NotTested(what=name, why=remark))
-            results += [_result(tier, opened.cut_shapes[tier], name, metric, figure) for metric, figure in kept.items()]
+            results += [
+                _result(tier, opened.cut_shapes[tier], name, metric, figure) for metric, figure in sorted(kept.items())
+            ]
         if release.noise.std is None:
             why = f"bounds that need Gaussian noise of a known deviation: {release.noise.reason}"
             not_given.setdefault(("noise", why), NotTested(what="fisher-information, mutual-information", why=why))
@@ -97,7 +99,8 @@ def measure_run(
 def _figures(measure: Measure, release: Release, tier: int, workshop: Workshop) -> tuple[Mapping[str, Tensor], bool]:
     """Return a measure's figures, packed, and whether they were there from before."""
     what = {"measure": repr(measure), "code": _code(), "tier": tier, "of": _digest(release)}
-    with isolated(0, "measure", repr(measure), tier), threads(available_cores()):
+    # One thread: the sums are small, and threads that wait for each other on a busy machine take minutes for seconds.
+    with isolated(0, "measure", repr(measure), tier), one_thread():
         return workshop.keep(what, lambda: _packed(measure.figures(release)))
 
 

@@ -3,7 +3,7 @@
 The words are defined by the intervals, not by the values, and by what a guess without the smashed data reaches:
 
     exposed             half of the victims or more can be told from each other (identifiability), with 95 % confidence
-    partly exposed      some attack gets more than the trivial guess, with 95 % confidence
+    partly exposed      some attack gets more than the trivial guess, or an epsilon is proven, with 95 % confidence
     not shown to leak   neither; no proof of anything
     invalid             a sanity check failed: the attacks prove nothing
 """
@@ -19,6 +19,8 @@ from dtfl_private.leakage.result import Result
 DECIDING = ("ssim", "psnr", "mse", "auc", "accuracy", "identifiability")
 OF_ATTACKS = frozenset(METRICS)
 EXPOSED = 0.5
+# A lower bound on epsilon, of a measure and no attack of the audit's; positive, it is proven leakage all the same.
+PROVEN = "empirical-epsilon"
 
 SAID: Mapping[str, str] = {
     "ssim": "rebuilds images with an SSIM of {value}",
@@ -65,32 +67,35 @@ def beats_guess(result: Result) -> bool:
 def tier_verdicts(results: Sequence[Result], *, valid: bool) -> list[TierVerdict]:
     """Return what each tier comes to, by its strongest attacks."""
     best = strongest(results)
-    tiers = sorted({result.tier for result in best})
-    return [_verdict([result for result in best if result.tier == tier], valid=valid) for tier in tiers]
+    proven = {result.tier: result.value for result in results if result.metric == PROVEN}
+    return [
+        _verdict([result for result in best if result.tier == tier], proven.get(tier, 0.0), valid=valid)
+        for tier in sorted({result.tier for result in best})
+    ]
 
 
-def _verdict(best: Sequence[Result], *, valid: bool) -> TierVerdict:
+def _verdict(best: Sequence[Result], proven: float, *, valid: bool) -> TierVerdict:
     by_metric = {result.metric: result for result in best}
     chosen = next((by_metric[metric] for metric in DECIDING if metric in by_metric), best[0])
-    level = _level(by_metric) if valid else "invalid"
+    level = _level(by_metric, proven) if valid else "invalid"
     return TierVerdict(
         tier=chosen.tier,
         cut=chosen.cut,
         level=level,
         attack=chosen.source,
         strongest=chosen,
-        sentence=_sentence(chosen, by_metric, level),
+        sentence=_sentence(chosen, by_metric, proven, level),
     )
 
 
-def _level(by_metric: Mapping[str, Result]) -> Level:
+def _level(by_metric: Mapping[str, Result], proven: float) -> Level:
     singled_out = by_metric.get("identifiability")
     if singled_out is not None and singled_out.ci_low >= EXPOSED:
         return "exposed"
-    return "partly exposed" if any(map(beats_guess, by_metric.values())) else "not shown to leak"
+    return "partly exposed" if proven > 0 or any(map(beats_guess, by_metric.values())) else "not shown to leak"
 
 
-def _sentence(chosen: Result, by_metric: Mapping[str, Result], level: Level) -> str:
+def _sentence(chosen: Result, by_metric: Mapping[str, Result], proven: float, level: Level) -> str:
     if level == "invalid":
         return "A sanity check failed: what the attacks reached here proves nothing."
     said = SAID.get(chosen.metric, f"reaches {find_metric(chosen.metric).label} of {{value}}")
@@ -100,6 +105,8 @@ def _sentence(chosen: Result, by_metric: Mapping[str, Result], level: Level) -> 
         parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
     if members is not None and members is not chosen:
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
+    if proven > 0:
+        parts.append(f"canaries prove that epsilon of the smashed data is {proven:.1f} at least")
     closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
     return "; ".join(parts) + "." + closing
 

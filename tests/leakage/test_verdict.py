@@ -71,6 +71,17 @@ def test_the_words_follow_from_the_intervals(results, level):
     assert "proves nothing" in invalid.sentence
 
 
+def test_proven_leakage_is_leakage_whatever_attacks_got():
+    failed = result("ssim", 0.3, baseline=0.6)
+    proven = result("empirical-epsilon", 2.5, source="empirical-epsilon", adversary=None)
+    (verdict,) = tier_verdicts([failed, proven], valid=True)
+    assert verdict.level == "partly exposed"
+    assert "epsilon of the smashed data is 2.5 at least" in verdict.sentence
+    nothing = proven.model_copy(update={"value": 0.0, "ci_low": 0.0})
+    (verdict,) = tier_verdicts([failed, nothing], valid=True)
+    assert verdict.level == "not shown to leak"
+
+
 def test_a_verdict_names_what_it_is_about():
     (verdict,) = tier_verdicts(
         [
