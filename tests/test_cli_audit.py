@@ -55,6 +55,9 @@ def folder(tmp_path_factory):
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         for module in ("audit", "audit_measures"):
             patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
+        # Threads of so little work wait for each other where other tests run beside.
+        for module in ("attack_session", "audit_measures", "sanity"):
+            patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there
 

@@ -43,6 +43,9 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(auditing, "audit_pictures", lambda _: {})
         for module in ("audit", "audit_measures"):
             patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
+        # Threads of so little work wait for each other where other tests run beside.
+        for module in ("attack_session", "audit_measures", "sanity"):
+            patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))
         yield Shown(text=text.getvalue(), examined=examined, out=out)
