@@ -53,10 +53,10 @@ def folder(tmp_path_factory):
         patch.chdir(there)
         patch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-        for module in ("audit", "audit_measures"):
+        for module in ("audit_work", "audit_measures"):
             patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
         # Threads of so little work wait for each other where other tests run beside.
-        for module in ("attack_session", "audit_measures", "sanity"):
+        for module in ("attack_session", "sanity"):
             patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there
@@ -132,9 +132,9 @@ def test_a_second_audit_reuses_what_the_first_has_done(folder, audit):
 def test_a_crossed_gate_leaves_with_status_3_when_everything_is_written(folder, audit):
     report = folder / "plain" / "audit" / "report.html"
     report.unlink()
-    answer = audit("plain", "--fail-if", "ssim>0.5@tier<=2", "--fail-if", "psnr>400")
+    answer = audit("plain", "--fail-if", "ssim>0.5@tier=1", "--fail-if", "psnr>400@tier=1")
     assert answer.status == 3
-    assert answer.err.startswith("gate ssim>0.5@tier<=2 crossed: tier 1, optimization: ssim ")
+    assert answer.err.startswith("gate ssim>0.5@tier=1 crossed: tier 1, optimization: ssim ")
     assert answer.err.count("\n") == 1
     assert answer.out.endswith("report: plain/audit/report.html\n")
     assert report.is_file()
@@ -148,7 +148,7 @@ def test_a_crossed_gate_leaves_with_status_3_when_everything_is_written(folder, 
         ("plain --fail-if ssim", "gate 'ssim' is refused: expected METRIC>NUMBER"),
         ("plain --attack decodr", "unknown attack 'decodr': did you mean 'decoder'?"),
         ("plain --attack decoder:epoch=3", "unknown setting of attack 'decoder' 'epoch': did you mean 'epochs'?"),
-        ("plain --tier 9", "tier 9 does not exist in this run: its tiers are 1, 2, 3, 4"),
+        ("plain --tier 9", "tier 9 does not exist in this network: its tiers are 1, 2, 3, 4"),
         ("plain --tier deep", "tier 'deep' is refused"),
         ("plain --aux some", "auxiliary knowledge 'some' is none of same, shifted:DATASET, architecture, none"),
         ("plain --victims 0", "Invalid value for '--victims'"),

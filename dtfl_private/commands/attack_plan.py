@@ -164,9 +164,12 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     bound = config.as_scheduled or bool(recorded)
     if config.tiers == "all":
         return used if bound else there
+    network = sorted(opened.cut_shapes)  # also tiers that the run leaves out: clients can be placed there all the same
     for tier in config.tiers:
-        if tier not in there:
-            raise InputError(f"tier {tier} does not exist in this run: its tiers are {', '.join(map(str, there))}")
+        if tier not in network:
+            raise InputError(
+                f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}"
+            )
         if bound and tier not in used:
             remedy = "use --replay, which places clients there" if recorded else "leave --as-scheduled out"
             raise InputError(

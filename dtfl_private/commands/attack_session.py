@@ -1,7 +1,8 @@
 """A session of attacks on a run: scene -> view -> guess (kept on disk) -> judged by the ground truth."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -147,16 +148,11 @@ class Session:
         label = job.label(seed)
         listener = SilentAttack() if label in self._ahead else self._listener
         listener.job(label)
-        try:
-            with isolated(seed, "attack", job.chosen.text, job.tier), threads(self._threads):
-                tampering = job.chosen.attack.tamper(self._view(job, seed))
-                stage = self._stage(job, tampering)
-                guess, kept = self._guess(job, seed, stage, tampering) if stage.seen else (None, False)
-        except DtflError:
-            raise
-        except Exception as error:  # of a plug-in, which may be anybody's
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            raise RunError(f"attack {label} crashed: {what}; finished guesses are kept") from error
+        seeded = isolated(seed, "attack", job.chosen.text, job.tier)
+        with crashes_named(f"attack {label}"), seeded, threads(self._threads):
+            tampering = job.chosen.attack.tamper(self._view(job, seed))
+            stage = self._stage(job, tampering)
+            guess, kept = self._guess(job, seed, stage, tampering) if stage.seen else (None, False)
         listener.finished(label, kept=kept)
         return Repetition(stage=stage, tampering=tampering, guess=guess)
 
@@ -297,6 +293,22 @@ class Session:
         if any(not job.chosen.attack.adaptive for job in self.jobs):
             lines.append("attacks that are not adaptive make defenses look better than they are")
         return lines
+
+
+@contextmanager
+def crashes_named(what: str) -> Iterator[None]:
+    """Turn whatever is raised inside, as by a plug-in, which may be anybody's, into one line that names it.
+
+    Raises:
+        RunError: it crashed.
+    """
+    try:
+        yield
+    except DtflError:
+        raise
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{what} crashed: {why}; what was finished is kept") from error
 
 
 def _basis(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None) -> dict[str, object]:

@@ -13,6 +13,7 @@ from dtfl_private import measures, privacy
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Seen
 from dtfl_private.commands.attack_listener import AttackListener
+from dtfl_private.commands.attack_session import crashes_named
 from dtfl_private.commands.audit_settings import AuditConfig
 from dtfl_private.commands.auxiliary import Knowledge, split_auxiliary
 from dtfl_private.commands.exposure import rounds_by_tier
@@ -80,7 +81,8 @@ def measure_run(
             label = measures_label(tier, name)
             listener.job(label)
             try:
-                kept, there = _figures(measure, release, tier, workshop)
+                with crashes_named(label):
+                    kept, there = _figures(measure, release, tier, workshop)
             except InputError as error:
                 not_given[name, str(error)] = NotTested(what=name, why=str(error))
                 kept, there = {}, False
@@ -162,9 +164,13 @@ class _Stand:
         return torch.cat(batches[: max(1, -(-self._measured // size))]), size
 
     def _releases(self, tier: int) -> int:
-        """Return how often a record was sent in this tier by the client that sent it there most often; 1 if nobody."""
+        """Return how often a record was sent in the whole run, of the clients that were in this tier; 1 if none was.
+
+        The most of them, and in whatever tier: as if all had been sent in this one.
+        """
         worker = self._opened.prepared.worker
-        rounds = max((counts[tier] for counts in rounds_by_tier(self._opened.records).values()), default=0)
+        there = [counts.total() for counts in rounds_by_tier(self._opened.records).values() if counts[tier]]
+        rounds = max(there, default=0)
         return max(1, rounds * (1 if worker.defense.releases_apart else worker.local_epochs))
 
 
@@ -222,7 +228,11 @@ def _digest(release: Release) -> str:
     for tensor in (release.images, release.smashed, release.labels, release.auxiliary):
         assert tensor is not None
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(f"{release.noise} {release.releases} {release.batch_size}".encode())
+    with torch.no_grad():
+        undefended = release.encoder(release.images[: release.batch_size])
+    digest.update(undefended.cpu().contiguous().numpy().tobytes())
+    settings = (release.noise, release.releases, release.batch_size, release.delta, release.seed)
+    digest.update(repr(settings).encode())
     return digest.hexdigest()
 
 

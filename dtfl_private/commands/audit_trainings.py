@@ -11,7 +11,7 @@ from dtfl_private.commands.attack_listener import AttackListener
 from dtfl_private.commands.audit_settings import AuditConfig
 from dtfl_private.commands.replay import OpenedRun, open_run
 from dtfl_private.commands.train import Silent, train
-from dtfl_private.commands.undefended import TRAIN, undefended_twin
+from dtfl_private.commands.undefended import TRAIN, as_long_as, undefended_twin
 from dtfl_private.config import TrainConfig
 from dtfl_private.errors import InputError
 from dtfl_private.federated.round import RoundSettings
@@ -46,18 +46,26 @@ def trainings(
         folder: of the audit.
         objects: what `train` was given as objects.
         listener: hears of one job for each training.
-
-    Raises:
-        InputError: the undefended run that is named is another one, or several trainings cannot be had.
     """
     first = Training(run=opened.folder, twin=_twin(opened, config.undefended, folder, objects, listener), folder=folder)
     seeds = range(1, config.training_seeds or 1)
-    if seeds and config.undefended not in (TRAIN, NONE):
+    return [first, *(_other(opened, config, seed, folder, objects, listener) for seed in seeds)]
+
+
+def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
+    """Check before any work that the trainings can be had.
+
+    Raises:
+        InputError: the undefended run that is named is another one, or it is one and several are asked for.
+    """
+    if config.undefended in (TRAIN, NONE) or not opened.prepared.config.defense:
+        return
+    if (config.training_seeds or 1) > 1:
         raise InputError(
             f"--undefended {config.undefended} is one training, and {config.training_seeds} are asked for: "
             "use --undefended train"
         )
-    return [first, *(_other(opened, config, seed, folder, objects, listener) for seed in seeds)]
+    undefended_twin(opened, config.undefended, opened.folder.path, dataset=None)
 
 
 def _other(
@@ -71,7 +79,7 @@ def _other(
     """Return the training whose seed is by ``number`` above the run's."""
     seed = opened.prepared.config.seed + number
     own = folder / f"seed-{seed}"
-    config_of_seed = opened.prepared.config.model_copy(update={"seed": seed})
+    config_of_seed = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
     progress = _Progress(listener, f"training with seed {seed}")
     run = train(config_of_seed, out=own / "run", resume=True, listener=progress, **objects).folder
     progress.close()
@@ -140,7 +148,7 @@ def _together(results: Sequence[Result]) -> Result:
             "ci_high": max(result.ci_high for result in results),
             "baseline": mean([result.baseline for result in results]),
             "undefended": mean([result.undefended for result in results]),
-            "n": sum(result.n for result in results),
+            "n": min(result.n for result in results),
             "seeds": sum(result.seeds for result in results),
         }
     )

@@ -74,10 +74,3 @@ def rounds_by_tier(records: Sequence[Record]) -> dict[int, Counter[int]]:
             if int(client) not in refused:
                 found.setdefault(int(client), Counter())[tier] += 1
     return found
-
-
-def most_releases(opened: OpenedRun) -> int:
-    """Return how often a record of the client that is worst off was sent in the whole run."""
-    worker = opened.prepared.worker
-    rounds = max((counts.total() for counts in rounds_by_tier(opened.records).values()), default=0)
-    return rounds * (1 if worker.defense.releases_apart else worker.local_epochs)

@@ -37,7 +37,7 @@ class AuditedTiers:
         """
         allowed = self.budget.allowed(self.findings, table.tiers_M.tolist())
         cuts = {row.tier: row.cut_shape for row in table.rows}
-        for result in counted(self.findings.results, self.budget.metric) if same_images else ():
+        for result in counted(self.findings.judged, self.budget.metric) if same_images else ():
             if result.tier in allowed and result.cut != cuts[result.tier]:
                 raise InputError(
                     f"audit {self.budget.audit} is of another network or other images: tier {result.tier} sends "
@@ -47,7 +47,7 @@ class AuditedTiers:
 
     def notes(self, table: TierTable) -> list[str]:
         """Return what to say of tiers that the audit did not measure."""
-        known = {result.tier for result in counted(self.findings.results, self.budget.metric)}
+        known = {result.tier for result in counted(self.findings.judged, self.budget.metric)}
         missing = [tier for tier in table.tiers_M.tolist() if tier not in known]
         if not missing:
             return []

@@ -14,6 +14,7 @@ from dtfl_private.adversary.base import Attack, Reconstruction, name_of
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Auxiliary, Background, Seen, View
 from dtfl_private.commands.attack_listener import AttackListener
+from dtfl_private.commands.attack_session import crashes_named
 from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.auxiliary import Knowledge, split_auxiliary
 from dtfl_private.commands.replay import OpenedRun
@@ -95,13 +96,11 @@ def identity_check(
         augmentations=tuple(worker.augmentations),
         device=numerics.device,
     )
-    reached = {
-        name_of(attack): _ssim(attack, background, config, workshop, listener, images, auxiliary) for attack in attacks
-    }
-    best = max(reached, key=lambda name: reached[name])
+    reached = [_ssim(attack, background, config, workshop, listener, images, auxiliary) for attack in attacks]
+    best = max(range(len(attacks)), key=reached.__getitem__)
     return SanityCheck(
         name="identity",
-        attack=best,
+        attack=name_of(attacks[best]),
         metric="ssim",
         value=reached[best],
         needed=IDENTITY_SSIM,
@@ -136,10 +135,15 @@ def _ssim(
         "seen": digest_of(background.seen),
         "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
     }
-    with isolated(0, "identity", name_of(attack)), threads(config.threads or available_cores()):
+    with (
+        crashes_named(f"attack {label}"),
+        isolated(0, "identity", name_of(attack)),
+        threads(config.threads or available_cores()),
+    ):
         kept, there = workshop.keep(what, lambda: {"guess": attack.reconstruct(view)})
+        reached = float(ssim(kept["guess"], truth).mean())
     listener.finished(label, kept=there)
-    return float(ssim(kept["guess"], truth).mean())
+    return reached
 
 
 def identity_label(attack: Attack) -> str:

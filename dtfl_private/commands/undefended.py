@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dtfl_private.commands.replay import OpenedRun
 from dtfl_private.commands.train import RunListener, read_run_config, train
-from dtfl_private.config import differences
+from dtfl_private.config import TrainConfig, differences
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.record import RunFolder
@@ -13,6 +13,11 @@ TRAIN = "train"
 
 # What the undefended twin of a run may differ in.
 FREE_OF_TWINS = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
+
+
+def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
+    """Return a configuration that trains for just as many rounds as a run did, which may have ended early."""
+    return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
 
 
 def undefended_twin(
@@ -30,7 +35,7 @@ def undefended_twin(
     Raises:
         InputError: what is there is another run.
     """
-    plain = opened.prepared.config.model_copy(update={"defense": []})
+    plain = as_long_as(opened, opened.prepared.config.model_copy(update={"defense": []}))
     if where == TRAIN:
         objects = {name: opened.objects[name] for name in ("model", "scheduler")}
         return train(plain, out=folder, resume=True, dataset=dataset, listener=listener, **objects).folder

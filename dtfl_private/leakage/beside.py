@@ -58,7 +58,9 @@ def compare_findings(this: Findings, other: Findings) -> Comparison:
 
 
 def apart(one: Result, other: Result) -> bool:
-    """Whether two 95 % intervals do not overlap; ends that touch overlap."""
+    """Whether two 95 % intervals do not overlap; ends that touch overlap. Figures without intervals never are apart."""
+    if one.ci_low == one.ci_high and other.ci_low == other.ci_high:
+        return False
     return one.ci_low > other.ci_high or other.ci_low > one.ci_high
 
 

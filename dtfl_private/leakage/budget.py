@@ -94,7 +94,7 @@ class LeakageBudget:
                 nearest budget that allows one is named.
         """
         require_valid(findings, self.audit)
-        leakage = {tier: end for tier, end in measured(findings.results, self.metric).items() if tier in in_use}
+        leakage = {tier: end for tier, end in measured(findings.judged, self.metric).items() if tier in in_use}
         if not leakage:
             raise InputError(
                 f"audit {self.audit} has no {self.metric} of an attack that a leakage budget can count at "

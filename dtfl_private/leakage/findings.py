@@ -234,6 +234,11 @@ class Findings(_Strict):
     repeat: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
     environment: Annotated[dict[Name, Setting], Field(max_length=100)]
 
+    @property
+    def judged(self) -> tuple[Result, ...]:
+        """All results that a gate or a budget judges by: of clients placed in every tier, and as scheduled."""
+        return (*self.results, *self.as_scheduled)
+
 
 def findings_document(findings: Findings) -> bytes:
     """Return the text of audit.json."""

@@ -62,8 +62,11 @@ class Gate:
 
     def judges(self, result: Result) -> bool:
         """Whether the gate has a say on a result: its metric and tier, and no trivial guess."""
-        here = self.tier_comparison is None or TIER_COMPARISONS[self.tier_comparison](result.tier, self.tier)
-        return result.metric == self.metric and here and result.source not in BASELINES
+        return result.metric == self.metric and self.covers(result.tier) and result.source not in BASELINES
+
+    def covers(self, tier: int) -> bool:
+        """Whether the gate is about a tier."""
+        return self.tier_comparison is None or TIER_COMPARISONS[self.tier_comparison](tier, self.tier)
 
     def crossed_by(self, results: Iterable[Result]) -> list[Result]:
         """Return the results that cross, in their order: those whose interval reaches beyond the limit.
@@ -126,6 +129,12 @@ def parse_gate(text: str, known: Collection[str] = tuple(METRICS)) -> Gate:
     )
 
 
+def _unmeasured(gate: Gate, findings: Findings) -> list[int]:
+    """Return the tiers of the run that a gate is about and that have no result for it: it must not pass there."""
+    measured = {result.tier for result in findings.judged if gate.judges(result)}
+    return [tier for tier in findings.training.tiers if gate.covers(tier) and tier not in measured]
+
+
 def require_gates(gates: Sequence[Gate], findings: Findings) -> None:
     """Return if all gates hold. An invalid audit lets none hold: attacks that fail where none may fail prove nothing.
 
@@ -142,7 +151,8 @@ def require_gates(gates: Sequence[Gate], findings: Findings) -> None:
     crossed, unjudged = [], []
     for gate in gates:
         try:
-            crossed += [gate.line(result) for result in gate.crossed_by(findings.results)]
+            crossed += [gate.line(result) for result in gate.crossed_by(findings.judged)]
+            unjudged += [f"gate {gate} has nothing to judge by at tier {tier}" for tier in _unmeasured(gate, findings)]
         except InputError as error:
             unjudged.append(str(error))
     if crossed:

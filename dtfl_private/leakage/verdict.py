@@ -2,8 +2,9 @@
 
 The words are defined by the intervals, not by the values, and by what a guess without the smashed data reaches:
 
-    exposed             half of the victims or more can be told from each other (identifiability), with 95 % confidence
-    partly exposed      some attack gets more than the trivial guess, or an epsilon is proven, with 95 % confidence
+    exposed             half of the victims or more can be told from each other (identifiability), with 95 % confidence,
+                        and more than by the trivial guess
+    partly exposed      the whole interval of some attack is beyond the trivial guess, or an epsilon above 0 is proven
     not shown to leak   neither; no proof of anything
     invalid             a sanity check failed: the attacks prove nothing
 """
@@ -90,7 +91,7 @@ def _verdict(best: Sequence[Result], proven: float, *, valid: bool) -> TierVerdi
 
 def _level(by_metric: Mapping[str, Result], proven: float) -> Level:
     singled_out = by_metric.get("identifiability")
-    if singled_out is not None and singled_out.ci_low >= EXPOSED:
+    if singled_out is not None and singled_out.ci_low >= EXPOSED and beats_guess(singled_out):
         return "exposed"
     return "partly exposed" if proven > 0 or any(map(beats_guess, by_metric.values())) else "not shown to leak"
 

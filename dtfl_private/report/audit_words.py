@@ -18,8 +18,8 @@ LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "
 LEVEL_MEANING: Mapping[Level, str] = {
     "exposed": f"at least {EXPOSED:.0%} of the attacked records can be told from the others by their reconstructions, "
     "with 95% confidence",
-    "partly exposed": "some attack gets more than the trivial guess does, or canaries prove an epsilon above 0, "
-    "with 95% confidence",
+    "partly exposed": "the whole 95% interval of some attack is beyond the trivial guess, or canaries prove an epsilon "
+    "above 0",
     "not shown to leak": "neither. It does not mean safe: an attack that failed proves nothing",
     "invalid": "a sanity check failed, so the attacks prove nothing",
 }

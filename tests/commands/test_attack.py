@@ -290,7 +290,7 @@ def test_clients_that_refuse_leave_nothing_to_reconstruct(trained, mount):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"tiers": [9]}, "tier 9 does not exist in this run: its tiers are 1, 2, 3"),
+        ({"tiers": [9]}, "tier 9 does not exist in this network: its tiers are 1, 2, 3"),
         ({"adversary": "nobody"}, "unknown adversary 'nobody'"),
         ({"aux_images": 3}, "too few"),
     ],

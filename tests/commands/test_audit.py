@@ -12,9 +12,10 @@ from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.commands import attack as attacking
 from dtfl_private.commands import audit as auditing
 from dtfl_private.commands import sanity
-from dtfl_private.commands.audit import SilentAudit, audit, options_of
+from dtfl_private.commands.audit import audit
 from dtfl_private.commands.audit_settings import AuditConfig, make_audit_config
 from dtfl_private.commands.audit_trainings import pooled
+from dtfl_private.commands.audit_work import SilentAudit, options_of
 from dtfl_private.commands.replay import open_run
 from dtfl_private.commands.workshop import Workshop
 from dtfl_private.errors import GateCrossedError, InputError, RunError
@@ -77,7 +78,7 @@ def examine(objects, tmp_path, monkeypatch):
     # Least squares gets images back well, but not well enough for the real limits.
     monkeypatch.setattr(sanity, "IDENTITY_SSIM", 0.5)
     monkeypatch.setattr(sanity, "SHALLOWEST_SSIM", 0.6)
-    for module in ("audit", "audit_measures"):
+    for module in ("audit_work", "audit_measures"):
         monkeypatch.setattr(f"dtfl_private.commands.{module}.MEASURES", {"constant": Constant()})
 
     def run(folder, attacks=None, *, defenses=None, listener=None, fail_if=(), compare=None, out=None, **values):
@@ -256,7 +257,7 @@ def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_pa
         min(first["ci_low"], second["ci_low"]),
         max(first["ci_high"], second["ci_high"]),
     )
-    assert both.n == 16
+    assert both.n == 8
 
 
 def examine_results(folder):

@@ -41,10 +41,10 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
-        for module in ("audit", "audit_measures"):
+        for module in ("audit_work", "audit_measures"):
             patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
         # Threads of so little work wait for each other where other tests run beside.
-        for module in ("attack_session", "audit_measures", "sanity"):
+        for module in ("attack_session", "sanity"):
             patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))

@@ -104,9 +104,24 @@ def test_trivial_guesses_never_cross_and_are_nothing_to_judge_by(figure: Figure)
 
 
 def test_gates_that_hold_let_an_audit_pass(figure: Figure, findings_of: FindingsOf):
-    findings = findings_of([figure(1, 0.93), figure(3, 0.2)])
+    findings = findings_of([figure(1, 0.93), figure(2, 0.5), figure(3, 0.2)])
     require_gates([], findings)
     require_gates([parse_gate("ssim>0.96"), parse_gate("ssim>0.3@tier=3")], findings)
+
+
+def test_a_gate_does_not_pass_at_a_tier_that_was_not_audited(figure: Figure, findings_of: FindingsOf):
+    findings = findings_of([figure(1, 0.93), figure(3, 0.2)])
+    with pytest.raises(InputError, match=r"gate ssim>0.96 has nothing to judge by at tier 2"):
+        require_gates([parse_gate("ssim>0.96")], findings)
+    require_gates([parse_gate("ssim>0.96@tier>=3")], findings)
+
+
+def test_clients_as_scheduled_count(figure: Figure, findings_of: FindingsOf):
+    placed = findings_of([figure(1, 0.5), figure(2, 0.4), figure(3, 0.3)])
+    findings = placed.model_copy(update={"as_scheduled": (figure(3, 0.9),)})
+    require_gates([parse_gate("ssim>0.6")], placed)
+    with pytest.raises(GateCrossedError, match="tier 3"):
+        require_gates([parse_gate("ssim>0.6")], findings)
 
 
 def test_each_crossing_has_a_line(figure: Figure, findings_of: FindingsOf):

@@ -101,7 +101,7 @@ def result(tier: int, value: float, low: float, high: float, metric: str) -> Res
 
 
 def audit_of(results: list[Result]) -> Findings:
-    return Findings.model_construct(valid=True, results=tuple(results))
+    return Findings.model_construct(valid=True, results=tuple(results), as_scheduled=())
 
 
 def test_tiers_need_not_follow_one_another(figure: Figure, findings_of: FindingsOf):
