@@ -87,9 +87,8 @@ class Gate:
         digits = find_metric(self.metric).digits
         value, low, high = (f"{figure:.{digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
         only = "" if self._beyond(result.value) else ": not the value, but its interval reaches beyond"
-        return (
-            f"gate {self} crossed: tier {result.tier}, {result.source}: {self.metric} {value} ({low} to {high}){only}"
-        )
+        where = f"tier {result.tier}{', as scheduled' if result.settings.get('as_scheduled') else ''}"
+        return f"gate {self} crossed: {where}, {result.source}: {self.metric} {value} ({low} to {high}){only}"
 
     def _beyond(self, value: float) -> bool:
         return COMPARISONS[self.comparison](value, self.limit)

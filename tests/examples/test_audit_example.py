@@ -81,9 +81,10 @@ def test_the_table_shows_what_the_audits_found(shown):
 
 def test_a_gate_tells_the_runs_apart(shown):
     plain, noise = (shown.examined[name].findings for name in (PLAIN, "gaussian-noise"))
-    (line,) = gate_lines(plain, "ssim>0.9")
-    assert line.startswith("gate ssim>0.9 crossed: tier 1, optimization: ssim ")
-    assert gate_lines(noise, "ssim>0.9") == ["gate ssim>0.9 holds"]
+    line, *scheduled = gate_lines(plain, "ssim>0.9@tier=1")
+    assert line.startswith("gate ssim>0.9@tier=1 crossed: tier 1, optimization: ssim ")
+    assert all("as scheduled" in other for other in scheduled)
+    assert gate_lines(noise, "ssim>0.9@tier=1") == ["gate ssim>0.9@tier=1 holds"]
 
 
 def test_a_budget_leaves_the_tiers_that_were_measured_to_be_within_it(shown):
