@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig, train
-from dtfl_private.commands.train import Silent
+from dtfl_private.commands.run_listener import Silent
 from dtfl_private.record import Record
 from dtfl_private.report.tables import plain_table
 

@@ -11,13 +11,11 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dtfl_private import cli_attack, cli_audit, cli_experiments
+from dtfl_private import cli_attack, cli_audit, cli_experiments, cli_plan
 from dtfl_private.commands.leakage_budget import DEPENDS_ON, allowed_line
 from dtfl_private.commands.listener import InterruptedRunError, TrainingListener
 from dtfl_private.commands.models import listed_models
 from dtfl_private.commands.partition import partition as make_partition
-from dtfl_private.commands.plan import Plan, planned_lines, total_tier_counts
-from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.profile import automatic_cuts, round_times_s
 from dtfl_private.commands.profile import profile as make_profile
 from dtfl_private.commands.settings import parse_shape
@@ -30,7 +28,7 @@ from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, GateCrossedError, InputError, unknown_name
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_description, build_model
-from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options
+from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options, given_options
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import RunFolder
 from dtfl_private.report.attacks import adversaries_table, attacks_table
@@ -49,7 +47,6 @@ from dtfl_private.report.tables import (
     step_time_table,
     summary_table,
 )
-from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.terminal import open_console, write_file, write_json
@@ -76,17 +73,6 @@ PROFILE_FIELDS = (
     *("device", "precision", "memory_format", "seed"),
 )
 PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
-PLAN_FIELDS = (
-    *("model", "norm", "method", "scheduler", "tiers", "allowed_tiers", "leakage_budget", "first_tier", "ema"),
-    *("clients", "fraction", "rounds"),
-    *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
-    *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
-)
-
-
-def _given(options: dict[str, Any]) -> dict[str, object]:
-    """Return the options that the user wrote."""
-    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=COMMAND_SETTINGS)
@@ -104,6 +90,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(cli_attack.attack)
 cli.add_command(cli_audit.audit)
 cli.add_command(cli_experiments.compare)
+cli.add_command(cli_plan.plan)
 cli.add_command(cli_experiments.sweep)
 
 
@@ -128,7 +115,7 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
       dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
       dtfl-private train --resume --out runs/mine
     """
-    config = _train_config(config_file, out, resume, _given(options))
+    config = _train_config(config_file, out, resume, given_options(options))
     console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
         listener = TrainingListener(console, display)
@@ -222,7 +209,7 @@ def profile(
       dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
       dtfl-private profile --model gpt2-xl --input-shape 1024
     """
-    config = make_config(_given(options))
+    config = make_config(given_options(options))
     norm = resolved_norm(config)
     shape = parse_shape(input_shape)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
@@ -282,111 +269,6 @@ def _print_profile(console: Console, config: TrainConfig, costs: TierTable, inpu
 
 
 @cli.command(cls=GroupedCommand)
-@config_options(PLAN_FIELDS)
-@click.option(
-    "--input-shape",
-    default="3x32x32",
-    show_default=True,
-    metavar="CxHxW|T",
-    help="shape of one image, or number of tokens",
-)
-@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
-@click.option(
-    "--images-per-client",
-    default=500,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="training images of each",
-)
-@click.option(
-    "--compare/--no-compare", default=True, show_default=True, help="also play other schedulers and fixed tiers"
-)
-@click.option("--json", "json_file", metavar="FILE", help="also write every round as JSON; - for standard output")
-def plan(
-    input_shape: str,
-    classes: int,
-    images_per_client: int,
-    compare: bool,
-    json_file: str | None,
-    **options: Any,
-) -> None:
-    """Schedule without training, for any number of clients.
-
-    \b
-    Examples:
-      dtfl-private plan --model resnet-56 --clients 200 --rounds 300 --fraction 0.1
-      dtfl-private plan --clients 1000000 --rounds 1 --no-compare
-      dtfl-private plan --model bert-base --input-shape 512 --rounds 10
-      dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
-    """
-    config = make_config(_given(options))
-    planned = make_plan(
-        config,
-        input_shape=parse_shape(input_shape),
-        classes=classes,
-        images_per_client=images_per_client,
-        compare_static=compare,
-        compare_schedulers=compare,
-    )
-    if json_file is not None:
-        write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
-    if json_file != "-":
-        _print_plan(open_console(), config, planned)
-
-
-def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
-    rounds = planned.rounds
-    table = plain_table(
-        f"{config.clients:,} clients, {len(rounds)} rounds, {config.model}, link unit {config.link_unit}",
-        *(
-            "round",
-            "participants",
-            "dropped",
-            "this round",
-            "simulated",
-            "server wait",
-            "sent up",
-            "tier:clients",
-        ),
-    )
-    for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
-        table.add_row(
-            str(row.round),
-            f"{row.participants:,}",
-            str(row.dropped),
-            duration(row.round_time_s),
-            duration(row.virtual_time_s),
-            duration(row.server_wait_s),
-            si(sum(sent for kind, sent in row.bytes.items() if kind.startswith("up_")), "B"),
-            tier_counts_text(row.tier_counts),
-        )
-    console.print(table)
-    result = plain_table(
-        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
-    )
-
-    def add_row(name: str, seconds: float, counts: str = "", *, limited: bool = True) -> None:
-        regret = planned.regret(seconds) if limited else None  # the oracle knows the allowed tiers only
-        above = "-" if regret is None else f"{regret:.1%}"
-        result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
-
-    chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
-    what = config.scheduler if chosen else config.method
-    add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
-    for name, seconds in planned.scheduler_time_s.items():
-        if name != what:
-            add_row(name, seconds)
-    for tier, seconds in planned.static_time_s.items():
-        deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
-        add_row(f"static:{tier}{deepest}", seconds)
-    if planned.unlimited_time_s is not None:
-        add_row(f"{what}, all tiers", planned.unlimited_time_s, limited=False)
-    console.print(result)
-    for line in planned_lines(planned):
-        console.print(line, soft_wrap=True, highlight=False)
-
-
-@cli.command(cls=GroupedCommand)
 @config_options(PARTITION_FIELDS)
 @click.option("--plot", metavar="FILE.png", help="also draw the distribution as a PNG picture")
 @click.option("--json", "json_file", metavar="FILE", help="also write the counts as JSON; - for standard output")
@@ -401,7 +283,7 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --partition dirichlet:0.3 --clients 20
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
-    config = make_config(_given(options))
+    config = make_config(given_options(options))
     spread = make_partition(config)
     title = (
         f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"

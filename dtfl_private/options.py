@@ -98,3 +98,8 @@ def _kind(default: object) -> str:
 
 def _shown(default: object) -> str:
     return f"{default:.3g}" if isinstance(default, float) else str(default)
+
+
+def given_options(options: dict[str, Any]) -> dict[str, object]:
+    """Return the options that the user wrote."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}

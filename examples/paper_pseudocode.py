@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private import TrainConfig
-from dtfl_private.commands.train import Silent, prepare
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import prepare
 from dtfl_private.federated.worker import WorkerSetup
 from dtfl_private.messages import State
 from dtfl_private.randomness import stream

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from dtfl_private import plugins
-from dtfl_private.commands.train import Prepared, Silent, prepare
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.config import TrainConfig, to_toml
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.defense import Defense

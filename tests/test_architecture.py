@@ -25,6 +25,7 @@ LAYERS = (
         "terminal",
         "cli_attack",
         "cli_audit",
+        "cli_plan",
         "cli_experiments",
         "cli",
         "__main__",

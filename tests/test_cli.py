@@ -12,7 +12,8 @@ import pytest
 
 import dtfl_private
 from dtfl_private import cli
-from dtfl_private.cli import LISTED, PLAN_FIELDS, PROFILE_FIELDS, main
+from dtfl_private.cli import LISTED, PROFILE_FIELDS, main
+from dtfl_private.cli_plan import PLAN_FIELDS
 from dtfl_private.commands import train as training
 from dtfl_private.config import TrainConfig, read_toml
 from dtfl_private.federated.worker import Worker

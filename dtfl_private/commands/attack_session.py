@@ -306,7 +306,7 @@ def crashes_named(what: str) -> Iterator[None]:
         yield
     except DtflError:
         raise
-    except Exception as error:
+    except Exception as error:  # a plug-in is anybody's code and may raise anything
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{what} crashed: {why}; what was finished is kept") from error
 

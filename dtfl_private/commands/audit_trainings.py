@@ -10,7 +10,8 @@ from dtfl_private.commands.attack import key_of
 from dtfl_private.commands.attack_listener import AttackListener
 from dtfl_private.commands.audit_settings import AuditConfig
 from dtfl_private.commands.replay import OpenedRun, open_run
-from dtfl_private.commands.train import Silent, train
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import train
 from dtfl_private.commands.undefended import TRAIN, as_long_as, undefended_twin
 from dtfl_private.config import TrainConfig
 from dtfl_private.errors import InputError

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from dtfl_private.commands.compare import compare
 from dtfl_private.commands.preset import PlannedRun, Preset, baseline_names
-from dtfl_private.commands.train import Silent, train
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import train
 from dtfl_private.config import TrainConfig, differences, make_config, read_toml, to_toml
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from dtfl_private.commands.leakage_budget import limit_tiers, open_budget
 from dtfl_private.commands.partition import dealt
 from dtfl_private.commands.recording import TranscriptWriter, check_recording
+from dtfl_private.commands.run_listener import RunListener, Silent
 from dtfl_private.commands.settings import (
     budget_settings,
     make_method,
@@ -41,7 +42,7 @@ from dtfl_private.federated.budget import end_of_run
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import FederatedState, Method, RoundSettings
-from dtfl_private.federated.schedule import RoundPlan, ScheduleState
+from dtfl_private.federated.schedule import ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.leakage.budget import LeakageBudget
 from dtfl_private.messages import MessageObserver
@@ -85,53 +86,6 @@ class Run:
     config: TrainConfig
     records: Sequence[Record]
     summary: dict[str, Any]
-
-
-class RunListener(Protocol):
-    """Hears how a run proceeds, for a progress display."""
-
-    def started(
-        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
-    ) -> None:
-        """Called before the first round, or with the rounds so far when a run is resumed."""
-        ...
-
-    def planned(self, plan: RoundPlan) -> None:
-        """Called when a round is scheduled."""
-        ...
-
-    def trained(self, client: int) -> None:
-        """Called when a client's part of a round is done."""
-        ...
-
-    def finished(self, record: Record) -> None:
-        """Called with each finished round's record."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Called with a line that the user should see."""
-        ...
-
-
-class Silent:
-    """A listener that shows nothing."""
-
-    def started(
-        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
-    ) -> None:
-        """Do nothing."""
-
-    def planned(self, plan: RoundPlan) -> None:
-        """Do nothing."""
-
-    def trained(self, client: int) -> None:
-        """Do nothing."""
-
-    def finished(self, record: Record) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from dtfl_private.commands.replay import OpenedRun
-from dtfl_private.commands.train import RunListener, read_run_config, train
+from dtfl_private.commands.run_listener import RunListener
+from dtfl_private.commands.train import read_run_config, train
 from dtfl_private.config import TrainConfig, differences
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError

@@ -39,8 +39,7 @@ class Workshop:
         """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""
         path = self._path(what)
         try:
-            # Of safetensors, which hold numbers and no code, as a pickle would.
-            return safetensors.torch.load(path.read_bytes()), True
+            return safetensors.torch.load(path.read_bytes()), True  # numbers only: safetensors hold no code
         except (OSError, safetensors.SafetensorError):
             # Not there, or half of it after a disk error: made anew.
             pass

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.result import MAX_BYTES, MAX_RESULTS, SCHEMA_VERSION, Finite, Name, Positive, Result, Setting
+from dtfl_private.leakage.result import (
+    MAX_RESULTS,
+    SCHEMA_VERSION,
+    Finite,
+    Name,
+    Positive,
+    Result,
+    Setting,
+    first_fault,
+    read_limited,
+)
 
 Text = Annotated[str, Field(max_length=4000)]
 Count = Annotated[int, Field(ge=0)]
@@ -251,19 +261,11 @@ def read_findings(path: Path) -> Findings:
     Raises:
         InputError: the file is missing, too large, no such JSON, or of another version.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"audit {path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"audit {path} is larger than {MAX_BYTES >> 20} MiB: not a file of this program")
+    data = read_limited(path, "audit")
     try:
         return Findings.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise InputError(f"audit {path}: {where}: {first['msg']}") from None
+        raise InputError(f"audit {path}: {first_fault(error)}") from None
 
 
 def findings_schema() -> str:

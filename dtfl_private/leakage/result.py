@@ -84,23 +84,37 @@ def read_results(path: Path) -> list[Result]:
     Raises:
         InputError: the file is missing, too large, no such JSON, of another version, or a result breaks a rule.
     """
+    return _parse(read_limited(path, "results"), str(path))
+
+
+def read_limited(path: Path, what: str) -> bytes:
+    """Return the bytes of a file that may come from anybody; ``what`` it is to be, for errors.
+
+    Raises:
+        InputError: the file is missing or too large.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"results {path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise InputError(f"results {path} are larger than {MAX_BYTES >> 20} MiB: not a file of this program")
-    return _parse(data, str(path))
+        raise InputError(f"{what} {path}: larger than {MAX_BYTES >> 20} MiB: not a file of this program")
+    return data
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return where the first fault of a document is and what it is, without the document's own text."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the text"
+    return f"{where}: {first['msg']}"
 
 
 def _parse(data: bytes, name: str) -> list[Result]:
     try:
         document = _Document.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise InputError(f"results {name}: {where}: {first['msg']}") from None
+        raise InputError(f"results {name}: {first_fault(error)}") from None
     if document.schema_version != SCHEMA_VERSION:
         found = f"schema_version {document.schema_version}"
         raise InputError(f"results {name}: {found}, but this program reads {SCHEMA_VERSION}: use the matching version")

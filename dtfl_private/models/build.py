@@ -66,7 +66,6 @@ def build_description(text: str, *, input_shape: tuple[int, ...], classes: int, 
                 model = build()
             if sum(parameter.numel() for parameter in model.parameters()) >= LARGE:
                 return model
-        except (RuntimeError, NotImplementedError):
-            # What torch raises when a network computes with its weights while it is built: build it below.
-            pass
+        except (RuntimeError, NotImplementedError):  # of a network that computes with its weights while it is built
+            pass  # it is built below
     return build()

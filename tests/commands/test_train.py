@@ -11,7 +11,8 @@ import torch
 
 from dtfl_private import record as run_records
 from dtfl_private.commands import train as training
-from dtfl_private.commands.train import Silent, prepare, read_run_config, train
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import prepare, read_run_config, train
 from dtfl_private.config import TrainConfig
 from dtfl_private.defense import Defense
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError

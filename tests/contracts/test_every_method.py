@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.commands.train import Prepared, Silent
+from dtfl_private.commands.run_listener import Silent
+from dtfl_private.commands.train import Prepared
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.federated.round import Method
