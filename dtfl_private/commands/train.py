@@ -221,11 +221,16 @@ def prepare(
     )
     schedule = method_schedule(config, method, table, scheduler, images_K)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
-        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
+        heads: dict[int, nn.Module] = {
+            **make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
+        }
+    tied = {tier: name for tier, name in method.tied(model).items() if tier in table.tiers_M}
+    heads |= {tier: copy.deepcopy(model.get_submodule(name)) for tier, name in tied.items()}
     worker = WorkerSetup(
         work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
         heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
+        tied=tied,
         train_images=dataset.train_images,
         train_labels=dataset.train_labels,
         test_images=dataset.test_images,
@@ -275,7 +280,8 @@ def prepare(
             round=0,
             weights=GlobalWeights(
                 model=snapshot(worker.model),
-                heads={tier: snapshot(head) for tier, head in worker.heads.items()},
+                heads={tier: snapshot(head) for tier, head in worker.heads.items() if tier not in tied},
+                tied=tied,
             ),
             schedule=ScheduleState.start(schedule),
             plateau=PlateauState(lr=config.lr),

@@ -8,7 +8,7 @@ That is DTFL's; what another method does otherwise stands in its own file below 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -39,6 +39,7 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.guarantees import Protected
 from dtfl_private.messages import State, below
+from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
@@ -175,6 +176,10 @@ class Method(ABC):
             InputError: the network has no such cut.
         """
 
+    def tied(self, network: StagedModel) -> Mapping[int, str]:
+        """Return the tiers whose auxiliary head is a module of the network, and its name; see `GlobalWeights`."""
+        return {}
+
     def initial_extras(self, setup: WorkerSetup) -> State:
         """Return the method's own tensors before the first round; their names and shapes last for the run."""
         return {}
@@ -308,14 +313,15 @@ class Sums:
             return
         self.latest = result.model
         self._model.add(result.model, result.examples)
-        if result.head:
+        if result.head and result.tier not in self._before.tied:  # the server's classifier is the one that counts
             self._heads[result.tier].add(result.head, result.examples)
         for side, mean in self._losses.items():
             mean.add(getattr(result, side), result.examples)
 
     def average(self) -> GlobalWeights:
         """Return the new global weights; what nobody trained stays as it was."""
-        return GlobalWeights(
+        return replace(
+            self._before,
             model=self._model.result(self._before.model),
             heads={tier: self._heads[tier].result(head) for tier, head in self._before.heads.items()},
         )

@@ -20,7 +20,7 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.client import ClientData
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.guarantees import Guarantee
-from dtfl_private.messages import Message, MessageObserver, ModelDownload, State
+from dtfl_private.messages import Message, MessageObserver, ModelDownload, State, below
 from dtfl_private.models.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import stream, torch_stream
@@ -28,10 +28,18 @@ from dtfl_private.randomness import stream, torch_stream
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalWeights:
-    """What the server keeps between rounds: the global model and one auxiliary head per tier."""
+    """What the server keeps between rounds: the global model and the auxiliary heads by tier.
+
+    A tier that is ``tied`` has no head of its own there: the module of the model that is named serves as its head.
+    """
 
     model: State
     heads: Mapping[int, State]
+    tied: Mapping[int, str] = field(default_factory=dict)
+
+    def head(self, tier: int) -> State:
+        """Return the auxiliary head of a tier."""
+        return below(f"{self.tied[tier]}.", self.model) if tier in self.tied else self.heads[tier]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,7 @@ class WorkerSetup:
     """All that a worker needs for a whole run; it can be sent to another process.
 
     Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
-    ``work`` is the method's part.
+    ``work`` is the method's part, ``tied`` as in `GlobalWeights`.
     """
 
     work: "LocalWork"
@@ -59,6 +67,7 @@ class WorkerSetup:
     defense: DefenseChain
     classes: int
     seed: int
+    tied: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +103,7 @@ def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights
         round=task.round,
         tier=task.tier,
         weights={name: weights.model[name] for name in client_half.state_dict()},
-        head=weights.heads[task.tier],
+        head=weights.head(task.tier),
     )
 
 

@@ -85,13 +85,14 @@ class TierCost:
 class TierTable:
     """The costs of all tiers of a network, ascending in m, and of the whole network.
 
-    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers.
+    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers; modules: L.
     """
 
     rows: tuple[TierCost, ...]
     forward_macs: int
     train_macs: int = 0
     weight_bytes: int = 0
+    modules: int = 0
 
     @property
     def tiers_M(self) -> IntArray:
@@ -249,6 +250,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         forward_macs=sum(stage.forward for stage in stages),
         train_macs=_train_macs(stages),
         weight_bytes=state_bytes(skeleton.state_dict()),
+        modules=len(skeleton),
     )
 
 

@@ -57,6 +57,38 @@ def test_a_static_scheduler_with_one_tier_is_local_loss_split_learning(prepare_t
         assert outcome.virtual_time_s == expected.virtual_time_s
 
 
+@pytest.mark.parametrize("values", [{}, {"local_epochs": 2, "fraction": 0.7, **SGD}])
+def test_the_deepest_tier_with_the_classifier_as_its_head_is_fedavg(prepare_tiny, play, values):
+    """Weights, losses, client MACs and weight bytes; what is not FedAvg's is that activations and labels are sent."""
+    common = {"precision": "fp64", "partition": "dirichlet:1", "augment": ["flip"], "lr_patience": 1, **values}
+    tied = play(prepare_tiny(method="dtfl-tied", scheduler="static:3", **common), 4)
+    whole = play(prepare_tiny(method="fedavg", **common), 4)
+    for (ours, outcome), (theirs, expected) in zip(tied, whole, strict=True):
+        assert gap((ours.weights.model, theirs.weights.model)) <= TOLERANCE
+        assert outcome.server_loss == pytest.approx(expected.local_loss, rel=1e-9)
+        assert outcome.local_loss == pytest.approx(expected.local_loss, rel=1e-9)
+        assert outcome.macs["client"] == expected.macs["client"]
+        for kind in ("down_weights", "up_weights"):
+            assert outcome.traffic[kind] == expected.traffic[kind]
+        assert outcome.traffic["up_smashed"] > 0
+    own_head = play(prepare_tiny(method="dtfl", scheduler="static:3", **common), 4)
+    assert gap((own_head[-1][0].weights.model, whole[-1][0].weights.model)) > TOLERANCE
+
+
+def test_only_the_deepest_tier_is_tied(prepare_tiny, play):
+    """Tiers 1 and 2 have the heads and the costs of DTFL; a run that leaves out tier 3 is DTFL's to the bit."""
+    ours, papers = (prepare_tiny(method=name) for name in ("dtfl-tied", "dtfl"))
+    assert ours.initial.weights.tied == {3: "top"}
+    assert set(ours.initial.weights.heads) == {1, 2}
+    table, other = (prepared.settings.schedule.table for prepared in (ours, papers))
+    assert table.rows[:2] == other.rows[:2]
+    kept = {"allowed_tiers": [1, 2], "precision": "fp64"}
+    tied, plain = (play(prepare_tiny(method=name, **kept), 2) for name in ("dtfl-tied", "dtfl"))
+    for (mine, outcome), (theirs, expected) in zip(tied, plain, strict=True):
+        assert gap((mine.weights.model, theirs.weights.model)) == 0
+        assert (outcome.traffic, outcome.macs) == (expected.traffic, expected.macs)
+
+
 @pytest.mark.parametrize("values", [{}, {"local_epochs": 2, **SGD}])
 def test_fedavg_with_one_client_is_centralised_training(prepare_tiny, play, values):
     one = play(prepare_tiny(method="fedavg", clients=1, precision="fp64", **values), 3)

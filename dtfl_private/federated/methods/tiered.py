@@ -1,6 +1,6 @@
 """Local-loss split learning: DTFL, and the same with one cut for all clients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -19,7 +19,7 @@ from dtfl_private.federated.worker import (
     require_finite,
 )
 from dtfl_private.messages import State
-from dtfl_private.models.staged import split
+from dtfl_private.models.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
 from dtfl_private.tiers.table import TierTable
@@ -117,6 +117,37 @@ class Dtfl(Method):
     def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
         """Return the network's own table: all tiers."""
         return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class DtflTied(Dtfl):
+    """DTFL whose deepest cut trains by the classifier itself, in place of an auxiliary head (ours).
+
+    In tier L - 1 the server half is the classifier, the last module. In the paper a client there trains by a head of
+    its own: the modules before adapt to that head, and the classifier has to follow them alone. Here the client
+    downloads the classifier as its head, and both sides take the same steps: without defenses a client in tier L - 1
+    trains what a client of FedAvg trains. The other tiers, the messages and the time model are DTFL's. The head that
+    comes back is not used, since the server has the same.
+    """
+
+    def tied(self, network: StagedModel) -> Mapping[int, str]:
+        """Return the deepest tier, whose head is the last module."""
+        return {len(network) - 1: network.stage_names[-1]}
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the network's table, where a client in the deepest tier trains, receives and returns all modules."""
+        last = network.rows[-1]
+        if last.tier != network.modules - 1:  # left out by the configuration
+            return network
+        trained_whole = replace(
+            last,
+            head_params=last.server_params,
+            head_bytes=network.weight_bytes - (last.weight_bytes - last.head_bytes),
+            head_forward_macs=network.forward_macs - last.client_forward_macs,
+            client_train_macs=network.train_macs,
+            weight_bytes=network.weight_bytes,
+        )
+        return replace(network, rows=(*network.rows[:-1], trained_whole))
 
 
 @dataclass(frozen=True, kw_only=True)
