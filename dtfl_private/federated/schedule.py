@@ -24,6 +24,7 @@ from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
 from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
+from dtfl_private.tiers.changes import Changes, slowdown
 from dtfl_private.tiers.estimates import (
     NEVER,
     Estimates,
@@ -125,6 +126,7 @@ class ScheduleState:
     history: History
     clock: VirtualClock
     progress: Progress = field(default_factory=Progress)
+    changes: Changes = field(default_factory=Changes)
 
     @classmethod
     def start(cls, settings: ScheduleSettings) -> "ScheduleState":
@@ -187,9 +189,11 @@ def schedule_round(
     plan = _play(settings, truth, load, chosen.tiers_P, probed_P)
 
     history = note_first_tiers(history, clients_P[chosen.by_times_P], chosen.tiers_P[chosen.by_times_P])
-    history = observe(history, _measured(plan, truth, settings), settings.table.tiers_M, settings.newest)
+    measured = _measured(plan, truth, settings)
+    changes = state.changes.learn(slowdown(history, measured, settings.table))
+    history = observe(history, measured, settings.table.tiers_M, settings.newest)
     clock = state.clock.advance(plan.round_time_s)
-    return replace(state, environment=environment, history=history, clock=clock), plan
+    return replace(state, environment=environment, history=history, clock=clock, changes=changes), plan
 
 
 def learn_progress(
@@ -327,6 +331,7 @@ def _choice(
         first_tiers_K=state.history.first_tier_K[clients],
         depth_spread=depth_spread,
         depth_gain=depth_gain,
+        change_rate=state.changes.rate,
     )
     return TierChoice(times_s_KM=parts.times_s_PM, tiers_M=settings.table.tiers_M, outlook=outlook)
 

@@ -33,6 +33,7 @@ from dtfl_private.federated.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.messages import State
 from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.runtime.files import sync_folder, write_synced
+from dtfl_private.tiers.changes import Changes
 from dtfl_private.tiers.estimates import NEVER, History
 from dtfl_private.tiers.progress import Progress
 
@@ -155,6 +156,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
     tensors["history/progress"] = torch.from_numpy(state.schedule.progress.array())
+    tensors["history/changes"] = torch.tensor([state.schedule.changes.slower, state.schedule.changes.measured]).double()
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
@@ -177,6 +179,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     for tiers in ("history/tier_K", "history/first_tier_K"):
         _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
+    slower, measured = arrays["history/changes"]
     return FederatedState(
         round=numbers.round,
         weights=replace(
@@ -191,6 +194,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
             progress=Progress.of(arrays["history/progress"]),
+            changes=Changes(slower=float(slower), measured=float(measured)),
         ),
         plateau=PlateauState(
             lr=numbers.lr,

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Outlook, TierChoice
 from dtfl_private.environment.server import queue
 from dtfl_private.tiers.progress import depths
 
@@ -15,6 +15,12 @@ SHORTLIST = 4
 
 EXACT = 5000
 """Up to so many participants the limit is chosen with all of them."""
+
+EXAMPLES = 500
+"""So many participants, at most, are the examples of what a client that has changed may have become."""
+
+WORTHWHILE = 0.01
+"""By what share of the time to progress more offloading must pay."""
 
 EVIDENCE = 4.0
 """Weight of the prior in units of `Outlook.depth_spread`: (0.5 / 0.25) squared, for a round's progress that scatters by
@@ -26,27 +32,29 @@ LARGEST_EFFECT = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class Efficient:
-    """Least expected time to progress: limit and tiers with the smallest round time per progress of the round.
+    """Least expected time to progress: limit and tiers with the smallest expected round time per progress of the round.
 
     A round with limit T gives each client the tier that gets furthest of those with T_k(m) <= T (of equal ones the
-    deepest). It lasts as long as the server's queue makes it, and gets as far as the mean of its clients' tiers,
-    weighted by images. A tier's progress is linear in its depth, from 1 / ``rounds_ratio`` in the shallowest to 1 in
-    the deepest, until the training losses of the rounds correct it. All limits are ranked by a bound of the round's
-    time; the first few, and the paper's, are played on the queue.
+    deepest). It lasts as long as the server's queue makes it, and longer if a client has changed since it was measured:
+    then it is as fast as one of the participants. Tiers in which that would last longest can be given up for all who
+    have another within the limit. A round gets as far as the mean of its clients' tiers, weighted by images. A tier's
+    progress is linear in its depth, from 1 / ``rounds_ratio`` in the shallowest to 1 in the deepest, until the training
+    losses of the rounds correct it. All limits are ranked by a bound of the round's time; the first few, and the
+    paper's, are played on the queue, with every number of tiers given up.
 
-    ``rounds_ratio`` is the prior: how many times as many rounds the shallowest tier needs as the deepest (1.6 follows
-    from the paper's published times). 1 takes all tiers for equal until the losses speak, below 1 deep ones are slower.
+    ``rounds_ratio`` is the prior: how many times as many rounds the shallowest tier needs as the deepest. 1 takes all
+    tiers for equal until the losses speak, below 1 deep ones are slower; the paper's published times suggest 1.6.
     """
 
     uses_times: ClassVar[bool] = True
-    rounds_ratio: Annotated[float, Field(ge=0.625, le=2.5)] = 1.6
+    rounds_ratio: Annotated[float, Field(ge=0.625, le=2.5)] = 1.0
 
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
         outlook = choice.outlook or _nothing_known(choice.times_s_KM)
         progress_M = self.progress(outlook, len(choice.tiers_M))
-        limit_s = best_limit_s(choice.times_s_KM, outlook, progress_M)
-        tiers: IntArray = choice.tiers_M[columns_within(limit_s, choice.times_s_KM, merits(progress_M))]
+        limit = best_limit(choice.times_s_KM, outlook, progress_M)
+        tiers: IntArray = choice.tiers_M[columns_within(limit, choice.times_s_KM, merits(progress_M))]
         return tiers
 
     def progress(self, outlook: Outlook, tiers: int) -> FloatArray:
@@ -69,15 +77,49 @@ def _nothing_known(times_s_KM: FloatArray) -> Outlook:
     )
 
 
-def time_to_progress(column_K: IntArray, times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray) -> float:
-    """Return the seconds of a round with these tiers (columns), queue included, per progress of the round."""
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What a round may be: no T_k(m) above ``seconds``, and no tier that is not ``open_M`` for who has another."""
+
+    seconds: float
+    open_M: BoolArray
+
+
+def time_to_progress(
+    column_K: IntArray, times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, every: int = 1
+) -> float:
+    """Return the expected seconds of a round with these tiers (columns), queue included, per progress of the round.
+
+    Each client stands for ``every`` clients like it.
+    """
     rows_K = np.arange(len(column_K))
     time_s = times_s_KM[rows_K, column_K].max(initial=0.0)
     if outlook.server_workers < len(column_K):
         service_s_K = outlook.service_s_KM[rows_K, column_K]
         started_s_K = queue(outlook.arrival_s_KM[rows_K, column_K], service_s_K, outlook.server_workers)
         time_s = max(time_s, (started_s_K + service_s_K).max())
+    if outlook.change_rate > 0:
+        clients_M = every * np.bincount(column_K, minlength=len(progress_M))
+        time_s += lateness_s(clients_M, times_s_KM[:: -(-len(times_s_KM) // EXAMPLES)] - time_s, outlook.change_rate)
     return float(time_s / np.average(progress_M[column_K], weights=outlook.images_K))
+
+
+def lateness_s(clients_M: IntArray, late_s_JM: FloatArray, change_rate: float) -> float:
+    """Return by how many seconds a round is expected to be prolonged by clients that have changed.
+
+    Args:
+        clients_M: clients in each tier.
+        late_s_JM: by how much each of J examples would prolong the round in each tier; what is negative does not.
+        change_rate: probability that a client has become like one of the examples, any with equal probability.
+    """
+    late_s_JM = np.sort(np.maximum(late_s_JM, 0.0), axis=0)
+    edge_s_E = np.unique(np.append(late_s_JM, 0.0))
+    # Nobody is later than an edge if no client of any tier is: E[max] is the integral of the contrary's probability.
+    in_time_E = np.ones(len(edge_s_E) - 1)
+    for clients, late_s_J in zip(clients_M, late_s_JM.T, strict=True):
+        later_E = 1 - np.searchsorted(late_s_J, edge_s_E[:-1], side="right") / len(late_s_J)
+        in_time_E *= (1 - change_rate * later_E) ** clients
+    return float(((1 - in_time_E) * np.diff(edge_s_E)).sum())
 
 
 def merits(progress_M: FloatArray) -> IntArray:
@@ -85,28 +127,47 @@ def merits(progress_M: FloatArray) -> IntArray:
     return np.lexsort((np.arange(len(progress_M)), progress_M)).argsort()
 
 
-def columns_within(limit_s: float, times_s_KM: FloatArray, merit_M: IntArray) -> IntArray:
-    """Return each client's best column of those with T_k(m) <= limit; it must have one."""
-    column_K: IntArray = merit_M.argsort()[np.where(times_s_KM <= limit_s, merit_M, -1).max(axis=1)]
+def columns_within(limit: Limit, times_s_KM: FloatArray, merit_M: IntArray) -> IntArray:
+    """Return each client's best column within the limit, in closed tiers if it has no other; it must have one."""
+    rank_M = np.where(limit.open_M, merit_M + len(merit_M), merit_M)
+    best_K = np.where(times_s_KM <= limit.seconds, rank_M, -1).max(axis=1)
+    column_K: IntArray = merit_M.argsort()[best_K % len(merit_M)]
     return column_K
 
 
-def best_limit_s(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray) -> float:
-    """Return the limit with the least time to progress; of more than `EXACT` clients every n-th stands for n."""
+def best_limit(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray) -> Limit:
+    """Return the limit with the least time to progress; of more than `EXACT` clients every n-th stands for n.
+
+    Of limits that differ by less than `WORTHWHILE` one with the most open tiers is taken: nobody is to offload more for
+    next to nothing.
+    """
     papers_s = float(times_s_KM.min(axis=1).max())
-    times_s_KM, outlook = _thinned(times_s_KM, outlook)
+    every = -(-len(times_s_KM) // EXACT)
+    times_s_KM, outlook = _thinned(times_s_KM, outlook, every)
     merit_M = merits(progress_M)
 
-    def score(limit_s: float) -> float:
-        return time_to_progress(columns_within(limit_s, times_s_KM, merit_M), times_s_KM, outlook, progress_M)
+    def score(limit: Limit) -> float:
+        column_K = columns_within(limit, times_s_KM, merit_M)
+        return time_to_progress(column_K, times_s_KM, outlook, progress_M, every)
 
     limits_s: list[float] = shortlist(times_s_KM, outlook, progress_M, papers_s).tolist()
-    return min(limits_s, key=score)
+    scored = [(score(limit), limit) for seconds in limits_s for limit in _closing(seconds, times_s_KM, outlook)]
+    least = min(reached for reached, _ in scored)
+    worthwhile = [(reached, limit) for reached, limit in scored if reached <= (1 + WORTHWHILE) * least]
+    return min(worthwhile, key=lambda pair: (-pair[1].open_M.sum(), pair[0]))[1]
 
 
-def _thinned(times_s_KM: FloatArray, outlook: Outlook) -> tuple[FloatArray, Outlook]:
-    """Return every n-th of many clients, before a server of an n-th of the capacity: fewer workers, or slower ones."""
-    every = -(-len(times_s_KM) // EXACT)
+def _closing(seconds: float, times_s_KM: FloatArray, outlook: Outlook) -> list[Limit]:
+    """Return a limit with all tiers open and, if clients change, with ever more closed: those of the latest first."""
+    tiers = times_s_KM.shape[1]
+    if outlook.change_rate == 0:
+        return [Limit(seconds=seconds, open_M=np.ones(tiers, dtype=np.bool_))]
+    late_s_M = np.maximum(times_s_KM - seconds, 0.0).mean(axis=0)
+    return [Limit(seconds=seconds, open_M=late_s_M <= most_s) for most_s in np.unique(late_s_M)]
+
+
+def _thinned(times_s_KM: FloatArray, outlook: Outlook, every: int) -> tuple[FloatArray, Outlook]:
+    """Return every n-th of the clients, before a server of an n-th of the capacity: fewer workers, or slower ones."""
     if every == 1:
         return times_s_KM, outlook
     fewer = outlook.server_workers >= every
