@@ -481,6 +481,33 @@ def test_measurements_of_a_round_are_the_estimates_of_the_next(make_schedule: Ma
 CHANGING = {"noise": 0.3, "drift_share": 0.5, "drift_every": 2, "dropout": 0.2}
 
 
+class Listening:
+    """The paper's scheduler, which notes how often clients are said to change."""
+
+    uses_times = True
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
+        assert choice.outlook is not None
+        self.rates.append(choice.outlook.change_rate)
+        return Dynamic().assign(choice, rng)
+
+
+def test_schedulers_are_told_how_often_clients_have_turned_slow(make_schedule: MakeSchedule):
+    told = {}
+    for every in (3, 1000):
+        told[every] = Listening()
+        drift = {"drift_share": 0.5, "drift_every": every}
+        *_, (last, _) = play(make_schedule(environment=drift, scheduler=told[every]), 7)
+        assert last.changes.measured == 70  # what the probe measured had not been known before
+    # Until something happens the prior fades: one change in fifty measurements, and ten more of these in each round.
+    assert told[1000].rates == pytest.approx([1 / (50 + 10 * passed) for passed in range(7)])
+    assert told[3].rates[:4] == told[1000].rates[:4]
+    assert min(told[3].rates[4:]) > told[1000].rates[0]
+
+
 def test_the_oracles_time_is_what_the_oracle_takes(make_schedule: MakeSchedule):
     settings = make_schedule(environment=CHANGING, server=ServerCapacity(workers=3, cpus=0.5))
     oracle = [plan for _, plan in play(replace(settings, scheduler=Oracle()), 6)]

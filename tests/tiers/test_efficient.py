@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,14 +9,14 @@ from hypothesis import strategies as st
 from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
 from dtfl_private.errors import InputError
 from dtfl_private.tiers import efficient
-from dtfl_private.tiers.efficient import Efficient, time_to_progress
+from dtfl_private.tiers.efficient import Efficient, Limit, columns_within, merits, time_to_progress
 from dtfl_private.tiers.schedulers import Dynamic, make_scheduler
 
 SMALL = settings(max_examples=150, deadline=None, derandomize=True)
 UNUSED = np.random.default_rng(0)
 
 
-def round_of(seed: int, clients: int, tiers: int, workers: int) -> TierChoice:
+def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: float = 0.0) -> TierChoice:
     """Return a made-up round: deeper tiers compute more on the client and less on the server."""
     rng = np.random.default_rng(seed)
     client_s = np.sort(rng.uniform(0.1, 10, (clients, tiers)), axis=1)
@@ -27,13 +28,26 @@ def round_of(seed: int, clients: int, tiers: int, workers: int) -> TierChoice:
         server_workers=workers,
         images_K=rng.integers(1, 100, clients).astype(np.float64),
         first_tiers_K=np.zeros(clients, dtype=np.int64),
+        change_rate=change_rate,
     )
     times_s = np.maximum(client_s, server_s) + transfer_s
     return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=outlook)
 
 
+def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float) -> float:
+    """Return how much longer than this a round is expected to last, over all that can become of its clients."""
+    clients, total = len(column_K), 0.0
+    for became in product([None, *range(clients)], repeat=clients):
+        chance, late_s = 1.0, 0.0
+        for other, m in zip(became, column_K, strict=True):
+            chance *= 1 - rate if other is None else rate / clients
+            late_s = max(late_s, 0.0 if other is None else choice.times_s_KM[other, m] - time_s)
+        total += chance * late_s
+    return total
+
+
 def cost(choice: TierChoice, tiers_K: IntArray, scheduler: Efficient) -> float:
-    """Return a round's time per progress: the schedule played in plain loops."""
+    """Return a round's expected time per progress: the schedule played in plain loops."""
     outlook = choice.outlook
     assert outlook is not None
     column_K = [tier - 1 for tier in tiers_K.tolist()]
@@ -45,7 +59,9 @@ def cost(choice: TierChoice, tiers_K: IntArray, scheduler: Efficient) -> float:
         done.append(free[worker])
     reached_M = scheduler.progress(outlook, len(choice.tiers_M))
     images = outlook.images_K
-    return max(done) / (sum(images[k] * reached_M[m] for k, m in enumerate(column_K)) / images.sum())
+    rate, time_s = outlook.change_rate, max(done)
+    time_s += lateness(choice, column_K, time_s, rate) if rate else 0.0
+    return time_s / (sum(images[k] * reached_M[m] for k, m in enumerate(column_K)) / images.sum())
 
 
 sizes = st.tuples(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4))
@@ -81,7 +97,7 @@ def test_before_a_queue_no_limit_is_better(size: tuple[int, int, int], ratio: fl
 
 @pytest.mark.parametrize("workers", [1, 3, 40])
 def test_by_its_own_estimates_it_is_never_worse_than_the_papers_scheduler(workers: int):
-    scheduler, better = Efficient(), 0
+    scheduler, better = Efficient(rounds_ratio=1.6), 0
     for seed in range(60):
         choice = round_of(seed, 40, 6, workers)
         own, papers = (cost(choice, chosen.assign(choice, UNUSED), scheduler) for chosen in (scheduler, Dynamic()))
@@ -98,6 +114,68 @@ def test_the_queue_is_counted_as_the_simulation_counts_it():
         reached_M = Efficient().progress(choice.outlook, 4)
         by_hand = cost(choice, column_K + 1, Efficient())
         assert time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("change_rate", [0.02, 0.3, 1.0])
+def test_changes_are_expected_as_all_that_can_happen_says(change_rate: float):
+    for seed in range(10):
+        choice = round_of(seed, 4, 3, 2, change_rate)
+        assert choice.outlook is not None
+        column_K = np.random.default_rng(seed).integers(0, 3, 4)
+        reached_M = Efficient().progress(choice.outlook, 3)
+        by_hand = cost(choice, column_K + 1, Efficient())
+        assert time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M) == pytest.approx(by_hand)
+
+
+def test_a_client_that_stands_for_others_is_as_many_chances_to_be_late():
+    choice = round_of(1, 4, 3, 4, 0.1)
+    assert choice.outlook is not None
+    twice = TierChoice(
+        times_s_KM=np.repeat(choice.times_s_KM, 2, axis=0),
+        tiers_M=choice.tiers_M,
+        outlook=replace(choice.outlook, server_workers=8, images_K=np.repeat(choice.outlook.images_K, 2)),
+    )
+    assert twice.outlook is not None
+    column_K, reached_M = np.array([2, 0, 1, 2]), np.ones(3)
+    few = time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M, every=2)
+    assert few == pytest.approx(time_to_progress(column_K.repeat(2), twice.times_s_KM, twice.outlook, reached_M))
+
+
+@SMALL
+@given(sizes, st.sampled_from([1.0, 1.6, 2.5]), st.sampled_from([0.02, 0.3]))
+def test_with_changes_it_is_hardly_worse_than_the_papers_scheduler(
+    size: tuple[int, int, int], ratio: float, change_rate: float
+):
+    """By its own estimates, where deep tiers get as far as shallow ones or further; it may give away `WORTHWHILE`."""
+    choice, scheduler = round_of(*size, workers=size[1], change_rate=change_rate), Efficient(rounds_ratio=ratio)
+    own, papers = (cost(choice, chosen.assign(choice, UNUSED), scheduler) for chosen in (scheduler, Dynamic()))
+    assert own <= papers * (1 + efficient.WORTHWHILE) * (1 + 1e-12)
+
+
+def test_clients_that_may_turn_slow_offload_more_if_it_pays():
+    """Fast clients need one second in either tier; the slow one needs one in tier 1 and nine in tier 2."""
+    times_s = np.array([[1.0, 0.9]] * 4 + [[1.0, 9.0]])
+    tiers, limits = np.array([1, 2]), {0.0: [2, 2, 2, 2, 1], 0.001: [2, 2, 2, 2, 1], 0.05: [1, 1, 1, 1, 1]}
+    for change_rate, expected in limits.items():
+        outlook = Outlook(
+            arrival_s_KM=np.zeros((5, 2)),
+            service_s_KM=np.zeros((5, 2)),
+            server_workers=5,
+            images_K=np.ones(5),
+            first_tiers_K=np.zeros(5, dtype=np.int64),
+            change_rate=change_rate,
+        )
+        choice = TierChoice(times_s_KM=times_s, tiers_M=tiers, outlook=outlook)
+        assert Efficient().assign(choice, UNUSED).tolist() == expected
+        # Where the deep tier gets far enough, the risk is worth it.
+        assert Efficient(rounds_ratio=2.5).assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
+        assert Dynamic().assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
+
+
+def test_who_has_no_open_tier_within_the_limit_keeps_its_own():
+    limit = Limit(seconds=2.0, open_M=np.array([True, False, False]))
+    times_s = np.array([[1.0, 1.0, 3.0], [3.0, 1.0, 2.0], [1.0, 1.0, 1.0]])
+    assert columns_within(limit, times_s, merits(np.ones(3))).tolist() == [0, 2, 0]
 
 
 def test_a_saturated_server_makes_it_offload_less():
@@ -138,16 +216,18 @@ def test_many_clients_are_decided_by_some_of_them():
 
 def test_progress_is_the_prior_until_the_rounds_say_otherwise():
     scheduler = make_scheduler("efficient", np.arange(1, 6))
+    papers = Efficient(rounds_ratio=1.6)
     told = {"arrival_s_KM": np.ones((1, 5)), "service_s_KM": np.ones((1, 5)), "server_workers": 1}
     told |= {"images_K": np.ones(1), "first_tiers_K": np.zeros(1, dtype=np.int64)}
-    assert scheduler == Efficient(rounds_ratio=1.6)
-    assert Efficient().progress(Outlook(**told), 5) == pytest.approx([0.625, 0.71875, 0.8125, 0.90625, 1.0])
+    assert scheduler == Efficient(rounds_ratio=1)
+    assert Efficient().progress(Outlook(**told), 5) == pytest.approx([1.0] * 5)
+    assert papers.progress(Outlook(**told), 5) == pytest.approx([0.625, 0.71875, 0.8125, 0.90625, 1.0])
     # As much evidence as the prior weighs, of a slope of -0.075: the mean of that and 0.375.
     equal = Outlook(**told, depth_spread=efficient.EVIDENCE, depth_gain=-0.075 * efficient.EVIDENCE)
-    assert Efficient().progress(equal, 3) == pytest.approx([0.85, 0.925, 1.0])
+    assert papers.progress(equal, 3) == pytest.approx([0.85, 0.925, 1.0])
     absurd = Outlook(**told, depth_spread=1e-3, depth_gain=1e9)
-    assert Efficient().progress(absurd, 2) == pytest.approx([0.4, 1.0])
-    assert Efficient().progress(absurd, 1) == pytest.approx([1.0])
+    assert papers.progress(absurd, 2) == pytest.approx([0.4, 1.0])
+    assert papers.progress(absurd, 1) == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("ratio", ["0.5", "3", "nan", "much"])
