@@ -89,7 +89,7 @@ def four_tiers() -> TierTable:
         )
         for tier, (client, server, smashed, weights) in enumerate(costs, start=1)
     ]
-    return TierTable(rows=tuple(rows), forward_macs=12_500_000)
+    return TierTable(rows=tuple(rows), forward_macs=12_500_000, modules=5)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +41,7 @@ from dtfl_private.commands.victims import (
 from dtfl_private.commands.workshop import Workshop, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.config import resolved_norm
 from dtfl_private.errors import DtflError, InputError, RunError
+from dtfl_private.federated.worker import GlobalWeights
 from dtfl_private.leakage.result import Result
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, one_thread, threads
@@ -190,7 +190,7 @@ class Session:
     def _play(self, tier: int, kind: Victims, tampering: Tampering | None) -> Stage:
         weights, sent_to = self._opened.weights, tier
         if tampering is not None:
-            weights = replace(weights, model={**weights.model, **tampering.weights})
+            weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
             sent_to = tampering.tier
         among = tier if self._config.as_scheduled else None
         tasks = victim_tasks(self._opened, sent_to, self._config.victims, kind, scheduled_in=among)

@@ -95,7 +95,7 @@ class Setting:
             auxiliary=self.split.auxiliary,
             final_model=self.opened.after.weights.model,
             initial_model=self.opened.before.weights.model,
-            initial_heads={tier: self.opened.weights.head(tier) for tier in self.opened.heads},
+            initial_heads=self.opened.weights.heads,
             candidates=None if stage is None else self.candidates(stage)[0],
             shadows=self.shadows,
             logits=self.logits,

@@ -73,7 +73,7 @@ from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.tiers.defended import defended
-from dtfl_private.tiers.table import analyse
+from dtfl_private.tiers.table import TierTable, analyse
 
 DEFAULT_RUNS = Path("runs")
 
@@ -221,16 +221,11 @@ def prepare(
     )
     schedule = method_schedule(config, method, table, scheduler, images_K)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
-        heads: dict[int, nn.Module] = {
-            **make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
-        }
-    tied = {tier: name for tier, name in method.tied(model).items() if tier in table.tiers_M}
-    heads |= {tier: copy.deepcopy(model.get_submodule(name)) for tier, name in tied.items()}
+        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
     worker = WorkerSetup(
         work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
         heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
-        tied=tied,
         train_images=dataset.train_images,
         train_labels=dataset.train_labels,
         test_images=dataset.test_images,
@@ -259,7 +254,7 @@ def prepare(
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
             "tiers": len(in_use.rows) if method.tiered else len(table.rows),
-            "allowed_tiers": None if config.allowed_tiers is None else table.tiers_M.tolist(),
+            "allowed_tiers": None if config.allowed_tiers is None else _cut_tiers(table, whole),
             "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
             **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
             "device": numerics.device,
@@ -280,8 +275,7 @@ def prepare(
             round=0,
             weights=GlobalWeights(
                 model=snapshot(worker.model),
-                heads={tier: snapshot(head) for tier, head in worker.heads.items() if tier not in tied},
-                tied=tied,
+                heads={tier: snapshot(head) for tier, head in worker.heads.items()},
             ),
             schedule=ScheduleState.start(schedule),
             plateau=PlateauState(lr=config.lr),
@@ -293,6 +287,11 @@ def prepare(
         data_sha256=dataset.fingerprint(),
         notes=() if audited is None else audited.notes(in_use),
     )
+
+
+def _cut_tiers(table: TierTable, network: TierTable) -> list[int]:
+    """Return the tiers of a method's table at which the network is cut."""
+    return [tier for tier in table.tiers_M.tolist() if tier in network.tiers_M]
 
 
 def _states_guarantees(chain: DefenseChain) -> bool:

@@ -8,7 +8,7 @@ That is DTFL's; what another method does otherwise stands in its own file below 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -39,7 +39,6 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.guarantees import Protected
 from dtfl_private.messages import State, below
-from dtfl_private.models.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
@@ -176,10 +175,6 @@ class Method(ABC):
             InputError: the network has no such cut.
         """
 
-    def tied(self, network: StagedModel) -> Mapping[int, str]:
-        """Return the tiers whose auxiliary head is a module of the network, and its name; see `GlobalWeights`."""
-        return {}
-
     def initial_extras(self, setup: WorkerSetup) -> State:
         """Return the method's own tensors before the first round; their names and shapes last for the run."""
         return {}
@@ -231,8 +226,7 @@ class Method(ABC):
             remarks=sums.remarks,
             retired=sorted(retired),
         )
-        # The loss of the whole network where there is one: the server's, or that of clients which hold all of it.
-        loss = outcome.local_loss if outcome.server_loss is None else outcome.server_loss
+        loss = sums.whole_loss
         plateau = state.plateau if loss is None else decay_on_plateau(state.plateau, loss, settings.plateau)
         after = FederatedState(
             round=number,
@@ -297,6 +291,7 @@ class Sums:
         self.remarks: list[tuple[int, Remark]] = []
         self.latest: State = {}
         self._losses = {"local_loss": _Mean(), "server_loss": _Mean()}
+        self._whole_loss = _Mean()
         self.traffic = dict.fromkeys(("down_weights", "up_weights", "up_smashed", "up_labels", *also_sent), 0)
 
     def add(self, result: ClientResult) -> None:
@@ -313,18 +308,23 @@ class Sums:
             return
         self.latest = result.model
         self._model.add(result.model, result.examples)
-        if result.head and result.tier not in self._before.tied:  # the server's classifier is the one that counts
+        if result.head:
             self._heads[result.tier].add(result.head, result.examples)
         for side, mean in self._losses.items():
             mean.add(getattr(result, side), result.examples)
+        self._whole_loss.add(result.local_loss if result.server_loss is None else result.server_loss, result.examples)
 
     def average(self) -> GlobalWeights:
         """Return the new global weights; what nobody trained stays as it was."""
-        return replace(
-            self._before,
+        return GlobalWeights(
             model=self._model.result(self._before.model),
             heads={tier: self._heads[tier].result(head) for tier, head in self._before.heads.items()},
         )
+
+    @property
+    def whole_loss(self) -> float | None:
+        """Mean loss of the whole network, weighted by examples: the server's, or a client's that holds all of it."""
+        return self._whole_loss.value
 
     @property
     def local_loss(self) -> float | None:

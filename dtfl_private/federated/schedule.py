@@ -190,7 +190,9 @@ def schedule_round(
 
     history = note_first_tiers(history, clients_P[chosen.by_times_P], chosen.tiers_P[chosen.by_times_P])
     measured = _measured(plan, truth, settings)
-    changes = state.changes.learn(slowdown(history, measured, settings.table))
+    changes = state.changes
+    if settings.scheduler.uses_times:
+        changes = changes.learn(slowdown(history, measured, settings.table))
     history = observe(history, measured, settings.table.tiers_M, settings.newest)
     clock = state.clock.advance(plan.round_time_s)
     return replace(state, environment=environment, history=history, clock=clock, changes=changes), plan

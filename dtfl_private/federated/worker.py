@@ -20,7 +20,7 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.client import ClientData
 from dtfl_private.federated.optimizers import OptimizerSettings
 from dtfl_private.guarantees import Guarantee
-from dtfl_private.messages import Message, MessageObserver, ModelDownload, State, below
+from dtfl_private.messages import Message, MessageObserver, ModelDownload, State
 from dtfl_private.models.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import stream, torch_stream
@@ -28,18 +28,10 @@ from dtfl_private.randomness import stream, torch_stream
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalWeights:
-    """What the server keeps between rounds: the global model and the auxiliary heads by tier.
-
-    A tier that is ``tied`` has no head of its own there: the module of the model that is named serves as its head.
-    """
+    """What the server keeps between rounds: the global model and one auxiliary head per tier."""
 
     model: State
     heads: Mapping[int, State]
-    tied: Mapping[int, str] = field(default_factory=dict)
-
-    def head(self, tier: int) -> State:
-        """Return the auxiliary head of a tier."""
-        return below(f"{self.tied[tier]}.", self.model) if tier in self.tied else self.heads[tier]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +39,7 @@ class WorkerSetup:
     """All that a worker needs for a whole run; it can be sent to another process.
 
     Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
-    ``work`` is the method's part, ``tied`` as in `GlobalWeights`.
+    ``work`` is the method's part.
     """
 
     work: "LocalWork"
@@ -67,7 +59,6 @@ class WorkerSetup:
     defense: DefenseChain
     classes: int
     seed: int
-    tied: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +94,7 @@ def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights
         round=task.round,
         tier=task.tier,
         weights={name: weights.model[name] for name in client_half.state_dict()},
-        head=weights.head(task.tier),
+        head=weights.heads[task.tier],
     )
 
 

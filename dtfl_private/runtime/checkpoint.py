@@ -12,7 +12,6 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,7 @@ from dtfl_private.errors import CheckpointError
 from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import FederatedState
 from dtfl_private.federated.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.federated.worker import GlobalWeights
 from dtfl_private.messages import State
 from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.runtime.files import sync_folder, write_synced
@@ -182,8 +182,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     slower, measured = arrays["history/changes"]
     return FederatedState(
         round=numbers.round,
-        weights=replace(
-            like.weights,
+        weights=GlobalWeights(
             model=_named(tensors, "model/", like.weights.model),
             heads={tier: _named(tensors, f"head/{tier}/", head) for tier, head in like.weights.heads.items()},
         ),

@@ -122,8 +122,7 @@ class WorkerProcesses:
                 _share(tensor)
             shared = GlobalWeights(
                 model=_shared_copy(setup.model.state_dict()),
-                heads={t: _shared_copy(head.state_dict()) for t, head in setup.heads.items() if t not in setup.tied},
-                tied=setup.tied,
+                heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
             )
         except RuntimeError as error:
             raise WorkerError(

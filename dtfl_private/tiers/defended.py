@@ -29,6 +29,9 @@ def defended(table: TierTable, defense: DefenseChain, input_shape: tuple[int, ..
     for row in table.rows:
         if row.tier < defense.tier_floor:
             continue
+        if not row.smashed_bytes:  # who holds the whole network has no cut to defend
+            rows.append(row)
+            continue
         cut = cut_of(row, input_shape, batch_size)
         defense.check(cut)
         rows.append(

@@ -23,7 +23,7 @@ from dtfl_private.runtime.executors import WorkerProcesses, open_executor
 
 METHODS = list(installed("method"))
 SPLIT = {"splitfed-v1", "splitfed-v2"}
-LOCAL = {"dtfl", "dtfl-tied", "local-loss"}
+LOCAL = {"dtfl", "dtfl-full", "local-loss"}
 WHOLE = {"fedavg", "fedprox", "fedyogi", "fedadam", "tifl"}
 
 # The tiny network by hand: bytes of parameters and buffers (a batch norm counts its batches in an int64), forward MACs.

@@ -2,21 +2,43 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.commands.train import Prepared
+from dtfl_private.contracts import IntArray, TierChoice
 from dtfl_private.federated.methods.server_optimizers import FedAdam, FedYogi
+from dtfl_private.federated.round import tasks_of
+from dtfl_private.federated.schedule import RoundPlan, schedule_round
 from dtfl_private.federated.worker import WorkerSetup
 from dtfl_private.messages import below
 from dtfl_private.randomness import stream
+from dtfl_private.runtime.executors import InProcess
 from examples.paper_pseudocode import average, batches, gap, step
 
 TOLERANCE = 1e-6
 SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "lr": 0.05}
+
+
+@dataclass(frozen=True)
+class _InTiers:
+    """A scheduler that puts the participants into these tiers, one after the other."""
+
+    tiers: tuple[int, ...]
+    uses_times: ClassVar[bool] = False
+
+    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
+        return np.array(self.tiers)
+
+
+def _plan(prepared: Prepared) -> RoundPlan:
+    return schedule_round(prepared.initial.schedule, prepared.settings.schedule, 1)[1]
 
 
 @pytest.fixture
@@ -58,35 +80,50 @@ def test_a_static_scheduler_with_one_tier_is_local_loss_split_learning(prepare_t
 
 
 @pytest.mark.parametrize("values", [{}, {"local_epochs": 2, "fraction": 0.7, **SGD}])
-def test_the_deepest_tier_with_the_classifier_as_its_head_is_fedavg(prepare_tiny, play, values):
-    """Weights, losses, client MACs and weight bytes; what is not FedAvg's is that activations and labels are sent."""
-    common = {"precision": "fp64", "partition": "dirichlet:1", "augment": ["flip"], "lr_patience": 1, **values}
-    tied = play(prepare_tiny(method="dtfl-tied", scheduler="static:3", **common), 4)
+def test_dtfl_with_the_whole_network_on_every_client_is_fedavg(prepare_tiny, play, values):
+    common = {"precision": "fp64", "partition": "dirichlet:1", "augment": ["flip"], "lr_patience": 1, "dropout": 0.2}
+    common |= values
+    tiered = play(prepare_tiny(method="dtfl-full", scheduler="static:4", **common), 4)
     whole = play(prepare_tiny(method="fedavg", **common), 4)
-    for (ours, outcome), (theirs, expected) in zip(tied, whole, strict=True):
+    for (ours, outcome), (theirs, expected) in zip(tiered, whole, strict=True):
         assert gap((ours.weights.model, theirs.weights.model)) <= TOLERANCE
-        assert outcome.server_loss == pytest.approx(expected.local_loss, rel=1e-9)
-        assert outcome.local_loss == pytest.approx(expected.local_loss, rel=1e-9)
-        assert outcome.macs["client"] == expected.macs["client"]
-        for kind in ("down_weights", "up_weights"):
-            assert outcome.traffic[kind] == expected.traffic[kind]
-        assert outcome.traffic["up_smashed"] > 0
-    own_head = play(prepare_tiny(method="dtfl", scheduler="static:3", **common), 4)
-    assert gap((own_head[-1][0].weights.model, whole[-1][0].weights.model)) > TOLERANCE
+        assert outcome.test_loss == pytest.approx(expected.test_loss, rel=1e-9)
+        assert (outcome.local_loss, outcome.server_loss) == (expected.local_loss, None)
+        assert (outcome.traffic, outcome.macs) == (expected.traffic, expected.macs)
+        assert outcome.virtual_time_s == expected.virtual_time_s
+        assert ours.plateau == theirs.plateau
 
 
-def test_only_the_deepest_tier_is_tied(prepare_tiny, play):
-    """Tiers 1 and 2 have the heads and the costs of DTFL; a run that leaves out tier 3 is DTFL's to the bit."""
-    ours, papers = (prepare_tiny(method=name) for name in ("dtfl-tied", "dtfl"))
-    assert ours.initial.weights.tied == {3: "top"}
-    assert set(ours.initial.weights.heads) == {1, 2}
-    table, other = (prepared.settings.schedule.table for prepared in (ours, papers))
-    assert table.rows[:2] == other.rows[:2]
-    kept = {"allowed_tiers": [1, 2], "precision": "fp64"}
-    tied, plain = (play(prepare_tiny(method=name, **kept), 2) for name in ("dtfl-tied", "dtfl"))
-    for (mine, outcome), (theirs, expected) in zip(tied, plain, strict=True):
+def test_dtfl_with_a_tier_more_is_dtfl_in_the_others(prepare_tiny, play):
+    """To the bit, as long as the scheduler keeps to them; what is sent in the tier more is FedAvg's."""
+    ours, papers = (prepare_tiny(method=name, scheduler="static:3") for name in ("dtfl-full", "dtfl"))
+    assert ours.settings.schedule.table.rows[:3] == papers.settings.schedule.table.rows
+    for (mine, outcome), (theirs, expected) in zip(play(ours, 2), play(papers, 2), strict=True):
         assert gap((mine.weights.model, theirs.weights.model)) == 0
         assert (outcome.traffic, outcome.macs) == (expected.traffic, expected.macs)
+
+
+def test_a_round_of_whole_and_cut_networks_averages_both(prepare_tiny, play):
+    """Each client does what it does alone in its tier, and the loss to decay by is that of whole networks."""
+    schedule = _InTiers(tiers=(1, 3, 4))
+    common = {"precision": "fp64", "partition": "dirichlet:1"}
+    mixed = prepare_tiny(method="dtfl-full", **common)
+    settings = replace(mixed.settings.schedule, scheduler=schedule)
+    mixed = replace(mixed, settings=replace(mixed.settings, schedule=settings))
+    ((state, outcome),) = play(mixed)
+    ways = {1: ("dtfl", "static:1"), 3: ("dtfl", "static:3"), 4: ("fedavg", "dynamic")}
+    alone = {}
+    for tier, (method, scheduler) in ways.items():
+        prepared = prepare_tiny(method=method, scheduler=scheduler, **common)
+        tasks = tasks_of(_plan(prepared), prepared.initial)
+        alone[tier] = list(InProcess(prepared.worker).train(tasks, prepared.initial.weights))
+    results = [alone[tier][client] for client, tier in enumerate(schedule.tiers)]
+    expected = average([(dict(result.model), result.examples) for result in results])
+    assert gap((state.weights.model, expected)) <= TOLERANCE
+    losses = [result.local_loss if result.server_loss is None else result.server_loss for result in results]
+    whole = sum(loss * r.examples for loss, r in zip(losses, results, strict=True)) / sum(r.examples for r in results)
+    assert state.plateau.best_loss == pytest.approx(whole, rel=1e-9)
+    assert outcome.traffic["up_labels"] == 8 * sum(result.examples for result in results[:2])
 
 
 @pytest.mark.parametrize("values", [{}, {"local_epochs": 2, **SGD}])

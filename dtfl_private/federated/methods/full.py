@@ -134,7 +134,7 @@ def whole_network(network: TierTable, classes: int) -> TierCost:
     """Return the cost of a client that holds all L modules of a network."""
     last = network.rows[-1]
     return TierCost(
-        tier=last.tier + 1,
+        tier=network.modules,
         cut_shape=(classes,),
         client_params=last.client_params + last.server_params,
         server_params=0,

@@ -1,12 +1,13 @@
 """Local-loss split learning: DTFL, and the same with one cut for all clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from dtfl_private.federated.client import ClientHalf
+from dtfl_private.federated.methods.full import FullModelWork, whole_network
 from dtfl_private.federated.round import EVERYWHERE, Method, Places, only_tier
 from dtfl_private.federated.server import ServerHalf
 from dtfl_private.federated.worker import (
@@ -19,7 +20,7 @@ from dtfl_private.federated.worker import (
     require_finite,
 )
 from dtfl_private.messages import State
-from dtfl_private.models.staged import StagedModel, split
+from dtfl_private.models.staged import split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
 from dtfl_private.tiers.table import TierTable
@@ -120,34 +121,40 @@ class Dtfl(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DtflTied(Dtfl):
-    """DTFL whose deepest cut trains by the classifier itself, in place of an auxiliary head (ours).
+class LocalLossOrFullWork(LocalLossWork):
+    """Plain local training for who holds the whole network, a client half by a local loss for all others."""
 
-    In tier L - 1 the server half is the classifier, the last module. In the paper a client there trains by a head of
-    its own: the modules before adapt to that head, and the classifier has to follow them alone. Here the client
-    downloads the classifier as its head, and both sides take the same steps: without defenses a client in tier L - 1
-    trains what a client of FedAvg trains. The other tiers, the messages and the time model are DTFL's. The head that
-    comes back is not used, since the server has the same.
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results, one client after the other."""
+        results = []
+        for task in tasks:
+            whole = task.tier == len(worker.model)
+            work: LocalWork = FullModelWork() if whole else LocalLossWork()
+            results += work.train(worker, [task], weights)
+        return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class DtflFull(Dtfl):
+    """DTFL (arXiv 2312.05642) with one tier more, in which a client keeps the whole network, as in FedAvg (ours).
+
+    In tier L, the number of modules, a client trains the whole network by its own loss, and sends its weights and
+    nothing else: neither activations nor labels. It computes what a client in tier L - 1 computes, who besides has to
+    send its smashed data, and whose modules adapt to an auxiliary head and not to the classifier behind them. With all
+    clients in tier L it is FedAvg. Defenses of smashed data act in the other tiers.
+
+    Time model: that of DTFL, and that of FedAvg in tier L, T_k = T_c + T_com.
     """
 
-    def tied(self, network: StagedModel) -> Mapping[int, str]:
-        """Return the deepest tier, whose head is the last module."""
-        return {len(network) - 1: network.stage_names[-1]}
+    places: ClassVar[Places] = frozenset({"activations", "loss", "smashed", "weights", "download"})
+
+    def work(self) -> LocalWork:
+        """Return the work of both kinds of tiers."""
+        return LocalLossOrFullWork()
 
     def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
-        """Return the network's table, where a client in the deepest tier trains, receives and returns all modules."""
-        last = network.rows[-1]
-        if last.tier != network.modules - 1:  # left out by the configuration
-            return network
-        trained_whole = replace(
-            last,
-            head_params=last.server_params,
-            head_bytes=network.weight_bytes - (last.weight_bytes - last.head_bytes),
-            head_forward_macs=network.forward_macs - last.client_forward_macs,
-            client_train_macs=network.train_macs,
-            weight_bytes=network.weight_bytes,
-        )
-        return replace(network, rows=(*network.rows[:-1], trained_whole))
+        """Return the network's own table, and a row for a client that holds all of it."""
+        return replace(network, rows=(*network.rows, whole_network(network, classes)))
 
 
 @dataclass(frozen=True, kw_only=True)
