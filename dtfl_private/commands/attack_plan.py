@@ -15,6 +15,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Setting
 from dtfl_private.plugins import create, explicit
 from dtfl_private.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
+from dtfl_private.tiers.table import tier_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +156,27 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     Raises:
         InputError: the run has no such tier, or nobody was in it.
     """
-    used = sorted(set(recorded or opened.plan.tiers_P.tolist()))
-    if not used:
+    taken = set(recorded or opened.plan.tiers_P.tolist())
+    if not taken:
         raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
+    used, there = sorted(taken & set(opened.tiers)), opened.tiers
+    bound = config.as_scheduled or bool(recorded)
+    if not used and (bound or config.tiers is None):
+        raise InputError(
+            f"in the last round of '{opened.folder.path}' all clients kept the whole network and sent weights alone, "
+            f"which no attack here is made for: place them in a tier by --tier {tier_names(there)} or --tier all"
+        )
     if config.tiers is None:
         return used
-    there: list[int] = opened.prepared.settings.schedule.table.tiers_M.tolist()
-    bound = config.as_scheduled or bool(recorded)
     if config.tiers == "all":
         return used if bound else there
     network = sorted(opened.cut_shapes)  # also tiers that the run leaves out: clients can be placed there all the same
     for tier in config.tiers:
+        if tier == opened.whole_tier:
+            raise InputError(
+                f"clients in tier {tier} keep the whole network and send weights alone, which no attack here is made "
+                f"for: attack tier {tier_names(there)}"
+            )
         if tier not in network:
             raise InputError(
                 f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}"

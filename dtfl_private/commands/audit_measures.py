@@ -169,8 +169,8 @@ class _Stand:
         The most of them, and in whatever tier: as if all had been sent in this one.
         """
         worker = self._opened.prepared.worker
-        there = [counts.total() for counts in rounds_by_tier(self._opened.records).values() if counts[tier]]
-        rounds = max(there, default=0)
+        there = [counts for counts in rounds_by_tier(self._opened.records).values() if counts[tier]]
+        rounds = max((sum(counts[sending] for sending in self._opened.tiers) for counts in there), default=0)
         return max(1, rounds * (1 if worker.defense.releases_apart else worker.local_epochs))
 
 

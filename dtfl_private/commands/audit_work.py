@@ -272,9 +272,11 @@ class Work:
         if self._attacks is None and self._config.attacks == QUICK:
             why = "decoders train for 20 epochs and searches take 120 steps here; longer ones get more"
             found.append(NotTested(what="longer attacks", why=why))
-        run_tiers = self._opened.prepared.settings.schedule.table.tiers_M.tolist()
-        if others := [tier for tier in run_tiers if tier not in self._tiers]:
+        if others := [tier for tier in self._opened.tiers if tier not in self._tiers]:
             found.append(NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)"))
+        if self._opened.whole_tier is not None:
+            why = "its clients keep the whole network and send weights alone, which no attack here is made for"
+            found.append(NotTested(what=f"tier {self._opened.whole_tier}", why=why))
         if len(pairs) == 1:
             why = "one training was attacked: intervals do not cover its chance"
             found.append(NotTested(what="other trainings", why=why))
@@ -364,7 +366,7 @@ def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> T
         defense=tuple(config.defense),
         test_accuracy=opened.records[-1]["test_accuracy"],
         undefended_accuracy=undefended_accuracy,
-        tiers=tuple(opened.prepared.settings.schedule.table.tiers_M.tolist()),
+        tiers=tuple(opened.tiers),
     )
 
 

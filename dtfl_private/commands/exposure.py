@@ -29,7 +29,11 @@ def exposures(opened: OpenedRun, best: Sequence[Result], metric: str) -> list[Cl
             client,
             profiles[kind].name,
             len(worker.parts[client]),
-            {tier: count * per_round for tier, count in sorted(rounds.get(client, Counter()).items())},
+            {
+                tier: count * per_round
+                for tier, count in sorted(rounds.get(client, Counter()).items())
+                if tier in opened.tiers  # who keeps the whole network sends no record's activations
+            },
             rounds.get(client, Counter()).total(),
             metric,
             by_tier,

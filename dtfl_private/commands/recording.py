@@ -4,8 +4,9 @@ from pathlib import Path
 
 from dtfl_private.config import TrainConfig
 from dtfl_private.errors import InputError
+from dtfl_private.federated.methods.tiered import LocalLossWork
 from dtfl_private.federated.recording import Recorder
-from dtfl_private.federated.round import FederatedState, tasks_of
+from dtfl_private.federated.round import FederatedState, Method, tasks_of
 from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.federated.worker import WorkerSetup
 from dtfl_private.runtime.transcripts import save_recording
@@ -13,12 +14,18 @@ from dtfl_private.runtime.transcripts import save_recording
 LAST = "last"
 
 
-def check_recording(config: TrainConfig) -> None:
+def check_recording(config: TrainConfig, method: Method) -> None:
     """Refuse to record what will not be.
 
     Raises:
-        InputError: a round or a client that the run does not have, or clients but no rounds.
+        InputError: a round or a client that the run does not have, clients but no rounds, or a method whose rounds no
+            attack can read.
     """
+    if config.record_rounds and not isinstance(method.work(), LocalLossWork):
+        raise InputError(
+            f"record_rounds keeps what clients of local-loss methods send, method is {config.method}: leave it out, "
+            "or use --method dtfl"
+        )
     numbers = [number for number in config.record_rounds if isinstance(number, int)]
     if numbers and max(numbers) > config.rounds:
         raise InputError(f"record_rounds {max(numbers)} is after the last of {config.rounds} rounds: write last")
@@ -61,6 +68,7 @@ class TranscriptWriter:
         if self._recorder is None:
             self._recorder = Recorder(self._setup)
         for task in tasks_of(plan, before):
-            if not self._clients or task.client in self._clients:
+            sends = task.tier in self._setup.heads  # not who keeps the whole network
+            if sends and (not self._clients or task.client in self._clients):
                 recording = self._recorder.record(task, before.weights, batches=self._batches, whole=task.completes)
                 save_recording(self._folder, recording)

@@ -55,6 +55,17 @@ class OpenedRun:
     spare_heads: Mapping[int, nn.Module]
 
     @property
+    def tiers(self) -> list[int]:
+        """The tiers of the run in which clients send activations, ascending."""
+        return [tier for tier in self.prepared.settings.schedule.table.tiers_M.tolist() if tier in self.cut_shapes]
+
+    @property
+    def whole_tier(self) -> int | None:
+        """The tier in which a client keeps the whole network and sends weights alone, if the run has it."""
+        table = self.prepared.settings.schedule.table
+        return table.modules if table.modules in table.tiers_M else None
+
+    @property
     def tasks(self) -> Sequence[ClientTask]:
         """The clients' parts of the last round."""
         return round_tasks(self.plan, self.before)

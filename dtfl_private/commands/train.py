@@ -180,12 +180,12 @@ def prepare(
                 f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
-    check_recording(config)
     if config.stop_at_target and config.target_accuracy is None:
         raise InputError("stop_at_target needs a target: give target_accuracy too")
     chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
     norm = resolved_norm(config, chain)
     method = make_method(config.method)
+    check_recording(config, method)
     check_places(chain, method.places, config.method.partition(":")[0])
     check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)

@@ -35,6 +35,7 @@ from dtfl_private.leakage.result import read_results
 from dtfl_private.models.staged import StagedModel
 from dtfl_private.plugins import create
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.transcripts import recorded_rounds
 
 
 @pytest.fixture
@@ -122,6 +123,34 @@ def test_what_is_attacked_is_what_the_run_recorded(trained, mount):
     assert [r.value for r in recorded.results] == [r.value for r in replayed.results]
     with pytest.raises(InputError, match="nobody was in tier 1 in the recorded round: use --replay"):
         mount(folder, [LeastSquares()], tiers=[1])
+
+
+def test_where_clients_keep_the_whole_network_there_is_nothing_to_attack(trained, mount):
+    """In the other tiers of such a run attacks are as in any other."""
+    folder = trained(method="dtfl-full", scheduler="static:4")
+    with pytest.raises(InputError, match=r"all clients kept the whole network .* by --tier 1..3 or --tier all"):
+        mount(folder, [LeastSquares()])
+    with pytest.raises(InputError, match=r"clients in tier 4 keep the whole network .* attack tier 1..3"):
+        mount(folder, [LeastSquares()], tiers=[4])
+    report = mount(folder, [LeastSquares()], tiers="all")
+    assert {result.tier for result in report.results} == {1, 2, 3}
+    assert of(mount(folder, [LeastSquares()], tiers=[1]), "mse").value > 0
+
+
+def test_who_keeps_the_whole_network_is_not_recorded(trained, mount):
+    folder = trained(method="dtfl-full", scheduler="random", record_rounds=[1, 2], record_images=8)
+    rounds = [json.loads(line)["tiers"] for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    cut = {(number, int(k)) for number, of in enumerate(rounds, 1) for k, tier in of.items() if tier < 4}
+    assert 0 < len(cut) < 6
+    assert set(recorded_rounds(folder / "transcript")) == cut
+    report = mount(folder, [LeastSquares()])
+    assert {result.tier for result in report.results} == {tier for tier in rounds[-1].values() if tier < 4}
+
+
+def test_methods_that_no_attack_can_read_are_not_recorded(tiny_config, objects, tmp_path):
+    with pytest.raises(InputError, match="record_rounds keeps what clients of local-loss methods send, method is fed"):
+        train(tiny_config(method="fedavg", record_rounds=["last"]), out=tmp_path / "run", **objects)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_recording_of_another_run_is_refused(trained, mount, tmp_path):

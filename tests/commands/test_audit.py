@@ -245,6 +245,22 @@ def test_clients_are_exposed_by_where_they_really_were(trained, examine):
     assert {result.tier for result in findings.as_scheduled} == used
 
 
+def test_rounds_with_the_whole_network_expose_no_activations_and_are_named_as_not_tested(trained, examine):
+    folder = trained(method="dtfl-full", scheduler="random", rounds=4)
+    findings = examine(folder).findings
+    assert findings.training.tiers == (1, 2, 3)
+    assert {verdict.tier for verdict in findings.verdict} == {1, 2, 3}
+    rounds = [json.loads(line)["tiers"] for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    assert any(4 in tiers.values() for tiers in rounds)
+    for client in findings.clients:
+        cut = [tiers[str(client.client)] for tiers in rounds if tiers[str(client.client)] < 4]
+        assert (client.rounds, client.releases) == (4, len(cut))
+        assert client.shallowest == min(cut, default=None)
+    (told,) = [entry.why for entry in findings.not_tested if entry.what == "tier 4"]
+    assert "send weights alone" in told
+    assert {result.tier for result in findings.as_scheduled} == {tier for tier in rounds[-1].values() if tier < 4}
+
+
 def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_path):
     findings = examine(trained(), training_seeds=2, tiers=(1,)).findings
     first, second = (

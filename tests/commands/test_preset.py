@@ -151,7 +151,7 @@ def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
 
 def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():
     runs = load_preset(PRESETS[0].parent / "headline.toml", "small").runs
-    assert len({run.config.method for run in runs}) == 11
+    assert len({run.config.method for run in runs}) == 12
     assert {run.config.partition for run in runs} == {"iid", canonical("partition", "dirichlet:0.5")}
     literal = load_preset(PRESETS[0].parent / "headline-mbit.toml", "small").runs
     assert {run.config.link_unit for run in runs} == {"mbyte"}
