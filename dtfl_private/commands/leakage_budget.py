@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtfl_private.commands.settings import tiers_in_use
+from dtfl_private.commands.settings import make_method, tiers_in_use
 from dtfl_private.config import OBJECT, TrainConfig
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError
@@ -170,4 +170,5 @@ def allowed_line(config: TrainConfig) -> str | None:
         budget = LeakageBudget.parse(config.leakage_budget)
         reason = f"by the leakage budget {budget.rule}, as measured in {budget.audit} (measured, not proven)"
     plural = "s" if len(config.allowed_tiers) > 1 else ""
-    return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}"
+    beside = ", and the whole network" if make_method(config.method).full_tier else ""
+    return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{beside}"

@@ -138,6 +138,7 @@ class Method(ABC):
         sends: what leaves the clients.
         tiered: whether a scheduler names each client's tier; otherwise the method's table has one row.
         cuts: whether the network is cut between client and server.
+        full_tier: whether it has, beside cuts, a tier in which a client keeps the whole network.
         has_heads: whether the client half has an auxiliary head.
         pooled: whether all images are at one place, which is then the one participant and always there.
         also_sent: kinds of bytes beside the four that every method has.
@@ -149,6 +150,7 @@ class Method(ABC):
     sends: ClassVar[tuple[Protected, ...]] = EVERYTHING
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
+    full_tier: ClassVar[bool] = False
     has_heads: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()

@@ -194,6 +194,18 @@ def test_a_run_repeats_from_its_own_configuration_and_resumes_without_the_audit(
     assert run_tiny("first", resume=True, rounds=2, leakage_budget=budget).records == first.records
 
 
+def test_the_tier_of_the_whole_network_is_within_every_limit(run_tiny, write_audit):
+    """It sends no activations; so the limit on record names cut tiers alone, and the run repeats from it."""
+    budget = f"{write_audit({1: 0.9, 2: 0.9, 3: 0.2})}:max=0.5"
+    first = run_tiny("first", rounds=3, method="dtfl-full", leakage_budget=budget)
+    assert {tier for record in first.records for tier in record["tiers"].values()} == {3, 4}
+    assert first.config.allowed_tiers == [3]
+    own = {key: value for key, value in read_toml(first.folder.config).items() if key not in ("dataset", "model")}
+    again = run_tiny("again", **own)
+    assert [record["tiers"] for record in again.records] == [record["tiers"] for record in first.records]
+    assert run_tiny("first", resume=True, rounds=3, method="dtfl-full", leakage_budget=budget).records == first.records
+
+
 def test_a_resume_with_another_limit_is_refused(run_tiny, write_audit):
     audit = write_audit({1: 0.4, 2: 0.9, 3: 0.2})
     run_tiny("run", rounds=1, leakage_budget=f"{audit}:max=0.5")
@@ -304,6 +316,8 @@ def test_the_closing_line_says_which_tiers_and_why():
         "tiers allowed: 1, 3, by the leakage budget ssim at most 0.4, as measured in /a.json (measured, not proven)"
     )
     assert allowed_line(TrainConfig(allowed_tiers=[3])) == "tier allowed: 3, as allowed_tiers says"
+    full = TrainConfig(allowed_tiers=[3], method="dtfl-full")
+    assert allowed_line(full) == "tier allowed: 3, as allowed_tiers says, and the whole network"
     assert allowed_line(TrainConfig()) is None
 
 

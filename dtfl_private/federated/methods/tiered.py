@@ -147,6 +147,7 @@ class DtflFull(Dtfl):
     """
 
     places: ClassVar[Places] = frozenset({"activations", "loss", "smashed", "weights", "download"})
+    full_tier: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the work of both kinds of tiers."""
