@@ -35,12 +35,13 @@ class Efficient:
     """Least expected time to progress: limit and tiers with the smallest expected round time per progress of the round.
 
     A round with limit T gives each client the tier that gets furthest of those with T_k(m) <= T (of equal ones the
-    deepest). It lasts as long as the server's queue makes it, and longer if a client has changed since it was measured:
-    then it is as fast as one of the participants. Tiers in which that would last longest can be given up for all who
-    have another within the limit. A round gets as far as the mean of its clients' tiers, weighted by images. A tier's
-    progress is linear in its depth, from 1 / ``rounds_ratio`` in the shallowest to 1 in the deepest, until the training
-    losses of the rounds correct it. All limits are ranked by a bound of the round's time; the first few, and the
-    paper's, are played on the queue, with every number of tiers given up.
+    deepest), or the deepest, which spares the server work even where it gets less far. It lasts as long as the server's
+    queue makes it, and longer if a client has changed since it was measured: then it is as fast as one of the
+    participants. Tiers in which that would last longest can be given up for all who have another within the limit. A
+    round gets as far as the mean of its clients' tiers, weighted by images. A tier's progress is linear in its depth,
+    from 1 / ``rounds_ratio`` in the shallowest to 1 in the deepest, until the training losses of the rounds correct it.
+    All limits are ranked by a bound of the round's time; the first few, and the paper's, are played on the queue, with
+    every number of tiers given up.
 
     ``rounds_ratio`` is the prior: how many times as many rounds the shallowest tier needs as the deepest. 1 takes all
     tiers for equal until the losses speak, below 1 deep ones are slower; the paper's published times suggest 1.6.
@@ -54,7 +55,7 @@ class Efficient:
         outlook = choice.outlook or _nothing_known(choice.times_s_KM)
         progress_M = self.progress(outlook, len(choice.tiers_M))
         limit = best_limit(choice.times_s_KM, outlook, progress_M)
-        tiers: IntArray = choice.tiers_M[columns_within(limit, choice.times_s_KM, merits(progress_M))]
+        tiers: IntArray = choice.tiers_M[columns_within(limit, choice.times_s_KM)]
         return tiers
 
     def progress(self, outlook: Outlook, tiers: int) -> FloatArray:
@@ -79,10 +80,14 @@ def _nothing_known(times_s_KM: FloatArray) -> Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a round may be: no T_k(m) above ``seconds``, and no tier that is not ``open_M`` for who has another."""
+    """What a round may be: no T_k(m) above ``seconds``, and no tier that is not ``open_M`` for who has another.
+
+    Of its tiers within the limit a client takes the one with the highest ``rank_M``, each of 0..M-1.
+    """
 
     seconds: float
     open_M: BoolArray
+    rank_M: IntArray
 
 
 def time_to_progress(
@@ -127,11 +132,11 @@ def merits(progress_M: FloatArray) -> IntArray:
     return np.lexsort((np.arange(len(progress_M)), progress_M)).argsort()
 
 
-def columns_within(limit: Limit, times_s_KM: FloatArray, merit_M: IntArray) -> IntArray:
+def columns_within(limit: Limit, times_s_KM: FloatArray) -> IntArray:
     """Return each client's best column within the limit, in closed tiers if it has no other; it must have one."""
-    rank_M = np.where(limit.open_M, merit_M + len(merit_M), merit_M)
-    best_K = np.where(times_s_KM <= limit.seconds, rank_M, -1).max(axis=1)
-    column_K: IntArray = merit_M.argsort()[best_K % len(merit_M)]
+    tiers = len(limit.rank_M)
+    best_K = np.where(times_s_KM <= limit.seconds, limit.rank_M + tiers * limit.open_M, -1).max(axis=1)
+    column_K: IntArray = limit.rank_M.argsort()[best_K % tiers]
     return column_K
 
 
@@ -144,26 +149,28 @@ def best_limit(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray)
     papers_s = float(times_s_KM.min(axis=1).max())
     every = -(-len(times_s_KM) // EXACT)
     times_s_KM, outlook = _thinned(times_s_KM, outlook, every)
-    merit_M = merits(progress_M)
 
     def score(limit: Limit) -> float:
-        column_K = columns_within(limit, times_s_KM, merit_M)
-        return time_to_progress(column_K, times_s_KM, outlook, progress_M, every)
+        return time_to_progress(columns_within(limit, times_s_KM), times_s_KM, outlook, progress_M, every)
 
-    limits_s: list[float] = shortlist(times_s_KM, outlook, progress_M, papers_s).tolist()
-    scored = [(score(limit), limit) for seconds in limits_s for limit in _closing(seconds, times_s_KM, outlook)]
+    scored = [
+        (score(limit), limit)
+        for rank_M in np.unique([merits(progress_M), np.arange(len(progress_M))], axis=0)
+        for seconds in shortlist(times_s_KM, outlook, progress_M, rank_M, papers_s).tolist()
+        for limit in _closing(seconds, rank_M, times_s_KM, outlook)
+    ]
     least = min(reached for reached, _ in scored)
     worthwhile = [(reached, limit) for reached, limit in scored if reached <= (1 + WORTHWHILE) * least]
     return min(worthwhile, key=lambda pair: (-pair[1].open_M.sum(), pair[0]))[1]
 
 
-def _closing(seconds: float, times_s_KM: FloatArray, outlook: Outlook) -> list[Limit]:
+def _closing(seconds: float, rank_M: IntArray, times_s_KM: FloatArray, outlook: Outlook) -> list[Limit]:
     """Return a limit with all tiers open and, if clients change, with ever more closed: those of the latest first."""
-    tiers = times_s_KM.shape[1]
+    all_open_M = np.ones(len(rank_M), dtype=np.bool_)
     if outlook.change_rate == 0:
-        return [Limit(seconds=seconds, open_M=np.ones(tiers, dtype=np.bool_))]
+        return [Limit(seconds=seconds, open_M=all_open_M, rank_M=rank_M)]
     late_s_M = np.maximum(times_s_KM - seconds, 0.0).mean(axis=0)
-    return [Limit(seconds=seconds, open_M=late_s_M <= most_s) for most_s in np.unique(late_s_M)]
+    return [Limit(seconds=seconds, open_M=late_s_M <= most_s, rank_M=rank_M) for most_s in np.unique(late_s_M)]
 
 
 def _thinned(times_s_KM: FloatArray, outlook: Outlook, every: int) -> tuple[FloatArray, Outlook]:
@@ -181,7 +188,9 @@ def _thinned(times_s_KM: FloatArray, outlook: Outlook, every: int) -> tuple[Floa
     )
 
 
-def shortlist(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, papers_s: float) -> FloatArray:
+def shortlist(
+    times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, rank_M: IntArray, papers_s: float
+) -> FloatArray:
     """Return the paper's limit, and the limits with the least bound of the time to progress.
 
     With one limit after the other, ascending, some client takes up a better tier; its gains in progress and its
@@ -190,8 +199,7 @@ def shortlist(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, 
     """
     order_KM = np.argsort(times_s_KM, axis=1, kind="stable")
     ascending_s_KM = np.take_along_axis(times_s_KM, order_KM, axis=1)
-    merit_M = merits(progress_M)
-    best_KM = merit_M.argsort()[np.maximum.accumulate(merit_M[order_KM], axis=1)]
+    best_KM = rank_M.argsort()[np.maximum.accumulate(rank_M[order_KM], axis=1)]
     gain_KM = _rises(outlook.images_K[:, None] * progress_M[best_KM])
     work_s_KM = _rises(np.take_along_axis(outlook.service_s_KM, best_KM, axis=1))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
 from dtfl_private.errors import InputError
 from dtfl_private.tiers import efficient
-from dtfl_private.tiers.efficient import Efficient, Limit, columns_within, merits, time_to_progress
+from dtfl_private.tiers.efficient import Efficient, Limit, columns_within, time_to_progress
 from dtfl_private.tiers.schedulers import Dynamic, make_scheduler
 
 SMALL = settings(max_examples=150, deadline=None, derandomize=True)
@@ -88,8 +88,9 @@ def test_before_a_queue_no_limit_is_better(size: tuple[int, int, int], ratio: fl
     for limit in np.unique(choice.times_s_KM):
         fits = choice.times_s_KM <= limit
         if fits.any(axis=1).all():
-            rank = [max(np.flatnonzero(of_client), key=lambda m: (reached_M[m], m)) for of_client in fits]
-            best.append(cost(choice, np.array(rank) + 1, scheduler))
+            furthest = [max(np.flatnonzero(of_client), key=lambda m: (reached_M[m], m)) for of_client in fits]
+            deepest = [max(np.flatnonzero(of_client)) for of_client in fits]
+            best += [cost(choice, np.array(columns) + 1, scheduler) for columns in (furthest, deepest)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficient, "SHORTLIST", 100)
         assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) == pytest.approx(min(best), rel=1e-9)
@@ -172,10 +173,23 @@ def test_clients_that_may_turn_slow_offload_more_if_it_pays():
         assert Dynamic().assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
 
 
+@pytest.mark.parametrize("gain", [-0.004, 0.0, 0.004])
+def test_hardly_any_effect_of_depth_hardly_changes_what_a_saturated_server_is_spared(gain: float):
+    """A slope that is next to nothing, of either sign, does not send all clients to a queue that is twice as long."""
+    choice = round_of(5, 8, 4, 1)
+    assert choice.outlook is not None
+    learnt = replace(choice, outlook=replace(choice.outlook, depth_spread=0.01, depth_gain=gain))
+    neutral = cost(choice, Efficient().assign(choice, UNUSED), Efficient())
+    assert cost(choice, Efficient().assign(learnt, UNUSED), Efficient()) == pytest.approx(neutral, rel=0.01)
+    assert cost(choice, np.ones(8, dtype=np.int64), Efficient()) > 1.5 * neutral
+
+
 def test_who_has_no_open_tier_within_the_limit_keeps_its_own():
-    limit = Limit(seconds=2.0, open_M=np.array([True, False, False]))
+    limit = Limit(seconds=2.0, open_M=np.array([True, False, False]), rank_M=np.arange(3))
     times_s = np.array([[1.0, 1.0, 3.0], [3.0, 1.0, 2.0], [1.0, 1.0, 1.0]])
-    assert columns_within(limit, times_s, merits(np.ones(3))).tolist() == [0, 2, 0]
+    assert columns_within(limit, times_s).tolist() == [0, 2, 0]
+    reversed_ranks = replace(limit, rank_M=np.array([2, 1, 0]))
+    assert columns_within(reversed_ranks, times_s).tolist() == [0, 1, 0]
 
 
 def test_a_saturated_server_makes_it_offload_less():
