@@ -25,7 +25,7 @@ SERVERS = {"scarce": (2, 1.0), "slow": (2, 2.0), "ample": (16, 8.0)}
 SCHEDULERS = (
     "dynamic",
     "efficient",
-    "efficient:rounds_ratio=1",
+    "efficient:rounds_ratio=1.6",
     "efficient:rounds_ratio=0.625",
     "static:1",
     "static:4",
