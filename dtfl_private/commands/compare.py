@@ -17,6 +17,7 @@ from dtfl_private.commands.audited import audited_leakage
 from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.config import NOTHING, TrainConfig
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
+from dtfl_private.plugins import explicit, installed
 from dtfl_private.record import Record, RunFolder, has_ended, read_records, recorded_data
 from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
 from dtfl_private.report.words import printable
@@ -281,8 +282,20 @@ def _group_name(settings: Mapping[str, Any], distinct: Sequence[Mapping[str, Any
     for key in settings:
         rivals = same_method if key in OF_TIERS else distinct
         if key != "method" and any(other[key] != settings[key] for other in rivals):
-            parts.append(_shown(settings[key]) if key == "scheduler" else f"{_plain(key)} {_shown(settings[key])}")
+            told = (
+                _scheduler(settings[key], distinct) if key == "scheduler" else f"{_plain(key)} {_shown(settings[key])}"
+            )
+            parts.append(told)
     return printable(f"{name} ({', '.join(parts)})" if parts else name)
+
+
+def _scheduler(text: str, distinct: Sequence[Mapping[str, Any]]) -> str:
+    """Return a scheduler's name, with its settings if they are not its defaults, or if others have other ones."""
+    base = _base(text)
+    variants = {other["scheduler"] for other in distinct if _base(other["scheduler"]) == base}
+    # What is not installed is not loaded to ask for its defaults: the folder may come from anybody.
+    usual = len(variants) == 1 and base in installed("scheduler") and explicit("scheduler", base) == text
+    return base if usual else _shown(text)
 
 
 def _baseline(groups: Sequence[Group], name: str | None) -> Group | None:
@@ -313,7 +326,7 @@ def _method_names(group: Group) -> list[str]:
 def _scheduler_names(group: Group) -> list[str]:
     """Return "static:m=2", "static:2" and "static" of a group that is told apart by its scheduler."""
     scheduler: str = group.settings["scheduler"]
-    if printable(scheduler) not in group.name:
+    if printable(_base(scheduler)) not in group.name:
         return []
     return [scheduler, re.sub(r":\w+=", ":", scheduler, count=1), _base(scheduler)]
 

@@ -172,6 +172,21 @@ def test_runs_are_grouped_by_all_that_differs_but_the_seed_and_what_changes_no_f
     }
 
 
+def test_a_scheduler_is_named_by_its_settings_only_where_they_say_something(write_run, tmp_path):
+    def names(*schedulers: str) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        paths = [write_run(folder / str(n), [0.5], scheduler=text) for n, text in enumerate(schedulers)]
+        return [group.name for group in compare(paths).settings[0].groups]
+
+    usual = "efficient:rounds_ratio=1.0"
+    assert names(usual, "dynamic") == ["dtfl (efficient)", "dtfl (dynamic)"]
+    assert names("efficient:rounds_ratio=1.6", "dynamic")[0] == "dtfl (efficient:rounds_ratio=1.6)"
+    assert names(usual, "efficient:rounds_ratio=1.6")[0] == f"dtfl ({usual})"
+    assert names("nobody.has:This", "dynamic")[0] == "dtfl (nobody.has:This)"
+    paths = [write_run(tmp_path / f"b{n}", [0.5], scheduler=text) for n, text in enumerate((usual, "dynamic"))]
+    assert compare(paths, baseline="efficient").settings[0].baseline.name == "dtfl (efficient)"
+
+
 @pytest.mark.parametrize("name", ["dtfl (static:m=2)", "static:m=2", "static:2", "Static"])
 def test_a_baseline_is_named_by_table_method_or_scheduler(write_run, tmp_path, name):
     paths = [write_run(tmp_path / scheduler[:3], [0.5], scheduler=scheduler) for scheduler in ("random", "static:m=2")]
