@@ -32,8 +32,9 @@ LINES = ("-", "--", ":")
 # Where runs last so differently that on a linear axis the short ones would be a vertical line.
 LOGARITHMIC_FROM = 6.0
 
-# Length of the axis of bars as a multiple of the longest one, beside which its figures stand.
-ROOM_FOR_WORDS = 1.7
+# Inches of a panel of bars, and about those of a letter: figures at the ends of bars are to stand within the panel.
+PANEL_IN = 4.5
+LETTER_IN = 0.065
 
 
 def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]], form: PictureForm = "png") -> bytes:
@@ -93,7 +94,7 @@ def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]]
     rows = -(-len(settings) // columns)
     most = max(len(setting.groups) for setting in settings)
     with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(max(5.5, 4.5 * columns), rows * (1.0 + 0.28 * most)), layout="constrained")
+        figure = Figure(figsize=(max(5.5, PANEL_IN * columns), rows * (1.0 + 0.28 * most)), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for setting, axes in zip(settings, panels, strict=False):
             _bars(axes, setting, styles)
@@ -103,22 +104,25 @@ def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]]
 
 
 def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -> None:
-    ends = []
+    longest_name = max(len(group.name) for group in setting.groups)
+    width_in = PANEL_IN - LETTER_IN * (longest_name + 4)
+    room = []
     for position, group in enumerate(setting.groups):
         mean, colour = group.to_target("time_s"), styles[group.name][0]
         length = mean.mean if mean.mean is not None else mean.at_least or 0.0
         hatch = "" if mean.mean is not None else "///"
         pale = _pale(colour)
         axes.barh(position, length, height=0.7, color=pale, hatch=hatch, edgecolor=colour, linewidth=0.8)
-        ends.append(max(length, *_dots(axes, group, position, colour)))
+        end = max(length, *_dots(axes, group, position, colour))
         text = ("" if mean.mean is not None else "> ") + duration(length)
         factor = speedup_text(speedup(group, setting.baseline)).partition(" (")[0]
         text += f"  {factor}" if factor != BLANK else ""
-        axes.annotate(text, (ends[-1], position), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        room.append(end / max(0.2, 1 - LETTER_IN * (len(text) + 1) / width_in))
+        axes.annotate(text, (end, position), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(setting.groups)), [_plain(group.name) for group in setting.groups])
     axes.invert_yaxis()
     title = setting.name or f"target accuracy {setting.target:g}"
-    axes.set(xlabel="simulated time to target, s", xlim=(0, ROOM_FOR_WORDS * max(ends)))
+    axes.set(xlabel="simulated time to target, s", xlim=(0, max(room)))
     axes.set_title(_plain(textwrap.fill(title, 44)), fontsize=9)
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
