@@ -44,7 +44,7 @@ class Outlook:
         from its mean; depth is 0 in the shallowest tier and 1 in the deepest.
     depth_gain: the weighted sum of the products of these deviations and of those of the rounds' progress, the latter
         relative to the mean progress. ``depth_gain / depth_spread`` is the least-squares slope.
-    change_rate: probability that a client's resources have changed since they were measured.
+    change_rate: probability that a client's resources have changed much since they were measured.
     """
 
     arrival_s_KM: FloatArray

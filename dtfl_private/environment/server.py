@@ -19,6 +19,8 @@ class ServerCapacity:
 def queue(arrival_s_K: FloatArray, service_s_K: FloatArray, workers: int) -> FloatArray:
     """Return when each job's service starts, first come first served on ``workers`` parallel workers.
 
+    A job without any service starts when it arrives: it needs no worker.
+
     Args:
         arrival_s_K: when each job's data are there, seconds.
         service_s_K: how long each job keeps a worker busy, seconds.
@@ -30,6 +32,9 @@ def queue(arrival_s_K: FloatArray, service_s_K: FloatArray, workers: int) -> Flo
     free_at = [0.0] * workers
     arrival, service = arrival_s_K.tolist(), service_s_K.tolist()
     for job in np.argsort(arrival_s_K, kind="stable").tolist():
+        if service[job] == 0:
+            start_s_K[job] = arrival[job]
+            continue
         start = max(heapq.heappop(free_at), arrival[job])
         heapq.heappush(free_at, start + service[job])
         start_s_K[job] = start

@@ -24,7 +24,7 @@ from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
 from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
-from dtfl_private.tiers.changes import Changes, slowdown
+from dtfl_private.tiers.changes import Changes, factors
 from dtfl_private.tiers.estimates import (
     NEVER,
     Estimates,
@@ -191,8 +191,8 @@ def schedule_round(
     history = note_first_tiers(history, clients_P[chosen.by_times_P], chosen.tiers_P[chosen.by_times_P])
     measured = _measured(plan, truth, settings)
     changes = state.changes
-    if settings.scheduler.uses_times:
-        changes = changes.learn(slowdown(history, measured, settings.table))
+    if settings.scheduler.uses_times:  # against what was known before this round: its probe says nothing of changes
+        changes = changes.learn(factors(state.history, measured, settings.table))
     history = observe(history, measured, settings.table.tiers_M, settings.newest)
     clock = state.clock.advance(plan.round_time_s)
     return replace(state, environment=environment, history=history, clock=clock, changes=changes), plan

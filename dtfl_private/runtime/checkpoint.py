@@ -39,7 +39,7 @@ from dtfl_private.tiers.progress import Progress
 
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
-HISTORY_FIELDS = ("seconds_KM", "tier_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
+HISTORY_FIELDS = ("seconds_KM", "tier_K", "last_s_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
 _NAME = re.compile(r"round-(\d{6,})")
@@ -156,7 +156,8 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     tensors |= {f"extra/{name}": tensor for name, tensor in state.extras.items()}
     tensors["environment/profile_K"] = torch.from_numpy(environment.profile_K)
     tensors["history/progress"] = torch.from_numpy(state.schedule.progress.array())
-    tensors["history/changes"] = torch.tensor([state.schedule.changes.slower, state.schedule.changes.measured]).double()
+    changes = state.schedule.changes
+    tensors["history/changes"] = torch.tensor([changes.changed, changes.measured], dtype=torch.float64)
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
@@ -179,7 +180,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     for tiers in ("history/tier_K", "history/first_tier_K"):
         _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
-    slower, measured = arrays["history/changes"]
+    changed, measured = arrays["history/changes"]
     return FederatedState(
         round=numbers.round,
         weights=GlobalWeights(
@@ -193,7 +194,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
             progress=Progress.of(arrays["history/progress"]),
-            changes=Changes(slower=float(slower), measured=float(measured)),
+            changes=Changes(changed=float(changed), measured=float(measured)),
         ),
         plateau=PlateauState(
             lr=numbers.lr,
@@ -221,7 +222,8 @@ def _verified(path: Path) -> dict[str, bytes]:
 
 def _require_same_layout(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     if tensors.keys() != expected.keys():
-        raise CheckpointError(f"it does not fit the run: {sorted(tensors.keys() ^ expected.keys())[0]} is amiss")
+        amiss = sorted(tensors.keys() ^ expected.keys())[0]
+        raise CheckpointError(f"it does not fit the run: {amiss} is amiss (was it made by another version?)")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
             raise CheckpointError(f"it does not fit the run: {name} is {tensor.dtype} {tuple(tensor.shape)}")

@@ -1,4 +1,4 @@
-"""How often clients' resources change: what the server learns of it, on line, from clients that have become slower."""
+"""How often clients' resources change: what the server learns of it, on line, from how its measurements differ."""
 
 from dataclasses import dataclass
 
@@ -8,49 +8,46 @@ from dtfl_private.contracts import FloatArray
 from dtfl_private.tiers.estimates import NEVER, History, Observation
 from dtfl_private.tiers.table import TierTable
 
-SLOWER = 3.0
-"""From this factor on a client has changed; noise alone reaches it hardly ever (log-normal, sd 0.2: once in 20,000)."""
+LARGE = 3.0
+"""From this factor on a client has changed; noise alone reaches it hardly ever (log-normal, sd 0.2: once in 10,000)."""
 
-PRIOR_CHANGES, PRIOR_MEASUREMENTS = 1.0, 50.0
-"""Before anything is known: one change of a client in fifty of its rounds."""
+PRIOR_CHANGES, PRIOR_MEASUREMENTS = 0.3, 50.0
+"""Before anything is known: the environment of the DTFL paper (dtfl section 4), 30 % of the clients every 50 rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """Counts over all rounds: measurements of clients known before, and those of clients that had become slower."""
+    """Counts over all rounds: measurements of clients measured before, and those that found a client changed."""
 
-    slower: float = 0.0
+    changed: float = 0.0
     measured: float = 0.0
 
     def learn(self, factor_P: FloatArray) -> "Changes":
-        """Return the counts after a round in which known clients took so many times as long as estimated."""
-        return Changes(
-            slower=self.slower + float((factor_P >= SLOWER).sum()),
-            measured=self.measured + len(factor_P),
-        )
+        """Return the counts after a round in which clients were so many times slower or faster than before."""
+        return Changes(changed=self.changed + float((factor_P >= LARGE).sum()), measured=self.measured + len(factor_P))
 
     @property
     def rate(self) -> float:
-        """Probability that a client's resources change in a round.
+        """Probability that a client's resources have changed much when it is measured again.
 
-        Changes for the worse stand for as many for the better: these would be counted several times, as a moving
-        average of seconds forgets slow rounds slowly.
+        Changes by less than `LARGE` are not in it, while strong noise (sd 0.5) is.
         """
-        return min(1.0, (PRIOR_CHANGES + 2 * self.slower) / (PRIOR_MEASUREMENTS + self.measured))
+        return (PRIOR_CHANGES + self.changed) / (PRIOR_MEASUREMENTS + self.measured)
 
 
-def slowdown(history: History, seen: Observation, table: TierTable) -> FloatArray:
-    """Return how many times slower than before each known client of an observation is, by its worst resource."""
+def factors(history: History, seen: Observation, table: TierTable) -> FloatArray:
+    """Return how many times slower or faster each known client is than when last measured, by its least equal resource.
+
+    Computing is compared per MAC, so that tiers do not matter. Clients without a measurement are left out.
+    """
     known_P = history.tier_K[seen.clients_P] != NEVER
     clients, column = seen.clients_P[known_P], seen.column_P[known_P]
     macs_M = table.column("client_train_macs")
     before = np.searchsorted(table.tiers_M, history.tier_K[clients])
-    old_s_per_mac = history.seconds_KM[clients, before] / macs_M[before]
-    factor_P: FloatArray = np.maximum.reduce(
-        [
-            seen.seconds_P[known_P] / macs_M[column] / old_s_per_mac,
-            history.up_bytes_s_K[clients] / seen.up_bytes_s_P[known_P],
-            history.down_bytes_s_K[clients] / seen.down_bytes_s_P[known_P],
-        ]
-    )
+    ratios = [
+        seen.seconds_P[known_P] / macs_M[column] / (history.last_s_K[clients] / macs_M[before]),
+        seen.up_bytes_s_P[known_P] / history.up_bytes_s_K[clients],
+        seen.down_bytes_s_P[known_P] / history.down_bytes_s_K[clients],
+    ]
+    factor_P: FloatArray = np.maximum.reduce([np.maximum(ratio, 1 / ratio) for ratio in ratios])
     return factor_P

@@ -20,7 +20,7 @@ EXAMPLES = 500
 """So many participants, at most, are the examples of what a client that has changed may have become."""
 
 WORTHWHILE = 0.01
-"""By what share of the time to progress more offloading must pay."""
+"""By what share of the least time to progress less offloading may be worse and is still taken."""
 
 EVIDENCE = 4.0
 """Weight of the prior in units of `Outlook.depth_spread`: (0.5 / 0.25) squared, for a round's progress that scatters by
@@ -104,9 +104,24 @@ def time_to_progress(
         started_s_K = queue(outlook.arrival_s_KM[rows_K, column_K], service_s_K, outlook.server_workers)
         time_s = max(time_s, (started_s_K + service_s_K).max())
     if outlook.change_rate > 0:
-        clients_M = every * np.bincount(column_K, minlength=len(progress_M))
-        time_s += lateness_s(clients_M, times_s_KM[:: -(-len(times_s_KM) // EXAMPLES)] - time_s, outlook.change_rate)
+        time_s += _expected_lateness_s(column_K, times_s_KM, outlook, time_s, every)
     return float(time_s / np.average(progress_M[column_K], weights=outlook.images_K))
+
+
+def _expected_lateness_s(
+    column_K: IntArray, times_s_KM: FloatArray, outlook: Outlook, time_s: float, every: int
+) -> float:
+    """Return by how much longer than ``time_s`` changed clients are expected to make the round, but for the queue.
+
+    A changed client has an example's resources and the mean number of images of the clients in its tier: it keeps its
+    data. Transfers of weights, which do not go with images, are scaled with the rest.
+    """
+    tiers = times_s_KM.shape[1]
+    there_M = np.bincount(column_K, minlength=tiers)
+    images_M = np.bincount(column_K, weights=outlook.images_K, minlength=tiers) / np.maximum(there_M, 1)
+    some = slice(None, None, -(-len(times_s_KM) // EXAMPLES))
+    changed_s_JM = times_s_KM[some] * images_M / outlook.images_K[some, None]
+    return lateness_s(every * there_M, changed_s_JM - time_s, outlook.change_rate)
 
 
 def lateness_s(clients_M: IntArray, late_s_JM: FloatArray, change_rate: float) -> float:
@@ -143,25 +158,23 @@ def columns_within(limit: Limit, times_s_KM: FloatArray) -> IntArray:
 def best_limit(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray) -> Limit:
     """Return the limit with the least time to progress; of more than `EXACT` clients every n-th stands for n.
 
-    Of limits that differ by less than `WORTHWHILE` one with the most open tiers is taken: nobody is to offload more for
-    next to nothing.
+    Of limits that differ by less than `WORTHWHILE` the one with the deepest tiers is taken: nobody is to offload more,
+    and to leak more, for next to nothing.
     """
     papers_s = float(times_s_KM.min(axis=1).max())
     every = -(-len(times_s_KM) // EXACT)
     times_s_KM, outlook = _thinned(times_s_KM, outlook, every)
 
-    def score(limit: Limit) -> float:
-        return time_to_progress(columns_within(limit, times_s_KM), times_s_KM, outlook, progress_M, every)
-
-    scored = [
-        (score(limit), limit)
-        for rank_M in np.unique([merits(progress_M), np.arange(len(progress_M))], axis=0)
-        for seconds in shortlist(times_s_KM, outlook, progress_M, rank_M, papers_s).tolist()
-        for limit in _closing(seconds, rank_M, times_s_KM, outlook)
-    ]
-    least = min(reached for reached, _ in scored)
-    worthwhile = [(reached, limit) for reached, limit in scored if reached <= (1 + WORTHWHILE) * least]
-    return min(worthwhile, key=lambda pair: (-pair[1].open_M.sum(), pair[0]))[1]
+    scored = []
+    for rank_M in np.unique([merits(progress_M), np.arange(len(progress_M))], axis=0):
+        for seconds in shortlist(times_s_KM, outlook, progress_M, rank_M, papers_s).tolist():
+            for limit in _closing(seconds, rank_M, times_s_KM, outlook):
+                column_K = columns_within(limit, times_s_KM)
+                score = time_to_progress(column_K, times_s_KM, outlook, progress_M, every)
+                scored.append((score, float(np.average(column_K, weights=outlook.images_K)), limit))
+    least = min(score for score, _, _ in scored)
+    worthwhile = [candidate for candidate in scored if candidate[0] <= (1 + WORTHWHILE) * least]
+    return min(worthwhile, key=lambda candidate: (-candidate[1], candidate[0]))[2]
 
 
 def _closing(seconds: float, rank_M: IntArray, times_s_KM: FloatArray, outlook: Outlook) -> list[Limit]:
@@ -169,7 +182,8 @@ def _closing(seconds: float, rank_M: IntArray, times_s_KM: FloatArray, outlook: 
     all_open_M = np.ones(len(rank_M), dtype=np.bool_)
     if outlook.change_rate == 0:
         return [Limit(seconds=seconds, open_M=all_open_M, rank_M=rank_M)]
-    late_s_M = np.maximum(times_s_KM - seconds, 0.0).mean(axis=0)
+    mean_images = outlook.images_K.mean()
+    late_s_M = np.maximum(times_s_KM * mean_images / outlook.images_K[:, None] - seconds, 0.0).mean(axis=0)
     return [Limit(seconds=seconds, open_M=late_s_M <= most_s, rank_M=rank_M) for most_s in np.unique(late_s_M)]
 
 

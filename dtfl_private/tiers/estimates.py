@@ -21,12 +21,14 @@ class History:
 
     seconds_KM: moving average of the computing seconds per image of client k in tier m; NaN where never observed.
     tier_K: the tier last observed, or `NEVER`.
+    last_s_K: computing seconds per image in that tier as last measured, without the average; NaN before.
     up_bytes_s_K, down_bytes_s_K, latency_s_K: the link as last measured; NaN before.
     first_tier_K: the tier that the scheduler gave the client first, from its measurements; `NEVER` before.
     """
 
     seconds_KM: FloatArray
     tier_K: IntArray
+    last_s_K: FloatArray
     up_bytes_s_K: FloatArray
     down_bytes_s_K: FloatArray
     latency_s_K: FloatArray
@@ -39,6 +41,7 @@ class History:
         return cls(
             seconds_KM=np.full((clients, tiers), np.nan),
             tier_K=np.full(clients, NEVER, dtype=np.int64),
+            last_s_K=unknown_K,
             up_bytes_s_K=unknown_K,
             down_bytes_s_K=unknown_K,
             latency_s_K=unknown_K,
@@ -76,6 +79,7 @@ def observe(history: History, seen: Observation, tiers_M: IntArray, beta: float)
         history,
         seconds_KM=seconds_KM,
         tier_K=_with(history.tier_K, seen.clients_P, tiers_M[seen.column_P]),
+        last_s_K=_with(history.last_s_K, seen.clients_P, seen.seconds_P),
         up_bytes_s_K=_with(history.up_bytes_s_K, seen.clients_P, seen.up_bytes_s_P),
         down_bytes_s_K=_with(history.down_bytes_s_K, seen.clients_P, seen.down_bytes_s_P),
         latency_s_K=_with(history.latency_s_K, seen.clients_P, seen.latency_s_P),

@@ -8,10 +8,13 @@ JOBS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), min_size=1, ma
 
 
 def played_second_by_second(jobs: list[tuple[int, int]], workers: int) -> list[int]:
-    """Let a shop with a waiting room run: at each second free workers take who waits, first come first served."""
-    start = [-1] * len(jobs)
+    """Let a shop with a waiting room run: at each second free workers take who waits, first come first served.
+
+    Who needs no work does not wait.
+    """
+    start = [arrival if work == 0 else -1 for arrival, work in jobs]
     busy_until = [0] * workers
-    waiting = sorted(range(len(jobs)), key=lambda job: (jobs[job][0], job))
+    waiting = sorted((job for job in range(len(jobs)) if jobs[job][1]), key=lambda job: (jobs[job][0], job))
     now = 0
     while waiting:
         for worker in range(workers):
@@ -55,3 +58,13 @@ def test_queue_leaves_its_arguments_alone():
     queue(arrival, service, workers=1)
     assert arrival.tolist() == [3, 1, 2]
     assert service.tolist() == [1, 1, 1]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(JOBS, st.integers(1, 3))
+def test_a_job_without_work_waits_for_nobody_and_keeps_nobody_waiting(jobs: list[tuple[int, int]], workers: int):
+    arrival, service = np.array(jobs, dtype=np.float64).T
+    start = queue(arrival, service, workers)
+    assert np.array_equal(start[service == 0], arrival[service == 0])
+    working = service > 0
+    assert np.array_equal(start[working], queue(arrival[working], service[working], workers))

@@ -14,6 +14,7 @@ from dtfl_private.tiers.schedulers import Dynamic, make_scheduler
 
 SMALL = settings(max_examples=150, deadline=None, derandomize=True)
 UNUSED = np.random.default_rng(0)
+WITHIN = (1 + efficient.WORTHWHILE) * (1 + 1e-12)
 
 
 def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: float = 0.0) -> TierChoice:
@@ -35,13 +36,19 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
 
 
 def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float) -> float:
-    """Return how much longer than this a round is expected to last, over all that can become of its clients."""
-    clients, total = len(column_K), 0.0
+    """Return how much longer than this a round is expected to last, over all that can become of its clients.
+
+    Who has changed has another's speed, and the mean number of images of its own tier.
+    """
+    assert choice.outlook is not None
+    images, clients, total = choice.outlook.images_K, len(column_K), 0.0
+    mean = {m: np.mean([images[k] for k in range(clients) if column_K[k] == m]) for m in column_K}
     for became in product([None, *range(clients)], repeat=clients):
         chance, late_s = 1.0, 0.0
         for other, m in zip(became, column_K, strict=True):
             chance *= 1 - rate if other is None else rate / clients
-            late_s = max(late_s, 0.0 if other is None else choice.times_s_KM[other, m] - time_s)
+            if other is not None:
+                late_s = max(late_s, choice.times_s_KM[other, m] * mean[m] / images[other] - time_s)
         total += chance * late_s
     return total
 
@@ -70,17 +77,19 @@ ratios = st.sampled_from([0.625, 1.0, 1.6, 2.5])
 
 @SMALL
 @given(sizes, ratios)
-def test_with_workers_for_all_no_assignment_is_better(size: tuple[int, int, int], ratio: float):
+def test_with_workers_for_all_no_assignment_is_better_by_what_is_worthwhile(size: tuple[int, int, int], ratio: float):
     choice = round_of(*size, workers=size[1])
     scheduler = Efficient(rounds_ratio=ratio)
     every = product(choice.tiers_M, repeat=size[1])
     least = min(cost(choice, np.array(tiers), scheduler) for tiers in every)
-    assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) == pytest.approx(least, rel=1e-9)
+    assert least * (1 - 1e-9) <= cost(choice, scheduler.assign(choice, UNUSED), scheduler) <= least * WITHIN
 
 
 @SMALL
 @given(sizes, ratios, st.integers(1, 2))
-def test_before_a_queue_no_limit_is_better(size: tuple[int, int, int], ratio: float, workers: int):
+def test_before_a_queue_no_limit_is_better_by_what_is_worthwhile(
+    size: tuple[int, int, int], ratio: float, workers: int
+):
     choice = round_of(*size, workers=workers)
     scheduler = Efficient(rounds_ratio=ratio)
     reached_M = scheduler.progress(choice.outlook, len(choice.tiers_M))
@@ -93,16 +102,16 @@ def test_before_a_queue_no_limit_is_better(size: tuple[int, int, int], ratio: fl
             best += [cost(choice, np.array(columns) + 1, scheduler) for columns in (furthest, deepest)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficient, "SHORTLIST", 100)
-        assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) == pytest.approx(min(best), rel=1e-9)
+        assert cost(choice, scheduler.assign(choice, UNUSED), scheduler) <= min(best) * WITHIN
 
 
 @pytest.mark.parametrize("workers", [1, 3, 40])
-def test_by_its_own_estimates_it_is_never_worse_than_the_papers_scheduler(workers: int):
+def test_by_its_own_estimates_it_is_hardly_worse_than_the_papers_scheduler(workers: int):
     scheduler, better = Efficient(rounds_ratio=1.6), 0
     for seed in range(60):
         choice = round_of(seed, 40, 6, workers)
         own, papers = (cost(choice, chosen.assign(choice, UNUSED), scheduler) for chosen in (scheduler, Dynamic()))
-        assert own <= papers * (1 + 1e-12)
+        assert own <= papers * WITHIN
         better += own < papers * (1 - 1e-9)
     assert better > 10
 
@@ -143,14 +152,14 @@ def test_a_client_that_stands_for_others_is_as_many_chances_to_be_late():
 
 
 @SMALL
-@given(sizes, st.sampled_from([1.0, 1.6, 2.5]), st.sampled_from([0.02, 0.3]))
+@given(sizes, ratios, st.sampled_from([0.02, 0.3]))
 def test_with_changes_it_is_hardly_worse_than_the_papers_scheduler(
     size: tuple[int, int, int], ratio: float, change_rate: float
 ):
-    """By its own estimates, where deep tiers get as far as shallow ones or further; it may give away `WORTHWHILE`."""
+    """By the expected time of its own estimates, of which it may give away `WORTHWHILE` for less offloading."""
     choice, scheduler = round_of(*size, workers=size[1], change_rate=change_rate), Efficient(rounds_ratio=ratio)
     own, papers = (cost(choice, chosen.assign(choice, UNUSED), scheduler) for chosen in (scheduler, Dynamic()))
-    assert own <= papers * (1 + efficient.WORTHWHILE) * (1 + 1e-12)
+    assert own <= papers * WITHIN
 
 
 def test_clients_that_may_turn_slow_offload_more_if_it_pays():
@@ -171,6 +180,23 @@ def test_clients_that_may_turn_slow_offload_more_if_it_pays():
         # Where the deep tier gets far enough, the risk is worth it.
         assert Efficient(rounds_ratio=2.5).assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
         assert Dynamic().assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
+
+
+@pytest.mark.parametrize("gain", [-1e-6, 0.0, 1e-6])
+def test_nobody_offloads_more_for_next_to_nothing(gain: float):
+    """Equal times under the paper's limit, and an effect of depth of a ten-millionth: the fast clients stay deep."""
+    times_s = np.array([[0.9, 0.5]] * 6 + [[1.0, 9.0]] * 4)
+    outlook = Outlook(
+        arrival_s_KM=np.zeros((10, 2)),
+        service_s_KM=np.zeros((10, 2)),
+        server_workers=10,
+        images_K=np.ones(10),
+        first_tiers_K=np.zeros(10, dtype=np.int64),
+        depth_spread=0.01,
+        depth_gain=gain,
+    )
+    choice = TierChoice(times_s_KM=times_s, tiers_M=np.array([1, 2]), outlook=outlook)
+    assert Efficient().assign(choice, UNUSED).tolist() == [2] * 6 + [1] * 4
 
 
 @pytest.mark.parametrize("gain", [-0.004, 0.0, 0.004])
@@ -226,6 +252,13 @@ def test_many_clients_are_decided_by_some_of_them():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficient, "EXACT", 1000)
         assert np.array_equal(Efficient().assign(many, UNUSED), np.repeat(Efficient().assign(few, UNUSED), 12))
+    # With changes there are twelve times as many chances to be late, whoever decides.
+    changing = replace(many, outlook=replace(many.outlook, change_rate=0.1))
+    exact = Efficient().assign(changing, UNUSED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficient, "EXACT", 12_000)
+        assert np.array_equal(Efficient().assign(changing, UNUSED), exact)
+    assert not np.array_equal(exact, Efficient().assign(many, UNUSED))
 
 
 def test_progress_is_the_prior_until_the_rounds_say_otherwise():
