@@ -157,7 +157,7 @@ class TrainConfig(BaseModel):
         "Federation", None, "use the M deepest cuts of the network; by default all it has"
     )
     allowed_tiers: Annotated[Tiers | None, BeforeValidator(_tiers)] = _field(
-        "Federation", None, "the only tiers that may be named, comma-separated; by default all in use"
+        "Federation", None, "the only cuts that may be named as tiers, comma-separated; by default all in use"
     )
     first_tier: FirstTier = _field(
         "Federation",

@@ -152,11 +152,11 @@ class Background:
     device: str = "cpu"
 
 
-def once_only(attack: str) -> InputError:
-    """Return the error for an attack that needs several releases of a record, where there is one."""
+def once_only(attack: str, tier: int) -> InputError:
+    """Return the error for an attack that needs several releases of a tier's victims, where there is one."""
     return InputError(
-        f"{attack} needs several releases of the same records, and there is one: train with --record-rounds (two or "
-        "more), or with two --local-epochs"
+        f"{attack} needs several releases of the same records, and of the victims in tier {tier} there is one: train "
+        "with --record-rounds (two or more, in which they are in a tier), or with two --local-epochs"
     )
 
 
@@ -284,7 +284,7 @@ class View:
         """
         self._need("client-weights", "smashed", "labels")
         if not self._background.earlier:
-            raise once_only(self._attack)
+            raise once_only(self._attack, self._background.tier)
         return self._background.earlier
 
     @property

@@ -1,6 +1,6 @@
 """What is to be attacked, by whom and how: checked as a whole before anything is computed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -67,7 +67,7 @@ def plan_jobs(
     attacks: Sequence[Attack] | None,
     recorded: Sequence[int],
     *,
-    sent_again: bool,
+    sent_again: Callable[[int], bool],
 ) -> tuple[list[Job], list[LeftOut]]:
     """Return the attacks at their tiers, tier by tier, and those that were left out if that is allowed.
 
@@ -77,7 +77,7 @@ def plan_jobs(
         knowledge: the adversary's.
         attacks: as objects; None for those that the configuration names.
         recorded: tiers of the recorded clients that are attacked; empty if the last round is played again.
-        sent_again: whether there are several releases of the victims' records.
+        sent_again: whether there are several releases of the records of a tier's victims.
 
     Raises:
         InputError: an unknown attack, adversary or tier, or an attack that cannot run here and may not be left out.
@@ -88,8 +88,6 @@ def plan_jobs(
         one = _make(item)
         try:
             chosen.append(_chosen(*one, config.adversary, knowledge.kind))
-            if one[0].facts.looks_back and not sent_again:
-                raise once_only(chosen.pop().name)
         except InputError as error:
             _leave_out(config, left_out, LeftOut(attack=name_of(one[0]), tier=None, why=str(error)))
     jobs: list[Job] = []
@@ -100,6 +98,8 @@ def plan_jobs(
                 continue
             try:
                 attack.attack.check(scene)
+                if attack.attack.facts.looks_back and not sent_again(tier):
+                    raise once_only(attack.name, tier)
             except InputError as error:
                 _leave_out(config, left_out, LeftOut(attack=attack.name, tier=tier, why=str(error)))
             else:
@@ -163,8 +163,8 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     bound = config.as_scheduled or bool(recorded)
     if not used and (bound or config.tiers is None):
         raise InputError(
-            f"in the last round of '{opened.folder.path}' all clients kept the whole network and sent weights alone, "
-            f"which no attack here is made for: place them in a tier by --tier {tier_names(there)} or --tier all"
+            f"in the last round of '{opened.folder.path}' all clients kept the whole network and sent weights alone: "
+            f"attack what they would send in other tiers, by --tier {tier_names(there)} or --tier all"
         )
     if config.tiers is None:
         return used
@@ -174,8 +174,8 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     for tier in config.tiers:
         if tier == opened.whole_tier:
             raise InputError(
-                f"clients in tier {tier} keep the whole network and send weights alone, which no attack here is made "
-                f"for: attack tier {tier_names(there)}"
+                f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
+                f"one: attack tier {tier_names(there)}"
             )
         if tier not in network:
             raise InputError(

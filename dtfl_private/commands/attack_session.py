@@ -81,7 +81,7 @@ class Session:
         self._recorded = [] if config.replay else latest_recordings(opened)
         recorded_tiers = [recording.seen.download.tier for recording in self._recorded]
         self.jobs, self.left_out = plan_jobs(
-            opened, config, knowledge, attacks, recorded_tiers, sent_again=self._sent_again()
+            opened, config, knowledge, attacks, recorded_tiers, sent_again=self._sent_again
         )
         numerics = choose_numerics(
             config.device,
@@ -103,12 +103,21 @@ class Session:
         self._judge = Judge(self._setting, lpips=config.lpips)
         self._ahead: set[str] = set()
 
-    def _sent_again(self) -> bool:
-        """Whether there are other releases of the victims' records: further epochs, or earlier recorded rounds."""
+    def _sent_again(self, tier: int) -> bool:
+        """Whether a tier's victims were sent once more: in further epochs, or in earlier rounds that were recorded."""
         worker = self._opened.prepared.worker
         if not self._recorded and worker.local_epochs > 1 and not worker.defense.releases_apart:
             return True
-        return any(number < self.round for number, _ in recorded_rounds(self._opened.folder.transcript))
+        count = self._config.victims
+        if self._recorded:
+            stage = recorded_stage(whole_epochs(self._opened, self._recorded, "batches"), tier, count, "batches")
+            clients = {recording.seen.download.client for recording in stage.recordings}
+        else:
+            among = tier if self._config.as_scheduled else None
+            tasks = victim_tasks(self._opened, tier, count, "batches", scheduled_in=among)
+            clients = {task.client for task, _ in tasks}
+        recorded = recorded_rounds(self._opened.folder.transcript)
+        return any(number < self.round and client in clients for number, client in recorded)
 
     def run(self) -> list[Verdict]:
         """Mount every attack at every tier that has not been mounted yet, one after the other, and judge them all."""

@@ -134,7 +134,11 @@ class Work:
             guarantees=tuple(
                 Guaranteed(**entry)
                 for entry in disclosures(
-                    worker.defense, self._opened.after.ledgers, sends=self._opened.prepared.method.sends, precise=True
+                    worker.defense,
+                    self._opened.after.ledgers,
+                    sends=self._opened.prepared.method.sends,
+                    full_tier=self._opened.prepared.method.full_tier,
+                    precise=True,
                 )
             ),
             not_tested=tuple(self._not_tested(pairs, measured)),
@@ -275,7 +279,7 @@ class Work:
         if others := [tier for tier in self._opened.tiers if tier not in self._tiers]:
             found.append(NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)"))
         if self._opened.whole_tier is not None:
-            why = "its clients keep the whole network and send weights alone, which no attack here is made for"
+            why = "its clients keep the whole network; no attack here is made for the weight update of one"
             found.append(NotTested(what=f"tier {self._opened.whole_tier}", why=why))
         if len(pairs) == 1:
             why = "one training was attacked: intervals do not cover its chance"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from dtfl_private.config import TrainConfig
 from dtfl_private.errors import InputError
-from dtfl_private.federated.methods.tiered import LocalLossWork
 from dtfl_private.federated.recording import Recorder
 from dtfl_private.federated.round import FederatedState, Method, tasks_of
 from dtfl_private.federated.schedule import RoundPlan
@@ -21,7 +20,7 @@ def check_recording(config: TrainConfig, method: Method) -> None:
         InputError: a round or a client that the run does not have, clients but no rounds, or a method whose rounds no
             attack can read.
     """
-    if config.record_rounds and not isinstance(method.work(), LocalLossWork):
+    if config.record_rounds and not method.local_loss:
         raise InputError(
             f"record_rounds keeps what clients of local-loss methods send, method is {config.method}: leave it out, "
             "or use --method dtfl"

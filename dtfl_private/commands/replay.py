@@ -13,7 +13,6 @@ from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import spent_clients
-from dtfl_private.federated.methods.tiered import LocalLossWork
 from dtfl_private.federated.recording import Recorder
 from dtfl_private.federated.round import FederatedState
 from dtfl_private.federated.round import tasks_of as round_tasks
@@ -120,7 +119,7 @@ def open_run(
         scheduler=scheduler,
         defenses=defenses,
     )
-    if not isinstance(prepared.worker.work, LocalLossWork):
+    if not prepared.method.local_loss:
         raise InputError(
             f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss"
         )

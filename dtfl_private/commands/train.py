@@ -207,6 +207,10 @@ def prepare(
     table = method_costs(config, method, whole, numerics, classes, named["model"])
     if method.cuts:
         table = defended(table, chain, dataset.input_shape, config.batch_size)
+    if method.full_tier and not _cut_tiers(table, whole):
+        raise InputError(
+            f"tier floor {chain.tier_floor} leaves only the tier of the whole network: lower it, or use --method fedavg"
+        )
     if method.pooled:
         parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])
@@ -243,7 +247,7 @@ def prepare(
     )
     # Every client that has something to spend has a ledger from the start.
     ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
-    budget = replace(budget_settings(config, chain, images_K), sends=method.sends)
+    budget = replace(budget_settings(config, chain, images_K), sends=method.sends, full_tier=method.full_tier)
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     participants = max(1, round(config.fraction * config.clients))
@@ -453,7 +457,10 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     # The tighter accountant takes seconds: for the final figure only.
     final = state.round == config.rounds or stopped is not None
-    privacy = disclosures(prepared.worker.defense, state.ledgers, sends=prepared.method.sends, precise=final)
+    method = prepared.method
+    privacy = disclosures(
+        prepared.worker.defense, state.ledgers, sends=method.sends, full_tier=method.full_tier, precise=final
+    )
     return {**summary, "privacy": privacy}
 
 

@@ -25,6 +25,7 @@ class BudgetSettings:
     defense: states the guarantees and, in their targets, the budgets.
     images_K: N_k of each client.
     sends: what leaves the clients in the run's method.
+    full_tier: whether clients may keep the whole network, and then send weights alone.
     on_budget: "retire": the client takes no further part; "stop": the run ends.
     """
 
@@ -34,6 +35,7 @@ class BudgetSettings:
     local_epochs: int
     on_budget: OnBudget = "retire"
     sends: tuple[Protected, ...] = EVERYTHING
+    full_tier: bool = False
 
 
 def spent_clients(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> frozenset[int]:

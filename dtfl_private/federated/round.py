@@ -140,6 +140,7 @@ class Method(ABC):
         cuts: whether the network is cut between client and server.
         full_tier: whether it has, beside cuts, a tier in which a client keeps the whole network.
         has_heads: whether the client half has an auxiliary head.
+        local_loss: whether client halves train by a local loss alone, and send their smashed data: what attacks know.
         pooled: whether all images are at one place, which is then the one participant and always there.
         also_sent: kinds of bytes beside the four that every method has.
         timing: the time model.
@@ -152,6 +153,7 @@ class Method(ABC):
     cuts: ClassVar[bool] = True
     full_tier: ClassVar[bool] = False
     has_heads: ClassVar[bool] = False
+    local_loss: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
 
@@ -224,7 +226,7 @@ class Method(ABC):
             lr=state.plateau.lr,
             traffic=sums.traffic,
             macs=planned_macs(plan, settings.schedule.table),
-            privacy=disclosures(settings.budget.defense, sums.ledgers, sends=self.sends),
+            privacy=disclosures(settings.budget.defense, sums.ledgers, sends=self.sends, full_tier=self.full_tier),
             remarks=sums.remarks,
             retired=sorted(retired),
         )

@@ -124,7 +124,7 @@ class ClientExposure(_Strict):
         releases: how often each of its records was sent, at most; by tier in ``by_tier``.
         by_tier: tier to the releases of each record there.
         rounds: rounds that it took part in.
-        shallowest: the shallowest tier that it was in; None if it never took part.
+        shallowest: the shallowest tier in which it sent activations; None if it never did.
         metric: by which ``value`` is measured; None where no reconstruction was judged.
         value: the strongest reconstruction at the most exposing of its tiers.
     """

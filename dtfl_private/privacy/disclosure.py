@@ -39,6 +39,7 @@ NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", 
 ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
 CENTRAL = "the server holds all inputs and labels themselves"
 NOTHING = "smashed data and labels are sent in clear"
+EXCEPT = ", except by clients that keep the whole network"
 
 
 def disclosures(
@@ -46,6 +47,7 @@ def disclosures(
     ledgers: Mapping[int, Ledger],
     *,
     sends: Collection[Protected] = EVERYTHING,
+    full_tier: bool = False,
     precise: bool = False,
 ) -> list[Disclosure]:
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
@@ -54,6 +56,7 @@ def disclosures(
         defense: of every client.
         ledgers: what each client has spent.
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
+        full_tier: whether clients may keep the whole network, and then send weights alone.
         precise: ask for the tightest accountant, which takes seconds.
     """
     found: list[Disclosure] = [
@@ -61,7 +64,7 @@ def disclosures(
         for client, s in worst(ledgers, precise=precise)
     ]
     covered = {entry["what"] for entry in found}
-    bare = {what: unprotected(defense, what) for what in NOUN if what in sends and what not in covered}
+    bare = {what: unprotected(defense, what, full_tier) for what in NOUN if what in sends and what not in covered}
     if not sends:
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
     for what, sentence in bare.items():
@@ -69,16 +72,17 @@ def disclosures(
     return found
 
 
-def unprotected(defense: DefenseChain, what: Protected) -> str:
+def unprotected(defense: DefenseChain, what: Protected, full_tier: bool) -> str:
     """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
     acting = _acting(defense, what)
     if any(stated.what == what for stated in defense.guarantees(ONE_ROUND)):
         return f"no {NOUN[what]} have been released under {_names(acting)} yet"
     if acting:
         return f"{NOUN[what]} pass {_names(acting)}: no formal guarantee"
+    exception = EXCEPT if full_tier and what != "weights" else ""
     if what != "weights" and not _acting(defense, "smashed") and not _acting(defense, "labels"):
-        return NOTHING
-    return f"{NOUN[what]} are sent in clear"
+        return NOTHING + exception
+    return f"{NOUN[what]} are sent in clear{exception}"
 
 
 def _acting(defense: DefenseChain, what: Protected) -> Sequence[Defense]:

@@ -31,7 +31,7 @@ class ProfileRow:
     Attributes:
         profile: the device.
         clients: how many.
-        shallowest: the shallowest tier that any of them was in; None if none ever took part.
+        shallowest: the shallowest tier in which any of them sent activations; None if none ever did.
         releases: of each record, the median over the clients.
         most_releases: likewise, the most.
         metric: of the values; None where none was judged.

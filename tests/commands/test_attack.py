@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -128,9 +128,9 @@ def test_what_is_attacked_is_what_the_run_recorded(trained, mount):
 def test_where_clients_keep_the_whole_network_there_is_nothing_to_attack(trained, mount):
     """In the other tiers of such a run attacks are as in any other."""
     folder = trained(method="dtfl-full", scheduler="static:4")
-    with pytest.raises(InputError, match=r"all clients kept the whole network .* by --tier 1..3 or --tier all"):
+    with pytest.raises(InputError, match=r"all clients kept the whole network .*, by --tier 1..3 or --tier all"):
         mount(folder, [LeastSquares()])
-    with pytest.raises(InputError, match=r"clients in tier 4 keep the whole network .* attack tier 1..3"):
+    with pytest.raises(InputError, match=r"clients in tier 4 keep the whole network.* attack tier 1..3"):
         mount(folder, [LeastSquares()], tiers=[4])
     report = mount(folder, [LeastSquares()], tiers="all")
     assert {result.tier for result in report.results} == {1, 2, 3}
@@ -145,6 +145,32 @@ def test_who_keeps_the_whole_network_is_not_recorded(trained, mount):
     assert set(recorded_rounds(folder / "transcript")) == cut
     report = mount(folder, [LeastSquares()])
     assert {result.tier for result in report.results} == {tier for tier in rounds[-1].values() if tier < 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooksBack(LeastSquares):
+    """Least squares that insists on other releases of the victims' records."""
+
+    facts: ClassVar[AttackFacts] = replace(LeastSquares.facts, looks_back=True)
+
+    def reconstruct(self, view):
+        assert view.earlier
+        return super().reconstruct(view)
+
+
+def test_attacks_on_several_releases_are_for_tiers_whose_victims_were_sent_before(trained, mount):
+    """Clients 0, 1, 2 end in tiers 2, 3, 1; one round earlier they were in 2, 2 and in that of the whole network."""
+    folder = trained(method="dtfl-full", scheduler="random", seed=36, rounds=3, record_rounds=[2, 3])
+    rounds = [json.loads(line)["tiers"] for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    assert rounds[1:] == [{"0": 2, "1": 2, "2": 4}, {"0": 2, "1": 3, "2": 1}]
+    with pytest.raises(InputError, match=r"several releases .* of the victims in tier 1 there is one"):
+        mount(folder, [LooksBack()])
+    for replay in (False, True):  # replayed, the first victims are client 0's in every tier
+        report = mount(folder, [LooksBack()], tiers=[2], replay=replay, out=folder / f"replay-{replay}")
+        assert {result.tier for result in report.results} == {2}
+    left = mount(folder, [LeastSquares(), LooksBack()], where_applicable=True)
+    assert [(one.attack, one.tier) for one in left.left_out] == [("looks-back", 1)]
+    assert {result.tier for result in left.results if result.source == "looks-back"} == {2, 3}
 
 
 def test_methods_that_no_attack_can_read_are_not_recorded(tiny_config, objects, tmp_path):

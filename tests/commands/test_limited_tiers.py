@@ -206,6 +206,13 @@ def test_the_tier_of_the_whole_network_is_within_every_limit(run_tiny, write_aud
     assert run_tiny("first", resume=True, rounds=3, method="dtfl-full", leakage_budget=budget).records == first.records
 
 
+@pytest.mark.parametrize("values", [{"defense": ["tier-floor:4"]}, {"defense": ["tier-floor:3"], "allowed_tiers": [1]}])
+def test_a_floor_that_leaves_only_the_whole_network_is_refused(run_tiny, tmp_path, values):
+    with pytest.raises(InputError, match=r"tier floor . leaves only the tier of the whole network: .* --method fedavg"):
+        run_tiny("run", method="dtfl-full", **values)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resume_with_another_limit_is_refused(run_tiny, write_audit):
     audit = write_audit({1: 0.4, 2: 0.9, 3: 0.2})
     run_tiny("run", rounds=1, leakage_budget=f"{audit}:max=0.5")
@@ -317,7 +324,8 @@ def test_the_closing_line_says_which_tiers_and_why():
     )
     assert allowed_line(TrainConfig(allowed_tiers=[3])) == "tier allowed: 3, as allowed_tiers says"
     full = TrainConfig(allowed_tiers=[3], method="dtfl-full")
-    assert allowed_line(full) == "tier allowed: 3, as allowed_tiers says, and the whole network"
+    said = "tier allowed: 3, as allowed_tiers says; beside these the whole network, which sends weights alone"
+    assert allowed_line(full) == f"{said} (their leakage is not measured)"
     assert allowed_line(TrainConfig()) is None
 
 

@@ -223,6 +223,8 @@ def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
     assert ("the server holds all inputs and labels themselves" in said) == (name == "centralised")
     if name in WHOLE:
         assert said == {"weight updates are sent in clear"}
+    exempt = "smashed data and labels are sent in clear, except by clients that keep the whole network"
+    assert (exempt in said) == (name == "dtfl-full")
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -110,6 +110,7 @@ class Dtfl(Method):
     places: ClassVar[Places] = EVERYWHERE
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the local-loss work."""
@@ -121,7 +122,7 @@ class Dtfl(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalLossOrFullWork(LocalLossWork):
+class LocalLossOrFullWork:
     """Plain local training for who holds the whole network, a client half by a local loss for all others."""
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
@@ -135,19 +136,23 @@ class LocalLossOrFullWork(LocalLossWork):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DtflFull(Dtfl):
+class DtflFull(Method):
     """DTFL (arXiv 2312.05642) with one tier more, in which a client keeps the whole network, as in FedAvg (ours).
 
     In tier L, the number of modules, a client trains the whole network by its own loss, and sends its weights and
-    nothing else: neither activations nor labels. It computes what a client in tier L - 1 computes, who besides has to
-    send its smashed data, and whose modules adapt to an auxiliary head and not to the classifier behind them. With all
-    clients in tier L it is FedAvg. Defenses of smashed data act in the other tiers.
+    nothing else: neither activations nor labels. It computes what a client in tier L - 1 computes and the last module,
+    in place of an auxiliary head: nothing more where that is the classifier alone. Who is in tier L - 1 has to send
+    its smashed data besides, and its modules adapt to the head and not to the classifier behind them. With all clients
+    in tier L it is FedAvg. Defenses of smashed data act in the other tiers.
 
     Time model: that of DTFL, and that of FedAvg in tier L, T_k = T_c + T_com.
     """
 
     places: ClassVar[Places] = frozenset({"activations", "loss", "smashed", "weights", "download"})
+    tiered: ClassVar[bool] = True
     full_tier: ClassVar[bool] = True
+    has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the work of both kinds of tiers."""
@@ -169,6 +174,7 @@ class LocalLoss(Method):
     cut: Annotated[int, Field(ge=1)] = 2
     places: ClassVar[Places] = EVERYWHERE
     has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the local-loss work."""
