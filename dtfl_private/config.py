@@ -151,7 +151,9 @@ class TrainConfig(BaseModel):
 
     method: Annotated[str, _plugin("method")] = _field("Federation", "dtfl", "training method; see `list methods`")
     scheduler: Annotated[str, _plugin("scheduler")] = _field(
-        "Federation", "dynamic", "who gets which tier: dynamic (the paper's), static:m, random"
+        "Federation",
+        "dynamic",
+        "who gets which tier: dynamic (the paper's), static:m, ...; see `list schedulers`",
     )
     tiers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
         "Federation", None, "use the M deepest cuts of the network; by default all it has"

@@ -186,6 +186,16 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> 
     }
 
 
+def recorded_code(folder: RunFolder) -> tuple[str, str] | None:
+    """Return the commit and the version of torch that a run was started with; None if its folder does not say."""
+    try:
+        told = json.loads(folder.environment.read_bytes())
+        commit, torch_version = told["commit"], told["versions"]["torch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (commit, torch_version) if isinstance(commit, str) and isinstance(torch_version, str) else None
+
+
 def recorded_data(folder: RunFolder) -> str:
     """Return the fingerprint of the data that a run was started with.
 

@@ -18,7 +18,7 @@ from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.config import NOTHING, TrainConfig
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.plugins import explicit, installed
-from dtfl_private.record import Record, RunFolder, has_ended, read_records, recorded_data
+from dtfl_private.record import Record, RunFolder, has_ended, read_records, recorded_code, recorded_data
 from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
 from dtfl_private.report.words import printable
 
@@ -49,12 +49,16 @@ LARGEST_COUNT = 2**80
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded:
-    """A run folder that was read and checked. remark: why its audit is not used, if there is one."""
+    """A run folder that was read and checked.
+
+    remark: why its audit is not used, if there is one. code: commit and version of torch that made it, if known.
+    """
 
     config: TrainConfig
     figures: RunFigures
     data_sha256: str
     remark: str | None = None
+    code: tuple[str, str] | None = None
 
 
 def compare(
@@ -106,7 +110,7 @@ def _load(path: Path, target: float | None) -> _Loaded:
     try:
         config = read_run_config(folder)
         records, _ = read_records(folder)
-        data_sha256 = recorded_data(folder)
+        data_sha256, code = recorded_data(folder), recorded_code(folder)
     except DtflError as error:
         raise InputError(f"run '{path}': {error}") from None
     if not records:
@@ -114,7 +118,7 @@ def _load(path: Path, target: float | None) -> _Loaded:
     _require_sane(records, folder)
     leakage, remark = audited_leakage(folder, config, records)
     figures = replace(_figures(folder, config, records, target or config.target_accuracy), leakage=leakage)
-    return _Loaded(config=config, figures=figures, data_sha256=data_sha256, remark=remark)
+    return _Loaded(config=config, figures=figures, data_sha256=data_sha256, remark=remark, code=code)
 
 
 def _require_sane(records: Sequence[Record], folder: RunFolder) -> None:
@@ -349,6 +353,10 @@ def _notes(loaded: Sequence[_Loaded], settings: Sequence[Setting]) -> Iterator[s
             yield f"the groups{where} have different seeds"
         if len({group.settings["rounds"] for group in setting.groups}) > 1:
             yield f"the groups{where} were given different numbers of rounds: their final accuracies are not comparable"
+    codes = [run.code for run in loaded if run.code is not None]
+    for what, place in (("commits", 0), ("versions of torch", 1)):
+        if len(different := {code[place] for code in codes}) > 1:
+            yield f"the runs are of {len(different)} {what} (see their environment.json), which can change figures, too"
     if any(run.config.stop_at_target for run in loaded):
         yield "runs stopped at their target: their final accuracy is the one that reached it"
 

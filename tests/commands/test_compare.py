@@ -172,6 +172,20 @@ def test_runs_are_grouped_by_all_that_differs_but_the_seed_and_what_changes_no_f
     }
 
 
+def test_runs_of_different_versions_of_the_code_are_noted(write_run, tmp_path):
+    paths = [write_run(tmp_path / name, [0.5], seed=seed) for seed, name in enumerate("abc")]
+    assert not compare(paths).notes
+    for path, commit, torch in zip(paths, ("1a", "1a", "1a-dirty"), ("2.9", "2.9", "2.10"), strict=True):
+        told = json.loads((path / "environment.json").read_text())
+        (path / "environment.json").write_text(json.dumps({**told, "commit": commit, "versions": {"torch": torch}}))
+    assert not compare(paths[:2]).notes
+    for note, what in zip(compare(paths).notes, ("commits", "versions of torch"), strict=True):
+        assert note.startswith(f"the runs are of 2 {what} (see their environment.json)")
+    (paths[0] / "environment.json").write_text("[]")
+    with pytest.raises(InputError, match=r"environment.json is missing or damaged"):
+        compare(paths)
+
+
 def test_a_scheduler_is_named_by_its_settings_only_where_they_say_something(write_run, tmp_path):
     def names(*schedulers: str) -> list[str]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
