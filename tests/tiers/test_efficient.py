@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
     )
     times_s = np.maximum(client_s, server_s) + transfer_s
     return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=outlook)
+
+
+def equal_clients(times_s: FloatArray, **told: Any) -> TierChoice:
+    """Return a round of clients with equal data, before a server that has a worker for each and nothing to do."""
+    clients, tiers = times_s.shape
+    usual = {"arrival_s_KM": np.zeros_like(times_s), "service_s_KM": np.zeros_like(times_s), "server_workers": clients}
+    usual |= {"images_K": np.ones(clients), "first_tiers_K": np.zeros(clients, dtype=np.int64)}
+    return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=Outlook(**{**usual, **told}))
 
 
 def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float) -> float:
@@ -165,17 +174,8 @@ def test_with_changes_it_is_hardly_worse_than_the_papers_scheduler(
 def test_clients_that_may_turn_slow_offload_more_if_it_pays():
     """Fast clients need one second in either tier; the slow one needs one in tier 1 and nine in tier 2."""
     times_s = np.array([[1.0, 0.9]] * 4 + [[1.0, 9.0]])
-    tiers, limits = np.array([1, 2]), {0.0: [2, 2, 2, 2, 1], 0.001: [2, 2, 2, 2, 1], 0.05: [1, 1, 1, 1, 1]}
-    for change_rate, expected in limits.items():
-        outlook = Outlook(
-            arrival_s_KM=np.zeros((5, 2)),
-            service_s_KM=np.zeros((5, 2)),
-            server_workers=5,
-            images_K=np.ones(5),
-            first_tiers_K=np.zeros(5, dtype=np.int64),
-            change_rate=change_rate,
-        )
-        choice = TierChoice(times_s_KM=times_s, tiers_M=tiers, outlook=outlook)
+    for change_rate, expected in {0.0: [2, 2, 2, 2, 1], 0.001: [2, 2, 2, 2, 1], 0.05: [1, 1, 1, 1, 1]}.items():
+        choice = equal_clients(times_s, change_rate=change_rate)
         assert Efficient().assign(choice, UNUSED).tolist() == expected
         # Where the deep tier gets far enough, the risk is worth it.
         assert Efficient(rounds_ratio=2.5).assign(choice, UNUSED).tolist() == [2, 2, 2, 2, 1]
@@ -186,16 +186,7 @@ def test_clients_that_may_turn_slow_offload_more_if_it_pays():
 def test_nobody_offloads_more_for_next_to_nothing(gain: float):
     """Equal times under the paper's limit, and an effect of depth of a ten-millionth: the fast clients stay deep."""
     times_s = np.array([[0.9, 0.5]] * 6 + [[1.0, 9.0]] * 4)
-    outlook = Outlook(
-        arrival_s_KM=np.zeros((10, 2)),
-        service_s_KM=np.zeros((10, 2)),
-        server_workers=10,
-        images_K=np.ones(10),
-        first_tiers_K=np.zeros(10, dtype=np.int64),
-        depth_spread=0.01,
-        depth_gain=gain,
-    )
-    choice = TierChoice(times_s_KM=times_s, tiers_M=np.array([1, 2]), outlook=outlook)
+    choice = equal_clients(times_s, depth_spread=0.01, depth_gain=gain)
     assert Efficient().assign(choice, UNUSED).tolist() == [2] * 6 + [1] * 4
 
 
@@ -224,14 +215,7 @@ def test_a_saturated_server_makes_it_offload_less():
     times_s = np.array([[4.0, 6.0], [4.0, 6.0]])
     tiers = []
     for workers in (1, 2):
-        outlook = Outlook(
-            arrival_s_KM=np.zeros((2, 2)),
-            service_s_KM=server_s,
-            server_workers=workers,
-            images_K=np.ones(2),
-            first_tiers_K=np.zeros(2, dtype=np.int64),
-        )
-        choice = TierChoice(times_s_KM=times_s, tiers_M=np.array([1, 2]), outlook=outlook)
+        choice = equal_clients(times_s, service_s_KM=server_s, server_workers=workers)
         tiers.append(Efficient(rounds_ratio=1).assign(choice, UNUSED).tolist())
         assert Dynamic().assign(choice, UNUSED).tolist() == [1, 1]
     assert tiers == [[2, 2], [1, 1]]
