@@ -28,13 +28,11 @@ def queue(arrival_s_K: FloatArray, service_s_K: FloatArray, workers: int) -> Flo
     """
     if workers >= len(arrival_s_K):
         return arrival_s_K.copy()
-    start_s_K = np.empty_like(arrival_s_K)
+    start_s_K = arrival_s_K.copy()
     free_at = [0.0] * workers
     arrival, service = arrival_s_K.tolist(), service_s_K.tolist()
-    for job in np.argsort(arrival_s_K, kind="stable").tolist():
-        if service[job] == 0:
-            start_s_K[job] = arrival[job]
-            continue
+    order = np.argsort(arrival_s_K, kind="stable")
+    for job in order[service_s_K[order] > 0].tolist():
         start = max(heapq.heappop(free_at), arrival[job])
         heapq.heappush(free_at, start + service[job])
         start_s_K[job] = start
