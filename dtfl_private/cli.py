@@ -28,7 +28,14 @@ from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
 from dtfl_private.errors import DtflError, GateCrossedError, InputError, unknown_name
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_description, build_model
-from dtfl_private.options import COMMAND_LINE_DEFAULTS, Commands, GroupedCommand, config_options, given_options
+from dtfl_private.options import (
+    COMMAND_LINE_DEFAULTS,
+    Commands,
+    GroupedCommand,
+    config_options,
+    data_options,
+    given_options,
+)
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import RunFolder
 from dtfl_private.report.attacks import adversaries_table, attacks_table
@@ -160,23 +167,13 @@ def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dic
 
 @cli.command(cls=GroupedCommand)
 @config_options(PROFILE_FIELDS)
-@click.option(
-    "--input-shape",
-    default="3x32x32",
-    show_default=True,
-    metavar="CxHxW|T",
-    help="shape of one image, or number of tokens",
-)
-@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
+@data_options
 @click.option(
     "--repeats",
     default=5,
     show_default=True,
     type=click.IntRange(min=0),
     help="timed steps per tier; 0: no measuring",
-)
-@click.option(
-    "--images-per-client", default=500, show_default=True, type=click.IntRange(min=1), help="training images of each"
 )
 @click.option(
     "--cuts", type=click.IntRange(min=1), metavar="M", help="also choose M cuts automatically, beside the network's own"

@@ -10,7 +10,7 @@ from dtfl_private.commands.plan import Plan, planned_lines, total_tier_counts
 from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.settings import parse_shape
 from dtfl_private.config import TrainConfig, make_config
-from dtfl_private.options import GroupedCommand, config_options, given_options
+from dtfl_private.options import GroupedCommand, config_options, data_options, given_options
 from dtfl_private.report.tables import (
     plain_table,
 )
@@ -27,21 +27,7 @@ PLAN_FIELDS = (
 
 @click.command(cls=GroupedCommand)
 @config_options(PLAN_FIELDS)
-@click.option(
-    "--input-shape",
-    default="3x32x32",
-    show_default=True,
-    metavar="CxHxW|T",
-    help="shape of one image, or number of tokens",
-)
-@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes")
-@click.option(
-    "--images-per-client",
-    default=500,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="training images of each",
-)
+@data_options
 @click.option(
     "--compare/--no-compare", default=True, show_default=True, help="also play other schedulers and fixed tiers"
 )

@@ -55,6 +55,19 @@ def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Call
     return add
 
 
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe data in place of a data set, for commands that train nothing."""
+    count = click.IntRange(min=1)
+    described = "shape of one image, or number of tokens"
+    for add in (
+        click.option("--images-per-client", default=500, show_default=True, type=count, help="training images of each"),
+        click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes"),
+        click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW|T", help=described),
+    ):
+        command = add(command)
+    return command
+
+
 def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     field = TrainConfig.model_fields[name]
     extra = field.json_schema_extra

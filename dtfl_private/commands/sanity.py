@@ -57,7 +57,7 @@ def identity_check(
     images, labels = unit(worker.train_images[records]), worker.train_labels[records]
     download = ModelDownload(client=0, round=opened.plan.round, tier=1, weights={}, head={})
 
-    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - there is nothing to adapt to
+    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - no defense, no chance
         return ClientProgram(
             modules=StagedModel([("identity", nn.Identity())]),
             head=nn.Identity(),

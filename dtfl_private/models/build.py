@@ -66,6 +66,6 @@ def build_description(text: str, *, input_shape: tuple[int, ...], classes: int, 
                 model = build()
             if sum(parameter.numel() for parameter in model.parameters()) >= LARGE:
                 return model
-        except (RuntimeError, NotImplementedError):  # of a network that computes with its weights while it is built
+        except (RuntimeError, NotImplementedError):  # it computes with weights while it is built; meta ones hold none
             pass  # it is built below
     return build()

@@ -115,7 +115,7 @@ def _trace_once(module: nn.Module, opened: Callable[[str], bool], whole: set[str
     tracer = _Tracer(lambda path: path not in whole and opened(path))
     try:
         tracer.graph = tracer.trace(module)
-    except Exception as error:  # a user's forward may raise anything
+    except Exception as error:  # a user's forward may raise anything; it becomes a reason
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise _UntraceableError(tracer.failed_in, reason) from None
     return tracer
