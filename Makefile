@@ -29,6 +29,8 @@ check: $(READY) ## format, lint and types, all strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@# A user's script, from a folder where nothing but the installation leads to the package:
+	cd docs && ../$(BIN)/mypy --strict --config-file= --cache-dir ../.mypy_cache/user -c 'from dtfl_private import TrainConfig, train; train(TrainConfig())'
 
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .

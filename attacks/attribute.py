@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from attacks.auxiliary_release import release_auxiliary, same_weights
-from attacks.property_classifier import Examples, PropertyClassifier
 from dtfl_private.adversary import base
 from dtfl_private.adversary.base import AttackFacts
 from dtfl_private.adversary.view import Auxiliary, Seen, View
+from dtfl_private.attacks.auxiliary_release import release_auxiliary, same_weights
+from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
 
 
 def _brightness(images: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attacks.inversion import SECRETS, batch_size, fingerprint
 from dtfl_private.adversary.program import batches_of
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.inversion import SECRETS, batch_size, fingerprint
 from dtfl_private.randomness import isolated
 
 # Programs with draws of their own, and labels of each class sent by each, to estimate how labels are changed.

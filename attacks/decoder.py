@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.inverse_network import map_shape
-from attacks.inversion import Training, trained_decoders
 from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.inverse_network import map_shape
+from dtfl_private.attacks.inversion import Training, trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)

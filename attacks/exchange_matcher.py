@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.arrangement import Puzzle
-from attacks.inversion import half_cosine
-from attacks.piece_matcher import WIDTH, Attention
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.arrangement import Puzzle
+from dtfl_private.attacks.inversion import half_cosine
+from dtfl_private.attacks.piece_matcher import WIDTH, Attention
 from dtfl_private.randomness import isolated
 
 LAYERS = 2

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.inversion import half_cosine
-from attacks.similarity import total_variation
 from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.attacks.inversion import half_cosine
+from dtfl_private.attacks.similarity import total_variation
 
 
 @dataclass(frozen=True, kw_only=True)

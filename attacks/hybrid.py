@@ -9,14 +9,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.decoder import Decoder
-from attacks.feature_matching import Matching, match, residuals
-from attacks.inverse_network import map_shape
-from attacks.inversion import Decoders, trained_decoders
-from attacks.optimization import Optimization, Ticks, validation_release
 from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.feature_matching import Matching, match, residuals
+from dtfl_private.attacks.inverse_network import map_shape
+from dtfl_private.attacks.inversion import Decoders, trained_decoders
+from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
 from dtfl_private.leakage.scores import psnr
 
 # Weights of the proximity to the decoder's image in the refinements, each beside a smoothness of its own.

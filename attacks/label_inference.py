@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.auxiliary_release import label_channel, release_auxiliary, same_weights
-from attacks.property_classifier import Examples, PropertyClassifier
 from dtfl_private.adversary import base
 from dtfl_private.adversary.base import AttackFacts, Scene, name_of
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.auxiliary_release import label_channel, release_auxiliary, same_weights
+from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
 from dtfl_private.errors import InputError
 
 # Self-training with few labels: rounds, and from which probability on a guess is taken for a label.

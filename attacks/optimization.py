@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from attacks.feature_matching import Matching, match
-from attacks.inversion import Released, Releaser, batch_size
 from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.feature_matching import Matching, match
+from dtfl_private.attacks.inversion import Released, Releaser, batch_size
 from dtfl_private.leakage.scores import psnr
 from dtfl_private.randomness import torch_stream
 

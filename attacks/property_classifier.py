@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.inverse_network import as_map
+from dtfl_private.attacks.inverse_network import as_map
 from dtfl_private.leakage.ceiling import with_label_planes
 from dtfl_private.leakage.classifier import CHUNK, Classifier, train_classifier
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.inverse_network import as_map
-from attacks.inversion import half_cosine
 from dtfl_private.adversary.program import Parameters
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.inverse_network import as_map
+from dtfl_private.attacks.inversion import half_cosine
 from dtfl_private.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated
 

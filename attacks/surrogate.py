@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.inverse_network import map_shape
-from attacks.inversion import Training, trained_decoder
-from attacks.shadow_client import Imitation, train_shadow
 from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.inverse_network import map_shape
+from dtfl_private.attacks.inversion import Training, trained_decoder
+from dtfl_private.attacks.shadow_client import Imitation, train_shadow
 from dtfl_private.messages import ModelDownload, SmashedBatch
 
 

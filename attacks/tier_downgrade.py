@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from attacks.hybrid import Hybrid
 from dtfl_private.adversary.base import AttackFacts, Tampering
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.hybrid import Hybrid
 
 
 @dataclass(frozen=True, kw_only=True)

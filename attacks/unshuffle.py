@@ -8,14 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.arrangement import Puzzle, puzzle_of
-from attacks.exchange_matcher import ExchangeMatcher, train_exchange_matcher
-from attacks.inverse_network import map_shape
-from attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
-from attacks.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
 from dtfl_private.adversary.program import ClientProgram, Receive, batches_of
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.arrangement import Puzzle, puzzle_of
+from dtfl_private.attacks.exchange_matcher import ExchangeMatcher, train_exchange_matcher
+from dtfl_private.attacks.inverse_network import map_shape
+from dtfl_private.attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
+from dtfl_private.attacks.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.errors import InputError
 from dtfl_private.messages import SmashedBatch
 

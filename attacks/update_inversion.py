@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.inversion import half_cosine
-from attacks.similarity import total_variation
 from dtfl_private.adversary.base import AttackFacts, Reconstruction
 from dtfl_private.adversary.program import ClientProgram, Parameters
 from dtfl_private.adversary.view import LocalSteps, Seen, View
+from dtfl_private.attacks.inversion import half_cosine
+from dtfl_private.attacks.similarity import total_variation
 from dtfl_private.errors import InputError
 from dtfl_private.messages import SmashedBatch, WeightUpdate
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from torch.nn import functional as F
 
 from benchmarks.host import host_line
-from defenses.dp_weights import DpWeights
 from dtfl_private.defense import ClientRound, LocalTraining
+from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins import create
 from dtfl_private.report.tables import plain_table

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.precision import working
 from dtfl_private.defense import ClientRound, Defense, DefenseFacts
+from dtfl_private.defenses.precision import working
 from dtfl_private.messages import SmashedBatch
 
 

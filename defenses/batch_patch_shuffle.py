@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.messages import SmashedBatch
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from defenses.pieces import drawn_orders
 from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.defenses.pieces import drawn_orders
 from dtfl_private.errors import InputError
 from dtfl_private.messages import SmashedBatch
 

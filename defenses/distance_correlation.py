@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from defenses.precision import working
 from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, LocalStep, RunFacts
+from dtfl_private.defenses.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.distance_correlation import distance_correlation
 

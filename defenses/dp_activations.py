@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from defenses.clipping import clip_factors
-from defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.defense import ClientRound, Cut, DefenseFacts, KnownNoise, Released, RunFacts
+from dtfl_private.defenses.clipping import clip_factors
+from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import GaussianRelease, Guarantee
 from dtfl_private.messages import SmashedBatch

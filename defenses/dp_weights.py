@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from defenses.clipping import clipped_sum
-from defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.defense import ClientRound, DefenseFacts, LocalTraining, Released, RunFacts
+from dtfl_private.defenses.clipping import clipped_sum
+from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.guarantees import Guarantee, SampledGaussian
 from dtfl_private.privacy.calibrate import noise_for_steps
 
 if TYPE_CHECKING:
-    from defenses.per_record import PerRecordGradients
+    from dtfl_private.defenses.per_record import PerRecordGradients
 
 
 def sampling_rate(records: int, batch_size: int) -> float:
@@ -78,7 +78,7 @@ class DpWeights(NoiseDial):
 
     def training_pass(self, training: LocalTraining, at: ClientRound) -> list[Tensor]:
         """Take the round's DP-SGD steps; return a loss per step, none for a step whose sample was empty."""
-        from defenses.per_record import per_record_gradients  # loads Opacus, which takes seconds
+        from dtfl_private.defenses.per_record import per_record_gradients  # loads Opacus, which takes seconds
 
         buffers = {name: buffer.clone() for name, buffer in training.modules.named_buffers()}
         losses = []

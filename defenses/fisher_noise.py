@@ -10,8 +10,8 @@ from pydantic import Field
 from scipy.stats import chi2
 from torch import Tensor
 
-from defenses.precision import standard_normal, working
 from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, Released
+from dtfl_private.defenses.precision import standard_normal, working
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import Guarantee, ReconstructionBound
 

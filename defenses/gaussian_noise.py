@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from defenses.added_noise import AddedNoise
-from defenses.precision import standard_normal
 from dtfl_private.defense import Cut, KnownNoise
+from dtfl_private.defenses.added_noise import AddedNoise
+from dtfl_private.defenses.precision import standard_normal
 
 
 @dataclass(frozen=True, kw_only=True)

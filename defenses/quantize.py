@@ -7,8 +7,8 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
-from defenses.precision import working
 from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.defenses.precision import working
 from dtfl_private.messages import SmashedBatch, tensor_bytes
 
 

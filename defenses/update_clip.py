@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from defenses.updates import changes, download_of, rewritten
 from dtfl_private.defense import ClientRound, Defense, DefenseFacts
+from dtfl_private.defenses.updates import changes, download_of, rewritten
 from dtfl_private.messages import WeightUpdate
 
 

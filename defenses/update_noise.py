@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from defenses.precision import standard_normal
-from defenses.updates import rewritten
 from dtfl_private.defense import ClientRound, Defense, DefenseFacts
+from dtfl_private.defenses.precision import standard_normal
+from dtfl_private.defenses.updates import rewritten
 from dtfl_private.messages import WeightUpdate
 
 

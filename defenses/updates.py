@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from defenses.precision import working
 from dtfl_private.defense import ClientRound
+from dtfl_private.defenses.precision import working
 from dtfl_private.messages import ModelDownload, WeightUpdate
 
 

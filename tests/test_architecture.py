@@ -3,7 +3,7 @@
 import ast
 import inspect
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,21 @@ Source = tuple[str, str]
 
 
 def modules_of(*packages: str) -> list[Source]:
+    """Return the modules of folders of the repository, by the names under which they are installed."""
     files = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
-    return [(".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text("utf-8")) for path in files]
+    return [(installed_name(path.relative_to(ROOT).with_suffix("").parts), path.read_text("utf-8")) for path in files]
+
+
+def installed_name(parts: Sequence[str]) -> str:
+    """Return a module's dotted name; the plug-ins' folders are installed below ``dtfl_private``."""
+    return ".".join(("dtfl_private", *parts) if parts[0] in PLUGIN_PACKAGES else parts)
+
+
+def package_of(dotted: str) -> str:
+    """Return what a dotted name belongs to: a plug-in package, or else what stands before the first dot."""
+    first, _, rest = dotted.partition(".")
+    second = rest.partition(".")[0]
+    return second if first == "dtfl_private" and second in PLUGIN_PACKAGES else first
 
 
 def imports(source: Source) -> Iterator[str]:
@@ -71,7 +84,7 @@ def layer(dotted: str) -> int | None:
 def wrong_imports(source: Source) -> list[str]:
     """Return what a module imports against the direction."""
     name, _ = source
-    package = name.partition(".")[0]
+    package = package_of(name)
     if name == "dtfl_private.__init__":
         return []
     limit = LAYERS.index(LAST_LAYER_FOR_PLUGINS) if package in PLUGIN_PACKAGES else layer(name)
@@ -79,7 +92,7 @@ def wrong_imports(source: Source) -> list[str]:
         return [f"{name} is in no layer"]
     wrong = []
     for imported in imports(source):
-        target = imported.partition(".")[0]
+        target = package_of(imported)
         if target == "dtfl_private":
             found = layer(imported)
             against = found is None or found > limit
@@ -119,15 +132,15 @@ def test_imports_point_in_one_direction(source):
         ("dtfl_private.federated.worker", "from dtfl_private import runtime"),
         ("dtfl_private.federated.worker", "from ..cli import main"),
         ("dtfl_private.runtime.files", "from dtfl_private import train"),
-        ("dtfl_private.federated.client", "from defenses.identity import Identity"),
-        ("dtfl_private.cli", "import attacks"),
+        ("dtfl_private.federated.client", "from dtfl_private.defenses.identity import Identity"),
+        ("dtfl_private.cli", "import dtfl_private.attacks"),
         ("dtfl_private.commands.train", "from examples.paper_pseudocode import average"),
         ("dtfl_private.newcomer", "import os"),
-        ("defenses.identity", "from dtfl_private.federated.worker import Worker"),
-        ("defenses.identity", "from dtfl_private.tiers.table import TierTable"),
-        ("defenses.identity", "from attacks.inversion import Inversion"),
-        ("attacks.inversion", "import defenses.identity"),
-        ("attacks.inversion", "from dtfl_private import Transcript"),
+        ("dtfl_private.defenses.identity", "from dtfl_private.federated.worker import Worker"),
+        ("dtfl_private.defenses.identity", "from dtfl_private.tiers.table import TierTable"),
+        ("dtfl_private.defenses.identity", "from dtfl_private.attacks.inversion import Inversion"),
+        ("dtfl_private.attacks.inversion", "import dtfl_private.defenses.identity"),
+        ("dtfl_private.attacks.inversion", "from dtfl_private import Transcript"),
     ],
 )
 def test_an_import_in_the_other_direction_is_noticed(module, line):
@@ -142,7 +155,10 @@ def test_an_import_in_the_other_direction_is_noticed(module, line):
         ("dtfl_private.federated.worker", "from dtfl_private import errors"),
         ("dtfl_private.cli", "from dtfl_private.options import Commands\nimport torch, click"),
         ("dtfl_private.__init__", "from dtfl_private.cli import main"),
-        ("defenses.noise", "from defenses.identity import Identity\nfrom dtfl_private.messages import SmashedBatch"),
+        (
+            "dtfl_private.defenses.noise",
+            "from dtfl_private.defenses.identity import Identity\nfrom dtfl_private.messages import SmashedBatch",
+        ),
     ],
 )
 def test_an_import_in_the_right_direction_is_let_pass(module, line):
@@ -150,8 +166,8 @@ def test_an_import_in_the_right_direction_is_let_pass(module, line):
 
 
 def test_every_layer_is_there_and_every_module_is_in_one():
-    there = {name.split(".")[1] for name, _ in modules_of("dtfl_private")}
-    assert there == {*LAYERS, "__init__"}
+    there = {name.split(".")[1] for name, _ in INSTALLED}
+    assert there == {*LAYERS, *PLUGIN_PACKAGES, "__init__"}
 
 
 EVERYTHING = modules_of("dtfl_private", *PLUGIN_PACKAGES, "examples", "benchmarks")
@@ -198,12 +214,10 @@ def test_every_public_name_says_what_it_is():
 def test_the_packages_to_install_are_those_on_the_disk_and_no_others():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     listed = project["tool"]["setuptools"]["packages"]
-    on_disk = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("dtfl_private", *PLUGIN_PACKAGES)
-        for path in (ROOT / package).rglob("__init__.py")
-    }
+    on_disk = {name.removesuffix(".__init__") for name, _ in INSTALLED if name.endswith(".__init__")}
     assert sorted(listed) == sorted(on_disk)
+    for package in PLUGIN_PACKAGES:  # how a folder of the repository becomes a package below dtfl_private
+        assert (ROOT / "dtfl_private" / package).resolve() == ROOT / package
     assert not {package.partition(".")[0] for package in listed} & NEVER_INSTALLED
-    with_code = {".".join(Path(name.replace(".", "/")).parent.parts) for name, _ in INSTALLED}
+    with_code = {name.rpartition(".")[0] for name, _ in INSTALLED}
     assert with_code == set(listed)

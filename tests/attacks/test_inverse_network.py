@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attacks.inverse_network import SIZES, InverseNetwork, Shapes, as_map, map_shape
-from attacks.similarity import structural_similarity, total_variation
+from dtfl_private.attacks.inverse_network import SIZES, InverseNetwork, Shapes, as_map, map_shape
+from dtfl_private.attacks.similarity import structural_similarity, total_variation
 from dtfl_private.leakage.scores import ssim
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.tier_downgrade import TierDowngrade
-from attacks.weight_trap import WeightTrap
 from dtfl_private.adversary.view import View
+from dtfl_private.attacks.tier_downgrade import TierDowngrade
+from dtfl_private.attacks.weight_trap import WeightTrap
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
 from dtfl_private.randomness import isolated

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.multi_release import Decoded, MultiRelease, link
-from defenses.gaussian_noise import GaussianNoise
 from dtfl_private.adversary.base import Scene
 from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacks.multi_release import Decoded, MultiRelease, link
 from dtfl_private.defense import DefenseChain
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
 from dtfl_private.messages import SmashedBatch

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.shadow_client import Received
-from attacks.surrogate import Surrogate
-from defenses.gaussian_noise import GaussianNoise
 from dtfl_private.adversary.base import Scene
+from dtfl_private.attacks.shadow_client import Received
+from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.defense import DefenseChain
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
 from dtfl_private.messages import SmashedBatch

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.arrangement import hungarian, puzzle_of
-from attacks.decoder import Decoder
-from attacks.unshuffle import Unshuffle
-from defenses.batch_patch_shuffle import BatchPatchShuffle
-from defenses.channel_shuffle import ChannelShuffle
-from defenses.gaussian_noise import GaussianNoise
-from defenses.patch_shuffle import PatchShuffle
 from dtfl_private.adversary.base import Scene
+from dtfl_private.attacks.arrangement import hungarian, puzzle_of
+from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.unshuffle import Unshuffle
 from dtfl_private.defense import ClientRound, DefenseChain
+from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle
+from dtfl_private.defenses.channel_shuffle import ChannelShuffle
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import psnr, ssim
 from dtfl_private.messages import SmashedBatch

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.update_inversion import UpdateInversion, _Target
 from dtfl_private.adversary.program import ClientProgram
 from dtfl_private.adversary.view import Background, LocalSteps, Seen, View
+from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse

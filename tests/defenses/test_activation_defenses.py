@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from defenses.dropout import Dropout
-from defenses.information_bottleneck import InformationBottleneck, kl_to_standard_normal
 from dtfl_private.defense import ClientRound, LocalStep
+from dtfl_private.defenses.dropout import Dropout
+from dtfl_private.defenses.information_bottleneck import InformationBottleneck, kl_to_standard_normal
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
 

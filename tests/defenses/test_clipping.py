@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from defenses.clipping import clipped_sum
+from dtfl_private.defenses.clipping import clipped_sum
 
 RECORDS = 5
 

@@ -2,8 +2,8 @@ import dcor
 import pytest
 import torch
 
-from defenses.distance_correlation import DistanceCorrelation
 from dtfl_private.defense import ClientRound, Cut, LocalStep, RunFacts
+from dtfl_private.defenses.distance_correlation import DistanceCorrelation
 from dtfl_private.errors import InputError
 from dtfl_private.plugins import create
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from defenses.dp_activations import DpActivations
 from dtfl_private.defense import ClientRound, Released, RunFacts
+from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import GaussianRelease, Target
 from dtfl_private.messages import SmashedBatch

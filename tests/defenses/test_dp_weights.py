@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defenses.dp_weights import DpWeights, poisson_sample, sampling_rate
 from dtfl_private.defense import ClientRound, LocalTraining, Released, RunFacts
+from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample, sampling_rate
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.guarantees import SampledGaussian, Target
 from dtfl_private.numerics import Numerics
@@ -85,7 +85,7 @@ def test_empty_samples_are_steps_of_noise_without_a_loss(optimizer, monkeypatch)
     network = a_network()
     before = weights(network)
     run, fetched = training(network, optimizer=optimizer)
-    monkeypatch.setattr("defenses.dp_weights.poisson_sample", lambda *_: torch.zeros(0, dtype=torch.int64))
+    monkeypatch.setattr("dtfl_private.defenses.dp_weights.poisson_sample", lambda *_: torch.zeros(0, dtype=torch.int64))
     assert DpWeights().training_pass(run, at()) == []
     assert fetched == []
     moved = weights(network) - before

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from defenses.fisher_noise import FisherNoise, noise_scales, safety_factor, sensitivities
 from dtfl_private.defense import ClientRound, Cut, Released
+from dtfl_private.defenses.fisher_noise import FisherNoise, noise_scales, safety_factor, sensitivities
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import ReconstructionBound
 from dtfl_private.plugins import create

@@ -1,7 +1,7 @@
 import torch
 
-from defenses.identity import Identity
 from dtfl_private.defense import ClientRound, DefenseChain
+from dtfl_private.defenses.identity import Identity
 from dtfl_private.messages import SmashedBatch, WeightUpdate
 
 BATCH = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=torch.ones(2, 3), labels=torch.zeros(2).long())

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.defense import ClientRound, Released
+from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import RandomizedResponse
 from dtfl_private.plugins import create

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses import quantize, top_k
-from defenses.gaussian_noise import GaussianNoise
-from defenses.patch_shuffle import PatchShuffle
-from defenses.quantize import Quantize
-from defenses.top_k import TopK
 from dtfl_private.defense import ClientRound, Cut, DefenseChain
+from dtfl_private.defenses import quantize, top_k
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.patch_shuffle import PatchShuffle
+from dtfl_private.defenses.quantize import Quantize
+from dtfl_private.defenses.top_k import TopK
 from dtfl_private.errors import InputError
 from dtfl_private.messages import SmashedBatch
 from dtfl_private.plugins import create

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from defenses.per_record import per_record_gradients
+from dtfl_private.defenses.per_record import per_record_gradients
 from dtfl_private.errors import RunError
 from dtfl_private.plugins import create
 

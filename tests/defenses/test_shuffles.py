@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses.batch_patch_shuffle import BatchPatchShuffle, exchange_patches, random_sources
-from defenses.channel_shuffle import ChannelShuffle, shuffle_channels
-from defenses.patch_shuffle import PatchShuffle, shuffle_patches
-from defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.defense import ClientRound, Cut
+from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle, exchange_patches, random_sources
+from dtfl_private.defenses.channel_shuffle import ChannelShuffle, shuffle_channels
+from dtfl_private.defenses.patch_shuffle import PatchShuffle, shuffle_patches
+from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.errors import InputError
 from dtfl_private.messages import SmashedBatch
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from defenses.update_clip import UpdateClip
-from defenses.update_noise import UpdateNoise
 from dtfl_private.defense import ClientRound
+from dtfl_private.defenses.update_clip import UpdateClip
+from dtfl_private.defenses.update_noise import UpdateNoise
 from dtfl_private.messages import ModelDownload, WeightUpdate
 
 OLD = {"conv": torch.ones(3, 4), "running_mean": torch.zeros(4), "running_var": torch.ones(4), "count": torch.tensor(5)}

@@ -6,12 +6,12 @@ from typing import ClassVar
 import pytest
 import torch
 
-from defenses.dp_activations import DpActivations
-from defenses.tier_floor import TierFloor
-from defenses.weight_jump import WeightJump
 from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.commands.train import prepare
 from dtfl_private.defense import ClientRound, Defense, DefenseChain, DefenseFacts, Remark
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.tier_floor import TierFloor
+from dtfl_private.defenses.weight_jump import WeightJump
 from dtfl_private.federated.budget import planned_ledgers
 from dtfl_private.federated.schedule import planned_bytes
 from dtfl_private.federated.worker import ClientTask, Worker

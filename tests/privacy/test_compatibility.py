@@ -4,11 +4,11 @@ from typing import ClassVar
 import pytest
 from torch import nn
 
-from defenses.dp_activations import DpActivations
-from defenses.dp_weights import DpWeights
-from defenses.identity import Identity
-from defenses.label_rr import LabelRr
 from dtfl_private.defense import Defense, DefenseChain, DefenseFacts
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.dp_weights import DpWeights
+from dtfl_private.defenses.identity import Identity
+from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
 

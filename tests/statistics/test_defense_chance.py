@@ -11,14 +11,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from defenses.dropout import Dropout
-from defenses.fisher_noise import safety_factor, sensitivities
-from defenses.gaussian_noise import GaussianNoise
-from defenses.information_bottleneck import InformationBottleneck
-from defenses.laplace_noise import LaplaceNoise
-from defenses.pieces import random_orders
-from defenses.update_noise import UpdateNoise
 from dtfl_private.defense import ClientRound, Defense
+from dtfl_private.defenses.dropout import Dropout
+from dtfl_private.defenses.fisher_noise import safety_factor, sensitivities
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.information_bottleneck import InformationBottleneck
+from dtfl_private.defenses.laplace_noise import LaplaceNoise
+from dtfl_private.defenses.pieces import random_orders
+from dtfl_private.defenses.update_noise import UpdateNoise
 from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 SIGMAS = 5

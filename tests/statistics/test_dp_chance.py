@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from defenses.dp_activations import DpActivations
-from defenses.dp_weights import DpWeights, poisson_sample
-from defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.defense import ClientRound, LocalTraining
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample
+from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.messages import SmashedBatch
 from dtfl_private.numerics import Numerics
 
@@ -53,7 +53,7 @@ def at(round_=1, records=1000, classes=10):
 
 def pure_noise_step(defense, batch_size, monkeypatch):
     """Return what one step with an empty sample adds to 30,000 weights at learning rate 1."""
-    monkeypatch.setattr("defenses.dp_weights.poisson_sample", lambda *_: torch.zeros(0, dtype=torch.int64))
+    monkeypatch.setattr("dtfl_private.defenses.dp_weights.poisson_sample", lambda *_: torch.zeros(0, dtype=torch.int64))
     layer = nn.Linear(300, 100, bias=False)
     before = layer.weight.detach().clone()
     training = LocalTraining(
