@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schema bench clean
+.PHONY: help demo test check lowest format schema bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,15 @@ check: $(READY) ## format, lint and types, all strict
 	@# A user's script, from a folder where nothing but the installation leads to the package:
 	cd docs && ../$(BIN)/mypy --strict --config-file= --cache-dir ../.mypy_cache/user -c 'from dtfl_private import TrainConfig, train; train(TrainConfig())'
 
+# Warnings are no errors here: old versions of libraries warn of newer ones of others.
+lowest: ## run the quick tests with the lowest version of every dependency that pyproject.toml allows, in .venv-lowest
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*(need.replace(">=", "==") for need in project["dependencies"]), sep="\n")' > $(VENV)-lowest/lowest.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/lowest.txt --editable '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest -q --numprocesses auto --dist loadfile --override-ini filterwarnings= \
+		--ignore tests/end_to_end --ignore tests/statistics
+
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -44,4 +53,4 @@ bench: $(READY) ## the figures of the README, measured on this machine (long)
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the virtual environment and the caches
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest *.egg-info .pytest_cache .mypy_cache .ruff_cache

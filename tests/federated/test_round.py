@@ -245,7 +245,7 @@ def test_the_learning_rate_decays_when_the_training_loss_no_longer_falls(prepare
         local_epochs=1,
         clients=1,
     )
-    rates = [outcome.lr for _, outcome in play(prepared, 5)]
+    rates = [outcome.lr for _, outcome in play(prepared, 12)]
     assert rates[0] == 1e-12
     assert rates[-1] < rates[0]
     assert all(math.log2(rates[0] / rate).is_integer() for rate in rates)
