@@ -159,7 +159,7 @@ def _module(kind: str, path: str, name: str, known: Iterable[str]) -> types.Modu
         near = unknown_name(kind, name, known)
         raise InputError(f"{what}: no module '{shortened(error.name)}' in {folder} or installed; {near}") from None
     except (Exception, SystemExit) as error:  # of somebody's module; a script may leave when it is imported
-        raise InputError(f"{what}: module '{shortened(name)}' cannot be imported: {one_line(error)}") from None
+        raise InputError(f"{what}: module '{shortened(name)}' cannot be imported: {failure_text(error)}") from None
 
 
 @contextmanager
@@ -174,10 +174,10 @@ def failures_named(what: str) -> Iterator[None]:
     except DtflError:
         raise
     except (Exception, SystemExit) as error:  # of somebody's code
-        raise InputError(f"{what}: {one_line(error)}") from error
+        raise InputError(f"{what}: {failure_text(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
+def failure_text(error: BaseException) -> str:
     """Return the kind and the text of an exception in one line."""
     return shortened(" ".join(f"{type(error).__name__}: {error}".split()), 300)
 
@@ -219,7 +219,7 @@ def _unfit(kind: str, found: Callable[..., Any]) -> str | None:
         bare = types.SimpleNamespace(__annotations__={"return": annotations["return"]})
         returned = typing.get_type_hints(bare, globalns=function.__globals__)["return"]
     except Exception as error:  # of somebody's annotation
-        return f"says what it returns in a way that cannot be read ({one_line(error)}): write '-> {contract.words}'"
+        return f"says what it returns in a way that cannot be read ({failure_text(error)}): write '-> {contract.words}'"
     if _fits(contract, returned):
         return None
     shown = getattr(returned, "__name__", str(returned))

@@ -20,9 +20,9 @@ from dtfl_private.own_objects import (
     NOTHING_ALLOWED,
     OBJECT_PATH,
     Allowed,
+    failure_text,
     failures_named,
     import_object,
-    one_line,
     require_made,
 )
 
@@ -200,7 +200,7 @@ def _convert(kind: str, spelled: str, factory: Callable[..., Any], parameter: st
             f"{kind} '{spelled}': {parameter}={shortened(value)} is refused: {reason.removeprefix('Value error, ')}"
         ) from None
     except Exception as error:  # of somebody's annotation
-        reason = one_line(error).partition(". ")[0]
+        reason = failure_text(error).partition(". ")[0]
         raise InputError(
             f"{kind} '{spelled}': {parameter}={shortened(value)} cannot be converted by the annotations there "
             f"({reason}): annotate it with bool, int, float or str"
