@@ -21,7 +21,7 @@ from dtfl_private.commands.profile import profile as make_profile
 from dtfl_private.commands.settings import parse_shape
 from dtfl_private.commands.train import read_run_config
 from dtfl_private.commands.train import train as run_training
-from dtfl_private.config import NOTHING, TrainConfig, make_config, read_toml, resolved_norm
+from dtfl_private.config import NOTHING, TrainConfig, make_config, named_objects, read_toml, resolved_norm
 from dtfl_private.data.facts import facts_of
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import PROFILE_SETS, load_profiles
@@ -35,7 +35,10 @@ from dtfl_private.options import (
     config_options,
     data_options,
     given_options,
+    plugin_option,
+    typed_config,
 )
+from dtfl_private.own_objects import Allowed, allowance
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import RunFolder
 from dtfl_private.report.attacks import adversaries_table, attacks_table
@@ -108,12 +111,15 @@ cli.add_command(cli_experiments.sweep)
 @click.option(
     "--resume", is_flag=True, help="go on with the run in --out, by its own configuration; start it if there is none"
 )
-def train(config_file: str | None, out: str | None, resume: bool, **options: Any) -> None:
+@plugin_option
+def train(
+    config_file: str | None, out: str | None, resume: bool, allow_plugins: tuple[str, ...], **options: Any
+) -> None:
     """Train a network federatedly; leave a run folder.
 
     Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
-    a minute on two cores. Every option but --out and --resume is also a key of CONFIG.toml; an option wins over the
-    file.
+    a minute on two cores. Every option but --out, --resume and --allow-plugin is also a key of CONFIG.toml; an option
+    wins over the file.
 
     \b
     Examples:
@@ -122,7 +128,7 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
       dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
       dtfl-private train --resume --out runs/mine
     """
-    config = _train_config(config_file, out, resume, given_options(options))
+    config = _train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
     console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
         listener = TrainingListener(console, display)
@@ -138,15 +144,21 @@ def train(config_file: str | None, out: str | None, resume: bool, **options: Any
     console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
 
 
-def _train_config(config_file: str | None, out: str | None, resume: bool, given: dict[str, object]) -> TrainConfig:
-    """Return the configuration: the file's, or on resume the run's own, with the given options on top."""
+def _train_config(
+    config_file: str | None, out: str | None, resume: bool, given: dict[str, object], allowed: Allowed
+) -> TrainConfig:
+    """Return the configuration: the file's, or on resume the run's own, with the given options on top.
+
+    It may name by its module what is ``allowed``, and what the options name.
+    """
     base: dict[str, object] = {}
     source = "CONFIG.toml"
     if config_file is not None:
         base, source = read_toml(Path(config_file)), config_file
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
-    return make_config({**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}, source)
+    values = {**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}
+    return make_config(values, source, allowed=allowed | named_objects(given))
 
 
 def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dict[str, object]:
@@ -206,11 +218,12 @@ def profile(
       dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
       dtfl-private profile --model gpt2-xl --input-shape 1024
     """
-    config = make_config(given_options(options))
+    config = typed_config(options)
     norm = resolved_norm(config)
     shape = parse_shape(input_shape)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     building: dict[str, Any] = {"input_shape": shape, "classes": classes, "norm": norm, "seed": config.seed}
+    building |= {"allowed": config.allowed}
     model = build_description(config.model, **building)
     if repeats and next(model.parameters()).is_meta:
         if click.get_current_context().get_parameter_source("repeats") is ParameterSource.DEFAULT:
@@ -280,7 +293,7 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --partition dirichlet:0.3 --clients 20
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
-    config = make_config(given_options(options))
+    config = typed_config(options)
     spread = make_partition(config)
     title = (
         f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"

@@ -5,6 +5,7 @@ import click
 from dtfl_private.commands.attack import attack as attack_run
 from dtfl_private.commands.attack_settings import make_attack_config
 from dtfl_private.errors import DtflError, InputError
+from dtfl_private.options import plugin_option
 from dtfl_private.report.attack_progress import AttackDisplay
 from dtfl_private.report.leakage import leakage_table
 from dtfl_private.runtime.device import DeviceName
@@ -86,6 +87,7 @@ class InterruptedAttackError(DtflError):
 )
 @click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")
 @click.option("--out", metavar="DIR", help="where to write  [default: attacks in the run folder]")
+@plugin_option
 def attack(
     run: str,
     attacks: tuple[str, ...],
@@ -93,6 +95,7 @@ def attack(
     device: DeviceName,
     data_dir: str | None,
     out: str | None,
+    allow_plugins: tuple[str, ...],
     **options: object,
 ) -> None:
     """Attack a finished run: what the server, or another party, can reconstruct.
@@ -114,7 +117,7 @@ def attack(
     console = open_console()
     with AttackDisplay(console) as display:
         try:
-            report = attack_run(run, config, out=out, data_dir=data_dir, listener=display)
+            report = attack_run(run, config, out=out, data_dir=data_dir, allow_plugins=allow_plugins, listener=display)
         except KeyboardInterrupt:
             raise InterruptedAttackError(
                 "interrupted; finished guesses are kept: repeat the command to go on"

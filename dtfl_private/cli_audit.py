@@ -8,6 +8,7 @@ from dtfl_private.commands.audit_settings import PRESETS, make_audit_config
 from dtfl_private.errors import DtflError
 from dtfl_private.leakage.findings import findings_schema
 from dtfl_private.leakage.gate import parse_gate, require_gates
+from dtfl_private.options import plugin_option
 from dtfl_private.report.attack_progress import AttackDisplay
 from dtfl_private.report.audit import audit_output
 from dtfl_private.terminal import open_console
@@ -83,6 +84,7 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
 @click.option("--workers", type=click.IntRange(min=1), help="processes side by side  [default: one per core]")
 @click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")
 @click.option("--out", metavar="DIR", help="where to write  [default: audit in the run folder]")
+@plugin_option
 @click.option(
     "--schema",
     is_flag=True,
@@ -99,6 +101,7 @@ def audit(
     compare: str | None,
     data_dir: str | None,
     out: str | None,
+    allow_plugins: tuple[str, ...],
     **options: object,
 ) -> None:
     """Audit a finished run: what leaks at each tier, in one page to show to others.
@@ -121,7 +124,15 @@ def audit(
     console = open_console()
     with AttackDisplay(console) as display:
         try:
-            done = audit_run(run, config, compare=compare, out=out, data_dir=data_dir, listener=display)
+            done = audit_run(
+                run,
+                config,
+                compare=compare,
+                out=out,
+                data_dir=data_dir,
+                allow_plugins=allow_plugins,
+                listener=display,
+            )
         except KeyboardInterrupt:
             raise InterruptedAuditError("interrupted; what was finished is kept: repeat the command to go on") from None
     console.print(*audit_output(done.findings), sep="\n")

@@ -8,6 +8,7 @@ from dtfl_private.commands.compare import compare as compare_runs
 from dtfl_private.commands.preset import Preset, load_preset
 from dtfl_private.commands.sweep import sweep as run_sweep
 from dtfl_private.errors import DtflError, InputError
+from dtfl_private.options import plugin_option
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_table import latex as latex_tables
@@ -119,6 +120,7 @@ def show_comparison(
 )
 @click.option("--data-dir", metavar="DIR", help="folder of the data set's files on this machine")
 @FORM
+@plugin_option
 @click.option("--dry-run", is_flag=True, help="show the runs and leave it at that")
 def sweep(
     preset: str,
@@ -127,6 +129,7 @@ def sweep(
     parallel: int | None,
     data_dir: str | None,
     form: PictureForm,
+    allow_plugins: tuple[str, ...],
     dry_run: bool,
 ) -> None:
     """Train all runs of a preset, over several seeds, and compare them.
@@ -141,7 +144,7 @@ def sweep(
       dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
     """
     overrides = {} if data_dir is None else {"data_dir": str(Path(data_dir).absolute())}
-    loaded = load_preset(Path(preset), size, **overrides)
+    loaded = load_preset(Path(preset), size, allow_plugins=allow_plugins, **overrides)
     console = open_console()
     console.print(_preset_line(loaded), soft_wrap=True, highlight=False)
     if dry_run:

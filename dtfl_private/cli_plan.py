@@ -9,8 +9,8 @@ from rich.console import Console
 from dtfl_private.commands.plan import Plan, planned_lines, total_tier_counts
 from dtfl_private.commands.plan import plan as make_plan
 from dtfl_private.commands.settings import parse_shape
-from dtfl_private.config import TrainConfig, make_config
-from dtfl_private.options import GroupedCommand, config_options, data_options, given_options
+from dtfl_private.config import TrainConfig
+from dtfl_private.options import GroupedCommand, config_options, data_options, typed_config
 from dtfl_private.report.tables import (
     plain_table,
 )
@@ -49,7 +49,7 @@ def plan(
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
-    config = make_config(given_options(options))
+    config = typed_config(options)
     planned = make_plan(
         config,
         input_shape=parse_shape(input_shape),

@@ -5,7 +5,7 @@ field descriptions are the options' help.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -34,7 +35,8 @@ from dtfl_private.federated.schedule import FirstTier
 from dtfl_private.leakage.budget import LeakageBudget
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
-from dtfl_private.plugins import canonical
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
+from dtfl_private.plugins import canonical, named_object
 from dtfl_private.privacy.compatibility import needs_group_norm
 from dtfl_private.runtime.device import DeviceName
 
@@ -118,9 +120,23 @@ def _field(group: str, default: Any, description: str) -> Any:
 
 
 class TrainConfig(BaseModel):
-    """All that determines a run, but the folder it is written to."""
+    """All that determines a run, but the folder it is written to.
+
+    Plug-ins may be objects that are named by their module (``package.module:function``). A configuration that stands in
+    a Python program allows those that it names; one that `make_config` made of a file's values allows what it is told.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _allowed: Allowed = PrivateAttr(default=NOTHING_ALLOWED)
+
+    def model_post_init(self, context: Any) -> None:
+        """Settle what this configuration may name: ``context`` is what `make_config` was told, else None."""
+        self._allowed = self.named_objects if context is None else context
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are the same; what they may name is none."""
+        return isinstance(other, TrainConfig) and self.model_dump() == other.model_dump()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -249,19 +265,80 @@ class TrainConfig(BaseModel):
     )
     seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
 
+    @property
+    def allowed(self) -> Allowed:
+        """What the plug-ins may name by its module; `dtfl_private.plugins.create` refuses anything else."""
+        return self._allowed
+
+    @property
+    def named_objects(self) -> Allowed:
+        """What the plug-ins do name by its module."""
+        return named_objects(dict(self))
+
+    def allowing(self, names: Iterable[str]) -> "TrainConfig":
+        """Return the same configuration that may name these modules (or single objects of modules), too.
+
+        Raises:
+            InputError: a name that is none of a module.
+        """
+        config = self.model_copy()
+        config._allowed = self._allowed | allowance(names)
+        return config
+
+    def require_allowed(self, replaced: Container[str] = ()) -> None:
+        """Check that everything is allowed that the plug-ins name, before any of it is imported.
+
+        Args:
+            replaced: kinds whose plug-ins are not used, as objects were passed instead.
+
+        Raises:
+            InputError: something is not.
+        """
+        for kind in PLUGIN_FIELDS:
+            for path in named_objects({kind: getattr(self, kind)}) if kind not in replaced else ():
+                require_allowed(kind, path, self._allowed)
+
+
+PLUGIN_FIELDS = ("dataset", "partition", "model", "method", "scheduler", "defense")
+"""The fields that name plug-ins; each is called like its kind."""
+
+
+def named_objects(values: Mapping[str, object]) -> Allowed:
+    """Return what values of a configuration name by its module, which whoever wrote them by hand thereby allows."""
+    found: Allowed = NOTHING_ALLOWED
+    for kind in PLUGIN_FIELDS:
+        value = values.get(kind, ())
+        for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
+            found |= named_object(kind, text) if isinstance(text, str) else NOTHING_ALLOWED
+    return found
+
+
+def plugin_options(config: TrainConfig) -> list[str]:
+    """Return the options by which a command may use a run with this configuration once more."""
+    modules = sorted({path.partition(":")[0] for path in config.named_objects})
+    return [part for module in modules for part in ("--allow-plugin", module)]
+
 
 # What a resume may change: neither the number of workers nor the place of the data changes the result.
 FREE_ON_RESUME = frozenset({"workers", "data_dir", "download"})
 
 
-def make_config(values: Mapping[str, object], source: str = "option") -> TrainConfig:
+def make_config(
+    values: Mapping[str, object], source: str = "option", *, allowed: Allowed = NOTHING_ALLOWED
+) -> TrainConfig:
     """Return the configuration with these values, the rest by default.
+
+    Args:
+        values: by field, whoever wrote them.
+        source: where they are from, for errors.
+        allowed: what they may name by its module: nothing, unless the user says so (`named_objects` of options that
+            were typed, ``--allow-plugin``).
 
     Raises:
         InputError: the first unknown key or refused value, in one line.
     """
     try:
-        return TrainConfig.model_validate(dict(values))
+        return TrainConfig.model_validate(dict(values), context=allowed)
     except ValidationError as error:
         # A misspelled key is also a missing one; only its own message helps.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")

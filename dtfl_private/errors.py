@@ -64,4 +64,10 @@ def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
     by_key = {comparable(name): name for name in names}
     near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=0.5)
     hint = f"did you mean '{by_key[near[0]]}'? " if near else ""
-    return InputError(f"unknown {kind} '{value}': {hint}known: {', '.join(names) or 'none'}")
+    return InputError(f"unknown {kind} '{shortened(value)}': {hint}known: {', '.join(names) or 'none'}")
+
+
+def shortened(value: object, length: int = 120) -> str:
+    """Return a value's text for an error message, cut where it is longer than ``length`` characters."""
+    text = str(value)
+    return text if len(text) <= length else f"{text[:length]}... ({len(text):,} characters)"

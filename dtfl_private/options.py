@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from dtfl_private.config import AUTOMATIC, TrainConfig, choices_of
+from dtfl_private.config import AUTOMATIC, TrainConfig, choices_of, make_config, named_objects
 from dtfl_private.errors import unknown_name
 
 
@@ -53,6 +53,17 @@ def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Call
         return command
 
     return add
+
+
+def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option by which the user allows what files name by its module."""
+    return click.option(
+        "--allow-plugin",
+        "allow_plugins",
+        multiple=True,
+        metavar="MODULE",
+        help="let files name objects of this module (package.module:function), which runs its code; repeat for several",
+    )(command)
 
 
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -111,6 +122,12 @@ def _kind(default: object) -> str:
 
 def _shown(default: object) -> str:
     return f"{default:.3g}" if isinstance(default, float) else str(default)
+
+
+def typed_config(options: dict[str, Any]) -> TrainConfig:
+    """Return the configuration that options of the command line make; what they name by its module is allowed."""
+    given = given_options(options)
+    return make_config(given, allowed=named_objects(given))
 
 
 def given_options(options: dict[str, Any]) -> dict[str, object]:

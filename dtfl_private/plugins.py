@@ -1,25 +1,30 @@
-"""Entry points to objects: the only module that looks outside the core.
+"""Entry points to objects: with `own_objects`, the only module that looks outside the core.
 
 One spelling for all plug-ins, ``NAME[:key=value[,key=value...]]``: the name is looked up in the group's entry points
 (hyphens, underscores and capitals do not matter), the keys are checked against the plug-in's own parameters and
 converted by their annotations. A user's own plug-in that no package offers is written ``package.module:function`` in
-the place of the name; the current folder is searched first.
+the place of the name; it is imported only where the caller says that it may be (see `own_objects`).
 """
 
-import importlib
 import inspect
-import os
-import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
+from dtfl_private.errors import InputError, comparable, shortened, unknown_name
+from dtfl_private.own_objects import (
+    NOTHING_ALLOWED,
+    OBJECT_PATH,
+    Allowed,
+    failure_text,
+    failures_named,
+    import_object,
+    require_made,
+)
 
 GROUPS = {
     "model": "dtfl_private.models",
@@ -40,9 +45,6 @@ CORE_PARAMETERS: Mapping[str, frozenset[str]] = {
 # Types whose values can be written in a specification: of defaults that are recorded, and of unannotated parameters.
 SIMPLE = (bool, int, float, str)
 
-# ``package.module:function``, where what follows a second colon are settings.
-OBJECT_PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*)(?::(.*))?", re.ASCII | re.DOTALL)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -60,10 +62,10 @@ class Spec:
             key, equals, value = item.partition("=")
             key, value = (key.strip().replace("-", "_"), value.strip()) if equals else ("", key.strip())
             if not value or (not equals and position > 0) or key in settings:
-                raise InputError(f"'{text}' is not of the form NAME[:key=value[,key=value...]]")
+                raise InputError(f"'{shortened(text)}' is not of the form NAME[:key=value[,key=value...]]")
             settings[key] = value
         if not name:
-            raise InputError(f"'{text}' has no name: expected NAME[:key=value[,key=value...]]")
+            raise InputError(f"'{shortened(text)}' has no name: expected NAME[:key=value[,key=value...]]")
         return cls(name=name.strip(), settings=settings)
 
 
@@ -93,6 +95,14 @@ def is_object_path(kind: str, text: str) -> bool:
     return not registered and name != "object" and OBJECT_PATH.fullmatch(text.strip()) is not None
 
 
+def named_object(kind: str, text: str) -> Allowed:
+    """Return what whoever wrote a specification by hand thereby allows: the object that it names by its module.
+
+    Only for what was typed on the command line or stands in a Python program, never for what was read from a file.
+    """
+    return frozenset({parse(kind, text).name}) if is_object_path(kind, text) else NOTHING_ALLOWED
+
+
 def parse(kind: str, text: str) -> Spec:
     """Read a specification of this kind; the name of an object by its module is ``package.module:function``."""
     if not is_object_path(kind, text):
@@ -119,50 +129,22 @@ def _load(kind: str, point: EntryPoint) -> Callable[..., Any]:
     return factory
 
 
-def _factory(kind: str, name: str) -> tuple[str, Callable[..., Any]]:
+def _factory(kind: str, name: str, allowed: Allowed) -> tuple[str, Callable[..., Any]]:
     """Return a plug-in's name as it is to be written, and the plug-in: registered, or an object by its module."""
     if is_object_path(kind, name):
-        return name, _imported(kind, name)
+        return name, import_object(kind, name, allowed, installed(kind))
     point = find(kind, name)
     return point.name, _load(kind, point)
 
 
-def _imported(kind: str, path: str) -> Callable[..., Any]:
-    """Import ``package.module:function``; modules in the current folder come first, as for ``python -m``."""
-    module_name, _, attribute = path.partition(":")
-    folder = os.getcwd()  # noqa: PTH109 - sys.path holds texts
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # for good: worker processes import the same modules
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise InputError(f"{kind} '{path}': module '{module_name}' cannot be imported: {error}") from None
-        near = str(unknown_name(kind, module_name, installed(kind)))
-        raise InputError(f"{kind} '{path}': no module '{error.name}' in {folder} or installed; {near}") from None
-    except Exception as error:  # of somebody's module
-        reason = _one_line(error)
-        raise InputError(f"{kind} '{path}': module '{module_name}' cannot be imported: {reason}") from None
-    factory = getattr(module, attribute, None)
-    if factory is None:
-        own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise unknown_name(f"function of module '{module_name}'", attribute, own)
-    if not (inspect.isfunction(factory) or inspect.isclass(factory)):
-        raise InputError(f"{kind} '{path}' is a {type(factory).__name__}, expected a function or a class")
-    return cast("Callable[..., Any]", factory)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def explicit(kind: str, text: str) -> str:
+def explicit(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> str:
     """Return a specification with every setting written out, defaults included.
 
     A default that would not be read back as the same value (a tuple, a class, a text with a comma) is left out.
+    ``allowed`` is as for `create`.
     """
     spec = parse(kind, text)
-    spelled, factory = _factory(kind, spec.name)
+    spelled, factory = _factory(kind, spec.name, allowed)
     settings = {}
     first = True
     for name, parameter in _parameters(factory).items():
@@ -183,11 +165,14 @@ def explicit(kind: str, text: str) -> str:
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the parameters that can be given by name: ``*args`` and ``**kwargs`` are no settings."""
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.kind not in variadic
-    }
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (ValueError, TypeError):  # written in C, or with a signature of its own making
+        raise InputError(
+            f"the settings of '{factory.__module__}:{factory.__qualname__}' cannot be read: "
+            "name a function that has its parameters written out"
+        ) from None
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind not in variadic}
 
 
 def _is_written(kind: str, spelled: str, factory: Callable[..., Any], parameter: inspect.Parameter) -> bool:
@@ -212,31 +197,33 @@ def _convert(kind: str, spelled: str, factory: Callable[..., Any], parameter: st
     except ValidationError as error:
         reason = " ".join(error.errors()[0]["msg"].split())
         raise InputError(
-            f"{kind} '{spelled}': {parameter}={value} is refused: {reason.removeprefix('Value error, ')}"
+            f"{kind} '{spelled}': {parameter}={shortened(value)} is refused: {reason.removeprefix('Value error, ')}"
         ) from None
     except Exception as error:  # of somebody's annotation
-        reason = _one_line(error).partition(". ")[0]
+        reason = failure_text(error).partition(". ")[0]
         raise InputError(
-            f"{kind} '{spelled}': {parameter}={value} cannot be converted by the annotations there ({reason}): "
-            "annotate it with bool, int, float or str"
+            f"{kind} '{spelled}': {parameter}={shortened(value)} cannot be converted by the annotations there "
+            f"({reason}): annotate it with bool, int, float or str"
         ) from None
 
 
-def create(kind: str, text: str, **given: object) -> Any:
+def create(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED, **given: object) -> Any:
     """Build the plug-in that ``text`` names.
 
     Args:
         kind: key of `GROUPS`.
         text: the user's specification.
+        allowed: what it may name by its module; nothing, unless whoever calls knows who wrote the text.
         given: arguments that the core supplies; a user may not set them.
 
     Raises:
-        InputError: unknown name or key, or a value that the plug-in refuses.
+        InputError: unknown name or key, a value that the plug-in refuses, an object that is not allowed, or one that is
+            not of this kind.
     """
-    spec = parse(kind, text)
+    spec, shown = parse(kind, text), shortened(text)
     if spec.name == "object":
-        raise InputError(f"{kind} '{text}' was an object passed from Python: pass it to dtfl_private.train again")
-    spelled, factory = _factory(kind, spec.name)
+        raise InputError(f"{kind} '{shown}' was an object passed from Python: pass it to dtfl_private.train again")
+    spelled, factory = _factory(kind, spec.name, allowed)
     own = is_object_path(kind, text)
     if own:  # a user's own function asks for what it needs
         given = {name: value for name, value in given.items() if name in _parameters(factory)}
@@ -245,23 +232,21 @@ def create(kind: str, text: str, **given: object) -> Any:
     for key, value in spec.settings.items():
         parameter = key or (keys[0] if keys else "")
         if not keys:
-            raise InputError(f"{kind} '{spelled}' takes no settings, but '{text}' gives '{key or value}'")
+            raise InputError(f"{kind} '{spelled}' takes no settings, but '{shown}' gives '{shortened(key or value)}'")
         if parameter not in keys:
             raise unknown_name(f"setting of {kind} '{spelled}'", key, keys)
         if parameter in arguments:
-            raise InputError(f"{kind} '{text}' gives '{parameter}' twice")
+            raise InputError(f"{kind} '{shown}' gives '{parameter}' twice")
         arguments[parameter] = _convert(kind, spelled, factory, parameter, value)
     missing = _missing(factory, {*given, *arguments})
     if missing:
         raise InputError(f"{kind} '{spelled}' needs a value for '{missing}': write {spelled}:{missing}=VALUE")
     if not own:
         return factory(**given, **arguments)
-    try:
-        return factory(**given, **arguments)
-    except DtflError:
-        raise
-    except Exception as error:
-        raise InputError(f"{kind} '{text}' failed: {_one_line(error)}") from None
+    with failures_named(f"{kind} '{shown}' failed"):
+        made = factory(**given, **arguments)
+    require_made(kind, text, made)
+    return made
 
 
 def _missing(factory: Callable[..., Any], present: set[str]) -> str | None:

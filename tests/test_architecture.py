@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own layer and the ones before it, never from a later one.
 LAYERS = (
-    *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts", "plugins"),
+    *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts"),
+    *("own_objects", "plugins"),
     *("data", "models", "environment", "privacy", "leakage", "adversary", "measures", "tiers", "federated", "runtime"),
     *(
         "record",
@@ -39,6 +40,15 @@ NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
 # Reading any of these can run code that somebody else wrote.
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {("torch", "load"), ("torch", "save"), ("np", "load"), ("numpy", "load")}
+
+# What runs the code that a text names. One module does, for what was allowed.
+RUNS_TEXT = {"import_module", "resolve_name", "run_path", "run_module", "__import__", "eval", "exec", "compile"}
+MAY_RUN_TEXT = "dtfl_private.own_objects"
+# Methods of networks and regular expressions have some of these names.
+METHODS = {"eval", "compile"}
+
+# A configuration that is not made by `make_config` allows what it names: that is for programs of users.
+MAKES_CONFIGS = "dtfl_private.config"
 
 Source = tuple[str, str]
 """A dotted module name and its text."""
@@ -114,6 +124,32 @@ def unsafe(source: Source) -> list[str]:
     return found
 
 
+def calls(source: Source) -> Iterator[tuple[str, str, ast.Call]]:
+    """Yield what a module calls: the name of the object before the last dot, the name behind it, the call."""
+    for node in ast.walk(ast.parse(source[1])):
+        if isinstance(node, ast.Call):
+            function = node.func
+            if isinstance(function, ast.Name):
+                yield "", function.id, node
+            elif isinstance(function, ast.Attribute):
+                yield getattr(function.value, "id", "?"), function.attr, node
+
+
+def runs_text(source: Source) -> list[str]:
+    """Return what in a module imports or evaluates what a text names."""
+    return [name for owner, name, _ in calls(source) if name in RUNS_TEXT and not (owner and name in METHODS)]
+
+
+def trusting(source: Source) -> list[str]:
+    """Return how a module makes configurations that allow whatever they name."""
+    return [
+        f"{owner}.{name}"
+        for owner, name, call in calls(source)
+        if ((owner, name) == ("", "TrainConfig") and (call.args or call.keywords))
+        or (owner == "TrainConfig" and name.startswith("model_"))
+    ]
+
+
 INSTALLED = modules_of("dtfl_private", *PLUGIN_PACKAGES)
 
 
@@ -176,6 +212,33 @@ EVERYTHING = modules_of("dtfl_private", *PLUGIN_PACKAGES, "examples", "benchmark
 @pytest.mark.parametrize("source", EVERYTHING, ids=[name for name, _ in EVERYTHING])
 def test_nothing_is_pickled(source):
     assert unsafe(source) == []
+
+
+@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
+def test_one_module_runs_what_a_text_names(source):
+    assert (runs_text(source) != []) == (source[0] == MAY_RUN_TEXT)
+
+
+@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
+def test_configurations_are_made_where_it_is_said_what_they_may_name(source):
+    assert (trusting(source) != []) == (source[0] == MAKES_CONFIGS)
+
+
+def test_code_that_a_text_names_and_configurations_that_trust_it_are_noticed():
+    for line in (
+        "importlib.import_module(x)",
+        "import_module(x)",
+        "eval(x)",
+        "pkgutil.resolve_name(x)",
+        "__import__(x)",
+    ):
+        assert runs_text(("dtfl_private.planted", line)) != []
+    for line in ("model.eval()", "re.compile(x)", "torch.compile(model)", "importlib.util.find_spec('x')"):
+        assert runs_text(("dtfl_private.planted", line)) == []
+    for line in ("TrainConfig(**values)", "TrainConfig(seed=1)", "TrainConfig.model_validate(values)"):
+        assert trusting(("dtfl_private.planted", line)) != []
+    for line in ("TrainConfig()", "make_config(values)", "TrainConfig.model_fields"):
+        assert trusting(("dtfl_private.planted", line)) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from dtfl_private.commands.auxiliary import Knowledge
 from dtfl_private.config import make_config
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.gate import parse_gate
-from dtfl_private.plugins import create
+from dtfl_private.plugins import create, named_object
 from dtfl_private.threat import find_adversary
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ def refusal(line: str) -> str | None:
         if name == "sweep":
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
-        others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot"}
+        others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot", "allow_plugins"}
         make_config({key: value for key, value in given.items() if key not in others})
     except (click.ClickException, InputError) as error:
         return str(error)
@@ -69,7 +69,7 @@ def refusal(line: str) -> str | None:
 def attack_refusals(given: dict[str, Any]) -> None:
     """Raise `InputError` for an attack, an adversary or a setting that there is not."""
     for text in given.get("attacks", ()):
-        create("attack", text)
+        create("attack", text, allowed=named_object("attack", text))
     if "adversary" in given:
         find_adversary(given["adversary"])
     Knowledge.parse(given["aux"])
@@ -82,7 +82,7 @@ def audit_refusals(given: dict[str, Any]) -> None:
     for text in given.get("fail_if", ()):
         parse_gate(text)
     for text in given.get("attacks", ()):
-        create("attack", text)
+        create("attack", text, allowed=named_object("attack", text))
     Knowledge.parse(given["aux"])
     attacked_tiers(given.get("tiers", ()))
 

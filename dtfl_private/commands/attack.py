@@ -4,7 +4,7 @@ attacks x tiers x seeds -> scene -> view -> guess (kept on disk) -> judged by th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ def attack(
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
+    allow_plugins: Iterable[str] = (),
     listener: AttackListener | None = None,
 ) -> AttackReport:
     """Attack a finished run and leave attack.json.
@@ -82,6 +83,7 @@ def attack(
         scheduler: see there.
         defenses: see there.
         data_dir: where the run's data are now, if they have moved.
+        allow_plugins: modules whose objects the run's configuration may name (``package.module:function``).
         listener: hears how the attacks proceed.
 
     Raises:
@@ -92,7 +94,7 @@ def attack(
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
     by_name = attacks is None and all(thing is None for thing in objects.values())
     with deterministic_kernels(), one_thread():
-        opened = open_run(run, data_dir=data_dir, **objects)
+        opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
         folder = opened.folder.attacks if out is None else Path(out)
         session = Session(opened, config, attacks, folder, listener)
         _make(folder)
@@ -155,6 +157,7 @@ def _undefended_report(
         model=opened.objects["model"],
         scheduler=opened.objects["scheduler"],
         data_dir=opened.prepared.config.data_dir,
+        allow_plugins=opened.prepared.config.allowed,
         listener=listener,
     )
 

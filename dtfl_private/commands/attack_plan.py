@@ -13,7 +13,7 @@ from dtfl_private.commands.replay import OpenedRun
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Setting
-from dtfl_private.plugins import create, explicit
+from dtfl_private.plugins import create, explicit, named_object
 from dtfl_private.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
 from dtfl_private.tiers.table import tier_names
 
@@ -118,7 +118,8 @@ def _leave_out(config: AttackConfig, left_out: list[LeftOut], one: LeftOut) -> N
 def _make(item: Attack | str) -> tuple[Attack, str]:
     """Return an attack, and how a user would write it."""
     if isinstance(item, str):
-        attack, text = create("attack", item), explicit("attack", item)
+        allowed = named_object("attack", item)  # attacks are named by the user, never by a file
+        attack, text = create("attack", item, allowed=allowed), explicit("attack", item, allowed=allowed)
     else:
         attack, text = item, f"object:{item!r}"
     if not isinstance(attack, Attack):

@@ -14,16 +14,21 @@ from dtfl_private.commands.attack_session import Session
 from dtfl_private.commands.attack_settings import AttackConfig
 from dtfl_private.commands.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
+from dtfl_private.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What a process needs to set up a session: the run's folder, where its data are, the attacks, where to keep."""
+    """What a process needs to set up a session: the run's folder, where its data are, the attacks, where to keep.
+
+    ``allowed`` is what the run's configuration may name by its module.
+    """
 
     run: Path
     data_dir: Path | None
+    allowed: Allowed
     config: AttackConfig
     folder: Path
 
@@ -47,7 +52,11 @@ def mount_side_by_side(
     """
     one_each = config.model_copy(update={"undefended": None, "threads": config.threads or 1, "workers": 1})
     bench = Bench(
-        run=opened.folder.path, data_dir=opened.prepared.config.data_dir, config=one_each, folder=folder.absolute()
+        run=opened.folder.path,
+        data_dir=opened.prepared.config.data_dir,
+        allowed=opened.prepared.config.allowed,
+        config=one_each,
+        folder=folder.absolute(),
     )
     portions = [Portion(bench=bench, tier=tier, seed=seed) for tier, seed in session.portions()]
     if len(portions) < 2:  # nothing to be gained
@@ -106,13 +115,14 @@ class _Teller:
 
 
 @cache
-def _opened(run: Path, data_dir: Path | None) -> OpenedRun:
-    return open_run(run, data_dir=data_dir)
+def _opened(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
+    return open_run(run, data_dir=data_dir, allow_plugins=allowed)
 
 
 def _mount(portion: Portion, report: Report) -> None:
     """Make and keep the guesses of a portion; this is what a process does."""
     bench = portion.bench
     with deterministic_kernels(), one_thread():
-        session = Session(_opened(bench.run, bench.data_dir), bench.config, None, bench.folder, _Teller(report))
+        opened = _opened(bench.run, bench.data_dir, bench.allowed)
+        session = Session(opened, bench.config, None, bench.folder, _Teller(report))
         session.mount(portion.tier, portion.seed)

@@ -4,7 +4,7 @@ run -> twin without defenses -> attacks on both, at every tier and as scheduled 
 -> findings -> audit.json, report.html, pictures -> gates
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from dtfl_private.leakage.findings import (
     read_findings,
 )
 from dtfl_private.leakage.gate import parse_gate, require_gates
+from dtfl_private.own_objects import Allowed, allowance
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.report.audit_page import audit_page
 from dtfl_private.report.audit_picture import audit_pictures
@@ -70,6 +71,7 @@ def audit(
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
+    allow_plugins: Iterable[str] = (),
     listener: AuditListener | None = None,
 ) -> Audit:
     """Audit a finished run and leave audit.json, report.html and pictures.
@@ -88,6 +90,7 @@ def audit(
         scheduler: see there.
         defenses: see there.
         data_dir: where the run's data are now, if they have moved.
+        allow_plugins: modules whose objects the runs' configurations may name (``package.module:function``).
         listener: hears how the audit proceeds.
 
     Raises:
@@ -97,17 +100,18 @@ def audit(
     """
     gates = [parse_gate(text) for text in fail_if]
     config, listener = (config or AuditConfig()).settled(), listener or SilentAudit()
+    allowed = allowance(allow_plugins)
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
     with ExitStack() as stack:
         stack.enter_context(deterministic_kernels())
         stack.enter_context(one_thread())
-        opened = open_run(run, data_dir=data_dir, **objects)
+        opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
         folder = opened.folder.path / "audit" if out is None else Path(out)
         work = Work(opened, config, attacks, folder, objects, listener)
         beside = None
         if compare is not None:
             beside = _findings_of(
-                compare, describe_training(opened, None), config, attacks, objects, data_dir, listener
+                compare, describe_training(opened, None), config, attacks, objects, data_dir, allowed, listener
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +141,7 @@ def _findings_of(
     attacks: Sequence[Attack] | None,
     objects: Mapping[str, Any],
     data_dir: Path | str | None,
+    allowed: Allowed,
     listener: AuditListener,
 ) -> Findings:
     """Return the findings on another run, which is audited if it has not been.
@@ -152,7 +157,7 @@ def _findings_of(
                 raise InputError(f"{run} is of {what} '{its}', this run of '{mine}': not comparable")
         listener.note(f"auditing {run} first, to set it beside")
         given = {name: thing for name, thing in objects.items() if name != "defenses"}
-        audit(run, config, attacks=attacks, data_dir=data_dir, listener=listener, **given)
+        audit(run, config, attacks=attacks, data_dir=data_dir, allow_plugins=allowed, listener=listener, **given)
     findings = read_findings(path)
     require_comparable(own, findings)
     return findings

@@ -84,7 +84,7 @@ def _other(
     progress = _Progress(listener, f"training with seed {seed}")
     run = train(config_of_seed, out=own / "run", resume=True, listener=progress, **objects).folder
     progress.close()
-    other = open_run(run, data_dir=config_of_seed.data_dir, **objects)
+    other = open_run(run, data_dir=config_of_seed.data_dir, allow_plugins=config_of_seed.allowed, **objects)
     return Training(run=run, twin=_twin(other, config.undefended, own, objects, listener), folder=own)
 
 

@@ -23,7 +23,7 @@ from dtfl_private.commands.replay import OpenedRun, open_run
 from dtfl_private.commands.sanity import identity_check, identity_label, shallowest, shallowest_check
 from dtfl_private.commands.victims import victim_tasks
 from dtfl_private.commands.workshop import Workshop
-from dtfl_private.config import resolved_norm
+from dtfl_private.config import plugin_options, resolved_norm
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.findings import (
@@ -163,6 +163,7 @@ class Work:
             attacks=self._attacks,
             out=pair.folder / "attacks",
             data_dir=self._opened.prepared.config.data_dir,
+            allow_plugins=self._opened.prepared.config.allowed,
             listener=self._listener,
             **self._objects,
         )
@@ -222,7 +223,8 @@ class Work:
             return own, []
         self._listener.started(labels)
         objects = {**self._objects, "defenses": None}
-        twin = open_run(pair.twin, data_dir=self._opened.prepared.config.data_dir, **objects)
+        config = self._opened.prepared.config
+        twin = open_run(pair.twin, data_dir=config.data_dir, allow_plugins=config.allowed, **objects)
         return own, measure_run(twin, self._config, self._tiers, self._workshop, self._listener).results
 
     def _scheduled_tiers(self) -> list[int]:
@@ -253,6 +255,7 @@ class Work:
                 attacks=None if named else chosen,
                 out=self._folder / "as-scheduled",
                 data_dir=self._opened.prepared.config.data_dir,
+                allow_plugins=self._opened.prepared.config.allowed,
                 listener=self._listener,
                 **self._objects,
             ).results
@@ -296,10 +299,11 @@ class Work:
     def _commands(self) -> tuple[str, ...]:
         """Return the commands that repeat run and audit."""
         run = str(self._opened.folder.path)
-        train = shlex.join(["dtfl-private", "train", f"{run}/config.toml", "--out", f"{run}-again"])
+        allow = plugin_options(self._opened.prepared.config)
+        train = shlex.join(["dtfl-private", "train", f"{run}/config.toml", "--out", f"{run}-again", *allow])
         if self._attacks is not None or any(thing is not None for thing in self._objects.values()):
             return (train, "from Python, with the same objects: no command names them")
-        return (train, shlex.join(["dtfl-private", "audit", run, *options_of(self._config)]))
+        return (train, shlex.join(["dtfl-private", "audit", run, *options_of(self._config), *allow]))
 
 
 def options_of(config: AuditConfig) -> list[str]:

@@ -11,6 +11,7 @@ from dtfl_private.commands.replay import OpenedRun
 from dtfl_private.data.dataset import ImageDataset, load_dataset
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
+from dtfl_private.plugins import named_object
 from dtfl_private.randomness import stream
 from dtfl_private.threat import AUXILIARY_KINDS, AuxiliaryKind
 
@@ -114,7 +115,8 @@ def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, vali
 
 def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) -> Auxiliary:
     config, worker = opened.prepared.config, opened.prepared.worker
-    other = load_dataset(name, data_dir=aux_dir, download=False)
+    allowed = named_object("dataset", name)  # the user names it, never a file
+    other = load_dataset(name, data_dir=aux_dir, download=False, allowed=allowed)
     if not isinstance(other, ImageDataset) or other.input_shape != tuple(worker.train_images.shape[1:]):
         raise InputError(
             f"auxiliary data set '{name}' has inputs of shape {other.input_shape}, the clients' images "

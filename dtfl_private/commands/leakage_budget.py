@@ -171,6 +171,6 @@ def allowed_line(config: TrainConfig) -> str | None:
         reason = f"by the leakage budget {budget.rule}, as measured in {budget.audit} (measured, not proven)"
     plural = "s" if len(config.allowed_tiers) > 1 else ""
     beside = ""
-    if make_method(config.method).full_tier:
+    if make_method(config.method, allowed=config.allowed).full_tier:
         beside = "; beside these the whole network, which sends weights alone (their leakage is not measured)"
     return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{beside}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from dtfl_private.config import TrainConfig
+from dtfl_private.config import TrainConfig, plugin_options
 from dtfl_private.errors import DtflError
 from dtfl_private.federated.round import RoundSettings
 from dtfl_private.federated.schedule import RoundPlan
@@ -27,13 +27,14 @@ class TrainingListener:
         self._console = console
         self._display = display
         self._folder: RunFolder | None = None
+        self._allow: Sequence[str] = ()
         self._rounds = 0
 
     def started(
         self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
     ) -> None:
         """Say what is about to be done, and what of it leaves the clients."""
-        self._folder, self._rounds = folder, len(records)
+        self._folder, self._rounds, self._allow = folder, len(records), plugin_options(config)
         for line in _opening_lines(config, folder, settings):
             self._console.print(line, soft_wrap=True, highlight=False)
         if records:
@@ -61,10 +62,11 @@ class TrainingListener:
         """Return how far the run came and what to type to continue it."""
         if self._folder is None:
             return "interrupted before the run began: nothing was written"
+        command = ["dtfl-private", "train", "--resume", "--out", str(self._folder.path), *self._allow]
         return (
             f"interrupted; {self._rounds} finished {'round is' if self._rounds == 1 else 'rounds are'} safe "
             f"in {self._folder.path}; "
-            f"go on with: dtfl-private train --resume --out {shlex.quote(str(self._folder.path))}"
+            f"go on with: {shlex.join(command)}"
         )
 
 

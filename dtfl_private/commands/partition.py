@@ -53,12 +53,14 @@ def dealt(config: TrainConfig, dataset: Dataset | None = None) -> tuple[Dataset,
         InputError: the data are absent or damaged, or cannot be dealt out in this way.
     """
     if dataset is None:
-        dataset = load_dataset(config.dataset, data_dir=config.data_dir, download=config.download)
+        dataset = load_dataset(
+            config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed
+        )
     if config.max_train_images is not None:
         dataset = dataset.with_train_images(config.max_train_images, stream(config.seed, "subset"))
     ids = None if dataset.client_ids is None else dataset.client_ids.numpy()
     labels, rng = dataset.train_labels.numpy(), stream(config.seed, "partition")
-    return dataset, deal_out(config.partition, labels, config.clients, rng, ids)
+    return dataset, deal_out(config.partition, labels, config.clients, rng, ids, allowed=config.allowed)
 
 
 def partition(config: TrainConfig, dataset: Dataset | None = None) -> Distribution:

@@ -100,12 +100,17 @@ def plan(
     """
     config = config or TrainConfig()
     norm = resolved_norm(config)
-    method = make_method(config.method)
+    method = make_method(config.method, allowed=config.allowed)
     name = config.model if model is None else object_name(model)
     audited = open_budget(config, method, {"model": name, **_facts_given(config)})
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
     model = model or build_description(
-        config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed
+        config.model,
+        input_shape=input_shape,
+        classes=classes,
+        norm=norm,
+        seed=config.seed,
+        allowed=config.allowed,
     )
     with one_thread():
         whole = analyse(model, input_shape, classes, numerics)

@@ -22,15 +22,16 @@ size's, and the size's over that of ``[config]``.
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dtfl_private.config import TrainConfig, as_fields, load_toml, make_config
+from dtfl_private.config import TrainConfig, as_fields, load_toml, make_config, named_objects
 from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.own_objects import Allowed, allowance
 from dtfl_private.plugins import canonical
 
 # What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
@@ -80,17 +81,20 @@ class Preset:
     runs: Sequence[PlannedRun]
 
 
-def load_preset(path: Path, size: str, **overrides: object) -> Preset:
+def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **overrides: object) -> Preset:
     """Read a preset and lay out its runs.
 
     Args:
         path: the TOML file.
         size: which of its sizes.
+        allow_plugins: modules whose objects the file may name (``package.module:function``).
         overrides: configuration keys that win over all others, such as the place of the data on this machine.
 
     Raises:
-        InputError: the file cannot be read, has a key that is not known, or describes a run that would be refused.
+        InputError: the file cannot be read, has a key that is not known, or describes a run that would be refused, as
+            one that names an object that is not allowed.
     """
+    allowed = allowance(allow_plugins) | named_objects(overrides)
     file = _read(path)
     if size not in file.sizes:
         raise unknown_name("size", size, file.sizes)
@@ -104,7 +108,9 @@ def load_preset(path: Path, size: str, **overrides: object) -> Preset:
             if values not in varied:
                 varied.append(values)
     configs = [
-        _config({**values, **overrides, "seed": seed, "workers": 1}, path) for values in varied for seed in file.seeds
+        _config({**values, **overrides, "seed": seed, "workers": 1}, path, allowed)
+        for values in varied
+        for seed in file.seeds
     ]
     _require_baseline(file.baseline, configs, path)
     names = _names(configs, path)
@@ -164,9 +170,11 @@ def _combinations(axes: Mapping[str, object]) -> Iterator[dict[str, object]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _config(values: Mapping[str, object], path: Path) -> TrainConfig:
+def _config(values: Mapping[str, object], path: Path, allowed: Allowed) -> TrainConfig:
     try:
-        return make_config(values, str(path))
+        config = make_config(values, str(path), allowed=allowed)
+        config.require_allowed()
+        return config
     except InputError as error:
         raise InputError(f"preset '{path}': {error}") from None
 

@@ -1,6 +1,6 @@
 """A finished run opened again: what it was set up from, and its last round, ready to be played once more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dtfl_private.federated.schedule import RoundPlan, schedule_round
 from dtfl_private.federated.worker import ClientTask, GlobalWeights
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
+from dtfl_private.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.randomness import isolated
 from dtfl_private.record import Record, RunFolder, read_records, recorded_data
 from dtfl_private.runtime.checkpoint import load_round
@@ -93,6 +94,7 @@ def open_run(
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
+    allow_plugins: Iterable[str] = (),
 ) -> OpenedRun:
     """Open a run, and check that its last round can be played again exactly as it was.
 
@@ -103,13 +105,17 @@ def open_run(
         model: see there. Its weights do not matter.
         scheduler: see there.
         defenses: see there.
+        allow_plugins: modules whose objects the run's configuration may name (``package.module:function``). Those that
+            the configuration of a `Run` allows are.
 
     Raises:
-        InputError: no run folder, or one that belongs to other data or objects.
+        InputError: no run folder, one whose configuration names an object that is not allowed, or one that belongs to
+            other data or objects.
         RunError: the run has no finished round, or is damaged.
     """
     folder = run.folder if isinstance(run, Run) else run if isinstance(run, RunFolder) else RunFolder(path=Path(run))
-    config = read_run_config(folder)
+    allowed = allowance(allow_plugins) | (run.config.allowed if isinstance(run, Run) else NOTHING_ALLOWED)
+    config = read_run_config(folder, allowed=allowed)
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
     prepared = prepare(

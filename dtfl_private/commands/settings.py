@@ -16,6 +16,7 @@ from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
 from dtfl_private.federated.round import Method
 from dtfl_private.federated.schedule import ScheduleSettings
 from dtfl_private.numerics import Numerics
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create
 from dtfl_private.tiers.schedulers import Static, make_scheduler
 from dtfl_private.tiers.table import TierTable, tier_names
@@ -61,13 +62,13 @@ def schedule_settings(
     )
 
 
-def make_method(text: str) -> Method:
-    """Build the training method that ``text`` names.
+def make_method(text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> Method:
+    """Build the training method that ``text`` names; ``allowed`` is as for `create`.
 
     Raises:
         InputError: no such method, or what it names is none.
     """
-    method = create("method", text)
+    method = create("method", text, allowed=allowed)
     if not isinstance(method, Method):
         raise InputError(f"method '{text}' is a {type(method).__name__}, expected an object of a subclass of Method")
     return method
@@ -102,7 +103,7 @@ def method_schedule(
         InputError: a scheduler for a method that has no use for it.
     """
     if method.tiered:
-        scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M)
+        scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M, allowed=config.allowed)
     elif scheduler is not None:
         raise InputError(f"method {config.method.partition(':')[0]} has no tiers to schedule: leave the scheduler out")
     else:

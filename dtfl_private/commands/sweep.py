@@ -137,8 +137,9 @@ def _require_same_request(folder: Path, run: PlannedRun) -> None:
 def _require_device_and_data(runs: Sequence[PlannedRun]) -> None:
     for device in {run.config.device for run in runs}:
         choose_device(device)
-    for name, data_dir, download in {(run.config.dataset, run.config.data_dir, run.config.download) for run in runs}:
-        load_dataset(name, data_dir=data_dir, download=download)
+    configs = {(run.config.dataset, run.config.data_dir, run.config.download): run.config for run in runs}
+    for (name, data_dir, download), config in configs.items():
+        load_dataset(name, data_dir=data_dir, download=download, allowed=config.allowed)
 
 
 def _write_requests(folder: Path, runs: Sequence[PlannedRun]) -> None:

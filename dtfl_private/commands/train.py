@@ -3,7 +3,7 @@
 import copy
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from dtfl_private.messages import MessageObserver
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create, explicit
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
@@ -112,6 +113,7 @@ def train(
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
     observers: Sequence[MessageObserver] = (),
+    allow_plugins: Iterable[str] = (),
     listener: RunListener | None = None,
 ) -> Run:
     """Train a network federatedly and leave a run folder.
@@ -126,6 +128,8 @@ def train(
         scheduler: scheduler to use instead.
         defenses: defenses to use instead, applied in this order.
         observers: called with every message as the server receives it; needs ``workers=1``.
+        allow_plugins: modules whose objects a configuration that was read from a file may name
+            (``package.module:function``); what a `TrainConfig` in a program names is allowed.
         listener: hears how the run proceeds.
 
     Returns:
@@ -139,6 +143,7 @@ def train(
     if config is None:
         run = RunFolder(path=Path(out)) if resume and out is not None else None
         config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
+    config = config.allowing(allow_plugins)
     if resume and out is not None:
         config = _with_tiers_of_run(config, RunFolder(path=Path(out)))
     with one_thread(), deterministic_kernels():
@@ -180,16 +185,19 @@ def prepare(
                 f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
+    names = _named_objects(dataset, model, scheduler, defenses)
+    config.require_allowed(replaced=names)
     if config.stop_at_target and config.target_accuracy is None:
         raise InputError("stop_at_target needs a target: give target_accuracy too")
-    chain = DefenseChain([create("defense", text) for text in config.defense] if defenses is None else defenses)
+    if defenses is None:
+        defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
+    chain = DefenseChain(defenses)
     norm = resolved_norm(config, chain)
-    method = make_method(config.method)
+    method = make_method(config.method, allowed=config.allowed)
     check_recording(config, method)
     check_places(chain, method.places, config.method.partition(":")[0])
     check_defenses(chain, norm, config.precision, config.local_epochs)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
-    names = _named_objects(dataset, model, scheduler, defenses)
     named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
     audited = open_budget(config, method, {**named, "norm": norm})
     dataset, parts = dealt(config, dataset)
@@ -198,7 +206,14 @@ def prepare(
     if model is not None:
         model = as_staged(model, dataset.input_shape)
     else:
-        model = build_model(config.model, input_shape=dataset.input_shape, classes=classes, norm=norm, seed=config.seed)
+        model = build_model(
+            config.model,
+            input_shape=dataset.input_shape,
+            classes=classes,
+            norm=norm,
+            seed=config.seed,
+            allowed=config.allowed,
+        )
     check_network(chain, model)
     whole = analyse(model, dataset.input_shape, classes, numerics)
     in_use = whole
@@ -319,24 +334,28 @@ def _named_objects(
 def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
     """Return the configuration with every plug-in's settings written out."""
     written: dict[str, Any] = {
-        field: explicit(field, getattr(config, field))
+        field: explicit(field, getattr(config, field), allowed=config.allowed)
         for field in ("dataset", "partition", "model", "method", "scheduler")
         if field not in names
     }
     if "defense" not in names:
-        written["defense"] = [explicit("defense", text) for text in config.defense]
+        written["defense"] = [explicit("defense", text, allowed=config.allowed) for text in config.defense]
     return config.model_copy(update={**written, **names})
 
 
-def read_run_config(folder: RunFolder) -> TrainConfig:
-    """Return the resolved configuration of a run folder.
+def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) -> TrainConfig:
+    """Return the resolved configuration of a run folder, which may be anybody's.
+
+    Args:
+        folder: of the run.
+        allowed: what the configuration may name by its module, should it be used for more than reading it.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
     if not folder.config.is_file():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
-    return make_config(read_toml(folder.config), str(folder.config))
+    return make_config(read_toml(folder.config), str(folder.config), allowed=allowed)
 
 
 def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:

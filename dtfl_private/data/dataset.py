@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.errors import InputError
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create
 
 
@@ -118,9 +119,9 @@ class TokenDataset(Dataset):
     LAYOUT: ClassVar[str] = "N, T"
 
 
-def load_dataset(text: str, *, data_dir: Path | None, download: bool) -> Dataset:
-    """Load the data set that a specification names (``NAME[:key=value,...]``)."""
-    dataset = create("dataset", text, data_dir=data_dir, download=download)
+def load_dataset(text: str, *, data_dir: Path | None, download: bool, allowed: Allowed = NOTHING_ALLOWED) -> Dataset:
+    """Load the data set that a specification names (``NAME[:key=value,...]``); ``allowed`` is as for `create`."""
+    dataset = create("dataset", text, allowed=allowed, data_dir=data_dir, download=download)
     if not isinstance(dataset, ImageDataset | TokenDataset):
         kind = type(dataset).__name__
         raise InputError(f"data set '{text}' returned a {kind} instead of an ImageDataset or a TokenDataset")

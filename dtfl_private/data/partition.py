@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.contracts import IntArray, Partition
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, shortened
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, failures_named
 from dtfl_private.plugins import create
 
 # The draw divides by a sum of one value near alpha per client, which must not overflow.
@@ -132,7 +133,13 @@ class Natural:
 
 
 def deal_out(
-    text: str, labels: IntArray, clients: int, rng: np.random.Generator, client_ids: IntArray | None = None
+    text: str,
+    labels: IntArray,
+    clients: int,
+    rng: np.random.Generator,
+    client_ids: IntArray | None = None,
+    *,
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> list[IntArray]:
     """Partition ``labels`` by the specification ``text`` and check that nothing was lost.
 
@@ -142,6 +149,7 @@ def deal_out(
         clients: number of clients.
         rng: where chance comes from.
         client_ids: (N,) to whom each image naturally belongs, where the data say so.
+        allowed: what ``text`` may name by its module.
 
     Raises:
         InputError: more clients than images, or a partition that loses, repeats or withholds images.
@@ -150,10 +158,12 @@ def deal_out(
         raise InputError(
             f"clients {clients} is more than the {len(labels)} training images: each client needs one at least"
         )
-    partition: Partition = create("partition", text)
-    parts = partition.deal(labels, clients, rng, client_ids)
-    served = len(parts) == clients and min(map(len, parts)) > 0
-    if not served or not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels))):
+    partition: Partition = create("partition", text, allowed=allowed)
+    with failures_named(f"partition '{shortened(text)}' failed"):
+        parts = partition.deal(labels, clients, rng, client_ids)
+        served = len(parts) == clients and min(map(len, parts)) > 0
+        whole = served and np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels)))
+    if not whole:
         raise InputError(f"partition '{text}' lost or repeated images, or left a client without any")
     return parts
 

@@ -1,6 +1,7 @@
 """From a specification to an initialised network."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.automatic import cut_automatically
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.staged import StagedModel
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create, is_object_path
 from dtfl_private.randomness import isolated
 
@@ -16,7 +18,15 @@ from dtfl_private.randomness import isolated
 LARGE = 100_000_000
 
 
-def build_model(text: str, *, input_shape: tuple[int, ...], classes: int, norm: Norm, seed: int) -> StagedModel:
+def build_model(
+    text: str,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,
+    seed: int,
+    allowed: Allowed = NOTHING_ALLOWED,
+) -> StagedModel:
     """Build the network that ``text`` names, with initial weights that depend on ``seed`` alone.
 
     Args:
@@ -26,15 +36,15 @@ def build_model(text: str, *, input_shape: tuple[int, ...], classes: int, norm: 
         classes: number of classes.
         norm: kind of normalisation.
         seed: of the initial weights.
+        allowed: what ``text`` may name by its module.
 
     Raises:
-        InputError: unknown name, inputs that the network does not take, or a network that cannot be cut.
+        InputError: unknown name, an object that is not allowed, inputs that the network does not take, or a network
+            that cannot be cut.
     """
     with isolated(seed, "model"):
-        model = create("model", text, input_shape=input_shape, classes=classes, norm=norm)
+        model = create("model", text, allowed=allowed, input_shape=input_shape, classes=classes, norm=norm)
     if is_object_path("model", text):
-        if not isinstance(model, nn.Module):
-            raise InputError(f"model '{text}' returned a {type(model).__name__}, expected a torch.nn.Module")
         return as_staged(model, input_shape)
     if not isinstance(model, StagedModel) or not model.tiers:
         raise InputError(f"model '{text}' is not a StagedModel of at least two stages")
@@ -54,12 +64,21 @@ def as_staged(model: nn.Module, input_shape: tuple[int, ...]) -> StagedModel:
     return model
 
 
-def build_description(text: str, *, input_shape: tuple[int, ...], classes: int, norm: Norm, seed: int) -> StagedModel:
+def build_description(
+    text: str,
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    norm: Norm,
+    seed: int,
+    allowed: Allowed = NOTHING_ALLOWED,
+) -> StagedModel:
     """Build a network to be analysed only: on the meta device, without any weights, if it is large.
 
     Arguments and errors as those of `build_model`. A network that cannot be built on the meta device is built as it is.
     """
-    build = partial(build_model, text, input_shape=input_shape, classes=classes, norm=norm, seed=seed)
+    settings: dict[str, Any] = {"input_shape": input_shape, "classes": classes, "norm": norm, "seed": seed}
+    build = partial(build_model, text, allowed=allowed, **settings)
     if not is_object_path("model", text):
         try:
             with torch.device("meta"):

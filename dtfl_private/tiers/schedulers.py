@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.contracts import IntArray, Scheduler, Sight, TierChoice
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, shortened
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, failures_named
 from dtfl_private.plugins import create
 from dtfl_private.tiers.table import tier_names
 
@@ -91,8 +92,13 @@ class Random:
         return rng.choice(choice.tiers_M, size=len(choice.times_s_KM))
 
 
-def make_scheduler(text: str, tiers_M: IntArray) -> Scheduler:
-    """Build the scheduler that ``text`` names and let it choose once, so that wrong settings are known at the start."""
-    scheduler: Scheduler = create("scheduler", text)
-    scheduler.assign(TierChoice(times_s_KM=np.ones((1, len(tiers_M))), tiers_M=tiers_M), np.random.default_rng(0))
+def make_scheduler(text: str, tiers_M: IntArray, *, allowed: Allowed = NOTHING_ALLOWED) -> Scheduler:
+    """Build the scheduler that ``text`` names and let it choose once, so that wrong settings are known at the start.
+
+    ``allowed`` is as for `create`.
+    """
+    scheduler: Scheduler = create("scheduler", text, allowed=allowed)
+    choice = TierChoice(times_s_KM=np.ones((1, len(tiers_M))), tiers_M=tiers_M)
+    with failures_named(f"scheduler '{shortened(text)}' failed"):
+        scheduler.assign(choice, np.random.default_rng(0))
     return scheduler

@@ -22,10 +22,12 @@ def test_the_example_reconstructs_digits_well_above_the_trivial_guess(tmp_path, 
 
 
 def test_it_is_an_option_of_the_command_line():
-    assert create("attack", "examples.own_attack:RidgeRegression:strength=0.1") == RidgeRegression(strength=0.1)
+    own = frozenset({"examples.own_attack"})
+    made = create("attack", "examples.own_attack:RidgeRegression:strength=0.1", allowed=own)
+    assert made == RidgeRegression(strength=0.1)
     assert [field.name for field in fields(RidgeRegression)] == ["adaptive", "strength"]
     with pytest.raises(InputError, match="strength=much is refused"):
-        create("attack", "examples.own_attack:RidgeRegression:strength=much")
+        create("attack", "examples.own_attack:RidgeRegression:strength=much", allowed=own)
 
 
 def test_an_attack_of_one_s_own_takes_less_than_forty_lines():

@@ -28,11 +28,12 @@ def test_it_rounds_to_both_neighbours_and_keeps_the_mean():
 
 
 def test_it_is_an_option_of_the_command_line():
-    defense = create("defense", "examples.own_defense:StochasticRounding:step=0.5")
+    own = frozenset({"examples.own_defense"})
+    defense = create("defense", "examples.own_defense:StochasticRounding:step=0.5", allowed=own)
     assert defense == StochasticRounding(step=0.5)
     assert [field.name for field in fields(defense)] == ["step"]
     with pytest.raises(InputError, match="step=wide is refused"):
-        create("defense", "examples.own_defense:StochasticRounding:step=wide")
+        create("defense", "examples.own_defense:StochasticRounding:step=wide", allowed=own)
 
 
 def test_a_defense_of_one_s_own_takes_less_than_forty_lines():

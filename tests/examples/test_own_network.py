@@ -4,11 +4,13 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
+from dtfl_private.plugins import named_object
 from examples import own_network
 
 
 def build(text: str):
-    return build_model(text, input_shape=(1, 16, 16), classes=10, norm="group", seed=0)
+    allowed = named_object("model", text)
+    return build_model(text, input_shape=(1, 16, 16), classes=10, norm="group", seed=0, allowed=allowed)
 
 
 def test_the_example_trains(capsys, tmp_path):
