@@ -14,7 +14,19 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own layer and the ones before it, never from a later one.
 LAYERS = (
-    *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts", "plugins"),
+    "printable",
+    *(
+        "errors",
+        "reading",
+        "randomness",
+        "numerics",
+        "messages",
+        "guarantees",
+        "threat",
+        "defense",
+        "contracts",
+        "plugins",
+    ),
     *("data", "models", "environment", "privacy", "leakage", "adversary", "measures", "tiers", "federated", "runtime"),
     *(
         "record",

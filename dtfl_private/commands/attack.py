@@ -3,7 +3,6 @@
 attacks x tiers x seeds -> scene -> view -> guess (kept on disk) -> judged by the ground truth -> attack.json, pictures
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.result import Result, read_results, results_document
+from dtfl_private.leakage.result import Result, read_results, read_round, results_document
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.files import write_atomic
@@ -211,7 +210,7 @@ def _write(
         except InputError as error:
             listener.note(f"{error}; it is replaced")
         else:
-            if json.loads(path.read_bytes()).get("round") != rounds:
+            if read_round(path) != rounds:
                 listener.note(f"{path} was of another round of this run; it is replaced")
                 others = []
     header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats([*others, *results]), **sizes}

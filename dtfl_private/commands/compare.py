@@ -39,10 +39,6 @@ OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema")
 
 DEFAULT_BASELINE = "fedavg"
 
-# Sizes beyond which a file of a run folder is not read.
-LARGEST_CONFIG_BYTES = 2**22
-LARGEST_RECORDS_BYTES = 2**29
-
 # No count of bytes or operations in a run comes near it.
 LARGEST_COUNT = 2**80
 
@@ -98,15 +94,9 @@ def compare(
 
 def _load(path: Path, target: float | None) -> _Loaded:
     folder = RunFolder(path=path)
-    for file, limit in (
-        (folder.config, LARGEST_CONFIG_BYTES),
-        (folder.environment, LARGEST_CONFIG_BYTES),
-        (folder.rounds, LARGEST_RECORDS_BYTES),
-    ):
-        if not file.is_file():
+    for file in (folder.config, folder.environment, folder.rounds):
+        if not file.exists():
             raise InputError(f"'{path}' is no run with a finished round: it has no {file.name}")
-        if file.stat().st_size > limit:
-            raise InputError(f"{file} is larger than {limit:,} bytes: it is not read")
     try:
         config = read_run_config(folder)
         records, _ = read_records(folder)

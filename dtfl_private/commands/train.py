@@ -50,6 +50,7 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
+from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
@@ -177,7 +178,7 @@ def prepare(
     for defense in defenses or ():
         if not isinstance(defense, Defense):
             raise InputError(
-                f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
+                f"defense {shown_value(defense)} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
     if config.stop_at_target and config.target_accuracy is None:
@@ -334,7 +335,7 @@ def read_run_config(folder: RunFolder) -> TrainConfig:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    if not folder.config.is_file():
+    if not folder.config.exists():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
     return make_config(read_toml(folder.config), str(folder.config))
 
