@@ -28,7 +28,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Result, read_results, read_round, results_document
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.runtime.files import output_path, write_atomic
 
 RESULTS = "attack.json"
 
@@ -92,7 +92,7 @@ def attack(
     by_name = attacks is None and all(thing is None for thing in objects.values())
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, **objects)
-        folder = opened.folder.attacks if out is None else Path(out)
+        folder = opened.folder.attacks if out is None else output_path(out)
         session = Session(opened, config, attacks, folder, listener)
         _make(folder)
         with locked(RunFolder(path=folder)):

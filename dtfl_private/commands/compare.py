@@ -18,9 +18,9 @@ from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.config import NOTHING, TrainConfig
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.plugins import explicit, installed
+from dtfl_private.printable import printable
 from dtfl_private.record import Record, RunFolder, has_ended, read_records, recorded_code, recorded_data
 from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
-from dtfl_private.report.words import printable
 
 # What must be equal for figures to be comparable: network, data, environment, target.
 FOOTING = (
