@@ -40,6 +40,7 @@ from dtfl_private.options import (
 )
 from dtfl_private.own_objects import Allowed, allowance
 from dtfl_private.plugins import GROUPS, create, described, find
+from dtfl_private.printable import one_line
 from dtfl_private.record import RunFolder
 from dtfl_private.report.attacks import adversaries_table, attacks_table
 from dtfl_private.report.cost_picture import cost_picture
@@ -59,6 +60,7 @@ from dtfl_private.report.tables import (
 )
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.files import output_path
 from dtfl_private.terminal import open_console, write_file, write_json
 from dtfl_private.tiers.cuts import CutChoice, Measure
 from dtfl_private.tiers.table import TierTable
@@ -128,6 +130,7 @@ def train(
       dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
       dtfl-private train --resume --out runs/mine
     """
+    out = None if out is None else str(output_path(out))
     config = _train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
     console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
@@ -298,6 +301,8 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
     title = (
         f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"
     )
+    for note in spread.notes:
+        click.echo(f"note: {one_line(note)}", err=True)
     if plot is not None:
         write_file(plot, distribution_picture(spread.counts_KC, spread.classes, title=title))
     if json_file is not None:
@@ -375,7 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(error.format_message(), InputError.exit_status)
     except GateCrossedError as error:
         for line in error.lines:
-            click.echo(_one_line(line), err=True)
+            click.echo(line, err=True)
         sys.exit(error.exit_status)
     except DtflError as error:
         _leave(str(error), error.exit_status)
@@ -390,10 +395,5 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    click.echo("error: " + _one_line(message), err=True)
+    click.echo("error: " + one_line(message), err=True)
     sys.exit(status)
-
-
-def _one_line(message: str) -> str:
-    printable = message.encode(errors="backslashreplace").decode()  # a path may hold bytes that are no text
-    return " ".join(printable.split())

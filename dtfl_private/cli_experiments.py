@@ -17,6 +17,7 @@ from dtfl_private.report.comparison_table import markdown as markdown_tables
 from dtfl_private.report.pictures import PictureForm
 from dtfl_private.report.sweep_progress import SweepDisplay
 from dtfl_private.report.tables import plain_table
+from dtfl_private.runtime.files import output_path
 from dtfl_private.terminal import open_console, write_file
 
 DEFAULT_OUT = "comparison"
@@ -84,7 +85,7 @@ def show_comparison(
     latex: str | None = None,
 ) -> None:
     """Write a comparison's files, and show its tables unless one of them goes to standard output."""
-    folder = Path(out)
+    folder = output_path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
@@ -154,7 +155,7 @@ def sweep(
             table.add_row(run.name, str(config.rounds), config.method, config.scheduler, config.partition)
         console.print(table)
         return
-    folder = out or str(DEFAULT_SWEEPS / loaded.name)
+    folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
     try:
         with SweepDisplay(console) as display:
             done = run_sweep(loaded, folder, parallel=parallel, listener=display)

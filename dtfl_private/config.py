@@ -4,7 +4,6 @@ Every field is a key of CONFIG.toml and an option of ``dtfl-private train`` (hyp
 field descriptions are the options' help.
 """
 
-import tomllib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -25,6 +24,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from dtfl_private import reading
 from dtfl_private.data.preprocess import AUGMENTATIONS
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import LinkUnit, ResourceProfile
@@ -37,6 +37,7 @@ from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
 from dtfl_private.plugins import canonical, named_object
+from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import needs_group_norm
 from dtfl_private.runtime.device import DeviceName
 
@@ -353,10 +354,10 @@ def _input_error(first: Any, fields: Mapping[str, FieldInfo], source: str) -> In
         return unknown_name(f"key in {source}", path[-1], fields if len(path) == 1 else ResourceProfile.model_fields)
     choices = choices_of(fields[key].annotation) if key in fields else ()
     if first["type"] == "literal_error" and choices:
-        return unknown_name(key, str(first["input"]), choices)
+        return unknown_name(key, shown_value(first["input"]).strip("'"), choices)
     reason = first["msg"].removeprefix("Value error, ")
-    value = "" if first["type"] == "missing" else f" {first['input']!r}"
-    return InputError(f"{where}{value} is refused: {reason[:1].lower()}{reason[1:]}")
+    given = "" if first["type"] == "missing" else f" {shown_value(first['input'])}"
+    return InputError(f"{where}{given} is refused: {reason[:1].lower()}{reason[1:]}")
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
@@ -382,11 +383,11 @@ def load_toml(path: Path, kind: str) -> dict[str, Any]:
         InputError: no readable TOML file.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return reading.read_toml(path, most_bytes=reading.LARGEST_TOML_BYTES)
     except FileNotFoundError:
         raise InputError(f"{kind} '{path}' does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting without end
-        raise InputError(f"{kind} '{path}' cannot be read: {error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{kind} '{path}' cannot be read: {reading.reason(error)}") from None
 
 
 def as_fields(values: Mapping[str, object], source: str, known: Iterable[str] = ()) -> dict[str, object]:

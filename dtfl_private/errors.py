@@ -8,17 +8,23 @@ DtflError
     ├── CheckpointError       no intact checkpoint is left to resume from
     └── WorkerError           a worker process ended without a result
 
-Every message is one line: what is wrong, which value, what was expected, what to do.
+Every message is one line: what is wrong, which value, what was expected, what to do. It may hold names and values from
+files of unknown origin: what would steer a terminal is spelled out in it, and what is long is cut.
 """
 
 import difflib
 from collections.abc import Iterable
+
+from dtfl_private.printable import one_line
 
 
 class DtflError(Exception):
     """Base of all errors raised on purpose; its text is one line for the user."""
 
     exit_status = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class InputError(DtflError):
@@ -33,7 +39,7 @@ class GateCrossedError(DtflError):
     exit_status = 3
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
+        self.lines = tuple(map(one_line, lines))
         super().__init__("; ".join(self.lines))
 
 

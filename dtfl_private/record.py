@@ -18,6 +18,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
+from dtfl_private import reading
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.round import RoundOutcome
 from dtfl_private.messages import State
@@ -63,6 +64,11 @@ class Record(TypedDict):
 
 
 _RECORD = TypeAdapter(Record)
+
+# Sizes beyond which a file of a run folder is not read.
+LARGEST_ENVIRONMENT_BYTES = 2**20
+LARGEST_SUMMARY_BYTES = 2**26
+LARGEST_RECORDS_BYTES = 2**29
 
 VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", "safetensors", "pydantic")
 
@@ -189,7 +195,7 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> 
 def recorded_code(folder: RunFolder) -> tuple[str, str] | None:
     """Return the commit and the version of torch that a run was started with; None if its folder does not say."""
     try:
-        told = json.loads(folder.environment.read_bytes())
+        told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
         commit, torch_version = told["commit"], told["versions"]["torch"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -203,18 +209,42 @@ def recorded_data(folder: RunFolder) -> str:
         RunError: environment.json is missing or damaged.
     """
     try:
-        return str(json.loads(folder.environment.read_bytes())["data_sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{folder.environment} is missing or damaged: start again in a new --out folder") from None
+        told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder.environment} is missing or damaged ({reading.reason(error)}): start again in a new --out folder"
+        ) from None
+    sha256 = told.get("data_sha256") if isinstance(told, dict) else None
+    if not isinstance(sha256, str):
+        raise RunError(
+            f"{folder.environment} is missing or damaged (no data_sha256): start again in a new --out folder"
+        )
+    return sha256
 
 
 def has_ended(folder: RunFolder) -> bool:
     """Whether the summary says that the run ended as configured: after its last round, or because it was to stop."""
+    return _summary(folder).get("finished") is True
+
+
+def final_accuracy(folder: RunFolder) -> float:
+    """Return the test accuracy after a run's last round, as its summary says.
+
+    Raises:
+        RunError: the summary is missing or damaged.
+    """
+    accuracy = _summary(folder).get("final_accuracy")
+    if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
+        raise RunError(f"{folder.summary} is missing or damaged: it names no final accuracy from 0 to 1")
+    return float(accuracy)
+
+
+def _summary(folder: RunFolder) -> dict[str, Any]:
     try:
-        summary = json.loads(folder.summary.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(summary, dict) and summary.get("finished") is True
+        summary = reading.read_json(folder.summary, most_bytes=LARGEST_SUMMARY_BYTES)
+    except (OSError, ValueError):
+        return {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def _commit() -> str | None:
@@ -288,15 +318,19 @@ def read_records(folder: RunFolder) -> tuple[list[Record], str | None]:
     """
     if not folder.rounds.exists():
         return [], None
-    lines = folder.rounds.read_bytes().split(b"\n")
+    try:
+        lines = reading.read_bytes(folder.rounds, most_bytes=LARGEST_RECORDS_BYTES).split(b"\n")
+    except (OSError, ValueError) as error:
+        reason = reading.reason(error)
+        raise RunError(f"{folder.rounds} cannot be read ({reason}): start again in a new --out folder") from None
     records: list[Record] = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
             record = _RECORD.validate_json(line)
         except ValidationError as error:
-            reason = error.errors()[0]
-            where = ".".join(map(str, reason["loc"]))
-            raise RunError(_damaged(folder, number, f"{where} {reason['msg']}".strip())) from None
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(_damaged(folder, number, f"{where} {first['msg']}".strip())) from None
         if record["round"] != number:
             raise RunError(_damaged(folder, number, f"it is of round {record['round']}"))
         records.append(record)

@@ -1,23 +1,38 @@
 """Where the commands write to: the terminal, files that the user names, standard output."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterable
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from dtfl_private.errors import InputError
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.printable import printable
+from dtfl_private.runtime.files import output_path, write_atomic
 
 # Wide enough for every table when the output goes to a file or a pipe.
 PIPE_WIDTH = 180
 
 
+class _PrintableConsole(Console):
+    """A console that spells out what would steer the terminal, in whatever is shown on it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as any console does; only its own control codes and styles reach the terminal."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                lines = segment.text.split("\n")
+                yield Segment("\n".join(map(printable, lines)), segment.style)
+
+
 def open_console() -> Console:
     """Return the console that tables and lines are shown on."""
     # Names and paths are the user's: brackets and colons in them are no markup.
-    console = Console(markup=False, emoji=False)
-    return console if console.is_terminal else Console(width=PIPE_WIDTH, markup=False, emoji=False)
+    console = _PrintableConsole(markup=False, emoji=False)
+    return console if console.is_terminal else _PrintableConsole(width=PIPE_WIDTH, markup=False, emoji=False)
 
 
 def write_json(target: str, value: object) -> None:
@@ -35,7 +50,7 @@ def write_file(target: str, data: bytes) -> None:
     Raises:
         InputError: the system refuses it.
     """
-    path = Path(target)
+    path = output_path(target)
     try:
         if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
             path.write_bytes(data)

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own layer and the ones before it, never from a later one.
 LAYERS = (
-    *("errors", "randomness", "numerics", "messages", "guarantees", "threat", "defense", "contracts"),
-    *("own_objects", "plugins"),
+    *("printable", "errors", "reading", "randomness", "numerics", "messages", "guarantees", "threat", "defense"),
+    *("contracts", "own_objects", "plugins"),
     *("data", "models", "environment", "privacy", "leakage", "adversary", "measures", "tiers", "federated", "runtime"),
     *(
         "record",
@@ -254,6 +254,80 @@ def test_code_that_a_text_names_and_configurations_that_trust_it_are_noticed():
 )
 def test_a_pickle_is_noticed(line):
     assert unsafe(("dtfl_private.planted", line)) != []
+
+
+# Only this module opens files to read them: it refuses pipes and devices, and bounds sizes and nesting.
+READER = "dtfl_private.reading"
+READING_MODULES = {"tomllib", "mmap", "fileinput", "linecache"}
+READING_CALLS = {
+    *(("json", "load"), ("json", "loads"), ("io", "open"), ("codecs", "open"), ("os", "open"), ("gzip", "open")),
+    *(("np", "fromfile"), ("np", "genfromtxt"), ("np", "loadtxt"), ("np", "memmap")),
+    *(("safetensors.torch", "load_file"), ("safetensors", "safe_open"), ("Image", "open")),
+}
+READING_METHODS = {"read_text", "read_bytes", "open"}
+# Opened only after `reading` has looked at the file, read from memory or from a file that it opened, or written to.
+READ_WITH_CARE = {
+    ("dtfl_private.data.cache", "safe_open"),  # maps what `require_regular` let pass
+    ("dtfl_private.commands.workshop", "safetensors.safe_open"),  # likewise
+    ("dtfl_private.data.idx", "gzip.open"),  # of a file that `open_regular` opened
+    ("dtfl_private.data.pixels", "Image.open"),  # of bytes
+    ("dtfl_private.record", "os.open"),  # a folder, to lock it
+    ("dtfl_private.runtime.files", "os.open"),  # a folder, to sync it
+    ("dtfl_private.runtime.files", "path.open"),  # to write
+    ("dtfl_private.record", "folder.rounds.open"),  # to append
+}
+
+
+def readers(source: Source) -> list[str]:
+    """Return what in a module opens or parses files past the one reader."""
+    name, text = source
+    found = [other for other in imports(source) if other.partition(".")[0] in READING_MODULES]
+    found += [other for other in imports(source) if other in ("json.load", "json.loads", "gzip.open", "io.open")]
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        owner, _, method = called.rpartition(".")
+        by_method = owner not in ("", "reading") and method in READING_METHODS
+        if by_method or called in ("open", "safe_open", "load_file") or (owner, method) in READING_CALLS:
+            found.append(called)
+    return [f"{name} uses {what}" for what in found if (name, what) not in READ_WITH_CARE]
+
+
+def test_files_are_read_by_one_module_only():
+    assert [found for source in INSTALLED if source[0] != READER for found in readers(source)] == []
+
+
+def test_each_exception_from_the_one_reader_is_still_there():
+    texts = dict(INSTALLED)
+    assert [(name, call) for name, call in READ_WITH_CARE if f"{call}(" not in texts[name]] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import tomllib",
+        "from tomllib import loads",
+        "import json\njson.loads(text)",
+        "from json import loads",
+        "open(path)",
+        "path.open('rb')",
+        "folder.summary.read_bytes()",
+        "Path(name).read_text('utf-8')",
+        "import os\nos.open(path, os.O_RDONLY)",
+        "from safetensors import safe_open\nsafe_open(path, framework='pt')",
+        "safetensors.torch.load_file(path)",
+        "from PIL import Image\nImage.open(path)",
+        "import gzip\ngzip.open(path)",
+    ],
+)
+def test_a_reader_of_its_own_is_noticed(line):
+    assert readers(("dtfl_private.planted", line)) != []
+
+
+@pytest.mark.parametrize("line", ["import json\njson.dumps({})", "reading.read_bytes(path, most_bytes=1)"])
+def test_writing_and_the_one_reader_are_let_pass(line):
+    assert readers(("dtfl_private.fine", line)) == []
 
 
 def test_what_is_named_like_an_unsafe_function_is_not_taken_for_one():

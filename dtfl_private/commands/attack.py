@@ -3,7 +3,6 @@
 attacks x tiers x seeds -> scene -> view -> guess (kept on disk) -> judged by the ground truth -> attack.json, pictures
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,10 @@ from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.result import Result, read_results, results_document
+from dtfl_private.leakage.result import Result, read_results, read_round, results_document
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.runtime.files import output_path, write_atomic
 
 RESULTS = "attack.json"
 
@@ -95,7 +94,7 @@ def attack(
     by_name = attacks is None and all(thing is None for thing in objects.values())
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
-        folder = opened.folder.attacks if out is None else Path(out)
+        folder = opened.folder.attacks if out is None else output_path(out)
         session = Session(opened, config, attacks, folder, listener)
         _make(folder)
         with locked(RunFolder(path=folder)):
@@ -214,7 +213,7 @@ def _write(
         except InputError as error:
             listener.note(f"{error}; it is replaced")
         else:
-            if json.loads(path.read_bytes()).get("round") != rounds:
+            if read_round(path) != rounds:
                 listener.note(f"{path} was of another round of this run; it is replaced")
                 others = []
     header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats([*others, *results]), **sizes}

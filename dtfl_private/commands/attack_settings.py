@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError
+from dtfl_private.printable import shown_value
 from dtfl_private.runtime.device import DeviceName
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -80,5 +81,5 @@ def make(kind: type[Config], **values: object) -> Config:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{where} {first['input']!r} is refused: {first['msg'][:1].lower()}{first['msg'][1:]}"
+            f"{where} {shown_value(first['input'])} is refused: {first['msg'][:1].lower()}{first['msg'][1:]}"
         ) from None

@@ -35,7 +35,7 @@ from dtfl_private.record import RunFolder, locked
 from dtfl_private.report.audit_page import audit_page
 from dtfl_private.report.audit_picture import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.runtime.files import output_path, write_atomic
 
 AUDIT = "audit.json"
 REPORT = "report.html"
@@ -106,7 +106,7 @@ def audit(
         stack.enter_context(deterministic_kernels())
         stack.enter_context(one_thread())
         opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
-        folder = opened.folder.path / "audit" if out is None else Path(out)
+        folder = opened.folder.path / "audit" if out is None else output_path(out)
         work = Work(opened, config, attacks, folder, objects, listener)
         beside = None
         if compare is not None:

@@ -1,6 +1,5 @@
 """The trainings that an audit attacks: the run, others that differ in their seed alone, and each without defenses."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from dtfl_private.config import TrainConfig
 from dtfl_private.errors import InputError
 from dtfl_private.federated.round import RoundSettings
 from dtfl_private.leakage.result import Result
-from dtfl_private.record import Record, RunFolder
+from dtfl_private.record import Record, RunFolder, final_accuracy
 
 NONE = "none"
 
@@ -33,7 +32,7 @@ class Training:
     @property
     def undefended_accuracy(self) -> float | None:
         """Test accuracy of the twin after its last round."""
-        return None if self.twin is None else float(json.loads(self.twin.summary.read_bytes())["final_accuracy"])
+        return None if self.twin is None else final_accuracy(self.twin)
 
 
 def trainings(

@@ -39,6 +39,7 @@ from dtfl_private.leakage.verdict import strongest, tier_verdicts
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.plugins import create
 from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.reading import read_bytes
 from dtfl_private.record import VERSIONS_OF
 from dtfl_private.runtime.device import choose_device, choose_workers
 from dtfl_private.threat import ADVERSARIES, MEANING
@@ -393,7 +394,7 @@ def _galleries(report: AttackReport, tiers: Sequence[int]) -> dict[int, list[tup
     """Return pictures of reconstructions by tier."""
     return {
         tier: [
-            (path.stem.removeprefix(f"tier-{tier}-").replace("-", " "), path.read_bytes())
+            (path.stem.removeprefix(f"tier-{tier}-").replace("-", " "), read_bytes(path, most_bytes=2**28))
             for path in report.pictures
             if path.name.startswith(f"tier-{tier}-")
         ]

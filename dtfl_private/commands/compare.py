@@ -18,9 +18,9 @@ from dtfl_private.commands.train import Run, read_run_config
 from dtfl_private.config import NOTHING, TrainConfig
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.plugins import explicit, installed
+from dtfl_private.printable import printable
 from dtfl_private.record import Record, RunFolder, has_ended, read_records, recorded_code, recorded_data
 from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
-from dtfl_private.report.words import printable
 
 # What must be equal for figures to be comparable: network, data, environment, target.
 FOOTING = (
@@ -38,10 +38,6 @@ FREE = ("data_dir", "download", "leakage_budget", "device", "memory_format", "wo
 OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema")
 
 DEFAULT_BASELINE = "fedavg"
-
-# Sizes beyond which a file of a run folder is not read.
-LARGEST_CONFIG_BYTES = 2**22
-LARGEST_RECORDS_BYTES = 2**29
 
 # No count of bytes or operations in a run comes near it.
 LARGEST_COUNT = 2**80
@@ -98,15 +94,9 @@ def compare(
 
 def _load(path: Path, target: float | None) -> _Loaded:
     folder = RunFolder(path=path)
-    for file, limit in (
-        (folder.config, LARGEST_CONFIG_BYTES),
-        (folder.environment, LARGEST_CONFIG_BYTES),
-        (folder.rounds, LARGEST_RECORDS_BYTES),
-    ):
-        if not file.is_file():
+    for file in (folder.config, folder.environment, folder.rounds):
+        if not file.exists():
             raise InputError(f"'{path}' is no run with a finished round: it has no {file.name}")
-        if file.stat().st_size > limit:
-            raise InputError(f"{file} is larger than {limit:,} bytes: it is not read")
     try:
         config = read_run_config(folder)
         records, _ = read_records(folder)

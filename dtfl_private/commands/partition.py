@@ -17,10 +17,12 @@ class Distribution:
 
     classes: their names.
     counts_KC: training images per client and class.
+    notes: what a user should know of how the data were read.
     """
 
     classes: tuple[str, ...]
     counts_KC: IntArray
+    notes: tuple[str, ...] = ()
 
     @property
     def sizes_K(self) -> IntArray:
@@ -68,4 +70,4 @@ def partition(config: TrainConfig, dataset: Dataset | None = None) -> Distributi
     dataset, parts = dealt(config, dataset)
     labels, classes = dataset.train_labels.numpy(), len(dataset.classes)
     counts_KC = np.stack([np.bincount(labels[part], minlength=classes) for part in parts])
-    return Distribution(classes=dataset.classes, counts_KC=counts_KC)
+    return Distribution(classes=dataset.classes, counts_KC=counts_KC, notes=dataset.notes)

@@ -19,7 +19,7 @@ from dtfl_private.federated.round import RoundSettings
 from dtfl_private.record import Record, RunFolder, has_ended
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.runtime.device import choose_device, choose_workers
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.runtime.files import output_path, write_atomic
 from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
 
 
@@ -100,7 +100,7 @@ def sweep(
             or the data; nothing was written.
     """
     listener = listener or SilentSweep()
-    folder = Path(out)
+    folder = output_path(out)
     for run in preset.runs:
         _require_same_request(folder, run)
     _require_device_and_data(preset.runs)

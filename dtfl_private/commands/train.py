@@ -51,6 +51,7 @@ from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create, explicit
+from dtfl_private.printable import short_name, shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
@@ -73,10 +74,14 @@ from dtfl_private.report.curve import plot_training
 from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.runtime.files import output_path
 from dtfl_private.tiers.defended import defended
 from dtfl_private.tiers.table import TierTable, analyse
 
 DEFAULT_RUNS = Path("runs")
+
+# Of more classes the first ones are named.
+CLASSES_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,7 @@ def train(
         RunError: the run could not go on; what is on disk can be resumed.
     """
     listener = listener or Silent()
+    out = None if out is None else output_path(out)
     if config is None:
         run = RunFolder(path=Path(out)) if resume and out is not None else None
         config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
@@ -182,7 +188,7 @@ def prepare(
     for defense in defenses or ():
         if not isinstance(defense, Defense):
             raise InputError(
-                f"defense {defense!r} is a {type(defense).__name__}, expected an object of a subclass of "
+                f"defense {shown_value(defense)} is a {type(defense).__name__}, expected an object of a subclass of "
                 "dtfl_private.Defense"
             )
     names = _named_objects(dataset, model, scheduler, defenses)
@@ -304,8 +310,13 @@ def prepare(
         worker=worker,
         workers=workers,
         data_sha256=dataset.fingerprint(),
-        notes=() if audited is None else audited.notes(in_use),
+        notes=(_classes_line(dataset), *dataset.notes, *(() if audited is None else audited.notes(in_use))),
     )
+
+
+def _classes_line(dataset: Dataset) -> str:
+    names = ", ".join(map(short_name, dataset.classes[:CLASSES_NAMED]))
+    return f"{len(dataset.classes)} classes: {names}{', ...' if len(dataset.classes) > CLASSES_NAMED else ''}"
 
 
 def _cut_tiers(table: TierTable, network: TierTable) -> list[int]:
@@ -353,7 +364,7 @@ def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) ->
     Raises:
         InputError: there is none, or it is damaged.
     """
-    if not folder.config.is_file():
+    if not folder.config.exists():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
     return make_config(read_toml(folder.config), str(folder.config), allowed=allowed)
 
@@ -372,7 +383,7 @@ def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
 
 def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> RunFolder:
     """Return the run folder to write to: a new one, or on resume the existing one of the same configuration."""
-    path = _fresh_path(prepared.config) if out is None else Path(out)
+    path = _fresh_path(prepared.config) if out is None else output_path(out)
     if resume and out is None:
         raise InputError("--resume needs --out RUN: the run folder to go on with")
     used = path.exists() and not (path.is_dir() and not any(path.iterdir()))

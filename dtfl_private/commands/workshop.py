@@ -15,10 +15,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dtfl_private import reading
 from dtfl_private.adversary.base import Attack
 from dtfl_private.adversary.view import Auxiliary, Seen
 from dtfl_private.messages import State
 from dtfl_private.runtime.files import write_atomic
+
+LARGEST_BYTES = 2**32
 
 
 class Workshop:
@@ -39,8 +42,9 @@ class Workshop:
         """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""
         path = self._path(what)
         try:
-            return safetensors.torch.load(path.read_bytes()), True  # numbers only: safetensors hold no code
-        except (OSError, safetensors.SafetensorError):
+            data = reading.read_bytes(path, most_bytes=LARGEST_BYTES)
+            return safetensors.torch.load(data), True  # numbers only: safetensors hold no code
+        except (OSError, ValueError, safetensors.SafetensorError):
             # Not there, or half of it after a disk error: made anew.
             pass
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in make().items()}
@@ -51,9 +55,10 @@ class Workshop:
     def has(self, what: Mapping[str, object]) -> bool:
         """Whether the tensors that ``what`` names are there, undamaged."""
         try:
+            reading.require_regular(self._path(what), most_bytes=LARGEST_BYTES)
             with safetensors.safe_open(self._path(what), framework="pt"):
                 return True
-        except (OSError, safetensors.SafetensorError):
+        except (OSError, ValueError, safetensors.SafetensorError):
             return False
 
     def _path(self, what: Mapping[str, object]) -> Path:

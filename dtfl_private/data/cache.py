@@ -21,9 +21,11 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from dtfl_private import reading
 from dtfl_private.errors import InputError
 
 FORMAT = 1
+LARGEST_ABOUT_BYTES = 2**16
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +77,19 @@ def _read(folder: Path, stem: str, stamp: str) -> Tensors | None:
     """Return the entry's tensors; None if there is no entry, it is of other sources, or damaged (which is logged)."""
     about, data = folder / f"{stem}.json", folder / f"{stem}.safetensors"
     try:
-        expected = json.loads(about.read_text("utf-8"))
+        expected = reading.read_json(about, most_bytes=LARGEST_ABOUT_BYTES)
         if (expected["format"], expected["stamp"]) != (FORMAT, stamp):
             return None
         if data.stat().st_size != expected["bytes"]:
             raise ValueError(f"{data.stat().st_size} bytes instead of {expected['bytes']}")
+        reading.require_regular(data, most_bytes=expected["bytes"])
         with safe_open(data, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         if _sha256(tensors) != expected["sha256"]:
             raise ValueError("another SHA-256 than it was written with")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         log.warning("cache %s is damaged (%s): decoding the images again", data, error)
         return None
     return tensors

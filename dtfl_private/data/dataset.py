@@ -21,6 +21,7 @@ class Dataset:
     train_images, test_images: the inputs, uint8, of the shape that ``LAYOUT`` gives; the first axis counts them.
     train_labels, test_labels: int64 (N,), values 0..len(classes)-1.
     source: where the images come from, for people and for the run folder.
+    notes: what a user should know of how the data were read, a line each.
     client_ids: int64 (N,), to whom each training input naturally belongs, any numbers; None where the data do not say.
     """
 
@@ -35,6 +36,7 @@ class Dataset:
     test_images: Tensor
     test_labels: Tensor
     client_ids: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):

@@ -1,6 +1,7 @@
 """HAM10000 (Tschandl, Rosendahl and Kittler, 2018, arXiv 1803.10417): skin lesions, a metadata table and JPEG files."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dtfl_private import reading
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
@@ -21,6 +23,9 @@ COLUMNS = ("lesion_id", "image_id", "dx")
 
 # The archive names the table without an ending, its exports with one.
 TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
+
+# The published one has half a MiB.
+LARGEST_TABLE_BYTES = 2**26
 
 Row = Mapping[str, str]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -92,16 +97,15 @@ def load_ham10000(
 def _read(table: Path) -> list[Row]:
     """Return the table's rows, comma- or tab-separated, checked."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if "\t" in file.readline() else ","
-            file.seek(0)
-            reader = csv.DictReader(file, delimiter=delimiter)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{table} has no column {', '.join(missing)}: expected {', '.join(COLUMNS)}")
-            rows: list[Row] = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table} cannot be read as a table ({error}): fetch it again") from None
+        text = reading.read_text(table, most_bytes=LARGEST_TABLE_BYTES)
+        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(f"{table} has no column {', '.join(missing)}: expected {', '.join(COLUMNS)}")
+        rows: list[Row] = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{table} cannot be read as a table ({reading.reason(error)}): fetch it again") from None
     if not rows:
         raise InputError(f"{table} has no rows: fetch it again")
     seen: set[str] = set()

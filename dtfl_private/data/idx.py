@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtfl_private.errors import InputError
+from dtfl_private.reading import open_regular, reason
 
 UNSIGNED_BYTE = 0x08
 MAX_BYTES = 2**31
@@ -28,7 +29,10 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """
     header_bytes = 4 + 4 * dimensions
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with (
+            open_regular(path, most_bytes=MAX_BYTES + header_bytes) as plain,
+            gzip.open(plain) if path.suffix == ".gz" else plain as file,
+        ):
             header = file.read(header_bytes)
             shape = _shape(path, header, dimensions)
             size = math.prod(shape)
@@ -36,8 +40,8 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             data = np.empty(size, dtype=np.uint8)
             filled = _fill(file, data)
             rest = file.read(1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as an IDX file ({error}): fetch it again") from None
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as an IDX file ({reason(error)}): fetch it again") from None
     if filled != size or rest:
         got = f"only {filled}" if filled < size else "more"
         raise InputError(f"{path} is damaged: its header promises {size} bytes of data, it holds {got}: fetch it again")

@@ -1,8 +1,8 @@
 """A user's own images: any class-per-folder tree of PNG or JPEG files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,11 +11,20 @@ from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
 from dtfl_private.data.pixels import Side, Target
 from dtfl_private.errors import InputError
+from dtfl_private.printable import short_name
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-# A tree whose only folders are these brings its own split.
-OWN_SPLIT = ["test", "train"]
+# What the folders of a tree that brings its own split are called, in any case of letters.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def _look(data_dir: Path | None) -> str | None:
@@ -29,7 +38,7 @@ FACTS = DatasetFacts(
     title="image-folder",
     shape="CxHxW",
     classes="its folders",
-    train="80%",
+    train="80%, or its own split",
     test="20%",
     obtain="the folder that holds one folder of PNG or JPEG images for each class",
     look=_look,
@@ -45,12 +54,16 @@ def load_image_folder(
     grey: bool = False,
     test: Share = 0.2,
     by_client: bool = False,
+    valid: Literal["drop", "join"] = "drop",
+    background: Literal["none", "white"] = "none",
 ) -> ImageDataset:
     """Your own PNG or JPEG images, a folder for each class.
 
     The split is stratified and always the same: of each class the files whose relative paths have the
-    smallest SHA-256 are the test images. A tree of just two folders ``train`` and ``test``, each with the same
-    class folders, brings its own split, and the setting ``test`` does not matter.
+    smallest SHA-256 are the test images. A tree of folders named ``train`` (``training``), ``val`` (``valid``,
+    ``validation``) and ``test`` (``testing``), in any case of letters, each with the same class folders, brings its own
+    split, and the setting ``test`` does not matter; without a ``test``, the images of ``val`` are the test images.
+    Folders that look like another split (they all hold the same folders) are refused instead of taken for classes.
 
     Args:
         data_dir: the folder of the class folders.
@@ -59,28 +72,37 @@ def load_image_folder(
         grey: one channel instead of three.
         test: share of each class that becomes the test set.
         by_client: one level more, CLIENT/CLASS/image: whose images they are, for the partition ``natural``.
+        valid: what to do with the images of ``val`` where there is a ``test``: leave them out, or train on them too.
+        background: what to put transparent images on; ``none`` refuses them.
     """
     if data_dir is None or not data_dir.is_dir():
         raise FACTS.absent(data_dir)
+    parts, notes = _own_split(data_dir), []
     if by_client:
+        if parts:
+            raise InputError(
+                f"{data_dir} holds a split ({', '.join(parts.values())}), with by_client its folders are clients: "
+                "name one of them by --data-dir, or leave by_client out"
+            )
         classes, files = _of_clients(data_dir)
         train, held_out = _split(classes, files, test)
-    elif folders_in(data_dir) == OWN_SPLIT:
-        classes = _same_classes(data_dir)
-        train, held_out = (_of_classes(data_dir, f"{part}/", classes) for part in ("train", "test"))
+    elif parts:
+        classes, train, held_out, notes = _as_split(data_dir, parts, valid)
     else:
         classes = _at_least_two(data_dir, folders_in(data_dir))
+        _refuse_look_alikes(data_dir, classes)
         train, held_out = _split(classes, _of_classes(data_dir, "", classes), test)
     found = ImageFiles(
         name="image-folder",
         source=f"images in {data_dir}",
         root=data_dir,
-        variant=f"test={test},by_client={by_client}",
+        variant=f"test={test},by_client={by_client}" + (f",valid={valid}" if notes else ""),
         classes=classes,
         train=train,
         test=held_out,
+        notes=notes,
     )
-    return found.load(Target(size=size, grey=grey))
+    return found.load(Target(size=size, grey=grey, background=None if background == "none" else background))
 
 
 def _of_classes(root: Path, above: str, classes: Sequence[str]) -> list[ImageFile]:
@@ -100,11 +122,68 @@ def _of_clients(root: Path) -> tuple[tuple[str, ...], list[ImageFile]]:
     return classes, files
 
 
-def _same_classes(root: Path) -> tuple[str, ...]:
-    classes = _at_least_two(root / "train", folders_in(root / "train"))
-    if folders_in(root / "test") != list(classes):
-        raise InputError(f"{root / 'test'} has other class folders than {root / 'train'}: give both the same")
+def _own_split(root: Path) -> dict[str, str]:
+    """Return the folders of a tree's own split by what they are (train, valid, test); empty if it brings none.
+
+    Raises:
+        InputError: a split with other folders beside it, or with two folders for one part.
+    """
+    folders = folders_in(root)
+    named = [(SPLIT_NAMES[name.casefold()], name) for name in folders if name.casefold() in SPLIT_NAMES]
+    parts = dict(named)
+    if "train" not in parts or len(parts) < 2:
+        return {}
+    if len(parts) < len(named):
+        both = ", ".join(name for _, name in named)
+        raise InputError(f"{root} has two folders for one part of a split ({both}): merge them, or move one away")
+    beside = [name for name in folders if name not in parts.values()]
+    if beside:
+        raise InputError(
+            f"{root} holds a split ({', '.join(parts.values())}) and beside it {_some(beside)}: move that away, or "
+            "rename the folders if they are classes"
+        )
+    return parts
+
+
+def _as_split(
+    root: Path, parts: Mapping[str, str], valid: Literal["drop", "join"]
+) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFile], list[str]]:
+    """Return the classes, the training and the test files of a tree with its own split, and what to say of it."""
+    classes = _same_classes(root, parts)
+    files = {part: _of_classes(root, f"{name}/", classes) for part, name in parts.items()}
+    if "test" not in files:
+        note = f"there is no test folder: the images of {parts['valid']} are the test images"
+        return classes, files["train"], files["valid"], [note]
+    if "valid" not in files:
+        return classes, files["train"], files["test"], []
+    if valid == "join":
+        note = f"the images of {parts['valid']} are joined to the training images"
+        return classes, files["train"] + files["valid"], files["test"], [note]
+    note = f"the {len(files['valid']):,} images of {parts['valid']} are left out; valid=join trains on them too"
+    return classes, files["train"], files["test"], [note]
+
+
+def _same_classes(root: Path, parts: Mapping[str, str]) -> tuple[str, ...]:
+    classes = _at_least_two(root / parts["train"], folders_in(root / parts["train"]))
+    for name in parts.values():
+        if folders_in(root / name) != list(classes):
+            raise InputError(f"{root / name} has other class folders than {root / parts['train']}: give both the same")
     return classes
+
+
+def _refuse_look_alikes(root: Path, classes: Sequence[str]) -> None:
+    """Refuse folders that all hold the same two folders or more: they are parts of a split, or clients."""
+    inside = {tuple(folders_in(root / name, links=False)) for name in classes}
+    shared = inside.pop()
+    if not inside and len(shared) > 1:
+        raise InputError(
+            f"the folders of {root} ({_some(classes)}) all hold the same folders ({_some(shared)}), so they are no "
+            "classes: name them train and test, or val, if they are a split, or set by_client=true if they are clients"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(short_name, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _at_least_two(root: Path, classes: Sequence[str]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Resource profiles as data with units: the paper's five, and the user's own from a TOML file."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dtfl_private import reading
 from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.printable import shown_value
 
 LinkUnit = Literal["mbit", "mbyte"]
 
@@ -70,15 +71,16 @@ def load_profiles(name: str | list[ResourceProfile]) -> tuple[ResourceProfile, .
         return PROFILE_SETS[name]
     path = Path(name)
     try:
-        if not path.is_file():
+        if not path.exists():
             if path.suffix:
                 raise InputError(f"profiles file '{name}' does not exist")
             raise unknown_name("set of profiles", name, PROFILE_SETS)
-        return tuple(_ProfileFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).profile)
+        tables = reading.read_toml(path, most_bytes=reading.LARGEST_TOML_BYTES)
+        return tuple(_ProfileFile.model_validate(tables).profile)
     except ValidationError as error:
         raise _profile_error(name, error) from None
-    except (OSError, ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting without end
-        raise InputError(f"profiles file '{name}' cannot be read: {error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"profiles file '{name}' cannot be read: {reading.reason(error)}") from None
 
 
 def _profile_error(file: str, error: ValidationError) -> InputError:
@@ -88,5 +90,5 @@ def _profile_error(file: str, error: ValidationError) -> InputError:
         *table, key = first["loc"]
         return unknown_name(f"key in {file}:", str(key), (ResourceProfile if table else _ProfileFile).model_fields)
     where = ".".join(str(part) for part in first["loc"])
-    value = "" if first["type"] == "missing" else f" {first['input']!r}"
+    value = "" if first["type"] == "missing" else f" {shown_value(first['input'])}"
     return InputError(f"profiles file '{file}': {where}{value} is refused: {first['msg']}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dtfl_private import reading
 from dtfl_private.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -87,20 +88,29 @@ def read_results(path: Path) -> list[Result]:
     return _parse(read_limited(path, "results"), str(path))
 
 
+def read_round(path: Path) -> object:
+    """Return the round that the results in a file are of, as it says; None if it does not.
+
+    Raises:
+        InputError: the file is missing, too large, or no JSON object.
+    """
+    try:
+        document = reading.parse_json(read_limited(path, "results"))
+    except ValueError as error:
+        raise InputError(f"results {path}: {error}") from None
+    return document.get("round") if isinstance(document, dict) else None
+
+
 def read_limited(path: Path, what: str) -> bytes:
     """Return the bytes of a file that may come from anybody; ``what`` it is to be, for errors.
 
     Raises:
-        InputError: the file is missing or too large.
+        InputError: the file is missing, too large, or no regular file.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{what} {path}: larger than {MAX_BYTES >> 20} MiB: not a file of this program")
-    return data
+        return reading.read_bytes(path, most_bytes=MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{what} {path} cannot be read: {reading.reason(error)}") from None
 
 
 def first_fault(error: ValidationError) -> str:

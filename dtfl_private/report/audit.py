@@ -10,6 +10,7 @@ from rich.text import Text
 from dtfl_private.leakage.findings import Findings, Level
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.printable import printable
 from dtfl_private.report.audit_clients import profile_rows
 from dtfl_private.report.audit_words import (
     NONE,
@@ -23,7 +24,6 @@ from dtfl_private.report.audit_words import (
     shape,
 )
 from dtfl_private.report.tables import plain_table
-from dtfl_private.report.words import printable
 
 # Shape, then colour: each tells the levels apart without the other.
 SIGNS: Mapping[Level, tuple[str, str]] = {

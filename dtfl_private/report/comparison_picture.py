@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dtfl_private.report.comparison import AXES, AxisName, Comparison, Group, Setting, speedup
 from dtfl_private.report.comparison_table import BLANK, speedup_text, title_of
-from dtfl_private.report.pictures import PictureForm, picture_bytes
+from dtfl_private.report.pictures import PictureForm, literal, picture_bytes
 from dtfl_private.report.words import duration
 
 LABELS: Mapping[AxisName, str] = {
@@ -52,7 +52,7 @@ def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]], fo
             _scale(axes, setting, axis)
         panels[0].set_ylabel("test accuracy")
         figure.legend(handles=panels[0].get_lines()[: len(setting.groups)], loc="outside lower center", ncols=6)
-        figure.suptitle(_plain(title_of(setting)), fontsize=9)
+        figure.suptitle(literal(title_of(setting)), fontsize=9)
         return picture_bytes(figure, form)
 
 
@@ -62,7 +62,7 @@ def _curve(axes: Axes, group: Group, axis: AxisName, colour: str, line: str) -> 
     # Between these the mean of straight lines is a straight line.
     at = np.unique(np.clip(np.concatenate(expenses), first, max(first, last)))
     accuracy = np.array([np.interp(at, run.course.expense_R[axis], run.course.accuracy_R) for run in group.runs])
-    axes.plot(at, accuracy.mean(axis=0), line, color=colour, linewidth=1.4, label=_plain(group.name))
+    axes.plot(at, accuracy.mean(axis=0), line, color=colour, linewidth=1.4, label=literal(group.name))
     if len(group.runs) > 1:
         axes.fill_between(at, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
@@ -119,11 +119,11 @@ def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -
         text += f"  {factor}" if factor != BLANK else ""
         room.append(end / max(0.2, 1 - LETTER_IN * (len(text) + 1) / width_in))
         axes.annotate(text, (end, position), (4, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set_yticks(range(len(setting.groups)), [_plain(group.name) for group in setting.groups])
+    axes.set_yticks(range(len(setting.groups)), [literal(group.name) for group in setting.groups])
     axes.invert_yaxis()
     title = setting.name or f"target accuracy {setting.target:g}"
     axes.set(xlabel="simulated time to target, s", xlim=(0, max(room)))
-    axes.set_title(_plain(textwrap.fill(title, 44)), fontsize=9)
+    axes.set_title(literal(textwrap.fill(title, 44)), fontsize=9)
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
 
@@ -151,8 +151,3 @@ def _pale(colour: str) -> tuple[float, float, float]:
     """Return a colour mixed with white: hatches on transparent bars do not show in SVG."""
     red, green, blue = (1 - 0.45 * (1 - part) for part in to_rgb(colour))
     return red, green, blue
-
-
-def _plain(text: str) -> str:
-    """Return a text without what matplotlib would take for mathematics."""
-    return text.replace("$", r"\$")

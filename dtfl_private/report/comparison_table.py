@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dtfl_private.leakage.metrics import SSIM
+from dtfl_private.printable import printable
 from dtfl_private.report.comparison import CONFIDENCE, Comparison, Group, Mean, Setting, Speedup, speedup
 from dtfl_private.report.tables import plain_table
-from dtfl_private.report.words import printable, si
+from dtfl_private.report.words import si
 
 COLUMNS = (
     *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),

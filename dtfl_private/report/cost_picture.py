@@ -1,6 +1,5 @@
 """The picture of what each tier of a network costs."""
 
-import io
 from collections.abc import Mapping
 
 import matplotlib as mpl
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.contracts import FloatArray, IntArray
+from dtfl_private.report.pictures import literal, picture_bytes
 from dtfl_private.tiers.table import TierTable
 
 
@@ -49,10 +49,8 @@ def cost_picture(
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
         figure.legend(handles=macs.lines, loc="outside lower center", ncols=len(macs.lines))
-        figure.suptitle(title.replace("$", r"\$"))
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=150, format="png")
-    return picture.getvalue()
+        figure.suptitle(literal(title))
+        return picture_bytes(figure, "png")
 
 
 def _both(axes: Axes, tiers: IntArray, client: FloatArray, server: FloatArray, name: str, colour: str) -> None:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.record import Record
+from dtfl_private.report.pictures import literal, picture_bytes
+from dtfl_private.runtime.files import write_atomic
 
 
 def plot_training(records: Sequence[Record], path: Path, *, title: str) -> None:
@@ -26,17 +28,17 @@ def plot_runs(runs: Mapping[str, Sequence[Record]], path: Path, *, title: str) -
         path: file to write.
         title: heading of the picture.
     """
-    # A Figure of its own leaves no global state behind, as pyplot would. The salt makes SVG files reproducible.
-    with mpl.rc_context({"svg.hashsalt": "dtfl-private", "font.size": 9}):
+    # A Figure of its own leaves no global state behind, as pyplot would.
+    with mpl.rc_context({"font.size": 9}):
         figure = Figure(figsize=(10, 3.1), layout="constrained")
         over_rounds, over_time, tiers = figure.subplots(1, 3)
         _accuracy(over_rounds, runs, lambda record: record["round"], "round")
         over_rounds.xaxis.set_major_locator(MaxNLocator(integer=True))
         _accuracy(over_time, runs, lambda record: record["virtual_time_s"], "simulated time, s")
         first, records = next(iter(runs.items()))
-        _tiers(tiers, records, f"clients, {first}" if len(runs) > 1 else "clients")
-        figure.suptitle(title)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        _tiers(tiers, records, f"clients, {literal(first)}" if len(runs) > 1 else "clients")
+        figure.suptitle(literal(title))
+        write_atomic(path, picture_bytes(figure, "svg" if path.suffix == ".svg" else "png"))
 
 
 def _accuracy(
@@ -44,7 +46,7 @@ def _accuracy(
 ) -> None:
     for name, records in runs.items():
         accuracy = [record["test_accuracy"] for record in records]
-        axes.plot([position(record) for record in records], accuracy, linewidth=1.2, marker=".", label=name)
+        axes.plot([position(record) for record in records], accuracy, linewidth=1.2, marker=".", label=literal(name))
     axes.set(xlabel=label, ylabel="test accuracy", xlim=(0, None), ylim=(0, 1))
     axes.grid(alpha=0.3)
     if len(runs) > 1:

@@ -1,6 +1,5 @@
 """How images and labels are spread over clients: a table and a picture."""
 
-import io
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -12,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
 from dtfl_private.contracts import FloatArray, IntArray
+from dtfl_private.printable import short_name
+from dtfl_private.report.pictures import drawable, literal, picture_bytes
 from dtfl_private.report.tables import plain_table
 
 # With more classes a client's largest ones are named instead of a column for each class.
@@ -51,7 +52,7 @@ def distribution_table(
             str(client), f"{sizes_K[client]:,}", *cells, f"{effective_K[client]:.2f}", f"{distance_K[client]:.3f}"
         )
     if any(name != str(number) for number, name in enumerate(classes)):
-        names = ", ".join(f"{number} {name}" for number, name in enumerate(classes[:MOST_COLUMNS]))
+        names = ", ".join(f"{number} {short_name(name)}" for number, name in enumerate(classes[:MOST_COLUMNS]))
         table.caption = f"classes: {names}{'' if wide else f', ... ({len(classes)} in all)'}"
         table.caption_justify = "left"
     return table
@@ -97,9 +98,11 @@ def distribution_picture(counts_KC: IntArray, classes: Sequence[str], *, title: 
             corners_K42 = _bars(tops_KC[:, label] - counts_KC[:, label], tops_KC[:, label])
             # One collection per class: an object per bar would take a minute with a hundred classes.
             axes.add_collection(
-                PolyCollection(list(corners_K42), facecolors=colours(label), linewidths=0, label=_literally(name))
+                PolyCollection(
+                    list(corners_K42), facecolors=colours(label), linewidths=0, label=_legend_name(label, name)
+                )
             )
-        axes.set(xlabel="client", ylabel="training images", title=_literally(title))
+        axes.set(xlabel="client", ylabel="training images", title=literal(title))
         axes.set(xlim=(-0.6, clients - 0.4), ylim=(0, 1.04 * tops_KC.max()))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(classes) <= MOST_IN_LEGEND:
@@ -107,9 +110,7 @@ def distribution_picture(counts_KC: IntArray, classes: Sequence[str], *, title: 
         else:
             scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-0.5, len(classes) - 0.5), colours)
             figure.colorbar(scale, ax=axes, label="class")
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=150, format="png")
-    return picture.getvalue()
+        return picture_bytes(figure, "png")
 
 
 def _bars(bottom_K: IntArray, top_K: IntArray) -> FloatArray:
@@ -121,9 +122,13 @@ def _bars(bottom_K: IntArray, top_K: IntArray) -> FloatArray:
     return np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
 
 
-def _literally(text: str) -> str:
-    """Return a text that matplotlib shows as it is: no formula between dollar signs, no hidden label after "_"."""
-    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+def _legend_name(label: int, name: str) -> str:
+    """Return a class's name as a legend shows it; with its number where characters of it could not be drawn."""
+    shown = short_name(name)
+    if drawable(shown) != name:
+        shown = f"{label} {shown}"
+    # A legend hides what begins with "_".
+    return (" " if shown.startswith("_") else "") + literal(shown)
 
 
 def _colours(classes: int) -> ListedColormap:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.leakage.scores import checked, psnr, ssim
-from dtfl_private.report.pictures import PictureForm, picture_bytes
+from dtfl_private.report.pictures import PictureForm, literal, picture_bytes
 
 TRUTH = "truth"
 CELL_INCHES = 1.05
@@ -78,7 +78,7 @@ def gallery(
             _row(row, name, guess[chosen.tolist()], truth[chosen.tolist()])
         for place, heading in _headings(len(chosen), len(first)).items():
             axes[0][place].set_title(heading, fontsize=8)
-        figure.suptitle(title.replace("$", r"\$"), fontsize=9)
+        figure.suptitle(literal(title), fontsize=9)
         return picture_bytes(figure, form)
 
 
@@ -103,4 +103,4 @@ def _row(axes: list[Axes], name: str, images: Tensor, truth: Tensor | None) -> N
         ax.imshow(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.set_xlabel(caption, fontsize=7, labelpad=2)
-    axes[0].set_ylabel(name.replace("$", r"\$"), rotation=0, ha="right", va="center", labelpad=6)
+    axes[0].set_ylabel(literal(name), rotation=0, ha="right", va="center", labelpad=6)

@@ -18,9 +18,8 @@ from rich.table import Table
 from dtfl_private.leakage.baselines import BASELINES, ORACLES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
-from dtfl_private.report.pictures import PictureForm, picture_bytes
+from dtfl_private.report.pictures import PictureForm, drawable, picture_bytes
 from dtfl_private.report.tables import plain_table
-from dtfl_private.report.words import printable
 
 # What the table has room for, of the metrics of images.
 OF_IMAGES = ("mse", "psnr", "ssim", "lpips")
@@ -177,7 +176,7 @@ def _attacks(axes: Axes, results: Sequence[Result]) -> None:
 
 def _shown(name: str) -> str:
     """Return a name for a legend, which would hide one after "_"."""
-    return (" " if name.startswith("_") else "") + printable(name)
+    return (" " if name.startswith("_") else "") + drawable(name)
 
 
 def _guesses(axes: Axes, results: Sequence[Result]) -> None:

@@ -38,7 +38,7 @@ class TrainingDisplay:
         self._recent: deque[Record] = deque(maxlen=SHOWN_ROUNDS)
         self._plan: RoundPlan | None = None
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

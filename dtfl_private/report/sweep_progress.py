@@ -31,10 +31,10 @@ class SweepDisplay:
         self._accuracy: dict[str, float] = {}
         self._ended: set[str] = set()
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
         )
         self._whole = self._bars.add_task("rounds of all runs", total=None, note="")

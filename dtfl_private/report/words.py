@@ -38,8 +38,3 @@ def tier_counts_text(counts: Mapping[int, int]) -> str:
 def bytes_text(traffic: Mapping[str, int]) -> str:
     """Return the bytes of each kind."""
     return ", ".join(f"{kind.replace('_', ' ')} {si(sent, 'B')}" for kind, sent in traffic.items())
-
-
-def printable(text: str) -> str:
-    """Return a text of unknown origin without what would steer a terminal: control characters become "?"."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -22,6 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from dtfl_private import reading
 from dtfl_private.contracts import IntArray
 from dtfl_private.environment.clock import VirtualClock
 from dtfl_private.environment.conditions import EnvironmentState
@@ -38,7 +39,9 @@ from dtfl_private.tiers.estimates import NEVER, History
 from dtfl_private.tiers.progress import Progress
 
 KEPT = 2
-FILES = ("state.safetensors", "state.json")
+LARGEST_MANIFEST_BYTES = 2**16
+LARGEST_NUMBERS_BYTES = 2**28
+COPIES_IN_MEMORY = 4
 HISTORY_FIELDS = ("seconds_KM", "tier_K", "last_s_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
@@ -163,7 +166,7 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
 
 
 def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSettings) -> FederatedState:
-    contents = _verified(path)
+    contents = _verified(path, _largest_tensors(like, settings.environment.clients))
     try:
         numbers = _Numbers.model_validate_json(contents["state.json"])
         tensors = safetensors.torch.load(contents["state.safetensors"])
@@ -207,14 +210,27 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     )
 
 
-def _verified(path: Path) -> dict[str, bytes]:
+def _largest_tensors(like: FederatedState, clients: int) -> int:
+    """Return the most bytes that the tensors of a state can take; a client's defenses may keep copies of its model."""
+    own = sum(tensor.nbytes for tensor in _tensors(like).values())
+    return (2 + COPIES_IN_MEMORY * clients) * own + 2**26
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
     try:
-        manifest = _Manifest.model_validate_json((path / "manifest.json").read_bytes())
+        return reading.read_bytes(path, most_bytes=most_bytes)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} cannot be read ({reading.reason(error)})") from None
+
+
+def _verified(path: Path, tensors_bytes: int) -> dict[str, bytes]:
+    try:
+        manifest = _Manifest.model_validate_json(_read(path / "manifest.json", LARGEST_MANIFEST_BYTES))
     except ValidationError:
         raise CheckpointError("manifest.json is not a manifest") from None
     contents = {}
-    for file in FILES:
-        contents[file] = (path / file).read_bytes()
+    for file, most_bytes in (("state.safetensors", tensors_bytes), ("state.json", LARGEST_NUMBERS_BYTES)):
+        contents[file] = _read(path / file, most_bytes)
         if hashlib.sha256(contents[file]).hexdigest() != manifest.sha256.get(file):
             raise CheckpointError(f"{file} does not have the SHA-256 of the manifest")
     return contents

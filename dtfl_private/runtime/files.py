@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from dtfl_private.errors import InputError
+
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (POSIX; elsewhere the system decides)."""
@@ -15,9 +17,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def output_path(given: Path | str) -> Path:
+    """Return the path that a user named for what is to be written, with ``~`` as the shell reads it.
+
+    Raises:
+        InputError: an empty name, or a user whose home is not known.
+    """
+    if not str(given).strip():
+        raise InputError("'' is refused as the name of an output: name a file or a folder")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise InputError(f"'{given}' is refused: there is no such user's home folder; write ./~ for a name") from None
+
+
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and wait until it is on the disk."""
-    with path.open("wb") as file:
+    """Write a new file and wait until it is on the disk. What is there already is not opened: it may be a link."""
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -26,6 +42,7 @@ def write_synced(path: Path, data: bytes) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file's content in one step: readers see the old content or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # of a write that was killed
     write_synced(temporary, data)
     temporary.replace(path)
     sync_folder(path.parent)

@@ -4,7 +4,6 @@ TRANSCRIPT/seen/round-000012-client-3.safetensors and TRANSCRIPT/truth/round-000
 attack a run elsewhere is given ``seen`` only.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from dtfl_private import reading
 from dtfl_private.adversary.view import Seen
 from dtfl_private.errors import RunError
 from dtfl_private.federated.recording import Recording, Truth
@@ -24,6 +24,8 @@ from dtfl_private.runtime.files import write_atomic
 
 _NAME = re.compile(r"round-(\d{6,})-client-(\d+)\.safetensors", re.ASCII)
 _TRUTH_NAMES = frozenset({"images", "labels", "records"})
+
+LARGEST_RECORDING_BYTES = 2**32
 
 Natural = Annotated[int, Field(ge=0)]
 
@@ -141,13 +143,13 @@ def load_truth(folder: Path, round_number: int, client: int) -> Truth:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
-        data = path.read_bytes()
+        data = reading.read_bytes(path, most_bytes=LARGEST_RECORDING_BYTES)
         tensors = safetensors.torch.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = reading.parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except FileNotFoundError:
         raise RunError(f"recorded round {path} is missing") from None
     except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise _damaged(path, str(error).partition("\n")[0]) from None
+        raise _damaged(path, reading.reason(error).partition("\n")[0]) from None
     return tensors, header.get("__metadata__") or {}
 
 

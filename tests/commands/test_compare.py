@@ -313,7 +313,7 @@ def line_with(**changes):
         (lambda path: (path / "rounds.jsonl").write_text("{}\n"), "is damaged in line 1"),
         (lambda path: (path / "environment.json").write_text("[]"), "environment.json is missing or damaged"),
         (lambda path: (path / "config.toml").write_text("rouns = 1"), "unknown key in .*'rouns'"),
-        (lambda path: (path / "config.toml").write_bytes(b"#" * 5_000_000), "is larger than 4,194,304 bytes"),
+        (lambda path: (path / "config.toml").write_bytes(b"#" * 5_000_000), "cannot be read: larger than 1 MiB"),
         (line_with(test_accuracy=1.5), "its figures are impossible"),
         (line_with(virtual_time_s=-1.0), "its figures are impossible"),
         (line_with(bytes={"up_weights": -1}), "its figures are impossible"),

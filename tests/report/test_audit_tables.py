@@ -69,7 +69,7 @@ def test_without_checks_or_verdicts_that_is_said():
 def test_names_from_a_file_neither_steer_the_terminal_nor_are_markup():
     verdict = full().verdict[0].model_copy(update={"attack": "[red]evil[/red]\x1b[2J"})
     text = " ".join(lines(full(verdict=[verdict])))
-    assert "[red]evil[/red]?[2J" in text
+    assert r"[red]evil[/red]\x1b[2J" in text
     assert "\x1b" not in text
 
 

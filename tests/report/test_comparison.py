@@ -165,7 +165,7 @@ def test_names_of_unknown_origin_steer_neither_terminal_nor_markup(write_run, tm
         write_run(tmp_path / "good", [0.5], scheduler="random"),
     ]
     found = compare(paths)
-    assert found.settings[0].groups[0].name == "dtfl (object:?[31m|$x_1$)"
+    assert found.settings[0].groups[0].name == r"dtfl (object:\x1b[31m|$x_1$)"
     assert r"\[31m\|$x\_1$" in markdown(found)
     assert r"[31m|\$x\_1\$" in latex(found)
     assert set(comparison_files(found)) == {"compare.json", "accuracy.png"}

@@ -146,4 +146,4 @@ def test_names_from_a_file_are_drawn_as_they_are_without_formulas_or_control_cha
     results = [made(source="$\\nonsense$", baseline=0.1, baseline_name="\x1b[2J"), made(source="_hidden", value=0.3)]
     leakage_picture(results, "ssim", title="$\\nonsense$")
     _, texts = axes[0].get_legend_handles_labels()
-    assert sorted(texts) == [" _hidden", "$\\nonsense$", "guess: ?[2J"]
+    assert sorted(texts) == [" _hidden", "$\\nonsense$", r"guess: \x1b[2J"]

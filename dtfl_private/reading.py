@@ -1,0 +1,155 @@
+"""Read files of unknown origin: regular files only, of a size that the caller states, text and nesting checked.
+
+A pipe or a device is refused without waiting for it. Nothing else in the package opens a file to read it;
+``tests/test_architecture.py`` keeps that. The functions raise OSError where the system refuses a file, and ValueError
+(in one line) where what it holds is refused; `reason` says either in a few words.
+"""
+
+import errno
+import json
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+# No file of this project comes near it.
+MOST_NESTING = 64
+
+# Of a configuration, preset or set of profiles; the project's own have a few KiB.
+LARGEST_TOML_BYTES = 2**20
+
+# Digits of a number; Python itself refuses to read integers of more than 4300.
+MOST_DIGITS = 400
+
+
+def open_regular(path: Path, *, most_bytes: int) -> BinaryIO:
+    """Open a file to read bytes, if it is a regular one (or a link to one) of at most ``most_bytes``."""
+    _require_regular(os.stat(path), path, most_bytes)  # noqa: PTH116 - opening some devices has effects
+    # A pipe in its place by now: do not wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _require_regular(os.fstat(descriptor), path, most_bytes)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def require_regular(path: Path, *, most_bytes: int) -> None:
+    """Return if a file may be handed to a library that opens it by itself: it is regular, and within the size."""
+    open_regular(path, most_bytes=most_bytes).close()
+
+
+def read_bytes(path: Path, *, most_bytes: int) -> bytes:
+    """Return what a file holds."""
+    with open_regular(path, most_bytes=most_bytes) as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:  # it has grown, or the system does not know its size
+        raise ValueError(_too_large(most_bytes))
+    return data
+
+
+def read_text(path: Path, *, most_bytes: int) -> str:
+    """Return the text of a UTF-8 file, with or without a byte-order mark."""
+    return _decoded(read_bytes(path, most_bytes=most_bytes))
+
+
+def read_json(path: Path, *, most_bytes: int) -> Any:
+    """Return what a JSON file holds; NaN, infinities and nesting beyond `MOST_NESTING` are refused."""
+    return parse_json(read_bytes(path, most_bytes=most_bytes))
+
+
+def parse_json(data: bytes) -> Any:
+    """Return what a JSON text holds, on the terms of `read_json`."""
+    try:
+        value = json.loads(_decoded(data), parse_constant=_no_number, parse_float=_finite, parse_int=_integer)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    _require_shallow(value)
+    return value
+
+
+def read_toml(path: Path, *, most_bytes: int) -> dict[str, Any]:
+    """Return the tables of a TOML file; nesting beyond `MOST_NESTING` is refused."""
+    text = read_text(path, most_bytes=most_bytes)
+    if _LONG_KEY.search(text):  # before parsing, whose time grows with the square of it
+        raise ValueError(_TOO_DEEP)
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    _require_shallow(tables)
+    return tables
+
+
+def reason(error: Exception) -> str:
+    """Return why a file cannot be read, without its path, in a few words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+_TOO_DEEP = f"nested more than {MOST_NESTING} levels deep"
+
+# A dotted key a.b.c of more parts than may be nested; it begins where a part begins, so that the search is linear.
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MOST_NESTING}}}")
+
+
+def _require_regular(status: os.stat_result, path: Path, most_bytes: int) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file but a pipe, device or socket: put its content into a file")
+    if status.st_size > most_bytes:
+        raise ValueError(_too_large(most_bytes))
+
+
+def _too_large(most_bytes: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if most_bytes >= size:
+            return f"larger than {most_bytes / size:.4g} {unit}"
+    return f"larger than {most_bytes} bytes"
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte 0x{data[error.start]:02x} at position {error.start}"
+        raise ValueError(f"not UTF-8 text ({where}): save it as UTF-8") from None
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is beyond the largest number")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(text):,} digits")
+    return int(text)
+
+
+def _require_shallow(value: object) -> None:
+    level = 0
+    inside: list[object] = [value]
+    while inside := [item for thing in inside for item in _items(thing)]:
+        level += 1
+        if level > MOST_NESTING:
+            raise ValueError(_TOO_DEEP)
+
+
+def _items(thing: object) -> Iterable[object]:
+    if isinstance(thing, dict):
+        return thing.values()
+    return thing if isinstance(thing, list) else ()

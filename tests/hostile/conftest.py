@@ -1,0 +1,74 @@
+"""What the tests of hostile files share: commands run in this process, and how many cases were tried."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from dtfl_private import cli
+from dtfl_private.cli import main
+from dtfl_private.printable import LONGEST_LINE
+
+CASES = "hostile cases"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command line gave back."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The error line, without "error: "."""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        return line.removeprefix("error: ")
+
+
+@pytest.fixture
+def dtfl(capfd, monkeypatch) -> Callable[..., Answer]:
+    """Run a command and check that it left as every command must, whatever its files held."""
+    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+
+    def run(*arguments: object) -> Answer:
+        with pytest.raises(SystemExit) as left:  # anything else would be a traceback
+            main([str(argument) for argument in arguments])
+        answer = Answer(status=left.value.code, out=(read := capfd.readouterr()).out, err=read.err)
+        assert answer.status in (0, 1, 2, 3)
+        assert not re.search(r"[^\S\n ]|[^\n -\U0010ffff]|[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", read.out + read.err)
+        errors = [line for line in read.err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == (answer.status in (1, 2))
+        assert all(len(line) <= LONGEST_LINE + 200 for line in errors)
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def count(record_property) -> Iterator[Callable[[], None]]:
+    """Count one case; the sum over all tests is printed at the end."""
+    cases = 0
+
+    def one_more() -> None:
+        nonlocal cases
+        cases += 1
+
+    yield one_more
+    record_property(CASES, cases)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many hostile files were tried, of which kind; also where worker processes ran the tests."""
+    tried: dict[str, int] = {}
+    for report in terminalreporter.getreports(""):
+        for name, cases in getattr(report, "user_properties", ()):
+            if name == CASES and report.when == "teardown":
+                kind = report.nodeid.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
+                tried[kind] = tried.get(kind, 0) + cases
+    if tried:
+        terminalreporter.write_line(f"hostile files: {sum(tried.values())} cases")
+        for kind, cases in tried.items():
+            terminalreporter.write_line(f"  {cases:4d}  {kind}")
