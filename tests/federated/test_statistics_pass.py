@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.commands.train import prepare
+from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.config import TrainConfig
 from dtfl_private.defense import Defense, DefenseFacts, Remark
 from dtfl_private.errors import InputError
@@ -17,6 +17,8 @@ from dtfl_private.federated.schedule import planned_bytes, planned_macs
 from dtfl_private.guarantees import SampledGaussian, Target
 from dtfl_private.messages import Transcript, WeightUpdate
 from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.statistics import measure_statistics
+from dtfl_private.runtime.executors import InProcess
 from examples.paper_pseudocode import batches
 
 UNEVEN = {"precision": "fp64", "partition": "dirichlet:1", "local_epochs": 2, "augment": []}
@@ -90,18 +92,30 @@ def test_the_pass_takes_its_time_after_the_slowest_client(prepare_tiny, play):
     assert outcome.virtual_time_s == plan.round_time_s
 
 
-def test_the_average_of_the_clients_statistics_would_belong_to_other_weights(play, monkeypatch):
-    """Digits, ResNet-8: with it the same weights are judged over 20 points worse, after each of two rounds."""
-    config = {"dataset": "digits:size=8", "model": "resnet-8", "max_train_images": 300, "clients": 3, "batch_size": 16}
-    run = prepare(TrainConfig(method="fedyogi", rounds=4, device="cpu", **config))
-    measured = play(run, 4)[2:]
+def digits(method: str) -> Prepared:
+    """Prepare two rounds of three clients; 20 batches in each, so that running statistics have time to follow."""
+    config = {"dataset": "digits:size=8", "model": "resnet-8", "max_train_images": 240, "clients": 3, "batch_size": 4}
+    return prepare(TrainConfig(method=method, rounds=2, device="cpu", **config))
+
+
+def test_the_average_of_the_clients_statistics_belongs_to_other_weights_than_the_servers(play, monkeypatch):
+    """With it the very same weights lose at least 20 points (29 here); FedAvg's move by 10 at most (2 here)."""
+    run = digits("fedyogi:server_lr=0.1")
+    ours, outcome = play(run, 2)[-1]
     monkeypatch.setattr(AdaptiveServer, "measured", Method.measured)
-    averaged = play(run, 4)[2:]
-    for (ours, outcome), (theirs, stale) in zip(measured, averaged, strict=True):
-        for name, _ in run.worker.model.named_parameters():
-            assert torch.equal(ours.weights.model[name], theirs.weights.model[name])
-        print(outcome.test_accuracy, stale.test_accuracy)
-        assert outcome.test_accuracy > stale.test_accuracy + 0.2
+    theirs, stale = play(run, 2)[-1]
+    for name, _ in run.worker.model.named_parameters():
+        assert torch.equal(ours.weights.model[name], theirs.weights.model[name])
+    assert outcome.test_accuracy > stale.test_accuracy + 0.2
+
+    run = digits("fedavg")
+    state, averaged = play(run, 2)[-1]
+    model = copy.deepcopy(run.worker.model)
+    model.load_state_dict(state.weights.model)
+    inputs = (x for client in range(3) for x, _ in batches(run.worker, client, 2))
+    anew = {**state.weights.model, **measure_statistics(model, inputs, run.worker.numerics)}
+    judged = InProcess(run.worker).evaluate(anew)
+    assert abs(judged.correct / judged.images - averaged.test_accuracy) < 0.1
 
 
 @pytest.fixture
