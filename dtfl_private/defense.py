@@ -97,6 +97,8 @@ class ClientRound:
             next round, in every tier. Lost if the client vanishes in mid-round.
         forward: the batch under way, shared by all members of a chain.
         place: position of the defense in the chain; set by the chain.
+        occasion: what the client does: its round, or measuring batch norm's statistics of the weights that came of it.
+            Each has chance of its own, so that no noise is drawn twice.
     """
 
     seed: int
@@ -109,6 +111,7 @@ class ClientRound:
     memory: dict[str, Tensor] = field(default_factory=dict)
     forward: ForwardPass = field(default_factory=ForwardPass)
     place: tuple[int, ...] = ()
+    occasion: Literal["round", "statistics"] = "round"
     _chance: torch.Generator | None = field(default=None, init=False, repr=False)
     _members: dict[int, "ClientRound"] = field(default_factory=dict, init=False, repr=False)
 
@@ -116,7 +119,7 @@ class ClientRound:
     def chance(self) -> torch.Generator:
         """This defense's random stream of this client and round; every draw moves it on."""
         if self._chance is None:
-            path: tuple[str | int, ...] = ("defense", *self.place, "round", self.client, self.round)
+            path: tuple[str | int, ...] = ("defense", *self.place, self.occasion, self.client, self.round)
             self._chance = torch_stream(self.seed, *path, device=self.device)
         return self._chance
 

@@ -83,7 +83,8 @@ class ModelDownload:
 class WeightUpdate:
     """Trained client-side weights and auxiliary head, from a client to the server at the end of its round.
 
-    ``examples`` is N_k, the weight of this client in the average.
+    ``examples`` is N_k, the weight of this client in the average. Where a method has batch norm's statistics measured
+    anew, a second one has these alone for ``weights``.
     """
 
     client: int

@@ -232,6 +232,11 @@ def prepare(
         raise InputError(
             f"tier floor {chain.tier_floor} leaves only the tier of the whole network: lower it, or use --method fedavg"
         )
+    if table.column("statistics_bytes").any() and _states_guarantees(chain):
+        raise InputError(
+            f"{config.method.partition(':')[0]} has batch norm's statistics sent besides, which no guarantee of a "
+            "defense covers: add --norm group"
+        )
     if method.pooled:
         parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])

@@ -191,6 +191,16 @@ class Method(ABC):
         """Return the new global weights and the method's own tensors; by default the average of the clients' models."""
         return sums.average(), {**state.extras, **sums.extras}
 
+    def measured(
+        self, plan: RoundPlan, state: FederatedState, weights: GlobalWeights, sums: "Sums", executor: Executor
+    ) -> GlobalWeights:
+        """Return the new global weights with batch norm's statistics that belong to them; by default as they are.
+
+        An average of the clients' models has the average of their statistics. A method whose server goes elsewhere has
+        its clients measure them, and counts in ``costs`` and ``sums`` what that takes.
+        """
+        return weights
+
     def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
         """Return how the trained model does on the whole test set."""
         return executor.evaluate(weights.model)
@@ -210,6 +220,7 @@ class Method(ABC):
             listener.trained(result.client)
 
         weights, extras = self.combine(state, sums)
+        weights = self.measured(plan, state, weights, sums, executor)
         judged = self.judge(executor, weights, extras)
         if not math.isfinite(judged.loss_sum):
             raise NonFiniteLossError(
@@ -282,7 +293,7 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
 class Sums:
     """Running sums over a round's results: models over all clients, heads over the clients of a tier.
 
-    ``latest`` is the model of the client that completed the round last.
+    ``latest`` is the model of the client that completed the round last, ``completed`` are all who did.
     """
 
     def __init__(self, state: FederatedState, also_sent: Sequence[str]) -> None:
@@ -294,12 +305,27 @@ class Sums:
         self.extras: dict[str, Tensor] = {}
         self.remarks: list[tuple[int, Remark]] = []
         self.latest: State = {}
+        self.completed: list[int] = []
         self._losses = {"local_loss": _Mean(), "server_loss": _Mean()}
         self._whole_loss = _Mean()
         self.traffic = dict.fromkeys(("down_weights", "up_weights", "up_smashed", "up_labels", *also_sent), 0)
 
     def add(self, result: ClientResult) -> None:
         """Add one client's result."""
+        self.note(result)
+        if not result.model:
+            return
+        self.latest = result.model
+        self.completed.append(result.client)
+        self._model.add(result.model, result.examples)
+        if result.head:
+            self._heads[result.tier].add(result.head, result.examples)
+        for side, mean in self._losses.items():
+            mean.add(getattr(result, side), result.examples)
+        self._whole_loss.add(result.local_loss if result.server_loss is None else result.server_loss, result.examples)
+
+    def note(self, result: ClientResult) -> None:
+        """Add what a result says beside its model: bytes, what its defenses did, what the method keeps."""
         for kind, sent in result.traffic.items():
             self.traffic[kind] += sent
         if result.guarantees:
@@ -308,15 +334,6 @@ class Sums:
             self.memories[result.client] = result.memory
         self.extras |= {f"client/{result.client}/{name}": tensor for name, tensor in result.extras.items()}
         self.remarks += [(result.client, remark) for remark in result.remarks]
-        if not result.model:
-            return
-        self.latest = result.model
-        self._model.add(result.model, result.examples)
-        if result.head:
-            self._heads[result.tier].add(result.head, result.examples)
-        for side, mean in self._losses.items():
-            mean.add(getattr(result, side), result.examples)
-        self._whole_loss.add(result.local_loss if result.server_loss is None else result.server_loss, result.examples)
 
     def average(self) -> GlobalWeights:
         """Return the new global weights; what nobody trained stays as it was."""

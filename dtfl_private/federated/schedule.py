@@ -22,7 +22,7 @@ from dtfl_private.environment.conditions import (
 )
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
-from dtfl_private.federated.timing import NO_ORDER, Overlapping, RoundWork, Timing
+from dtfl_private.federated.timing import NO_ORDER, Course, Overlapping, RoundWork, Timing, then_measuring
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.changes import Changes, factors
 from dtfl_private.tiers.estimates import (
@@ -48,7 +48,7 @@ class Selection(Protocol):
     def choose(
         self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
     ) -> IntArray:
-        """Return the ids of ``count`` participants at most, at least one, out of ``present`` (not empty)."""
+        """Return the ids of about ``count`` participants, at least one, out of ``present`` (not empty)."""
         ...
 
 
@@ -150,6 +150,7 @@ class RoundPlan:
         images_P: images in these batches.
         sent_P: images whose activations are sent.
         dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
+        measured_P: images by which it measures batch norm's statistics of the new weights; 0 if it does not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.
         client_time_s_P: T_k, when the client's part of the round is done on both sides.
@@ -166,6 +167,7 @@ class RoundPlan:
     images_P: IntArray
     sent_P: IntArray
     dropped_P: BoolArray
+    measured_P: IntArray
     compute_s_P: FloatArray
     transfer_s_P: FloatArray
     client_time_s_P: FloatArray
@@ -250,6 +252,16 @@ class _Load:
     sent_P: IntArray
     dropped_P: BoolArray
     parts: Estimates
+    measuring: "_Measuring"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measuring:
+    """What it takes P participants in each tier to measure batch norm's statistics of the new weights, if they do."""
+
+    images_PM: IntArray
+    compute_s_PM: FloatArray
+    transfer_s_PM: FloatArray
 
 
 def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, round_number: int) -> _Load:
@@ -284,6 +296,23 @@ def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, ro
             server_s_PM=sent_P[:, None] * settings.server_seconds_M,
             transfer_s_PM=transfer_s_PM,
         ),
+        measuring=_measuring(settings, truth, clients_P, dropped_P),
+    )
+
+
+def _measuring(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, dropped_P: BoolArray) -> _Measuring:
+    """Return the work of the second pass: weights down, a forward pass over each image once, statistics up."""
+    table = settings.table
+    sent_M = table.column("statistics_bytes")
+    images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
+    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
+    down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
+    up_s_PM = sent_M / truth.up_bytes_s_K[clients_P][:, None]
+    transfer_s_PM = 2 * truth.latency_s_K[clients_P][:, None] + down_s_PM + up_s_PM
+    return _Measuring(
+        images_PM=images_PM,
+        compute_s_PM=images_PM * table.column("statistics_macs") / speed_P[:, None],
+        transfer_s_PM=np.where(images_PM > 0, transfer_s_PM, 0.0),
     )
 
 
@@ -357,7 +386,8 @@ def _play(
     shallowest_macs = settings.table.column("client_train_macs")[0]
     probe_s_P = np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
     work = _work(settings, load, tiers_P, probe_s_P)
-    course = settings.timing.play(work, settings.server)
+    course = _course(settings, load, tiers_P, work)
+    measuring, rows_P, column_P = load.measuring, *_places(settings, tiers_P)
     return RoundPlan(
         round=load.round,
         clients_P=load.clients_P,
@@ -366,8 +396,9 @@ def _play(
         images_P=load.images_P,
         sent_P=load.sent_P,
         dropped_P=load.dropped_P,
-        compute_s_P=work.compute_s_P,
-        transfer_s_P=work.transfer_s_P,
+        measured_P=measuring.images_PM[rows_P, column_P],
+        compute_s_P=work.compute_s_P + measuring.compute_s_PM[rows_P, column_P],
+        transfer_s_P=work.transfer_s_P + measuring.transfer_s_PM[rows_P, column_P],
         client_time_s_P=course.client_time_s_P,
         server_wait_s=course.server_wait_s,
         round_time_s=float(course.client_time_s_P.max(initial=0.0)),
@@ -378,14 +409,25 @@ def _play(
 
 def _work(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, probe_s_P: FloatArray | float) -> RoundWork:
     """Return what the participants have to do in these tiers."""
-    column_P = np.searchsorted(settings.table.tiers_M, tiers_P)
-    rows_P = np.arange(len(column_P))
+    rows_P, column_P = _places(settings, tiers_P)
     return RoundWork(
         compute_s_P=probe_s_P + load.parts.client_s_PM[rows_P, column_P],
         transfer_s_P=load.parts.transfer_s_PM[rows_P, column_P],
         server_s_P=load.parts.server_s_PM[rows_P, column_P],
         batches_P=load.batches_P,
     )
+
+
+def _places(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, IntArray]:
+    """Return each participant's row and column in arrays (P, M)."""
+    return np.arange(len(tiers_P)), np.searchsorted(settings.table.tiers_M, tiers_P)
+
+
+def _course(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, work: RoundWork) -> Course:
+    """Return how the round goes, a second pass for batch norm's statistics included."""
+    places, measuring = _places(settings, tiers_P), load.measuring
+    measuring_s_P = measuring.compute_s_PM[places] + measuring.transfer_s_PM[places]
+    return then_measuring(settings.timing.play(work, settings.server), measuring_s_P)
 
 
 def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
@@ -395,7 +437,7 @@ def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
         return None
     choice = TierChoice(times_s_KM=load.parts.times_s_PM, tiers_M=tiers_M)
     tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
-    course = settings.timing.play(_work(settings, load, tiers_P, 0.0), settings.server)
+    course = _course(settings, load, tiers_P, _work(settings, load, tiers_P, 0.0))
     return float(course.client_time_s_P.max(initial=0.0))
 
 
@@ -440,6 +482,8 @@ def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
     """
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     weights_P = table.column("weight_bytes")[column_P]
+    measures_P = plan.measured_P > 0
+    statistics_P = table.column("statistics_bytes")[column_P]
     sent_P = plan.sent_P.astype(np.float64)
     per_image = {"up_smashed": "smashed_bytes", "up_labels": "label_bytes"}
     if table.column("gradient_bytes").any():
@@ -447,8 +491,8 @@ def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
     if table.column("logit_bytes").any():
         per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
     return {
-        "down_weights": int(weights_P.sum()),
-        "up_weights": int(weights_P[~plan.dropped_P].sum()),
+        "down_weights": int(weights_P.sum() + weights_P[measures_P].sum()),
+        "up_weights": int(weights_P[~plan.dropped_P].sum() + statistics_P[measures_P].sum()),
         **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
     }
 
@@ -458,7 +502,9 @@ def planned_macs(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     images_P, sent_P = plan.images_P.astype(np.float64), plan.sent_P.astype(np.float64)
     training_P = images_P * table.column("client_train_macs")[column_P]
+    apart_P = sent_P * table.column("release_macs")[column_P]
+    measuring_P = plan.measured_P.astype(np.float64) * table.column("statistics_macs")[column_P]
     return {
-        "client": int((training_P + sent_P * table.column("release_macs")[column_P]).sum()),
+        "client": int((training_P + apart_P + measuring_P).sum()),
         "server": int((sent_P * table.column("server_train_macs")[column_P]).sum()),
     }

@@ -73,6 +73,7 @@ class ClientTask:
         extras: what the method keeps of it from round to round.
         turns: when the server network that it shares with others takes its batches, ascending numbers among those of
             all clients of the round; empty where it shares none.
+        measures: measure batch norm's statistics of the given weights, in place of training.
     """
 
     client: int
@@ -84,6 +85,7 @@ class ClientTask:
     memory: State = field(default_factory=dict)
     extras: State = field(default_factory=dict)
     turns: Sequence[int] = ()
+    measures: bool = False
 
 
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
@@ -103,11 +105,11 @@ class ClientResult:
     """What the server has of a client at the end of a round.
 
     ``model`` is the joined full model and ``head`` the auxiliary head, where there is one; both are empty when the
-    client vanished or refused. ``traffic`` counts the bytes of the messages as they were sent, by kind. The losses are
-    the simulator's own figures, None where the method has no such loss: they are in no message, and a real server would
-    not see the local one. Nor would it see ``memory``, what the client's defenses keep for its next round, and
-    ``remarks`` of its guards; ``guarantees`` hold of what was sent. ``extras`` is what the method keeps of the client;
-    empty if that is to stay as it was.
+    client vanished or refused. Of a task that measures, ``model`` is the statistics alone. ``traffic`` counts the bytes
+    of the messages as they were sent, by kind. The losses are the simulator's own figures, None where the method has no
+    such loss: they are in no message, and a real server would not see the local one. Nor would it see ``memory``, what
+    the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold of what was sent.
+    ``extras`` is what the method keeps of the client; empty if that is to stay as it was.
     """
 
     client: int
@@ -207,6 +209,7 @@ class Worker:
             classes=self.setup.classes,
             device=self.setup.numerics.device,
             memory={name: tensor.clone() for name, tensor in task.memory.items()},
+            occasion="statistics" if task.measures else "round",
         )
 
     def observe(self, message: Message) -> None:

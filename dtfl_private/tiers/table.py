@@ -26,6 +26,7 @@ from dtfl_private.messages import state_bytes
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.inputs import blank_inputs
 from dtfl_private.models.staged import StagedModel, cut_shapes, split
+from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
 
@@ -34,7 +35,7 @@ LABEL_BYTES = torch.int64.itemsize
 
 @dataclass(frozen=True, kw_only=True)
 class TierCost:
-    """What tier m costs. MACs and bytes are per image, but ``weight_bytes``, which is per transfer.
+    """What tier m costs. MACs and bytes are per image, but those of weights and statistics, which are per transfer.
 
     Attributes:
         tier: client modules m.
@@ -55,6 +56,8 @@ class TierCost:
         release_macs: forward passes on the client for what it sends apart from its training.
         gradient_bytes: gradients at the cut that the server returns.
         logit_bytes: logits that go either way beside smashed data.
+        statistics_macs: the forward pass by which a client measures batch norm's statistics of the new global weights.
+        statistics_bytes: the statistics that it then sends, per transfer; 0 where the method has no such pass.
         client_step_s: measured seconds of a client's training step per image, if measured.
         server_step_s: measured seconds of the server half's training step per image, if measured.
     """
@@ -77,6 +80,8 @@ class TierCost:
     release_macs: int = 0
     gradient_bytes: int = 0
     logit_bytes: int = 0
+    statistics_macs: int = 0
+    statistics_bytes: int = 0
     client_step_s: float | None = None
     server_step_s: float | None = None
 
@@ -85,13 +90,15 @@ class TierCost:
 class TierTable:
     """The costs of all tiers of a network, ascending in m, and of the whole network.
 
-    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers; modules: L.
+    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers;
+    statistics_bytes: the means and variances of batch norm among them; modules: L.
     """
 
     rows: tuple[TierCost, ...]
     forward_macs: int
     train_macs: int = 0
     weight_bytes: int = 0
+    statistics_bytes: int = 0
     modules: int = 0
 
     @property
@@ -250,6 +257,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         forward_macs=sum(stage.forward for stage in stages),
         train_macs=_train_macs(stages),
         weight_bytes=state_bytes(skeleton.state_dict()),
+        statistics_bytes=statistics_bytes(skeleton),
         modules=len(skeleton),
     )
 

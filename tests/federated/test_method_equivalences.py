@@ -164,8 +164,10 @@ def test_the_server_step_is_the_papers(prepare_tiny, play, rule):
         assert float(after.extras[f"m/{name}"][place]) == pytest.approx(m, rel=1e-9)
         assert float(after.extras[f"v/{name}"][place]) == pytest.approx(v, rel=1e-9)
         assert float(after.weights.model[name][place]) == pytest.approx(w + 0.1 * m / (v**0.5 + 0.01), rel=1e-9)
-        # Statistics of batch norm have no gradient: they are averaged.
-        assert torch.equal(after.weights.model["stem.1.running_mean"], averaged.weights.model["stem.1.running_mean"])
+        # Buffers have no gradient: they are averaged, but for statistics, which are measured anew.
+        counter, means = "stem.1.num_batches_tracked", "stem.1.running_mean"
+        assert torch.equal(after.weights.model[counter], averaged.weights.model[counter])
+        assert not torch.equal(after.weights.model[means], averaged.weights.model[means])
         before = after
 
 
@@ -270,6 +272,35 @@ def test_fedgkt_teaches_both_ways(prepare_tiny, play, without_dropout):
                 gap((net[0].state_dict(), below("net/stem.", kept)), (net[2].state_dict(), below("head/", kept))) < 1e-6
             )
         assert outcome.test_loss == pytest.approx(judged_in_shares(setup, small, server), rel=1e-9)
+
+
+@pytest.mark.parametrize("values", [{"fraction": 0.4}, {"dropout": 0.7, "seed": 2}])
+def test_fedgkt_judges_networks_of_clients_that_have_taken_part(prepare_tiny, play, without_dropout, values):
+    """Not those of the start, behind which the server's network was never trained; nor are these in the mean."""
+    prepared = prepare_tiny(method="fedgkt", model=without_dropout(), precision="fp64", clients=5, **values)
+    setup, taught, few = prepared.worker, set(), 0
+    for state, outcome in play(prepared, 3):
+        taught |= set(outcome.plan.clients_P[~outcome.plan.dropped_P].tolist())
+        few += 0 < len(taught) < 5
+        server = copy.deepcopy(setup.model)[2:]
+        server.load_state_dict({name: t for name, t in state.weights.model.items() if name in server.state_dict()})
+        nets, states = [], []
+        for client in sorted(taught):
+            half = copy.deepcopy(setup.model)[:2].eval()
+            half.load_state_dict(below(f"client/{client}/net/", state.extras))
+            nets.append(half)
+            states.append((half.state_dict(), len(setup.parts[client])))
+        assert outcome.test_loss == pytest.approx(judged_in_shares(setup, nets, server), rel=1e-9)
+        assert gap((average(states), {name: state.weights.model[name] for name in nets[0].state_dict()})) <= TOLERANCE
+    assert few, "a client should be missing in some round"
+
+
+def test_fedgkt_judges_the_network_of_the_start_before_anybody_has_taken_part(prepare_tiny, play):
+    prepared = prepare_tiny(method="fedgkt", dropout=1.0)
+    start = InProcess(prepared.worker).evaluate(prepared.initial.weights.model)
+    for _, outcome in play(prepared, 2):
+        assert outcome.test_loss == start.loss_sum / start.images
+        assert outcome.test_accuracy == start.correct / start.images
 
 
 def judged_in_shares(setup: WorkerSetup, small: Sequence[nn.Module], server: nn.Module) -> float:

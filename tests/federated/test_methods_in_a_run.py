@@ -79,9 +79,10 @@ def test_updates_are_clipped_before_they_are_averaged(prepare_tiny, play, method
     prepared = prepare_tiny(method=method, defense=["update-clip:norm=0.01"])
     ((_, outcome),) = play(prepared, 1, [transcript.record])
     updates = [message for message in transcript.messages if isinstance(message, WeightUpdate)]
-    assert len(updates) == 3
     start = prepared.initial.weights.model
-    for update in updates:
+    trained = [update for update in updates if "stem.0.weight" in update.weights]
+    assert len(trained) == 3
+    for update in trained:
         moving = [name for name, tensor in update.weights.items() if tensor.is_floating_point()]
         squares = [float(((update.weights[name] - start[name]) ** 2).sum()) for name in moving]
         assert sum(squares) ** 0.5 == pytest.approx(0.01, rel=1e-3)
@@ -115,8 +116,9 @@ def test_a_client_that_refuses_the_download_sends_nothing(prepare_tiny, play, me
     transcript = Transcript()
     ((_, outcome),) = play(prepare_tiny(method=method, defenses=[Distrustful()]), 1, [transcript.record])
     assert {message.client for message in transcript.messages} == {0, 2}
-    whole, two = outcome.traffic["down_weights"], outcome.traffic["up_weights"]
-    assert 3 * two == 2 * whole
+    again = 2 if method == "fedadam" else 0  # those who took part measure 96 bytes of statistics of the new weights
+    down, up = outcome.traffic["down_weights"], outcome.traffic["up_weights"]
+    assert (3 + again) * (up - 96 * again) == 2 * down
 
 
 @pytest.mark.parametrize("method", ["fedgkt", "fedyogi"])

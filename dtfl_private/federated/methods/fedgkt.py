@@ -230,9 +230,11 @@ class FedGkt(Method):
     weights are sent, and all begin with the same ones, which are part of the program. In a round a client trains on
     its labels and the server's logits of last time, then sends each record's features, logits and label once; the
     server trains on them once, a batch of each client in turn, on labels and the client's logits, and returns the
-    logits that it had. As in the paper a client is judged as its own modules and the server's network; each client
-    judges its share of the test images, so that every image is judged once. The global model in the run folder is the
-    server's network behind the mean of the clients' modules, which is not what was judged.
+    logits that it had. As in the paper a client is judged as its own modules and the server's network; each client that
+    has completed a round judges its share of the test images, so that every image is judged once. A client that never
+    has (not sampled, or vanished) still has the modules of the start, behind which nothing was trained: it is not
+    judged. Before anybody has, the network of the start is. The global model in the run folder is the server's network
+    behind the mean of the judged clients' modules, which is not what was judged.
 
     Time model: clients first, then the server, as in the paper: it begins when the data of all are there, and one
     server worker trains the one network on all of them. T_k = max_k (T_c + T_com) + sum_k T_s: every client has its
@@ -284,7 +286,7 @@ class FedGkt(Method):
         return executor.train_together(tasks_of(plan, state), state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
-        """Return the server's network behind the mean of all clients' modules, and what every client keeps."""
+        """Return the server's network behind the mean of the clients' modules, and what every client keeps."""
         extras = {**state.extras, **sums.extras}
         server = sums.latest or state.weights.model
         networks = _networks(extras)
@@ -296,9 +298,9 @@ class FedGkt(Method):
 
     def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
         """Return how the clients do, each with its own modules on its share of the test images."""
-        networks = _networks(extras)
+        networks = list(_networks(extras).values()) or [weights.model]
         parts = [
-            executor.evaluate({**weights.model, **net}, (client, len(networks))) for client, net in networks.items()
+            executor.evaluate({**weights.model, **net}, (place, len(networks))) for place, net in enumerate(networks)
         ]
         return Evaluation(
             correct=sum(part.correct for part in parts),
@@ -308,10 +310,10 @@ class FedGkt(Method):
 
 
 def _networks(extras: State) -> Mapping[int, State]:
-    """Return the modules of every client."""
+    """Return the modules of every client that has completed a round; the others' are those of the start."""
     networks: dict[int, dict[str, Tensor]] = {}
     for name, tensor in extras.items():
         _, client, kept = name.split("/", 2)
-        if kept.startswith("net/"):
+        if kept.startswith("net/") and extras[f"client/{client}/answered"]:
             networks.setdefault(int(client), {})[kept.removeprefix("net/")] = tensor
     return networks

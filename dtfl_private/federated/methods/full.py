@@ -196,7 +196,9 @@ class FedProx(FullModelMethod):
 class SpeedGroups:
     """Participants of a round come from one group of clients of about the same speed, drawn at random.
 
-    Clients that were never measured go first, so that all are measured before there are groups.
+    Clients that were never measured are in no group yet: they join the drawn one, and go first in it, all but one
+    place. So a newcomer is soon measured and never trains alone while others have been measured; where there is one
+    place only, it and a client of the group both take part. Groups differ in size by one client at most.
     """
 
     groups: int
@@ -204,11 +206,16 @@ class SpeedGroups:
     def choose(
         self, present: IntArray, count: int, history: History, settings: ScheduleSettings, round_number: int
     ) -> IntArray:
-        """Return at most ``count`` clients of one group."""
+        """Return at most ``count`` clients of one group, newcomers among them."""
         rng = stream(settings.seed, "speed group", round_number)
-        unknown = present[history.tier_K[present] == NEVER]
-        group = unknown if len(unknown) else rng.choice(_by_speed(present, history, settings, self.groups))
-        return rng.permutation(group)[:count]
+        newcomers = present[history.tier_K[present] == NEVER]
+        measured = np.setdiff1d(present, newcomers)
+        if not len(measured):
+            return rng.permutation(newcomers)[:count]
+        groups = _by_speed(measured, history, settings, self.groups)
+        group = rng.permutation(groups[rng.integers(len(groups))])
+        in_turn = np.concatenate([group[:1], rng.permutation(newcomers), group[1:]])
+        return in_turn[: max(count, 2) if len(newcomers) else count]
 
 
 def _by_speed(present: IntArray, history: History, settings: ScheduleSettings, groups: int) -> list[IntArray]:
@@ -225,8 +232,8 @@ class Tifl(FullModelMethod):
 
     Clients are grouped by measured speed, anew in each round; every round draws one group uniformly and samples from
     it. The paper's adaptive draw, by accuracy per group, is not here. The groups are no tiers of DTFL: a client always
-    holds the whole network. Time model: that of FedAvg, among the participants; the rounds in which clients are
-    measured for the first time are rounds of training.
+    holds the whole network. Time model: that of FedAvg, among the participants; clients are measured for the first time
+    in rounds of training, beside those of the drawn group.
     """
 
     groups: Annotated[int, Field(ge=1)] = 5
