@@ -85,7 +85,8 @@ class TierCost:
 class TierTable:
     """The costs of all tiers of a network, ascending in m, and of the whole network.
 
-    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers; modules: L.
+    forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers; modules: L;
+    module_macs: forward MACs of each of the L modules.
     """
 
     rows: tuple[TierCost, ...]
@@ -93,6 +94,7 @@ class TierTable:
     train_macs: int = 0
     weight_bytes: int = 0
     modules: int = 0
+    module_macs: tuple[int, ...] = ()
 
     @property
     def tiers_M(self) -> IntArray:
@@ -251,6 +253,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         train_macs=_train_macs(stages),
         weight_bytes=state_bytes(skeleton.state_dict()),
         modules=len(skeleton),
+        module_macs=tuple(stage.forward for stage in stages),
     )
 
 
