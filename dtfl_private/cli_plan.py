@@ -21,7 +21,8 @@ PLAN_FIELDS = (
     *("model", "norm", "method", "scheduler", "tiers", "allowed_tiers", "leakage_budget", "first_tier", "ema"),
     *("clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
-    *("dropout", "absent", "leave", "join", "server_workers", "server_cpus", "precision", "seed"),
+    *("profile_error", "dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
+    *("defense", "on_budget", "precision", "seed"),
 )
 
 
@@ -47,6 +48,7 @@ def plan(
       dtfl-private plan --model resnet-56 --clients 200 --rounds 300 --fraction 0.1
       dtfl-private plan --clients 1000000 --rounds 1 --no-compare
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
+      dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
     config = typed_config(options)

@@ -221,6 +221,11 @@ class TrainConfig(BaseModel):
     noise: Annotated[float, Field(ge=0, le=5)] = _field(
         "Environment", 0.0, "log-standard deviation of CPU and link speed from round to round"
     )
+    profile_error: Annotated[float, Field(ge=0, le=2)] = _field(
+        "Environment",
+        0.0,
+        "log-standard deviation by which each module's time on each client differs from what its MACs say",
+    )
     dropout: Share = _field("Environment", 0.0, "probability that a participant vanishes in mid-round")
     absent: Share = _field("Environment", 0.0, "share of the clients that are not there at the start")
     leave: Share = _field("Environment", 0.0, "probability per round that a present client leaves")

@@ -35,7 +35,9 @@ class Partition(Protocol):
 class Outlook:
     """What the server knows of a round beside its participants' times, for schedulers that look further.
 
-    arrival_s_KM: estimated T_com per participant and allowed tier: when the data are at the server, in seconds.
+    arrival_s_KM: per participant and allowed tier, when its first data are expected at the server, in seconds: T_com,
+        or T_train + T_com where clients train before they send.
+    streaming_s_KM: how long its data keep coming then, evenly: what it computes meanwhile, in seconds.
     service_s_KM: estimated T_s: how long a server half keeps a worker busy, in seconds.
     server_workers: server halves that are trained at once.
     images_K: images each participant trains on.
@@ -48,6 +50,7 @@ class Outlook:
     """
 
     arrival_s_KM: FloatArray
+    streaming_s_KM: FloatArray
     service_s_KM: FloatArray
     server_workers: int
     images_K: FloatArray

@@ -449,9 +449,8 @@ class DefenseChain(Defense):
         return [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
 
     def extra_macs(self, cut: Cut) -> int:
-        """Return the sum over the members, and the second forward pass if the release is apart."""
-        own = sum(defense.extra_macs(cut) for defense in self.defenses)
-        return own + (cut.forward_macs if self.releases_apart else 0)
+        """Return the sum over the members."""
+        return sum(defense.extra_macs(cut) for defense in self.defenses)
 
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes after the last member that changes them."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from dtfl_private.contracts import FloatArray
 from dtfl_private.environment.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
+from dtfl_private.environment.server import alone_s
 from dtfl_private.errors import InputError
 from dtfl_private.models.automatic import good_cuts
 from dtfl_private.models.staged import StagedModel
@@ -13,7 +14,7 @@ from dtfl_private.models.tracing import cut_points, stages_behind, trace
 from dtfl_private.numerics import Numerics
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.tiers.cuts import CutChoice, Measure, choose
-from dtfl_private.tiers.estimates import tier_times_s, transfer_s
+from dtfl_private.tiers.estimates import transfer_s
 from dtfl_private.tiers.table import TierTable, analyse, measure
 
 
@@ -117,4 +118,4 @@ def round_times_s(
     speed_P = np.array([profile.cpus for profile in profiles]) * cpu_macs_per_s
     client_s_PM = images_P[:, None] * table.column("client_train_macs") / speed_P[:, None]
     server_s_PM = images_P[:, None] * table.column("server_train_macs") / server_macs_per_s
-    return tier_times_s(client_s_PM, server_s_PM, com_s_PM)
+    return alone_s(com_s_PM, client_s_PM, server_s_PM)

@@ -6,18 +6,25 @@ from dataclasses import replace
 
 from dtfl_private.config import TrainConfig
 from dtfl_private.contracts import IntArray, Scheduler
-from dtfl_private.defense import DefenseChain
+from dtfl_private.defense import Defense, DefenseChain, RunFacts
 from dtfl_private.environment.conditions import EnvironmentSettings
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import InputError
-from dtfl_private.federated.budget import BudgetSettings
+from dtfl_private.federated.budget import BudgetSettings, end_of_run
+from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import OptimizerSettings, PlateauSettings
 from dtfl_private.federated.round import Method
 from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.federated.timing import Overlapping, Timing
+from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import create
+from dtfl_private.printable import shown_value
+from dtfl_private.privacy.compatibility import check_defenses, check_places
+from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.tiers.defended import defended
 from dtfl_private.tiers.schedulers import Static, make_scheduler
 from dtfl_private.tiers.table import TierTable, tier_names
 
@@ -34,6 +41,7 @@ def environment_settings(config: TrainConfig) -> EnvironmentSettings:
         drift_share=config.drift_share,
         drift_every=config.drift_every,
         noise=config.noise,
+        profile_error=config.profile_error,
         dropout=config.dropout,
         absent=config.absent,
         leave=config.leave,
@@ -87,8 +95,96 @@ def method_costs(
     return method.costs(network, classes, numerics)
 
 
+def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -> DefenseChain:
+    """Build the clients' defenses, those that the configuration names or the given ones.
+
+    Raises:
+        InputError: no such defense, or what is given is none.
+    """
+    for defense in defenses or ():
+        if not isinstance(defense, Defense):
+            raise InputError(
+                f"defense {shown_value(defense)} is a {type(defense).__name__}, expected an object of a subclass of "
+                "dtfl_private.Defense"
+            )
+    if defenses is None:
+        defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
+    return DefenseChain(defenses)
+
+
+def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain, norm: Norm) -> None:
+    """Refuse defenses that cannot act in this method, together, or in this run.
+
+    Raises:
+        InputError: naming the first one and the reason.
+    """
+    check_places(chain, method.places, config.method.partition(":")[0])
+    check_defenses(chain, norm, config.precision, config.local_epochs)
+
+
+def calibrated(config: TrainConfig, chain: DefenseChain, classes: int, images_K: IntArray) -> DefenseChain:
+    """Return the defenses with what depends on the run worked out.
+
+    Raises:
+        InputError: a target cannot be met in this run.
+    """
+    return chain.calibrated(
+        RunFacts(
+            rounds=config.rounds,
+            batch_size=config.batch_size,
+            local_epochs=config.local_epochs,
+            classes=classes,
+            records_K=tuple(images_K.tolist()),
+        )
+    )
+
+
+def defended_costs(
+    config: TrainConfig,
+    method: Method,
+    network: TierTable,
+    numerics: Numerics,
+    classes: int,
+    model: str,
+    chain: DefenseChain,
+    input_shape: tuple[int, ...],
+) -> TierTable:
+    """Return a method's cost table with the work and the bytes of its clients' defenses in it; see `method_costs`.
+
+    Raises:
+        InputError: the network has no such tiers, a defense refuses a cut, or the clients accept none that is left.
+    """
+    table = method_costs(config, method, network, numerics, classes, model)
+    if method.cuts:
+        table = defended(table, chain, input_shape, config.batch_size)
+    if method.full_tier and not cut_tiers(table, network):
+        raise InputError(
+            f"tier floor {chain.tier_floor} leaves only the tier of the whole network: lower it, or use --method fedavg"
+        )
+    if table.column("statistics_bytes").any() and _states_guarantees(chain):
+        raise InputError(
+            f"{config.method.partition(':')[0]} has batch norm's statistics sent besides, which no guarantee of a "
+            "defense covers: add --norm group"
+        )
+    return table
+
+
+def _states_guarantees(chain: DefenseChain) -> bool:
+    return bool(chain.guarantees(full_round(chain, records=1, batch_size=1, local_epochs=1)))
+
+
+def cut_tiers(table: TierTable, network: TierTable) -> list[int]:
+    """Return the tiers of a method's table at which the network is cut."""
+    return [tier for tier in table.tiers_M.tolist() if tier in network.tiers_M]
+
+
 def method_schedule(
-    config: TrainConfig, method: Method, table: TierTable, scheduler: Scheduler | None, images_K: IntArray
+    config: TrainConfig,
+    method: Method,
+    table: TierTable,
+    scheduler: Scheduler | None,
+    images_K: IntArray,
+    chain: DefenseChain,
 ) -> ScheduleSettings:
     """Return all that the schedule of a method's run depends on.
 
@@ -98,9 +194,10 @@ def method_schedule(
         table: the method's cost table.
         scheduler: to use instead of the one that the configuration names; None for methods without one.
         images_K: images of each participant there can be.
+        chain: the clients' defenses; with some of them clients train first and send afterwards.
 
     Raises:
-        InputError: a scheduler for a method that has no use for it.
+        InputError: a scheduler for a method that has no use for it, or defenses that its time model does not know.
     """
     if method.tiered:
         scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M, allowed=config.allowed)
@@ -112,7 +209,20 @@ def method_schedule(
     if method.pooled:
         always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
         settings = replace(settings, environment=always_there)
-    return replace(settings, timing=method.timing, selection=method.selection)
+    return replace(settings, timing=_timing(config, method, chain), selection=method.selection)
+
+
+def _timing(config: TrainConfig, method: Method, chain: DefenseChain) -> Timing:
+    """Return the method's time model, in the order in which clients with these defenses train and send."""
+    timing = method.timing
+    if not chain.releases_apart:
+        return timing
+    if not isinstance(timing, Overlapping):
+        raise InputError(
+            f"method {config.method.partition(':')[0]} has a time model of its own ({type(timing).__name__}), which "
+            "does not know of clients that train first and send afterwards: leave out the defenses that release apart"
+        )
+    return replace(timing, trains_first=True)
 
 
 def optimizer_settings(config: TrainConfig) -> OptimizerSettings:
@@ -125,15 +235,30 @@ def plateau_settings(config: TrainConfig) -> PlateauSettings:
     return PlateauSettings(factor=config.lr_decay, patience=config.lr_patience)
 
 
-def budget_settings(config: TrainConfig, defense: DefenseChain, images_K: IntArray) -> BudgetSettings:
-    """Return what clients release in a round, and what happens when their budgets are spent."""
-    return BudgetSettings(
+def budget_settings(
+    config: TrainConfig, method: Method, defense: DefenseChain, images_K: IntArray
+) -> tuple[BudgetSettings, dict[int, Ledger]]:
+    """Return what clients release in a round, what happens when their budgets are spent, and what they have spent yet.
+
+    Every client that has something to spend has a ledger from the start.
+
+    Raises:
+        InputError: not a single round is within a budget.
+    """
+    budget = BudgetSettings(
         defense=defense,
         images_K=images_K,
         batch_size=config.batch_size,
         local_epochs=config.local_epochs,
         on_budget=config.on_budget,
+        sends=method.sends,
+        full_tier=method.full_tier,
     )
+    promises = defense.guarantees(full_round(defense, records=1, batch_size=1, local_epochs=1))
+    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(images_K)), ()) if promises else {}
+    if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
+        raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
+    return budget, ledgers
 
 
 def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable:

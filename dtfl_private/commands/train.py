@@ -4,7 +4,7 @@ import copy
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ from dtfl_private.commands.recording import TranscriptWriter, check_recording
 from dtfl_private.commands.run_listener import RunListener, Silent
 from dtfl_private.commands.settings import (
     budget_settings,
+    calibrated,
+    cut_tiers,
+    defended_costs,
+    make_chain,
     make_method,
-    method_costs,
     method_schedule,
     optimizer_settings,
     plateau_settings,
+    require_defensible,
 )
 from dtfl_private.config import (
     TrainConfig,
@@ -35,11 +39,10 @@ from dtfl_private.config import (
 from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.data.preprocess import preprocessor_of, require_augmentable
-from dtfl_private.defense import Defense, DefenseChain, RunFacts
+from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import end_of_run
-from dtfl_private.federated.client import full_round
 from dtfl_private.federated.optimizers import PlateauState
 from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import ScheduleState
@@ -50,11 +53,10 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
-from dtfl_private.plugins import create, explicit
-from dtfl_private.printable import short_name, shown_value
-from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
+from dtfl_private.plugins import explicit
+from dtfl_private.printable import short_name
+from dtfl_private.privacy.compatibility import check_network, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
 from dtfl_private.record import (
     Record,
@@ -75,8 +77,7 @@ from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.runtime.files import output_path
-from dtfl_private.tiers.defended import defended
-from dtfl_private.tiers.table import TierTable, analyse
+from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
 
@@ -185,24 +186,15 @@ def prepare(
     for kind, given, contract in (("model", model, nn.Module), ("dataset", dataset, Dataset)):
         if given is not None and not isinstance(given, contract):
             raise InputError(f"{kind} is a {type(given).__name__}, expected a {contract.__name__}")
-    for defense in defenses or ():
-        if not isinstance(defense, Defense):
-            raise InputError(
-                f"defense {shown_value(defense)} is a {type(defense).__name__}, expected an object of a subclass of "
-                "dtfl_private.Defense"
-            )
     names = _named_objects(dataset, model, scheduler, defenses)
     config.require_allowed(replaced=names)
+    chain = make_chain(config, defenses)
     if config.stop_at_target and config.target_accuracy is None:
         raise InputError("stop_at_target needs a target: give target_accuracy too")
-    if defenses is None:
-        defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
-    chain = DefenseChain(defenses)
     norm = resolved_norm(config, chain)
     method = make_method(config.method, allowed=config.allowed)
     check_recording(config, method)
-    check_places(chain, method.places, config.method.partition(":")[0])
-    check_defenses(chain, norm, config.precision, config.local_epochs)
+    require_defensible(config, method, chain, norm)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
     audited = open_budget(config, method, {**named, "norm": norm})
@@ -225,31 +217,12 @@ def prepare(
     in_use = whole
     if method.tiered:
         config, in_use = limit_tiers(config, whole, audited, named["model"], floor=chain.tier_floor)
-    table = method_costs(config, method, whole, numerics, classes, named["model"])
-    if method.cuts:
-        table = defended(table, chain, dataset.input_shape, config.batch_size)
-    if method.full_tier and not _cut_tiers(table, whole):
-        raise InputError(
-            f"tier floor {chain.tier_floor} leaves only the tier of the whole network: lower it, or use --method fedavg"
-        )
-    if table.column("statistics_bytes").any() and _states_guarantees(chain):
-        raise InputError(
-            f"{config.method.partition(':')[0]} has batch norm's statistics sent besides, which no guarantee of a "
-            "defense covers: add --norm group"
-        )
+    table = defended_costs(config, method, whole, numerics, classes, named["model"], chain, dataset.input_shape)
     if method.pooled:
         parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])
-    chain = chain.calibrated(
-        RunFacts(
-            rounds=config.rounds,
-            batch_size=config.batch_size,
-            local_epochs=config.local_epochs,
-            classes=classes,
-            records_K=tuple(images_K.tolist()),
-        )
-    )
-    schedule = method_schedule(config, method, table, scheduler, images_K)
+    chain = calibrated(config, chain, classes, images_K)
+    schedule = method_schedule(config, method, table, scheduler, images_K, chain)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
         heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
     worker = WorkerSetup(
@@ -271,11 +244,7 @@ def prepare(
         classes=classes,
         seed=config.seed,
     )
-    # Every client that has something to spend has a ledger from the start.
-    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
-    budget = replace(budget_settings(config, chain, images_K), sends=method.sends, full_tier=method.full_tier)
-    if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
-        raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
+    budget, ledgers = budget_settings(config, method, chain, images_K)
     participants = max(1, round(config.fraction * config.clients))
     workers = choose_workers(config.workers, numerics.device, participants)
     resolved = _explicit(config, names).model_copy(
@@ -284,7 +253,7 @@ def prepare(
             "max_train_images": len(dataset.train_labels),
             "norm": norm,
             "tiers": len(in_use.rows) if method.tiered else len(table.rows),
-            "allowed_tiers": None if config.allowed_tiers is None else _cut_tiers(table, whole),
+            "allowed_tiers": None if config.allowed_tiers is None else cut_tiers(table, whole),
             "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
             **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
             "device": numerics.device,
@@ -322,15 +291,6 @@ def prepare(
 def _classes_line(dataset: Dataset) -> str:
     names = ", ".join(map(short_name, dataset.classes[:CLASSES_NAMED]))
     return f"{len(dataset.classes)} classes: {names}{', ...' if len(dataset.classes) > CLASSES_NAMED else ''}"
-
-
-def _cut_tiers(table: TierTable, network: TierTable) -> list[int]:
-    """Return the tiers of a method's table at which the network is cut."""
-    return [tier for tier in table.tiers_M.tolist() if tier in network.tiers_M]
-
-
-def _states_guarantees(chain: DefenseChain) -> bool:
-    return bool(chain.guarantees(full_round(chain, records=1, batch_size=1, local_epochs=1)))
 
 
 def _named_objects(

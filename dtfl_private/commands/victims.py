@@ -83,12 +83,18 @@ def victim_tasks(
         tasks = [task for task in tasks if task.completes]
     sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
     if scheduled_in is not None:
-        sizes = {task.client: sizes[task.client][: task.batches] for task in tasks}
+        sizes = {task.client: sizes[task.client][: task.sends] for task in tasks}
         taken = _victim_batches(sizes, count, kind)
         return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
     taken = _victim_batches(sizes, count, kind)
     whole = {
-        task.client: replace(task, tier=tier, batches=len(sizes[task.client]) * worker.local_epochs, completes=True)
+        task.client: replace(
+            task,
+            tier=tier,
+            batches=len(sizes[task.client]) * worker.local_epochs,
+            sent_batches=None,
+            completes=True,
+        )
         for task in tasks
     }
     return [(whole[client], batches) for client, batches in taken.items()]

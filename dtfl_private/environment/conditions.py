@@ -3,6 +3,7 @@
 The state is a value: `advance` returns the next round's, and draws only from streams named by seed and round.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ class EnvironmentSettings:
         drift_share: share of the clients that draw a new profile ...
         drift_every: ... every so many rounds.
         noise: standard deviation of the logarithm of each round's factor on CPU and link speed (median 1).
+        profile_error: standard deviation of the logarithm of each module's factor on each client's computing time
+            (mean 1), the same in all rounds: the profiled ratios between tiers are wrong by it.
         dropout: probability that a participant vanishes in mid-round.
         absent: share of the clients that are not there at the start.
         leave: probability per round that a present client leaves.
@@ -37,6 +40,7 @@ class EnvironmentSettings:
     drift_share: float = 0.0
     drift_every: int = 50
     noise: float = 0.0
+    profile_error: float = 0.0
     dropout: float = 0.0
     absent: float = 0.0
     leave: float = 0.0
@@ -129,3 +133,27 @@ def conditions(state: EnvironmentState, settings: EnvironmentSettings, round_num
         down_bytes_s_K=down[kind] * link_factor,
         latency_s_K=latency_s[kind],
     )
+
+
+def slowness(settings: EnvironmentSettings, module_macs: Sequence[int], tiers_M: IntArray) -> FloatArray:
+    """Return how many times longer each client really computes in each tier than profile and CPU share say, (K, M).
+
+    Every module takes a factor of its own on every client's device, log-normal with mean 1. That of tier m is the mean
+    over md1..md_m, weighted by MACs: a client that holds more modules is not the faster for it. Without a profile
+    error all are 1.
+
+    Args:
+        settings: of the environment.
+        module_macs: forward MACs of each of the network's modules; not needed without a profile error.
+        tiers_M: the tiers m asked for.
+    """
+    if settings.profile_error == 0:
+        return np.broadcast_to(1.0, (settings.clients, len(tiers_M)))
+    if len(module_macs) < tiers_M.max():
+        raise ValueError(f"MACs of {len(module_macs)} modules given, tier {tiers_M.max()} holds more")
+    sigma, macs_L = settings.profile_error, np.maximum(np.array(module_macs, dtype=np.float64), 1.0)  # lookups: no MACs
+    drawn_KL = stream(settings.seed, "environment", "modules").standard_normal((settings.clients, len(macs_L)))
+    factor_KL = np.exp(sigma * drawn_KL - sigma**2 / 2)
+    mean_KL = np.cumsum(factor_KL * macs_L, axis=1) / np.cumsum(macs_L)
+    slowness_KM: FloatArray = mean_KL[:, tiers_M - 1]
+    return slowness_KM

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from dtfl_private.contracts import IntArray
 from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.client import full_round
+from dtfl_private.federated.schedule import RoundPlan
 from dtfl_private.guarantees import Guarantee, Protected
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.disclosure import EVERYTHING
@@ -40,17 +42,52 @@ class BudgetSettings:
 
 def spent_clients(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> frozenset[int]:
     """Return the clients that one more full round would take over budget."""
-    return frozenset(client for client, ledger in ledgers.items() if _spent(client, ledger, settings))
+
+    @cache  # of many clients, most have released the same
+    def spent(ledger: Ledger, records: int) -> bool:
+        return exceeds(ledger, _guarantees(settings, records))
+
+    return frozenset(client for client, ledger in ledgers.items() if spent(ledger, int(settings.images_K[client])))
 
 
-def _spent(client: int, ledger: Ledger, settings: BudgetSettings) -> bool:
+def _guarantees(
+    settings: BudgetSettings, records: int, *, batches: bool = True, update: bool = True
+) -> tuple[Guarantee, ...]:
+    """Return what holds of a round of a client with so many records that sends batches, and its update."""
     released = full_round(
         settings.defense,
-        records=int(settings.images_K[client]),
+        records=records,
         batch_size=settings.batch_size,
         local_epochs=settings.local_epochs,
+        batches=batches,
+        update=update,
     )
-    return exceeds(ledger, settings.defense.guarantees(released))
+    return tuple(settings.defense.guarantees(released))
+
+
+def charge_scheduled(
+    ledgers: Mapping[int, Ledger], plan: RoundPlan, settings: BudgetSettings, whole_tier: int | None = None
+) -> Mapping[int, Ledger]:
+    """Return the ledgers after a round that was scheduled only: as a training charges it.
+
+    Args:
+        ledgers: of all clients; empty if nothing is guaranteed.
+        plan: the round.
+        settings: what a client releases.
+        whole_tier: the tier whose clients send weights alone, if there is one.
+    """
+    if not ledgers:
+        return ledgers
+
+    @cache
+    def charged(ledger: Ledger, records: int, batches: bool, update: bool) -> Ledger:
+        return charge(ledger, _guarantees(settings, records, batches=batches, update=update))
+
+    after = dict(ledgers)
+    sends_P = (plan.sent_batches_P > 0) & (plan.tiers_P != (whole_tier or 0))
+    for client, sends, dropped in zip(plan.clients_P.tolist(), sends_P.tolist(), plan.dropped_P.tolist(), strict=True):
+        after[client] = charged(after[client], int(settings.images_K[client]), sends, not dropped)
+    return after
 
 
 def planned_ledgers(settings: BudgetSettings, rounds: int) -> dict[int, Ledger]:

@@ -83,7 +83,8 @@ class ClientHalf:
         """Train and yield what leaves the client, ``batches`` messages at most (fewer than all: it vanishes then).
 
         As a rule a message holds the activations of the very forward pass that the local loss was computed from. With
-        defenses that release apart, the client trains first, and then sends each record once, its weights frozen.
+        defenses that release apart, the client trains first, and then sends each record once, its weights frozen; the
+        training of one that vanishes before its first message is lost, and left out here.
         """
         messages = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
         for message in islice(messages, batches):

@@ -276,14 +276,16 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
             tier=tier,
             lr=state.plateau.lr,
             batches=batches,
+            sent_batches=sent,
             completes=not dropped,
             memory=state.memories.get(client, {}),
             extras=below(f"client/{client}/", state.extras),
         )
-        for client, tier, batches, dropped in zip(
+        for client, tier, batches, sent, dropped in zip(
             plan.clients_P.tolist(),
             plan.tiers_P.tolist(),
             plan.batches_P.tolist(),
+            plan.sent_batches_P.tolist(),
             plan.dropped_P.tolist(),
             strict=True,
         )

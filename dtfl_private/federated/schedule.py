@@ -19,15 +19,16 @@ from dtfl_private.environment.conditions import (
     advance,
     conditions,
     initial_state,
+    slowness,
 )
 from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.environment.workload import Workload
 from dtfl_private.errors import RunError
 from dtfl_private.federated.timing import NO_ORDER, Course, Overlapping, RoundWork, Timing, then_measuring
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.changes import Changes, factors
 from dtfl_private.tiers.estimates import (
     NEVER,
-    Estimates,
     History,
     Observation,
     estimate_parts,
@@ -147,16 +148,17 @@ class RoundPlan:
         clients_P: ids of the participants.
         tiers_P: their tiers m.
         batches_P: batches each one trains on; fewer than all for one that drops out.
-        images_P: images in these batches.
+        sent_batches_P: batches each one sends; fewer than it trains on for one that trains first and then drops out.
+        images_P: images in the batches that it trains on.
         sent_P: images whose activations are sent.
         dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
         measured_P: images by which it measures batch norm's statistics of the new weights; 0 if it does not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.
         client_time_s_P: T_k, when the client's part of the round is done on both sides.
-        server_wait_s: total time that server halves waited for a free server worker.
+        server_wait_s: total time by which clients are done later because their work waited for a free server worker.
         round_time_s: the longest T_k.
-            order: positions of the participants in the order in which one server network takes their data, if it does.
+        order: positions of the participants in the order in which one server network takes their data, if it does.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
@@ -164,6 +166,7 @@ class RoundPlan:
     clients_P: IntArray
     tiers_P: IntArray
     batches_P: IntArray
+    sent_batches_P: IntArray
     images_P: IntArray
     sent_P: IntArray
     dropped_P: BoolArray
@@ -248,10 +251,11 @@ class _Load:
     round: int
     clients_P: IntArray
     batches_P: IntArray
+    sent_batches_P: IntArray
     images_P: IntArray
     sent_P: IntArray
     dropped_P: BoolArray
-    parts: Estimates
+    parts: Workload
     measuring: "_Measuring"
 
 
@@ -267,12 +271,13 @@ class _Measuring:
 def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, round_number: int) -> _Load:
     table = settings.table
     share_P, dropped_P = _dropouts(settings, len(clients_P), round_number)
-    batches_per_epoch_P = -(-settings.images_K[clients_P] // settings.batch_size)
-    batches_P = np.floor(share_P * batches_per_epoch_P * settings.local_epochs).astype(np.int64)
-    images_P = _images_in(batches_P, settings.images_K[clients_P], settings.batch_size)
-    sent_P = settings.timing.sent_images(images_P, settings.images_K[clients_P], dropped_P)
+    records_P = settings.images_K[clients_P]
+    per_epoch_P = -(-records_P // settings.batch_size)
+    batches_P, sent_batches_P = settings.timing.batches(share_P, per_epoch_P, settings.local_epochs)
+    images_P = _images_in(batches_P, records_P, settings.batch_size)
+    sent_P = _images_in(sent_batches_P, records_P, settings.batch_size)
 
-    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
+    speed_PM = _macs_per_s(settings, truth, clients_P)
     training_PM = images_P[:, None] * table.column("client_train_macs")
     releasing_PM = sent_P[:, None] * table.column("release_macs")
     transfer_s_PM = transfer_s(
@@ -288,13 +293,16 @@ def _load(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, ro
         round=round_number,
         clients_P=clients_P,
         batches_P=batches_P,
+        sent_batches_P=sent_batches_P,
         images_P=images_P,
         sent_P=sent_P,
         dropped_P=dropped_P,
-        parts=Estimates(
-            client_s_PM=(training_PM + releasing_PM) / speed_P[:, None],
-            server_s_PM=sent_P[:, None] * settings.server_seconds_M,
-            transfer_s_PM=transfer_s_PM,
+        parts=Workload(
+            training_s=training_PM / speed_PM,
+            releasing_s=releasing_PM / speed_PM,
+            service_s=sent_P[:, None] * settings.server_seconds_M,
+            transfer_s=transfer_s_PM,
+            trains_first=settings.timing.trains_first,
         ),
         measuring=_measuring(settings, truth, clients_P, dropped_P),
     )
@@ -305,13 +313,12 @@ def _measuring(settings: ScheduleSettings, truth: Conditions, clients_P: IntArra
     table = settings.table
     sent_M = table.column("statistics_bytes")
     images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
-    speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
     down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
     up_s_PM = sent_M / truth.up_bytes_s_K[clients_P][:, None]
     transfer_s_PM = 2 * truth.latency_s_K[clients_P][:, None] + down_s_PM + up_s_PM
     return _Measuring(
         images_PM=images_PM,
-        compute_s_PM=images_PM * table.column("statistics_macs") / speed_P[:, None],
+        compute_s_PM=images_PM * table.column("statistics_macs") / _macs_per_s(settings, truth, clients_P),
         transfer_s_PM=np.where(images_PM > 0, transfer_s_PM, 0.0),
     )
 
@@ -341,22 +348,35 @@ def _assign(
     if known_P.any():
         clients = clients_P[known_P]
         images = settings.images_K[clients].astype(np.float64) * settings.local_epochs
-        if settings.sees == "truth":
-            parts = load.parts
-        else:
-            parts = estimate_parts(state.history, clients, settings.table, images, settings.server_seconds_M)
+        parts = load.parts if settings.sees == "truth" else _expected(state.history, settings, clients)
         choice = _choice(state, settings, clients, images, parts)
         tiers_P[known_P] = _chosen(settings.scheduler, choice, rng)
     return _Assignment(tiers_P=tiers_P, by_times_P=known_P)
 
 
+def _expected(history: History, settings: ScheduleSettings, clients: IntArray) -> Workload:
+    """Return what the server expects of clients that it has measured, in every tier, if none of them vanishes."""
+    records = settings.images_K[clients].astype(np.float64)
+    trains_first = settings.timing.trains_first
+    return estimate_parts(
+        history,
+        clients,
+        settings.table,
+        records * settings.local_epochs,
+        settings.server_seconds_M,
+        sent_P=records if trains_first else records * settings.local_epochs,
+        trains_first=trains_first,
+    )
+
+
 def _choice(
-    state: ScheduleState, settings: ScheduleSettings, clients: IntArray, images: FloatArray, parts: Estimates
+    state: ScheduleState, settings: ScheduleSettings, clients: IntArray, images: FloatArray, parts: Workload
 ) -> TierChoice:
     depth_spread, depth_gain = state.progress.evidence()
     outlook = Outlook(
-        arrival_s_KM=parts.transfer_s_PM,
-        service_s_KM=parts.server_s_PM,
+        arrival_s_KM=parts.arrival_s,
+        streaming_s_KM=parts.streaming_s,
+        service_s_KM=parts.service_s,
         server_workers=settings.server.workers,
         images_K=images,
         first_tiers_K=state.history.first_tier_K[clients],
@@ -364,7 +384,7 @@ def _choice(
         depth_gain=depth_gain,
         change_rate=state.changes.rate,
     )
-    return TierChoice(times_s_KM=parts.times_s_PM, tiers_M=settings.table.tiers_M, outlook=outlook)
+    return TierChoice(times_s_KM=parts.times_s, tiers_M=settings.table.tiers_M, outlook=outlook)
 
 
 def _chosen(scheduler: Scheduler, choice: TierChoice, rng: np.random.Generator) -> IntArray:
@@ -382,23 +402,24 @@ def _play(
     settings: ScheduleSettings, truth: Conditions, load: _Load, tiers_P: IntArray, probed_P: BoolArray
 ) -> RoundPlan:
     """Let the round happen under the true resources."""
-    speed_P = truth.cpus_K[load.clients_P] * settings.cpu_macs_per_s
+    speed_P = _macs_per_s(settings, truth, load.clients_P)[:, 0]
     shallowest_macs = settings.table.column("client_train_macs")[0]
     probe_s_P = np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
     work = _work(settings, load, tiers_P, probe_s_P)
     course = _course(settings, load, tiers_P, work)
-    measuring, rows_P, column_P = load.measuring, *_places(settings, tiers_P)
+    measuring, places = load.measuring, _places(settings, tiers_P)
     return RoundPlan(
         round=load.round,
         clients_P=load.clients_P,
         tiers_P=tiers_P,
         batches_P=load.batches_P,
+        sent_batches_P=load.sent_batches_P,
         images_P=load.images_P,
         sent_P=load.sent_P,
         dropped_P=load.dropped_P,
-        measured_P=measuring.images_PM[rows_P, column_P],
-        compute_s_P=work.compute_s_P + measuring.compute_s_PM[rows_P, column_P],
-        transfer_s_P=work.transfer_s_P + measuring.transfer_s_PM[rows_P, column_P],
+        measured_P=measuring.images_PM[places],
+        compute_s_P=work.load.computing_s + measuring.compute_s_PM[places],
+        transfer_s_P=work.load.transfer_s + measuring.transfer_s_PM[places],
         client_time_s_P=course.client_time_s_P,
         server_wait_s=course.server_wait_s,
         round_time_s=float(course.client_time_s_P.max(initial=0.0)),
@@ -407,15 +428,16 @@ def _play(
     )
 
 
+def _macs_per_s(settings: ScheduleSettings, truth: Conditions, clients: IntArray) -> FloatArray:
+    """Return the clients' true speed in every tier, (P, M): what the MACs of the tier's profile are divided by."""
+    slowness_KM = slowness(settings.environment, settings.table.module_macs, settings.table.tiers_M)
+    return (truth.cpus_K[clients] * settings.cpu_macs_per_s)[:, None] / slowness_KM[clients]
+
+
 def _work(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, probe_s_P: FloatArray | float) -> RoundWork:
-    """Return what the participants have to do in these tiers."""
-    rows_P, column_P = _places(settings, tiers_P)
-    return RoundWork(
-        compute_s_P=probe_s_P + load.parts.client_s_PM[rows_P, column_P],
-        transfer_s_P=load.parts.transfer_s_PM[rows_P, column_P],
-        server_s_P=load.parts.server_s_PM[rows_P, column_P],
-        batches_P=load.batches_P,
-    )
+    """Return what the participants have to do in these tiers; a probe counts as training."""
+    own = load.parts.in_tiers(np.searchsorted(settings.table.tiers_M, tiers_P))
+    return RoundWork(load=replace(own, training_s=probe_s_P + own.training_s), batches_P=load.batches_P)
 
 
 def _places(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, IntArray]:
@@ -435,7 +457,7 @@ def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
     tiers_M = settings.table.tiers_M
     if len(tiers_M) == 1 or not len(load.clients_P):
         return None
-    choice = TierChoice(times_s_KM=load.parts.times_s_PM, tiers_M=tiers_M)
+    choice = TierChoice(times_s_KM=load.parts.times_s, tiers_M=tiers_M)
     tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
     course = _course(settings, load, tiers_P, _work(settings, load, tiers_P, 0.0))
     return float(course.client_time_s_P.max(initial=0.0))
@@ -465,10 +487,11 @@ def _measured(plan: RoundPlan, truth: Conditions, settings: ScheduleSettings) ->
 
 def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArray, column: IntArray) -> Observation:
     macs = settings.table.column("client_train_macs")[column]
+    speed_P = _macs_per_s(settings, truth, clients)[np.arange(len(column)), column]
     return Observation(
         clients_P=clients,
         column_P=column,
-        seconds_P=macs / (truth.cpus_K[clients] * settings.cpu_macs_per_s),
+        seconds_P=macs / speed_P,
         up_bytes_s_P=truth.up_bytes_s_K[clients],
         down_bytes_s_P=truth.down_bytes_s_K[clients],
         latency_s_P=truth.latency_s_K[clients],

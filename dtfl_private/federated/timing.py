@@ -2,29 +2,31 @@
 
 import heapq
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from dtfl_private.contracts import BoolArray, FloatArray, IntArray
-from dtfl_private.environment.server import ServerCapacity, queue
+from dtfl_private.contracts import FloatArray, IntArray
+from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.environment.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundWork:
-    """What the P participants of a round have to do, in seconds under their true resources.
+    """What the P participants of a round have to do.
 
     Attributes:
-        compute_s_P: T_c, computing on the client.
-        transfer_s_P: T_com, all transfers.
-        server_s_P: T_s, computing on the server for this client.
+        load: in seconds under their true resources, (P,) arrays.
         batches_P: batches the client trains on.
     """
 
-    compute_s_P: FloatArray
-    transfer_s_P: FloatArray
-    server_s_P: FloatArray
+    load: Workload
     batches_P: IntArray
+
+    @property
+    def own_s_P(self) -> FloatArray:
+        """T_c + T_com: what a client does itself."""
+        return self.load.computing_s + self.load.transfer_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Course:
 
     Attributes:
         client_time_s_P: T_k, when the client's part is done on both sides.
-        server_wait_s: total time that work for the server waited for a free worker.
+        server_wait_s: total time by which clients are done later because their work waited for a free worker.
         order: positions of the participants in the order in which the one server network takes their data, one entry
             per piece of it; empty where every client has a server half of its own.
     """
@@ -55,10 +57,23 @@ def then_measuring(course: Course, measuring_s_P: FloatArray) -> Course:
 
 
 class Timing(Protocol):
-    """A method's time model."""
+    """A method's time model.
 
-    def sent_images(self, images_P: IntArray, records_P: IntArray, dropped_P: BoolArray) -> IntArray:
-        """Return the images whose activations are sent, of ``images_P`` trained on over all epochs."""
+    Attributes:
+        trains_first: whether a client's training is over before its first batch is at the server.
+    """
+
+    @property
+    def trains_first(self) -> bool: ...  # noqa: D102 (see above)
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return the batches that clients train on, and those that they send, when they do this share of their round.
+
+        Args:
+            share_P: 1 for a client that completes the round, less for one that vanishes.
+            per_epoch_P: batches in one pass over a client's records.
+            epochs: passes of the training.
+        """
         ...
 
     def round_trips(self, batches_P: IntArray) -> IntArray:
@@ -77,15 +92,26 @@ NO_ORDER = np.empty(0, dtype=np.int64)
 class Overlapping:
     """Client and server compute at the same time: T_k = max(T_c + T_com, T_s + T_com) (dtfl section 3).
 
-    The server halves are queued as they arrive. Without work for the server this is T_c + T_com. ``trips`` is 0 where
-    nothing is transferred.
+    Where workers are few, batches are queued as they arrive. Without work for the server this is T_c + T_com. With
+    ``trains_first`` the client trains, and the server works while the client releases what it sends:
+    T_k = T_train + T_com + max(T_release, T_s). ``trips`` is 0 where nothing is transferred.
     """
 
     trips: int = 1
+    trains_first: bool = False
 
-    def sent_images(self, images_P: IntArray, records_P: IntArray, dropped_P: BoolArray) -> IntArray:
-        """Return all images: every batch is sent as it is trained on."""
-        return images_P
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return equal numbers: every batch is sent as it is trained on.
+
+        If the client trains first, its passes over batches are those of the training and then one for each batch that
+        it sends: who vanishes early has sent nothing.
+        """
+        if not self.trains_first:
+            trained_P = np.floor(share_P * per_epoch_P * epochs).astype(np.int64)
+            return trained_P, trained_P
+        training_P = per_epoch_P * epochs
+        passes_P = np.floor(share_P * (training_P + per_epoch_P)).astype(np.int64)
+        return np.minimum(passes_P, training_P), np.maximum(passes_P - training_P, 0)
 
     def round_trips(self, batches_P: IntArray) -> IntArray:
         """Return one for each: weights down and up, while batches are streamed."""
@@ -93,13 +119,9 @@ class Overlapping:
 
     def play(self, work: RoundWork, server: ServerCapacity) -> Course:
         """Return how the round goes."""
-        com_s_P = work.transfer_s_P
-        started_s_P = queue(com_s_P, work.server_s_P, server.workers)
-        return Course(
-            client_time_s_P=np.maximum(work.compute_s_P + com_s_P, started_s_P + work.server_s_P),
-            server_wait_s=float((started_s_P - com_s_P).sum()),
-            order=NO_ORDER,
-        )
+        done_s_P = work.load.done_s(server.workers)
+        wait_s = float((done_s_P - work.load.times_s).sum())
+        return Course(client_time_s_P=done_s_P, server_wait_s=wait_s, order=NO_ORDER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +134,11 @@ class BatchByBatch:
     """
 
     one_server_half: bool
+    trains_first: ClassVar[bool] = False
 
-    def sent_images(self, images_P: IntArray, records_P: IntArray, dropped_P: BoolArray) -> IntArray:
-        """Return all images: every batch is sent as it is trained on."""
-        return images_P
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return equal numbers: every batch is sent as it is trained on."""
+        return Overlapping().batches(share_P, per_epoch_P, epochs)
 
     def round_trips(self, batches_P: IntArray) -> IntArray:
         """Return one for the weights and one for each batch, whose gradient the client waits for."""
@@ -124,7 +147,7 @@ class BatchByBatch:
     def play(self, work: RoundWork, server: ServerCapacity) -> Course:
         """Return how the round goes."""
         if not self.one_server_half and server.workers >= len(work.batches_P):
-            alone_s_P = work.compute_s_P + work.transfer_s_P + work.server_s_P
+            alone_s_P = work.own_s_P + work.load.service_s
             return Course(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
         course = _in_turn(work, 1 if self.one_server_half else server.workers)
         return course if self.one_server_half else replace(course, order=NO_ORDER)
@@ -132,9 +155,9 @@ class BatchByBatch:
 
 def _in_turn(work: RoundWork, workers: int) -> Course:
     """Play the batches of all clients one by one on so many server workers."""
-    done_s_P = work.compute_s_P + work.transfer_s_P
+    done_s_P = work.own_s_P
     count_P = np.maximum(work.batches_P, 1)
-    own_s, service_s = (done_s_P / count_P).tolist(), (work.server_s_P / count_P).tolist()
+    own_s, service_s = (done_s_P / count_P).tolist(), (work.load.service_s / count_P).tolist()
     arrivals = [(own_s[place], place, batches) for place, batches in enumerate(work.batches_P.tolist()) if batches]
     heapq.heapify(arrivals)
     free_at = [0.0] * workers
@@ -160,9 +183,12 @@ class ServerLast:
     sends each record once, when it has trained; one that vanishes has sent nothing, and nobody waits for it.
     """
 
-    def sent_images(self, images_P: IntArray, records_P: IntArray, dropped_P: BoolArray) -> IntArray:
-        """Return each client's records once, and none of those who vanish."""
-        return np.where(dropped_P, 0, records_P)
+    trains_first: ClassVar[bool] = True
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return the batches of the training, and of each client's records once; none is sent by who vanishes."""
+        trained_P, _ = Overlapping().batches(share_P, per_epoch_P, epochs)
+        return trained_P, np.where(share_P < 1, 0, per_epoch_P)
 
     def round_trips(self, batches_P: IntArray) -> IntArray:
         """Return one for each: data up, answers down."""
@@ -170,9 +196,9 @@ class ServerLast:
 
     def play(self, work: RoundWork, server: ServerCapacity) -> Course:
         """Return how the round goes; the waits are those of each client's data."""
-        own_s_P = work.compute_s_P + work.transfer_s_P
-        takes_part_P = work.server_s_P > 0
-        end_s = own_s_P.max(initial=0.0, where=takes_part_P) + work.server_s_P.sum()
+        own_s_P, service_s_P = work.own_s_P, work.load.service_s
+        takes_part_P = service_s_P > 0
+        end_s = own_s_P.max(initial=0.0, where=takes_part_P) + service_s_P.sum()
         client_time_s_P = np.where(takes_part_P, end_s, own_s_P)
-        waits_s = float((client_time_s_P - own_s_P - work.server_s_P).sum())
+        waits_s = float((client_time_s_P - own_s_P - service_s_P).sum())
         return Course(client_time_s_P=client_time_s_P, server_wait_s=waits_s, order=NO_ORDER)

@@ -69,6 +69,7 @@ class ClientTask:
         tier: client modules m.
         batches: batches that it trains on.
         completes: false if it then vanishes.
+        sent_batches: batches that it sends, the first ones; None: as many as it trains on.
         memory: what its defenses kept from its last round.
         extras: what the method keeps of it from round to round.
         turns: when the server network that it shares with others takes its batches, ascending numbers among those of
@@ -82,10 +83,16 @@ class ClientTask:
     lr: float
     batches: int
     completes: bool
+    sent_batches: int | None = None
     memory: State = field(default_factory=dict)
     extras: State = field(default_factory=dict)
     turns: Sequence[int] = ()
     measures: bool = False
+
+    @property
+    def sends(self) -> int:
+        """How many batches it sends."""
+        return self.batches if self.sent_batches is None else self.sent_batches
 
 
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:

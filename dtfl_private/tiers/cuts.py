@@ -40,7 +40,10 @@ class CutChoice:
     def tiers(self, places: Sequence[int]) -> TierTable:
         """Return the table of a network that is cut at these places only, its tiers counted from 1."""
         rows = [replace(self.table.rows[place], tier=tier) for tier, place in enumerate(places, start=1)]
-        return replace(self.table, rows=tuple(rows), modules=len(rows) + 1)
+        module_macs = np.diff([0, *(row.client_forward_macs for row in rows), self.table.forward_macs])
+        return replace(
+            self.table, rows=tuple(rows), modules=len(rows) + 1, module_macs=tuple(int(macs) for macs in module_macs)
+        )
 
 
 def choose(

@@ -38,6 +38,7 @@ def defended(table: TierTable, defense: DefenseChain, input_shape: tuple[int, ..
             replace(
                 row,
                 client_train_macs=row.client_train_macs + defense.extra_macs(cut),
+                release_macs=row.release_macs + (cut.forward_macs if defense.releases_apart else 0),
                 smashed_bytes=defense.wire_bytes(cut),
             )
         )

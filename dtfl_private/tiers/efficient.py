@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Outlook, TierChoice
-from dtfl_private.environment.server import queue
+from dtfl_private.environment.server import done_s
 from dtfl_private.tiers.progress import depths
 
 SHORTLIST = 4
@@ -71,6 +71,7 @@ def _nothing_known(times_s_KM: FloatArray) -> Outlook:
     count = len(times_s_KM)
     return Outlook(
         arrival_s_KM=np.zeros_like(times_s_KM),
+        streaming_s_KM=times_s_KM,
         service_s_KM=np.zeros_like(times_s_KM),
         server_workers=count,
         images_K=np.ones(count),
@@ -100,9 +101,13 @@ def time_to_progress(
     rows_K = np.arange(len(column_K))
     time_s = times_s_KM[rows_K, column_K].max(initial=0.0)
     if outlook.server_workers < len(column_K):
-        service_s_K = outlook.service_s_KM[rows_K, column_K]
-        started_s_K = queue(outlook.arrival_s_KM[rows_K, column_K], service_s_K, outlook.server_workers)
-        time_s = max(time_s, (started_s_K + service_s_K).max())
+        done_s_K = done_s(
+            outlook.arrival_s_KM[rows_K, column_K],
+            outlook.streaming_s_KM[rows_K, column_K],
+            outlook.service_s_KM[rows_K, column_K],
+            outlook.server_workers,
+        )
+        time_s = max(time_s, done_s_K.max())
     if outlook.change_rate > 0:
         time_s += _expected_lateness_s(column_K, times_s_KM, outlook, time_s, every)
     return float(time_s / np.average(progress_M[column_K], weights=outlook.images_K))
@@ -195,6 +200,7 @@ def _thinned(times_s_KM: FloatArray, outlook: Outlook, every: int) -> tuple[Floa
     return times_s_KM[::every], replace(
         outlook,
         arrival_s_KM=outlook.arrival_s_KM[::every],
+        streaming_s_KM=outlook.streaming_s_KM[::every],
         service_s_KM=outlook.service_s_KM[::every] * (1 if fewer else every),
         server_workers=outlook.server_workers // every if fewer else outlook.server_workers,
         images_K=outlook.images_K[::every],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dtfl_private.contracts import BoolArray, FloatArray, IntArray
+from dtfl_private.environment.workload import Workload
 from dtfl_private.tiers.table import TierTable
 
 NEVER = 0
@@ -99,11 +100,6 @@ def _with(array: Any, index: IntArray, values: Any) -> Any:
     return changed
 
 
-def tier_times_s(client_s: FloatArray, server_s: FloatArray, com_s: FloatArray) -> FloatArray:
-    """Return T = max(T_c + T_com, T_s + T_com) (dtfl section 3), when no server half has to wait for a worker."""
-    return np.maximum(client_s, server_s) + com_s
-
-
 def transfer_s(
     table: TierTable,
     images: FloatArray,
@@ -135,20 +131,6 @@ def transfer_s(
     return 2 * (latency_s * round_trips)[:, None] + up_PM + down_PM
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimates:
-    """T_c, T_s and T_com of P clients in every tier, (P, M) seconds each."""
-
-    client_s_PM: FloatArray
-    server_s_PM: FloatArray
-    transfer_s_PM: FloatArray
-
-    @property
-    def times_s_PM(self) -> FloatArray:
-        """T_k(m) = max(T_c, T_s) + T_com."""
-        return tier_times_s(self.client_s_PM, self.server_s_PM, self.transfer_s_PM)
-
-
 def estimate(
     history: History,
     clients_P: IntArray,
@@ -160,7 +142,7 @@ def estimate(
 
     The arguments are those of `estimate_parts`.
     """
-    return estimate_parts(history, clients_P, table, images_P, server_seconds_M).times_s_PM
+    return estimate_parts(history, clients_P, table, images_P, server_seconds_M).times_s
 
 
 def estimate_parts(
@@ -169,7 +151,10 @@ def estimate_parts(
     table: TierTable,
     images_P: FloatArray,
     server_seconds_M: FloatArray,
-) -> Estimates:
+    *,
+    sent_P: FloatArray | None = None,
+    trains_first: bool = False,
+) -> Workload:
     """Return what observed clients are estimated to need in every tier.
 
     dtfl section 3: the moving average of the client's present tier m is carried over to tier m' by the profile's
@@ -181,18 +166,23 @@ def estimate_parts(
         table: cost per tier.
         images_P: images each client trains on in a round, over all its epochs.
         server_seconds_M: the server's seconds per image for each tier's server half.
+        sent_P: images each client sends, if not all of these.
+        trains_first: whether the clients train before they send.
     """
+    sent_P = images_P if sent_P is None else sent_P
     column_P = np.searchsorted(table.tiers_M, history.tier_K[clients_P])
     client_macs_M = table.column("client_train_macs")
     seconds_per_mac_P = history.seconds_KM[clients_P, column_P] / client_macs_M[column_P]
-    return Estimates(
-        client_s_PM=(seconds_per_mac_P * images_P)[:, None] * client_macs_M,
-        server_s_PM=images_P[:, None] * server_seconds_M,
-        transfer_s_PM=transfer_s(
+    return Workload(
+        training_s=(seconds_per_mac_P * images_P)[:, None] * client_macs_M,
+        releasing_s=(seconds_per_mac_P * sent_P)[:, None] * table.column("release_macs"),
+        service_s=sent_P[:, None] * server_seconds_M,
+        transfer_s=transfer_s(
             table,
-            images_P,
+            sent_P,
             history.up_bytes_s_K[clients_P],
             history.down_bytes_s_K[clients_P],
             history.latency_s_K[clients_P],
         ),
+        trains_first=trains_first,
     )

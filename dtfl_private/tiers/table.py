@@ -91,7 +91,8 @@ class TierTable:
     """The costs of all tiers of a network, ascending in m, and of the whole network.
 
     forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers;
-    statistics_bytes: the means and variances of batch norm among them; modules: L.
+    statistics_bytes: the means and variances of batch norm among them; modules: L; module_macs: forward MACs of each
+    of the L modules.
     """
 
     rows: tuple[TierCost, ...]
@@ -100,6 +101,7 @@ class TierTable:
     weight_bytes: int = 0
     statistics_bytes: int = 0
     modules: int = 0
+    module_macs: tuple[int, ...] = ()
 
     @property
     def tiers_M(self) -> IntArray:
@@ -259,6 +261,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         weight_bytes=state_bytes(skeleton.state_dict()),
         statistics_bytes=statistics_bytes(skeleton),
         modules=len(skeleton),
+        module_macs=tuple(stage.forward for stage in stages),
     )
 
 

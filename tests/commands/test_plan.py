@@ -4,8 +4,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from defenses.dp_activations import DpActivations
 from dtfl_private.commands.plan import COMPARED, Plan, plan, total_tier_counts
 from dtfl_private.commands.settings import schedule_settings
+from dtfl_private.commands.train import prepare, train
 from dtfl_private.config import TrainConfig, make_config
 from dtfl_private.contracts import IntArray, TierChoice
 from dtfl_private.errors import InputError
@@ -21,7 +23,7 @@ def small(**values: object) -> TrainConfig:
 
 
 def planned(config: TrainConfig, **arguments: Any) -> Plan:
-    return plan(config, input_shape=DIGITS, images_per_client=150, **arguments)
+    return plan(config, **{"input_shape": DIGITS, "images_per_client": 150, **arguments})
 
 
 @pytest.mark.parametrize("scheduler", ["dynamic", "static:2", "random"])
@@ -158,3 +160,100 @@ def test_a_method_without_tiers_is_planned_as_it_is_trained(prepare_tiny, play, 
     trained = play(prepare_tiny(**values), 3)
     for row, (_, outcome) in zip(result.rounds, trained, strict=True):
         assert (row.virtual_time_s, row.bytes, row.macs) == (outcome.virtual_time_s, outcome.traffic, outcome.macs)
+
+
+def cuts_of(method: str) -> str:
+    """Let clients of methods with tiers have different ones."""
+    return "random" if method in {"dtfl", "dtfl-full"} else "dynamic"
+
+
+DEFENDED = [
+    *(("dtfl", name) for name in ("dp-weights:noise_multiplier=1", "dp-activations:noise_multiplier=1", "quantize")),
+    *(("local-loss", name) for name in ("dp-weights:noise_multiplier=1", "distance-correlation", "tier-floor:2")),
+    *(("dtfl-full", name) for name in ("dp-activations:noise_multiplier=1", "top-k", "tier-floor:3")),
+    *(("splitfed-v2:cut=3", name) for name in ("fisher-noise", "label-rr:2")),
+    ("fedavg", "update-clip"),
+]
+
+
+@pytest.mark.parametrize(("method", "defense"), DEFENDED)
+def test_a_defended_run_is_planned_as_it_is_trained(patterns, tiny_config, play, method: str, defense: str):
+    """Times, bytes, MACs and tiers, with clients that vanish while they train or while they send."""
+    values = {"method": method, "defense": [defense], "scheduler": cuts_of(method), "clients": 4, "rounds": 3}
+    config = tiny_config(model="resnet-8", dropout=0.4, noise=0.2, seed=2, fraction=0.75, **values)
+    trained = play(prepare(config, dataset=patterns), 3)
+    result = planned(config, images_per_client=10, classes=3)
+    vanished = 0
+    for row, (_, outcome) in zip(result.rounds, trained, strict=True):
+        assert (row.virtual_time_s, row.round_time_s) == (outcome.virtual_time_s, outcome.plan.round_time_s)
+        assert (row.bytes, row.macs) == (outcome.traffic, outcome.macs)
+        assert sum(row.tier_counts[tier] for tier in set(outcome.plan.tiers_P.tolist())) == row.participants
+        vanished += row.dropped
+    assert vanished > 0
+
+
+def test_clients_retire_in_a_plan_as_in_a_run(patterns, tiny_config, tmp_path):
+    defense = "dp-activations:noise_multiplier=20,clip=1,epsilon=0.5"  # for two releases
+    values = {"defense": [defense], "fraction": 0.67, "rounds": 9, "dropout": 0.3, "seed": 4}
+    config = tiny_config(model="resnet-8", clients=4, **values)
+    run = train(config, out=tmp_path / "run", dataset=patterns)
+    result = planned(config, images_per_client=10, classes=3)
+    assert [row.virtual_time_s for row in result.rounds] == [record["virtual_time_s"] for record in run.records]
+    assert [row.retired for row in result.rounds] == [len(record["retired"]) for record in run.records]
+    assert result.rounds[-1].retired > 0
+    assert result.notes == [f"the run ends after round {len(run.records)} of 9: all privacy budgets are spent"]
+    stopped = planned(config.model_copy(update={"on_budget": "stop"}), images_per_client=10, classes=3)
+    assert len(stopped.rounds) < len(result.rounds)
+    assert stopped.notes == [f"the run ends after round {len(stopped.rounds)} of 9: a privacy budget is spent"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"method": "fedavg", "defense": ["quantize"]}, "quantize acts on smashed, and in method fedavg"),
+        ({"defense": ["dp-weights:epsilon=1e-9"]}, "cannot be met"),
+        ({"defense": ["dp-weights"], "local_epochs": 2}, "use --local-epochs 1"),
+        ({"defense": ["dp-weights"], "norm": "batch"}, "cannot be combined with --norm batch"),
+        ({"defense": ["tier-floor:5"]}, "tier floor 5 leaves no tier"),
+        ({"defense": ["dp-activations:noise_multiplier=1,epsilon=0.1"]}, "not a single round is within the privacy"),
+    ],
+)
+def test_a_defense_that_a_run_would_refuse_is_refused_by_its_plan(values: dict[str, object], said: str):
+    with pytest.raises(InputError, match=said):
+        planned(small(**values))
+
+
+def test_training_first_costs_the_whole_training_where_the_server_is_the_slower_side():
+    """T_train + T_com + max(T_release, T_s) against max(T_train, T_s) + T_com."""
+    alike = {"profiles": "uniform", "server_cpus": 0.1, "norm": "group", "scheduler": "static:2", "rounds": 3}
+    calm = make_config({"clients": 5, "batch_size": 25, **alike})
+    apart = planned(calm.model_copy(update={"defense": ["dp-activations:noise_multiplier=1"]}))
+    training_s = 150 * apart.table.rows[1].client_train_macs / (calm.cpu_gmacs * 1e9)
+    assert apart.virtual_time_s - planned(calm).virtual_time_s == pytest.approx(3 * training_s)
+    assert training_s > 0.01 * apart.rounds[0].round_time_s
+
+
+def test_defenses_can_be_passed_as_objects():
+    chain = [DpActivations(noise_multiplier=1.0)]
+    by_name = planned(small(defense=["dp-activations:noise_multiplier=1"]))
+    assert planned(small(), defenses=chain).rounds == by_name.rounds
+    with pytest.raises(InputError, match="expected an object of a subclass of"):
+        planned(small(), defenses=["quantize"])
+
+
+def test_a_profile_error_makes_dynamic_worse_and_leaves_the_oracle_the_best():
+    slow = {"clients": 20, "rounds": 5, "seed": 1, "link_unit": "mbyte", "cpu_gmacs": 0.1, "server_workers": 20}
+    regrets = {}
+    for error in (0.0, 0.3, 1.0):
+        config = make_config({**slow, "profile_error": error})
+        result = planned(config, compare_schedulers=True)
+        assert result.regret(result.scheduler_time_s["oracle"]) == pytest.approx(0, abs=1e-12)
+        assert min(result.regret(seconds) for seconds in result.scheduler_time_s.values()) > -1e-12
+        regrets[error] = result.regret(result.scheduler_time_s["dynamic"])
+    assert regrets[0.0] < regrets[0.3] < regrets[1.0]
+
+
+def test_without_a_profile_error_nothing_is_drawn():
+    assert planned(small(profile_error=0.0)).rounds == planned(small()).rounds
+    assert planned(small(profile_error=1e-12)).virtual_time_s == pytest.approx(planned(small()).virtual_time_s)
+    assert planned(small(profile_error=0.5)).rounds != planned(small()).rounds

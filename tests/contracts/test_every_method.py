@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from defenses.dp_activations import DpActivations
+from defenses.dp_weights import DpWeights
 from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import Prepared
+from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.federated.round import Method
@@ -275,3 +277,50 @@ def test_a_round_without_participants_changes_nothing(prepared, play, monkeypatc
     assert sum(outcome.traffic.values()) == 0
     for ours, theirs in zip(tensors_of(state).values(), tensors_of(prepared[name].initial).values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+APART = {"dp-weights": DpWeights(noise_multiplier=1.0), "dp-activations": DpActivations(noise_multiplier=1.0)}
+
+
+@pytest.mark.parametrize("defense", APART)
+@pytest.mark.parametrize("name", METHODS)
+def test_who_releases_apart_sends_after_its_training_or_is_refused(prepare_apart, play, name: str, defense: str):
+    """T_k = T_train + T_com + max(T_release, T_s); who vanishes while it trains has sent nothing."""
+    method, chain = create("method", name), [APART[defense]]
+    if not set(APART[defense].facts.acts_on) <= method.places:
+        with pytest.raises(InputError, match=rf"acts on .*method {name} defenses can act"):
+            prepare_apart(method=name, defenses=chain)
+        return
+    transcript, run = Transcript(), prepare_apart(method=name, defenses=chain)
+    settings = run.settings.schedule
+    rows, seen = {row.tier: row for row in settings.table.rows}, set()
+    for state, outcome in play(run, 4, [transcript.record]):
+        plan = outcome.plan
+        assert outcome.traffic == planned_bytes(plan, settings.table)
+        assert outcome.macs == planned_macs(plan, settings.table)
+        for place, client in enumerate(plan.clients_P.tolist()):
+            row, sent = rows[plan.tiers_P[place]], int(plan.sent_P[place])
+            profile = settings.environment.profiles[state.schedule.environment.profile_K[client]]
+            speed = profile.cpus * settings.cpu_macs_per_s
+            training_s = plan.images_P[place] * row.client_train_macs / speed
+            service_s = sent * row.server_train_macs / (settings.server.cpus * settings.cpu_macs_per_s)
+            expected = training_s + plan.transfer_s_P[place] + max(sent * row.release_macs / speed, service_s)
+            assert plan.client_time_s_P[place] == pytest.approx(expected, rel=1e-12)
+            messages = [m for m in transcript.messages if (m.client, m.round) == (client, plan.round)]
+            records = sum(len(m.labels) for m in messages if isinstance(m, SmashedBatch))
+            assert records == (sent if row.smashed_bytes else 0)
+            whole = plan.images_P[place] == len(run.worker.parts[client])
+            assert whole or not messages
+            seen.add((bool(plan.dropped_P[place]), bool(whole), records > 0))
+    assert {(False, True, True), (True, False, False), (True, True, True)} <= seen
+
+
+@pytest.fixture(scope="module")
+def prepare_apart(patterns, tiny_config):
+    """Prepare a run whose network has group norm and whose clients vanish often, in fixed tiers."""
+
+    def prepared(*, defenses, **values):
+        config = tiny_config(model="resnet-8", scheduler="static:2", dropout=0.7, server_cpus=0.3, seed=1, **values)
+        return prepare(config, dataset=patterns, defenses=defenses)
+
+    return prepared

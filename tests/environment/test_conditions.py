@@ -10,6 +10,7 @@ from dtfl_private.environment.conditions import (
     advance,
     conditions,
     initial_state,
+    slowness,
 )
 from dtfl_private.environment.profiles import PROFILE_SETS, ResourceProfile
 
@@ -139,3 +140,23 @@ def test_advance_and_conditions_are_pure():
     assert not np.array_equal(once.profile_K, before[0])
     assert np.array_equal(state.profile_K, before[0])
     assert np.array_equal(state.present_K, before[1])
+
+
+def test_with_right_profiles_nobody_is_slower_than_they_say():
+    settings = EnvironmentSettings(clients=3, profiles=PAPER.profiles, noise=0.3)
+    assert np.array_equal(slowness(settings, (), np.array([1, 4])), np.ones((3, 2)))
+
+
+def test_slowness_is_the_mean_of_the_modules_held_weighted_by_macs():
+    settings = EnvironmentSettings(clients=500, profiles=PAPER.profiles, profile_error=0.5, seed=1)
+    macs, tiers = (0, 10, 30, 60), np.array([1, 2, 3, 4])
+    slow_KM = slowness(settings, macs, tiers)
+    # A first module without MACs, as one that looks tokens up has, is a tier all the same.
+    assert (slow_KM > 0).all()
+    # More modules take more time on every device, whatever the device is bad at.
+    assert (np.diff(slow_KM * np.cumsum(np.maximum(macs, 1)), axis=1) > 0).all()
+    # What a client is slow at depends neither on which tiers are asked for nor on the round or on the noise.
+    assert np.array_equal(slowness(settings, macs, np.array([2, 4])), slow_KM[:, [1, 3]])
+    assert not np.array_equal(slowness(replace(settings, seed=2), macs, tiers), slow_KM)
+    with pytest.raises(ValueError, match="MACs of 2 modules given, tier 4 holds more"):
+        slowness(settings, (1, 2), tiers)

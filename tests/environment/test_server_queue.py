@@ -1,70 +1,140 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.environment.server import queue
+from dtfl_private.contracts import FloatArray
+from dtfl_private.environment.server import alone_s, done_s
 
-JOBS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), min_size=1, max_size=9)
+# (first data there, data keep coming for, work of a server worker), each in whole seconds.
+CLIENTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.integers(0, 6)), min_size=1, max_size=7)
+BATCHES = 60
+FEW = settings(max_examples=40, deadline=None, derandomize=True)
+
+Clients = list[tuple[int, int, int]]
 
 
-def played_second_by_second(jobs: list[tuple[int, int]], workers: int) -> list[int]:
-    """Let a shop with a waiting room run: at each second free workers take who waits, first come first served.
+def columns(clients: Clients) -> tuple[FloatArray, FloatArray, FloatArray]:
+    arrival, streaming, service = np.array(clients, dtype=np.float64).T
+    return arrival, streaming, service
 
-    Who needs no work does not wait.
+
+def played_batch_by_batch(clients: Clients, workers: int) -> list[float]:
+    """Return when each client is done: a free worker takes the batch that is there longest, one of a client at once.
+
+    The data of a client's i-th batch are there when so much of its sending is over.
     """
-    start = [arrival if work == 0 else -1 for arrival, work in jobs]
-    busy_until = [0] * workers
-    waiting = sorted((job for job in range(len(jobs)) if jobs[job][1]), key=lambda job: (jobs[job][0], job))
-    now = 0
-    while waiting:
-        for worker in range(workers):
-            while waiting and busy_until[worker] <= now and jobs[waiting[0]][0] <= now:
-                job = waiting.pop(0)
-                start[job], busy_until[worker] = now, now + jobs[job][1]
-        now += 1
-    return start
+    free_at = [0.0] * workers
+    half_free = [0.0] * len(clients)
+    queues = [
+        [arrival + i / BATCHES * streaming for i in range(BATCHES if work else 0)]
+        for arrival, streaming, work in clients
+    ]
+    done = [float(arrival + streaming) for arrival, streaming, _ in clients]
+    while any(queues):
+        worker = free_at.index(min(free_at))
+        waiting = [k for k, queue in enumerate(queues) if queue]
+        start, _, k = min((max(free_at[worker], half_free[k], queues[k][0]), queues[k][0], k) for k in waiting)
+        queues[k].pop(0)
+        free_at[worker] = half_free[k] = start + clients[k][2] / BATCHES
+        done[k] = max(done[k], free_at[worker])
+    return done
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(JOBS, st.integers(1, 10))
-def test_queue_equals_a_plain_simulation(jobs: list[tuple[int, int]], workers: int):
-    arrival, service = np.array(jobs, dtype=np.float64).T
-    assert queue(arrival, service, workers).tolist() == played_second_by_second(jobs, workers)
+def backlog_by_hand(clients: Clients, at_s: float, workers: int) -> float:
+    """Return for how many seconds all workers are busy with what came in until a moment and is not worked off yet."""
+
+    def arrived(until: float, *, at_once: bool) -> float:
+        total = 0.0
+        for first, streaming, work in clients:
+            if streaming:
+                total += work * min(max((until - first) / streaming, 0.0), 1.0)
+            elif first < until or (at_once and first == until):
+                total += work
+        return total / workers
+
+    moments = [m for first, streaming, _ in clients for m in (first, first + streaming) if m <= at_s]
+    return max(
+        0.0, *(arrived(at_s, at_once=True) - arrived(since, at_once=False) - (at_s - since) for since in moments)
+    )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(JOBS)
-def test_nobody_waits_when_there_is_a_worker_for_each_job(jobs: list[tuple[int, int]]):
-    arrival, service = np.array(jobs, dtype=np.float64).T
-    for workers in (len(jobs), len(jobs) + 3):
-        assert np.array_equal(queue(arrival, service, workers), arrival)
+@FEW
+@given(CLIENTS, st.integers(1, 4))
+def test_a_client_is_done_when_the_backlog_at_its_last_data_is_worked_off(clients: Clients, workers: int):
+    got = done_s(*columns(clients), workers)
+    for seconds, (first, streaming, work) in zip(got, clients, strict=True):
+        expected = float(first + max(streaming, work))
+        if work and workers < len(clients):
+            expected = max(expected, first + streaming + backlog_by_hand(clients, first + streaming, workers))
+        assert seconds == pytest.approx(expected, rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(JOBS, st.integers(1, 8))
-def test_one_more_worker_delays_nobody(jobs: list[tuple[int, int]], workers: int):
-    arrival, service = np.array(jobs, dtype=np.float64).T
-    assert (queue(arrival, service, workers + 1) <= queue(arrival, service, workers)).all()
+@FEW
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=7))
+def test_one_worker_takes_batches_in_the_order_of_their_arrival(clients: Clients):
+    """Small batches are a fluid, up to one batch of each client and what comes in while a client's last one does."""
+    one_batch_each = sum(work for _, _, work in clients) / BATCHES
+    inflow = sum(work / streaming for _, streaming, work in clients if streaming)
+    got, expected = done_s(*columns(clients), 1), played_batch_by_batch(clients, 1)
+    for ours, batched, (_, streaming, _) in zip(got, expected, clients, strict=True):
+        assert abs(ours - batched) <= one_batch_each + streaming / BATCHES * inflow + 1e-9
 
 
-def test_ties_are_served_in_the_order_of_the_arrays():
-    together = np.zeros(3)
-    assert queue(together, np.array([5.0, 1.0, 2.0]), workers=1).tolist() == [0, 5, 6]
-    assert queue(together, np.array([5.0, 1.0, 2.0]), workers=2).tolist() == [0, 0, 1]
+@FEW
+@given(CLIENTS, st.integers(2, 4))
+def test_several_workers_are_never_done_before_the_fluid_and_later_by_one_clients_work_at_most(
+    clients: Clients, workers: int
+):
+    one_batch_each = sum(work for _, _, work in clients) / BATCHES
+    got, expected = done_s(*columns(clients), workers).max(), max(played_batch_by_batch(clients, workers))
+    assert got - one_batch_each - 1e-9 <= expected <= got + max(work for _, _, work in clients) + 1e-9
 
 
-def test_queue_leaves_its_arguments_alone():
-    arrival, service = np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])
-    queue(arrival, service, workers=1)
-    assert arrival.tolist() == [3, 1, 2]
-    assert service.tolist() == [1, 1, 1]
+def test_by_hand():
+    """Two clients send 6 s of work each in 4 s, from 0 and 1 on. One worker is busy from 0 to 12, in order of arrival.
+
+    By 4 s 6 and 4.5 s of work have come in, 4 s are done: the first client is done at 10.5, the second at 12.
+    """
+    arrival, streaming, service = np.array([0.0, 1.0]), np.array([4.0, 4.0]), np.array([6.0, 6.0])
+    assert done_s(arrival, streaming, service, 1).tolist() == [10.5, 12]
+    assert done_s(arrival, streaming, service, 2).tolist() == [6, 7]
+    # A slow client, there first, keeps no worker busy while its data do not exist: of its 10 s, 0.1 come in per second.
+    arrival, streaming, service = np.array([0.0, 1.0]), np.array([100.0, 1.0]), np.array([10.0, 9.0])
+    assert done_s(arrival, streaming, service, 1) == pytest.approx([100, 2 + 9.1 - 1])
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(JOBS, st.integers(1, 3))
-def test_a_job_without_work_waits_for_nobody_and_keeps_nobody_waiting(jobs: list[tuple[int, int]], workers: int):
-    arrival, service = np.array(jobs, dtype=np.float64).T
-    start = queue(arrival, service, workers)
-    assert np.array_equal(start[service == 0], arrival[service == 0])
+@FEW
+@given(CLIENTS)
+def test_with_a_worker_for_each_client_nobody_waits(clients: Clients):
+    arrival, streaming, service = columns(clients)
+    expected = np.maximum(arrival + streaming, arrival + service)
+    assert np.array_equal(alone_s(arrival, streaming, service), expected)
+    for workers in (len(clients), len(clients) + 3):
+        assert np.array_equal(done_s(arrival, streaming, service, workers), expected)
+
+
+@FEW
+@given(CLIENTS, st.integers(1, 6))
+def test_one_more_worker_delays_nobody(clients: Clients, workers: int):
+    arrival, streaming, service = columns(clients)
+    more, fewer = (done_s(arrival, streaming, service, count) for count in (workers + 1, workers))
+    assert (more <= fewer * (1 + 1e-12)).all()
+
+
+@FEW
+@given(CLIENTS, st.integers(1, 3))
+def test_a_client_without_work_waits_for_nobody_and_keeps_nobody_waiting(clients: Clients, workers: int):
+    arrival, streaming, service = columns(clients)
+    done = done_s(arrival, streaming, service, workers)
+    assert np.array_equal(done[service == 0], (arrival + streaming)[service == 0])
     working = service > 0
-    assert np.array_equal(start[working], queue(arrival[working], service[working], workers))
+    if workers < working.sum():
+        alone = done_s(arrival[working], streaming[working], service[working], workers)
+        assert done[working] == pytest.approx(alone, rel=1e-12)
+
+
+def test_a_queue_leaves_its_arguments_alone():
+    parts = columns([(3, 1, 1), (1, 1, 1), (2, 1, 1)])
+    done_s(*parts, 1)
+    assert [part.tolist() for part in parts] == [[3, 1, 2], [1, 1, 1], [1, 1, 1]]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from dtfl_private.contracts import IntArray, TierChoice
+from dtfl_private.contracts import FloatArray, IntArray, TierChoice
+from dtfl_private.environment.conditions import slowness
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
 from dtfl_private.federated.schedule import (
@@ -23,6 +24,8 @@ from dtfl_private.federated.schedule import (
     planned_macs,
     schedule_round,
 )
+from dtfl_private.federated.timing import Overlapping
+from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.tiers.efficient import Efficient
 from dtfl_private.tiers.estimates import NEVER, estimate
 from dtfl_private.tiers.schedulers import Dynamic, LastValue, Oracle, Random, Static, StaticProfile
@@ -366,19 +369,89 @@ def test_a_probe_counts_even_if_the_client_then_drops_out(make_schedule: MakeSch
     assert second.tiers_P.tolist() == first.tiers_P.tolist() == papers_choice(settings, state.environment.profile_K)
 
 
-def test_server_halves_wait_first_come_first_served(make_schedule: MakeSchedule):
+@pytest.mark.parametrize("trains_first", [False, True])
+def test_batches_wait_first_come_first_served(make_schedule: MakeSchedule, trains_first: bool):
+    """Played in a thousand batches each, on one worker, from the parts that the paper's formula has."""
     settings = make_schedule(scheduler=Static(1), server=ServerCapacity(workers=1, cpus=0.2))
+    settings = replace(settings, timing=Overlapping(trains_first=trains_first), table=releasing(settings.table))
     state, plan = next(play(settings, 1))
-    free_at, waited, served = 0.0, 0.0, {}
-    hand = {k: by_hand(settings, kind, 100 + 10 * k, 1) for k, kind in enumerate(state.environment.profile_K)}
-    for client, (_, t_com, t_s) in sorted(hand.items(), key=lambda item: item[1][1]):
-        start = max(free_at, t_com)
-        waited += start - t_com
-        served[client] = free_at = start + t_s
-    expected = [max(sum(hand[k][:2]), served[k]) for k in range(10)]
-    assert plan.client_time_s_P.tolist() == pytest.approx(expected, rel=1e-12)
-    assert plan.server_wait_s == pytest.approx(waited, rel=1e-9)
-    assert waited > 0
+    batches, done, alone = [], [], []
+    for client, kind in enumerate(state.environment.profile_K):
+        t_c, t_com, t_s = by_hand(settings, kind, 100 + 10 * client, 1)
+        t_release = t_c * settings.table.rows[0].release_macs / settings.table.rows[0].client_train_macs
+        first, streaming = (t_c + t_com, t_release) if trains_first else (t_com, t_c + t_release)
+        batches += [(first + i / 1000 * streaming, client, t_s / 1000) for i in range(1000)]
+        done.append(first + streaming)
+        alone.append(first + max(streaming, t_s))
+    free_at = 0.0
+    for arrival, client, work in sorted(batches):
+        free_at = max(free_at, arrival) + work
+        done[client] = max(done[client], free_at)
+    expected = [max(both) for both in zip(done, alone, strict=True)]
+    assert plan.client_time_s_P.tolist() == pytest.approx(expected, rel=0.005)
+    assert plan.server_wait_s == pytest.approx(sum(expected) - sum(alone), rel=0.01)
+    assert plan.server_wait_s > 100
+
+
+def releasing(table: TierTable) -> TierTable:
+    """Return the table with a forward pass for what is sent, as a defense that releases apart has it."""
+    return replace(table, rows=tuple(replace(row, release_macs=row.client_forward_macs) for row in table.rows))
+
+
+def train_first(make_schedule: MakeSchedule, **changes: object) -> ScheduleSettings:
+    settings = make_schedule(**changes)
+    return replace(settings, timing=Overlapping(trains_first=True), table=releasing(settings.table))
+
+
+def first_by_hand(settings: ScheduleSettings, kind: int, images: int, tier: int) -> float:
+    """Return T_train + T_com + max(T_release, T_s)."""
+    t_train, t_com, t_s = by_hand(settings, kind, images, tier)
+    row = next(row for row in settings.table.rows if row.tier == tier)
+    return t_train + t_com + max(images * row.release_macs / (PAPER[kind][0] * CPU_MACS_PER_S), t_s)
+
+
+@pytest.mark.parametrize("server_cpus", [8.0, 0.5])
+def test_truth_estimates_and_oracle_know_who_trains_first(make_schedule: MakeSchedule, server_cpus: float):
+    """Without chance all three are the same formula, and the paper's rule is applied to it."""
+    recorder, server = Recorder(), ServerCapacity(workers=10, cpus=server_cpus)
+    settings = train_first(make_schedule, scheduler=recorder, server=server)
+    for state, plan in play(settings, 2):
+        kinds, shown = state.environment.profile_K.tolist(), recorder.shown[-1]
+        clients = list(zip(kinds, settings.images_K.tolist(), strict=True))
+        times = [[first_by_hand(settings, *client, tier) for tier in (1, 2, 3, 4)] for client in clients]
+        np.testing.assert_allclose(shown.times_s_KM, times, rtol=1e-12)
+        assert shown.outlook is not None
+        parts = (shown.outlook.arrival_s_KM, shown.outlook.streaming_s_KM, shown.outlook.service_s_KM)
+        np.testing.assert_allclose(parts[0] + np.maximum(*parts[1:]), times, rtol=1e-12)
+        t_max = max(map(min, times))
+        oracles = [max(tier for tier in range(4) if row[tier] <= t_max) for row in times]
+        assert plan.oracle_time_s == pytest.approx(max(row[m] for row, m in zip(times, oracles, strict=True)))
+        if plan.round == 2:  # without the probe
+            assert plan.client_time_s_P.tolist() == pytest.approx([row[1] for row in times], rel=1e-12)
+    server_is_slower = [by_hand(settings, kind, 100, 2)[2] > 0.3 * by_hand(settings, kind, 100, 2)[0] for kind in kinds]
+    assert server_cpus == 8.0 or len(set(server_is_slower)) == 2
+
+
+def test_who_trains_first_and_vanishes_has_sent_nothing_or_a_share(make_schedule: MakeSchedule):
+    settings = train_first(make_schedule, environment={"dropout": 1.0}, scheduler=Static(2), batch_size=10)
+    nothing, share = 0, 0
+    for state, plan in play(settings, 10):
+        for client, kind in enumerate(state.environment.profile_K):
+            images, sent = 100 + 10 * client, int(plan.sent_P[client])
+            row, profile = settings.table.rows[1], settings.environment.profiles[kind]
+            up, down = (speed * 1e6 / 8 for speed in (profile.up_mbit_s, profile.down_mbit_s))
+            speed = profile.cpus * CPU_MACS_PER_S
+            t_com = row.weight_bytes / down + sent * (row.smashed_bytes + row.label_bytes) / up
+            t_train = plan.images_P[client] * row.client_train_macs / speed
+            t_s = sent * row.server_train_macs / (8.0 * CPU_MACS_PER_S)
+            expected = t_train + t_com + max(sent * row.release_macs / speed, t_s)
+            assert plan.client_time_s_P[client] == pytest.approx(expected, rel=1e-12)
+            assert sent < images
+            assert sent == 0 or plan.images_P[client] == images
+            nothing, share = nothing + (sent == 0), share + (sent > 0)
+        assert planned_bytes(plan, settings.table)["up_labels"] == 8 * plan.sent_P.sum()
+    # Of 100; nearly half of them have sent something: by chance fewer than 16 of either once in 100 million.
+    assert min(nothing, share) > 15
 
 
 ALL_CHANCE = {
@@ -559,3 +632,76 @@ def test_progress_is_learnt_from_those_who_stayed(make_schedule: MakeSchedule):
     assert learn_progress(state, mixed, settings, 2.0).progress.last_depth == pytest.approx(1.0)
     shallow = replace(plan, tiers_P=np.ones(10, dtype=np.int64))
     assert learn_progress(state, shallow, settings, 2.0).progress.last_depth == 0.0
+
+
+WRONG = {"profile_error": 0.5}
+
+
+def mis_profiled(make_schedule: MakeSchedule, **changes: object) -> ScheduleSettings:
+    """Return a schedule whose clients' true ratios between tiers are not those of the table."""
+    settings = make_schedule(environment=WRONG, **changes)
+    macs = np.diff([0, *(row.client_forward_macs for row in settings.table.rows), settings.table.forward_macs])
+    return replace(settings, table=replace(settings.table, module_macs=tuple(macs.tolist())))
+
+
+def slow(settings: ScheduleSettings) -> FloatArray:
+    return slowness(settings.environment, settings.table.module_macs, settings.table.tiers_M)
+
+
+@pytest.mark.parametrize("tier", [1, 3])
+def test_under_a_wrong_profile_rounds_last_as_long_as_the_devices_say(make_schedule: MakeSchedule, tier: int):
+    settings = mis_profiled(make_schedule, scheduler=Static(tier))
+    for state, plan in play(settings, 2):
+        for client, kind in enumerate(state.environment.profile_K):
+            t_c, t_com, t_s = by_hand(settings, kind, 100 + 10 * client, tier)
+            t_c *= slow(settings)[client, tier - 1]
+            assert plan.client_time_s_P[client] == pytest.approx(max(t_c, t_s) + t_com, rel=1e-12)
+            row = settings.table.rows[tier - 1]
+            measured = row.client_train_macs * slow(settings)[client, tier - 1] / (PAPER[kind][0] * CPU_MACS_PER_S)
+            assert state.history.last_s_K[client] == pytest.approx(measured, rel=1e-12)
+
+
+def test_the_server_carries_its_measurement_over_by_the_wrong_ratios_and_the_oracle_knows(make_schedule: MakeSchedule):
+    recorder = Recorder()
+    settings = mis_profiled(make_schedule, scheduler=recorder)
+    for state, plan in play(settings, 2):
+        measured = 0 if plan.round == 1 else 1  # the probe's tier, and then the recorder's
+        believed, true = [], []
+        for client, kind in enumerate(state.environment.profile_K):
+            for_all = [by_hand(settings, kind, 100 + 10 * client, tier) for tier in (1, 2, 3, 4)]
+            factors = slow(settings)[client]
+            believed.append([max(t_c * factors[measured], t_s) + t_com for t_c, t_com, t_s in for_all])
+            true.append([max(t_c * f, t_s) + t_com for (t_c, t_com, t_s), f in zip(for_all, factors, strict=True)])
+        np.testing.assert_allclose(recorder.shown[-1].times_s_KM, believed, rtol=1e-12)
+        assert plan.oracle_time_s == pytest.approx(max(map(min, true)), rel=1e-12)
+    first = slow(settings)[:, 0] * 32 * settings.table.rows[0].client_train_macs
+    _, probing = next(play(mis_profiled(make_schedule), 1))
+    _, later = list(play(mis_profiled(make_schedule), 2))[1]
+    cpus = np.array([PAPER[kind][0] for kind in state.environment.profile_K])
+    same = probing.tiers_P == later.tiers_P
+    assert same.any()
+    np.testing.assert_allclose(
+        (probing.compute_s_P - later.compute_s_P)[same], (first / (cpus * CPU_MACS_PER_S))[same], rtol=1e-9
+    )
+
+
+def test_the_release_of_a_wrongly_profiled_client_is_as_slow_as_its_training(make_schedule: MakeSchedule):
+    settings = mis_profiled(make_schedule, scheduler=Static(3))
+    apart = replace(settings, timing=Overlapping(trains_first=True), table=releasing(settings.table))
+    (_, plain), (_, plan) = next(play(settings, 1)), next(play(apart, 1))
+    row = apart.table.rows[2]
+    np.testing.assert_allclose(
+        plan.compute_s_P, plain.compute_s_P * (1 + row.release_macs / row.client_train_macs), rtol=1e-12
+    )
+
+
+def test_a_resumed_run_has_the_same_wrong_profiles(prepare_tiny, play, tmp_path):
+    """Nothing of them is in a checkpoint: they follow from the seed."""
+    run = prepare_tiny(scheduler="dynamic", profile_error=0.5, cpu_gmacs=0.01)
+    (first, _), (_, second) = play(run, 2)
+    save_checkpoint(tmp_path, first)
+    state = load_checkpoint(tmp_path, run.initial, run.settings.schedule, print)
+    ((_, resumed),) = play(replace(run, initial=state))
+    assert_same(resumed.plan, second.plan)
+    ((_, right),) = play(prepare_tiny(scheduler="dynamic", cpu_gmacs=0.01))
+    assert right.plan.round_time_s != play(run)[0][1].plan.round_time_s

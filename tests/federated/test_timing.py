@@ -1,29 +1,33 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dtfl_private.environment.server import ServerCapacity
+from dtfl_private.environment.workload import Workload
 from dtfl_private.federated.timing import BatchByBatch, Overlapping, RoundWork, ServerLast
 
 ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=1.0)
 
 
 def work(compute: list[float], transfer: list[float], server: list[float], batches: list[int]) -> RoundWork:
-    seconds = (np.array(values, dtype=np.float64) for values in (compute, transfer, server))
-    return RoundWork(
-        **dict(zip(("compute_s_P", "transfer_s_P", "server_s_P"), seconds, strict=True)), batches_P=np.array(batches)
+    training_s, transfer_s, service_s = (np.array(values, dtype=np.float64) for values in (compute, transfer, server))
+    load = Workload(
+        training_s=training_s, releasing_s=np.zeros_like(training_s), transfer_s=transfer_s, service_s=service_s
     )
+    return RoundWork(load=load, batches_P=np.array(batches))
 
 
 def test_overlapping_work_takes_as_long_as_the_longer_side():
     course = Overlapping().play(work([5, 1], [2, 2], [1, 4], [3, 3]), MANY)
     assert course.client_time_s_P.tolist() == [7, 6]
     assert course.server_wait_s == 0
-    # On one worker the second server half starts when the first is done, at 3.
+    # On one worker, from 2 to 3, 0.2 and 4 s of work come in: 3.2 are left. The rest of the first client's comes later.
     course = Overlapping().play(work([5, 1], [2, 2], [1, 4], [3, 3]), ONE)
-    assert course.client_time_s_P.tolist() == [7, 7]
-    assert course.server_wait_s == 1
+    assert course.client_time_s_P.tolist() == pytest.approx([7, 6.2])
+    assert course.server_wait_s == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("trips", [0, 1])
@@ -63,8 +67,8 @@ def test_waiting_is_what_is_left_of_the_time_and_never_negative(rows, workers):
     """T_k is the work and the waits, and every batch has its turn."""
     given_work = work(*(list(column) for column in zip(*rows, strict=True)))
     has_batches = given_work.batches_P > 0
-    given_work.server_s_P[~has_batches] = 0
-    alone = given_work.compute_s_P + given_work.transfer_s_P + given_work.server_s_P
+    given_work.load.service_s[~has_batches] = 0
+    alone = given_work.own_s_P + given_work.load.service_s
     for timing in (BatchByBatch(one_server_half=False), BatchByBatch(one_server_half=True), ServerLast()):
         course = timing.play(given_work, ServerCapacity(workers=workers, cpus=1.0))
         waits = course.client_time_s_P - alone
@@ -81,7 +85,61 @@ def test_a_server_that_comes_last_waits_for_all_but_those_who_vanished():
 
 
 def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_vanishes():
-    images, records, dropped = np.array([20, 7]), np.array([10, 10]), np.array([False, True])
-    assert ServerLast().sent_images(images, records, dropped).tolist() == [10, 0]
+    share, per_epoch = np.array([1.0, 0.6, 1.0]), np.array([10, 10, 3])
+    trained, sent = ServerLast().batches(share, per_epoch, 2)
+    assert (trained.tolist(), sent.tolist()) == ([20, 12, 6], [10, 0, 3])
     for timing in (Overlapping(), BatchByBatch(one_server_half=True)):
-        assert timing.sent_images(images, records, dropped).tolist() == [20, 7]
+        trained, sent = timing.batches(share, per_epoch, 2)
+        assert trained.tolist() == sent.tolist() == [20, 12, 6]
+
+
+@pytest.mark.parametrize(
+    ("share", "trained", "sent"),
+    [(0.0, 0, 0), (1 / 7, 2, 0), (0.49, 6, 0), (0.5, 7, 0), (0.58, 7, 1), (0.93, 7, 6), (1.0, 7, 7)],
+)
+def test_who_trains_first_and_vanishes_early_has_sent_nothing(share: float, trained: int, sent: int):
+    """Seven batches of training, and then the same seven once more to be sent: fourteen passes."""
+    got = Overlapping(trains_first=True).batches(np.array([share]), np.array([7]), 1)
+    assert [count.tolist() for count in got] == [[trained], [sent]]
+
+
+def first_train(training: list[float], releasing: list[float], transfer: list[float], server: list[float]) -> RoundWork:
+    """Return the work of clients that train before they send."""
+    overlapping = work(training, transfer, server, [1] * len(training))
+    releasing_s = np.array(releasing, dtype=np.float64)
+    return replace(overlapping, load=replace(overlapping.load, releasing_s=releasing_s, trains_first=True))
+
+
+def test_who_trains_first_keeps_the_server_waiting():
+    """By hand: T_train + T_com + max(T_release, T_s), where side by side it was max(T_c, T_s) + T_com."""
+    parts = first_train([5, 5], [2, 2], [3, 3], [1, 4])
+    course = Overlapping(trains_first=True).play(parts, MANY)
+    assert course.client_time_s_P.tolist() == [5 + 3 + 2, 5 + 3 + 4]
+    assert course.server_wait_s == 0
+    beside = replace(parts, load=replace(parts.load, trains_first=False))
+    assert Overlapping().play(beside, MANY).client_time_s_P.tolist() == [10, 10]
+    assert parts.load.arrival_s.tolist() == [8, 8]
+    assert parts.load.computing_s.tolist() == [7, 7]
+
+
+def test_who_trains_first_queues_when_its_training_is_over():
+    """One worker. The first client's data come from 2 to 4, 3 s of work; the second's from 9 to 10, 4 s of work."""
+    course = Overlapping(trains_first=True).play(first_train([1, 8], [2, 1], [1, 1], [3, 4]), ONE)
+    assert course.client_time_s_P.tolist() == [5, 13]
+    assert course.server_wait_s == 0
+    # If both have trained at 1, 3 + 4 s come in from 2 on: 2 + 7 is when the last is done, for who sends until 4.
+    course = Overlapping(trains_first=True).play(first_train([1, 1], [2, 1], [1, 1], [3, 4]), ONE)
+    assert course.client_time_s_P.tolist() == pytest.approx([9, 7.5])
+    assert course.server_wait_s == pytest.approx(4 + 1.5)
+
+
+@given(times, st.integers(1, 7), st.floats(0, 9))
+def test_training_first_is_never_faster(rows, workers, release):
+    columns = [list(column) for column in zip(*rows, strict=True)][:3]
+    apart = first_train(columns[0], [release] * len(rows), *columns[1:])
+    beside = replace(apart, load=replace(apart.load, trains_first=False))
+    capacity = ServerCapacity(workers=workers, cpus=1.0)
+    later, sooner = (Overlapping().play(one, capacity).client_time_s_P for one in (apart, beside))
+    assert later.max() >= sooner.max() * (1 - 1e-12)
+    if workers >= len(rows):
+        assert (later >= sooner * (1 - 1e-12)).all()

@@ -20,6 +20,7 @@ def a_plan(number: int = 1, clients: int = 3) -> RoundPlan:
         images_P=np.ones(clients, dtype=np.int64),
         dropped_P=np.zeros(clients, dtype=np.bool_),
         measured_P=np.zeros(clients, dtype=np.int64),
+        sent_batches_P=np.ones(clients, dtype=np.int64),
         compute_s_P=seconds,
         transfer_s_P=seconds,
         client_time_s_P=seconds,

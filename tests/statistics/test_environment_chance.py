@@ -15,6 +15,7 @@ from dtfl_private.environment.conditions import (
     advance,
     conditions,
     initial_state,
+    slowness,
 )
 from dtfl_private.environment.profiles import PROFILE_SETS, ResourceProfile
 
@@ -92,3 +93,19 @@ def test_every_client_is_equally_likely_to_drift():
     # A redrawn client keeps its kind once in 2,000 draws: far below the bound.
     assert all(plausible_rate(hits, 2000, 0.3) for hits in drifts_K.tolist())
     assert drifts_K.sum() > 0.99 * 3 * 2000
+
+
+def test_profile_errors_are_log_normal_with_mean_one_per_client_and_module():
+    """Tier 1 holds one module alone; of tier 2, with equal MACs, both count half: the deviation falls by root two."""
+    count, sigma = 20_000, 0.4
+    settings = EnvironmentSettings(clients=count, profiles=UNIFORM, profile_error=sigma)
+    slow_KM = slowness(settings, (7, 7), np.array([1, 2]))
+    assert plausible_noise(np.log(slow_KM[:, 0]) + sigma**2 / 2, sigma)
+    assert not plausible_noise(np.log(slow_KM[:, 0]), 1.1 * sigma)
+    deviation = math.sqrt(math.expm1(sigma**2))  # of a log-normal with mean 1
+    for tier, factor in ((0, 1.0), (1, math.sqrt(0.5))):
+        mean_error = abs(slow_KM[:, tier].mean() - 1)
+        assert mean_error <= SIGMAS * factor * deviation / math.sqrt(count)
+    second = 2 * slow_KM[:, 1] - slow_KM[:, 0]
+    assert plausible_noise(np.log(second) + sigma**2 / 2, sigma)
+    assert abs(np.corrcoef(np.log(slow_KM[:, 0]), np.log(second))[0, 1]) <= SIGMAS / math.sqrt(count)

@@ -26,6 +26,7 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
     transfer_s = rng.uniform(0.1, 3, (clients, tiers))
     outlook = Outlook(
         arrival_s_KM=transfer_s,
+        streaming_s_KM=client_s,
         service_s_KM=server_s,
         server_workers=workers,
         images_K=rng.integers(1, 100, clients).astype(np.float64),
@@ -39,7 +40,8 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
 def equal_clients(times_s: FloatArray, **told: Any) -> TierChoice:
     """Return a round of clients with equal data, before a server that has a worker for each and nothing to do."""
     clients, tiers = times_s.shape
-    usual = {"arrival_s_KM": np.zeros_like(times_s), "service_s_KM": np.zeros_like(times_s), "server_workers": clients}
+    nothing = np.zeros_like(times_s)
+    usual = {"arrival_s_KM": nothing, "streaming_s_KM": times_s, "service_s_KM": nothing, "server_workers": clients}
     usual |= {"images_K": np.ones(clients), "first_tiers_K": np.zeros(clients, dtype=np.int64)}
     return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=Outlook(**{**usual, **told}))
 
@@ -62,17 +64,30 @@ def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float
     return total
 
 
+def all_served_s(outlook: Outlook, column_K: list[int]) -> float:
+    """Return when the workers have done all that comes in; the most that came in since some moment delays them."""
+    rows = [
+        tuple(float(part[k, m]) for part in (outlook.arrival_s_KM, outlook.streaming_s_KM, outlook.service_s_KM))
+        for k, m in enumerate(column_K)
+    ]
+    moments = [moment for first, streaming, _ in rows for moment in (first, first + streaming)]
+
+    def to_come(since: float) -> float:
+        return sum(
+            work * min(max((first + streaming - since) / streaming, 0.0), 1.0) for first, streaming, work in rows
+        )
+
+    return max(since + to_come(since) / outlook.server_workers for since in moments)
+
+
 def cost(choice: TierChoice, tiers_K: IntArray, scheduler: Efficient) -> float:
     """Return a round's expected time per progress: the schedule played in plain loops."""
     outlook = choice.outlook
     assert outlook is not None
     column_K = [tier - 1 for tier in tiers_K.tolist()]
     done = [choice.times_s_KM[k, m] for k, m in enumerate(column_K)]
-    free = [0.0] * outlook.server_workers
-    for k in sorted(range(len(done)), key=lambda k: outlook.arrival_s_KM[k, column_K[k]]):
-        worker = free.index(min(free))
-        free[worker] = max(free[worker], outlook.arrival_s_KM[k, column_K[k]]) + outlook.service_s_KM[k, column_K[k]]
-        done.append(free[worker])
+    if outlook.server_workers < len(done):
+        done.append(all_served_s(outlook, column_K))
     reached_M = scheduler.progress(outlook, len(choice.tiers_M))
     images = outlook.images_K
     rate, time_s = outlook.change_rate, max(done)
@@ -227,6 +242,7 @@ def test_many_clients_are_decided_by_some_of_them():
     assert few.outlook is not None
     outlook = Outlook(
         arrival_s_KM=np.repeat(few.outlook.arrival_s_KM, 12, axis=0),
+        streaming_s_KM=np.repeat(few.outlook.streaming_s_KM, 12, axis=0),
         service_s_KM=np.repeat(few.outlook.service_s_KM, 12, axis=0),
         server_workers=120,
         images_K=np.repeat(few.outlook.images_K, 12),
@@ -248,7 +264,7 @@ def test_many_clients_are_decided_by_some_of_them():
 def test_progress_is_the_prior_until_the_rounds_say_otherwise():
     scheduler = make_scheduler("efficient", np.arange(1, 6))
     papers = Efficient(rounds_ratio=1.6)
-    told = {"arrival_s_KM": np.ones((1, 5)), "service_s_KM": np.ones((1, 5)), "server_workers": 1}
+    told = {"server_workers": 1} | dict.fromkeys(("arrival_s_KM", "streaming_s_KM", "service_s_KM"), np.ones((1, 5)))
     told |= {"images_K": np.ones(1), "first_tiers_K": np.zeros(1, dtype=np.int64)}
     assert scheduler == Efficient(rounds_ratio=1)
     assert Efficient().progress(Outlook(**told), 5) == pytest.approx([1.0] * 5)

@@ -106,6 +106,7 @@ def test_static_profile_keeps_the_tiers_that_clients_once_had():
     times = np.array([[1.0, 2.0, 3.0]] * 3)
     outlook = Outlook(
         arrival_s_KM=times,
+        streaming_s_KM=times,
         service_s_KM=times,
         server_workers=3,
         images_K=np.ones(3),

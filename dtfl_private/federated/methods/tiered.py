@@ -68,7 +68,7 @@ def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Clie
     update = None
     if not any(remark.refuses for remark in remarks):
         with isolated(setup.seed, "layers", task.client, task.round):
-            for message in client.train(worker.data(task), task.batches):
+            for message in client.train(worker.data(task), task.sends):
                 traffic["up_smashed"] += message.smashed_bytes
                 traffic["up_labels"] += message.label_bytes
                 worker.observe(message)
