@@ -1,7 +1,7 @@
 """Plan: the schedule alone, without training, for thousands to millions of clients."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from dtfl_private.commands.leakage_budget import DEPENDS_ON, allowed_line, limit
 from dtfl_private.commands.settings import make_method, method_costs, method_schedule
 from dtfl_private.config import TrainConfig, object_name, resolved_norm
 from dtfl_private.contracts import Scheduler
+from dtfl_private.data.normalization import Normalization
+from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.federated.schedule import (
     ScheduleSettings,
     ScheduleState,
@@ -88,7 +90,8 @@ def plan(
     """Return the schedule that a training with this configuration would follow, without training.
 
     Args:
-        config: clients, rounds, environment, method, scheduler; what concerns data and training is ignored. A leakage
+        config: clients, rounds, environment, method, scheduler, and normalization, whose messages are counted; what
+            else concerns data and training is ignored. A leakage
             budget's audit must be of the same network; data set, norm and defenses are compared if they were set.
         input_shape: shape of one input (channels, height, width).
         classes: number of classes.
@@ -117,8 +120,12 @@ def plan(
     if method.pooled:
         images_K = images_K.sum(keepdims=True)
 
+    registration = NO_TRAFFIC
+    if not method.pooled:
+        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, input_shape)
+
     def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
-        return _play(method_schedule(config, method, costs, scheduler, images_K), config.rounds)
+        return _play(method_schedule(config, method, costs, scheduler, images_K), config.rounds, registration)
 
     def unlimited_s() -> float:
         return played(scheduler, method.costs(in_use, classes, numerics))[-1].virtual_time_s
@@ -151,7 +158,7 @@ def planned_lines(planned: Plan) -> list[str]:
     return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
 
 
-def _play(settings: ScheduleSettings, rounds: int) -> list[PlannedRound]:
+def _play(settings: ScheduleSettings, rounds: int, registration: Mapping[str, int]) -> list[PlannedRound]:
     state = ScheduleState.start(settings)
     played = []
     for number in range(1, rounds + 1):
@@ -167,7 +174,7 @@ def _play(settings: ScheduleSettings, rounds: int) -> list[PlannedRound]:
                 tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
                 server_wait_s=planned.server_wait_s,
                 oracle_time_s=planned.oracle_time_s,
-                bytes=dict(planned_bytes(planned, settings.table)),
+                bytes=dict(planned_bytes(planned, settings.table, registration)),
                 macs=dict(planned_macs(planned, settings.table)),
             )
         )

@@ -1,6 +1,7 @@
 """Train: from a configuration to a run folder."""
 
 import copy
+import itertools
 import re
 import time
 from collections.abc import Sequence
@@ -34,8 +35,10 @@ from dtfl_private.config import (
 )
 from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
-from dtfl_private.data.preprocess import preprocessor_of, require_augmentable
-from dtfl_private.defense import Defense, DefenseChain, RunFacts
+from dtfl_private.data.normalization import POOLED, Normalization
+from dtfl_private.data.preprocess import require_augmentable
+from dtfl_private.data.registration import register
+from dtfl_private.defense import Defense, DefenseChain, RunFacts, name_of
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import end_of_run
@@ -45,12 +48,12 @@ from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.leakage.budget import LeakageBudget
-from dtfl_private.messages import MessageObserver
+from dtfl_private.messages import ChannelSums, MessageObserver
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
+from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.randomness import isolated
@@ -90,7 +93,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A run that has been checked completely and has written nothing yet; ``notes`` are lines for the user."""
+    """A run that has been checked completely and has written nothing yet.
+
+    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
+    """
 
     config: TrainConfig
     method: Method
@@ -99,6 +105,7 @@ class Prepared:
     worker: WorkerSetup
     workers: int
     data_sha256: str
+    statistics: Sequence[ChannelSums] = ()
     notes: Sequence[str] = ()
 
 
@@ -151,6 +158,9 @@ def train(
             listener.started(prepared.config, folder, prepared.settings, records)
             for line in prepared.notes:
                 listener.note(line)
+            if state.round == 0:
+                for message, observer in itertools.product(prepared.statistics, observers):
+                    observer(message)
             executor = open_executor(prepared.worker, prepared.workers, observers)
             try:
                 return _run(folder, prepared, state, records, executor, listener)
@@ -194,6 +204,7 @@ def prepare(
     audited = open_budget(config, method, {**named, "norm": norm})
     dataset, parts = dealt(config, dataset)
     require_augmentable(dataset, config.augment)
+    normalization = Normalization.parse(config.normalization).resolved(dataset)
     classes = len(dataset.classes)
     if model is not None:
         model = as_staged(model, dataset.input_shape)
@@ -226,6 +237,8 @@ def prepare(
     schedule = method_schedule(config, method, table, scheduler, images_K)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
         heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
+    apart = [name_of(member) for member in chain if member.facts.group_norm]
+    registration = register(dataset, parts, normalization, apart=apart, central=method.pooled)
     worker = WorkerSetup(
         work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
@@ -235,7 +248,7 @@ def prepare(
         test_images=dataset.test_images,
         test_labels=dataset.test_labels,
         parts=parts,
-        normaliser=preprocessor_of(dataset, constant=needs_group_norm(chain)),
+        normaliser=registration.preprocessor,
         augmentations=config.augment,
         optimizer=optimizer_settings(config),
         batch_size=config.batch_size,
@@ -247,7 +260,12 @@ def prepare(
     )
     # Every client that has something to spend has a ledger from the start.
     ledgers: dict[int, Ledger] = dict.fromkeys(range(len(parts)), ()) if _states_guarantees(chain) else {}
-    budget = replace(budget_settings(config, chain, images_K), sends=method.sends, full_tier=method.full_tier)
+    budget = replace(
+        budget_settings(config, chain, images_K),
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=registration.statistics,
+    )
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     participants = max(1, round(config.fraction * config.clients))
@@ -256,6 +274,7 @@ def prepare(
         update={
             "data_dir": config.data_dir and config.data_dir.absolute(),
             "max_train_images": len(dataset.train_labels),
+            "normalization": str(normalization),
             "norm": norm,
             "tiers": len(in_use.rows) if method.tiered else len(table.rows),
             "allowed_tiers": None if config.allowed_tiers is None else _cut_tiers(table, whole),
@@ -274,6 +293,7 @@ def prepare(
             schedule=schedule,
             plateau=plateau_settings(config),
             budget=budget,
+            registration=registration.traffic,
         ),
         initial=FederatedState(
             round=0,
@@ -289,7 +309,11 @@ def prepare(
         worker=worker,
         workers=workers,
         data_sha256=dataset.fingerprint(),
-        notes=() if audited is None else audited.notes(in_use),
+        statistics=registration.sums,
+        notes=[
+            *([] if registration.note is None else [registration.note]),
+            *([] if audited is None else audited.notes(in_use)),
+        ],
     )
 
 
@@ -331,12 +355,14 @@ def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
 def read_run_config(folder: RunFolder) -> TrainConfig:
     """Return the resolved configuration of a run folder.
 
+    Runs of versions that had no choice of normalisation pooled all clients' pixels.
+
     Raises:
         InputError: there is none, or it is damaged.
     """
     if not folder.config.is_file():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
-    return make_config(read_toml(folder.config), str(folder.config))
+    return make_config({"normalization": POOLED, **read_toml(folder.config)}, str(folder.config))
 
 
 def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
@@ -459,7 +485,12 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     final = state.round == config.rounds or stopped is not None
     method = prepared.method
     privacy = disclosures(
-        prepared.worker.defense, state.ledgers, sends=method.sends, full_tier=method.full_tier, precise=final
+        prepared.worker.defense,
+        state.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=prepared.settings.budget.statistics,
+        precise=final,
     )
     return {**summary, "privacy": privacy}
 

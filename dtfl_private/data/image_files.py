@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.data.cache import cached
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.pixels import SUFFIXES, Target, decode_all
 from dtfl_private.errors import InputError
 
@@ -37,6 +37,7 @@ class ImageFiles:
     """A data set of image files, found but not decoded; ``train`` and ``test`` lie below ``root``, neither is empty.
 
     variant: the settings that chose the files; each variant has a cache entry of its own.
+    constants: published, to normalise by; None where there are none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ImageFiles:
     classes: tuple[str, ...]
     train: Sequence[ImageFile]
     test: Sequence[ImageFile]
+    constants: ChannelConstants | None = None
 
     def load(self, target: Target) -> ImageDataset:
         """Decode the images, or take them from the cache.
@@ -64,6 +66,7 @@ class ImageFiles:
             test_images=tensors["test"],
             test_labels=_labels(self.test),
             client_ids=torch.tensor(clients) if clients else None,
+            constants=self.constants,
         )
 
     def _decode(self, target: Target) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ def opening_lines(budget: BudgetSettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
     lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in budget.defense]
     planned = planned_ledgers(budget, rounds)
-    entries = disclosures(budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier)
+    entries = disclosures(
+        budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier, statistics=budget.statistics
+    )
     lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
     if any(planned.values()):
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
