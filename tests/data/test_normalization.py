@@ -127,7 +127,10 @@ def test_a_normalization_is_read_and_written(text, written):
         ("pooled:mean=1,std=1", "pooled takes no settings"),
         ("client-sums:3", "client-sums takes no settings"),
         ("constants:mean=0.5", "expected constants:mean=X,std=Y"),
-        ("constants:mean=0.5,sd=0.5", "unknown setting of normalization 'constants:mean=0.5,sd=0.5' 'sd': did you mean"),
+        (
+            "constants:mean=0.5,sd=0.5",
+            "unknown setting of normalization 'constants:mean=0.5,sd=0.5' 'sd': did you mean",
+        ),
         ("constants:mean=a,std=1", "mean=a is no number"),
         ("constants:mean=nan,std=1", "mean=nan is no number"),
         ("constants:mean=1/,std=1", "mean=1/ is no number"),
