@@ -51,6 +51,7 @@ from dtfl_private.leakage.budget import LeakageBudget
 from dtfl_private.messages import ChannelSums, MessageObserver
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
+from dtfl_private.models.norms import norms_of
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places
@@ -294,6 +295,7 @@ def prepare(
             plateau=plateau_settings(config),
             budget=budget,
             registration=registration.traffic,
+            norms=norms_of(model),
         ),
         initial=FederatedState(
             round=0,

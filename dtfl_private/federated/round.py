@@ -40,6 +40,7 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.guarantees import Protected
 from dtfl_private.messages import State, below
+from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
@@ -65,12 +66,16 @@ class FederatedState:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundSettings:
-    """All that a round depends on but its state; ``registration``: bytes sent before round 1, counted in it."""
+    """All that a round depends on but its state.
+
+    ``registration``: bytes sent before round 1, counted in it; ``norms``: kinds of norm layers of the network.
+    """
 
     schedule: ScheduleSettings
     plateau: PlateauSettings
     budget: BudgetSettings
     registration: Mapping[str, int] = field(default_factory=lambda: NO_TRAFFIC)
+    norms: frozenset[Norm] = frozenset()
 
 
 class Executor(Protocol):
