@@ -18,7 +18,18 @@ from dtfl_private.report.words import duration, si, tier_counts_text
 from dtfl_private.terminal import open_console, write_json
 
 PLAN_FIELDS = (
-    *("model", "norm", "method", "scheduler", "tiers", "allowed_tiers", "leakage_budget", "first_tier", "ema"),
+    *(
+        "normalization",
+        "model",
+        "norm",
+        "method",
+        "scheduler",
+        "tiers",
+        "allowed_tiers",
+        "leakage_budget",
+        "first_tier",
+        "ema",
+    ),
     *("clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("profile_error", "dropout", "absent", "leave", "join", "server_workers", "server_cpus"),

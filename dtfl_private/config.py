@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from dtfl_private import reading
+from dtfl_private.data.normalization import Normalization
 from dtfl_private.data.preprocess import AUGMENTATIONS
 from dtfl_private.defense import Defense
 from dtfl_private.environment.profiles import LinkUnit, ResourceProfile
@@ -93,6 +94,10 @@ def _budget(value: object) -> object:
     return str(LeakageBudget.parse(value)) if isinstance(value, str) and value != NOTHING else _nothing(value)
 
 
+def _normalization(value: object) -> object:
+    return str(Normalization.parse(value)) if isinstance(value, str) else value
+
+
 def _tiers(value: object) -> object:
     return _several(value) if value != NOTHING else None
 
@@ -153,6 +158,13 @@ class TrainConfig(BaseModel):
     download: bool = _field("Data", False, "fetch missing files into --data-dir")
     max_train_images: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
         "Data", None, "train on this many randomly drawn images; by default on all"
+    )
+    normalization: Annotated[str, BeforeValidator(_normalization)] = _field(
+        "Data",
+        "client-sums",
+        "mean and deviation of images: client-sums (each client sends its pixels' count, sum and sum of squares once), "
+        "constants (published ones of the data set, or mean=X,std=Y; nothing is sent), pooled (of all clients' pixels "
+        "at one place, for comparison)",
     )
     augment: Annotated[list[Literal["crop", "flip", "cutout"]], BeforeValidator(_several)] = _field(
         "Data", [], f"random changes of training images, comma-separated: {', '.join(AUGMENTATIONS)}"

@@ -2,13 +2,17 @@
 
 A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
 messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Two
-baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`.
+baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`. Where images are
+normalised by what the clients know together, each sends `ChannelSums` once, before round 1, and gets a `ChannelScale`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+
+COUNT_BYTES = 8
+"""A whole number as it is sent: int64."""
 
 State = Mapping[str, Tensor]
 """Named parameters and buffers, as ``Module.state_dict()`` names them."""
@@ -133,7 +137,49 @@ class LogitBatch:
         return tensor_bytes(self.logits)
 
 
-Message = SmashedBatch | WeightUpdate | LogitBatch
+@dataclass(frozen=True, kw_only=True)
+class ChannelSums:
+    """What a client says of its training pixels, once, when it registers before round 1; defenses do not act on it.
+
+    ``pixels`` is their number in each channel, ``sums`` and ``squares`` are the sums of their values 0..255 and of the
+    squares of these, int64 (C,): exact.
+    """
+
+    client: int
+    pixels: int
+    sums: Tensor
+    squares: Tensor
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1 or self.sums.ndim != 1 or self.sums.shape != self.squares.shape:
+            raise ValueError(f"sums of {self.pixels} pixels, {tuple(self.sums.shape)} and {tuple(self.squares.shape)}")
+        if self.sums.is_floating_point() or self.squares.is_floating_point():
+            raise ValueError(f"sums of pixels are whole numbers, not {self.sums.dtype} and {self.squares.dtype}")
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of count and sums."""
+        return COUNT_BYTES + tensor_bytes(self.sums) + tensor_bytes(self.squares)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelScale:
+    """The server's answer to `ChannelSums`, the same for every client: what all clients' sums come to.
+
+    Mean and standard deviation of pixels scaled to [0, 1], per channel, float64 (C,).
+    """
+
+    client: int
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of means and deviations."""
+        return tensor_bytes(self.mean) + tensor_bytes(self.deviation)
+
+
+Message = ChannelSums | SmashedBatch | WeightUpdate | LogitBatch
 """What leaves a client."""
 
 MessageObserver = Callable[[Message], None]

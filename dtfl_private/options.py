@@ -103,6 +103,7 @@ COMMAND_LINE_DEFAULTS: dict[str, object] = {"workers": AUTOMATIC}
 METAVARS = {
     "data_dir": "DIR",
     "max_train_images": "N",
+    "normalization": "client-sums|constants[:mean=X,std=Y]|pooled",
     "augment": "NAMES",
     "tiers": "M",
     "allowed_tiers": "M,M,...",

@@ -175,6 +175,11 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in parameters.items() if parameter.kind not in variadic}
 
 
+def _takes_anything(factory: Callable[..., Any]) -> bool:
+    kinds = {parameter.kind for parameter in inspect.signature(factory).parameters.values()}
+    return inspect.Parameter.VAR_KEYWORD in kinds
+
+
 def _is_written(kind: str, spelled: str, factory: Callable[..., Any], parameter: inspect.Parameter) -> bool:
     """Whether a parameter has a default that, written in a specification, is read back as an equal value."""
     name, default = parameter.name, parameter.default
@@ -225,7 +230,7 @@ def create(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED, **given:
         raise InputError(f"{kind} '{shown}' was an object passed from Python: pass it to dtfl_private.train again")
     spelled, factory = _factory(kind, spec.name, allowed)
     own = is_object_path(kind, text)
-    if own:  # a user's own function asks for what it needs
+    if own or not _takes_anything(factory):  # a plug-in asks for what it needs: a network without norms takes none
         given = {name: value for name, value in given.items() if name in _parameters(factory)}
     keys = [name for name in _parameters(factory) if name not in given]
     arguments: dict[str, object] = {}

@@ -378,7 +378,8 @@ def summarise(
 
 
 def _totals(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    return {kind: sum(count[kind] for count in counts) for kind in counts[-1]}
+    # Rounds of an earlier version, which a resume has gone on from, lack the kinds that it did not know.
+    return {kind: sum(count.get(kind, 0) for count in counts) for kind in counts[-1]}
 
 
 def write_results(folder: RunFolder, model: State, summary: Mapping[str, Any], description: Mapping[str, str]) -> None:

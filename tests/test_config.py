@@ -30,6 +30,7 @@ OTHER: Mapping[str, Any] = {
     "data_dir": Path("some/folder"),
     "download": True,
     "max_train_images": 500,
+    "normalization": "constants:mean=0.1/0.25,std=0.5",
     "augment": ["flip", "crop"],
     "partition": "dirichlet:0.3",
     "model": "resnet-20",

@@ -11,6 +11,7 @@ from pydantic import Field
 from dtfl_private import plugins
 from dtfl_private.data.partition import Dirichlet, Iid
 from dtfl_private.errors import InputError
+from dtfl_private.models.build import build_model
 from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed
 from dtfl_private.tiers.schedulers import Static
 
@@ -228,3 +229,18 @@ def test_a_setting_named_like_a_core_parameter_of_another_kind_is_written_out():
 def test_a_refused_setting_says_why_in_plain_words():
     with pytest.raises(InputError, match=r"bits=7 is refused: (?!Value error)"):
         create("defense", "quantize:7")
+
+
+def test_a_registered_network_that_takes_no_norm_is_built_whatever_norm_is_asked_for(offer, tiny_network):
+    asked = []
+
+    def plain(*, input_shape, classes):
+        asked.append((input_shape, classes))
+        return tiny_network()
+
+    offer("model", "plain", plain)
+    for norm in ("batch", "group"):
+        assert build_model("plain", input_shape=(1, 8, 8), classes=3, norm=norm, seed=0).tiers == (1, 2, 3)
+    assert asked == [((1, 8, 8), 3)] * 2
+    with pytest.raises(InputError, match="model 'plain' takes no settings, but 'plain:norm=group' gives 'norm'"):
+        build_model("plain:norm=group", input_shape=(1, 8, 8), classes=3, norm="group", seed=0)

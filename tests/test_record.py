@@ -161,12 +161,19 @@ def test_a_record_has_the_promised_keys_and_the_figures_of_the_round(prepare_tin
         assert line[key] == dict(zip(ids, values.tolist(), strict=True))
     assert [int(k) for k in ids if plan.dropped_P[ids.index(k)]] == line["dropped"]
     assert line["round_time_s"] == max(line["client_time_s"].values())
-    assert set(line["bytes"]) == {"down_weights", "up_weights", "up_smashed", "up_labels"}
+    assert set(line["bytes"]) == {
+        *("down_weights", "up_weights", "up_smashed", "up_labels", "up_statistics", "down_statistics")
+    }
     assert set(line["macs"]) == {"client", "server"}
     assert [(entry["what"], entry["epsilon"], entry["sentence"]) for entry in line["privacy"]] == [
         ("smashed", None, "smashed data and labels are sent in clear"),
         ("labels", None, "smashed data and labels are sent in clear"),
         ("weights", None, "weight updates are sent in clear"),
+        (
+            "statistics",
+            None,
+            "each client's pixel count, sum and sum of squares per channel are sent once, in clear",
+        ),
     ]
     assert line["guard"] == line["retired"] == []
     assert json.loads(json.dumps(line, allow_nan=False)) == line

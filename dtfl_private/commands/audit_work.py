@@ -139,6 +139,7 @@ class Work:
                     self._opened.after.ledgers,
                     sends=self._opened.prepared.method.sends,
                     full_tier=self._opened.prepared.method.full_tier,
+                    statistics=self._opened.prepared.settings.budget.statistics,
                     precise=True,
                 )
             ),
@@ -292,6 +293,9 @@ class Work:
             why = f"results of {len(pairs)} trainings are their mean, and intervals contain those of each; measures, "
             why += "as scheduled, clients and accuracy are of the run itself"
             found.append(NotTested(what="measures of other trainings", why=why))
+        if self._opened.prepared.statistics:
+            why = "each client's pixel count, sum and sum of squares per channel were sent; no attack here uses them"
+            found.append(NotTested(what="statistics of the images", why=why))
         if self._defended and pairs[0].twin is None:
             why = "--undefended none: nothing stands beside the defenses"
             found.append(NotTested(what="the run without defenses", why=why))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from dtfl_private.config import TrainConfig, plugin_options
+from dtfl_private.config import TrainConfig, plugin_options, resolved_norm
 from dtfl_private.errors import DtflError
 from dtfl_private.federated.round import RoundSettings
 from dtfl_private.federated.schedule import RoundPlan
@@ -86,5 +86,6 @@ def _opening_lines(config: TrainConfig, folder: RunFolder, settings: RoundSettin
     ]
     if config.defense:
         lines.append(f"defenses, in this order: {', '.join(config.defense)}")
-    lines.append(norm_line(config.norm, settings.budget.defense))
+    asked = resolved_norm(config, settings.budget.defense)
+    lines.append(norm_line(asked, settings.norms, settings.budget.defense))
     return [*lines, *privacy_lines(settings.budget, config.rounds)]

@@ -19,6 +19,8 @@ from dtfl_private.commands.settings import (
 )
 from dtfl_private.config import TrainConfig, object_name, resolved_norm
 from dtfl_private.contracts import Scheduler
+from dtfl_private.data.normalization import Normalization
+from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.defense import Defense
 from dtfl_private.federated.budget import BudgetSettings, charge_scheduled, end_of_run, spent_clients
 from dtfl_private.federated.schedule import (
@@ -30,7 +32,7 @@ from dtfl_private.federated.schedule import (
 )
 from dtfl_private.models.build import build_description
 from dtfl_private.models.staged import StagedModel
-from dtfl_private.privacy.compatibility import check_network
+from dtfl_private.privacy.compatibility import check_network, needs_group_norm
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.tiers.schedulers import Static, make_scheduler
@@ -105,9 +107,9 @@ def plan(
     """Return the schedule that a training with this configuration would follow, without training.
 
     Args:
-        config: clients, rounds, environment, method, scheduler, defenses; what concerns data and training is ignored.
-            A leakage budget's audit must be of the same network; data set, norm and defenses are compared if they were
-            set.
+        config: clients, rounds, environment, method, scheduler, defenses, and normalization, whose messages are
+            counted; what else concerns data and training is ignored. A leakage budget's audit must be of the same
+            network; data set, norm and defenses are compared if they were set.
         input_shape: shape of one input (channels, height, width).
         classes: number of classes.
         images_per_client: N_k of every client.
@@ -148,9 +150,13 @@ def plan(
     chain = calibrated(config, chain, classes, images_K)
     budget, ledgers = budget_settings(config, method, chain, images_K)
 
+    registration = NO_TRAFFIC
+    if not (method.pooled or needs_group_norm(chain)):
+        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, input_shape)
+
     def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
         schedule = method_schedule(config, method, costs, scheduler, images_K, chain)
-        return _play(schedule, config.rounds, budget, ledgers)
+        return _play(schedule, config.rounds, budget, ledgers, registration)
 
     def unlimited_s() -> float:
         free = config.model_copy(update={"allowed_tiers": None})
@@ -195,7 +201,11 @@ def planned_lines(planned: Plan) -> list[str]:
 
 
 def _play(
-    settings: ScheduleSettings, rounds: int, budget: BudgetSettings, ledgers: Mapping[int, Ledger]
+    settings: ScheduleSettings,
+    rounds: int,
+    budget: BudgetSettings,
+    ledgers: Mapping[int, Ledger],
+    registration: Mapping[str, int],
 ) -> list[PlannedRound]:
     """Return the rounds, until privacy budgets end them."""
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if budget.full_tier else None
@@ -218,7 +228,7 @@ def _play(
                 tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
                 server_wait_s=planned.server_wait_s,
                 oracle_time_s=planned.oracle_time_s,
-                bytes=dict(planned_bytes(planned, settings.table)),
+                bytes=dict(planned_bytes(planned, settings.table, registration)),
                 macs=dict(planned_macs(planned, settings.table)),
             )
         )

@@ -254,8 +254,7 @@ def budget_settings(
         sends=method.sends,
         full_tier=method.full_tier,
     )
-    promises = defense.guarantees(full_round(defense, records=1, batch_size=1, local_epochs=1))
-    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(images_K)), ()) if promises else {}
+    ledgers: dict[int, Ledger] = dict.fromkeys(range(len(images_K)), ()) if _states_guarantees(defense) else {}
     if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
     return budget, ledgers

@@ -1,10 +1,11 @@
 """Train: from a configuration to a run folder."""
 
 import copy
+import itertools
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,10 @@ from dtfl_private.config import (
 )
 from dtfl_private.contracts import Scheduler
 from dtfl_private.data.dataset import Dataset
-from dtfl_private.data.preprocess import preprocessor_of, require_augmentable
-from dtfl_private.defense import Defense
+from dtfl_private.data.normalization import POOLED, Normalization
+from dtfl_private.data.preprocess import require_augmentable
+from dtfl_private.data.registration import register
+from dtfl_private.defense import Defense, name_of
 from dtfl_private.environment.profiles import load_profiles
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.federated.budget import end_of_run
@@ -48,14 +51,15 @@ from dtfl_private.federated.round import FederatedState, Method, RoundSettings
 from dtfl_private.federated.schedule import ScheduleState
 from dtfl_private.federated.worker import GlobalWeights, WorkerSetup
 from dtfl_private.leakage.budget import LeakageBudget
-from dtfl_private.messages import MessageObserver
+from dtfl_private.messages import ChannelSums, MessageObserver
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
+from dtfl_private.models.norms import norms_of
 from dtfl_private.models.staged import snapshot
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import explicit
 from dtfl_private.printable import short_name
-from dtfl_private.privacy.compatibility import check_network, needs_group_norm
+from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.randomness import isolated
 from dtfl_private.record import (
@@ -97,7 +101,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A run that has been checked completely and has written nothing yet; ``notes`` are lines for the user."""
+    """A run that has been checked completely and has written nothing yet.
+
+    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
+    """
 
     config: TrainConfig
     method: Method
@@ -106,6 +113,7 @@ class Prepared:
     worker: WorkerSetup
     workers: int
     data_sha256: str
+    statistics: Sequence[ChannelSums] = ()
     notes: Sequence[str] = ()
 
 
@@ -163,6 +171,9 @@ def train(
             listener.started(prepared.config, folder, prepared.settings, records)
             for line in prepared.notes:
                 listener.note(line)
+            if state.round == 0:
+                for message, observer in itertools.product(prepared.statistics, observers):
+                    observer(message)
             executor = open_executor(prepared.worker, prepared.workers, observers)
             try:
                 return _run(folder, prepared, state, records, executor, listener)
@@ -200,6 +211,7 @@ def prepare(
     audited = open_budget(config, method, {**named, "norm": norm})
     dataset, parts = dealt(config, dataset)
     require_augmentable(dataset, config.augment)
+    normalization = Normalization.parse(config.normalization).resolved(dataset)
     classes = len(dataset.classes)
     if model is not None:
         model = as_staged(model, dataset.input_shape)
@@ -225,6 +237,8 @@ def prepare(
     schedule = method_schedule(config, method, table, scheduler, images_K, chain)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
         heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
+    apart = [name_of(member) for member in chain if member.facts.group_norm]
+    registration = register(dataset, parts, normalization, apart=apart, central=method.pooled)
     worker = WorkerSetup(
         work=method.work(),
         model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
@@ -234,7 +248,7 @@ def prepare(
         test_images=dataset.test_images,
         test_labels=dataset.test_labels,
         parts=parts,
-        normaliser=preprocessor_of(dataset, constant=needs_group_norm(chain)),
+        normaliser=registration.preprocessor,
         augmentations=config.augment,
         optimizer=optimizer_settings(config),
         batch_size=config.batch_size,
@@ -245,12 +259,14 @@ def prepare(
         seed=config.seed,
     )
     budget, ledgers = budget_settings(config, method, chain, images_K)
+    budget = replace(budget, statistics=registration.statistics)
     participants = max(1, round(config.fraction * config.clients))
     workers = choose_workers(config.workers, numerics.device, participants)
     resolved = _explicit(config, names).model_copy(
         update={
             "data_dir": config.data_dir and config.data_dir.absolute(),
             "max_train_images": len(dataset.train_labels),
+            "normalization": str(normalization),
             "norm": norm,
             "tiers": len(in_use.rows) if method.tiered else len(table.rows),
             "allowed_tiers": None if config.allowed_tiers is None else cut_tiers(table, whole),
@@ -269,6 +285,8 @@ def prepare(
             schedule=schedule,
             plateau=plateau_settings(config),
             budget=budget,
+            registration=registration.traffic,
+            norms=norms_of(model),
         ),
         initial=FederatedState(
             round=0,
@@ -284,7 +302,13 @@ def prepare(
         worker=worker,
         workers=workers,
         data_sha256=dataset.fingerprint(),
-        notes=(_classes_line(dataset), *dataset.notes, *(() if audited is None else audited.notes(in_use))),
+        statistics=registration.sums,
+        notes=[
+            _classes_line(dataset),
+            *dataset.notes,
+            *([] if registration.note is None else [registration.note]),
+            *([] if audited is None else audited.notes(in_use)),
+        ],
     )
 
 
@@ -326,12 +350,15 @@ def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) ->
         folder: of the run.
         allowed: what the configuration may name by its module, should it be used for more than reading it.
 
+    Runs of versions that had no choice of normalisation pooled all clients' pixels.
+
     Raises:
         InputError: there is none, or it is damaged.
     """
     if not folder.config.exists():
         raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
-    return make_config(read_toml(folder.config), str(folder.config), allowed=allowed)
+    values = {"normalization": POOLED, **read_toml(folder.config)}
+    return make_config(values, str(folder.config), allowed=allowed)
 
 
 def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
@@ -454,7 +481,12 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     final = state.round == config.rounds or stopped is not None
     method = prepared.method
     privacy = disclosures(
-        prepared.worker.defense, state.ledgers, sends=method.sends, full_tier=method.full_tier, precise=final
+        prepared.worker.defense,
+        state.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=prepared.settings.budget.statistics,
+        precise=final,
     )
     return {**summary, "privacy": privacy}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from dtfl_private.data.checksums import refused
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 
 # The 20 superclasses of CIFAR-100 and their five classes each, in the order of their labels (www.cs.toronto.edu/~kriz).
@@ -56,6 +56,19 @@ CIFAR10_FACTS = _facts("CIFAR-10", "cifar-10-batches-py", "10")
 CIFAR100_FACTS = _facts("CIFAR-100", "cifar-100-python", "100, or 20 with labels=coarse")
 
 
+# Of the 50,000 training images of each.
+CIFAR10_CONSTANTS = ChannelConstants(
+    mean=(0.4914, 0.4822, 0.4465),
+    deviation=(0.2470, 0.2435, 0.2616),
+    source="Liu, Simonyan and Yang 2019, DARTS (1806.09055), cnn/utils.py of its code, rounded",
+)
+CIFAR100_CONSTANTS = ChannelConstants(
+    mean=(0.5071, 0.4865, 0.4409),
+    deviation=(0.2673, 0.2564, 0.2762),
+    source="weiaicunzai/pytorch-cifar100, conf/global_settings.py, rounded",
+)
+
+
 @described_by(CIFAR10_FACTS)
 def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> ImageDataset:
     """Objects in colour (Krizhevsky, 2009); a folder or a download.
@@ -66,7 +79,7 @@ def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> Ima
         data_dir: folder that holds ``cifar-10-batches-py``.
         download: fetch the files into ``data_dir`` when they are not there.
     """
-    return _load(CIFAR10, "cifar-10", CIFAR10_FACTS, data_dir, download)
+    return _load(CIFAR10, "cifar-10", CIFAR10_FACTS, CIFAR10_CONSTANTS, data_dir, download)
 
 
 @described_by(CIFAR100_FACTS)
@@ -82,11 +95,18 @@ def load_cifar100(
         download: fetch the files into ``data_dir`` when they are not there.
         labels: the 100 classes, or their 20 superclasses.
     """
-    dataset = _load(CIFAR100, "cifar-100", CIFAR100_FACTS, data_dir, download)
+    dataset = _load(CIFAR100, "cifar-100", CIFAR100_FACTS, CIFAR100_CONSTANTS, data_dir, download)
     return dataset if labels == "fine" else _coarse(dataset)
 
 
-def _load(kind: type[CIFAR10], name: str, facts: DatasetFacts, data_dir: Path | None, download: bool) -> ImageDataset:
+def _load(
+    kind: type[CIFAR10],
+    name: str,
+    facts: DatasetFacts,
+    constants: ChannelConstants,
+    data_dir: Path | None,
+    download: bool,
+) -> ImageDataset:
     if data_dir is None:
         raise facts.absent(None)
     try:
@@ -102,6 +122,7 @@ def _load(kind: type[CIFAR10], name: str, facts: DatasetFacts, data_dir: Path | 
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
+        constants=constants,
     )
 
 
@@ -129,4 +150,5 @@ def _coarse(fine: ImageDataset) -> ImageDataset:
         train_labels=coarse_of[fine.train_labels],
         test_images=fine.test_images,
         test_labels=coarse_of[fine.test_labels],
+        constants=fine.constants,
     )

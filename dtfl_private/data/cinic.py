@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 from dtfl_private.data.image_files import ImageFile, ImageFiles, images_below
 from dtfl_private.data.pixels import Target
@@ -30,6 +30,12 @@ FACTS = DatasetFacts(
     test="90,000",
     obtain="unpack CINIC-10.tar.gz (Edinburgh DataShare, doi 10.7488/ds/2448) and name its folder by --data-dir",
     look=_look,
+)
+
+CONSTANTS = ChannelConstants(
+    mean=(0.47889522, 0.47227842, 0.43047404),
+    deviation=(0.24205776, 0.23828046, 0.25874835),
+    source="its authors, README of BayesWatch/cinic-10",
 )
 
 
@@ -61,6 +67,7 @@ def load_cinic10(
         classes=CLASSES,
         train=train,
         test=_part(root, "test"),
+        constants=CONSTANTS,
     )
     dataset = files.load(Target(size=None, grey=False))
     _, height, width = dataset.input_shape

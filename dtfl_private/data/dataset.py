@@ -85,32 +85,25 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChannelConstants:
+    """Mean and standard deviation per channel of a data set's pixels scaled to [0, 1], and who published them."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageDataset(Dataset):
-    """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset`."""
+    """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset` and one more.
+
+    constants: to normalise by without asking any client; None where none are published.
+    """
 
     WORD: ClassVar[str] = "images"
     LAYOUT: ClassVar[str] = "N, C, H, W"
 
-    def channel_statistics(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation per channel of the training images scaled to [0, 1], float64 (C,)."""
-        # A histogram of the 256 values is exact and needs no floating-point copy of the images.
-        values = torch.arange(256, dtype=torch.float64) / 255
-        means, deviations = [], []
-        for counts in self._histograms():
-            share = counts / counts.sum()
-            mean = (share * values).sum()
-            means.append(mean)
-            deviations.append((share * (values - mean) ** 2).sum().sqrt())
-        return torch.stack(means), torch.stack(deviations).clamp_min(1e-6)
-
-    def _histograms(self) -> Tensor:
-        """Return how often each value occurs in each channel of the training images, float64 (C, 256)."""
-        counts = torch.zeros(self.train_images.shape[1], 256, dtype=torch.float64)
-        # Some images at a time: a channel of all images is no contiguous memory and would have to be copied.
-        for images in torch.split(self.train_images, 1000):
-            for channel in range(images.shape[1]):
-                counts[channel] += torch.bincount(images[:, channel].flatten(), minlength=256)
-        return counts
+    constants: ChannelConstants | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

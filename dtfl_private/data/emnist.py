@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.idx_sets import IdxFiles, find_idx_set, load_idx_set
 from dtfl_private.errors import InputError
@@ -62,6 +62,22 @@ FACTS = DatasetFacts(
     look=_look,
 )
 
+# Mean and deviation of each split's training images.
+SCALES: dict[Split, tuple[float, float]] = {
+    "byclass": (0.174, 0.332),
+    "bymerge": (0.174, 0.332),
+    "balanced": (0.175, 0.333),
+    "letters": (0.172, 0.331),
+    "digits": (0.173, 0.332),
+    "mnist": (0.173, 0.332),
+}
+
+
+def _constants(split: Split) -> ChannelConstants:
+    mean, deviation = SCALES[split]
+    source = "PyTorch Lightning Bolts, pl_bolts/transforms/dataset_normalizations.py"
+    return ChannelConstants(mean=(mean,), deviation=(deviation,), source=source)
+
 
 @described_by(FACTS)
 def load_emnist(*, data_dir: Path | None = None, download: bool = False, split: Split = "balanced") -> ImageDataset:
@@ -81,6 +97,7 @@ def load_emnist(*, data_dir: Path | None = None, download: bool = False, split: 
         train_labels=_from_zero(split, train_labels),
         test_images=_upright(test_images),
         test_labels=_from_zero(split, test_labels),
+        constants=_constants(split),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.data.cache import cached
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.pixels import (
     SUFFIXES,
     Target,
@@ -51,6 +51,7 @@ class ImageFiles:
 
     variant: the settings that chose the files; each variant has a cache entry of its own.
     notes: what a user should know of the choice, a line each.
+    constants: published, to normalise by; None where there are none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ImageFiles:
     train: Sequence[ImageFile]
     test: Sequence[ImageFile]
     notes: Sequence[str] = ()
+    constants: ChannelConstants | None = None
 
     def load(self, target: Target) -> ImageDataset:
         """Decode the images, or take them from the cache.
@@ -80,6 +82,7 @@ class ImageFiles:
             test_labels=_labels(self.test),
             client_ids=torch.tensor(clients) if clients else None,
             notes=(*self.notes, *_transparency(tensors, target)),
+            constants=self.constants,
         )
 
     def _decode(self, target: Target) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.idx_sets import IdxFiles, find_idx_set, load_idx_set
 
@@ -27,6 +27,9 @@ FACTS = DatasetFacts(
     look=lambda data_dir: find_idx_set(_files(), data_dir),
 )
 
+# Of the 60,000 training images.
+CONSTANTS = ChannelConstants(mean=(0.1307,), deviation=(0.3081,), source="PyTorch's examples, mnist/main.py")
+
 
 @described_by(FACTS)
 def load_mnist(*, data_dir: Path | None = None, download: bool = False) -> ImageDataset:
@@ -45,4 +48,5 @@ def load_mnist(*, data_dir: Path | None = None, download: bool = False) -> Image
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
+        constants=CONSTANTS,
     )

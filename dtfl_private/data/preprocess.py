@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.data.dataset import Dataset, ImageDataset
+from dtfl_private.data.normalization import clients_sums, pooled_scale
 from dtfl_private.errors import InputError
 
 AUGMENTATIONS = ("crop", "flip", "cutout")
@@ -28,16 +30,6 @@ class Preprocessor(Protocol):
     def __call__(self, inputs_u8: Tensor) -> Tensor:
         """Return the network's inputs."""
         ...
-
-
-def preprocessor_of(dataset: Dataset, *, constant: bool = False) -> Preprocessor:
-    """Return what makes network inputs of a data set's examples.
-
-    With ``constant``, images are scaled to [-1, 1]: no input depends on any other, as guarantees per record need it.
-    """
-    if not isinstance(dataset, ImageDataset):
-        return AsTheyAre()
-    return Normaliser.constant(dataset) if constant else Normaliser.of(dataset)
 
 
 def require_augmentable(dataset: Dataset, names: Sequence[str]) -> None:
@@ -72,8 +64,9 @@ class Normaliser:
 
     @classmethod
     def of(cls, dataset: ImageDataset) -> "Normaliser":
-        """Return the normaliser with the channel statistics of the training images."""
-        return cls(*dataset.channel_statistics())
+        """Return the normaliser by mean and standard deviation of all training images together."""
+        everybody = np.arange(len(dataset.train_images))
+        return cls(*pooled_scale(clients_sums(dataset.train_images, [everybody])))
 
     @classmethod
     def constant(cls, dataset: ImageDataset) -> "Normaliser":

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from dtfl_private.contracts import IntArray
+from dtfl_private.data.registration import Statistics
 from dtfl_private.defense import DefenseChain
 from dtfl_private.federated.client import full_round
 from dtfl_private.federated.schedule import RoundPlan
@@ -28,6 +29,7 @@ class BudgetSettings:
     images_K: N_k of each client.
     sends: what leaves the clients in the run's method.
     full_tier: whether clients may keep the whole network, and then send weights alone.
+    statistics: what clients say of their images before round 1, see `Registration`.
     on_budget: "retire": the client takes no further part; "stop": the run ends.
     """
 
@@ -38,6 +40,7 @@ class BudgetSettings:
     on_budget: OnBudget = "retire"
     sends: tuple[Protected, ...] = EVERYTHING
     full_tier: bool = False
+    statistics: Statistics | None = None
 
 
 def spent_clients(ledgers: Mapping[int, Ledger], settings: BudgetSettings) -> frozenset[int]:

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
+from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.defense import Place, Remark
 from dtfl_private.errors import InputError, NonFiniteLossError
 from dtfl_private.federated.aggregate import WeightedAverage
@@ -39,6 +40,7 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.guarantees import Protected
 from dtfl_private.messages import State, below
+from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
@@ -64,11 +66,16 @@ class FederatedState:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundSettings:
-    """All that a round depends on but its state."""
+    """All that a round depends on but its state.
+
+    ``registration``: bytes sent before round 1, counted in it; ``norms``: kinds of norm layers of the network.
+    """
 
     schedule: ScheduleSettings
     plateau: PlateauSettings
     budget: BudgetSettings
+    registration: Mapping[str, int] = field(default_factory=lambda: NO_TRAFFIC)
+    norms: frozenset[Norm] = frozenset()
 
 
 class Executor(Protocol):
@@ -142,7 +149,7 @@ class Method(ABC):
         has_heads: whether the client half has an auxiliary head.
         local_loss: whether client halves train by a local loss alone, and send their smashed data: what attacks know.
         pooled: whether all images are at one place, which is then the one participant and always there.
-        also_sent: kinds of bytes beside the four that every method has.
+        also_sent: kinds of bytes beside those that every method has.
         timing: the time model.
         selection: who takes part in a round.
     """
@@ -214,7 +221,7 @@ class Method(ABC):
         schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
         listener.planned(plan)
 
-        sums = Sums(state, self.also_sent)
+        sums = Sums(state, self.also_sent, settings.registration if number == 1 else NO_TRAFFIC)
         for result in self.train(plan, state, executor):
             sums.add(result)
             listener.trained(result.client)
@@ -237,7 +244,13 @@ class Method(ABC):
             lr=state.plateau.lr,
             traffic=sums.traffic,
             macs=planned_macs(plan, settings.schedule.table),
-            privacy=disclosures(settings.budget.defense, sums.ledgers, sends=self.sends, full_tier=self.full_tier),
+            privacy=disclosures(
+                settings.budget.defense,
+                sums.ledgers,
+                sends=self.sends,
+                full_tier=self.full_tier,
+                statistics=settings.budget.statistics,
+            ),
             remarks=sums.remarks,
             retired=sorted(retired),
         )
@@ -295,10 +308,13 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
 class Sums:
     """Running sums over a round's results: models over all clients, heads over the clients of a tier.
 
-    ``latest`` is the model of the client that completed the round last, ``completed`` are all who did.
+    ``latest`` is the model of the client that completed the round last, ``completed`` are all who did;
+    ``registration`` is what was sent before the round, in bytes.
     """
 
-    def __init__(self, state: FederatedState, also_sent: Sequence[str]) -> None:
+    def __init__(
+        self, state: FederatedState, also_sent: Sequence[str], registration: Mapping[str, int] = NO_TRAFFIC
+    ) -> None:
         self._before = state.weights
         self._model = WeightedAverage()
         self._heads = {tier: WeightedAverage() for tier in state.weights.heads}
@@ -310,7 +326,8 @@ class Sums:
         self.completed: list[int] = []
         self._losses = {"local_loss": _Mean(), "server_loss": _Mean()}
         self._whole_loss = _Mean()
-        self.traffic = dict.fromkeys(("down_weights", "up_weights", "up_smashed", "up_labels", *also_sent), 0)
+        kinds = ("down_weights", "up_weights", "up_smashed", "up_labels", *also_sent)
+        self.traffic = {**dict.fromkeys(kinds, 0), **registration}
 
     def add(self, result: ClientResult) -> None:
         """Add one client's result."""

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from dtfl_private.contracts import BoolArray, FloatArray, IntArray, Outlook, Scheduler, Sight, TierChoice
+from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.environment.clock import VirtualClock
 from dtfl_private.environment.conditions import (
     Conditions,
@@ -498,10 +499,11 @@ def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArra
     )
 
 
-def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
+def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, int] = NO_TRAFFIC) -> Mapping[str, int]:
     """Return the bytes of a round by kind, summed over clients, by the cost table.
 
-    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them.
+    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them. ``registration``:
+    what was sent before round 1, which counts as its bytes.
     """
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     weights_P = table.column("weight_bytes")[column_P]
@@ -517,6 +519,7 @@ def planned_bytes(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
         "down_weights": int(weights_P.sum() + weights_P[measures_P].sum()),
         "up_weights": int(weights_P[~plan.dropped_P].sum() + statistics_P[measures_P].sum()),
         **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
+        **(registration if plan.round == 1 else NO_TRAFFIC),
     }
 
 

@@ -143,7 +143,7 @@ class ClientExposure(_Strict):
 class Guaranteed(_Strict):
     """What may truthfully be said of one kind of data that left the clients; see `privacy.disclosure`."""
 
-    what: Literal["weights", "smashed", "labels"]
+    what: Literal["weights", "smashed", "labels", "statistics"]
     epsilon: Finite | None
     delta: Finite | None
     per: Text | None

@@ -13,6 +13,13 @@ Norm = Literal["batch", "group"]
 GROUPS = 8
 
 
+def norms_of(network: nn.Module) -> frozenset[Norm]:
+    """Return which of the two kinds a network has layers of; empty where it has neither, as a transformer has."""
+    # The common base of batch norm, synchronised batch norm, and their lazy forms.
+    kinds: dict[Norm, type[nn.Module]] = {"batch": nn.modules.batchnorm._BatchNorm, "group": nn.GroupNorm}
+    return frozenset(norm for norm, kind in kinds.items() if any(isinstance(part, kind) for part in network.modules()))
+
+
 def make_norm(norm: Norm, channels: int) -> nn.Module:
     """Return the normalisation layer for ``channels`` channels: batch norm, or group norm with 8 groups.
 

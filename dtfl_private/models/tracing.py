@@ -3,9 +3,11 @@
 A network can be cut behind a submodule if exactly one tensor crosses there, and no parameter is used on both sides.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,14 @@ from torch import fx, nn
 
 from dtfl_private.errors import InputError, unknown_name
 from dtfl_private.models.staged import StagedModel, numbered
+
+MODE = "it depends on self.training"
+
+# What stands for a tensor while torch.fx traces: its errors speak of it, and no user knows it.
+STAND_IN = "Proxy"
+
+OF_TORCH = str(Path(torch.__file__).parent)
+HERE = str(Path(__file__))
 
 
 class _Tracer(fx.Tracer):
@@ -45,12 +55,14 @@ class _Tracer(fx.Tracer):
 class Traced:
     """A module as a graph of calls; ``outputs`` gives the nodes that the calls of each submodule return, by its name.
 
-    Submodules come before those that contain them, each in order of execution.
+    Submodules come before those that contain them, each in order of execution. ``whole`` says of submodules that could
+    not be opened why, by their names.
     """
 
     module: nn.Module
     graph: fx.Graph
     outputs: dict[str, list[fx.Node | None]]
+    whole: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def position(self) -> dict[fx.Node, int]:
@@ -77,19 +89,19 @@ def trace(module: nn.Module, opened: Callable[[str], bool] = lambda _: True) -> 
     Raises:
         InputError: the module's own ``forward`` is of that kind.
     """
-    whole: set[str] = set()
+    whole: dict[str, str] = {}
     modes = [(part, part.training) for part in module.modules()]
     try:
         while True:
             try:
                 tracers = [_trace_once(module, opened, whole, training) for training in (True, False)]
             except _UntraceableError as stop:
-                whole.add(_within(stop.path, stop.reason, module))
+                whole[_within(stop.path, stop.reason, module)] = stop.reason
                 continue
             differing = _first_difference(tracers[0].graph, tracers[1].graph)
             if differing is None:
-                return Traced(module=module, graph=tracers[0].graph, outputs=tracers[0].outputs)
-            whole.add(_within(_owner(differing), "it depends on self.training", module))
+                return Traced(module=module, graph=tracers[0].graph, outputs=tracers[0].outputs, whole=whole)
+            whole[_within(_owner(differing), MODE, module)] = MODE
     finally:
         for part, training in modes:
             part.training = training
@@ -110,15 +122,25 @@ def _within(path: str | None, reason: str, module: nn.Module) -> str:
     return path
 
 
-def _trace_once(module: nn.Module, opened: Callable[[str], bool], whole: set[str], training: bool) -> _Tracer:
+def _trace_once(module: nn.Module, opened: Callable[[str], bool], whole: Mapping[str, str], training: bool) -> _Tracer:
     module.train(training)
     tracer = _Tracer(lambda path: path not in whole and opened(path))
     try:
         tracer.graph = tracer.trace(module)
     except Exception as error:  # a user's forward may raise anything; it becomes a reason
-        reason = " ".join(str(error).split()).partition(". ")[0]
-        raise _UntraceableError(tracer.failed_in, reason) from None
+        raise _UntraceableError(tracer.failed_in, _reason(error)) from None
     return tracer
+
+
+def _reason(error: Exception) -> str:
+    """Return why a forward cannot be traced, in words that speak of the network and not of the tracing."""
+    reason = " ".join(str(error).split()).partition(". ")[0]
+    if not reason or STAND_IN in reason:
+        reason = "an operation asks for a value that is known only when the network runs"
+    # The operation that failed: the innermost line outside of torch, which is the network's own.
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OF_TORCH)]
+    line = own[-1].line if own and own[-1].filename != HERE else None
+    return f"{reason}, at '{line}'" if line else reason
 
 
 def _first_difference(one: fx.Graph, other: fx.Graph) -> fx.Node | None:
@@ -151,8 +173,10 @@ def cut_points(traced: Traced) -> list[str]:
 def obstacle(traced: Traced, name: str) -> str | None:
     """Return why the network cannot be cut behind a submodule, or None if it can."""
     returned: list[fx.Node | None] = traced.outputs.get(name, [])
+    if not returned:
+        return _why_never_seen(traced, name)
     if len(returned) != 1:
-        return "it is never called" if not returned else f"it is called {len(returned)} times"
+        return f"it is called {len(returned)} times"
     node = returned[0]
     if node is None:
         return "it does not return one tensor"
@@ -169,6 +193,19 @@ def obstacle(traced: Traced, name: str) -> str | None:
     if any(first <= end < last for first, last in traced.parameter_spans):
         return "parameters are used on both sides of it"
     return None
+
+
+def _why_never_seen(traced: Traced, name: str) -> str:
+    """Return why no call of a submodule is in the graph: what is inside a part that is kept whole is not seen."""
+    called = [path for path in traced.outputs if name.startswith(f"{path}.")]
+    if not called:
+        return "it is never called"
+    part = max(called, key=len)
+    if not any(node.op == "call_module" and node.target == part for node in traced.graph.nodes):
+        return "it is never called"
+    why = traced.whole.get(part, "torch's own modules are not opened")
+    instead = f"; cut behind '{part}' instead" if obstacle(traced, part) is None else ""
+    return f"it lies inside '{part}', which is kept whole ({why}){instead}"
 
 
 def _parameters(module: nn.Module, node: fx.Node) -> Iterable[object]:

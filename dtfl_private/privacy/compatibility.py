@@ -96,8 +96,8 @@ def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     raise InputError(
                         f"{name_of(defense)} cannot protect a network with batch norm ({name} is a "
-                        f"{type(module).__name__}): one record changes what the others of its batch become; "
-                        "use group norm"
+                        f"{type(module).__name__}): one record changes what the others of its batch become; this "
+                        "network takes no --norm: build it with torch.nn.GroupNorm in its place"
                     )
 
 

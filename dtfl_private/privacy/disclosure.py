@@ -1,26 +1,31 @@
 """What may truthfully be said of everything that has left the clients: one entry per guarantee, and what has none."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
+from dtfl_private.data.registration import Statistics
 from dtfl_private.defense import Defense, DefenseChain, Place, Released, name_of
 from dtfl_private.guarantees import Protected
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
 
+Disclosed = Protected | Literal["statistics"]
+"""What leaves clients: what defenses can protect, and the statistics of their pixels, on which none acts."""
+
 
 class Disclosure(TypedDict):
     """One entry of ``privacy`` in rounds.jsonl.
 
-    what: weights, smashed or labels.
+    what: weights, smashed, labels or statistics.
     epsilon, delta: of the client that is worst off; null where there is no such guarantee.
     per: the unit protected; null without a guarantee.
     sentence: all that may be said, in words.
     client: the client that is worst off; null without a guarantee.
     """
 
-    what: Protected
+    what: Disclosed
     epsilon: float | None
     delta: float | None
     per: str | None
@@ -40,6 +45,12 @@ ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
 CENTRAL = "the server holds all inputs and labels themselves"
 NOTHING = "smashed data and labels are sent in clear"
 EXCEPT = ", except by clients that keep the whole network"
+STATISTICS: Mapping[Statistics, str] = {
+    "client-sums": "each client's pixel count, sum and sum of squares per channel are sent once, in clear",
+    "pooled": "the mean and deviation that images are normalised by are computed from all clients' pixels pooled, "
+    "which a real federation cannot do",
+}
+UNCOVERED = "; no epsilon covers them"
 
 
 def disclosures(
@@ -48,6 +59,7 @@ def disclosures(
     *,
     sends: Collection[Protected] = EVERYTHING,
     full_tier: bool = False,
+    statistics: Statistics | None = None,
     precise: bool = False,
 ) -> list[Disclosure]:
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
@@ -57,6 +69,7 @@ def disclosures(
         ledgers: what each client has spent.
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
         full_tier: whether clients may keep the whole network, and then send weights alone.
+        statistics: where the mean and deviation come from that images are normalised by, if from the clients' images.
         precise: ask for the tightest accountant, which takes seconds.
     """
     found: list[Disclosure] = [
@@ -67,7 +80,11 @@ def disclosures(
     bare = {what: unprotected(defense, what, full_tier) for what in NOUN if what in sends and what not in covered}
     if not sends:
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
-    for what, sentence in bare.items():
+    said: list[tuple[Disclosed, str]] = [*bare.items()]
+    if statistics is not None:
+        uncovered = UNCOVERED if defense.guarantees(ONE_ROUND) else ""
+        said.append(("statistics", STATISTICS[statistics] + uncovered))
+    for what, sentence in said:
         found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
     return found
 

@@ -1,12 +1,13 @@
 """What is said of privacy at the start and at the end of a run: only what is true."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.table import Table
 
 from dtfl_private.defense import Defense, DefenseChain, name_of
 from dtfl_private.federated.budget import BudgetSettings, planned_ledgers
 from dtfl_private.guarantees import GaussianRelease, SampledGaussian
+from dtfl_private.models.norms import Norm
 from dtfl_private.privacy.compatibility import exclusions
 from dtfl_private.privacy.disclosure import Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger
@@ -17,7 +18,9 @@ def opening_lines(budget: BudgetSettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
     lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in budget.defense]
     planned = planned_ledgers(budget, rounds)
-    entries = disclosures(budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier)
+    entries = disclosures(
+        budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier, statistics=budget.statistics
+    )
     lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
     if any(planned.values()):
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
@@ -33,11 +36,22 @@ def sentences(entries: Iterable[Disclosure]) -> list[str]:
     return list(dict.fromkeys(entry["sentence"] for entry in entries))
 
 
-def norm_line(norm: str, defense: DefenseChain) -> str:
-    """Return which normalisation networks with a choice have, and why."""
+def norm_line(asked: Norm, found: Collection[Norm], defense: DefenseChain) -> str:
+    """Return which normalisation a network has, and why.
+
+    Args:
+        asked: that the configuration asks for.
+        found: that the network has, see `norms_of`: one without a choice of its own keeps what it was built with.
+        defense: of every client.
+    """
     needing = [name_of(member) for member in defense if member.facts.group_norm]
-    reason = f"needed by {', '.join(needing)}; images scaled by constants" if needing else "no defense needs group norm"
-    return f"norm: {norm} norm, where the network has a choice ({reason})"
+    needed = f"group norm is needed by {', '.join(needing)}" if needing else "no defense needs group norm"
+    if not found:
+        return f"norm: the network has neither batch norm nor group norm: --norm changes nothing in it ({needed})"
+    have = " and ".join(f"{norm} norm" for norm in sorted(found))
+    if asked not in found:
+        return f"norm: {have}, as the network is built: --norm changes nothing in it ({needed})"
+    return f"norm: {have} ({needed})"
 
 
 def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:

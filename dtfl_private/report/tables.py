@@ -68,7 +68,8 @@ def step_time_table(costs: TierTable, *, batch_size: int, cpu_macs_per_s: float,
                 f"{row.server_step_s * batch_size * 1e3:.2f}",
             ]
         table.add_row(*cells)
-    table.caption = "modelled: one reference CPU, one server worker; measured: here, optimiser included"
+    here = "measured: here, optimiser included" if measured else "nothing was measured"
+    table.caption = f"modelled: one reference CPU, one server worker; {here}"
     table.caption_justify = "left"
     return table
 

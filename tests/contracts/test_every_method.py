@@ -85,6 +85,12 @@ def bytes_by_hand(name: str, plan: RoundPlan, images: int) -> dict[str, int]:
     return {"down_weights": sent, "up_weights": sent, **batches}
 
 
+def registration_by_hand(name: str, round_: int) -> dict[str, int]:
+    """Three clients send a count and two sums of one channel, int64, and get a mean and a deviation, float64."""
+    registered = 3 if round_ == 1 and name != "centralised" else 0
+    return {"up_statistics": registered * 3 * 8, "down_statistics": registered * 2 * 8}
+
+
 def macs_by_hand(name: str, images: int) -> dict[str, int]:
     """Return the MACs of a round: three passes where a gradient flows on, two where it ends."""
     client_half = 2 * MACS["stem"] + 3 * MACS["body"]
@@ -106,9 +112,11 @@ def macs_by_hand(name: str, images: int) -> dict[str, int]:
 @pytest.mark.parametrize("name", METHODS)
 def test_bytes_and_macs_are_those_of_the_closed_formulas_and_of_the_schedule(prepared, played, name):
     parts, table = prepared[name].worker.parts, prepared[name].settings.schedule.table
+    registration = prepared[name].settings.registration
     for _, outcome in played[name]:
         images = sum(len(parts[client]) for client in outcome.plan.clients_P)
-        assert outcome.traffic == bytes_by_hand(name, outcome.plan, images) == planned_bytes(outcome.plan, table)
+        by_hand = bytes_by_hand(name, outcome.plan, images) | registration_by_hand(name, outcome.plan.round)
+        assert outcome.traffic == by_hand == planned_bytes(outcome.plan, table, registration)
         assert outcome.macs == macs_by_hand(name, images) == planned_macs(outcome.plan, table)
 
 
@@ -228,11 +236,14 @@ def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
     seen = {KINDS[type(message)] for message in transcript.messages}
     assert seen - {"logits"} == sends - {"labels"}
     assert not any(m.smashed.requires_grad for m in transcript.messages if isinstance(m, SmashedBatch))
-    assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"})
+    registered = {"statistics"} if prepared[name].statistics else set()
+    assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"}) | registered
+    assert bool(registered) == (name != "centralised")
     said = {entry["sentence"] for entry in outcome.privacy}
     assert ("the server holds all inputs and labels themselves" in said) == (name == "centralised")
     if name in WHOLE:
-        assert said == {"weight updates are sent in clear"}
+        statistics = "each client's pixel count, sum and sum of squares per channel are sent once, in clear"
+        assert said == {"weight updates are sent in clear", statistics}
     exempt = "smashed data and labels are sent in clear, except by clients that keep the whole network"
     assert (exempt in said) == (name == "dtfl-full")
 
@@ -257,7 +268,7 @@ def test_a_client_that_vanishes_leaves_what_it_had_sent_and_no_model(prepare_tin
     run = prepare_tiny(method=name, scheduler="static:2", dropout=1.0, seed=3)
     ((state, outcome),) = play(run)
     table = run.settings.schedule.table
-    assert outcome.traffic == planned_bytes(outcome.plan, table)
+    assert outcome.traffic == planned_bytes(outcome.plan, table, run.settings.registration)
     assert outcome.macs == planned_macs(outcome.plan, table)
     if name == "centralised":
         assert not outcome.plan.dropped_P.any()
@@ -274,7 +285,7 @@ def test_a_round_without_participants_changes_nothing(prepared, play, monkeypatc
     monkeypatch.setattr("dtfl_private.federated.round.spent_clients", lambda *_: everybody)
     ((state, outcome),) = play(prepared[name])
     assert len(outcome.plan.clients_P) == outcome.virtual_time_s == 0
-    assert sum(outcome.traffic.values()) == 0
+    assert sum(outcome.traffic.values()) == sum(registration_by_hand(name, 1).values())
     for ours, theirs in zip(tensors_of(state).values(), tensors_of(prepared[name].initial).values(), strict=True):
         assert torch.equal(ours, theirs)
 

@@ -51,22 +51,6 @@ def test_nonsense_is_refused_by_name(changes, message):
     assert str(refusal.value).startswith(f"small: {message}")
 
 
-def test_channel_statistics_are_those_of_the_training_images_scaled_to_one():
-    dataset = ImageDataset(**parts())
-    scaled = dataset.train_images.numpy().astype(np.float64) / 255
-    mean, deviation = dataset.channel_statistics()
-    assert mean.dtype == deviation.dtype == torch.float64
-    np.testing.assert_allclose(mean.numpy(), scaled.mean(axis=(0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(deviation.numpy(), scaled.std(axis=(0, 2, 3)), rtol=1e-12)
-
-
-def test_the_deviation_of_a_constant_channel_can_be_divided_by():
-    images = torch.full((8, 3, 4, 5), 77, dtype=torch.uint8)
-    mean, deviation = ImageDataset(**parts(train_images=images)).channel_statistics()
-    np.testing.assert_allclose(mean.numpy(), 77 / 255, rtol=1e-12)
-    assert deviation.tolist() == [1e-6] * 3
-
-
 def test_fewer_training_images_are_a_subset_in_their_old_order():
     whole = ImageDataset(**parts())
     subset = whole.with_train_images(5, np.random.default_rng(1))

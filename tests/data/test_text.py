@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from dtfl_private.commands.train import prepare
 from dtfl_private.config import TrainConfig
 from dtfl_private.data.dataset import TokenDataset, load_dataset
-from dtfl_private.data.preprocess import preprocessor_of, require_augmentable
+from dtfl_private.data.preprocess import AsTheyAre, require_augmentable
 from dtfl_private.data.text import ANIMALS, LENGTH, VOCABULARY, load_sentences, words_of
 from dtfl_private.errors import InputError
 from dtfl_private.runtime.executors import open_executor
@@ -55,7 +55,7 @@ def test_it_is_always_the_same_and_its_sizes_can_be_set(sentences):
 
 
 def test_tokens_reach_the_network_as_whole_numbers(sentences):
-    inputs = preprocessor_of(sentences).to("cpu")(sentences.train_images[:3])
+    inputs = AsTheyAre().to("cpu")(sentences.train_images[:3])
     assert inputs.dtype == torch.int64
     assert torch.equal(inputs, sentences.train_images[:3].long())
 

@@ -40,7 +40,8 @@ def spelled(name: str) -> str:
 def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended, play, name):
     prepared = defended(spelled(name), precision="fp32")
     ((state, outcome),) = play(prepared)
-    assert outcome.traffic == planned_bytes(outcome.plan, prepared.settings.schedule.table)
+    settings = prepared.settings
+    assert outcome.traffic == planned_bytes(outcome.plan, settings.schedule.table, settings.registration)
     assert outcome.plan.tiers_P.min() >= prepared.worker.defense.tier_floor
     assert all(torch.isfinite(tensor).all() for tensor in state.weights.model.values())
     assert [entry["what"] for entry in outcome.privacy].count("smashed") == 1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.defense import Defense
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.federated.schedule import planned_bytes, planned_macs
@@ -143,7 +144,8 @@ def test_the_recorded_bytes_are_those_of_the_messages_and_those_that_the_schedul
     table = prepared.settings.schedule.table
     transcript = Transcript()
     for _, outcome in play(prepared, 3, [transcript.record]):
-        assert outcome.traffic == planned_bytes(outcome.plan, table)
+        registration = prepared.settings.registration if outcome.plan.round == 1 else NO_TRAFFIC
+        assert outcome.traffic == planned_bytes(outcome.plan, table, registration)
         assert outcome.macs == planned_macs(outcome.plan, table)
         sent = {"up_weights": 0, "up_smashed": 0, "up_labels": 0}
         for message in transcript.messages:
@@ -153,7 +155,7 @@ def test_the_recorded_bytes_are_those_of_the_messages_and_those_that_the_schedul
             elif message.round == outcome.plan.round:
                 tensors = [*message.weights.values(), *message.head.values()]
                 sent["up_weights"] += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        assert outcome.traffic == {**sent, "down_weights": outcome.traffic["down_weights"]}
+        assert outcome.traffic == {**sent, **registration, "down_weights": outcome.traffic["down_weights"]}
 
 
 def test_heads_of_tiers_that_nobody_had_stay_as_they_were(prepare_tiny, play):

@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from dtfl_private.contracts import FloatArray, IntArray, TierChoice
+from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.environment.conditions import slowness
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
@@ -496,6 +497,7 @@ def test_bytes_and_macs_are_those_of_the_cost_table(make_schedule: MakeSchedule)
     rows = {row.tier: row for row in settings.table.rows}
     for _, plan in play(settings, 5):
         totals = {"down_weights": 0, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
+        totals |= {"up_statistics": 11, "down_statistics": 7} if plan.round == 1 else NO_TRAFFIC
         macs = {"client": 0, "server": 0}
         for place, tier in enumerate(plan.tiers_P.tolist()):
             images = int(plan.images_P[place])
@@ -505,7 +507,7 @@ def test_bytes_and_macs_are_those_of_the_cost_table(make_schedule: MakeSchedule)
             totals["up_labels"] += images * 8
             macs["client"] += images * rows[tier].client_train_macs
             macs["server"] += images * rows[tier].server_train_macs
-        assert planned_bytes(plan, settings.table) == totals
+        assert planned_bytes(plan, settings.table, {"up_statistics": 11, "down_statistics": 7}) == totals
         assert planned_macs(plan, settings.table) == macs
     assert plan.dropped_P.any()
 

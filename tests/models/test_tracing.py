@@ -226,6 +226,91 @@ def test_a_part_that_cannot_be_traced_is_kept_whole(kind):
     assert torch.equal(model.train()(inputs), trained)
 
 
+class Holder(nn.Module):
+    """One part in the middle."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.first, self.part, self.last = nn.Linear(4, 4), part, nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.part(self.first(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("part", "cut", "why"),
+    [
+        (Branching(), "part.linear", "symbolically traced variables cannot be used as inputs to control flow"),
+        (NoisyInTraining(), "part.linear", "it depends on self.training"),
+        (nn.TransformerEncoderLayer(4, 1), "part.self_attn.out_proj", "torch's own modules are not opened"),
+        (nn.Sequential(nn.ReLU(), Holder(Branching())), "part.1.part.linear", "symbolically traced variables"),
+    ],
+)
+def test_a_cut_inside_a_part_that_is_kept_whole_is_refused_with_the_parts_name(part, cut, why):
+    owner = "part.1.part" if "1.part" in cut else "part"
+    with pytest.raises(InputError) as refused:
+        staged(Holder(part).eval(), [cut])
+    assert f"cannot be cut behind '{cut}': it lies inside '{owner}', which is kept whole ({why}" in str(refused.value)
+    assert str(refused.value).endswith("; cut behind 'part.1.part' instead" if "1.part" in cut else "'part' instead")
+    assert staged(Holder(part), [owner])
+
+
+def test_a_cut_inside_a_whole_part_that_is_no_cut_itself_is_given_no_remedy():
+    module = nn.Sequential(nn.Linear(4, 4), Branching())
+    with pytest.raises(
+        InputError, match=r"it lies inside '1', which is kept whole \(symbolically.*control flow, at '.*'\)$"
+    ):
+        staged(module, ["1.linear"])
+
+
+class Counting(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + torch.zeros(inputs.shape[0], 1)
+
+
+class Looping(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        for _ in range(inputs.shape[1]):
+            inputs = inputs + 1
+        return inputs
+
+
+class Rounding(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * int(inputs.max())
+
+
+class Unrolling(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return sum(row for row in inputs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (Counting, "return inputs + torch.zeros(inputs.shape[0], 1)"),
+        (Looping, "for _ in range(inputs.shape[1]):"),
+        (Rounding, "return inputs * int(inputs.max())"),
+        (Unrolling, "return sum(row for row in inputs)"),
+    ],
+)
+def test_the_tracers_stand_in_is_never_shown_but_the_line_that_could_not_be_followed(kind, line):
+    with pytest.raises(InputError) as refused:
+        trace(kind())
+    assert "Proxy" not in str(refused.value)
+    assert f"{kind.__name__}.forward cannot be cut: " in str(refused.value)
+    assert f", at '{line}'; keep that part in a submodule of its own" in str(refused.value)
+
+
+def test_where_a_line_is_not_to_be_had_an_operation_is_named(monkeypatch):
+    monkeypatch.setattr("linecache.getline", lambda *_: "")
+    monkeypatch.setattr("linecache.getlines", lambda *_: [])
+    with pytest.raises(
+        InputError, match=r"an operation asks for a value that is known only when the network runs; keep"
+    ):
+        trace(Rounding())
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"), [(Branching, "control flow"), (NoisyInTraining, "depends on self.training")]
 )
