@@ -31,6 +31,9 @@ LEVEL = FALSE_ALARM_RATE / TESTS
 """Of each test: always the same, so that no result can take another one's significance away (Bonferroni, with a number
 of tests that is fixed before there is any result). Quick audits make about 20 tests at each tier, thorough ones 60."""
 
+ROUNDING = 1e-9
+"""Differences that vary by no more than this share of their mean are equal but for rounding."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Advantage:
@@ -103,10 +106,11 @@ def mean_p_value(differences_SN: FloatArray) -> FloatArray:
     spread = difference_N.std(axis=-1)
     if count < 2:
         return np.ones_like(mean)
-    moves = spread > 0
+    moves = spread > ROUNDING * np.abs(mean)
     scale = np.where(moves, spread, 1.0)
     student = mean / scale * np.sqrt(count - 1)
-    skewness = (((difference_N - mean[..., None]) / scale[..., None]) ** 3).mean(axis=-1)
+    deviation_N = (difference_N - mean[..., None]) / scale[..., None]
+    skewness = (deviation_N * deviation_N * deviation_N).mean(axis=-1)
     left = np.minimum(skewness, 0.0)
     bent = np.clip(-left * student / (3 * np.sqrt(count)), 0.0, 1.0)
     corrected = student * (1 - bent + bent**2 / 3) + left / (6 * np.sqrt(count))
