@@ -139,7 +139,8 @@ def auc_p_value(members_SM: FloatArray, nonmembers_SK: FloatArray) -> float:
 
     By permutation: who is a member is then drawn from the candidates by chance. The mean AUC of several repetitions is
     the Mann-Whitney statistic of the candidates' mean ranks, whose mean and variance over all permutations are known
-    exactly, ties and all; its distribution is taken as normal, whose tail is the heavier one.
+    exactly, ties and all; its distribution is taken as normal, whose tail is the heavier one. Candidates with as many
+    members as non-members in each class vary less than that: the p-value is then careful.
     """
     from scipy.special import ndtr  # scipy takes a while to load
     from scipy.stats import rankdata
