@@ -1,6 +1,7 @@
 """What measures without attacks say of a run, tier by tier: the clients' program on records of theirs."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -190,15 +191,16 @@ def _undefended(program: ClientProgram) -> Callable[[Tensor], Tensor]:
 
 
 def _packed(figures: Sequence[Figure]) -> dict[str, Tensor]:
-    """Return figures as tensors (value, low, high, n), by metric."""
-    return {
-        figure.metric: torch.tensor([figure.value, figure.low, figure.high, figure.n], dtype=torch.float64)
-        for figure in figures
-    }
+    """Return figures as tensors (value, low, high, n, p-value or not a number), by metric."""
+    return {figure.metric: torch.tensor(_row(figure), dtype=torch.float64) for figure in figures}
+
+
+def _row(figure: Figure) -> list[float]:
+    return [figure.value, figure.low, figure.high, figure.n, math.nan if figure.p_value is None else figure.p_value]
 
 
 def _result(tier: int, cut: tuple[int, ...], source: str, metric: str, figure: Tensor) -> Result:
-    value, low, high, n = figure.tolist()
+    value, low, high, n, p_value = figure.tolist()
     return Result(
         tier=tier,
         cut=cut,
@@ -207,6 +209,7 @@ def _result(tier: int, cut: tuple[int, ...], source: str, metric: str, figure: T
         value=value,
         ci_low=low,
         ci_high=high,
+        p_value=None if math.isnan(p_value) else p_value,
         n=int(n),
         seeds=1,
         adaptive=True,

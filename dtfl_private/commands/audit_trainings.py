@@ -1,6 +1,6 @@
 """The trainings that an audit attacks: the run, others that differ in their seed alone, and each without defenses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,8 @@ def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:
     """Return the results of several trainings as one: mean values, and intervals that contain each training's own.
 
     So an interval covers the chance of attack, images and training, and is wide rather than narrow: three trainings
-    are too few to say how they are distributed. Results that not all trainings have are left out.
+    are too few to say how they are distributed. The p-value is the largest: the trivial guess is beaten in each
+    training. Results that not all trainings have are left out.
     """
     if len(groups) == 1:
         return list(groups[0])
@@ -141,12 +142,20 @@ def _together(results: Sequence[Result]) -> Result:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if len(known) == len(values) else None
 
+    def end(values: Sequence[float | None], pick: Callable[[Iterable[float]], float]) -> float | None:
+        known = [value for value in values if value is not None]
+        return pick(known) if len(known) == len(values) else None
+
     return results[0].model_copy(
         update={
             "value": sum(result.value for result in results) / len(results),
             "ci_low": min(result.ci_low for result in results),
             "ci_high": max(result.ci_high for result in results),
             "baseline": mean([result.baseline for result in results]),
+            "advantage": mean([result.advantage for result in results]),
+            "advantage_ci_low": end([result.advantage_ci_low for result in results], min),
+            "advantage_ci_high": end([result.advantage_ci_high for result in results], max),
+            "p_value": end([result.p_value for result in results], max),
             "undefended": mean([result.undefended for result in results]),
             "n": min(result.n for result in results),
             "seeds": sum(result.seeds for result in results),

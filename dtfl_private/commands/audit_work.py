@@ -35,7 +35,7 @@ from dtfl_private.leakage.findings import (
     Training,
 )
 from dtfl_private.leakage.result import Result
-from dtfl_private.leakage.verdict import strongest, tier_verdicts
+from dtfl_private.leakage.verdict import chance, is_of_attack, strongest, tier_verdicts
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.plugins import create
 from dtfl_private.privacy.disclosure import disclosures
@@ -110,8 +110,9 @@ class Work:
         measured, undefended = self._measured(pairs[0])
         valid = all(check.passed for check in sanity)
         scheduled = self._scheduled(first)
-        verdicts = tier_verdicts([*found, *measured.results], valid=valid)
-        metric = verdicts[0].strongest.metric if verdicts else "ssim"
+        judged = [*found, *measured.results]
+        verdicts = tier_verdicts(judged, valid=valid)
+        metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
         worker = self._opened.prepared.worker
         adversaries = sorted({result.adversary for result in found if result.adversary is not None})
         findings = Findings(
@@ -131,6 +132,7 @@ class Work:
             as_scheduled=tuple(scheduled),
             strongest=tuple(best),
             verdict=tuple(verdicts),
+            chance=chance(judged),
             clients=tuple(exposures(self._opened, best, metric)),
             guarantees=tuple(
                 Guaranteed(**entry)

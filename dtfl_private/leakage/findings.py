@@ -95,14 +95,17 @@ class SanityCheck(_Strict):
 
 
 class TierVerdict(_Strict):
-    """What a tier comes to: the strongest attack, and what it reached.
+    """What a tier comes to: the strongest attack, what it reached, and which result decided.
+
+    Of a tier with a proof but no attack, the proof stands for both.
 
     Attributes:
         tier: client modules m.
         cut: shape of one record's activations.
         level: in a word; see docs/audit.md for the thresholds.
-        attack: the strongest.
-        strongest: its result, the one that decides.
+        attack: the strongest; the measure, where there was none.
+        strongest: its result.
+        decided_by: the result that the level rests on; None if nothing was shown, or in files of older versions.
         sentence: the verdict in words.
     """
 
@@ -111,7 +114,22 @@ class TierVerdict(_Strict):
     level: Level
     attack: Name
     strongest: Result
+    decided_by: Result | None = None
     sentence: Text
+
+
+class Chance(_Strict):
+    """How often an audit of a run that leaks nothing would call some tier exposed or partly exposed, at most.
+
+    Attributes:
+        tests: results that could have decided a verdict.
+        level: p-value that each needed.
+        false_alarm_rate: of all of them together, at most.
+    """
+
+    tests: Count
+    level: Share
+    false_alarm_rate: Share
 
 
 class ClientExposure(_Strict):
@@ -212,6 +230,7 @@ class Findings(_Strict):
         as_scheduled: results on clients in the tiers in which they really were.
         strongest: of ``results``, the most exposing of all attacks for each tier and metric.
         verdict: tier by tier.
+        chance: of a false alarm in the verdict; None in files of older versions.
         clients: exposure of each.
         guarantees: sentences that may be said.
         not_tested: what was left out.
@@ -237,6 +256,7 @@ class Findings(_Strict):
     as_scheduled: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     strongest: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     verdict: Annotated[tuple[TierVerdict, ...], Field(max_length=1000, strict=False)]
+    chance: Chance | None = None
     clients: Annotated[tuple[ClientExposure, ...], Field(max_length=1_000_000, strict=False)]
     guarantees: Annotated[tuple[Guaranteed, ...], Field(max_length=50, strict=False)]
     not_tested: Annotated[tuple[NotTested, ...], Field(max_length=1000, strict=False)]

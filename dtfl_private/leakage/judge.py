@@ -1,7 +1,8 @@
 """From the guesses of an attack to results: the one place where guesses meet the ground truth.
 
-A guess comes once per repetition (seed) of the attack. Metrics, intervals and trivial guesses are the same for all
-attacks with the same goal.
+A guess comes once per repetition (seed) of the attack; equal guesses, as of a deterministic attack, count once.
+Metrics, intervals, trivial guesses and the comparison with them, victim by victim, are the same for all attacks with
+the same goal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,9 @@ from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import Interval, mean_interval, metric_interval, worst_interval
 from dtfl_private.leakage.lpips import lpips
-from dtfl_private.leakage.metrics import METRICS, Metric
+from dtfl_private.leakage.metrics import ACCURACY, METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
+from dtfl_private.leakage.significance import Advantage, auc_p_value, distinct, paired_advantage, tpr_p_value
 from dtfl_private.randomness import stream
 
 Classify = Callable[[Tensor], Tensor]
@@ -51,6 +53,7 @@ class Heading:
         n: int,
         seeds: int,
         baseline: tuple[str, float] | None = None,
+        advantage: Advantage | None = None,
     ) -> Result:
         """Return one figure under this heading; ``baseline`` is a trivial guess's name and value."""
         return Result(
@@ -63,6 +66,10 @@ class Heading:
             ci_high=found.high,
             baseline=None if baseline is None else baseline[1],
             baseline_name=None if baseline is None else baseline[0],
+            advantage=None if advantage is None else advantage.found.value,
+            advantage_ci_low=None if advantage is None else advantage.found.low,
+            advantage_ci_high=None if advantage is None else advantage.found.high,
+            p_value=None if advantage is None else advantage.p_value,
             n=n,
             seeds=seeds,
             adaptive=self.adaptive,
@@ -135,18 +142,29 @@ def judge_images(
         name: image_scores(guess, truth, labels, classify, with_lpips=with_lpips)
         for name, guess in trivial_guesses(known, truth).items()
     }
-    results = []
-    for name, scores_SN in judged.items():
+    results, different = [], distinct(guesses)
+    for name, all_SN in judged.items():
+        scores_SN = all_SN[different]
         metric, sizes = METRICS[name], {"n": scores_SN.shape[1], "seeds": len(scores_SN)}
         found = metric_interval(metric, scores_SN, heading.draws(name))
-        means = {guess: float(trivial[guess][name].mean()) for guess in trivial}
-        results.append(heading.result(name, found, baseline=_strongest(metric, means), **sizes))
+        results.append(_beside_guesses(metric, found, scores_SN, {g: trivial[g][name] for g in trivial}, heading))
         if name in WORST:
             rng = heading.draws(name + WORST_SUFFIX)
             found = worst_interval(metric, scores_SN, rng)
             means = {guess: worst_interval(metric, trivial[guess][name][None], rng).value for guess in trivial}
             results.append(heading.result(name + WORST_SUFFIX, found, baseline=_strongest(metric, means), **sizes))
     return Judged(results=results, scores=judged)
+
+
+def _beside_guesses(
+    metric: Metric, found: Interval, scores_SN: FloatArray, trivial: Mapping[str, FloatArray], heading: Heading
+) -> Result:
+    """Return a result beside the best trivial guess, compared with it victim by victim; see `paired_advantage`."""
+    best = _strongest(metric, {name: float(scores_N.mean()) for name, scores_N in trivial.items()})
+    rng = heading.draws(f"{metric.name}-advantage")
+    advantage = paired_advantage(metric, scores_SN, trivial, best[0], rng)
+    n, seeds = scores_SN.shape[1], len(scores_SN)
+    return heading.result(metric.name, found, baseline=best, advantage=advantage, n=n, seeds=seeds)
 
 
 def trivial_guesses(known: Known | None, truth: Tensor) -> dict[str, Tensor]:
@@ -176,30 +194,28 @@ def judge_baseline(
 
 def judge_membership(guesses: Sequence[Tensor], member: Tensor, heading: Heading) -> list[Result]:
     """Judge membership scores (candidates,) of each repetition by which candidates are members, bool (candidates,)."""
-    scored = np.stack([guess.double().cpu().numpy() for guess in guesses])
+    scored = np.stack([guesses[place].double().cpu().numpy() for place in distinct(guesses)])
     inside = member.cpu().numpy()
     members_SM, others_SK = scored[:, inside], scored[:, ~inside]
     sizes = {"n": scored.shape[1], "seeds": len(scored)}
-    results = [
-        heading.result(
-            "auc",
-            membership.auc_interval(members_SM, others_SK, heading.draws("auc")),
-            baseline=("chance", 0.5),
-            **sizes,
-        ),
-        heading.result(
-            "balanced-accuracy",
-            membership.accuracy_interval(members_SM, others_SK, heading.draws("balanced-accuracy")),
-            baseline=("chance", 0.5),
-            **sizes,
-        ),
-    ]
+    found = membership.auc_interval(members_SM, others_SK, heading.draws("auc"))
+    advantage = _beyond(found, 0.5, auc_p_value(members_SM, others_SK))
+    results = [heading.result("auc", found, baseline=("chance", 0.5), advantage=advantage, **sizes)]
+    found = membership.accuracy_interval(members_SM, others_SK, heading.draws("balanced-accuracy"))
+    results.append(heading.result("balanced-accuracy", found, baseline=("chance", 0.5), **sizes))
     for fpr in membership.LOW_FPRS:
         shown = membership.chance_tpr(others_SK.shape[1], fpr)
         name = f"tpr-at-fpr-{fpr:g}"
         found = membership.tpr_interval(members_SM, others_SK, fpr, heading.draws(name))
-        results.append(heading.result(name, found, baseline=("chance", shown), **sizes))
+        advantage = _beyond(found, shown, tpr_p_value(members_SM, others_SK, fpr))
+        results.append(heading.result(name, found, baseline=("chance", shown), advantage=advantage, **sizes))
     return results
+
+
+def _beyond(found: Interval, chance: float, p_value: float) -> Advantage:
+    """Return the advantage over a level of chance, which is known exactly."""
+    beyond = Interval(value=found.value - chance, low=found.low - chance, high=found.high - chance)
+    return Advantage(found=beyond, p_value=p_value)
 
 
 def judge_values(
@@ -218,13 +234,11 @@ def judge_values(
         ceilings: guesses (N,) of whoever has more than the adversary, by name; each gives a result of its own.
         heading: of the results.
     """
-    scored = np.stack([scores.correct(guess, truth) for guess in guesses])
-    means = {name: float(scores.correct(guess, truth).mean()) for name, guess in trivial.items()}
-    sizes = {"n": scored.shape[1], "seeds": len(scored)}
-    accuracy = Metric(name="accuracy", label="accuracy", exposing="high", share=True)
-    found = metric_interval(accuracy, scored, heading.draws("accuracy"))
-    results = [heading.result("accuracy", found, baseline=_strongest(accuracy, means), **sizes)]
+    scored = np.stack([scores.correct(guesses[place], truth) for place in distinct(guesses)])
+    beside = {name: scores.correct(guess, truth) for name, guess in trivial.items()}
+    found = metric_interval(ACCURACY, scored, heading.draws("accuracy"))
+    results = [_beside_guesses(ACCURACY, found, scored, beside, heading)]
     for name, guess in ceilings.items():
         ceiling = mean_interval(scores.correct(guess, truth)[None], heading.draws(name))
-        results.append(heading.result(f"accuracy-of-{name}", ceiling, n=sizes["n"], seeds=1))
+        results.append(heading.result(f"accuracy-of-{name}", ceiling, n=scored.shape[1], seeds=1))
     return results

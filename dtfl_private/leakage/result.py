@@ -17,6 +17,7 @@ MAX_RESULTS = 20_000
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Setting = bool | int | Finite | Annotated[str, Field(max_length=1000)] | None
 
 
@@ -32,8 +33,12 @@ class Result(BaseModel):
         ci_low, ci_high: 95 % interval.
         baseline: the same metric for a trivial guess; None if there is none.
         undefended: the same metric without the defense; None where that was not run.
+        advantage: by how much the value is beyond the trivial guess's, victim by victim; above 0 it exposes more.
+        advantage_ci_low, advantage_ci_high: 95 % interval of that.
+        p_value: probability of such an advantage, or a larger one, by chance alone; of an empirical epsilon, of so many
+            right guesses by tosses of a coin. None where it is not known, as in files of older versions.
         n: images (or records) judged.
-        seeds: repetitions.
+        seeds: repetitions that differ: equal ones, as of a deterministic attack, count once.
         adaptive: whether the attack knew and used the defense's own sampler.
         adversary: who attacked; None of a measure.
         baseline_name: which trivial guess.
@@ -50,6 +55,10 @@ class Result(BaseModel):
     ci_low: Finite
     ci_high: Finite
     baseline: Finite | None = None
+    advantage: Finite | None = None
+    advantage_ci_low: Finite | None = None
+    advantage_ci_high: Finite | None = None
+    p_value: Probability | None = None
     undefended: Finite | None = None
     n: Positive
     seeds: Positive
@@ -62,6 +71,10 @@ class Result(BaseModel):
     def _ordered(self) -> "Result":
         if not self.ci_low <= self.value <= self.ci_high:
             raise ValueError(f"value {self.value} is not within its interval {self.ci_low}..{self.ci_high}")
+        advantage = (self.advantage_ci_low, self.advantage, self.advantage_ci_high)
+        known = [end for end in advantage if end is not None]
+        if known and (len(known) < len(advantage) or known != sorted(known)):
+            raise ValueError(f"advantage {self.advantage} must come with an interval that contains it")
         return self
 
 

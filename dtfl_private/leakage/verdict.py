@@ -1,27 +1,44 @@
-"""From results to verdicts: the strongest attack per tier and metric, what it means in a word, and in a sentence.
+"""From results to verdicts: which word each tier gets, which result decided it, and what to say in a sentence.
 
-The words are defined by the intervals, not by the values, and by what a guess without the smashed data reaches:
+Each result is judged by itself, and a tier gets the worst word that any of its results gets. So one more result, one
+more attack or another order can never make a word milder.
 
     exposed             half of the victims or more can be told from each other (identifiability), with 95 % confidence,
-                        and more than by the trivial guess
-    partly exposed      the whole interval of some attack is beyond the trivial guess, or an epsilon above 0 is proven
+                        and surely more than by the trivial guess
+    partly exposed      some attack is surely beyond the trivial guess, or an epsilon above 0 is surely proven
     not shown to leak   neither; no proof of anything
     invalid             a sanity check failed: the attacks prove nothing
+
+"Surely" is a p-value of `dtfl_private.leakage.significance.LEVEL` or less: so small, and the same for every result of
+every audit, that a whole audit of up to `TESTS` tests in which nothing leaks has a false alarm in 5 % of cases at most.
+The 95 % interval of the difference, which covers the repetitions of an attack too, must lie beyond 0 as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 
-from dtfl_private.leakage.findings import Level, TierVerdict
+from dtfl_private.leakage.findings import Chance, Level, TierVerdict
+from dtfl_private.leakage.intervals import LEVEL as CONFIDENCE
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.significance import LEVEL
 
-# The metrics of attacks, in the order in which they decide which attack a verdict is about. How visible a malicious
-# server is (weight jumps, guards) is no leakage.
+# The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
+# malicious server is (weight jumps, guards) is no leakage.
 DECIDING = ("ssim", "psnr", "mse", "auc", "accuracy", "identifiability")
 OF_ATTACKS = frozenset(METRICS)
+# The metrics by which an attack can be beyond its guess. Of the worst 5 % of the images there is no test that compares
+# victim by victim, and few images; a balanced accuracy says no more than the AUC does.
+TESTED = (*DECIDING, "lpips", "classifier-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
 EXPOSED = 0.5
-# A lower bound on epsilon, of a measure and no attack of the audit's; positive, it is proven leakage all the same.
-PROVEN = "empirical-epsilon"
+# Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
+# Positive, they are proven leakage all the same.
+PROVEN: Mapping[str, str] = {
+    "empirical-epsilon": "epsilon of the smashed data is {value:.1f} at least",
+    "empirical-epsilon-cumulated": "epsilon of repeated releases is {value:.1f} at least",
+}
+LEVELS: tuple[Level, ...] = ("not shown to leak", "partly exposed", "exposed")
+"""From the mildest on."""
 
 SAID: Mapping[str, str] = {
     "ssim": "rebuilds images with an SSIM of {value}",
@@ -38,78 +55,160 @@ def is_of_attack(result: Result) -> bool:
     return result.adversary is not None and result.metric in OF_ATTACKS
 
 
+def is_tested(result: Result) -> bool:
+    """Whether a result can decide a verdict: an attack beside a trivial guess, on a metric of `TESTED`, or a proof."""
+    return result.metric in PROVEN or (is_of_attack(result) and result.metric in TESTED and result.baseline is not None)
+
+
 def strongest(results: Sequence[Result]) -> list[Result]:
-    """Return the most exposing result of all attacks for each tier and metric, tier by tier."""
+    """Return the most exposing result of all attacks for each tier and metric, tier by tier, in the order of metrics.
+
+    Of equally exposing ones it is the surest, whatever the order in which they come.
+    """
     found: dict[tuple[int, str], Result] = {}
     for result in filter(is_of_attack, results):
         key = (result.tier, result.metric)
-        if key not in found or _exposure(result) > _exposure(found[key]):
+        if key not in found or _rank(result) > _rank(found[key]):
             found[key] = result
-    return [found[key] for key in sorted(found, key=lambda key: key[0])]
+    order = {metric: place for place, metric in enumerate(METRICS)}
+    return [found[key] for key in sorted(found, key=lambda key: (key[0], order[key[1]]))]
 
 
-def _exposure(result: Result) -> float:
-    """Return a number that is the higher, the more a result exposes.
+def _rank(result: Result) -> tuple[object, ...]:
+    """Return a key that is the higher, the more a result exposes; among equals the surer, then the more work it is of.
 
-    Accuracies of different properties are compared by what they are above their trivial guess.
+    Accuracies of different properties are compared by what they are above their trivial guess; one without a guess
+    comes last. The text of the result settles what is left, so that nothing depends on the order of a list.
     """
     value = result.value if find_metric(result.metric).exposing == "high" else -result.value
-    return value - result.baseline if result.metric == "accuracy" and result.baseline is not None else value
+    comparable = result.metric != "accuracy" or result.baseline is not None
+    if result.metric == "accuracy" and result.baseline is not None:
+        value -= result.baseline
+    sure = (beats_guess(result), -p_value(result), result.ci_low - result.ci_high)
+    return (comparable, value, *sure, result.n, result.seeds, result.adaptive, result.model_dump_json())
+
+
+def p_value(result: Result) -> float:
+    """Return the probability of a result so far beyond its trivial guess, or further, by chance alone.
+
+    Where a file does not say, as of an older version, it is a normal approximation from the end of the interval on the
+    guess's side. Without a guess it is 1.
+    """
+    if result.baseline is None:
+        return 1.0
+    if result.p_value is not None:
+        return result.p_value
+    high = find_metric(result.metric).exposing == "high"
+    beyond = result.value - result.baseline if high else result.baseline - result.value
+    reach = result.value - result.ci_low if high else result.ci_high - result.value
+    if beyond <= 0 or reach == 0:
+        return 0.0 if beyond > 0 else 1.0
+    normal = NormalDist()
+    return normal.cdf(-normal.inv_cdf((1 + CONFIDENCE) / 2) * beyond / reach)
 
 
 def beats_guess(result: Result) -> bool:
-    """Whether a result is beyond the trivial guess, with 95 % confidence."""
-    if result.baseline is None:
-        return False
-    high = find_metric(result.metric).exposing == "high"
-    return result.ci_low > result.baseline if high else result.ci_high < result.baseline
+    """Whether a result is surely beyond the trivial guess: by its p-value, and by the interval of the difference."""
+    apart = result.advantage_ci_low is None or result.advantage_ci_low > 0
+    return result.baseline is not None and result.metric in TESTED and p_value(result) <= LEVEL and apart
+
+
+def proves(result: Result) -> bool:
+    """Whether a result is a bound above 0 on epsilon, surely; of an older file, with the confidence of the bound."""
+    return result.metric in PROVEN and result.value > 0 and (result.p_value is None or result.p_value <= LEVEL)
+
+
+def level_of(result: Result) -> Level:
+    """Return the word that a tier gets by a result alone."""
+    if proves(result):
+        return "partly exposed"
+    if not (is_of_attack(result) and beats_guess(result)):
+        return "not shown to leak"
+    told_apart = result.metric == "identifiability" and result.ci_low >= EXPOSED
+    return "exposed" if told_apart else "partly exposed"
+
+
+def chance(results: Iterable[Result]) -> Chance:
+    """Return how many tests an audit makes, at which level, and how likely any false alarm among them is at most."""
+    tests = sum(map(is_tested, results))
+    return Chance(tests=tests, level=LEVEL, false_alarm_rate=min(1.0, tests * LEVEL))
 
 
 def tier_verdicts(results: Sequence[Result], *, valid: bool) -> list[TierVerdict]:
-    """Return what each tier comes to, by its strongest attacks."""
+    """Return what each tier comes to that was attacked, or of which something is proven without an attack."""
     best = strongest(results)
-    proven = {result.tier: result.value for result in results if result.metric == PROVEN}
+    tiers = {result.tier for result in best} | {result.tier for result in results if proves(result)}
     return [
-        _verdict([result for result in best if result.tier == tier], proven.get(tier, 0.0), valid=valid)
-        for tier in sorted({result.tier for result in best})
+        _verdict(
+            [result for result in results if result.tier == tier],
+            [result for result in best if result.tier == tier],
+            valid=valid,
+        )
+        for tier in sorted(tiers)
     ]
 
 
-def _verdict(best: Sequence[Result], proven: float, *, valid: bool) -> TierVerdict:
+def _verdict(results: Sequence[Result], best: Sequence[Result], *, valid: bool) -> TierVerdict:
+    """Return a tier's verdict; ``best`` are the strongest attacks by metric, if there are any."""
+    proofs = [max(own, key=_proof_rank) for metric in PROVEN if (own := _proofs(results, metric))]
     by_metric = {result.metric: result for result in best}
-    chosen = next((by_metric[metric] for metric in DECIDING if metric in by_metric), best[0])
-    level = _level(by_metric, proven) if valid else "invalid"
+    chosen = next((by_metric[metric] for metric in DECIDING if metric in by_metric), None) or [*best, *proofs][0]
+    level: Level = max(map(level_of, results), key=LEVELS.index) if valid else "invalid"
+    decisive = None
+    if level not in ("invalid", LEVELS[0]):
+        candidates = [result for result in [*filter(is_of_attack, results), *proofs] if level_of(result) == level]
+        decisive = min(candidates, key=lambda result: _preference(result, chosen))
     return TierVerdict(
         tier=chosen.tier,
         cut=chosen.cut,
         level=level,
         attack=chosen.source,
         strongest=chosen,
-        sentence=_sentence(chosen, by_metric, proven, level),
+        decided_by=decisive,
+        sentence=_sentence(chosen, decisive, by_metric, proofs, level),
     )
 
 
-def _level(by_metric: Mapping[str, Result], proven: float) -> Level:
-    singled_out = by_metric.get("identifiability")
-    if singled_out is not None and singled_out.ci_low >= EXPOSED and beats_guess(singled_out):
-        return "exposed"
-    return "partly exposed" if proven > 0 or any(map(beats_guess, by_metric.values())) else "not shown to leak"
+def _proofs(results: Sequence[Result], metric: str) -> list[Result]:
+    return [result for result in results if result.metric == metric and proves(result)]
 
 
-def _sentence(chosen: Result, by_metric: Mapping[str, Result], proven: float, level: Level) -> str:
+def _proof_rank(result: Result) -> tuple[object, ...]:
+    return result.value, result.model_dump_json()
+
+
+def _preference(result: Result, chosen: Result) -> tuple[object, ...]:
+    """Return a key that is lowest for the result to name as the one that decides, among those that all would.
+
+    The strongest attack, if it does; else an attack before a proof, the first metric of `TESTED`, the surest.
+    """
+    place = TESTED.index(result.metric) if result.metric in TESTED else len(TESTED)
+    return result != chosen, proves(result), place, p_value(result), result.model_dump_json()
+
+
+def _sentence(
+    chosen: Result, decisive: Result | None, by_metric: Mapping[str, Result], proofs: Sequence[Result], level: Level
+) -> str:
     if level == "invalid":
         return "A sanity check failed: what the attacks reached here proves nothing."
-    said = SAID.get(chosen.metric, f"reaches {find_metric(chosen.metric).label} of {{value}}")
-    parts = [f"The strongest attack, {chosen.source}, {said.format(value=_figure(chosen))}{_beside(chosen)}"]
+    parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen)}"]
+    if decisive is not None and decisive is not chosen and decisive.metric not in PROVEN:
+        parts.append(f"what decides is that {_reached(decisive)}")
     singled_out, members = by_metric.get("identifiability"), by_metric.get("auc")
-    if singled_out is not None and singled_out is not chosen:
+    if singled_out is not None and singled_out not in (chosen, decisive):
         parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
-    if members is not None and members is not chosen:
+    if members is not None and members not in (chosen, decisive):
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
-    if proven > 0:
-        parts.append(f"canaries prove that epsilon of the smashed data is {proven:.1f} at least")
+    parts += [f"canaries prove that {PROVEN[proof.metric].format(value=proof.value)}" for proof in proofs]
+    if chosen.metric in PROVEN:
+        parts = [f"No attack was judged here, but {' and '.join(parts)}"]
     closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
     return "; ".join(parts) + "." + closing
+
+
+def _reached(result: Result) -> str:
+    said = SAID.get(result.metric, f"reaches {find_metric(result.metric).label} of {{value}}")
+    return f"{result.source}, {said.format(value=_figure(result))}{_beside(result)}"
 
 
 def _figure(result: Result) -> str:

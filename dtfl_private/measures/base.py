@@ -45,6 +45,7 @@ class Figure:
         value: the number.
         low, high: its 95 % interval; both the value itself where the figure has no spread that could be sampled.
         n: records (or canaries) that it comes from.
+        p_value: of a proof, the probability of as much or more by chance alone; None of what proves nothing.
     """
 
     metric: str
@@ -52,10 +53,13 @@ class Figure:
     low: float
     high: float
     n: int
+    p_value: float | None = None
 
     def __post_init__(self) -> None:
         if not (all(map(math.isfinite, (self.low, self.value, self.high))) and self.low <= self.value <= self.high):
             raise ValueError(f"{self.metric}: {self.low} <= {self.value} <= {self.high} must hold, all finite")
+        if self.p_value is not None and not 0 <= self.p_value <= 1:
+            raise ValueError(f"{self.metric}: p-value {self.p_value} is no probability")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +160,9 @@ def require_records(release: Release, least: int, asked: int, measure: str) -> N
         )
 
 
-def exact(metric: str, value: float, n: int) -> Figure:
+def exact(metric: str, value: float, n: int, p_value: float | None = None) -> Figure:
     """Return a figure without an interval of its own."""
-    return Figure(metric=metric, value=value, low=value, high=value, n=n)
+    return Figure(metric=metric, value=value, low=value, high=value, n=n, p_value=p_value)
 
 
 def with_interval(metric: str, found: Interval, n: int) -> Figure:

@@ -21,7 +21,7 @@ from torch import Tensor
 from dtfl_private.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.measures.base import Figure, Measure, MeasureFacts, Release, exact
 from dtfl_private.privacy.distance_correlation import distances
-from dtfl_private.privacy.one_run import epsilon_ceiling, epsilon_lower_bound
+from dtfl_private.privacy.one_run import epsilon_ceiling, epsilon_lower_bound, guess_probability
 from dtfl_private.randomness import stream
 
 CANARIES = 1000
@@ -96,12 +96,11 @@ class EmpiricalEpsilon(Measure):
         once = _best_way(rehearsal, 0, release.delta)
         often = _best_way(rehearsal, 1, release.delta) if stage.releases > 1 else once
         play = stage.play(self.canaries, {way.look: LOOKS[way.look] for way in (once, often)})
-        found = {"empirical-epsilon": _bound(play, once, 0, release.delta)}
+        found = [_proof("empirical-epsilon", play, once, 0, release.delta)]
         if stage.releases > 1:
-            found["empirical-epsilon-cumulated"] = _bound(play, often, 1, release.delta)
+            found.append(_proof("empirical-epsilon-cumulated", play, often, 1, release.delta))
         count = len(play.coins_M)
-        found["empirical-epsilon-ceiling"] = epsilon_ceiling(count, release.delta)
-        return [exact(metric, value, count) for metric, value in found.items()]
+        return [*found, exact("empirical-epsilon-ceiling", epsilon_ceiling(count, release.delta), count)]
 
     def remarks(self, release: Release) -> Sequence[str]:
         """Return how many releases were not played."""
@@ -232,7 +231,18 @@ def _best_way(rehearsal: _Played, after: int, delta: float) -> _Way:
 
 def _bound(play: _Played, way: _Way, after: int, delta: float) -> float:
     """Return the lower bound from guesses on the way's share of the canaries, those that most speaks for or against."""
+    return epsilon_lower_bound(len(play.coins_M), *_right(play, way, after), delta)
+
+
+def _proof(metric: str, play: _Played, way: _Way, after: int, delta: float) -> Figure:
+    """Return the lower bound, with the probability of so many right guesses if nothing could be seen of the coins."""
+    count, (guessed, right) = len(play.coins_M), _right(play, way, after)
+    by_chance = guess_probability(count, guessed, right, epsilon=0.0, delta=0.0)
+    return exact(metric, epsilon_lower_bound(count, guessed, right, delta), count, by_chance)
+
+
+def _right(play: _Played, way: _Way, after: int) -> tuple[int, int]:
+    """Return how many canaries are guessed in this way, and how many of these guesses are right."""
     scores_M, count = play.scores_2M[way.look][after], len(play.coins_M)
     guessed = np.argsort(-np.abs(scores_M), kind="stable")[: max(1, round(way.share * count))]
-    right = int(((scores_M[guessed] > 0) == play.coins_M[guessed]).sum())
-    return epsilon_lower_bound(count, len(guessed), right, delta)
+    return len(guessed), int(((scores_M[guessed] > 0) == play.coins_M[guessed]).sum())

@@ -14,13 +14,16 @@ from dtfl_private.printable import printable
 from dtfl_private.report.audit_clients import profile_rows
 from dtfl_private.report.audit_words import (
     NONE,
+    advantage,
     by_tier,
     check_text,
+    decided_by,
     failed_checks,
     figure,
     interval,
     is_valid,
     overall,
+    probability,
     shape,
 )
 from dtfl_private.report.tables import plain_table
@@ -37,6 +40,7 @@ SIGNS: Mapping[Level, tuple[str, str]] = {
 def audit_output(findings: Findings) -> list[RenderableType]:
     """Return all that the command prints of its findings, in order."""
     shown: list[RenderableType] = [verdict_table(findings)] if findings.verdict else []
+    shown += [Text(printable(line)) for line in decision_lines(findings)]
     if findings.clients:
         shown.append(exposure_table(findings))
     sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")
@@ -67,6 +71,18 @@ def verdict_table(findings: Findings) -> Table:
         table.caption = "not shown to leak: no attack got clearly beyond a guess, which proves no safety"
         table.caption_justify = "left"
     return table
+
+
+def decision_lines(findings: Findings) -> list[str]:
+    """Return for each tier whose verdict rests on another result than the one in the table which one that is."""
+    if not is_valid(findings):
+        return []
+    return [
+        f"tier {verdict.tier} is {verdict.level} by {decided_by(verdict)}, beyond the guess: {advantage(one)}, "
+        f"p {probability(one.p_value)}"
+        for verdict in by_tier(findings.verdict)
+        if (one := verdict.decided_by) is not None and one != verdict.strongest
+    ]
 
 
 def _level(level: Level) -> Text:

@@ -75,6 +75,7 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         overall=words.overall(findings),
         verdicts=words.by_tier(findings.verdict),
         level_meanings=words.LEVEL_MEANING,
+        false_alarms=words.false_alarms(findings),
         meanings=_meanings(findings),
         trade=_trade(findings),
         series=accuracy_leakage_series(findings),
@@ -104,8 +105,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "advantage": words.advantage,
+        "decided_by": words.decided_by,
         "figure": words.figure,
         "interval": words.interval,
+        "probability": words.probability,
         "shape": words.shape,
         "label": lambda metric: find_metric(metric).label,
         "setting": _setting,
@@ -145,8 +149,8 @@ def _setting(value: bool | int | float | str | None) -> str:
 
 def _meanings(findings: Findings) -> list[tuple[str, str]]:
     """Return the label and the meaning of each metric that the verdict and the pictures speak of."""
-    decisive = [verdict.strongest.metric for verdict in findings.verdict]
-    names = dict.fromkeys([*decisive, *words.drawn_metrics(findings)])
+    named = [result for verdict in findings.verdict for result in (verdict.strongest, verdict.decided_by) if result]
+    names = dict.fromkeys([*(result.metric for result in named), *words.drawn_metrics(findings)])
     found = [(find_metric(name).label, words.meaning(name)) for name in names]
     return [(label, text) for label, text in found if text]
 

@@ -11,15 +11,17 @@ from dtfl_private.measures.base import MeasureFacts
 from dtfl_private.measures.registry import MEASURES
 
 NONE = "-"
+# Below this p-values are shown as smaller: no test is exact so far out.
+LEAST_PROBABILITY = 1e-12
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
 
 LEVEL_MEANING: Mapping[Level, str] = {
     "exposed": f"at least {EXPOSED:.0%} of the attacked records can be told from the others by their reconstructions, "
-    "with 95% confidence",
-    "partly exposed": "the whole 95% interval of some attack is beyond the trivial guess, or canaries prove an epsilon "
-    "above 0",
+    "with 95% confidence, and surely more than by the trivial guess",
+    "partly exposed": "some attack is surely beyond the trivial guess, victim by victim, or canaries surely prove an "
+    "epsilon above 0",
     "not shown to leak": "neither. It does not mean safe: an attack that failed proves nothing",
     "invalid": "a sanity check failed, so the attacks prove nothing",
 }
@@ -73,6 +75,41 @@ def figure(value: float | None, metric: str) -> str:
 def interval(result: Result) -> str:
     """Return the 95 % interval of a result, for example "0.83 to 0.91"."""
     return f"{figure(result.ci_low, result.metric)} to {figure(result.ci_high, result.metric)}"
+
+
+def advantage(result: Result) -> str:
+    """Return by how much a result is beyond the trivial guess, for example "+0.120 (0.080 to 0.160)"."""
+    if result.advantage is None:
+        return NONE
+    low, high = figure(result.advantage_ci_low, result.metric), figure(result.advantage_ci_high, result.metric)
+    sign = "+" if result.advantage > 0 else ""
+    return f"{sign}{figure(result.advantage, result.metric)} ({low} to {high})"
+
+
+def probability(value: float | None) -> str:
+    """Return a p-value in two digits, "< 1e-12" where it is smaller than anybody would believe."""
+    if value is None:
+        return NONE
+    return f"{value:.2g}" if value >= LEAST_PROBABILITY else f"< {LEAST_PROBABILITY:g}"
+
+
+def decided_by(verdict: TierVerdict) -> str:
+    """Return which result a verdict rests on, for example "hybrid by SSIM"."""
+    if verdict.decided_by is None:
+        return NONE
+    return f"{verdict.decided_by.source} by {find_metric(verdict.decided_by.metric).label}"
+
+
+def false_alarms(findings: Findings) -> str | None:
+    """Return how likely a false alarm in the verdict is, in a sentence; None where the file does not say."""
+    if findings.chance is None:
+        return None
+    chance = findings.chance
+    return (
+        f"“Surely” is a p-value of {probability(chance.level)} or less, for each of {chance.tests} tests alike: if "
+        f"nothing leaked, any tier would be called exposed or partly exposed in at most {chance.false_alarm_rate:.1%} "
+        "of such audits"
+    )
 
 
 def shape(cut: Iterable[int]) -> str:

@@ -108,6 +108,9 @@ def test_an_audit_leaves_what_the_interface_promises(trained, examine):
     assert [verdict["tier"] for verdict in document["verdict"]] == [1, 2, 3]
     assert {verdict["attack"] for verdict in document["verdict"]} == {"least-squares"}
     assert {result["source"] for result in document["results"]} >= {*BASELINES, "constant", "blind"}
+    judged = [result for result in done.findings.results if result.adversary and result.p_value is not None]
+    assert done.findings.chance.tests == len(judged) > 0
+    assert {result.metric for result in judged} >= {"mse", "psnr", "ssim", "identifiability"}
     assert done.findings == read_findings(done.path)
     assert done.report.read_text().startswith("<!DOCTYPE html>")
     assert all(path.read_bytes() == b"a picture" for path in done.pictures)
@@ -279,6 +282,32 @@ def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_pa
 
 def examine_results(folder):
     return json.loads((folder / "attack.json").read_text())["results"]
+
+
+def test_of_several_trainings_the_least_sure_counts():
+    one = Result(
+        tier=1,
+        cut=(1,),
+        source="a",
+        metric="ssim",
+        value=0.5,
+        ci_low=0.4,
+        ci_high=0.6,
+        baseline=0.3,
+        advantage=0.2,
+        advantage_ci_low=0.1,
+        advantage_ci_high=0.3,
+        p_value=1e-9,
+        n=8,
+        seeds=1,
+        adaptive=True,
+    )
+    other = one.model_copy(update={"advantage": 0.1, "advantage_ci_low": -0.1, "p_value": 0.2})
+    (both,) = pooled([[one, other.model_copy(update={"metric": "psnr"})], [other]])
+    assert (both.p_value, both.advantage_ci_low, both.advantage_ci_high) == (0.2, -0.1, 0.3)
+    assert both.advantage == pytest.approx(0.15)
+    (older,) = pooled([[one], [other.model_copy(update={"p_value": None})]])
+    assert older.p_value is None
 
 
 def test_what_only_one_training_has_is_not_pooled():

@@ -6,6 +6,8 @@ import torch
 
 from dtfl_private.leakage.baselines import Known
 from dtfl_private.leakage.judge import Heading, judge_baseline, judge_images, judge_membership, judge_values
+from dtfl_private.leakage.significance import LEVEL
+from dtfl_private.leakage.verdict import beats_guess, tier_verdicts
 
 HEADING = Heading(tier=2, cut=(4, 8, 8), source="some-attack", adaptive=True, adversary="server-malicious", seed=0)
 
@@ -37,7 +39,8 @@ def test_the_truth_itself_is_a_perfect_guess(scene):
     assert named(judged.results, "psnr").value == 100
     assert named(judged.results, "identifiability").value == 1
     assert named(judged.results, "classifier-accuracy").value == 1
-    assert (named(judged.results, "mse").n, named(judged.results, "mse").seeds) == (24, 2)
+    # Two equal guesses are one repetition.
+    assert (named(judged.results, "mse").n, named(judged.results, "mse").seeds) == (24, 1)
     assert judged.scores["mse"].shape == (2, 24)
 
 
@@ -101,3 +104,59 @@ def test_values_are_judged_beside_the_best_trivial_guess():
     assert named(results, "accuracy").value == 1
     assert (named(results, "accuracy").baseline_name, named(results, "accuracy").baseline) == ("majority", 0.75)
     assert named(results, "accuracy-of-pixels").value == 1
+
+
+@pytest.fixture
+def victims():
+    """64 victims that differ from their class mean by far more than the attack's reconstructions get nearer to them."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(64) % 4
+    truth = torch.rand(64, 1, 8, 8, generator=generator) * torch.rand(64, 1, 1, 1, generator=generator)
+    auxiliary = torch.rand(64, 1, 8, 8, generator=generator) * torch.rand(64, 1, 1, 1, generator=generator)
+    return truth, labels, Known(images=auxiliary, labels=labels, victim_labels=labels, truth=truth)
+
+
+def test_an_attack_that_is_nearer_to_each_victim_than_any_guess_is_found(victims):
+    truth, labels, known = victims
+    # A twentieth of the way from the mean auxiliary image to the truth.
+    guess = 0.95 * known.images.mean(dim=0, keepdim=True) + 0.05 * truth
+    results = judge_images([guess], known, truth, labels, None, HEADING).results
+    found = named(results, "mse")
+    # The interval of the mean over victims covers the guess: by that alone the attack would not be noticed.
+    assert found.ci_low < found.baseline < found.ci_high
+    assert found.p_value < LEVEL
+    assert 0 < found.advantage_ci_low < found.advantage == pytest.approx(found.baseline - found.value)
+    (verdict,) = tier_verdicts(results, valid=True)
+    assert verdict.level in ("partly exposed", "exposed")
+
+
+def test_a_trivial_guess_does_not_beat_itself(victims):
+    truth, labels, known = victims
+    guess = known.images.mean(dim=0, keepdim=True).expand_as(truth)
+    results = judge_images([guess] * 3, known, truth, labels, None, HEADING).results
+    assert not any(map(beats_guess, results))
+    assert {result.seeds for result in results} == {1}
+    assert [verdict.level for verdict in tier_verdicts(results, valid=True)] == ["not shown to leak"]
+
+
+def test_repetitions_of_a_deterministic_attack_count_once_in_every_goal():
+    generator = torch.Generator().manual_seed(0)
+    member, scores = torch.arange(64) % 2 == 0, torch.randn(64, generator=generator)
+    assert judge_membership([scores] * 3, member, HEADING) == judge_membership([scores], member, HEADING)
+    guess, truth, trivial = scores > 0, scores > 0.5, {"majority": torch.zeros(64, dtype=torch.bool)}
+    assert judge_values([guess] * 3, truth, trivial, {}, HEADING) == judge_values([guess], truth, trivial, {}, HEADING)
+
+
+def test_what_can_be_compared_with_a_guess_has_a_p_value(victims):
+    truth, labels, known = victims
+    member = torch.arange(64) % 2 == 0
+    results = [
+        *judge_images([truth], known, truth, labels, classify, HEADING).results,
+        *judge_membership([member.double()], member, HEADING),
+        *judge_values([labels], labels, {"majority": torch.zeros_like(labels)}, {}, HEADING),
+    ]
+    tested = {result.metric for result in results if result.p_value is not None}
+    images = {"mse", "psnr", "ssim", "identifiability", "classifier-accuracy"}
+    assert tested == {*images, "auc", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001", "accuracy"}
+    sure = {result.metric for result in results if beats_guess(result)}
+    assert sure >= tested - {"classifier-accuracy"}

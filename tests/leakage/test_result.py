@@ -10,6 +10,8 @@ from dtfl_private.leakage.result import Result, read_results, results_document
 
 # The keys that interface.md fixes for results.
 KEYS = "tier cut source metric value ci_low ci_high baseline undefended n seeds adaptive"
+# Optional keys, which files of older versions have not; null where they are not known.
+NEWER = "advantage advantage_ci_low advantage_ci_high p_value"
 VALUES: dict[str, Any] = {
     "tier": 2,
     "cut": [16, 14, 14],
@@ -47,7 +49,13 @@ def test_results_survive_a_file_exactly_and_the_header_stands_before_them(tmp_pa
     parsed = json.loads(document)
     assert list(parsed) == ["schema_version", "run", "victims", "results"]
     assert set(KEYS.split()) <= parsed["results"][0].keys()
-    assert parsed["results"][0] == VALUES
+    assert parsed["results"][0] == {**VALUES, **dict.fromkeys(NEWER.split())}
+
+
+def test_a_result_may_say_how_sure_it_is_that_it_beats_the_guess(tmp_path):
+    sure = made(advantage=0.4, advantage_ci_low=0.3, advantage_ci_high=0.5, p_value=1e-9)
+    (tmp_path / "attack.json").write_bytes(results_document([sure], {}))
+    assert read_results(tmp_path / "attack.json") == [sure]
 
 
 def test_a_result_cannot_be_changed():

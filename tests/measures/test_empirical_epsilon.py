@@ -65,12 +65,15 @@ def test_a_release_that_does_not_depend_on_the_records_proves_next_to_nothing(ma
     release = make_release(images_of(50), linear(6)[1])
     found = figures_of(changed(release, lambda z, g: torch.randn(z.shape, generator=g)), canaries=200)
     assert found["empirical-epsilon"].value == 0
+    assert 0.05 < found["empirical-epsilon"].p_value <= 1
 
 
 def test_more_releases_prove_more_and_no_more_than_eight_are_played(make_release, images_of, linear):
     release = make_release(images_of(50), linear(6)[1], std=6.0, releases=20)
     found = figures_of(release)
     assert 0 < found["empirical-epsilon"].value < found["empirical-epsilon-cumulated"].value
+    assert found["empirical-epsilon-cumulated"].p_value < found["empirical-epsilon"].p_value < 0.05
+    assert found["empirical-epsilon-ceiling"].p_value is None
     assert EmpiricalEpsilon().remarks(release) == ("the cumulated empirical epsilon is of 8 of 20 releases",)
     assert "empirical-epsilon-cumulated" not in figures_of(make_release(images_of(50), linear(6)[1]), canaries=50)
 

@@ -233,3 +233,25 @@ def test_text_is_legible_in_both_colour_schemes(texts):
                 assert contrast(scheme[name], scheme[page]) >= 4.5, (name, page)
         for level in ("exposed", "partly", "unshown", "invalid"):
             assert contrast(scheme[level], scheme[f"{level}-back"]) >= 4.5, level
+
+
+def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_audits_are_wrong():
+    decided = document()
+    steady = {
+        **decided["verdict"][0]["strongest"],
+        "source": "steady-attack",
+        "advantage": 0.0612,
+        "advantage_ci_low": 0.0331,
+        "advantage_ci_high": 0.0911,
+        "p_value": 1.3e-7,
+    }
+    decided["verdict"][0]["decided_by"] = steady
+    decided["results"] = [*decided["results"], steady]
+    decided["chance"] = {"tests": 96, "level": 5e-5, "false_alarm_rate": 0.0048}
+    text = Page(audit_page(Findings.model_validate(decided), {})).text
+    assert "steady-attack by SSIM +0.061 (0.033 to 0.091) p 1.3e-07" in text
+    assert "p-value of 5e-05 or less, for each of 96 tests alike" in text
+    assert "in at most 0.5% of such audits" in text
+    assert "steady-attack" not in Page(audit_page(full(), {})).text
+    decided["valid"] = False
+    assert "steady-attack by SSIM" not in Page(audit_page(Findings.model_validate(decided), {})).text

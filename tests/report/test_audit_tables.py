@@ -49,6 +49,22 @@ def test_what_not_shown_to_leak_means_is_said_where_a_tier_is_called_so():
     assert meaning not in lines(full(verdict=full().verdict[:3]))
 
 
+def test_what_decides_is_named_where_the_table_shows_another_result():
+    best = full().verdict[0].strongest
+    steady = best.model_copy(
+        update={
+            "source": "steady",
+            "advantage": 0.06,
+            "advantage_ci_low": 0.03,
+            "advantage_ci_high": 0.09,
+            "p_value": 0.0,
+        }
+    )
+    verdicts = [full().verdict[0].model_copy(update={"decided_by": one}) for one in (steady, best, None)]
+    found = [line for line in lines(full(verdict=verdicts)) if line.startswith("tier ") and " by " in line]
+    assert found == ["tier 1 is exposed by steady by SSIM, beyond the guess: +0.060 (0.030 to 0.090), p < 1e-12"]
+
+
 def test_an_invalid_audit_is_called_so_whatever_its_levels():
     found = lines(full(sanity=invalid().sanity))
     assert found[0] == "verdict: INVALID, do not use these figures"

@@ -37,6 +37,23 @@ def test_a_whole_audit_is_valid_and_comes_back_as_it_was(document, validator, tm
     assert read_findings(path) == full()
 
 
+def test_a_file_of_before_there_were_p_values_still_opens(document, validator, tmp_path):
+    """Without the keys that came later: in results, in verdicts, of the whole audit."""
+    newer = {"advantage", "advantage_ci_low", "advantage_ci_high", "p_value", "decided_by", "chance"}
+
+    def older(value):
+        if isinstance(value, dict):
+            return {key: older(item) for key, item in value.items() if key not in newer}
+        return [older(item) for item in value] if isinstance(value, list) else value
+
+    validator.validate(older(document))
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(older(document)), "utf-8")
+    found = read_findings(path)
+    assert found.chance is None
+    assert found == full()
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -52,6 +69,8 @@ def test_a_whole_audit_is_valid_and_comes_back_as_it_was(document, validator, tm
         (("guarantees", 0, "what"), "everything"),
         (("guarantees", 0, "sentence"), "x" * 4001),
         (("sanity", 0, "passed"), None),
+        (("results", 0, "p_value"), 1.5),
+        (("chance",), {"tests": -1, "level": 0.1, "false_alarm_rate": 0.1}),
         (("compared", "rows", 0, "apart"), "yes"),
     ],
 )
