@@ -138,7 +138,6 @@ class Work:
                     self._opened.after.ledgers,
                     sends=self._opened.prepared.method.sends,
                     full_tier=self._opened.prepared.method.full_tier,
-                    precise=True,
                 )
             ),
             not_tested=tuple(self._not_tested(pairs, measured)),
