@@ -142,7 +142,6 @@ class Work:
                     sends=self._opened.prepared.method.sends,
                     full_tier=self._opened.prepared.method.full_tier,
                     statistics=self._opened.prepared.settings.budget.statistics,
-                    precise=True,
                 )
             ),
             not_tested=tuple(self._not_tested(pairs, measured)),

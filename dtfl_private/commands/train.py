@@ -477,8 +477,6 @@ def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Re
 def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
     config, stopped = prepared.config, _why_stopped(prepared, state, records)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
-    # The tighter accountant takes seconds: for the final figure only.
-    final = state.round == config.rounds or stopped is not None
     method = prepared.method
     privacy = disclosures(
         prepared.worker.defense,
@@ -486,7 +484,6 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
         sends=method.sends,
         full_tier=method.full_tier,
         statistics=prepared.settings.budget.statistics,
-        precise=final,
     )
     return {**summary, "privacy": privacy}
 

@@ -4,8 +4,13 @@ With Gaussian noise of standard deviation s on activations f(x) of Jacobian J by
 is J^T J / s^2, and dFIL = tr(J^T J) / (d s^2) (Maeng et al. 2023, 2305.04146). Images are in [0, 1], so J is by pixel
 values and errors are in their units squared.
 
-    mean squared error >= 1 / dFIL                           of an unbiased reconstruction (Cramer-Rao)
-    mean squared error >= 1 / (E dFIL + tr(J_prior) / d)     of any, averaged over images from a prior (van Trees)
+    mean squared error >= 1 / dFIL                    of an unbiased reconstruction (Cramer-Rao)
+    mean squared error >= sum_i min(l_i, t) / d       of any, averaged over images of a Gaussian prior (van Trees)
+
+l_i are the variances of the prior's principal components, and t the level to which information of the trace d E dFIL
+can bring them down (`dtfl_private.measures.gaussian_prior`). Of a linear client half no linear attacker gets below the
+second bound, however images are distributed. Others may: images are not Gaussian, and the Gaussian is, of all priors of
+a covariance, the one that tells least beforehand.
 
 What defenses do before the noise may only bring records closer (`KnownNoise`), so that the plain client half's Jacobian
 is an upper bound; what they do after it adds nothing. Fisher information adds over releases: cumulated figures are for
@@ -22,7 +27,7 @@ import torch
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.intervals import Interval, mean_interval
 from dtfl_private.measures.base import Figure, Measure, MeasureFacts, Release, with_interval
-from dtfl_private.measures.gaussian_prior import prior_information
+from dtfl_private.measures.gaussian_prior import GaussianPrior, gaussian_prior
 from dtfl_private.randomness import stream, torch_stream
 
 PROBES = 4
@@ -45,9 +50,9 @@ class FisherInformation(Measure):
 
     facts: ClassVar[MeasureFacts] = MeasureFacts(
         says="how far pixels move smashed data; under Gaussian noise, the least error of an unbiased reconstruction, "
-        "and of any if images were Gaussian",
-        does_not_say="the error of real attackers, who are biased towards images that look real and may get below it",
-        source="Maeng et al. 2023 (2305.04146); Hutchinson 1989; Ledoit and Wolf 2004",
+        "and of any if images were Gaussian (of a linear one from a linear client half, whatever they are)",
+        does_not_say="the error of real attackers, who know more of images than their covariance and may get below it",
+        source="Maeng et al. 2023 (2305.04146); Hutchinson 1989; Van Trees 1968 (Detection, Estimation, section 2.4)",
     )
 
     probes: int = PROBES
@@ -65,7 +70,7 @@ class FisherInformation(Measure):
         else:
             dfil = _scaled(traces, 1 / release.noise.std**2)
             known = release.images if release.auxiliary is None else release.auxiliary
-            prior = prior_information(known[:MOST_PRIOR_IMAGES])
+            prior = gaussian_prior(known[:MOST_PRIOR_IMAGES])
             found |= _bounds(dfil, prior, "")
             if release.releases > 1:
                 found |= _bounds(_scaled(dfil, release.releases), prior, "-cumulated")
@@ -97,15 +102,14 @@ class FisherInformation(Measure):
         return np.asarray(by_batch.transpose(0, 1).reshape(self.probes, -1))
 
 
-def _bounds(dfil: Interval, prior: float, suffix: str) -> dict[str, Interval]:
-    found = {f"dfil{suffix}": dfil, f"mse-bound-prior{suffix}": _inverse(dfil, prior)}
+def _bounds(dfil: Interval, prior: GaussianPrior, suffix: str) -> dict[str, Interval]:
+    found = {f"dfil{suffix}": dfil, f"mse-bound-prior{suffix}": prior.bound(dfil)}
     # Where nothing is told there is no bound to state: an unbiased reconstruction does not exist.
-    return found | ({f"mse-bound-unbiased{suffix}": _inverse(dfil, 0.0)} if dfil.low > 0 else {})
+    return found | ({f"mse-bound-unbiased{suffix}": _inverse(dfil)} if dfil.low > 0 else {})
 
 
-def _inverse(information: Interval, prior: float) -> Interval:
-    value, low, high = (1 / (one + prior) for one in (information.value, information.high, information.low))
-    return Interval(value=value, low=low, high=high)
+def _inverse(information: Interval) -> Interval:
+    return Interval(value=1 / information.value, low=1 / information.high, high=1 / information.low)
 
 
 def _scaled(found: Interval, factor: float) -> Interval:

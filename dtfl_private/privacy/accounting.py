@@ -4,12 +4,13 @@ What it does not know it refuses; what has no epsilon gets none.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from dtfl_private.guarantees import (
     GaussianRelease,
+    Guarantee,
     Protected,
     RandomizedResponse,
     ReconstructionBound,
@@ -17,7 +18,7 @@ from dtfl_private.guarantees import (
 )
 from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
 from dtfl_private.privacy.ledger import Ledger, unknown
-from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian import Steps, precise_epsilon, rdp_epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,60 +38,62 @@ class Statement:
     sentence: str
 
 
-@lru_cache(maxsize=4096)  # most clients of a run have one of a few ledgers
-def statements(ledger: Ledger, *, precise: bool = False) -> tuple[Statement, ...]:
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What a client has released under one kind of guarantee.
+
+    bound: no less than what it has given away, found fast: an epsilon, or Fisher information.
+    state: makes the statement, which may take a while.
+    """
+
+    kind: type[Guarantee]
+    bound: float
+    state: Callable[[], Statement]
+
+
+def statements(ledger: Ledger) -> tuple[Statement, ...]:
     """Return what holds of a client's releases so far, one statement per kind of guarantee.
 
     Entries of a kind compose, whatever their targets; the epsilon is at the smallest of their deltas.
 
-    Args:
-        ledger: of one client.
-        precise: numerical composition for DP-SGD, for final figures; slower, and lower.
-
     Raises:
         InputError: a guarantee of an unknown type.
     """
-    sampled, releases, draws, bounds = _by_kind(ledger)
-    found = []
-    if sampled:
-        found.append(_weights(sampled, precise))
-    if releases:
-        found.append(_smashed(releases))
-    if bounds:
-        found.append(_reconstruction(bounds))
-    if draws:
-        found.append(_labels(draws))
-    return tuple(found)
+    return tuple(part.state() for part in _parts(ledger))
 
 
-def worst(ledgers: Mapping[int, Ledger], *, precise: bool = False) -> list[tuple[int, Statement]]:
+def worst(ledgers: Mapping[int, Ledger]) -> list[tuple[int, Statement]]:
     """Return, for each kind of guarantee, the client that is worst off and its statement."""
-    found: dict[tuple[Protected, bool], tuple[float, int, Statement]] = {}
+    found: dict[type[Guarantee], list[tuple[int, _Part]]] = {}
     for client, ledger in sorted(ledgers.items()):
-        for statement in statements(ledger):
-            kind = (statement.what, statement.epsilon is None)
-            loss = _loss(ledger) if statement.epsilon is None else statement.epsilon
-            if kind not in found or loss > found[kind][0]:
-                found[kind] = (loss, client, statement)
-    return [
-        (client, _again(statement, ledgers[client]) if precise else statement)
-        for _, client, statement in found.values()
-    ]
+        for part in _parts(ledger):
+            found.setdefault(part.kind, []).append((client, part))
+    return [_worst_of(parts) for parts in found.values()]
 
 
-def _again(statement: Statement, ledger: Ledger) -> Statement:
-    """Return the statement of the same kind by the tightest accountant: for the clients that matter only."""
-    return next(
-        other
-        for other in statements(ledger, precise=True)
-        if (other.what, other.epsilon is None) == (statement.what, statement.epsilon is None)
-    )
+def _worst_of(parts: Sequence[tuple[int, _Part]]) -> tuple[int, Statement]:
+    """Return the client that has given away most, of those with one kind of guarantee, and its statement."""
+    most, found = -math.inf, None
+    for client, part in sorted(parts, key=lambda held: -held[1].bound):
+        if found is not None and part.bound <= most:
+            break  # nobody who follows can be worse off
+        said = part.state()
+        loss = part.bound if said.epsilon is None else said.epsilon
+        if found is None or loss > most:
+            most, found = loss, (client, said)
+    if found is None:
+        raise ValueError("nobody has released anything")
+    return found
 
 
-def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float, *, precise: bool = False) -> float:
-    """Return the epsilon of DP-SGD steps together, for one record added or removed."""
-    steps = [(entry.noise_multiplier, entry.sampling_rate, entry.steps) for entry in entries]
-    return precise_epsilon(steps, delta) if precise else rdp_epsilon(steps, delta)
+def steps_of(entries: Sequence[SampledGaussian]) -> Steps:
+    """Return DP-SGD steps as their accountants take them."""
+    return [(entry.noise_multiplier, entry.sampling_rate, entry.steps) for entry in entries]
+
+
+def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float) -> float:
+    """Return the epsilon of DP-SGD steps together, for one record added or removed, by the tightest accountant."""
+    return precise_epsilon(steps_of(entries), delta)
 
 
 def released_epsilon(entries: Sequence[GaussianRelease], delta: float) -> float:
@@ -102,6 +105,26 @@ def combined_mse(entries: Sequence[ReconstructionBound]) -> float:
     """Return the bound on the reconstruction error from all releases together: Fisher information adds up."""
     information = sum(entry.releases / entry.mse for entry in entries)
     return 1 / information if information else math.inf
+
+
+@lru_cache(maxsize=4096)  # most clients of a run have one of a few ledgers
+def _parts(ledger: Ledger) -> tuple[_Part, ...]:
+    sampled, releases, draws, bounds = _by_kind(ledger)
+    found = []
+    if sampled:
+        bound = rdp_epsilon(steps_of(sampled), _smallest_delta(sampled))
+        found.append(_Part(kind=SampledGaussian, bound=bound, state=partial(_weights, sampled)))
+    if releases:
+        bound = released_epsilon(releases, _smallest_delta(releases))
+        found.append(_Part(kind=GaussianRelease, bound=bound, state=partial(_smashed, releases)))
+    if bounds:
+        found.append(
+            _Part(kind=ReconstructionBound, bound=1 / combined_mse(bounds), state=partial(_reconstruction, bounds))
+        )
+    if draws:
+        bound = sum(entry.epsilon for entry in draws)
+        found.append(_Part(kind=RandomizedResponse, bound=bound, state=partial(_labels, draws)))
+    return tuple(found)
 
 
 def _by_kind(
@@ -123,14 +146,13 @@ def _by_kind(
     return sampled, releases, draws, bounds
 
 
-def _loss(ledger: Ledger) -> float:
-    """Return a figure that grows with what a ledger without epsilon has given away."""
-    return 1 / combined_mse([entry for entry in ledger if isinstance(entry, ReconstructionBound)])
+def _smallest_delta(entries: Sequence[SampledGaussian] | Sequence[GaussianRelease]) -> float:
+    return min(entry.target.delta for entry in entries)
 
 
-def _weights(entries: Sequence[SampledGaussian], precise: bool) -> Statement:
-    delta = min(entry.target.delta for entry in entries)
-    epsilon = sampled_epsilon(entries, delta, precise=precise)
+def _weights(entries: Sequence[SampledGaussian]) -> Statement:
+    delta = _smallest_delta(entries)
+    epsilon = sampled_epsilon(entries, delta)
     steps = sum(entry.steps for entry in entries)
     sentence = (
         f"released client-side weights: ({rounded_up(epsilon)}, {delta:g})-DP per record added or removed, over "
@@ -142,7 +164,7 @@ def _weights(entries: Sequence[SampledGaussian], precise: bool) -> Statement:
 
 
 def _smashed(entries: Sequence[GaussianRelease]) -> Statement:
-    delta = min(entry.target.delta for entry in entries)
+    delta = _smallest_delta(entries)
     epsilon = released_epsilon(entries, delta)
     noise = " and ".join(f"{entry.releases} with noise {entry.noise_multiplier:g} x clip" for entry in entries)
     sentence = (

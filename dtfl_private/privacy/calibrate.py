@@ -7,12 +7,14 @@ from dtfl_private.errors import InputError
 from dtfl_private.guarantees import Target
 from dtfl_private.privacy.accounting import rounded_up
 from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
-from dtfl_private.privacy.sampled_gaussian import rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon, precise_epsilon, rdp_epsilon
 
 # Noise multipliers that are tried: less noise than the least hides nothing, with more than the most nothing is learnt.
 LEAST_NOISE = 0.05
 MOST_NOISE = 1000.0
 DIGITS = 4
+# To which the logarithm of the noise is found: an evaluation takes a while, and the last digits waste nothing.
+TOLERANCE = 2e-4
 
 # In place of an epsilon of zero, which has no logarithm.
 TINY = 1e-300
@@ -20,6 +22,8 @@ TINY = 1e-300
 
 def noise_for_steps(target: Target, plans: Iterable[tuple[float, int]]) -> float:
     """Return the smallest common noise multiplier with which no client's DP-SGD steps exceed the target epsilon.
+
+    Epsilon is that of the tightest accountant, by which budgets are checked and final figures stated.
 
     Args:
         target: with an epsilon, per record added or removed.
@@ -29,11 +33,11 @@ def noise_for_steps(target: Target, plans: Iterable[tuple[float, int]]) -> float
         InputError: no noise that is of use meets the target.
     """
     noise = LEAST_NOISE
-    for rate, steps in _hardest_first(plans):
-        if _steps_epsilon(noise, rate, steps, target.delta) > _epsilon(target):
+    for rate, steps in _hardest_first(plans, target.delta):
+        if exceeds_epsilon([(noise, rate, steps)], target.delta, _epsilon(target)):
             noise = _smallest_noise(
                 target,
-                lambda tried, rate=rate, steps=steps: _steps_epsilon(tried, rate, steps, target.delta),  # type: ignore[misc]
+                lambda tried, rate=rate, steps=steps: precise_epsilon([(tried, rate, steps)], target.delta),  # type: ignore[misc]
                 f"{steps} DP-SGD steps at sampling rate {rate:.3g}",
             )
     return noise
@@ -52,23 +56,22 @@ def noise_for_releases(target: Target, releases: int) -> float:
     )
 
 
-def _steps_epsilon(noise: float, rate: float, steps: int, delta: float) -> float:
-    return rdp_epsilon([(noise, rate, steps)], delta)
-
-
 def _epsilon(target: Target) -> float:
     if target.epsilon is None:
         raise ValueError("noise can be calibrated for a target with an epsilon only")
     return target.epsilon
 
 
-def _hardest_first(plans: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Return the plans that no other one exceeds in rate and steps, as epsilon grows with both; high rates first."""
+def _hardest_first(plans: Iterable[tuple[float, int]], delta: float) -> list[tuple[float, int]]:
+    """Return the plans that no other one exceeds in rate and steps, as epsilon grows with both.
+
+    First comes what is likely to need most noise, so that hardly any other one needs more: by RDP at a noise of 1.
+    """
     kept: list[tuple[float, int]] = []
     for rate, steps in sorted(set(plans), reverse=True):
         if not kept or steps > kept[-1][1]:
             kept.append((rate, steps))
-    return kept
+    return sorted(kept, key=lambda plan: rdp_epsilon([(1.0, *plan)], delta), reverse=True)
 
 
 def _smallest_noise(target: Target, epsilon_of: Callable[[float], float], what: str) -> float:
@@ -91,8 +94,8 @@ def _smallest_noise(target: Target, epsilon_of: Callable[[float], float], what: 
     def excess(log_noise: float) -> float:
         return math.log(max(epsilon_of(math.exp(log_noise)), TINY) / wanted)
 
-    noise = math.exp(brentq(excess, math.log(LEAST_NOISE), math.log(MOST_NOISE), xtol=1e-6))
-    rounded = _rounded_up(noise)
+    root = brentq(excess, math.log(LEAST_NOISE), math.log(MOST_NOISE), xtol=TOLERANCE)
+    rounded = _rounded_up(min(math.exp(root + TOLERANCE), MOST_NOISE))
     while epsilon_of(rounded) > wanted:  # the root itself may lie on the wrong side by its tolerance
         rounded = _rounded_up(rounded * (1 + 10.0**-DIGITS))
     return rounded

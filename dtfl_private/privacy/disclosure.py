@@ -60,7 +60,6 @@ def disclosures(
     sends: Collection[Protected] = EVERYTHING,
     full_tier: bool = False,
     statistics: Statistics | None = None,
-    precise: bool = False,
 ) -> list[Disclosure]:
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
@@ -70,11 +69,10 @@ def disclosures(
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
         full_tier: whether clients may keep the whole network, and then send weights alone.
         statistics: where the mean and deviation come from that images are normalised by, if from the clients' images.
-        precise: ask for the tightest accountant, which takes seconds.
     """
     found: list[Disclosure] = [
         Disclosure(what=s.what, epsilon=s.epsilon, delta=s.delta, per=s.per, sentence=s.sentence, client=client)
-        for client, s in worst(ledgers, precise=precise)
+        for client, s in worst(ledgers)
     ]
     covered = {entry["what"] for entry in found}
     bare = {what: unprotected(defense, what, full_tier) for what in NOUN if what in sends and what not in covered}

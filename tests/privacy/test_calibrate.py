@@ -1,27 +1,36 @@
+import dp_accounting
 import pytest
+from dp_accounting import pld
 
 from dtfl_private.errors import InputError
 from dtfl_private.guarantees import Target
 from dtfl_private.privacy.calibrate import LEAST_NOISE, MOST_NOISE, noise_for_releases, noise_for_steps
 from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
-from dtfl_private.privacy.sampled_gaussian import rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
 
 
 def a_target(epsilon, delta=1e-5):
     return Target(delta=delta, epsilon=epsilon)
 
 
-@pytest.mark.parametrize("epsilon", [0.5, 8.0, 50.0])
-@pytest.mark.parametrize(("rate", "steps"), [(0.04, 1250), (0.3, 40), (1.0, 30), (0.001, 5000)])
-def test_the_noise_for_steps_meets_the_target_and_hardly_more(epsilon, rate, steps):
+@pytest.mark.parametrize(
+    ("epsilon", "rate", "steps"),
+    [(1.0, 0.2, 10), (1.0, 0.01, 2000), (6.0, 0.04, 1250), (8.0, 0.01, 10), (8.0, 0.2, 2000), (50.0, 1.0, 30)],
+)
+def test_the_noise_for_steps_meets_the_target_and_wastes_nothing(epsilon, rate, steps):
+    """Judged by another library's privacy loss distributions; by Renyi DP up to a fifth of the target went unused."""
     noise = noise_for_steps(a_target(epsilon), [(rate, steps)])
-    assert 0.97 * epsilon < rdp_epsilon([(noise, rate, steps)], 1e-5) <= epsilon
+    sampled = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(noise))
+    accountant = pld.PLDAccountant(value_discretization_interval=1e-4 * epsilon)
+    spent = accountant.compose(dp_accounting.SelfComposedDpEvent(sampled, steps)).get_epsilon(1e-5)
+    assert 0.98 * epsilon < spent <= epsilon
+    assert precise_epsilon([(noise, rate, steps)], 1e-5) <= epsilon < rdp_epsilon([(noise, rate, steps)], 1e-5)
 
 
 def test_published_noise_multipliers():
-    """2,500 images, q = 0.04: epsilon 8 needs 1.16 for 50 rounds and 1.95 for 200."""
-    assert noise_for_steps(a_target(8.0), [(0.04, 1250)]) == pytest.approx(1.16, abs=0.01)
-    assert noise_for_steps(a_target(8.0), [(0.04, 5000)]) == pytest.approx(1.95, abs=0.01)
+    """2,500 images, q = 0.04: epsilon 8 needs 1.11 for 50 rounds and 1.85 for 200."""
+    assert noise_for_steps(a_target(8.0), [(0.04, 1250)]) == pytest.approx(1.11, abs=0.01)
+    assert noise_for_steps(a_target(8.0), [(0.04, 5000)]) == pytest.approx(1.85, abs=0.01)
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 10.0, 300.0])
@@ -35,8 +44,8 @@ def test_one_noise_serves_all_clients_and_no_less_would():
     # Neither the highest rate nor the most steps is the hardest here, and the last client is easier than another.
     plans = [(0.5, 20), (0.2, 400), (0.05, 800), (0.2, 100)]
     noise = noise_for_steps(a_target(4.0), plans)
-    epsilons = [rdp_epsilon([(noise, rate, steps)], 1e-5) for rate, steps in plans]
-    assert 0.97 * 4.0 < max(epsilons) <= 4.0
+    epsilons = [precise_epsilon([(noise, rate, steps)], 1e-5) for rate, steps in plans]
+    assert 0.99 * 4.0 < max(epsilons) <= 4.0
     assert epsilons.index(max(epsilons)) == 1
     assert noise == noise_for_steps(a_target(4.0), plans[1:2])
 
