@@ -15,7 +15,7 @@ from dtfl_private.report.tables import (
     plain_table,
 )
 from dtfl_private.report.words import duration, si, tier_counts_text
-from dtfl_private.terminal import open_console, write_json
+from dtfl_private.terminal import check_targets, open_console, write_json
 
 PLAN_FIELDS = (
     *("model", "norm", "method", "scheduler", "tiers", "allowed_tiers", "leakage_budget", "first_tier", "ema"),
@@ -49,6 +49,7 @@ def plan(
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
+    check_targets(json_file)
     config = make_config(given_options(options))
     planned = make_plan(
         config,
