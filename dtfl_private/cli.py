@@ -61,7 +61,7 @@ from dtfl_private.report.tables import (
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.runtime.files import output_path
-from dtfl_private.terminal import open_console, write_file, write_json
+from dtfl_private.terminal import check_targets, never_fail_on_characters, open_console, write_file, write_json
 from dtfl_private.tiers.cuts import CutChoice, Measure
 from dtfl_private.tiers.table import TierTable
 
@@ -221,6 +221,7 @@ def profile(
       dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
       dtfl-private profile --model gpt2-xl --input-shape 1024
     """
+    check_targets(json_file, picture=plot)
     config = typed_config(options)
     norm = resolved_norm(config)
     shape = parse_shape(input_shape)
@@ -296,6 +297,7 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --partition dirichlet:0.3 --clients 20
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
+    check_targets(json_file, picture=plot)
     config = typed_config(options)
     spread = make_partition(config)
     title = (
@@ -374,6 +376,7 @@ def _defenses_by_default(names: Iterable[str]) -> dict[str, Defense]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit status: 0 done, 1 the run failed, 2 wrong input, 3 a gate was crossed."""
     tune_allocator()
+    never_fail_on_characters()
     try:
         cli.main(args=arguments, prog_name="dtfl-private", standalone_mode=False)
     except click.ClickException as error:

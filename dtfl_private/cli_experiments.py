@@ -17,8 +17,8 @@ from dtfl_private.report.comparison_table import markdown as markdown_tables
 from dtfl_private.report.pictures import PictureForm
 from dtfl_private.report.sweep_progress import SweepDisplay
 from dtfl_private.report.tables import plain_table
-from dtfl_private.runtime.files import output_path
-from dtfl_private.terminal import open_console, write_file
+from dtfl_private.runtime.files import output_path, require_usable
+from dtfl_private.terminal import check_targets, open_console, write_file
 
 DEFAULT_OUT = "comparison"
 DEFAULT_SWEEPS = Path("runs")
@@ -72,6 +72,8 @@ def compare(
       dtfl-private compare runs/a runs/b --target 0.8 --baseline static --markdown table.md
       dtfl-private compare runs/a runs/b --apart --out runs/ab
     """
+    check_targets(markdown, latex)
+    require_usable(Path(out))
     comparison = compare_runs(runs, target=target, baseline=baseline, apart=apart)
     show_comparison(comparison, out, form=form, markdown=markdown, latex=latex)
 

@@ -15,7 +15,7 @@ from dtfl_private.report.tables import (
     plain_table,
 )
 from dtfl_private.report.words import duration, si, tier_counts_text
-from dtfl_private.terminal import open_console, write_json
+from dtfl_private.terminal import check_targets, open_console, write_json
 
 PLAN_FIELDS = (
     *(
@@ -62,6 +62,7 @@ def plan(
       dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
+    check_targets(json_file)
     config = typed_config(options)
     planned = make_plan(
         config,

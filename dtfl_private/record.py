@@ -130,14 +130,19 @@ class RunFolder:
         return self.path / "training.png"
 
 
+def require_name(path: Path) -> None:
+    """Raise `InputError` if a run folder could not be made under a path because it ends in no name."""
+    if path.name in ("", ".."):
+        raise InputError(f"run folder '{path}' cannot be made: it needs a name of its own")
+
+
 def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, Any]) -> RunFolder:
     """Make a new run folder with its configuration; it appears complete or not at all.
 
     Raises:
         InputError: the folder cannot be made there.
     """
-    if path.name in ("", ".."):
-        raise InputError(f"run folder '{path}' cannot be made: it needs a name of its own")
+    require_name(path)
     draft = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)  # of a killed process that had the same number
     try:

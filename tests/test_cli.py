@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,19 @@ def same_run(one: Path, other: Path) -> bool:
         del line["wall_time_s"]
     models = [(run / "model.safetensors").read_bytes() for run in (one, other)]
     return lines[0] == lines[1] and models[0] == models[1]
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_run_may_have_a_name_that_the_output_cannot_show(dtfl, tmp_path, monkeypatch):
+    dtfl("--version")  # goes to the empty folder
+    out = TextIOWrapper(BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", out)
+    with pytest.raises(SystemExit) as left:
+        main(["train", *SMALL, "--rounds", "1", "--out", "прогон"])
+    assert left.value.code == 0
+    out.flush()
+    assert r"run folder \u043f\u0440\u043e\u0433\u043e\u043d" in out.buffer.getvalue().decode("cp1252")
+    assert (tmp_path / "прогон" / "model.safetensors").is_file()
 
 
 # Wrong input: exit 2, one line, nothing written.

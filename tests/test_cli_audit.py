@@ -1,10 +1,12 @@
 """The audit command from start to end, on a tiny run: files, lines, exit statuses, reuse."""
 
 import json
+import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,32 @@ def test_a_crossed_gate_leaves_with_status_3_when_everything_is_written(folder, 
     assert "as scheduled" not in placed
     assert answer.out.endswith("report: plain/audit/report.html\n")
     assert report.is_file()
+
+
+@pytest.mark.usefixtures("folder", "first")
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_no_encoding_of_the_output_costs_the_status_of_a_crossed_gate(monkeypatch, encoding):
+    """The table marks what is exposed by a character that none of these encodings has."""
+    out, err = (TextIOWrapper(BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as left:
+        main(["audit", "plain", *AUDIT, "--fail-if", "ssim>0.5@tier=1"])
+    assert left.value.code == 3
+    out.flush()
+    assert "^ exposed" in out.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.usefixtures("first")
+def test_a_folder_without_write_permission_is_said_before_any_work(audit, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("dtfl_private.commands.audit.Work", None)
+    answer = audit("plain")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "error: folder 'plain/audit' cannot be written: Permission denied\n"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import json
 import re
+import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,33 @@ def test_compare_shows_a_table_and_leaves_json_and_pictures(dtfl, tmp_path):
     }
     runs = json.loads((tmp_path / "comparison" / "compare.json").read_text())["runs"]
     assert [(run["run"], run["time_to_target_s"]) for run in runs] == [("a", 16.0), ("b", 80.0)]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_a_table_with_intervals_is_shown_in_any_encoding(write_run, tmp_path, monkeypatch, encoding):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
+    for seed in (0, 1):
+        write_run(Path(f"прогон {seed}"), [0.5 + seed / 10, 0.8], target_accuracy=0.7, seed=seed)
+    out = TextIOWrapper(BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    with pytest.raises(SystemExit) as left:
+        main(["compare", "прогон 0", "прогон 1", "--out", "сравнение"])
+    assert left.value.code == 0
+    out.flush()
+    text = out.buffer.getvalue().decode(encoding)
+    assert ("+/-" if encoding == "ascii" else "±") in text
+    assert r"\u0441\u0440\u0430" in text
+    assert Path("сравнение/compare.json").is_file()
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("option", ["--markdown", "--latex"])
+def test_a_comparison_that_cannot_be_written_whole_is_not_begun(dtfl, tmp_path, option):
+    status, out, err = dtfl("compare", "a", "b", option, "nowhere/table")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: 'nowhere/table' cannot be written: there is no folder ")
+    assert not (tmp_path / "comparison").exists()
 
 
 @pytest.mark.usefixtures("two")

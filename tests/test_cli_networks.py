@@ -51,6 +51,8 @@ def test_a_network_that_does_not_fit_in_memory_is_profiled_and_planned(dtfl):
         ("profile --repeats 0 --cuts 0", "Invalid value for '--cuts'"),
         ("profile --repeats 0 --cuts-by time", "Invalid value for '--cuts-by'"),
         ("profile --repeats 0 --plot nowhere/costs.png --input-shape 1x8x8", "'nowhere/costs.png' cannot be written"),
+        ("profile --plot costs.svg", "picture 'costs.svg' is refused: it is a PNG, so let its name end in .png"),
+        ("profile --json .", "'.' cannot be written: it is a folder"),
         ("profile --repeats 0 --input-shape 512", "this network takes images (channels, height, width)"),
         ("profile --repeats 0 --model transformer", "this network takes sequences of tokens (length,)"),
         ("profile --repeats 0 --model bert-base --input-shape 600", "600 tokens are more than the 512"),

@@ -28,7 +28,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Result, read_results, read_round, results_document
 from dtfl_private.record import RunFolder, locked
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.files import output_path, write_atomic
+from dtfl_private.runtime.files import output_path, path_text, require_usable, write_atomic
 
 RESULTS = "attack.json"
 
@@ -95,6 +95,7 @@ def attack(
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
         folder = opened.folder.attacks if out is None else output_path(out)
+        require_usable(folder)
         session = Session(opened, config, attacks, folder, listener)
         _make(folder)
         with locked(RunFolder(path=folder)):
@@ -216,7 +217,12 @@ def _write(
             if read_round(path) != rounds:
                 listener.note(f"{path} was of another round of this run; it is replaced")
                 others = []
-    header = {"run": str(opened.folder.path), "round": rounds, "threat_model": _threats([*others, *results]), **sizes}
+    header = {
+        "run": path_text(opened.folder.path),
+        "round": rounds,
+        "threat_model": _threats([*others, *results]),
+        **sizes,
+    }
     write_atomic(path, results_document([*others, *results], header))
     return [*others, *results]
 

@@ -35,7 +35,7 @@ from dtfl_private.record import RunFolder, locked
 from dtfl_private.report.audit_page import audit_page
 from dtfl_private.report.audit_picture import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.files import output_path, write_atomic
+from dtfl_private.runtime.files import output_path, require_usable, write_atomic
 
 AUDIT = "audit.json"
 REPORT = "report.html"
@@ -107,6 +107,7 @@ def audit(
         stack.enter_context(one_thread())
         opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
         folder = opened.folder.path / "audit" if out is None else output_path(out)
+        require_usable(folder)
         work = Work(opened, config, attacks, folder, objects, listener)
         beside = None
         if compare is not None:
@@ -155,6 +156,7 @@ def _findings_of(
         for what, mine, its in (("data set", own.dataset, other.dataset), ("model", own.model, other.model)):
             if mine != its:
                 raise InputError(f"{run} is of {what} '{its}', this run of '{mine}': not comparable")
+        require_usable(path.parent)
         listener.note(f"auditing {run} first, to set it beside")
         given = {name: thing for name, thing in objects.items() if name != "defenses"}
         audit(run, config, attacks=attacks, data_dir=data_dir, allow_plugins=allowed, listener=listener, **given)

@@ -42,6 +42,7 @@ from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.reading import read_bytes
 from dtfl_private.record import VERSIONS_OF
 from dtfl_private.runtime.device import choose_device, choose_workers
+from dtfl_private.runtime.files import path_text
 from dtfl_private.threat import ADVERSARIES, MEANING
 
 # Attacks that the sanity check falls back on if none of the audit's reconstructs images.
@@ -87,7 +88,7 @@ class Work:
         self._opened, self._config, self._attacks, self._listener = opened, config, attacks, listener
         self._folder, self._objects = folder, objects
         check_trainings(opened, config)
-        self._workers = choose_workers(config.workers, choose_device(config.device), 64)
+        self._workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
         self._attacking = config.attacking(self._workers)
         self._session = Session(opened, self._attacking, attacks, folder / "attacks", SilentAttack())
         self._tiers = sorted({job.tier for job in self._session.jobs})
@@ -117,7 +118,7 @@ class Work:
         adversaries = sorted({result.adversary for result in found if result.adversary is not None})
         findings = Findings(
             program=version("dtfl-private"),
-            run=str(self._opened.folder.path),
+            run=path_text(self._opened.folder.path),
             round=self._opened.plan.round,
             preset=self._config.preset,
             settings=_settings(self._config, [job.chosen.text for job in self._session.jobs]),
@@ -304,7 +305,7 @@ class Work:
 
     def _commands(self) -> tuple[str, ...]:
         """Return the commands that repeat run and audit."""
-        run = str(self._opened.folder.path)
+        run = path_text(self._opened.folder.path)
         allow = plugin_options(self._opened.prepared.config)
         train = shlex.join(["dtfl-private", "train", f"{run}/config.toml", "--out", f"{run}-again", *allow])
         if self._attacks is not None or any(thing is not None for thing in self._objects.values()):

@@ -28,6 +28,7 @@ from dtfl_private.commands.settings import (
     plateau_settings,
     require_defensible,
 )
+from dtfl_private.commands.trial import try_one_batch
 from dtfl_private.config import (
     TrainConfig,
     differences,
@@ -72,6 +73,7 @@ from dtfl_private.record import (
     locked,
     read_records,
     recorded_data,
+    require_name,
     round_record,
     summarise,
     write_results,
@@ -80,7 +82,7 @@ from dtfl_private.report.curve import plot_training
 from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
-from dtfl_private.runtime.files import output_path
+from dtfl_private.runtime.files import output_path, require_writable
 from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
@@ -155,34 +157,36 @@ def train(
     """
     listener = listener or Silent()
     out = None if out is None else output_path(out)
+    out = None if out is None else output_path(out)
     if config is None:
-        run = RunFolder(path=Path(out)) if resume and out is not None else None
+        run = RunFolder(path=out) if resume and out is not None else None
         config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
     config = config.allowing(allow_plugins)
     if resume and out is not None:
-        config = _with_tiers_of_run(config, RunFolder(path=Path(out)))
+        config = _with_tiers_of_run(config, RunFolder(path=out))
     with one_thread(), deterministic_kernels():
         prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
         if observers and prepared.workers > 1:
             raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
-        folder = _open_folder(prepared, out, resume)
-        with locked(folder):
-            state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
-            listener.started(prepared.config, folder, prepared.settings, records)
-            for line in prepared.notes:
-                listener.note(line)
-            if state.round == 0:
-                for message, observer in itertools.product(prepared.statistics, observers):
-                    observer(message)
-            executor = open_executor(prepared.worker, prepared.workers, observers)
-            try:
-                return _run(folder, prepared, state, records, executor, listener)
-            except OSError as error:
-                raise RunError(
-                    f"run folder '{folder.path}' cannot be written: {error}; mend that, then --resume"
-                ) from None
-            finally:
-                executor.close()
+        path, is_new = _checked_place(prepared, out, resume)
+        if is_new:
+            _try_out(prepared)
+        executor = open_executor(prepared.worker, prepared.workers, observers)
+        try:
+            if is_new:  # workers that cannot start leave no folder behind
+                executor.start()
+            folder = _new_folder(prepared, path if out is not None else _fresh_path(prepared.config), is_new)
+            with locked(folder):
+                state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
+                listener.started(prepared.config, folder, prepared.settings, records)
+                for line in prepared.notes:
+                    listener.note(line)
+                if state.round == 0:
+                    for message, observer in itertools.product(prepared.statistics, observers):
+                        observer(message)
+                return _written(folder, prepared, state, records, executor, listener)
+        finally:
+            executor.close()
 
 
 def prepare(
@@ -306,6 +310,7 @@ def prepare(
         notes=[
             _classes_line(dataset),
             *dataset.notes,
+            *_said_of_workers(config.workers, workers),
             *([] if registration.note is None else [registration.note]),
             *([] if audited is None else audited.notes(in_use)),
         ],
@@ -315,6 +320,12 @@ def prepare(
 def _classes_line(dataset: Dataset) -> str:
     names = ", ".join(map(short_name, dataset.classes[:CLASSES_NAMED]))
     return f"{len(dataset.classes)} classes: {names}{', ...' if len(dataset.classes) > CLASSES_NAMED else ''}"
+
+
+def _said_of_workers(asked: int | None, workers: int) -> list[str]:
+    if asked is None or asked <= workers:
+        return []
+    return [f"{workers} worker{'s' if workers != 1 else ''} instead of {asked}: more clients do not train in a round"]
 
 
 def _named_objects(
@@ -373,15 +384,20 @@ def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
     return config.model_copy(update={"allowed_tiers": begun.allowed_tiers}) if same else config
 
 
-def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> RunFolder:
-    """Return the run folder to write to: a new one, or on resume the existing one of the same configuration."""
-    path = _fresh_path(prepared.config) if out is None else output_path(out)
+def _checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[Path, bool]:
+    """Return where the run's folder is or will be, and whether it is still to be made; nothing is left there.
+
+    Raises:
+        InputError: it cannot be made or written, or is of another run.
+    """
+    path = _fresh_path(prepared.config) if out is None else out
     if resume and out is None:
         raise InputError("--resume needs --out RUN: the run folder to go on with")
     used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if not used:  # on resume too: a run may have been killed before its folder was there
-        environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
-        return create_run_folder(path, to_toml(prepared.config), environment)
+        require_name(path)
+        require_writable(path.parent, f"run folder '{path}' cannot be made")
+        return path, True
     if not resume:
         raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
     folder = RunFolder(path=path)
@@ -392,7 +408,23 @@ def _open_folder(prepared: Prepared, out: Path | str | None, resume: bool) -> Ru
         raise InputError(
             f"run folder '{path}' was started with other data: choose another --out, or the old --data-dir"
         )
-    return folder
+    require_writable(path, f"run folder '{path}' cannot be written")
+    return path, False
+
+
+def _new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
+    if not is_new:
+        return RunFolder(path=path)
+    environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
+    return create_run_folder(path, to_toml(prepared.config), environment)
+
+
+def _try_out(prepared: Prepared) -> None:
+    """Train one small batch in the deepest tier, and in that of the whole network if there is one beside it."""
+    tiers = prepared.settings.schedule.table.tiers_M.tolist()
+    cut = [tier for tier in tiers if tier < prepared.settings.schedule.table.modules]
+    tried = sorted({*cut[-1:], tiers[-1]})
+    try_one_batch(prepared.method, prepared.worker, prepared.initial, tried)
 
 
 def _fresh_path(config: TrainConfig) -> Path:
@@ -425,6 +457,21 @@ def _where_to_start(
     return state, records[: state.round]
 
 
+def _written(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: list[Record],
+    executor: RunExecutor,
+    listener: RunListener,
+) -> Run:
+    """Run, and say of a disk that refuses what is written that it does."""
+    try:
+        return _run(folder, prepared, state, records, executor, listener)
+    except OSError as error:
+        raise RunError(f"run folder '{folder.path}' cannot be written: {error}; mend that, then --resume") from None
+
+
 def _run(
     folder: RunFolder,
     prepared: Prepared,
@@ -454,7 +501,6 @@ def _run(
     stopped = _why_stopped(prepared, state, records)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
-    plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
     return Run(
         folder=folder,
         config=config,
@@ -489,11 +535,15 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
 
 
 def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:
+    """Write what a run has come to; the summary, which says whether it has ended, is the last thing of all."""
     config = prepared.config
+    summary = _summary(prepared, state, records)
+    if summary["finished"]:
+        plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
     description = {
         "model": config.model,
         "dataset": config.dataset,
         "norm": config.norm,
         "round": str(state.round),
     }
-    write_results(folder, state.weights.model, _summary(prepared, state, records), description)
+    write_results(folder, state.weights.model, summary, description)

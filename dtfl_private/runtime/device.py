@@ -52,12 +52,12 @@ def choose_numerics(
 
 
 def choose_workers(workers: int | None, device: str, participants: int) -> int:
-    """Return the number of worker processes; None is one per available core, at most one per participant."""
+    """Return the number of worker processes, at most one per participant; None is one per available core."""
     if device != "cpu":
         if workers is not None and workers > 1:
             raise InputError(f"workers {workers} is for --device cpu: on '{device}' one process uses the device")
         return 1
-    return workers if workers is not None else max(1, min(available_cores(), participants))
+    return max(1, min(available_cores() if workers is None else workers, participants))
 
 
 def available_cores() -> int:

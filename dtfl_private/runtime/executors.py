@@ -5,18 +5,21 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 import safetensors.torch
 import torch
 import torch.multiprocessing
+from torch import Tensor
 
+from dtfl_private.defense import name_of
 from dtfl_private.errors import InputError, WorkerError
 from dtfl_private.federated.worker import (
     ClientResult,
@@ -28,6 +31,9 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.messages import MessageObserver, State, below
 from dtfl_private.runtime.allocator import tune_allocator
+from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, why_refused
+from dtfl_private.runtime.sending import Parcel, packed, unpacked
+from dtfl_private.runtime.shared_block import SharedState, share
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
 EVALUATION_BATCH = 500
@@ -41,6 +47,10 @@ C = TypeVar("C", ClientTask, ClientResult)
 
 class RunExecutor(Protocol):
     """An executor that a run opens and closes."""
+
+    def start(self) -> None:
+        """Start what works, and wait until it is ready; without it, it is started when it is needed."""
+        ...
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
@@ -94,6 +104,9 @@ class InProcess:
         self._worker = Worker(setup, observers)
         self._images = len(setup.test_labels)
 
+    def start(self) -> None:
+        """Do nothing: it is ready."""
+
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
         for task in tasks:
@@ -114,33 +127,49 @@ class InProcess:
 
 
 class WorkerProcesses:
-    """Worker processes of one thread each. Images and global weights are in memory that all of them share."""
+    """Worker processes of one thread each. Images and global weights are in memory that all of them share.
+
+    Raises:
+        InputError: a part of the setup cannot be sent to another process.
+        WorkerError: the system has not got the memory or the processes.
+    """
 
     def __init__(self, setup: WorkerSetup, workers: int) -> None:
+        raise_open_files_limit()
+        images = {name: getattr(setup, name) for name in IMAGES}
+        without = replace(setup, **{name: torch.empty(0) for name in IMAGES})
+        # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
         try:
-            for tensor in (setup.train_images, setup.train_labels, setup.test_images, setup.test_labels):
-                _share(tensor)
-            shared = GlobalWeights(
-                model=_shared_copy(setup.model.state_dict()),
-                heads={tier: _shared_copy(head.state_dict()) for tier, head in setup.heads.items()},
+            parcel = packed(without, _parts(setup))
+            for tensor in images.values():
+                share(tensor)
+            shared = SharedState.holding(_named(setup))
+            stop, self._stop = multiprocessing.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(
+                workers,
+                # Forking a process that has computed with threads is unsafe.
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(parcel, images, shared, stop),
             )
-        except RuntimeError as error:
-            raise WorkerError(
-                f"images and weights do not fit into shared memory ({error}): enlarge /dev/shm, or use --workers 1"
-            ) from None
-        self._shared = shared
+        except (OSError, RuntimeError) as error:
+            raise WorkerError(f"worker processes cannot be started: {why_refused(error)}") from None
+        self._workers = workers
+        self._shared = _global_weights(shared.tensors(), setup.heads)
         self._images = len(setup.test_labels)
         self._ahead = AHEAD_PER_WORKER * workers
-        self._under_way = False
-        # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
-        stop, self._stop = multiprocessing.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(
-            workers,
-            # Forking a process that has computed with threads is unsafe.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(setup, shared, stop),
-        )
+        self._under_way = self._answered = False
+        self._processes: list[BaseProcess] = []
+
+    def start(self) -> None:
+        """Start the worker processes and wait until they have all they need.
+
+        Raises:
+            InputError: they do not find what they were sent.
+            WorkerError: they cannot be started, or died.
+        """
+        for _ in self._in_order(_report_ready, [()] * self._workers):
+            pass
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
@@ -155,11 +184,11 @@ class WorkerProcesses:
         _overwrite(self._shared.model, weights.model)
         for tier, head in weights.heads.items():
             _overwrite(self._shared.heads[tier], head)
-        for packed in self._in_order(
-            _train_group, [([_packed(task, TASK_STATES) for task in group],) for group in groups]
+        for results in self._in_order(
+            _train_group, [([_emptied(task, TASK_STATES) for task in group],) for group in groups]
         ):
-            for result in packed:
-                yield _unpacked(result, RESULT_STATES)
+            for result in results:
+                yield _filled(result, RESULT_STATES)
 
     def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
         """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
@@ -178,18 +207,43 @@ class WorkerProcesses:
         self._under_way = True
         try:
             for call in arguments:
-                with _interrupts_held():
-                    waiting.append(self._pool.submit(function, *call))
+                waiting.append(self._submitted(function, call))
                 if len(waiting) >= self._ahead:
-                    yield waiting.popleft().result()
+                    yield self._answer(waiting)
             while waiting:
-                yield waiting.popleft().result()
+                yield self._answer(waiting)
             self._under_way = False
         except BrokenProcessPool:
-            raise WorkerError(
-                "a worker process died (out of memory, killed, or a script without a main guard): "
-                "go on with --resume, perhaps with fewer --workers"
-            ) from None
+            raise WorkerError(self._how_one_died()) from None
+
+    def _answer(self, waiting: deque[Future[T]]) -> T:
+        result = waiting.popleft().result()
+        self._answered = True
+        return result
+
+    def _submitted(self, function: Callable[..., T], call: tuple[Any, ...]) -> Future[T]:
+        """Hand over a call; the pool starts its processes when it gets its first ones."""
+        try:
+            with _interrupts_held():
+                future = self._pool.submit(function, *call)
+        except BrokenProcessPool:
+            raise
+        except (OSError, RuntimeError) as error:
+            raise WorkerError(f"worker processes cannot be started: {why_refused(error)}") from None
+        # The pool alone knows its processes, and forgets them when one dies.
+        self._processes = list((self._pool._processes or {}).values())
+        return future
+
+    def _how_one_died(self) -> str:
+        """Return what is known of the process that broke the pool, and what may have been the matter."""
+        self._pool.shutdown()  # ends the others by SIGTERM, and waits for all
+        codes = [process.exitcode for process in self._processes]
+        code = next((code for code in codes if code not in (None, -signal.SIGTERM)), -signal.SIGTERM)
+        died = f"a worker process died: {how_it_ended(code)}"
+        if self._answered:
+            return f"{died}; go on with --resume, perhaps with fewer --workers"
+        guess = "" if code < 0 else "; a guess: a script that trains outside `if __name__ == '__main__':`"
+        return f"{died}{guess}; use --workers 1, or mend that"
 
 
 @contextmanager
@@ -208,17 +262,33 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _share(tensor: torch.Tensor) -> None:
-    """Move a tensor's data to memory that other processes can map."""
-    # torch gives this one method no type annotations.
-    tensor.share_memory_()  # type: ignore[no-untyped-call]
+# What is in shared memory as it is, and not copied there.
+IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def _shared_copy(state: State) -> State:
-    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-    for tensor in copies.values():
-        _share(tensor)
-    return copies
+def _parts(setup: WorkerSetup) -> dict[str, object]:
+    """Return what in a setup may be the user's own, by what an error calls it."""
+    defenses = {f"defense {name_of(defense)}": defense for defense in setup.defense}
+    return {**defenses, "the network": setup.model, "the method": setup.work, "the data set": setup.normaliser}
+
+
+def _named(setup: WorkerSetup) -> State:
+    """Return the weights that a run begins with under one name each."""
+    model = {f"model/{name}": tensor for name, tensor in setup.model.state_dict().items()}
+    heads = {
+        f"head/{tier}/{name}": tensor
+        for tier, head in setup.heads.items()
+        for name, tensor in head.state_dict().items()
+    }
+    return {**model, **heads}
+
+
+def _global_weights(named: State, tiers: Iterable[int]) -> GlobalWeights:
+    """Return the tensors of `_named` as weights."""
+    return GlobalWeights(
+        model=below("model/", named),
+        heads={tier: below(f"head/{tier}/", named) for tier in tiers},
+    )
 
 
 def _overwrite(target: State, source: State) -> None:
@@ -232,7 +302,7 @@ TASK_STATES = ("memory", "extras")
 RESULT_STATES = ("model", "head", "memory", "extras")
 
 
-def _packed(carrier: C, fields: Sequence[str]) -> tuple[C, bytes]:
+def _emptied(carrier: C, fields: Sequence[str]) -> tuple[C, bytes]:
     """Return a task or result without its tensors, and these as bytes."""
     states = {field: getattr(carrier, field) for field in fields}
     tensors = {f"{field}.{name}": t.contiguous() for field, state in states.items() for name, t in state.items()}
@@ -240,8 +310,8 @@ def _packed(carrier: C, fields: Sequence[str]) -> tuple[C, bytes]:
     return replace(carrier, **emptied), safetensors.torch.save(tensors)
 
 
-def _unpacked(packed: tuple[C, bytes], fields: Sequence[str]) -> C:
-    carrier, states = packed
+def _filled(emptied: tuple[C, bytes], fields: Sequence[str]) -> C:
+    carrier, states = emptied
     tensors = safetensors.torch.load(states)
     filled: dict[str, Any] = {field: below(f"{field}.", tensors) for field in fields}
     return replace(carrier, **filled)
@@ -250,17 +320,23 @@ def _unpacked(packed: tuple[C, bytes], fields: Sequence[str]) -> C:
 # What follows runs in a worker process, which is one worker for the whole of its life.
 _worker: Worker
 _weights: GlobalWeights
+_refusal: InputError | None = None
 
 
-def _start_worker(setup: WorkerSetup, shared: GlobalWeights, stop: Connection) -> None:
-    global _worker, _weights
+def _start_worker(parcel: Parcel, images: Mapping[str, Tensor], shared: SharedState, stop: Connection) -> None:
+    global _worker, _weights, _refusal
     # Where interrupts cannot be held back at the start of a process, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_on, args=(stop,), daemon=True).start()
     tune_allocator()
     torch.set_num_threads(1)
-    _worker = Worker(setup)
-    _weights = shared
+    try:
+        setup: WorkerSetup = unpacked(parcel)
+    except InputError as error:  # an exception here would end the process, and nobody would hear of the reason
+        _refusal = error
+        return
+    _worker = Worker(replace(setup, **images))
+    _weights = _global_weights(shared.tensors(), setup.heads)
 
 
 def _exit_on(stop: Connection) -> None:
@@ -269,10 +345,18 @@ def _exit_on(stop: Connection) -> None:
     os._exit(1)
 
 
-def _train_group(packed: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[ClientResult, bytes]]:
-    results = _worker.train_together([_unpacked(task, TASK_STATES) for task in packed], _weights)
-    return [_packed(result, RESULT_STATES) for result in results]
+def _report_ready() -> None:
+    """Raise the reason if this process can do no work."""
+    if _refusal is not None:
+        raise _refusal
+
+
+def _train_group(emptied: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[ClientResult, bytes]]:
+    _report_ready()
+    results = _worker.train_together([_filled(task, TASK_STATES) for task in emptied], _weights)
+    return [_emptied(result, RESULT_STATES) for result in results]
 
 
 def _evaluate_chunk(start: int, stop: int, step: int) -> Evaluation:
+    _report_ready()
     return _worker.evaluate(start, stop, _weights.model, step)

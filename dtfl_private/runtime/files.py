@@ -1,6 +1,7 @@
 """Files that are either whole or absent, also after a crash."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from dtfl_private.errors import InputError
@@ -46,3 +47,38 @@ def write_atomic(path: Path, data: bytes) -> None:
     write_synced(temporary, data)
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def require_writable(folder: Path, what: str) -> None:
+    """Check that files can be made in a folder, or that it can be made itself; leave nothing behind.
+
+    A file is really made: what permissions say is not all that there is to it, and does not hold for everybody.
+
+    Args:
+        folder: the folder, which need not be there.
+        what: how the error begins, as "run folder 'x' cannot be made".
+
+    Raises:
+        InputError: it cannot be written, with the system's reason.
+    """
+    try:
+        place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{what}: {reason}") from None
+
+
+def require_usable(folder: Path) -> None:
+    """Check that a folder of results, which need not be there, can be written; leave nothing behind.
+
+    Raises:
+        InputError: see `require_writable`.
+    """
+    require_writable(folder, f"folder '{folder}' cannot be {'written' if folder.is_dir() else 'made'}")
+
+
+def path_text(path: Path) -> str:
+    """Return a path as text that any file can hold: UTF-8 whatever the system's encoding is, other bytes escaped."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")

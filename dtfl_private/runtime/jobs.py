@@ -11,6 +11,7 @@ from typing import Any
 
 from dtfl_private.errors import DtflError
 from dtfl_private.runtime.allocator import tune_allocator
+from dtfl_private.runtime.processes import how_it_ended
 
 Report = Callable[[object], None]
 """What a job calls to tell how it proceeds."""
@@ -112,7 +113,8 @@ class _Helper:
             ended, what = self.connection.recv()
         except (EOFError, OSError):
             self.alive = False
-            return Ended(job=self.job, error="its process died (out of memory, or killed)")
+            self._process.join()
+            return Ended(job=self.job, error=f"its process died: {how_it_ended(self._process.exitcode)}")
         return Ended(job=self.job, error=what) if ended else Told(job=self.job, what=what)
 
     def stop(self) -> None:

@@ -66,7 +66,8 @@ def test_workers_are_one_per_core_and_at_most_one_per_participant(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     assert choose_workers(None, "cpu", participants=10) == 6
     assert choose_workers(None, "cpu", participants=3) == 3
-    assert choose_workers(12, "cpu", participants=3) == 12
+    assert choose_workers(12, "cpu", participants=20) == 12
+    assert choose_workers(1000, "cpu", participants=3) == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert choose_workers(None, "cpu", participants=10) == 1

@@ -1,5 +1,10 @@
 import os
+import resource
 import signal
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count, islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +12,7 @@ import torch
 from dtfl_private.errors import InputError, NonFiniteLossError, WorkerError
 from dtfl_private.federated.worker import ClientTask, Evaluation, Worker
 from dtfl_private.messages import Transcript
-from dtfl_private.runtime import executors
+from dtfl_private.runtime import executors, shared_block
 from dtfl_private.runtime.executors import InProcess, WorkerProcesses, open_executor
 
 
@@ -24,14 +29,34 @@ def weights_of(state) -> dict[str, torch.Tensor]:
     return {**state.weights.model, **heads}
 
 
+@contextmanager
+def few_more_files(monkeypatch, files: int):
+    """Let this process open so many more files; the limit is not raised, as if the hard one were no higher."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(path.name) for path in Path("/dev/fd").iterdir()}
+    last = next(islice((number for number in count() if number not in used), files - 1, None))
+    monkeypatch.setattr(executors, "raise_open_files_limit", lambda: None)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_are_named(
     prepare_tiny, play, monkeypatch
 ):
-    """One pool for all of it, for starting one takes seconds."""
+    """One pool for all of it, for starting one takes seconds.
+
+    It may open fewer files than the network has tensors: a network of some hundred layers meets the usual limit.
+    """
     monkeypatch.setattr(executors, "EVALUATION_BATCH", 5)
     prepared = prepare_tiny(clients=7, dropout=0.2, augment=["crop"], defense=["identity"], local_epochs=2)
-    pool = open_executor(prepared.worker, 2)
-    assert isinstance(pool, WorkerProcesses)
+    assert len(weights_of(prepared.initial)) == 24
+    with few_more_files(monkeypatch, 20):
+        pool = open_executor(prepared.worker, 2)
+        assert isinstance(pool, WorkerProcesses)
+        pool.start()
     state, trained = prepared.initial, False
     for expected, figures in play(prepared, 2):
         state, outcome = prepared.method.run_round(state, prepared.settings, pool, Quiet())
@@ -55,7 +80,11 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_ar
     assert len(processes) == 2
     os.kill(processes[0].pid, signal.SIGKILL)
     processes[0].join()
-    with pytest.raises(WorkerError, match=r"a worker process died .*--resume.*fewer --workers"):
+    said = (
+        "a worker process died: it was ended by signal SIGKILL; a guess: the system ran out of memory, or somebody "
+        "killed it; go on with --resume, perhaps with fewer --workers"
+    )
+    with pytest.raises(WorkerError, match=f"^{said}$"):
         pool.evaluate(state.weights.model)
     pool.close()
     assert not any(process.is_alive() for process in processes)
@@ -87,3 +116,32 @@ def test_an_evaluation_covers_every_test_image_once_whatever_the_chunks(prepare_
     assert (judged.images, judged.correct) == (12, whole.correct)
     assert judged.loss_sum == pytest.approx(whole.loss_sum, rel=1e-12)
     assert isinstance(judged, Evaluation)
+
+
+class Dies:
+    """A method's part that ends the process in which it is unpacked."""
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+def test_workers_that_cannot_be_started_say_why(prepare_tiny, monkeypatch):
+    setup = prepare_tiny().worker
+    with few_more_files(monkeypatch, 3), pytest.raises(WorkerError, match=r"too many open files .*ulimit -n"):
+        open_executor(setup, 2)
+    pool = open_executor(replace(setup, work=Dies()), 1 + 1)
+    said = "died: it ended with exit status 7; .*; a guess: a script that trains outside `if __name__ .*use --workers 1"
+    with pytest.raises(WorkerError, match=said):
+        pool.start()
+    pool.close()
+
+
+def test_shared_memory_that_is_full_is_said_whoever_wanted_it(prepare_tiny, monkeypatch):
+    def full(*_):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    for place in (executors, shared_block):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, "share", full)
+            with pytest.raises(WorkerError, match=r"do not fit into shared memory .*enlarge /dev/shm"):
+                open_executor(prepare_tiny().worker, 2)

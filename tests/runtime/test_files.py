@@ -1,8 +1,11 @@
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from dtfl_private.runtime.files import write_atomic
+from dtfl_private.errors import InputError
+from dtfl_private.runtime.files import path_text, require_usable, write_atomic
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -38,3 +41,29 @@ def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "replace", lambda path, to: events.append("name") or replace(path, to))
     write_atomic(tmp_path / "file", b"data")
     assert events == ["sync", "name", *(["sync"] if os.name == "posix" else [])]
+
+
+def test_a_folder_that_can_be_written_is_let_pass_and_left_as_it_was(tmp_path):
+    require_usable(tmp_path)
+    require_usable(tmp_path / "to" / "be" / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_the_systems_reason(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^folder '.*file/below' cannot be made: Not a directory$"):
+        require_usable(tmp_path / "file" / "below")
+
+    def refuse(dir):  # noqa: A002, the name is tempfile's
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    # Permissions do not hold for the superuser, who may be running this.
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"^folder '.*' cannot be written: Permission denied$"):
+        require_usable(tmp_path)
+
+
+def test_a_path_in_any_encoding_is_text_that_a_file_can_hold():
+    assert path_text(Path("runs/a")) == str(Path("runs/a"))
+    assert path_text(Path(os.fsdecode(b"run-\xff"))) == "run-\\xff"
+    path_text(Path(os.fsdecode(b"run-\xff"))).encode()

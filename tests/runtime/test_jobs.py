@@ -41,7 +41,10 @@ def test_jobs_in_this_process_tell_as_they_go_and_failures_do_not_end_the_others
 def test_processes_do_the_same_and_one_that_dies_takes_only_its_job_along():
     told, ends, _ = outcome([*JOBS, (1, "die")], 2)
     assert told == {job: [("step", step) for step in range(JOBS[job][0])] for job in range(4)}
-    assert ends == {**SUCCESSES, 4: "its process died (out of memory, or killed)"}
+    assert ends == {
+        **SUCCESSES,
+        4: "its process died: it ended with exit status 3; an error of its own is shown above, if it had one",
+    }
     assert multiprocessing.active_children() == []
 
 
