@@ -38,7 +38,7 @@ from dtfl_private.options import (
     plugin_option,
     typed_config,
 )
-from dtfl_private.own_objects import Allowed, allowance
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, allowance
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.record import RunFolder
 from dtfl_private.report.attacks import adversaries_table, attacks_table
@@ -145,7 +145,11 @@ def train(
 
 
 def _train_config(
-    config_file: str | None, out: str | None, resume: bool, given: dict[str, object], allowed: Allowed
+    config_file: str | None,
+    out: str | None,
+    resume: bool,
+    given: dict[str, object],
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> TrainConfig:
     """Return the configuration: the file's, or on resume the run's own, with the given options on top.
 
