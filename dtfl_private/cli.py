@@ -38,7 +38,7 @@ from dtfl_private.options import (
     plugin_option,
     typed_config,
 )
-from dtfl_private.own_objects import Allowed, allowance
+from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, allowance
 from dtfl_private.plugins import GROUPS, create, described, find
 from dtfl_private.printable import one_line
 from dtfl_private.record import RunFolder
@@ -148,7 +148,11 @@ def train(
 
 
 def _train_config(
-    config_file: str | None, out: str | None, resume: bool, given: dict[str, object], allowed: Allowed
+    config_file: str | None,
+    out: str | None,
+    resume: bool,
+    given: dict[str, object],
+    allowed: Allowed = NOTHING_ALLOWED,
 ) -> TrainConfig:
     """Return the configuration: the file's, or on resume the run's own, with the given options on top.
 

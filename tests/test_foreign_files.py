@@ -25,6 +25,7 @@ from dtfl_private.commands.sweep import sweep
 from dtfl_private.commands.train import read_run_config, train
 from dtfl_private.config import PLUGIN_FIELDS, TrainConfig, make_config, read_toml, to_toml
 from dtfl_private.errors import InputError
+from dtfl_private.federated.worker import Worker
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.plugins import CORE_PARAMETERS, GROUPS, installed
 from dtfl_private.record import RunFolder
@@ -282,6 +283,16 @@ def test_a_run_with_an_object_goes_on_with_it_or_with_its_module(options, rounde
     answer = dtfl("train", "--resume", "--out", rounded, *options)
     assert (answer.status, answer.err) == (0, "")
     assert dtfl("train", rounded / "config.toml", "--out", here / "never", "--rounds", "0").status == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_an_interrupted_run_says_what_to_allow(monkeypatch):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "train", press)
+    answer = dtfl("train", *SMALL, "--defense", "own:Rounding", "--out", "interrupted")
+    assert answer.err.endswith("go on with: dtfl-private train --resume --out interrupted --allow-plugin own\n")
 
 
 def test_attacks_and_audits_of_it_run_with_its_module(rounded, here):
