@@ -305,6 +305,9 @@ def _measuring(settings: ScheduleSettings, truth: Conditions, clients_P: IntArra
     """Return the work of the second pass: weights down, a forward pass over each image once, statistics up."""
     table = settings.table
     sent_M = table.column("statistics_bytes")
+    if not sent_M.any():
+        nothing_PM = np.zeros((len(clients_P), len(sent_M)))
+        return _Measuring(images_PM=nothing_PM.astype(np.int64), compute_s_PM=nothing_PM, transfer_s_PM=nothing_PM)
     images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
     speed_P = truth.cpus_K[clients_P] * settings.cpu_macs_per_s
     down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
