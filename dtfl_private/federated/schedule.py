@@ -25,7 +25,7 @@ from dtfl_private.environment.conditions import (
 from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.environment.workload import Workload
 from dtfl_private.errors import RunError
-from dtfl_private.federated.timing import NO_ORDER, Course, Overlapping, RoundWork, Timing, then_measuring
+from dtfl_private.federated.timing import NO_ORDER, Course, Overlapping, RoundWork, Timing
 from dtfl_private.randomness import stream
 from dtfl_private.tiers.changes import Changes, factors
 from dtfl_private.tiers.estimates import (
@@ -156,9 +156,10 @@ class RoundPlan:
         measured_P: images by which it measures batch norm's statistics of the new weights; 0 if it does not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.
-        client_time_s_P: T_k, when the client's part of the round is done on both sides.
+        client_time_s_P: T_k, when the client's part of the round is done on both sides; if it then measures, and that
+            time, without the wait for the slowest in between.
         server_wait_s: total time by which clients are done later because their work waited for a free server worker.
-        round_time_s: the longest T_k.
+        round_time_s: the longest T_k, and the longest time that a client measures.
         order: positions of the participants in the order in which one server network takes their data, if it does.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
@@ -313,6 +314,9 @@ def _measuring(settings: ScheduleSettings, truth: Conditions, clients_P: IntArra
     """Return the work of the second pass: weights down, a forward pass over each image once, statistics up."""
     table = settings.table
     sent_M = table.column("statistics_bytes")
+    if not sent_M.any():
+        nothing_PM = np.zeros((len(clients_P), len(sent_M)))
+        return _Measuring(images_PM=nothing_PM.astype(np.int64), compute_s_PM=nothing_PM, transfer_s_PM=nothing_PM)
     images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
     down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
     up_s_PM = sent_M / truth.up_bytes_s_K[clients_P][:, None]
@@ -407,7 +411,7 @@ def _play(
     shallowest_macs = settings.table.column("client_train_macs")[0]
     probe_s_P = np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
     work = _work(settings, load, tiers_P, probe_s_P)
-    course = _course(settings, load, tiers_P, work)
+    course, round_time_s = _course(settings, load, tiers_P, work)
     measuring, places = load.measuring, _places(settings, tiers_P)
     return RoundPlan(
         round=load.round,
@@ -423,7 +427,7 @@ def _play(
         transfer_s_P=work.load.transfer_s + measuring.transfer_s_PM[places],
         client_time_s_P=course.client_time_s_P,
         server_wait_s=course.server_wait_s,
-        round_time_s=float(course.client_time_s_P.max(initial=0.0)),
+        round_time_s=round_time_s,
         order=course.order,
         oracle_time_s=_oracle_time_s(settings, load),
     )
@@ -446,11 +450,17 @@ def _places(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, In
     return np.arange(len(tiers_P)), np.searchsorted(settings.table.tiers_M, tiers_P)
 
 
-def _course(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, work: RoundWork) -> Course:
-    """Return how the round goes, a second pass for batch norm's statistics included."""
+def _course(settings: ScheduleSettings, load: _Load, tiers_P: IntArray, work: RoundWork) -> tuple[Course, float]:
+    """Return how the round goes and how long it lasts.
+
+    A second pass, for batch norm's statistics of the new weights, begins when everybody is done: that wait is in the
+    round's time, but not in a client's own.
+    """
     places, measuring = _places(settings, tiers_P), load.measuring
     measuring_s_P = measuring.compute_s_PM[places] + measuring.transfer_s_PM[places]
-    return then_measuring(settings.timing.play(work, settings.server), measuring_s_P)
+    course = settings.timing.play(work, settings.server)
+    round_time_s = float(course.client_time_s_P.max(initial=0.0) + measuring_s_P.max(initial=0.0))
+    return replace(course, client_time_s_P=course.client_time_s_P + measuring_s_P), round_time_s
 
 
 def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
@@ -460,8 +470,7 @@ def _oracle_time_s(settings: ScheduleSettings, load: _Load) -> float | None:
         return None
     choice = TierChoice(times_s_KM=load.parts.times_s, tiers_M=tiers_M)
     tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
-    course = _course(settings, load, tiers_P, _work(settings, load, tiers_P, 0.0))
-    return float(course.client_time_s_P.max(initial=0.0))
+    return _course(settings, load, tiers_P, _work(settings, load, tiers_P, 0.0))[1]
 
 
 def _dropouts(settings: ScheduleSettings, count: int, round_number: int) -> tuple[FloatArray, BoolArray]:

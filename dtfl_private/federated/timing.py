@@ -45,17 +45,6 @@ class Course:
     order: IntArray
 
 
-def then_measuring(course: Course, measuring_s_P: FloatArray) -> Course:
-    """Return the course of a round behind which clients measure batch norm's statistics of the new weights.
-
-    The server has these weights when everybody is done. ``measuring_s_P`` is the computing and the transfers of each
-    participant, 0 for who has no part in it.
-    """
-    begins_s = course.client_time_s_P.max(initial=0.0)
-    client_time_s_P = np.where(measuring_s_P > 0, begins_s + measuring_s_P, course.client_time_s_P)
-    return replace(course, client_time_s_P=client_time_s_P)
-
-
 class Timing(Protocol):
     """A method's time model.
 

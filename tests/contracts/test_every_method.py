@@ -138,13 +138,12 @@ def test_the_simulated_time_is_that_of_the_bytes_and_macs_and_of_no_clock(prepar
             transfer_s = 8 * (up / profile.up_mbit_s + down / profile.down_mbit_s) / 1e6
             both = max(compute_s, server_s) if name in LOCAL else compute_s + server_s
             waits.append(plan.client_time_s_P[place] - both - transfer_s)
-        assert plan.round_time_s == plan.client_time_s_P.max() > 0
+        slowest_s = plan.client_time_s_P.max()  # with a second pass: in both, if it is the same client
+        assert plan.round_time_s > 0
+        assert plan.round_time_s >= slowest_s if name in MEASURING else plan.round_time_s == slowest_s
         assert np.min(waits) > -1e-9
         if name in {"splitfed-v2", "fedgkt"}:
             assert plan.server_wait_s == pytest.approx(sum(waits), abs=1e-9)
-        elif name in MEASURING:  # the new weights are there when the slowest client is done, who waits for nobody
-            assert np.min(waits) < 1e-9 < np.max(waits)
-            assert plan.server_wait_s == 0
         else:
             assert np.max(waits) < 1e-9
         assert outcome.virtual_time_s == pytest.approx(before + plan.round_time_s, rel=1e-12)

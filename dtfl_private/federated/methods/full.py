@@ -206,7 +206,7 @@ class SpeedGroups:
     def choose(
         self, present: IntArray, count: int, history: History, settings: ScheduleSettings, round_number: int
     ) -> IntArray:
-        """Return at most ``count`` clients of one group, newcomers among them."""
+        """Return ``count`` clients at most (two, if that is one and there are newcomers): newcomers and one group's."""
         rng = stream(settings.seed, "speed group", round_number)
         newcomers = present[history.tier_K[present] == NEVER]
         measured = np.setdiff1d(present, newcomers)

@@ -104,8 +104,8 @@ class AdaptiveServer(FullModelMethod):
     global model's. A network without running statistics needs no such pass, and there is none.
 
     Time model: that of FedAvg, then the pass: it begins when all are done, and takes a client the weights down, one
-    forward pass and the statistics up. The round lasts until the slowest is done with it. The server's step costs no
-    simulated time.
+    forward pass and the statistics up. The round lasts until the slowest is done with it; that wait is not in T_k. The
+    server's step costs no simulated time.
     """
 
     server_lr: Rate = 0.03
@@ -122,8 +122,11 @@ class AdaptiveServer(FullModelMethod):
         table = super().costs(network, classes, numerics)
         if not network.statistics_bytes:
             return table
-        measured = {"statistics_macs": network.forward_macs, "statistics_bytes": network.statistics_bytes}
-        return replace(table, rows=tuple(replace(row, **measured) for row in table.rows))
+        rows = [
+            replace(row, statistics_macs=network.forward_macs, statistics_bytes=network.statistics_bytes)
+            for row in table.rows
+        ]
+        return replace(table, rows=tuple(rows))
 
     @abstractmethod
     def second_moment(self, v: Tensor, square: Tensor) -> Tensor:
