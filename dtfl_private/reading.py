@@ -12,7 +12,6 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -141,15 +140,14 @@ def _integer(text: str) -> int:
 
 
 def _require_shallow(value: object) -> None:
-    level = 0
-    inside: list[object] = [value]
-    while inside := [item for thing in inside for item in _items(thing)]:
+    level, containers = 0, _containers([value])
+    while containers:
         level += 1
         if level > MOST_NESTING:
             raise ValueError(_TOO_DEEP)
+        containers = [inner for outer in containers for inner in _containers(outer)]
 
 
-def _items(thing: object) -> Iterable[object]:
-    if isinstance(thing, dict):
-        return thing.values()
-    return thing if isinstance(thing, list) else ()
+def _containers(things: list[Any] | dict[str, Any]) -> list[list[Any] | dict[str, Any]]:
+    values = things.values() if isinstance(things, dict) else things
+    return [thing for thing in values if isinstance(thing, dict | list)]
