@@ -6,6 +6,7 @@ A pipe or a device is refused without waiting for it. Nothing else in the packag
 """
 
 import errno
+import io
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 # No file of this project comes near it.
 MOST_NESTING = 64
@@ -25,7 +26,7 @@ LARGEST_TOML_BYTES = 2**20
 MOST_DIGITS = 400
 
 
-def open_regular(path: Path, *, most_bytes: int) -> BinaryIO:
+def open_regular(path: Path, *, most_bytes: int) -> io.BufferedReader:
     """Open a file to read bytes, if it is a regular one (or a link to one) of at most ``most_bytes``."""
     _require_regular(os.stat(path), path, most_bytes)  # noqa: PTH116 - opening some devices has effects
     # A pipe in its place by now: do not wait for its writer.
