@@ -6,15 +6,15 @@ A pipe or a device is refused without waiting for it. Nothing else in the packag
 """
 
 import errno
+import io
 import json
 import math
 import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 # No file of this project comes near it.
 MOST_NESTING = 64
@@ -26,7 +26,7 @@ LARGEST_TOML_BYTES = 2**20
 MOST_DIGITS = 400
 
 
-def open_regular(path: Path, *, most_bytes: int) -> BinaryIO:
+def open_regular(path: Path, *, most_bytes: int) -> io.BufferedReader:
     """Open a file to read bytes, if it is a regular one (or a link to one) of at most ``most_bytes``."""
     _require_regular(os.stat(path), path, most_bytes)  # noqa: PTH116 - opening some devices has effects
     # A pipe in its place by now: do not wait for its writer.
@@ -141,15 +141,14 @@ def _integer(text: str) -> int:
 
 
 def _require_shallow(value: object) -> None:
-    level = 0
-    inside: list[object] = [value]
-    while inside := [item for thing in inside for item in _items(thing)]:
+    level, containers = 0, _containers([value])
+    while containers:
         level += 1
         if level > MOST_NESTING:
             raise ValueError(_TOO_DEEP)
+        containers = [inner for outer in containers for inner in _containers(outer)]
 
 
-def _items(thing: object) -> Iterable[object]:
-    if isinstance(thing, dict):
-        return thing.values()
-    return thing if isinstance(thing, list) else ()
+def _containers(things: list[Any] | dict[str, Any]) -> list[list[Any] | dict[str, Any]]:
+    values = things.values() if isinstance(things, dict) else things
+    return [thing for thing in values if isinstance(thing, dict | list)]

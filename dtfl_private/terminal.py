@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from dtfl_private.errors import InputError
 from dtfl_private.printable import printable
@@ -26,11 +27,15 @@ class _PrintableConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as any console does; only its own control codes and styles reach the terminal."""
         for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
-                yield segment
-            else:
-                lines = segment.text.split("\n")
-                yield Segment("\n".join(map(printable, lines)), segment.style)
+            yield segment if segment.control else Segment(_printable_lines(segment.text), segment.style)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a text to render; cleaned here already, so that it is measured as it will be shown."""
+        return super().render_str(_printable_lines(text), **settings)
+
+
+def _printable_lines(text: str) -> str:
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
 
 
 # What the program itself writes beside ASCII, as it is written where the output's encoding has no such character.

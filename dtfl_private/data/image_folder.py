@@ -77,7 +77,8 @@ def load_image_folder(
     """
     if data_dir is None or not data_dir.is_dir():
         raise FACTS.absent(data_dir)
-    parts, notes = _own_split(data_dir), []
+    parts = _own_split(data_dir)
+    notes: list[str] = []
     if by_client:
         if parts:
             raise InputError(

@@ -106,7 +106,8 @@ def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | N
         InputError: a file that cannot be read, is damaged, is no PNG or JPEG image of 8 bits, or differs in size.
     """
     with _quiet():
-        first, transparent = _decode(files[0], target)
+        first, first_transparent = _decode(files[0], target)
+        transparent = int(first_transparent)
         shape = shape or first.shape
         # Left as the system gave it: pages are only taken when an image is put there.
         images = np.empty((len(files), *shape), dtype=np.uint8)

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dtfl_private.printable import printable
 from dtfl_private.report.words import duration
 
 
@@ -71,7 +72,7 @@ class AttackDisplay:
 
     def job(self, label: str) -> None:
         """Show the job that begins."""
-        self._running[label] = _Running(bar=self._bars.add_task(label, total=1.0))
+        self._running[label] = _Running(bar=self._bars.add_task(printable(label), total=1.0))
 
     def progress(self, label: str, done: int, total: int) -> None:
         """Show how far a job is."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -90,13 +89,13 @@ def _level(level: Level) -> Text:
     return Text(f"{sign} {level}", style=style)
 
 
-def _plain(text: str) -> str:
-    return escape(printable(text))
+def _plain(text: str) -> Text:
+    return Text(printable(text))
 
 
-def _guess(result: Result) -> str:
-    name = f" {_plain(result.baseline_name)}" if result.baseline_name else ""
-    return figure(result.baseline, result.metric) + name
+def _guess(result: Result) -> Text:
+    name = f" {result.baseline_name}" if result.baseline_name else ""
+    return _plain(figure(result.baseline, result.metric) + name)
 
 
 def sanity_line(findings: Findings) -> str:

@@ -38,7 +38,7 @@ def cost_picture(
                 client_s, server_s = client_macs / cpu_macs_per_s, server_macs / server_macs_per_s
             _both(macs, tiers, client_macs / 1e6, server_macs / 1e6, name, colour)
             _both(params, tiers, table.column("client_params") / 1e6, table.column("server_params") / 1e6, name, colour)
-            sent.plot(tiers, table.column("smashed_bytes") / 1e3, color=colour, marker=".", label=name)
+            sent.plot(tiers, table.column("smashed_bytes") / 1e3, color=colour, marker=".", label=literal(name))
             _both(step, tiers, client_s * batch_size * 1e3, server_s * batch_size * 1e3, name, colour)
         macs.set(title="training MACs per image, 10^6")
         params.set(title="parameters, 10^6")
@@ -54,5 +54,5 @@ def cost_picture(
 
 
 def _both(axes: Axes, tiers: IntArray, client: FloatArray, server: FloatArray, name: str, colour: str) -> None:
-    axes.plot(tiers, client, color=colour, marker=".", label=f"client, {name}")
-    axes.plot(tiers, server, "--", color=colour, marker=".", label=f"server, {name}")
+    axes.plot(tiers, client, color=colour, marker=".", label=f"client, {literal(name)}")
+    axes.plot(tiers, server, "--", color=colour, marker=".", label=f"server, {literal(name)}")

@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from dtfl_private.printable import printable
 from dtfl_private.report.words import duration
 
 
@@ -63,7 +64,7 @@ class SweepDisplay:
     def proceeded(self, run: str, rounds: int, accuracy: float | None) -> None:
         """Show how far a run is."""
         if run not in self._under_way:
-            self._under_way[run] = self._bars.add_task(f"  {run}", total=self._rounds[run], note="")
+            self._under_way[run] = self._bars.add_task(f"  {printable(run)}", total=self._rounds[run], note="")
             self._before += rounds  # a resumed run's earlier rounds took no time of this sweep
         self._done[run] = rounds
         if accuracy is not None:

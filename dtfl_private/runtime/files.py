@@ -26,10 +26,12 @@ def output_path(given: Path | str) -> Path:
     """
     if not str(given).strip():
         raise InputError("'' is refused as the name of an output: name a file or a folder")
-    try:
-        return Path(given).expanduser()
-    except RuntimeError:
-        raise InputError(f"'{given}' is refused: there is no such user's home folder; write ./~ for a name") from None
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path would take ./~ for ~
+    if not str(path).startswith("~"):
+        return path
+    if str(given).startswith("~"):
+        raise InputError(f"'{given}' is refused: there is no such user's home folder; write ./{given} for a name")
+    return path.absolute()  # so that nobody takes it for a home folder later
 
 
 def write_synced(path: Path, data: bytes) -> None:

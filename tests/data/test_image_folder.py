@@ -1,4 +1,5 @@
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtfl_private.data import image_files, image_folder
+from dtfl_private.data import image_files, image_folder, pixels
 from dtfl_private.data.dataset import ImageDataset, load_dataset
 from dtfl_private.data.image_files import chosen_for_test
 from dtfl_private.data.image_folder import load_image_folder
@@ -289,3 +290,110 @@ def test_each_choice_of_settings_has_an_entry_of_its_own(tree, cache, monkeypatc
     monkeypatch.setattr(image_files, "decode_all", None)
     for settings in choices:
         load_image_folder(data_dir=tree, **settings)
+
+
+def split_tree(root: Path, *parts: str, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """Write two images of each class into each part; the shade tells the part: 0.., 100.., 200.."""
+    for number, part in enumerate(parts):
+        for label, name in enumerate(classes):
+            for image in range(2):
+                write(root / part / name / f"{image}.png", 100 * number + 10 * label + image)
+    return root
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("train", "test"), ("Train", "Test"), ("training", "testing"), ("TRAINING", "Val"), ("train", "validation")],
+)
+def test_a_split_is_read_under_the_names_that_splits_have(tmp_path, parts):
+    dataset = load_image_folder(data_dir=split_tree(tmp_path / "tree", *parts))
+    assert dataset.classes == ("cat", "dog")
+    assert sorted(shades(dataset, "train")) == [0, 1, 10, 11]
+    assert sorted(shades(dataset, "test")) == [100, 101, 110, 111]
+    without_test = not any(part.casefold().startswith("test") for part in parts)
+    assert dataset.notes == ((f"there is no test folder: the images of {parts[1]} are the test images",) * without_test)
+
+
+def test_validation_images_beside_test_images_are_left_out_or_joined(tmp_path):
+    tree = split_tree(tmp_path / "tree", "train", "val", "test")
+    left_out, joined = load_image_folder(data_dir=tree), load_image_folder(data_dir=tree, valid="join")
+    assert max(shades(left_out, "train")) < 100
+    assert sorted(shades(joined, "train")) == [0, 1, 10, 11, 100, 101, 110, 111]
+    assert min(shades(left_out, "test")) == min(shades(joined, "test")) == 200
+    assert left_out.notes == ("the 4 images of val are left out; valid=join trains on them too",)
+    assert joined.notes == ("the images of val are joined to the training images",)
+
+
+def test_parts_of_a_split_with_other_classes_are_refused(tmp_path):
+    tree = split_tree(tmp_path / "tree", "train", "val")
+    write(tree / "val" / "owl" / "0.png", 9)
+    assert refusal(tree) == f"{tree / 'val'} has other class folders than {tree / 'train'}: give both the same"
+
+
+def test_a_split_with_something_beside_it_or_twice_is_refused(tmp_path):
+    tree = split_tree(tmp_path / "tree", "train", "test", "unlabelled")
+    assert refusal(tree).startswith(f"{tree} holds a split (test, train) and beside it unlabelled: move that away")
+    twice = split_tree(tmp_path / "twice", "train", "Train", "test")
+    assert refusal(twice).startswith(f"{twice} has two folders for one part of a split (Train, test, train)")
+
+
+def test_folders_that_look_like_a_split_are_no_classes(tmp_path):
+    tree = split_tree(tmp_path / "tree", "train", "holdout")
+    message = refusal(tree)
+    assert message.startswith(f"the folders of {tree} (holdout, train) all hold the same folders (cat, dog)")
+    assert "by_client=true" in message
+    assert len(load_image_folder(data_dir=tree, by_client=True).client_ids) > 0
+    # A word of a split is a class like any other, as long as it stands alone; so is a class with folders of its own.
+    write(tree / "holdout" / "owl" / "0.png", 7)
+    assert load_image_folder(data_dir=tree).classes == ("holdout", "train")
+    one_each = split_tree(tmp_path / "one", "a", "b", classes=("images",))
+    assert load_image_folder(data_dir=one_each).classes == ("a", "b")
+
+
+def test_clients_are_not_taken_from_a_split(tmp_path):
+    tree = split_tree(tmp_path / "tree", "train", "test")
+    assert "with by_client its folders are clients" in refusal(tree, by_client=True)
+
+
+def test_what_servers_and_archivers_leave_behind_is_no_class(tree):
+    write(tree / "@eaDir" / "0.png", 70)
+    write(tree / "cat" / "@eaDir" / "0.png" / "thumb.png", 71)
+    write(tree / "__MACOSX" / "cat" / "0.png", 72)
+    dataset = load_image_folder(data_dir=tree)
+    assert dataset.classes == ("cat", "dog", "owl")
+    assert not {70, 71, 72} & {*shades(dataset, "train"), *shades(dataset, "test")}
+
+
+def test_a_tree_is_followed_so_many_levels_and_no_more(tree):
+    deep = Path("cat", *["d"] * image_files.MOST_LEVELS)
+    write(tree / deep / "0.png", 77)
+    dataset = load_image_folder(data_dir=tree)
+    assert 77 in {*shades(dataset, "train"), *shades(dataset, "test")}
+    write(tree / deep / "d" / "0.png", 78)
+    assert refusal(tree) == f"{tree / deep / 'd'} lies 33 folders deep, at most 32 are followed: remove it"
+
+
+def test_transparent_images_are_counted_and_put_on_white_on_request(tree):
+    for name in ("cat/3.png", "dog/1.png"):
+        Image.new("LA", (8, 8), (50, 0)).save(tree / name)
+    assert re.fullmatch(
+        r"2 of 20 images have transparent pixels, such as \S+/(cat/3|dog/1)\.png: put them on a background "
+        r"\(image-folder does so by background=white\)",
+        refusal(tree),
+    )
+    for _ in range(2):  # decoded, and from the cache
+        dataset = load_image_folder(data_dir=tree, background="white")
+        assert (shades(dataset, "train") + shades(dataset, "test")).count(255) == 2
+        assert dataset.notes == ("2 of 20 images have transparent pixels and were put on white",)
+
+
+def test_a_set_too_large_for_memory_is_refused_before_it_is_decoded(tree, cache, monkeypatch):
+    monkeypatch.setattr(pixels, "MAX_DECODED_BYTES", 20 * 3 * 8 * 8 - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "decode_all", None)
+        assert refusal(tree).startswith("20 images of 8x8 pixels take 0.0 GiB decoded, more than ")
+        assert "resize them by a smaller size=PIXELS, or take fewer images" in refusal(tree)
+        assert refusal(tree, size=16).startswith("20 images of 16x16 pixels take ")
+    assert not cache.exists()
+    assert load_image_folder(data_dir=tree, grey=True).input_shape == (1, 8, 8)
+    assert load_image_folder(data_dir=tree, size=4).input_shape == (3, 4, 4)

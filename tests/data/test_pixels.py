@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dtfl_private.data import pixels
-from dtfl_private.data.pixels import Target, decode, decode_all
+from dtfl_private.data.pixels import Target, count_transparent, decode, decode_all, require_bounded
 from dtfl_private.errors import InputError
 
 AS_IS = Target(size=None, grey=False)
@@ -218,3 +218,25 @@ def test_a_shape_may_be_prescribed(tmp_path):
     assert decode_all([path], GREY, (1, 4, 4))[0].shape == (1, 1, 4, 4)
     with pytest.raises(InputError, match="is 4x4 pixels, the images before it 5x5"):
         decode_all([path], GREY, (1, 5, 5))
+
+
+def test_transparent_pixels_become_white_on_request_and_are_counted(tmp_path):
+    colours = [(200, 0, 0, 255), (200, 0, 0, 0), (200, 0, 0, 102)]
+    files = [save(tmp_path / f"{alpha}.png", Image.new("RGBA", (2, 2), (*rgb, alpha))) for *rgb, alpha in colours]
+    images, transparent = decode_all(files, Target(size=None, grey=False, background="white"))
+    assert images[:, :, 0, 0].tolist() == [[200, 0, 0], [255, 255, 255], [233, 153, 153]]
+    assert transparent == 2
+    assert count_transparent([*files, tmp_path / "none.png"], AS_IS) == 2
+    grey, _ = decode_all(files, Target(size=None, grey=True, background="white"))
+    assert grey[1, 0, 0, 0] == 255
+
+
+def test_the_bound_on_a_set_is_read_from_one_header(tmp_path):
+    # 8192x8192 pixels, of which the file holds none.
+    path = tmp_path / "a.png"
+    path.write_bytes(png(8192, 8192, depth=8, colour=2, rows=b"\0"))
+    with pytest.raises(InputError, match=r"^40 images of 8192x8192 pixels take 7\.5 GiB decoded, more than 4 GiB: "):
+        require_bounded([path] * 40, AS_IS)
+    require_bounded([path] * 21, AS_IS)
+    require_bounded([path] * 40, GREY)
+    require_bounded([path] * 10_000, Target(size=224, grey=False))

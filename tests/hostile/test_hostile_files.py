@@ -21,8 +21,9 @@ from spoiling import IN_PLACE, bytes_of, documents_of, examples, json_of
 
 from dtfl_private import cli, cli_experiments
 from dtfl_private.commands import train as training
-from dtfl_private.commands.train import train
+from dtfl_private.commands.train import prepare, train
 from dtfl_private.commands.workshop import Workshop
+from dtfl_private.config import TrainConfig, to_toml
 from dtfl_private.data.cache import cached
 from dtfl_private.data.idx import read_idx
 from dtfl_private.errors import CheckpointError, DtflError, InputError, RunError
@@ -181,6 +182,24 @@ def test_what_stands_in_place_of_a_runs_file(dtfl, write_run, tmp_path, count, m
     answer = dtfl("compare", run, "--out", tmp_path / "out")
     # A summary says only whether the run has ended; an audit that cannot be read is noted, and not used.
     assert answer.status == (0 if file in ("summary.json", "audit/audit.json") else 2)
+    count()
+
+
+def deep(path: Path) -> None:
+    path.write_bytes(b'{"data_sha256":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "sparse file of 20 GB", "nested 100,000 deep"])
+@pytest.mark.parametrize("command", ["train --resume --out", "attack", "audit"])
+def test_what_stands_in_place_of_an_environment(dtfl, write_run, tmp_path, count, command, kind):
+    small = {"dataset": "digits:size=8", "max_train_images": 20, "clients": 2, "model": "he-cnn"}
+    run = write_run(tmp_path / "run", [0.5], **small)
+    (run / "config.toml").write_text(to_toml(prepare(TrainConfig.model_validate({**small, "rounds": 1})).config))
+    (run / "environment.json").unlink()
+    IN_PLACE.get(kind, deep)(run / "environment.json")
+    answer = dtfl(*command.split(), run)
+    assert answer.status in (1, 2)
+    assert f"{run / 'environment.json'} is missing or damaged" in answer.error
     count()
 
 

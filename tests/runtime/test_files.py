@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.runtime.files import path_text, require_usable, write_atomic
+from dtfl_private.runtime.files import output_path, path_text, require_usable, write_atomic
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -67,3 +67,27 @@ def test_a_path_in_any_encoding_is_text_that_a_file_can_hold():
     assert path_text(Path("runs/a")) == str(Path("runs/a"))
     assert path_text(Path(os.fsdecode(b"run-\xff"))) == "run-\\xff"
     path_text(Path(os.fsdecode(b"run-\xff"))).encode()
+
+
+@pytest.mark.parametrize("plant", [lambda path, other: path.symlink_to(other), lambda path, _: os.mkfifo(path)])
+def test_what_stands_in_place_of_a_half_written_file_is_not_written_to(tmp_path, plant):
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    plant(tmp_path / ".file.tmp", other)
+    write_atomic(tmp_path / "file", b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
+    assert other.read_bytes() == b"somebody's"
+
+
+def test_the_home_folder_is_where_the_shell_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_path("~/x") == tmp_path / "x"
+    assert output_path(output_path("./~")) == Path.cwd() / "~"
+    assert output_path("runs/a~b") == Path("runs/a~b")
+    assert output_path(".") == Path()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "~nobody-of-this-name/x", "~nobody-of-this-name"])
+def test_an_output_without_a_name_is_refused(name):
+    with pytest.raises(InputError, match="is refused"):
+        output_path(name)

@@ -1,0 +1,54 @@
+import io
+
+import pytest
+from rich.text import Text
+
+from dtfl_private import terminal
+from dtfl_private.report.attack_progress import AttackDisplay
+from dtfl_private.report.sweep_progress import SweepDisplay
+from dtfl_private.report.tables import plain_table
+from dtfl_private.terminal import open_console
+
+EVIL = "\x1b]0;evil\x07\x1b[2J\x9b31m\u202e\r\x08[red]x[/red]"
+SHOWN = r"\x1b]0;evil\x07\x1b[2J\x9b31m\u202e\r\x08[red]x[/red]"
+SHORT, SHORT_SHOWN = "\x1b[2J\x07[red]x", r"\x1b[2J\x07[red]x"
+
+
+def table() -> object:
+    made = plain_table(EVIL, EVIL, "b")
+    made.add_row(EVIL, "1")
+    made.caption = EVIL
+    return made
+
+
+@pytest.mark.parametrize("what", [EVIL, table()], ids=["line", "table"])
+def test_names_neither_steer_the_terminal_nor_are_markup(monkeypatch, what):
+    monkeypatch.setenv("COLUMNS", "300")
+    console = open_console()
+    console.file = io.StringIO()
+    console.print(what, soft_wrap=True, highlight=False)
+    text = console.file.getvalue()
+    assert SHOWN in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+def test_styles_of_our_own_still_reach_a_terminal():
+    console = terminal._PrintableConsole(force_terminal=True, file=io.StringIO(), color_system="standard", width=100)
+    console.print(Text("bold\x1b[2J", style="bold"))
+    assert console.file.getvalue() == "\x1b[1mbold\\x1b[2J\x1b[0m\n"
+
+
+@pytest.mark.parametrize("make", [SweepDisplay, AttackDisplay])
+def test_a_progress_bar_shows_a_name_as_it_is(make):
+    console = terminal._PrintableConsole(
+        force_terminal=True, file=io.StringIO(), width=160, markup=False, color_system=None
+    )
+    with make(console) as display:
+        if isinstance(display, SweepDisplay):
+            display.begin({SHORT: 2}, [])
+            display.proceeded(SHORT, 1, 0.5)
+        else:
+            display.started([SHORT])
+            display.job(SHORT)
+    assert SHORT_SHOWN in console.file.getvalue()
+    assert "\x07" not in console.file.getvalue()
