@@ -7,6 +7,7 @@ import click
 
 from dtfl_private.config import AUTOMATIC, TrainConfig, choices_of, make_config, named_objects
 from dtfl_private.errors import unknown_name
+from dtfl_private.plugins import documentation
 
 
 class GroupedOption(click.Option):
@@ -17,8 +18,17 @@ class GroupedOption(click.Option):
         self.group = group
 
 
+def _with_help(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a command's settings with its function's docstring as help, which click misses under ``python -OO``."""
+    callback = settings.get("callback")
+    return settings if callback is None else {**settings, "help": settings.get("help") or documentation(callback)}
+
+
 class GroupedCommand(click.Command):
     """A command whose help shows its options under headings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **_with_help(kwargs))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading."""
@@ -34,6 +44,9 @@ class GroupedCommand(click.Command):
 
 class Commands(click.Group):
     """The group of all commands; an unknown one is answered with the nearest."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **_with_help(kwargs))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Annotated, Literal
@@ -11,8 +13,9 @@ from pydantic import Field
 from dtfl_private import plugins
 from dtfl_private.data.partition import Dirichlet, Iid
 from dtfl_private.errors import InputError
+from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
-from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed
+from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed, summary
 from dtfl_private.tiers.schedulers import Static
 
 
@@ -244,3 +247,49 @@ def test_a_registered_network_that_takes_no_norm_is_built_whatever_norm_is_asked
     assert asked == [((1, 8, 8), 3)] * 2
     with pytest.raises(InputError, match="model 'plain' takes no settings, but 'plain:norm=group' gives 'norm'"):
         build_model("plain:norm=group", input_shape=(1, 8, 8), classes=3, norm="group", seed=0)
+
+
+@dataclass
+class Plain:
+    size: int = 3
+
+
+class Described(Plain):
+    """What it is.
+
+    More.
+    """
+
+
+def test_a_summary_is_the_first_line_of_the_docstring_and_never_a_signature():
+    assert summary(Described) == "What it is."
+    assert Plain.__doc__ == "Plain(size: int = 3)"  # what dataclass makes up
+    assert summary(Plain) == ""
+    assert summary(lambda: None) == ""
+
+
+def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
+    """What -OO strips is read from the source; what was made without source says that it was stripped."""
+    program = """if True:
+        from dtfl_private.cli import cli
+        from dtfl_private.plugins import documentation
+        for arguments in (["--help"], ["train", "--help"], ["list", "defenses"], ["list", "measures"]):
+            cli.main(arguments, prog_name="dtfl-private", standalone_mode=False)
+        exec("def made(): 'Gone.'")
+        assert False, "not run: -O strips it"
+        print(documentation(made))
+    """
+    run = subprocess.run(
+        [sys.executable, "-OO", "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    said = " ".join(run.stdout.split())
+    for text in (
+        "Start with `dtfl-private train`: it needs no data and no options.",
+        "train Train a network federatedly; leave a run folder.",
+        "dtfl-private train --resume --out runs/mine",
+        *(summary(find("defense", name).load()) for name in installed("defense")),
+        *(summary(type(measure)) for measure in MEASURES.values()),
+    ):
+        assert text in said
+    assert "Identity(" not in said
+    assert said.endswith("python -OO has stripped this description: run python without it")

@@ -1,11 +1,11 @@
 """What there is to measure without an attack: the table of ``list measures``."""
 
-import inspect
 from collections.abc import Mapping
 
 from rich.table import Table
 
 from dtfl_private.measures.base import Measure
+from dtfl_private.plugins import summary
 from dtfl_private.report.tables import plain_table
 
 
@@ -14,7 +14,7 @@ def measures_table(measures: Mapping[str, Measure]) -> Table:
     table = plain_table("measures", "name", "", "", right=False)
     table.columns[0].no_wrap = True
     for name, measure in measures.items():
-        table.add_row(name, "what it does", (inspect.getdoc(type(measure)) or "").partition("\n")[0])
+        table.add_row(name, "what it does", summary(type(measure)))
         table.add_row("", "says", measure.facts.says)
         table.add_row("", "does not say", measure.facts.does_not_say)
         table.add_row("", "source", measure.facts.source)
