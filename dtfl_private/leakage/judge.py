@@ -14,9 +14,9 @@ from torch import Tensor
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
-from dtfl_private.leakage.intervals import Interval, mean_interval, metric_interval, worst_interval
+from dtfl_private.leakage.intervals import Interval, metric_interval, worst_interval
 from dtfl_private.leakage.lpips import lpips
-from dtfl_private.leakage.metrics import METRICS, Metric
+from dtfl_private.leakage.metrics import ACCURACY, METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
 from dtfl_private.randomness import stream
 
@@ -221,10 +221,9 @@ def judge_values(
     scored = np.stack([scores.correct(guess, truth) for guess in guesses])
     means = {name: float(scores.correct(guess, truth).mean()) for name, guess in trivial.items()}
     sizes = {"n": scored.shape[1], "seeds": len(scored)}
-    accuracy = Metric(name="accuracy", label="accuracy", exposing="high", share=True)
-    found = metric_interval(accuracy, scored, heading.draws("accuracy"))
-    results = [heading.result("accuracy", found, baseline=_strongest(accuracy, means), **sizes)]
+    found = metric_interval(ACCURACY, scored, heading.draws("accuracy"))
+    results = [heading.result("accuracy", found, baseline=_strongest(ACCURACY, means), **sizes)]
     for name, guess in ceilings.items():
-        ceiling = mean_interval(scores.correct(guess, truth)[None], heading.draws(name))
+        ceiling = metric_interval(ACCURACY, scores.correct(guess, truth)[None], heading.draws(name))
         results.append(heading.result(f"accuracy-of-{name}", ceiling, n=sizes["n"], seeds=1))
     return results
