@@ -8,6 +8,7 @@ the place of the name; it is imported only where the caller says that it may be 
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass

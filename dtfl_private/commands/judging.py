@@ -17,7 +17,7 @@ from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.classifier import Classifier, train_classifier
-from dtfl_private.leakage.intervals import mean_interval
+from dtfl_private.leakage.intervals import mean_interval, metric_interval
 from dtfl_private.leakage.judge import (
     Heading,
     judge_baseline,
@@ -27,6 +27,7 @@ from dtfl_private.leakage.judge import (
     trivial_guesses,
 )
 from dtfl_private.leakage.lpips import require_lpips
+from dtfl_private.leakage.metrics import Metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.result import Setting as Value
 from dtfl_private.leakage.scores import psnr
@@ -220,15 +221,15 @@ class Judge:
         jumps, ratios = zip(*(self._departure(one.stage.recordings[0].seen) for one in repetitions), strict=True)
         # All clients are sent the same.
         figures = {
-            "refused": refused,
-            "remarked": remarked,
             "weight-jump": np.repeat(np.array(jumps)[:, None], refused.shape[1], axis=1),
             "probe-loss-ratio": np.repeat(np.array(ratios)[:, None], refused.shape[1], axis=1),
         }
-        return [
-            heading.result(name, mean_interval(figure_SK, heading.draws(name)), **sizes)
-            for name, figure_SK in figures.items()
-        ]
+        found = {
+            name: metric_interval(Metric(name=name, label=name, share=True), share_SK, heading.draws(name))
+            for name, share_SK in (("refused", refused), ("remarked", remarked))
+        }
+        found |= {name: mean_interval(figure_SK, heading.draws(name)) for name, figure_SK in figures.items()}
+        return [heading.result(name, interval, **sizes) for name, interval in found.items()]
 
     def _departure(self, sent: Seen) -> tuple[float, float]:
         """Return the weights' jump, and the ratio of the local losses on auxiliary images, against the honest ones."""

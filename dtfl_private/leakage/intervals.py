@@ -1,16 +1,24 @@
-"""95 % bootstrap intervals of scores over images and over seeds, both drawn anew with replacement.
+"""95 % intervals of scores, over images and over seeds.
 
-Scores are (S, N): of N images under S repetitions (seeds) of an attack. Each draw takes N images and, because drawing
-S of a few seeds would understate how much they differ, S - 1 seeds (one, if there is one); an image is drawn in all
-seeds together, as is a seed in all images: Owen 2007 (The pigeonhole bootstrap, arXiv 0712.1111); one fewer: Rao and
-Wu 1988 (Journal of the American Statistical Association 83).
+Scores are (S, N): of N images under S repetitions (seeds) of an attack. The value is the mean over seeds of a statistic
+of the images. Its variance has two parts, as if seeds and images crossed (Owen 2007, The pigeonhole bootstrap, arXiv
+0712.1111):
 
-How often intervals of simulated normal scores contain the truth (n = 1,000 simulations each): of the mean, 94 % where
-images differ more than seeds (100 images, 1 or 3 seeds), but 76 % with 3 seeds and 89 % with 10 where seeds differ ten
-times as much as images: a few seeds cannot show how far others may lie. With one seed, an interval says nothing about
-seeds. Of the worst 5 %: 79 % at 100 images (that is five images), 93 % at 1,000. Of the AUC of 100 members, 95 %.
+    images    the bootstrap's: N of them drawn with replacement, in all seeds together, N - 1 degrees of freedom
+    seeds     the variance of the seeds' values over S, S - 1 degrees of freedom
+
+The interval reaches t standard errors, t the mean of both parts' t quantiles weighted by their variances (Cochran and
+Cox 1957, Experimental Designs, section 4.14), and leans to the side to which the bootstrap's draws are skewed (Hall
+1992, Journal of the Royal Statistical Society B 54). What a metric cannot be is cut off. Where an interval reaches so
+far, a share has also what Clopper and Pearson (1934) leave possible: shares of 0 and 1 have no spread to be seen.
+
+One image shows no spread at all: where the metric's range is known, the interval is all of it. One seed says nothing of
+seeds: then an interval is for the seed at hand.
+
+How often intervals contain the truth, and how wide they are: docs/attacks.md.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,22 +81,18 @@ def worst(metric: Metric, share: float = WORST_SHARE) -> Statistic:
 
 
 def mean_interval(scores_SN: FloatArray, rng: np.random.Generator) -> Interval:
-    """Return the mean over images and seeds."""
+    """Return the mean over images and seeds, of scores without a range; of one image by the seeds alone."""
     return bootstrap([scores_SN], mean, rng)
 
 
 def worst_interval(metric: Metric, scores_SN: FloatArray, rng: np.random.Generator) -> Interval:
     """Return the mean over seeds of what the most exposed 5 % of the images score in each; use 500 images or more."""
-    return bootstrap([scores_SN], worst(metric), rng)
+    return bootstrap([scores_SN], worst(metric), rng, span=metric.limits)
 
 
 def metric_interval(metric: Metric, scores_SN: FloatArray, rng: np.random.Generator) -> Interval:
-    """Return the mean over images and seeds; of a share that is 0 or 1 throughout, with the exact bound.
-
-    All draws from equal scores are equal. What share of other images could still be different is then bounded by
-    `share_bound`.
-    """
-    found = mean_interval(scores_SN, rng)
+    """Return the mean over images and seeds, within the metric's range; of a share with the exact bound at its ends."""
+    found = bootstrap([scores_SN], mean, rng, span=metric.limits)
     return with_share_bound(found, scores_SN.shape[-1]) if metric.share else found
 
 
@@ -105,45 +109,105 @@ def difference_interval(first_SN: FloatArray, second_SN: FloatArray, rng: np.ran
     return mean_interval(first_SN - second_SN, rng)
 
 
-def with_share_bound(found: Interval, count: int) -> Interval:
-    """Return the interval of a share of ``count`` independent cases, widened if the share is 0 or 1.
+def with_share_bound(found: Interval, cases: int) -> Interval:
+    """Return the interval of a share of ``cases`` independent cases, widened where it reaches 0 or 1.
 
-    If none of n cases was seen, the true share is below 1 - 0.025^(1/n) with 97.5 % confidence (Clopper and Pearson
-    1934); likewise for all.
+    There normal approximations fail: of a share of 0 or 1 no spread is seen at all. Clopper and Pearson (1934) hold: if
+    none of n cases was seen, the true share is below 1 - 0.025^(1/n) with 97.5 % confidence; likewise for all.
     """
-    bound = 1 - ((1 - LEVEL) / 2) ** (1 / count)
-    if found.value == 0:
-        return Interval(value=0.0, low=0.0, high=max(found.high, bound))
-    if found.value == 1:
-        return Interval(value=1.0, low=min(found.low, 1 - bound), high=1.0)
-    return found
+    # Quotients of counts add up to 1 but for their last digits.
+    start, value, end = (round(one, 12) for one in (found.low, found.value, found.high))
+    if start > 0 and end < 1:
+        return found
+    from scipy.special import betaincinv  # scipy takes a while to load
+
+    seen, tail = value * cases, (1 - LEVEL) / 2
+    low = 0.0 if seen <= 0 else float(betaincinv(seen, cases - seen + 1, tail))
+    high = 1.0 if seen >= cases else float(betaincinv(seen + 1, cases - seen, 1 - tail))
+    return Interval(value=value, low=max(0.0, min(start, low)), high=min(1.0, max(end, high)))
 
 
 def bootstrap(
-    groups_SN: Sequence[FloatArray], statistic: Statistic, rng: np.random.Generator, draws: int = DRAWS
+    groups_SN: Sequence[FloatArray],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    span: tuple[float, float] | None = None,
 ) -> Interval:
-    """Return the mean of a statistic over seeds, with the 2.5 % and 97.5 % quantiles of its bootstrap draws.
+    """Return the mean of a statistic over seeds, with its interval; see above.
 
     Args:
         groups_SN: scores (S, N) of each group of images; the groups are drawn from apart, the seeds together.
         statistic: computed in each seed.
         rng: stream of the draws, for example ``stream(seed, "bootstrap", attack, metric)``.
         draws: number of draws.
+        span: least and largest value that the statistic can have; the whole interval of a group of one image.
 
     Raises:
         ValueError: scores that are not (S, N), empty, not finite, or of different numbers of seeds.
     """
     seeds = checked_seeds(groups_SN)
     ones = [np.ones((1, group.shape[1]), dtype=np.int64) for group in groups_SN]
-    value = float(_per_seed(groups_SN, statistic, ones).mean())
-    means = []
-    for size in _chunks(draws):
-        counts = [_drawn(group.shape[1], group.shape[1], size, rng) for group in groups_SN]
-        seed_counts_BS = _drawn(seeds, max(1, seeds - 1), size, rng)
-        values_BS = _per_seed(groups_SN, statistic, counts)
-        means.append((values_BS * seed_counts_BS).sum(axis=1) / seed_counts_BS.sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+    by_seed_S = _per_seed(groups_SN, statistic, ones)[0]
+    value, images = float(by_seed_S.mean()), min(group.shape[1] for group in groups_SN)
+    if images == 1 and span is not None:
+        return Interval(value=value, low=min(span[0], value), high=max(span[1], value))
+    drawn = [
+        _per_seed(
+            groups_SN, statistic, [_drawn(group.shape[1], group.shape[1], size, rng) for group in groups_SN]
+        ).mean(axis=1)
+        for size in _chunks(draws)
+    ]
+    of_images = Part(variance=0.0, freedom=1)
+    if images > 1:
+        # Drawn images vary about their own mean, which takes one degree of freedom.
+        of_images = Part(variance=float(np.concatenate(drawn).var()) * images / (images - 1), freedom=images - 1)
+    of_seeds = Part(variance=0.0, freedom=1)
+    if seeds > 1:
+        of_seeds = Part(variance=float(by_seed_S.var(ddof=1)) / seeds, freedom=seeds - 1)
+    return _interval(value, of_images, of_seeds, _skewness(np.concatenate(drawn), value), span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a value's variance, and the degrees of freedom that it is estimated with."""
+
+    variance: float
+    freedom: int
+
+
+def _interval(
+    value: float, of_images: Part, of_seeds: Part, skewness: float, span: tuple[float, float] | None
+) -> Interval:
+    """Return the interval; ``skewness`` is that of the part of the images."""
+    from scipy.special import stdtrit  # scipy takes a while to load
+
+    variance = of_images.variance + of_seeds.variance
+    if variance == 0:
+        return Interval(value=value, low=value, high=value)
+    quantiles = [part.variance * float(stdtrit(part.freedom, (1 + LEVEL) / 2)) for part in (of_images, of_seeds)]
+    reach, error = sum(quantiles) / variance, math.sqrt(variance)
+    lean = skewness * (of_images.variance / variance) ** 1.5
+    low, high = value - error * _unskewed(reach, lean), value - error * _unskewed(-reach, lean)
+    if span is not None:
+        low, high = max(low, span[0]), min(high, span[1])
+    return Interval(value=value, low=min(low, value), high=max(high, value))
+
+
+def _unskewed(quantile: float, skewness: float) -> float:
+    """Return the quantile of a studentised value of this skewness from that of a symmetric one (Hall 1992)."""
+    if abs(skewness) < 1e-6:
+        return quantile
+    return 3 / skewness * (float(np.cbrt(1 + skewness * (quantile - skewness / 6))) - 1)
+
+
+def _skewness(drawn: FloatArray, value: float) -> float:
+    """Return the skewness of draws; 0 where they differ by rounding only. Beyond 1 the correction makes no sense."""
+    centred = drawn - drawn.mean()
+    deviation = float(centred.std())
+    if deviation <= 1e-12 * max(1.0, abs(value)):
+        return 0.0
+    return float(np.clip((centred**3).mean() / deviation**3, -1, 1))
 
 
 def checked_seeds(groups_SN: Sequence[FloatArray]) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
-from dtfl_private.leakage.intervals import Interval, mean_interval, metric_interval, worst_interval
+from dtfl_private.leakage.intervals import Interval, metric_interval, worst_interval
 from dtfl_private.leakage.lpips import lpips
 from dtfl_private.leakage.metrics import ACCURACY, METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
@@ -239,6 +239,6 @@ def judge_values(
     found = metric_interval(ACCURACY, scored, heading.draws("accuracy"))
     results = [_beside_guesses(ACCURACY, found, scored, beside, heading)]
     for name, guess in ceilings.items():
-        ceiling = mean_interval(scores.correct(guess, truth)[None], heading.draws(name))
+        ceiling = metric_interval(ACCURACY, scores.correct(guess, truth)[None], heading.draws(name))
         results.append(heading.result(f"accuracy-of-{name}", ceiling, n=scored.shape[1], seeds=1))
     return results

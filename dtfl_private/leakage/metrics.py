@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 WORST_SHARE = 0.05
+# Of LPIPS 0.1 with AlexNet: twice the sum over its layers of their largest weights, as features are unit vectors
+# without negative values, whose squared differences add up to 2 at most.
+LARGEST_LPIPS = 8.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +20,7 @@ class Metric:
         exposing: which values expose most, "high" or "low" ones.
         share: whether it is a share: each image or record counts 0 or 1 (or a part, where it is one of several equals).
         digits: behind the decimal point, for people.
+        span: the least and the largest value that there can be, of a share 0 and 1; None where that is not known.
     """
 
     name: str
@@ -24,6 +28,12 @@ class Metric:
     exposing: Literal["high", "low"] = "high"
     share: bool = False
     digits: int = 3
+    span: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the largest value that there can be."""
+        return (0.0, 1.0) if self.share else self.span
 
     @property
     def worst(self) -> "Metric":
@@ -31,13 +41,14 @@ class Metric:
         return replace(self, name=f"{self.name}-worst-5", label=f"{self.label}, worst {WORST_SHARE:.0%}")
 
 
-MSE = Metric(name="mse", label="MSE", exposing="low", digits=4)
-PSNR = Metric(name="psnr", label="PSNR, dB", digits=1)
-SSIM = Metric(name="ssim", label="SSIM")
-LPIPS = Metric(name="lpips", label="LPIPS", exposing="low")
+MSE = Metric(name="mse", label="MSE", exposing="low", digits=4, span=(0.0, 1.0))
+# Of images within 0..1; equal ones have 100 dB.
+PSNR = Metric(name="psnr", label="PSNR, dB", digits=1, span=(0.0, 100.0))
+SSIM = Metric(name="ssim", label="SSIM", span=(-1.0, 1.0))
+LPIPS = Metric(name="lpips", label="LPIPS", exposing="low", span=(0.0, LARGEST_LPIPS))
 IDENTIFIABILITY = Metric(name="identifiability", label="identifiability", share=True)
 CLASSIFIER_ACCURACY = Metric(name="classifier-accuracy", label="classifier accuracy", share=True)
-AUC = Metric(name="auc", label="AUC")
+AUC = Metric(name="auc", label="AUC", span=(0.0, 1.0))
 TPR_AT_1_PERCENT = Metric(name="tpr-at-fpr-0.01", label="TPR at 1% FPR", share=True)
 TPR_AT_01_PERCENT = Metric(name="tpr-at-fpr-0.001", label="TPR at 0.1% FPR", share=True)
 BALANCED_ACCURACY = Metric(name="balanced-accuracy", label="balanced accuracy", share=True)

@@ -67,6 +67,11 @@ class Result(BaseModel):
     baseline_name: Name | None = None
     settings: Annotated[dict[Name, Setting], Field(max_length=100)] = Field(default_factory=dict)
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether more than one record was judged: one shows no spread, whatever interval a file gives it."""
+        return self.n > 1
+
     @model_validator(mode="after")
     def _ordered(self) -> "Result":
         if not self.ci_low <= self.value <= self.ci_high:

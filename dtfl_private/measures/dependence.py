@@ -14,7 +14,7 @@ distribution, exactly: the value less its 97.5 % and 2.5 % quantiles is an inter
 any dimension, but too narrow under dependence, where the spread falls with 1/sqrt(n) rather than 1/n. Under dependence
 the delete-one jackknife is right for large n; under independence it is too wide. The interval reaches as far on each
 side as the farther of the two: it contains 0 in 95 % or more of cases under independence, and is right for large n
-under dependence.
+under dependence. It ends at 1, which neither quantity exceeds.
 
 Matrices are (n, n), float64.
 """
@@ -51,8 +51,10 @@ def dependence(first: Tensor, second: Tensor, permutations: int, chance: torch.G
     null = permuted(first, second, permutations, chance)
     low, high = np.quantile(null, [0.025, 0.975])
     reach = NORMAL_QUANTILE * jackknife_deviation(without_each(first, second))
+    # The true quantity is at most 1. The estimate is unbiased, not bounded below by 0, and rounding may lift it over 1.
+    value = min(value, 1.0)
     interval = Interval(
-        value=value, low=value - max(reach, float(high), 0.0), high=value + max(reach, -float(low), 0.0)
+        value=value, low=value - max(reach, float(high), 0.0), high=min(1.0, value + max(reach, -float(low), 0.0))
     )
     # One more than counted: the order that was observed is one of the permutations.
     return Dependence(interval=interval, p_value=(1 + int((null >= value).sum())) / (1 + permutations))

@@ -26,11 +26,14 @@ import torch
 
 from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.intervals import Interval, mean_interval
-from dtfl_private.measures.base import Figure, Measure, MeasureFacts, Release, with_interval
+from dtfl_private.measures.base import Figure, Measure, MeasureFacts, Release, require_records, with_interval
 from dtfl_private.measures.gaussian_prior import GaussianPrior, gaussian_prior
 from dtfl_private.randomness import stream, torch_stream
 
 PROBES = 4
+# One record shows no spread.
+LEAST_RECORDS = 2
+ASKED_RECORDS = 500
 # A tenth of the range of pixels: at that error, details are gone and outlines remain.
 TARGET_MSE = 0.01
 # More images than these for the prior's covariance take long.
@@ -58,7 +61,12 @@ class FisherInformation(Measure):
     probes: int = PROBES
 
     def figures(self, release: Release) -> Sequence[Figure]:
-        """Return the trace and the noise needed; under known noise, dFIL and the bounds."""
+        """Return the trace and the noise needed; under known noise, dFIL and the bounds.
+
+        Raises:
+            InputError: there is one record only.
+        """
+        require_records(release, LEAST_RECORDS, ASKED_RECORDS, "fisher-information")
         traces = mean_interval(self.traces(release), stream(release.seed, "fisher-information", "interval"))
         found = {"jacobian-trace-per-pixel": traces}
         if release.noise.std is None:

@@ -42,7 +42,8 @@ class GaussianPrior:
         totals = inverse.cumsum(dim=0)
         # What it takes to reach the next smaller component grows from one to the next.
         spent_on = int((counts * inverse - totals <= information).sum())
-        return spent_on / (information + float(totals[spent_on - 1]))
+        level: float = spent_on / (information + float(totals[spent_on - 1]))
+        return level
 
     def least_error(self, information: float) -> float:
         """Return the lower bound on the mean squared error per value, from information of this trace."""

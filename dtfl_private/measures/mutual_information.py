@@ -9,8 +9,10 @@ covariance of fewer records than values is far too small, so that it would be no
 variances is one. Where defenses act before the noise, bringing records closer, variances may move from one value to
 another but their sum does not grow: then all values count with the mean variance, which can only raise the ceiling.
 
-The figures are jackknifed: corrected for what logarithms of sampled variances miss. Releases add their information at
-most: a cumulated ceiling is as many times one.
+The figures are jackknifed: corrected for what logarithms of sampled variances miss. Of a value that is active in a few
+of the records, or in none, the variance is not known from them: neither the figure nor its interval covers what it does
+in others, and both may be too low (`MutualInformation.remarks` says of how many values). Releases add their information
+at most: a cumulated ceiling is as many times one.
 """
 
 import math
@@ -39,6 +41,8 @@ ASKED_RECORDS = 500
 RECORDS_PER_VALUE = 4
 # An image of 64 bits is one of 2^64: enough to tell records apart, little of what is on them.
 TARGET_BITS = 64
+# Fewer active records than these do not tell a variance.
+RARE = 10
 # Values at a time, for the memory.
 CHUNK = 1024
 # The noise is sought between the activations' deviation times 2^-40 and 2^40, to a factor of 2^-50.
@@ -55,7 +59,8 @@ class MutualInformation(Measure):
 
     facts: ClassVar[MeasureFacts] = MeasureFacts(
         says="under Gaussian noise, how many bits a record's smashed data can tell of its image at most",
-        does_not_say="which bits: a few are enough for a class or an identity; the ceiling may lie far above the truth",
+        does_not_say="which bits: a few are enough for a class or an identity; the ceiling may be far above the truth, "
+        "and its interval does not cover values that hardly any of the records make vary",
         source="Cover and Thomas 2006 (Elements of Information Theory, sections 8.6 and 17.9)",
     )
 
@@ -80,8 +85,26 @@ class MutualInformation(Measure):
         return [with_interval(metric, interval, release.records) for metric, interval in found.items()]
 
     def remarks(self, release: Release) -> Sequence[str]:
-        """Return why there is no ceiling."""
-        return () if release.noise.std is not None else (f"no ceiling on the information: {release.noise.reason}",)
+        """Return why there is no ceiling, and of how many values the records tell too little."""
+        found = [] if release.noise.std is not None else [f"no ceiling on the information: {release.noise.reason}"]
+        activations = release.activations().double()
+        rare, values = rarely_active(activations), activations.shape[1]
+        if rare:
+            found.append(
+                f"{rare} of {values} values of the smashed data vary in under {RARE} of {release.records} records, "
+                "or in none: intervals do not cover what these do in other records, and figures may be too low"
+            )
+        return tuple(found)
+
+
+def rarely_active(activations: Tensor) -> int:
+    """Return how many values of activations (n, values) vary in fewer than `RARE` records, the few counted by weight.
+
+    (sum of squares)^2 / (sum of fourth powers) of the deviations is k for a value that k records raise alike.
+    """
+    squares = (activations - activations.mean(dim=0)).square()
+    totals = squares.sum(dim=0)
+    return int((totals.square() < RARE * squares.square().sum(dim=0)).sum() + (totals == 0).sum())
 
 
 class Channel:

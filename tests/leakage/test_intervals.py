@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from dtfl_private.leakage import intervals
 from dtfl_private.leakage.intervals import (
@@ -12,7 +13,7 @@ from dtfl_private.leakage.intervals import (
     worst,
     worst_interval,
 )
-from dtfl_private.leakage.metrics import IDENTIFIABILITY, MSE, SSIM
+from dtfl_private.leakage.metrics import ACCURACY, IDENTIFIABILITY, MSE, PSNR, SSIM
 from dtfl_private.randomness import stream
 
 
@@ -35,11 +36,14 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
 
 
 def test_seeds_are_drawn_too():
-    """Images that are all alike: what remains is the spread of the seeds, s / sqrt(S) for S - 1 of S drawn."""
-    values = np.repeat(scores(40, 1), 10, axis=1)
-    found = mean_interval(values, rng())
-    error = values[:, 0].std(ddof=1) / np.sqrt(40)
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    """Images that are all alike: what remains is Student's interval of the seeds' mean."""
+    for seeds, quantile in ((2, 12.706), (3, 4.303), (40, 2.023)):
+        values = np.repeat(scores(seeds, 1), 10, axis=1)
+        found = mean_interval(values, rng())
+        error = values[:, 0].std(ddof=1) / np.sqrt(seeds)
+        assert (found.low, found.high) == pytest.approx(
+            (found.value - quantile * error, found.value + quantile * error), rel=1e-3
+        )
 
 
 def test_an_image_is_drawn_in_all_seeds_together():
@@ -85,13 +89,13 @@ def test_each_seed_has_worst_images_of_its_own():
 
 
 def test_a_paired_difference_is_narrower_than_two_intervals():
-    first = scores(2, 100)
+    first = scores(3, 100)
     second = first - 0.1 + 0.01 * stream(5, "noise").normal(size=first.shape)
     found = difference_interval(first, second, rng())
     assert 0.09 < found.low < found.value < found.high < 0.11
     assert mean_interval(first, rng()).low < mean_interval(second, rng()).high
     with pytest.raises(ValueError, match="not of the same images"):
-        difference_interval(first, second[:1], rng())
+        difference_interval(first, second[:2], rng())
 
 
 def test_a_share_of_none_or_all_has_the_exact_bound():
@@ -105,10 +109,38 @@ def test_a_share_of_none_or_all_has_the_exact_bound():
     assert with_share_bound(some, 10) == some
 
 
-def test_an_interval_contains_its_value():
-    """The bootstrap of a largest value lies below it."""
+def test_an_interval_contains_its_value_and_nothing_that_a_metric_cannot_be():
     found = bootstrap([scores(1, 10)], worst(SSIM, share=0.01), rng())
-    assert found.low <= found.value == found.high
+    assert found.low < found.value < found.high
+    almost = 1 - 0.001 * stream(0, "almost").exponential(size=(3, 64))
+    assert metric_interval(SSIM, almost, rng()).high < 1
+    few = np.array([[0.9, 1.0]])
+    assert metric_interval(SSIM, few, rng()).high == 1
+    assert metric_interval(MSE, 1 - few, rng()).low == 0
+
+
+def test_an_interval_leans_to_where_the_long_tail_is():
+    found = metric_interval(PSNR, stream(0, "skewed").lognormal(size=(1, 64)), rng())
+    assert found.high - found.value > 1.3 * (found.value - found.low)
+    even = metric_interval(PSNR, 20 + stream(0, "even").normal(size=(1, 64)), rng())
+    assert even.high - even.value == pytest.approx(even.value - even.low, rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(("metric", "limits"), [(SSIM, (-1, 1)), (MSE, (0, 1)), (PSNR, (0, 100)), (ACCURACY, (0, 1))])
+def test_one_image_shows_no_spread_so_that_anything_is_possible(metric, limits, seeds):
+    for interval in (metric_interval, worst_interval):
+        found = interval(metric, np.ones((seeds, 1)), rng())
+        assert (found.value, found.low, found.high) == (1, *limits)
+
+
+def test_a_share_near_an_end_is_no_surer_than_one_at_the_end():
+    """Of 64 images one is not told apart. Clopper and Pearson, as computed by scipy's binomial test."""
+    exact = binomtest(63, 64).proportion_ci(0.95, method="exact")
+    found = metric_interval(IDENTIFIABILITY, (np.arange(64) > 0).astype(float)[None], rng())
+    assert found.low <= exact.low + 1e-9
+    assert found.high >= exact.high - 1e-9
+    assert found.low < metric_interval(IDENTIFIABILITY, np.ones((1, 64)), rng()).low
 
 
 @pytest.mark.parametrize(

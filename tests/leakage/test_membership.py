@@ -50,6 +50,7 @@ def sklearn_auc(members: np.ndarray, others: np.ndarray) -> float:
     return float(roc_auc_score([1] * len(members) + [0] * len(others), np.concatenate([members, others])))
 
 
+@settings(deadline=None)
 @given(GROUPS, GROUPS)
 def test_auc_is_that_of_scikit_learn(members, others):
     assert auc(*once(members, others))[0] == pytest.approx(sklearn_auc(members, others))
@@ -60,7 +61,7 @@ def test_the_rate_at_few_false_alarms_is_the_best_of_all_thresholds(members, oth
     assert tpr_at(fpr)(*once(members, others))[0] == pytest.approx(tpr_by_trying(members, others, fpr))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(GROUPS, GROUPS, st.integers(0, 1000))
 def test_draws_are_scored_as_what_was_drawn(members, others, seed):
     groups, counts, (of_members, of_others) = drawn(seed, members, others)
@@ -126,6 +127,35 @@ def test_accuracy_of_separate_groups_is_1_and_both_groups_weigh_the_same():
     assert accuracy_interval(others, others, stream(0, "draws")).value == 0.5
     with pytest.raises(ValueError, match="too few"):
         correct(np.zeros(1), np.zeros(5))
+
+
+def test_groups_that_are_quite_apart_leave_the_exact_bound():
+    """As many independent pairs as the smaller group has: 0.025^(1/n). For balanced accuracy both count."""
+    high, low = 10 + stream(0, "high").normal(size=(3, 20)), stream(0, "low").normal(size=(3, 30))
+    found = auc_interval(high, low, stream(0, "draws"))
+    assert (found.value, found.low, found.high) == (1, pytest.approx(0.025 ** (1 / 20)), 1)
+    found = auc_interval(low, high, stream(0, "draws"))
+    assert (found.value, found.low, found.high) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 20)))
+    found = accuracy_interval(np.ones((3, 20)), np.zeros((3, 30)), stream(0, "draws"))
+    assert (found.value, found.low, found.high) == (1, pytest.approx(0.025 ** (1 / 40)), 1)
+
+
+def test_the_bound_of_separate_groups_holds_and_is_not_to_be_bettered():
+    """One of 20 members' scores decides: all 20 are above the others with the probability A^20 = 0.025, just then.
+
+    10,000 draws: within 5 deviations of 0.0016, false alarm 6e-7.
+    """
+    area = 0.025 ** (1 / 20)
+    apart = (stream(0, "area").random((10_000, 20)) < area).all(axis=1).mean()
+    assert apart == pytest.approx(0.025, abs=5 * (0.025 * 0.975 / 10_000) ** 0.5)
+
+
+@pytest.mark.parametrize("interval", [auc_interval, lambda *given: tpr_interval(*given[:2], 0.01, given[2])])
+def test_one_member_or_one_non_member_leaves_everything_possible(interval):
+    many, one = np.arange(10.0)[None], np.array([[20.0]])
+    for groups in ((one, many), (many, one)):
+        found = interval(*groups, stream(0, "draws"))
+        assert (found.low, found.high) == (0, 1)
 
 
 @pytest.mark.parametrize("interval", [auc_interval, accuracy_interval])

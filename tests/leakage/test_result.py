@@ -128,3 +128,8 @@ def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", path.stat().st_size - 1)
     with pytest.raises(InputError, match="larger than"):
         read_results(path)
+
+
+def test_one_record_shows_no_spread_whatever_interval_a_file_gives_it():
+    assert made().has_spread
+    assert not made(n=1, seeds=1, ci_low=0.5, ci_high=0.5).has_spread

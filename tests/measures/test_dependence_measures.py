@@ -36,6 +36,16 @@ def test_distance_correlation_is_that_of_dcor(make_release, images_of, linear):
     assert found.n == 120
 
 
+@pytest.mark.parametrize("measure", [DistanceCorrelation(permutations=99), LinearCka(permutations=99)])
+def test_the_interval_ends_at_1(measure, make_release, images_of):
+    """A little noise: the statistic is 0.97 to 0.99, and the interval would reach beyond 1."""
+    figure = measure.figures(make_release(images_of(100), lambda batch: batch.flatten(1), std=0.04))[0]
+    assert figure.low < figure.value < figure.high <= 1
+    same = measure.figures(make_release(images_of(100), lambda batch: 2 * batch.flatten(1)))[0]
+    assert same.value == pytest.approx(1)
+    assert same.high <= 1
+
+
 def test_at_most_a_thousand_records_are_taken(make_release, images_of, linear):
     release = make_release(images_of(1100, side=1), linear(1, side=1)[1])
     assert value_of(DistanceCorrelation(permutations=1).figures(release), "dcor-squared").n == 1000

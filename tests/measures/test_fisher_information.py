@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
@@ -114,6 +114,7 @@ def variance_of(images):
     return float(images.flatten(1).var(dim=0, correction=0).mean())
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(1e-4, 10.0), min_size=1, max_size=8),
     st.lists(st.floats(0.0, 1e4), min_size=8, max_size=8),

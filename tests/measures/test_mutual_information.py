@@ -103,3 +103,18 @@ def test_constant_activations_need_no_noise(make_release, images_of):
 def test_too_few_records_are_refused(make_release, images_of, linear):
     with pytest.raises(InputError, match="mutual-information needs 500 records"):
         figures_of(make_release(images_of(10), linear(2)[1]))
+
+
+def test_it_says_how_many_values_hardly_any_record_makes_vary(make_release):
+    """Four values: one that always varies, one that 9 records raise, one that 30 do, one that none does."""
+
+    def encoder(batch):
+        first = batch[:, 0, 0, 0]
+        return torch.stack([first, (first < 9).float(), (first < 30).float(), 0 * first], dim=1)
+
+    images = torch.arange(200.0).reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    said = MutualInformation().remarks(make_release(images, encoder, std=1.0))
+    assert len(said) == 1
+    assert said[0].startswith("2 of 4 values of the smashed data vary in under 10 of 200 records, or in none")
+    assert "intervals do not cover" in said[0]
+    assert MutualInformation().remarks(make_release(gaussian_images(200), spread_out, std=1.0)) == ()
