@@ -172,9 +172,11 @@ def is_measure(result: Result) -> bool:
 
 def leakage_metric(findings: Findings) -> str | None:
     """Return the metric by which tiers are drawn against accuracy: SSIM, or what most verdicts were decided by."""
-    if any(result.metric == "ssim" for result in findings.strongest):
+    there = {result.metric for result in findings.strongest}
+    if "ssim" in there:
         return "ssim"
-    metrics = [verdict.strongest.metric for verdict in findings.verdict]
+    # Of a tier without an attack, a proof is the strongest; it is no attack's.
+    metrics = [verdict.strongest.metric for verdict in findings.verdict if verdict.strongest.metric in there]
     return max(dict.fromkeys(metrics), key=metrics.count, default=None)
 
 

@@ -1,7 +1,7 @@
 """What tiers come to: the strongest attack, the words for it, and when they are used."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.leakage.result import Result
@@ -232,6 +232,7 @@ def results(draw):
     )
 
 
+@settings(deadline=None)
 @given(st.lists(results(), max_size=6), st.lists(results(), max_size=3), st.randoms())
 def test_more_results_never_lower_a_level_and_their_order_never_matters(first, more, random):
     before = {verdict.tier: LEVELS.index(verdict.level) for verdict in tier_verdicts(first, valid=True)}

@@ -7,6 +7,7 @@ from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, i
 
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.report.audit_page import SECTIONS, audit_page, printed
+from dtfl_private.report.audit_words import leakage_metric
 
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 # What a browser fetches, runs or submits by itself.
@@ -255,3 +256,41 @@ def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_
     assert "steady-attack" not in Page(audit_page(full(), {})).text
     decided["valid"] = False
     assert "steady-attack by SSIM" not in Page(audit_page(Findings.model_validate(decided), {})).text
+
+
+def test_tiers_with_a_proof_and_no_attack_are_shown_like_others():
+    only_proven = document()
+    proof = {
+        **only_proven["results"][-2],
+        "tier": 3,
+        "cut": (32, 16, 16),
+        "source": "empirical-epsilon",
+        "metric": "empirical-epsilon",
+        "value": 2.5,
+        "ci_low": 2.5,
+        "ci_high": 2.5,
+    }
+    auc = {**only_proven["strongest"][0], "metric": "auc", "source": "membership-matching"}
+    proven = {
+        "cut": (32, 16, 16),
+        "level": "partly exposed",
+        "attack": "empirical-epsilon",
+        "strongest": proof,
+        "decided_by": proof,
+        "sentence": "No attack was judged here, but canaries prove that epsilon is 2.5 at least.",
+    }
+    findings = full(
+        results=[auc, proof],
+        strongest=[auc],
+        verdict=[
+            {**only_proven["verdict"][0], "strongest": auc},
+            {**proven, "tier": 2},
+            {**proven, "tier": 3},
+        ],
+        compared=None,
+        as_scheduled=[],
+    )
+    assert leakage_metric(findings) == "auc"
+    text = Page(audit_page(findings, {})).text
+    assert "No attack was judged here" in text
+    assert "empirical-epsilon by epsilon, lower bound" in text
