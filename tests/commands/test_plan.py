@@ -1,17 +1,23 @@
+import json
 import math
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from defenses.dp_activations import DpActivations
+from defenses.tier_floor import TierFloor
+from dtfl_private.cli import cli
 from dtfl_private.commands.plan import COMPARED, Plan, plan, total_tier_counts
 from dtfl_private.commands.settings import schedule_settings
 from dtfl_private.commands.train import prepare, train
 from dtfl_private.config import TrainConfig, make_config
 from dtfl_private.contracts import IntArray, TierChoice
 from dtfl_private.errors import InputError
+from dtfl_private.federated.methods.tiered import Dtfl
 from dtfl_private.federated.schedule import ScheduleState, planned_bytes, planned_macs, schedule_round
+from dtfl_private.federated.timing import BatchByBatch, Timing
 from dtfl_private.tiers.schedulers import make_scheduler
 
 DIGITS = (1, 8, 8)
@@ -259,3 +265,34 @@ def test_without_a_profile_error_nothing_is_drawn():
     assert planned(small(profile_error=0.0)).rounds == planned(small()).rounds
     assert planned(small(profile_error=1e-12)).virtual_time_s == pytest.approx(planned(small()).virtual_time_s)
     assert planned(small(profile_error=0.5)).rounds != planned(small()).rounds
+
+
+def test_defenses_and_profile_errors_are_options_of_plan(tmp_path):
+    options = ["--clients", "4", "--rounds", "2", "--input-shape", "1x8x8", "--images-per-client", "50", "--seed", "3"]
+    options += ["--defense", "dp-activations:noise_multiplier=1", "--defense", "tier-floor:2", "--profile-error", "0.3"]
+    file = tmp_path / "plan.json"
+    result = CliRunner().invoke(cli, ["plan", *options, "--no-compare", "--json", str(file)])
+    assert result.exit_code == 0
+    config = make_config({"clients": 4, "rounds": 2, "seed": 3, "profile_error": 0.3})
+    expected = planned(
+        config, defenses=[DpActivations(noise_multiplier=1.0), TierFloor(modules=2)], images_per_client=50
+    )
+    assert [row["virtual_time_s"] for row in json.loads(file.read_text())] == [
+        row.virtual_time_s for row in expected.rounds
+    ]
+    assert min(expected.table.tiers_M) == 2
+
+
+class OwnTiming(Dtfl):
+    """A method whose time model is not DTFL's."""
+
+    @property
+    def timing(self) -> Timing:
+        return BatchByBatch(one_server_half=False)
+
+
+def test_a_time_model_that_does_not_know_of_training_first_is_refused(offer):
+    offer("method", "own-timing", OwnTiming)
+    assert planned(small(method="own-timing")).rounds
+    with pytest.raises(InputError, match=r"method own-timing has a time model of its own \(BatchByBatch\).*leave out"):
+        planned(small(method="own-timing", defense=["dp-weights:noise_multiplier=1"]))
