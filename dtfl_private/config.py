@@ -279,7 +279,9 @@ class TrainConfig(BaseModel):
         "Machine", "auto", "layout of images; auto takes the faster one"
     )
     workers: Annotated[Count | None, BeforeValidator(_automatic)] = _field(
-        "Machine", 1, "one-thread worker processes; 1 computes in this process, auto takes one per core"
+        "Machine",
+        1,
+        "one-thread worker processes, at most one per client; 1 computes in this process, auto takes one per core",
     )
     seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
 

@@ -145,17 +145,16 @@ def test_a_crossed_gate_leaves_with_status_3_when_everything_is_written(folder, 
 
 
 @pytest.mark.usefixtures("folder", "first")
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
-def test_no_encoding_of_the_output_costs_the_status_of_a_crossed_gate(monkeypatch, encoding):
-    """The table marks what is exposed by a character that none of these encodings has."""
-    out, err = (TextIOWrapper(BytesIO(), encoding=encoding) for _ in range(2))
+def test_no_encoding_of_the_output_costs_the_status_of_a_crossed_gate(monkeypatch):
+    """The table marks what is exposed by a character that Windows' usual encoding for files and pipes lacks."""
+    out, err = (TextIOWrapper(BytesIO(), encoding="cp1252") for _ in range(2))
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     with pytest.raises(SystemExit) as left:
         main(["audit", "plain", *AUDIT, "--fail-if", "ssim>0.5@tier=1"])
     assert left.value.code == 3
     out.flush()
-    assert "^ exposed" in out.buffer.getvalue().decode(encoding)
+    assert "^ exposed" in out.buffer.getvalue().decode("cp1252")
 
 
 @pytest.mark.usefixtures("first")

@@ -17,7 +17,6 @@ from typing import Any, Protocol, TypeVar
 import safetensors.torch
 import torch
 import torch.multiprocessing
-from torch import Tensor
 
 from dtfl_private.defense import name_of
 from dtfl_private.errors import InputError, WorkerError
@@ -32,7 +31,7 @@ from dtfl_private.federated.worker import (
 from dtfl_private.messages import MessageObserver, State, below
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, why_refused
-from dtfl_private.runtime.sending import Parcel, packed, unpacked
+from dtfl_private.runtime.sending import Parcel, packed, require_main_file, unpacked
 from dtfl_private.runtime.shared_block import SharedState, share
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
@@ -135,12 +134,13 @@ class WorkerProcesses:
     """
 
     def __init__(self, setup: WorkerSetup, workers: int) -> None:
+        require_main_file()
         raise_open_files_limit()
-        images = {name: getattr(setup, name) for name in IMAGES}
-        without = replace(setup, **{name: torch.empty(0) for name in IMAGES})
+        images: dict[str, Any] = {name: getattr(setup, name) for name in IMAGES}
+        none: dict[str, Any] = dict.fromkeys(IMAGES, torch.empty(0))
         # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
         try:
-            parcel = packed(without, _parts(setup))
+            parcel = packed(replace(setup, **none), _parts(setup))
             for tensor in images.values():
                 share(tensor)
             shared = SharedState.holding(_named(setup))
@@ -323,7 +323,7 @@ _weights: GlobalWeights
 _refusal: InputError | None = None
 
 
-def _start_worker(parcel: Parcel, images: Mapping[str, Tensor], shared: SharedState, stop: Connection) -> None:
+def _start_worker(parcel: Parcel, images: Mapping[str, Any], shared: SharedState, stop: Connection) -> None:
     global _worker, _weights, _refusal
     # Where interrupts cannot be held back at the start of a process, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -132,11 +132,29 @@ def _has_plain_storage(thing: object) -> bool:
     )
 
 
+def require_main_file() -> None:
+    """Check that new processes, which begin by importing the script that starts them, can do so.
+
+    Raises:
+        InputError: the script came through standard input.
+    """
+    spec, file = _main_origin()
+    if spec is None and file is not None and file.startswith("<"):
+        raise InputError(
+            f"worker processes import the script that starts them, and this one is {file}: "
+            "put it into a .py file, or use workers=1"
+        )
+
+
 def _main_is_found() -> bool:
     """Whether a new process can import what runs here as ``__main__``, as that of a script but not of a notebook."""
+    return _main_origin() != (None, None)
+
+
+def _main_origin() -> tuple[str | None, str | None]:
+    """Return the module name and the file of what runs as ``__main__``, as far as it has them."""
     main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    return getattr(spec, "name", None) is not None or getattr(main, "__file__", None) is not None
+    return getattr(getattr(main, "__spec__", None), "name", None), getattr(main, "__file__", None)
 
 
 # In a process that unpacks: the storages of the parcel at hand, (bytes,) uint8 each.

@@ -110,6 +110,20 @@ def test_an_interrupted_sweep_goes_on_where_it_was_and_repeats_nothing(whole, ti
         assert records(tmp_path / "sweep" / name) == records(whole.folder / name)
 
 
+def test_a_sweep_that_was_killed_at_a_picture_draws_it_when_it_goes_on(tiny, tmp_path):
+    def killed(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    preset, out = tiny("seeds = [0, 1]", "seeds = [0]"), tmp_path / "sweep"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "plot_training", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(preset, out, parallel=1)
+        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        sweep(preset, out, parallel=1)
+    assert [(out / name / "training.png").is_file() for name in ("dtfl-seed0", "fedavg-seed0")] == [True, True]
+
+
 def test_a_finished_sweep_is_only_compared_again(whole, tiny, monkeypatch):
     monkeypatch.setattr(sweeping, "train", None)
     heard = Heard()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dtfl_private.errors import InputError
-from dtfl_private.runtime.sending import packed, unpacked
+from dtfl_private.runtime.sending import packed, require_main_file, unpacked
 from dtfl_private.runtime.shared_block import SharedState
 
 
@@ -86,6 +86,15 @@ def test_what_a_notebook_defines_is_refused_for_no_other_process_finds_it(monkey
     monkeypatch.setitem(sys.modules, "__main__", notebook)
     with pytest.raises(InputError, match=r"defense mine cannot be sent .*OfNotebook is defined in a notebook or at a"):
         packed([OfNotebook()], {"defense mine": OfNotebook()})
+
+
+def test_a_script_that_no_process_can_import_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=None, __file__="<stdin>"))
+    with pytest.raises(InputError, match=r"this one is <stdin>: put it into a .py file, or use workers=1"):
+        require_main_file()
+    for fine in ({"__file__": "script.py"}, {}, {"__file__": "<frozen>", "__spec__": SimpleNamespace(name="package")}):
+        monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(**fine))
+        require_main_file()
 
 
 def test_what_is_not_found_where_it_was_sent_to_is_said_there(monkeypatch):
