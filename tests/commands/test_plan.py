@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from defenses.dp_activations import DpActivations
-from defenses.tier_floor import TierFloor
 from dtfl_private.cli import cli
 from dtfl_private.commands.plan import COMPARED, Plan, plan, total_tier_counts
 from dtfl_private.commands.settings import schedule_settings
 from dtfl_private.commands.train import prepare, train
 from dtfl_private.config import TrainConfig, make_config
 from dtfl_private.contracts import IntArray, TierChoice
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError
 from dtfl_private.federated.methods.tiered import Dtfl
 from dtfl_private.federated.schedule import ScheduleState, planned_bytes, planned_macs, schedule_round

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from defenses.dp_activations import DpActivations
-from defenses.dp_weights import DpWeights
 from dtfl_private.commands.run_listener import Silent
 from dtfl_private.commands.train import Prepared, prepare
 from dtfl_private.defense import DefenseChain
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.errors import InputError
 from dtfl_private.federated.round import Method
 from dtfl_private.federated.schedule import RoundPlan, planned_bytes, planned_macs
