@@ -14,6 +14,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python >= 3.11 is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@rm -rf *.egg-info # of installations of earlier versions: their entry points would be found first
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(READY)
 
