@@ -296,8 +296,7 @@ def _written_documentation(thing: Callable[..., Any]) -> str:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
     except (OSError, TypeError, ValueError, SyntaxError):
         return "python -OO has stripped this description: run python without it"
-    documented = isinstance(definition, ast.FunctionDef | ast.ClassDef)
-    return (ast.get_docstring(definition) or "") if documented else ""
+    return (ast.get_docstring(definition) or "") if isinstance(definition, ast.FunctionDef | ast.ClassDef) else ""
 
 
 def _settings_text(kind: str, factory: Callable[..., Any]) -> str:
