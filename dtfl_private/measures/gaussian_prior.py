@@ -12,6 +12,7 @@ which images do not vary count nothing, where tr(V^-1) would be infinite. The bo
 a sampled covariance gives, on average, less than the true one. It is never shrunk: that raises small eigenvalues.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +43,7 @@ class GaussianPrior:
         totals = inverse.cumsum(dim=0)
         # What it takes to reach the next smaller component grows from one to the next.
         spent_on = int((counts * inverse - totals <= information).sum())
-        level: float = spent_on / (information + float(totals[spent_on - 1]))
-        return level
+        return spent_on / (information + float(totals[spent_on - 1]))
 
     def least_error(self, information: float) -> float:
         """Return the lower bound on the mean squared error per value, from information of this trace."""
@@ -60,7 +60,7 @@ class GaussianPrior:
             return 0.0
         slopes = (self.level(information) / self.variances).clamp(max=1).square()
         influences = self.squares @ slopes / self.values
-        return float(influences.std(correction=1)) / len(influences) ** 0.5
+        return float(influences.std(correction=1)) / math.sqrt(len(influences))
 
     def bound(self, information: Interval) -> Interval:
         """Return the bound for information per value with its interval, by what both are sampled from."""
@@ -68,7 +68,7 @@ class GaussianPrior:
             self.least_error(self.values * told) for told in (information.value, information.high, information.low)
         )
         reach = NORMAL_QUANTILE * self.deviation(self.values * information.value)
-        lower, upper = ((reach**2 + (value - end) ** 2) ** 0.5 for end in (low, high))
+        lower, upper = (math.hypot(reach, value - end) for end in (low, high))
         return Interval(value=value, low=max(0.0, value - lower), high=value + upper)
 
 

@@ -47,7 +47,10 @@ def test_a_method_without_tiers_writes_down_where_it_cuts_and_repeats_from_that(
         ({"method": "fedavg", "defense": ["quantize"]}, "quantize acts on smashed.*only on download, weights"),
         ({"method": "fedgkt", "defense": ["update-clip"]}, "update-clip acts on weights.*nowhere"),
         ({"method": "splitfed-v2", "defense": ["dp-weights"]}, "dp-weights acts on training"),
-        ({"method": f"{__name__}:NoMethod"}, "is a NoMethod, expected an object of a subclass of Method"),
+        (
+            {"method": f"{__name__}:NoMethod"},
+            "NoMethod. is a class, but no subclass of dtfl_private.federated.round.Method",
+        ),
     ],
 )
 def test_what_a_method_cannot_do_is_refused_in_one_line(prepare_tiny, values, said):

@@ -67,7 +67,7 @@ def test_who_vanished_measures_nothing(prepare_tiny, play):
     images = [len(prepared.worker.parts[client]) for client in plan.clients_P]
     assert plan.measured_P.tolist() == np.where(plan.dropped_P, 0, images).tolist()
     table = prepared.settings.schedule.table
-    assert outcome.traffic == planned_bytes(plan, table)
+    assert outcome.traffic == planned_bytes(plan, table, prepared.settings.registration)
     assert outcome.macs == planned_macs(plan, table)
 
 

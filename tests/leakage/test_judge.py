@@ -6,6 +6,7 @@ import torch
 
 from dtfl_private.leakage.baselines import Known
 from dtfl_private.leakage.judge import Heading, judge_baseline, judge_images, judge_membership, judge_values
+from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.significance import LEVEL
 from dtfl_private.leakage.verdict import beats_guess, tier_verdicts
 
@@ -49,6 +50,19 @@ def test_a_constant_offset_has_its_closed_form(scene):
     found = named(judge_images([truth * 0.5], known, truth * 0.5 + 0.1, labels, None, HEADING).results, "mse")
     assert found.value == pytest.approx(0.01, abs=1e-6)
     assert found.ci_low == pytest.approx(0.01, abs=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_image_rebuilt_perfectly_beats_no_guess(scene, seeds):
+    """Its interval had no width, and with it a verdict said that images leak."""
+    truth, labels, _ = scene
+    results = judge_images([truth[:1]] * seeds, None, truth[:1], labels[:1], classify, HEADING).results
+    assert {result.metric for result in results} >= {"mse", "ssim", "psnr", "identifiability", "ssim-worst-5"}
+    for result in results:
+        assert not result.has_spread
+        assert not beats_guess(result)
+        limits = find_metric(result.metric).limits
+        assert (result.ci_low, result.ci_high) == pytest.approx(limits)
 
 
 def test_the_baseline_is_the_stronger_of_what_an_adversary_can_guess(scene):

@@ -93,20 +93,19 @@ def test_two_seeds_that_differ_more_than_images_are_enough_for_a_true_interval()
     assert as_often_as(0.95, 0.02, found, 0)
 
 
-@pytest.mark.parametrize(("images", "least"), [(16, 0.90), (64, 0.92)])
-def test_intervals_of_skewed_scores_contain_the_mean(images, least):
-    """Lognormal scores, of which the bootstrap's quantiles contained 84 and 89 %; false alarm 1e-6."""
-    rng = stream(0, "skewed", images)
-    found = [bootstrap([rng.lognormal(size=(1, images))], mean, rng, draws=300) for _ in range(1500)]
+def test_intervals_of_skewed_scores_contain_the_mean():
+    """Of 16 lognormal scores, 90 %, where the bootstrap's quantiles contained 84 %; false alarm 1e-6."""
+    rng = stream(0, "skewed", 16)
+    found = [bootstrap([rng.lognormal(size=(1, 16))], mean, rng, draws=300) for _ in range(1500)]
     hits = sum(one.low <= np.exp(0.5) <= one.high for one in found)
-    assert hits >= binom.ppf(FALSE_ALARM, 1500, least)
+    assert hits >= binom.ppf(FALSE_ALARM, 1500, 0.90)
 
 
 def test_intervals_of_a_small_share_contain_it():
-    """A share of 5 % of 16 images: in 44 % of cases none is seen, and the exact bound is what is left."""
+    """A fifth of 16 images: the bootstrap's quantiles contained it in 87 % of cases; false alarm 1e-6."""
     rng = stream(0, "share")
-    found = [metric_interval(ACCURACY, (rng.random((1, 16)) < 0.05).astype(float), rng) for _ in range(400)]
-    assert sum(one.low <= 0.05 <= one.high for one in found) >= binom.ppf(FALSE_ALARM, 400, 0.95)
+    found = [metric_interval(ACCURACY, (rng.random((1, 16)) < 0.2).astype(float), rng) for _ in range(600)]
+    assert sum(one.low <= 0.2 <= one.high for one in found) >= binom.ppf(FALSE_ALARM, 600, 0.98)
 
 
 STATISTICS: dict[str, tuple[Statistic, float, int, int, float]] = {
