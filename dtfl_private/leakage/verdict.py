@@ -199,9 +199,11 @@ def _sentence(
         parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
     if members is not None and members not in (chosen, decisive):
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
-    parts += [f"canaries prove that {PROVEN[proof.metric].format(value=proof.value)}" for proof in proofs]
+    if proofs:
+        bounds = [PROVEN[proof.metric].format(value=proof.value) for proof in proofs]
+        parts.append(f"canaries prove that {', and that '.join(bounds)}")
     if chosen.metric in PROVEN:
-        parts = [f"No attack was judged here, but {' and '.join(parts)}"]
+        parts = [f"No attack was judged here, but {parts[0]}"]
     closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
     return "; ".join(parts) + "." + closing
 
