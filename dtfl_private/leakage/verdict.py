@@ -26,17 +26,17 @@ from dtfl_private.leakage.significance import LEVEL
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
 # malicious server is (weight jumps, guards) is no leakage.
 DECIDING = ("ssim", "psnr", "mse", "auc", "accuracy", "identifiability")
-OF_ATTACKS = frozenset(METRICS)
-# The metrics by which an attack can be beyond its guess. Of the worst 5 % of the images there is no test that compares
-# victim by victim, and few images; a balanced accuracy says no more than the AUC does.
-TESTED = (*DECIDING, "lpips", "classifier-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
-EXPOSED = 0.5
 # Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
 # Positive, they are proven leakage all the same.
 PROVEN: Mapping[str, str] = {
     "empirical-epsilon": "epsilon of the smashed data is {value:.1f} at least",
     "empirical-epsilon-cumulated": "epsilon of repeated releases is {value:.1f} at least",
 }
+OF_ATTACKS = METRICS.keys() - PROVEN.keys()
+# The metrics by which an attack can be beyond its guess. Of the worst 5 % of the images there is no test that compares
+# victim by victim, and few images; a balanced accuracy says no more than the AUC does.
+TESTED = (*DECIDING, "lpips", "classifier-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
+EXPOSED = 0.5
 LEVELS: tuple[Level, ...] = ("not shown to leak", "partly exposed", "exposed")
 """From the mildest on."""
 
@@ -199,9 +199,11 @@ def _sentence(
         parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
     if members is not None and members not in (chosen, decisive):
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
-    parts += [f"canaries prove that {PROVEN[proof.metric].format(value=proof.value)}" for proof in proofs]
+    if proofs:
+        bounds = [PROVEN[proof.metric].format(value=proof.value) for proof in proofs]
+        parts.append(f"canaries prove that {', and that '.join(bounds)}")
     if chosen.metric in PROVEN:
-        parts = [f"No attack was judged here, but {' and '.join(parts)}"]
+        parts = [f"No attack was judged here, but {parts[0]}"]
     closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
     return "; ".join(parts) + "." + closing
 

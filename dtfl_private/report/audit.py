@@ -77,8 +77,9 @@ def decision_lines(findings: Findings) -> list[str]:
     if not is_valid(findings):
         return []
     return [
-        f"tier {verdict.tier} is {verdict.level} by {decided_by(verdict)}, beyond the guess: {advantage(one)}, "
-        f"p {probability(one.p_value)}"
+        f"tier {verdict.tier} is {verdict.level} by {decided_by(verdict)} {figure(one.value, one.metric)}"
+        + ("" if one.advantage is None else f", beyond the guess by {advantage(one)}")
+        + ("" if one.p_value is None else f", p {probability(one.p_value)}")
         for verdict in by_tier(findings.verdict)
         if (one := verdict.decided_by) is not None and one != verdict.strongest
     ]

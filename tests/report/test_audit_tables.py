@@ -62,7 +62,8 @@ def test_what_decides_is_named_where_the_table_shows_another_result():
     )
     verdicts = [full().verdict[0].model_copy(update={"decided_by": one}) for one in (steady, best, None)]
     found = [line for line in lines(full(verdict=verdicts)) if line.startswith("tier ") and " by " in line]
-    assert found == ["tier 1 is exposed by steady by SSIM, beyond the guess: +0.060 (0.030 to 0.090), p < 1e-12"]
+    beyond = "beyond the guess by +0.060 (0.030 to 0.090), p < 1e-12"
+    assert found == [f"tier 1 is exposed by steady by SSIM 0.830, {beyond}"]
 
 
 def test_an_invalid_audit_is_called_so_whatever_its_levels():
