@@ -36,7 +36,7 @@ class DpActivations(NoiseDial):
         protects="smashed data, given the client-side weights",
         acts_on=("smashed",),
         guarantee="(epsilon, delta) per record replaced, for smashed data only",
-        cost="a second forward pass; accuracy, unless epsilon is in the hundreds",
+        cost="a second forward pass; the server starts after training; accuracy, unless epsilon is in the hundreds",
         attacker="the noise (of a seeded generator, not cryptographically secure)",
         releases_apart=True,
         nonexpansive=True,

@@ -51,7 +51,7 @@ class DpWeights(NoiseDial):
         protects="released weights of client half and head",
         acts_on=("training",),
         guarantee="(epsilon, delta) per record added or removed, for released weights only",
-        cost="about twice the time of a step, one gradient per record in memory, a second forward pass",
+        cost="about twice the time of a step, a gradient per record in memory, a second pass; the server starts later",
         attacker="which records a step used, and the noise (of a seeded generator, not cryptographically secure)",
         releases_apart=True,
         group_norm=True,
