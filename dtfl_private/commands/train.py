@@ -50,7 +50,7 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.staged import snapshot
 from dtfl_private.plugins import create, explicit
-from dtfl_private.printable import short_name, shown_value
+from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
@@ -78,9 +78,6 @@ from dtfl_private.tiers.defended import defended
 from dtfl_private.tiers.table import TierTable, analyse
 
 DEFAULT_RUNS = Path("runs")
-
-# Of more classes the first ones are named.
-CLASSES_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,13 +292,8 @@ def prepare(
         worker=worker,
         workers=workers,
         data_sha256=dataset.fingerprint(),
-        notes=(_classes_line(dataset), *dataset.notes, *(() if audited is None else audited.notes(in_use))),
+        notes=(*dataset.notes, *(() if audited is None else audited.notes(in_use))),
     )
-
-
-def _classes_line(dataset: Dataset) -> str:
-    names = ", ".join(map(short_name, dataset.classes[:CLASSES_NAMED]))
-    return f"{len(dataset.classes)} classes: {names}{', ...' if len(dataset.classes) > CLASSES_NAMED else ''}"
 
 
 def _cut_tiers(table: TierTable, network: TierTable) -> list[int]:
