@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _spelled_out(character) for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines that may be shown: each of them `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _spelled_out(character: str) -> str:
     if unicodedata.category(character) == "Zs":
         return " "

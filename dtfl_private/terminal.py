@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from dtfl_private.errors import InputError
-from dtfl_private.printable import printable
+from dtfl_private.printable import printable_lines
 from dtfl_private.runtime.files import output_path, require_writable, write_atomic
 
 # Wide enough for every table when the output goes to a file or a pipe.
@@ -27,15 +27,11 @@ class _PrintableConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as any console does; only its own control codes and styles reach the terminal."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(_printable_lines(segment.text), segment.style)
+            yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return a text to render; cleaned here already, so that it is measured as it will be shown."""
-        return super().render_str(_printable_lines(text), **settings)
-
-
-def _printable_lines(text: str) -> str:
-    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+        return super().render_str(printable_lines(text), **settings)
 
 
 # What the program itself writes beside ASCII, as it is written where the output's encoding has no such character.

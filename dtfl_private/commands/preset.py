@@ -21,6 +21,7 @@ size's, and the size's over that of ``[config]``.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ SIZE_KEYS = (
     *("batch_size", "local_epochs", "target_accuracy", "precision", "device"),
 )
 TARGETS = "targets"
+
+# The largest of the project's own has 168.
+MOST_RUNS = 2000
 
 # Named by their values alone in the names of runs; other keys are written before their values.
 SPEAKING = frozenset({"dataset", "model", "method", "scheduler", "partition", "link_unit"})
@@ -102,6 +106,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
     base = as_fields(file.config, f"[config] of {path}")
     grids = [as_fields(values, f"[[grid]] of {path}") for values in file.grid]
     varied: list[dict[str, object]] = []
+    _require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)
     for grid in grids:
         for combination in _combinations({**chosen.axes, **grid}):
             values = {**base, **chosen.given(combination, base), **combination}
@@ -161,6 +166,16 @@ def _size(values: Mapping[str, Any], where: str) -> _Size:
     if not isinstance(targets, dict) or not all(isinstance(target, float) for target in targets.values()):
         raise InputError(f"{TARGETS} in {where} is refused: expected one accuracy for each partition")
     return _Size(axes=axes, targets={canonical("partition", name): target for name, target in targets.items()})
+
+
+def _require_bounded(grids: Sequence[Mapping[str, object]], seeds: Sequence[int], path: Path) -> None:
+    """Refuse more runs than a sweep is made for, before they are laid out: lists multiply."""
+    lengths = [[len(value) for value in axes.values() if isinstance(value, list)] for axes in grids]
+    runs = sum(map(math.prod, lengths)) * len(seeds)
+    if runs == 0:
+        raise InputError(f"preset '{path}' describes no run: a list in it is empty")
+    if runs > MOST_RUNS:
+        raise InputError(f"preset '{path}' describes {runs:,} runs, more than {MOST_RUNS:,}: shorten its lists")
 
 
 def _combinations(axes: Mapping[str, object]) -> Iterator[dict[str, object]]:

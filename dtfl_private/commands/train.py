@@ -59,7 +59,6 @@ from dtfl_private.models.norms import norms_of
 from dtfl_private.models.staged import snapshot
 from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins import explicit
-from dtfl_private.printable import short_name
 from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.randomness import isolated
@@ -86,9 +85,6 @@ from dtfl_private.runtime.files import output_path, require_writable
 from dtfl_private.tiers.table import analyse
 
 DEFAULT_RUNS = Path("runs")
-
-# Of more classes the first ones are named.
-CLASSES_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,18 +304,12 @@ def prepare(
         data_sha256=dataset.fingerprint(),
         statistics=registration.sums,
         notes=[
-            _classes_line(dataset),
             *dataset.notes,
             *_said_of_workers(config.workers, workers),
             *([] if registration.note is None else [registration.note]),
             *([] if audited is None else audited.notes(in_use)),
         ],
     )
-
-
-def _classes_line(dataset: Dataset) -> str:
-    names = ", ".join(map(short_name, dataset.classes[:CLASSES_NAMED]))
-    return f"{len(dataset.classes)} classes: {names}{', ...' if len(dataset.classes) > CLASSES_NAMED else ''}"
 
 
 def _said_of_workers(asked: int | None, workers: int) -> list[str]:

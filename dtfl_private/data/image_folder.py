@@ -13,6 +13,9 @@ from dtfl_private.data.pixels import Side, Target
 from dtfl_private.errors import InputError
 from dtfl_private.printable import short_name
 
+# Of more classes only these are named.
+CLASSES_NAMED = 20
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 # What the folders of a tree that brings its own split are called, in any case of letters.
@@ -101,7 +104,7 @@ def load_image_folder(
         classes=classes,
         train=train,
         test=held_out,
-        notes=notes,
+        notes=[f"{len(classes)} classes: {_some(classes, CLASSES_NAMED)}", *notes],
     )
     return found.load(Target(size=size, grey=grey, background=None if background == "none" else background))
 
@@ -183,8 +186,8 @@ def _refuse_look_alikes(root: Path, classes: Sequence[str]) -> None:
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(short_name, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(map(short_name, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _at_least_two(root: Path, classes: Sequence[str]) -> tuple[str, ...]:

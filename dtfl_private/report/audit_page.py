@@ -1,7 +1,6 @@
 """The report of an audit as one HTML file: no script, nothing from elsewhere, all text from findings escaped."""
 
 import base64
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from markupsafe import Markup
 from dtfl_private.leakage.findings import Compared, Findings, Training
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.printable import printable_lines
 from dtfl_private.report import audit_words as words
 from dtfl_private.report.audit_clients import MOST_CLIENTS, profile_rows, segments, shown_clients
 from dtfl_private.report.audit_picture import (
@@ -126,14 +126,8 @@ def _environment() -> Environment:
 
 
 def printed(value: Any) -> Any:
-    """Return a value without what a page cannot show or what would hide or turn its text: U+FFFD stands for it."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return "".join(_kept(character) for character in value)
-    return value
-
-
-def _kept(character: str) -> str:
-    return character if character == "\n" or unicodedata.category(character)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
+    """Return a value with what a page cannot show, or what would hide or turn its text, spelled out."""
+    return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def data_uri(data: bytes, kind: str) -> str:

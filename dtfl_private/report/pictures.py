@@ -13,7 +13,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from dtfl_private.printable import printable
+from dtfl_private.printable import printable_lines
 
 PictureForm = Literal["png", "svg"]
 
@@ -41,7 +41,7 @@ def picture_bytes(figure: Figure, form: PictureForm) -> bytes:
 
 def drawable(text: str) -> str:
     """Return a text that matplotlib draws without a warning: printable, and spelled out where no font has a glyph."""
-    return "\n".join(_spelled(printable(line)) for line in text.split("\n"))
+    return "\n".join(map(_spelled, printable_lines(text).split("\n")))
 
 
 def literal(text: str) -> str:

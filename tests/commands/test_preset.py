@@ -73,6 +73,19 @@ def test_a_size_may_add_an_axis_and_a_grid_wins_over_it(preset):
     assert all(run.config.target_accuracy is None for run in runs)
 
 
+def test_a_preset_of_no_run_or_of_far_too_many_is_refused_before_they_are_laid_out(tmp_path):
+    many = ", ".join(map(str, range(1, 1000)))
+    axes = "".join(f"{key} = [{many}]\n" for key in ("rounds", "clients", "batch_size", "seed_of_nothing"))
+    text = 'title = "t"\nseeds = [0]\n[[grid]]\n{}[sizes.small]\n'
+    path = tmp_path / "p.toml"
+    path.write_text(text.format(axes.replace("seed_of_nothing", "drift_every")))
+    with pytest.raises(InputError, match="describes 996,005,996,001 runs, more than 2,000: shorten its lists"):
+        load_preset(path, "small")
+    path.write_text(text.format("method = []\n"))
+    with pytest.raises(InputError, match="describes no run: a list in it is empty"):
+        load_preset(path, "small")
+
+
 def test_overrides_win_over_everything(preset, tmp_path):
     assert {run.config.data_dir for run in preset(TWO_BY_TWO, data_dir=str(tmp_path)).runs} == {tmp_path}
 

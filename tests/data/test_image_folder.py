@@ -311,7 +311,9 @@ def test_a_split_is_read_under_the_names_that_splits_have(tmp_path, parts):
     assert sorted(shades(dataset, "train")) == [0, 1, 10, 11]
     assert sorted(shades(dataset, "test")) == [100, 101, 110, 111]
     without_test = not any(part.casefold().startswith("test") for part in parts)
-    assert dataset.notes == ((f"there is no test folder: the images of {parts[1]} are the test images",) * without_test)
+    assert dataset.notes[1:] == (
+        (f"there is no test folder: the images of {parts[1]} are the test images",) * without_test
+    )
 
 
 def test_validation_images_beside_test_images_are_left_out_or_joined(tmp_path):
@@ -320,8 +322,8 @@ def test_validation_images_beside_test_images_are_left_out_or_joined(tmp_path):
     assert max(shades(left_out, "train")) < 100
     assert sorted(shades(joined, "train")) == [0, 1, 10, 11, 100, 101, 110, 111]
     assert min(shades(left_out, "test")) == min(shades(joined, "test")) == 200
-    assert left_out.notes == ("the 4 images of val are left out; valid=join trains on them too",)
-    assert joined.notes == ("the images of val are joined to the training images",)
+    assert left_out.notes[1:] == ("the 4 images of val are left out; valid=join trains on them too",)
+    assert joined.notes[1:] == ("the images of val are joined to the training images",)
 
 
 def test_parts_of_a_split_with_other_classes_are_refused(tmp_path):
@@ -384,7 +386,7 @@ def test_transparent_images_are_counted_and_put_on_white_on_request(tree):
     for _ in range(2):  # decoded, and from the cache
         dataset = load_image_folder(data_dir=tree, background="white")
         assert (shades(dataset, "train") + shades(dataset, "test")).count(255) == 2
-        assert dataset.notes == ("2 of 20 images have transparent pixels and were put on white",)
+        assert dataset.notes[1:] == ("2 of 20 images have transparent pixels and were put on white",)
 
 
 def test_a_set_too_large_for_memory_is_refused_before_it_is_decoded(tree, cache, monkeypatch):
@@ -397,3 +399,13 @@ def test_a_set_too_large_for_memory_is_refused_before_it_is_decoded(tree, cache,
     assert not cache.exists()
     assert load_image_folder(data_dir=tree, grey=True).input_shape == (1, 8, 8)
     assert load_image_folder(data_dir=tree, size=4).input_shape == (3, 4, 4)
+
+
+def test_the_classes_that_were_found_are_said(tree, tmp_path):
+    assert load_image_folder(data_dir=tree).notes == ("3 classes: cat, dog, owl",)
+    for number in range(22):
+        for image in range(2):
+            write(tmp_path / "many" / f"{number:02d}" / f"{image}.png", image)
+    (note,) = load_image_folder(data_dir=tmp_path / "many").notes
+    assert note.startswith("22 classes: 00, 01, ")
+    assert note.endswith(", 19 and 2 more")
