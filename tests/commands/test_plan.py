@@ -50,8 +50,8 @@ def test_plan_is_the_schedule_of_each_round(scheduler: str):
             tier: round_plan.tiers_P.tolist().count(tier) for tier in sorted(set(round_plan.tiers_P.tolist()))
         }
         assert row.server_wait_s == round_plan.server_wait_s
-        # Twelve clients of three channels: a count and six sums up, three means and three deviations down.
-        registration = {"up_statistics": 12 * 7 * 8, "down_statistics": 12 * 6 * 8}
+        # Twelve clients, one channel: a count and two sums up, a mean and a deviation down.
+        registration = {"up_statistics": 12 * 3 * 8, "down_statistics": 12 * 2 * 8}
         assert row.bytes == planned_bytes(round_plan, result.table, registration)
         assert row.macs == planned_macs(round_plan, result.table)
     assert len(result.rounds) == 6
