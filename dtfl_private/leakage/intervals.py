@@ -152,20 +152,14 @@ def bootstrap(
     value, images = float(by_seed_S.mean()), min(group.shape[1] for group in groups_SN)
     if images == 1 and span is not None:
         return Interval(value=value, low=min(span[0], value), high=max(span[1], value))
-    drawn = [
-        _per_seed(
-            groups_SN, statistic, [_drawn(group.shape[1], group.shape[1], size, rng) for group in groups_SN]
-        ).mean(axis=1)
-        for size in _chunks(draws)
-    ]
-    of_images = Part(variance=0.0, freedom=1)
+    drawn_B = np.concatenate([_over_seeds(groups_SN, statistic, size, rng) for size in _chunks(draws)])
+    of_images = of_seeds = Part(variance=0.0, freedom=1)
     if images > 1:
         # Drawn images vary about their own mean, which takes one degree of freedom.
-        of_images = Part(variance=float(np.concatenate(drawn).var()) * images / (images - 1), freedom=images - 1)
-    of_seeds = Part(variance=0.0, freedom=1)
+        of_images = Part(variance=float(drawn_B.var()) * images / (images - 1), freedom=images - 1)
     if seeds > 1:
         of_seeds = Part(variance=float(by_seed_S.var(ddof=1)) / seeds, freedom=seeds - 1)
-    return _interval(value, of_images, of_seeds, _skewness(np.concatenate(drawn), value), span)
+    return _interval(value, of_images, of_seeds, _skewness(drawn_B, value), span)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +217,14 @@ def checked_seeds(groups_SN: Sequence[FloatArray]) -> int:
         if not np.isfinite(group).all():
             raise ValueError("a score is no finite number")
     return len(groups_SN[0])
+
+
+def _over_seeds(
+    groups_SN: Sequence[FloatArray], statistic: Statistic, draws: int, rng: np.random.Generator
+) -> FloatArray:
+    """Return the mean over seeds of each of so many draws of images (draws,)."""
+    counts = [_drawn(group.shape[1], group.shape[1], draws, rng) for group in groups_SN]
+    return np.asarray(_per_seed(groups_SN, statistic, counts).mean(axis=1))
 
 
 def _per_seed(groups_SN: Sequence[FloatArray], statistic: Statistic, counts: Sequence[IntArray]) -> FloatArray:

@@ -69,7 +69,7 @@ def test_results_have_what_the_interface_promises(trained, mount, tmp_path):
 
 
 def test_a_sharp_attack_beats_the_trivial_guesses_and_a_blind_one_does_not(trained, mount):
-    report = mount(trained(), [LeastSquares(), Blind()], tiers=[1], victims=24)
+    report = mount(trained(), [LeastSquares(), Blind()], tiers=[1], victims=36)
     sharp, blind = of(report, "mse"), of(report, "mse", "blind")
     assert sharp.ci_high < sharp.baseline
     assert blind.ci_high >= blind.baseline
