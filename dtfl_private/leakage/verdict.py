@@ -1,10 +1,10 @@
 """From results to verdicts: which word each tier gets, which result decided it, and what to say in a sentence.
 
-Each result is judged by itself, and a tier gets the worst word that any of its results gets. So one more result, one
-more attack or another order can never make a word milder.
+No result takes anything from another: each is tested at a level that is fixed beforehand, and a tier gets the worst
+word that any of its results gets. So one more result, one more attack or another order can never make a word milder.
 
-    exposed             half of the victims or more can be told from each other (identifiability), with 95 % confidence,
-                        and surely more than by the trivial guess
+    exposed             half of the victims or more can be told from each other (identifiability), and more than by the
+                        trivial guess, with 95 % confidence, by an attack that is surely beyond the guess
     partly exposed      some attack is surely beyond the trivial guess, or an epsilon above 0 is surely proven
     not shown to leak   neither; no proof of anything
     invalid             a sanity check failed: the attacks prove nothing
@@ -14,7 +14,7 @@ every audit, that a whole audit of up to `TESTS` tests in which nothing leaks ha
 The 95 % interval of the difference, which covers the repetitions of an attack too, must lie beyond 0 as well.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import NormalDist
 
 from dtfl_private.leakage.findings import Chance, Level, TierVerdict
@@ -118,14 +118,37 @@ def proves(result: Result) -> bool:
     return result.metric in PROVEN and result.value > 0 and (result.p_value is None or result.p_value <= LEVEL)
 
 
-def level_of(result: Result) -> Level:
-    """Return the word that a tier gets by a result alone."""
+def level_of(result: Result, sure: Collection[object] = ()) -> Level:
+    """Return the word that a tier gets by a result.
+
+    Few victims cannot show by how many are told apart alone that it is more than by the guess; then it is enough that
+    the 95 % interval says so, if the same attack is surely beyond the guess by another metric.
+
+    Args:
+        result: of an attack or a measure.
+        sure: attacks that are surely beyond the guess by some result at this tier; see `attack_of`.
+    """
     if proves(result):
         return "partly exposed"
-    if not (is_of_attack(result) and beats_guess(result)):
+    if not is_of_attack(result):
         return "not shown to leak"
-    told_apart = result.metric == "identifiability" and result.ci_low >= EXPOSED
-    return "exposed" if told_apart else "partly exposed"
+    told_apart = result.metric == "identifiability" and result.ci_low >= EXPOSED and _is_beyond(result)
+    if told_apart and (beats_guess(result) or attack_of(result) in sure):
+        return "exposed"
+    return "partly exposed" if beats_guess(result) else "not shown to leak"
+
+
+def _is_beyond(result: Result) -> bool:
+    """Whether the 95 % interval of the difference to the guess, or of the value in older files, is above it."""
+    if result.advantage_ci_low is not None:
+        return result.advantage_ci_low > 0
+    return result.baseline is not None and result.ci_low > result.baseline
+
+
+def attack_of(result: Result) -> object:
+    """Return what tells an attack from the others at its tier."""
+    settings = tuple(sorted((name, str(value)) for name, value in result.settings.items()))
+    return result.source, result.adversary, result.adaptive, settings
 
 
 def chance(results: Iterable[Result]) -> Chance:
@@ -153,10 +176,11 @@ def _verdict(results: Sequence[Result], best: Sequence[Result], *, valid: bool) 
     proofs = [max(own, key=_proof_rank) for metric in PROVEN if (own := _proofs(results, metric))]
     by_metric = {result.metric: result for result in best}
     chosen = next((by_metric[metric] for metric in DECIDING if metric in by_metric), None) or [*best, *proofs][0]
-    level: Level = max(map(level_of, results), key=LEVELS.index) if valid else "invalid"
+    sure = {attack_of(result) for result in results if is_of_attack(result) and beats_guess(result)}
+    level: Level = max((level_of(result, sure) for result in results), key=LEVELS.index) if valid else "invalid"
     decisive = None
     if level not in ("invalid", LEVELS[0]):
-        candidates = [result for result in [*filter(is_of_attack, results), *proofs] if level_of(result) == level]
+        candidates = [result for result in [*filter(is_of_attack, results), *proofs] if level_of(result, sure) == level]
         decisive = min(candidates, key=lambda result: _preference(result, chosen))
     return TierVerdict(
         tier=chosen.tier,

@@ -19,7 +19,7 @@ LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "
 
 LEVEL_MEANING: Mapping[Level, str] = {
     "exposed": f"at least {EXPOSED:.0%} of the attacked records can be told from the others by their reconstructions, "
-    "with 95% confidence, and surely more than by the trivial guess",
+    "and more than by the trivial guess, with 95% confidence, by an attack that is surely beyond the guess",
     "partly exposed": "some attack is surely beyond the trivial guess, victim by victim, or canaries surely prove an "
     "epsilon above 0",
     "not shown to leak": "neither. It does not mean safe: an attack that failed proves nothing",

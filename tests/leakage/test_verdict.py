@@ -151,6 +151,21 @@ def test_any_identifiability_of_a_half_makes_a_tier_exposed():
     assert (verdict.level, verdict.decided_by) == ("exposed", steady)
 
 
+def test_of_few_victims_another_metric_of_the_same_attack_makes_it_sure_that_they_are_exposed():
+    """Eight of eight told apart, where the guess tells one: by itself that is a p-value of 1/256."""
+    told = {"p_value": 2**-8, "advantage": 0.875, "advantage_ci_low": 0.5, "advantage_ci_high": 1.0}
+    apart = result("identifiability", 1.0, low=0.63, baseline=0.125, **told)
+    sharp = result("psnr", 40.0, low=35.0, high=45.0, baseline=12.0, p_value=1e-7)
+    (verdict,) = tier_verdicts([apart, sharp], valid=True)
+    assert (verdict.level, verdict.decided_by) == ("exposed", apart)
+    for others in ([], [sharp.model_copy(update={"source": "other"})], [sharp.model_copy(update={"p_value": 0.01})]):
+        (verdict,) = tier_verdicts([apart, *others], valid=True)
+        assert verdict.level != "exposed"
+    within = apart.model_copy(update={"advantage_ci_low": 0.0})
+    (verdict,) = tier_verdicts([within, sharp], valid=True)
+    assert verdict.level == "partly exposed"
+
+
 @pytest.mark.parametrize("metric", PROVEN)
 def test_either_bound_on_epsilon_is_a_proof_if_it_is_sure(metric):
     failed = result("ssim", 0.3, baseline=0.6)
