@@ -129,7 +129,7 @@ def test_workers_that_cannot_be_started_say_why(prepare_tiny, monkeypatch):
     setup = prepare_tiny().worker
     with few_more_files(monkeypatch, 3), pytest.raises(WorkerError, match=r"too many open files .*ulimit -n"):
         open_executor(setup, 2)
-    pool = open_executor(replace(setup, work=Dies()), 1 + 1)
+    pool = WorkerProcesses(replace(setup, work=Dies()), 1)
     said = "died: it ended with exit status 7; .*; a guess: a script that trains outside `if __name__ .*use --workers 1"
     with pytest.raises(WorkerError, match=said):
         pool.start()
