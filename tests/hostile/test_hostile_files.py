@@ -80,7 +80,7 @@ HUGE_NUMBER = b"rounds = 0x" + b"f" * 100_000
 @example(data=DEEP)
 @example(data=LONG_KEY)
 @example(data=HUGE_NUMBER)
-@examples(80)
+@examples(60)
 @pytest.mark.usefixtures("no_training")
 def test_config(dtfl, tmp_path, count, data):
     (tmp_path / "c.toml").write_bytes(data)
@@ -93,7 +93,7 @@ def test_config(dtfl, tmp_path, count, data):
 @given(data=toml_of(PRESET))
 @example(data=DEEP)
 @example(data=LONG_KEY)
-@examples(60)
+@examples(50)
 def test_preset(dtfl, tmp_path, count, data):
     (tmp_path / "p.toml").write_bytes(data)
     assert dtfl("sweep", tmp_path / "p.toml", "--dry-run").status in (0, 2)
@@ -119,7 +119,7 @@ def audit(findings_of, figure) -> dict[str, Any]:
 
 
 @given(data=st.data())
-@examples(60)
+@examples(40)
 def test_audit_of_a_leakage_budget(dtfl, tmp_path, count, monkeypatch, audit, data):
     monkeypatch.setattr(training, "_open_folder", stopped)
     path = tmp_path / "audit.json"
@@ -154,7 +154,7 @@ def compared(dtfl, write_run, tmp_path, monkeypatch, audit) -> Callable[[str, by
 
 @pytest.mark.parametrize("file", RUN_FILES)
 @given(data=st.data())
-@examples(40)
+@examples(25)
 def test_file_of_a_compared_run(compared, count, file, data):
     whole = compared.whole[file]
     if file == "config.toml":
@@ -232,7 +232,7 @@ RESUMED = (*(f"{STATE}/{name}" for name in ("manifest.json", "state.json", "stat
 
 @pytest.mark.parametrize("file", [*RESUMED, "environment.json", "config.toml"])
 @given(data=st.data())
-@examples(10)
+@examples(8)
 def test_file_of_a_resumed_run(finished, tmp_path, count, file, data):
     spoil(tmp_path, file, data.draw(bytes_of((tmp_path / "whole" / file).read_bytes())))
     refused_or_done(finished)
@@ -250,7 +250,7 @@ def test_what_stands_in_place_of_a_checkpoint(finished, tmp_path, count, kind):
 
 
 @given(data=st.data())
-@examples(60)
+@examples(40)
 @pytest.mark.usefixtures("finished")
 def test_recording(tmp_path, count, data):
     part = data.draw(st.sampled_from(["seen", "truth"]))
@@ -286,7 +286,7 @@ def refusal(act: Callable[[], object]) -> DtflError | None:
 
 
 @given(data=st.data())
-@examples(60)
+@examples(40)
 def test_results_of_attacks(tmp_path, count, audit, data):
     document = {"schema_version": 1, "round": 3, "results": audit["results"]}
     (tmp_path / "attack.json").write_bytes(data.draw(json_of(document)))
