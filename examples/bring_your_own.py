@@ -96,10 +96,9 @@ def main() -> float:
             defenses=[Rounding()],
             observers=[transcript.record],
         )
-    first = transcript.messages[0]
-    if isinstance(first, SmashedBatch):
-        levels = len(torch.unique(first.smashed))
-        print(f"client {first.client}, tier {first.tier}: {tuple(first.smashed.shape)} in {levels} levels")
+    first = next(message for message in transcript.messages if isinstance(message, SmashedBatch))
+    levels = len(torch.unique(first.smashed))
+    print(f"client {first.client}, tier {first.tier}: {tuple(first.smashed.shape)} in {levels} levels")
     accuracy: float = run.summary["final_accuracy"]
     print(f"test accuracy {accuracy:.3f} after {config.rounds} rounds")
     return accuracy
