@@ -1,16 +1,13 @@
 import errno
+import resource
 import signal
-import sys
 
 import pytest
 
 from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, why_refused
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX has limits")
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be():
-    import resource
-
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft, hard = 128, before[1]
     try:
