@@ -121,7 +121,7 @@ def audit(findings_of, figure) -> dict[str, Any]:
 @given(data=st.data())
 @examples(40)
 def test_audit_of_a_leakage_budget(dtfl, tmp_path, count, monkeypatch, audit, data):
-    monkeypatch.setattr(training, "_open_folder", stopped)
+    monkeypatch.setattr(training, "_checked_place", stopped)
     path = tmp_path / "audit.json"
     audit["training"]["dataset"] = "digits:size=8"
     path.write_bytes(data.draw(json_of(audit)))
