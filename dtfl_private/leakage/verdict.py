@@ -101,16 +101,22 @@ def p_value(result: Result) -> float:
     high = find_metric(result.metric).exposing == "high"
     beyond = result.value - result.baseline if high else result.baseline - result.value
     reach = result.value - result.ci_low if high else result.ci_high - result.value
-    if beyond <= 0 or reach == 0:
-        return 0.0 if beyond > 0 else 1.0
+    if beyond <= 0:
+        return 1.0
+    if reach == 0:  # equal differences have no spread: each victim is a toss of a coin
+        return float(0.5**result.n)
     normal = NormalDist()
     return normal.cdf(-normal.inv_cdf((1 + CONFIDENCE) / 2) * beyond / reach)
 
 
 def beats_guess(result: Result) -> bool:
-    """Whether a result is surely beyond the trivial guess: by its p-value, and by the interval of the difference."""
+    """Whether a result is surely beyond the trivial guess: by its p-value, and by the interval of the difference.
+
+    One victim shows no spread, whatever a file says.
+    """
     apart = result.advantage_ci_low is None or result.advantage_ci_low > 0
-    return result.baseline is not None and result.metric in TESTED and p_value(result) <= LEVEL and apart
+    tested = result.baseline is not None and result.metric in TESTED and result.has_spread
+    return tested and p_value(result) <= LEVEL and apart
 
 
 def proves(result: Result) -> bool:
@@ -140,6 +146,8 @@ def level_of(result: Result, sure: Collection[object] = ()) -> Level:
 
 def _is_beyond(result: Result) -> bool:
     """Whether the 95 % interval of the difference to the guess, or of the value in older files, is above it."""
+    if not result.has_spread:
+        return False
     if result.advantage_ci_low is not None:
         return result.advantage_ci_low > 0
     return result.baseline is not None and result.ci_low > result.baseline

@@ -19,10 +19,9 @@ def result(metric, value, *, source="hybrid", tier=1, low=None, high=None, basel
         ci_low=value if low is None else low,
         ci_high=value if high is None else high,
         baseline=baseline,
-        n=64,
         seeds=3,
         adaptive=True,
-        **{"adversary": "server-honest-but-curious", **values},
+        **{"adversary": "server-honest-but-curious", "n": 64, **values},
     )
 
 
@@ -209,6 +208,18 @@ def test_files_without_p_values_have_them_from_their_intervals():
     assert p_value(result("ssim", 0.7, low=0.6, baseline=0.6)) == pytest.approx(0.025)
     assert p_value(result("mse", 0.1, high=0.2, baseline=0.2)) == pytest.approx(0.025)
     assert p_value(result("mse", 0.1, high=0.2, baseline=0.1)) == 1
+
+
+@pytest.mark.parametrize("values", [{}, {"low": 0.8, "high": 0.99}, {"p_value": 1e-9}])
+def test_one_victim_decides_nothing_whatever_a_file_says(values):
+    of_one = [
+        result(metric, 0.9, baseline=0.1, advantage=0.8, advantage_ci_low=0.7, advantage_ci_high=0.9, n=1, **values)
+        for metric in ("ssim", "identifiability")
+    ]
+    (verdict,) = tier_verdicts(of_one, valid=True)
+    assert verdict.level == "not shown to leak"
+    (verdict,) = tier_verdicts([one.model_copy(update={"n": 64}) for one in of_one], valid=True)
+    assert verdict.level == "exposed"
 
 
 def test_the_false_alarm_rate_of_an_audit_is_that_of_its_tests_together():
