@@ -35,12 +35,16 @@ def noise_for_steps(target: Target, plans: Iterable[tuple[float, int]]) -> float
     noise = LEAST_NOISE
     for rate, steps in _hardest_first(plans, target.delta):
         if exceeds_epsilon([(noise, rate, steps)], target.delta, _epsilon(target)):
-            noise = _smallest_noise(
-                target,
-                lambda tried, rate=rate, steps=steps: precise_epsilon([(tried, rate, steps)], target.delta),  # type: ignore[misc]
-                f"{steps} DP-SGD steps at sampling rate {rate:.3g}",
-            )
+            noise = _noise_for_plan(target, rate, steps)
     return noise
+
+
+def _noise_for_plan(target: Target, rate: float, steps: int) -> float:
+    return _smallest_noise(
+        target,
+        lambda noise: precise_epsilon([(noise, rate, steps)], target.delta),
+        f"{steps} DP-SGD steps at sampling rate {rate:.3g}",
+    )
 
 
 def noise_for_releases(target: Target, releases: int) -> float:
