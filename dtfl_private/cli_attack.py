@@ -5,7 +5,7 @@ import click
 from dtfl_private.commands.attack import attack as attack_run
 from dtfl_private.commands.attack_settings import make_attack_config
 from dtfl_private.errors import DtflError, InputError
-from dtfl_private.options import plugin_option
+from dtfl_private.options import DocumentedCommand, plugin_option
 from dtfl_private.report.attack_progress import AttackDisplay
 from dtfl_private.report.leakage import leakage_table
 from dtfl_private.runtime.device import DeviceName
@@ -17,7 +17,7 @@ class InterruptedAttackError(DtflError):
     """The user stopped an attack."""
 
 
-@click.command()
+@click.command(cls=DocumentedCommand)
 @click.argument("run")
 @click.option(
     "--attack",

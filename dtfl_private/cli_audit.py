@@ -8,7 +8,7 @@ from dtfl_private.commands.audit_settings import PRESETS, make_audit_config
 from dtfl_private.errors import DtflError
 from dtfl_private.leakage.findings import findings_schema
 from dtfl_private.leakage.gate import parse_gate, require_gates
-from dtfl_private.options import plugin_option
+from dtfl_private.options import DocumentedCommand, plugin_option
 from dtfl_private.report.attack_progress import AttackDisplay
 from dtfl_private.report.audit import audit_output
 from dtfl_private.terminal import open_console
@@ -24,7 +24,7 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
         context.exit()
 
 
-@click.command()
+@click.command(cls=DocumentedCommand)
 @click.argument("run")
 @click.option(
     "--preset",

@@ -8,7 +8,7 @@ from dtfl_private.commands.compare import compare as compare_runs
 from dtfl_private.commands.preset import Preset, load_preset
 from dtfl_private.commands.sweep import sweep as run_sweep
 from dtfl_private.errors import DtflError, InputError
-from dtfl_private.options import plugin_option
+from dtfl_private.options import DocumentedCommand, plugin_option
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_table import latex as latex_tables
@@ -28,7 +28,7 @@ FORM = click.option(
 )
 
 
-@click.command()
+@click.command(cls=DocumentedCommand)
 @click.argument("runs", nargs=-1, metavar="RUN RUN...")
 @click.option(
     "--target",
@@ -111,7 +111,7 @@ def show_comparison(
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)
 
 
-@click.command()
+@click.command(cls=DocumentedCommand)
 @click.argument("preset", metavar="PRESET.toml")
 @click.option("--size", default="small", show_default=True, metavar="NAME", help="which of the preset's sizes")
 @click.option("--out", metavar="DIR", help="folder of the sweep  [default: runs/PRESET-SIZE]")

@@ -24,11 +24,15 @@ def _with_help(settings: dict[str, Any]) -> dict[str, Any]:
     return settings if callback is None else {**settings, "help": settings.get("help") or documentation(callback)}
 
 
-class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
+class DocumentedCommand(click.Command):
+    """A command whose help is its function's docstring, also under ``python -OO``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **_with_help(kwargs))
+
+
+class GroupedCommand(DocumentedCommand):
+    """A command whose help shows its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, heading by heading."""

@@ -1,4 +1,4 @@
-"""How sure it is that an attack is better than a trivial guess: p-values, one-sided, that hold far out in the tail.
+"""How sure it is that an attack is better than a trivial guess: one-sided p-values, made for very small levels.
 
 An audit makes many tests, so each must be right at very small levels, where the quantiles of a few thousand bootstrap
 draws say nothing. All tests here are of chance over victims, with the repetitions of an attack as they are: if the
@@ -96,7 +96,9 @@ def mean_p_value(differences_SN: FloatArray) -> FloatArray:
     Hall 1992, Journal of the Royal Statistical Society B 54, with its correction for the mean; where that would end
     at a third of t, it stays there). Skewed to the right, t is careful by itself and stays as it is. Rank tests would
     ask about medians, while what is reported are means; permutations can hardly reach levels as small as `LEVEL`.
-    One victim proves nothing: 1.
+    It is never below that of a sign test in which all victims agree: fewer than 15 never reach `LEVEL`. One victim
+    proves nothing: 1. No test of a mean holds whatever the differences may be: of rare victims on which the attack is
+    far worse, a sample may have none.
     """
     from scipy.special import stdtr  # scipy takes a while to load
 
@@ -114,9 +116,9 @@ def mean_p_value(differences_SN: FloatArray) -> FloatArray:
     left = np.minimum(skewness, 0.0)
     bent = np.clip(-left * student / (3 * np.sqrt(count)), 0.0, 1.0)
     corrected = student * (1 - bent + bent**2 / 3) + left / (6 * np.sqrt(count))
-    # Equal differences have no spread: then each victim is a toss of a coin, as in a sign test.
-    constant = np.where(mean > 0, 0.5**count, 1.0)
-    return np.asarray(np.where(moves, stdtr(count - 1, -corrected), constant))
+    p = np.where(moves, stdtr(count - 1, -corrected), np.where(mean > 0, 0.0, 1.0))
+    # Few victims cannot be surer than as many tosses of a coin, however alike their differences are.
+    return np.asarray(np.maximum(p, 0.5**count))
 
 
 def shares_p_value(differences_SN: FloatArray) -> FloatArray:
@@ -139,7 +141,8 @@ def auc_p_value(members_SM: FloatArray, nonmembers_SK: FloatArray) -> float:
 
     By permutation: who is a member is then drawn from the candidates by chance. The mean AUC of several repetitions is
     the Mann-Whitney statistic of the candidates' mean ranks, whose mean and variance over all permutations are known
-    exactly, ties and all; its distribution is taken as normal, whose tail is the heavier one. Candidates with as many
+    exactly, ties and all; its distribution is taken as normal, whose tail is the heavier one far out, where an audit
+    asks. Candidates with as many
     members as non-members in each class vary less than that: the p-value is then careful.
     """
     from scipy.special import ndtr  # scipy takes a while to load
