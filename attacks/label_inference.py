@@ -94,8 +94,8 @@ def require_protected_labels(scene: Scene, attack: str) -> None:
     """
     if not any("labels" in defense.facts.acts_on for defense in scene.defense):
         raise InputError(
-            f"{attack} infers labels behind protected ones, and this run sends them in clear: attack a run with "
-            "--defense label-rr, or leave it out"
+            f"{attack} infers labels behind protected ones, and the attacked run sends them in clear: attack a run "
+            "with --defense label-rr, or leave it out"
         )
 
 

@@ -108,10 +108,13 @@ Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 
+# Of seeds, and of rounds and clients that are named: what TOML can write.
+LARGEST_INTEGER = reading.LARGEST_TOML_INTEGER
 
 # Ascending, each once.
 Tiers = Annotated[list[Count], Field(min_length=1, max_length=1000), AfterValidator(lambda tiers: sorted(set(tiers)))]
-RecordedRound = Annotated[int, Field(ge=1)] | Literal["last"]
+RecordedRound = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] | Literal["last"]
+RecordedClient = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 
 # By kind of value, so that an error in a table is not reported as "not a name".
@@ -245,7 +248,7 @@ class TrainConfig(BaseModel):
     server_workers: Count = _field("Environment", 16, "server halves that the server trains at once; more wait")
     server_cpus: Speed = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
 
-    defense: Annotated[list[str], _plugins("defense")] = _field(
+    defense: Annotated[list[str], Field(max_length=100), _plugins("defense")] = _field(
         "Privacy",
         [],
         "defense NAME[:key=value,...]; repeat for several, applied in the order given; see `list defenses`",
@@ -266,8 +269,10 @@ class TrainConfig(BaseModel):
         [],
         "rounds to record for attacks, comma-separated numbers or last: what the server saw, the ground truth apart",
     )
-    record_clients: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_several)] = _field(
-        "Recording", [], "ids of the clients to record, comma-separated; by default all who take part in these rounds"
+    record_clients: Annotated[list[RecordedClient], BeforeValidator(_several)] = _field(
+        "Recording",
+        [],
+        "ids of the clients to record, comma-separated; by default all who take part in these rounds",
     )
     record_images: Count = _field(
         "Recording", 64, "images whose smashed data are recorded, per client and round; whole batches, the first ones"
@@ -283,7 +288,7 @@ class TrainConfig(BaseModel):
         1,
         "one-thread worker processes, at most one per client; 1 computes in this process, auto takes one per core",
     )
-    seed: Annotated[int, Field(ge=0)] = _field("Machine", 0, "seed of all chance")
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = _field("Machine", 0, "seed of all chance")
 
     @property
     def allowed(self) -> Allowed:

@@ -22,7 +22,13 @@ MOST_NESTING = 64
 # Of a configuration, preset or set of profiles; the project's own have a few KiB.
 LARGEST_TOML_BYTES = 2**20
 
-# Digits of a number; Python itself refuses to read integers of more than 4300.
+# What TOML gives its integers; Python reads more, and then cannot write them.
+LARGEST_TOML_INTEGER = 2**63 - 1
+
+# Characters of a text in TOML: longer than any path, title or description of a plug-in.
+LONGEST_TOML_TEXT = 10_000
+
+# Digits of a number in JSON; Python itself refuses to read integers of more than 4300.
 MOST_DIGITS = 400
 
 
@@ -75,7 +81,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def read_toml(path: Path, *, most_bytes: int) -> dict[str, Any]:
-    """Return the tables of a TOML file; nesting beyond `MOST_NESTING` is refused."""
+    """Return the tables of a TOML file; nesting, integers and texts beyond the bounds above are refused."""
     text = read_text(path, most_bytes=most_bytes)
     if _LONG_KEY.search(text):  # before parsing, whose time grows with the square of it
         raise ValueError(_TOO_DEEP)
@@ -84,6 +90,7 @@ def read_toml(path: Path, *, most_bytes: int) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _require_shallow(tables)
+    _require_small([tables])
     return tables
 
 
@@ -138,6 +145,18 @@ def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(f"an integer of {len(text):,} digits")
     return int(text)
+
+
+def _require_small(containers: list[Any]) -> None:
+    """Refuse texts and integers beyond TOML's bounds, in containers that are nested within theirs."""
+    while containers:
+        for container in containers:
+            for thing in container.values() if isinstance(container, dict) else container:
+                if isinstance(thing, int) and not -LARGEST_TOML_INTEGER - 1 <= thing <= LARGEST_TOML_INTEGER:
+                    raise ValueError("an integer of more than 64 bits")
+                if isinstance(thing, str) and len(thing) > LONGEST_TOML_TEXT:
+                    raise ValueError(f"a text of {len(thing):,} characters")
+        containers = [inner for outer in containers for inner in _containers(outer)]
 
 
 def _require_shallow(value: object) -> None:

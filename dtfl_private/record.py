@@ -1,5 +1,6 @@
 """A run folder: what is in it, written so that a crash at any moment leaves it readable and resumable."""
 
+import itertools
 import json
 import os
 import platform
@@ -69,6 +70,8 @@ _RECORD = TypeAdapter(Record)
 LARGEST_ENVIRONMENT_BYTES = 2**20
 LARGEST_SUMMARY_BYTES = 2**26
 LARGEST_RECORDS_BYTES = 2**29
+# Of one line of it: a round of half a million clients.
+LARGEST_RECORD_BYTES = 2**26
 
 VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", "safetensors", "pydantic")
 
@@ -307,6 +310,21 @@ def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
     }
 
 
+def require_no_links(folder: RunFolder) -> None:
+    """Check that nothing would be written through a link: the run folder may be anybody's.
+
+    Raises:
+        InputError: naming the first link among what train, attack and audit write to.
+    """
+    for place in (folder.rounds, folder.checkpoint, folder.transcript, folder.attacks, folder.audit.parent):
+        below = (Path(top) / name for top, folders, files in os.walk(place) for name in (*folders, *files))
+        for path in itertools.chain([place], below):
+            if path.is_symlink():
+                raise InputError(
+                    f"'{path}' is a link, through which nothing is written: put in its place what it holds"
+                )
+
+
 def append_record(folder: RunFolder, record: Record) -> None:
     """Append one line to rounds.jsonl and wait until it is on the disk."""
     with folder.rounds.open("a", encoding="utf-8") as file:
@@ -323,24 +341,37 @@ def read_records(folder: RunFolder) -> tuple[list[Record], str | None]:
     """
     if not folder.rounds.exists():
         return [], None
+    records: list[Record] = []
     try:
-        lines = reading.read_bytes(folder.rounds, most_bytes=LARGEST_RECORDS_BYTES).split(b"\n")
+        for number, line in enumerate(_lines(folder.rounds), start=1):
+            if not line.endswith(b"\n"):
+                return records, f"the last line of {folder.rounds.name} was torn and is dropped"
+            records.append(_checked_record(folder, number, line))
     except (OSError, ValueError) as error:
         reason = reading.reason(error)
         raise RunError(f"{folder.rounds} cannot be read ({reason}): start again in a new --out folder") from None
-    records: list[Record] = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            record = _RECORD.validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(_damaged(folder, number, f"{where} {first['msg']}".strip())) from None
-        if record["round"] != number:
-            raise RunError(_damaged(folder, number, f"it is of round {record['round']}"))
-        records.append(record)
-    torn = f"the last line of {folder.rounds.name} was torn and is dropped" if lines[-1] else None
-    return records, torn
+    return records, None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield a file's lines, one at a time: a damaged one ends the reading before the next is in memory."""
+    with reading.open_regular(path, most_bytes=LARGEST_RECORDS_BYTES) as file:
+        while line := file.readline(LARGEST_RECORD_BYTES + 1):
+            if len(line) > LARGEST_RECORD_BYTES:
+                raise ValueError(f"a line of more than {LARGEST_RECORD_BYTES // 2**20} MiB")
+            yield line
+
+
+def _checked_record(folder: RunFolder, number: int, line: bytes) -> Record:
+    try:
+        record = _RECORD.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(_damaged(folder, number, f"{where} {first['msg']}".strip())) from None
+    if record["round"] != number:
+        raise RunError(_damaged(folder, number, f"it is of round {record['round']}"))
+    return record
 
 
 def _damaged(folder: RunFolder, line: int, reason: str) -> str:

@@ -24,7 +24,7 @@ RUN = [
 ]
 # 60 steps are enough for the sanity checks.
 AUDIT = [
-    *("--attack", "optimization:steps=60,smoothness=0.0001", "--tier", "1", "--victims", "8", "--seeds", "1"),
+    *("--attack", "optimization:steps=60,smoothness=0.0001", "--tier", "1", "--victims", "16", "--seeds", "1"),
     *("--aux-images", "60", "--device", "cpu", "--workers", "1"),
 ]
 
@@ -95,7 +95,7 @@ def test_an_audit_leaves_its_files_and_says_where(folder, first):
     assert "sanity checks passed: identity: optimization reached SSIM 1.000" in first.out
     assert "Clients' records are exposed in tier 1." in first.out
     findings = read_findings(audit / "audit.json")
-    assert (findings.run, findings.valid, findings.victims) == ("plain", True, 8)
+    assert (findings.run, findings.valid, findings.victims) == ("plain", True, 16)
     (verdict,) = findings.verdict
     assert (verdict.level, verdict.attack) == ("exposed", "optimization")
     assert f"{verdict.strongest.value:.3f}" in first.out

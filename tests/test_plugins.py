@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from dtfl_private import plugins
+from dtfl_private.cli import cli
 from dtfl_private.data.partition import Dirichlet, Iid
 from dtfl_private.errors import InputError
 from dtfl_private.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
+from dtfl_private.options import DocumentedCommand
 from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed, summary
 from dtfl_private.tiers.schedulers import Static
 
@@ -268,13 +270,18 @@ def test_a_summary_is_the_first_line_of_the_docstring_and_never_a_signature():
     assert summary(lambda: None) == ""
 
 
+def test_every_command_gives_its_help_to_itself():
+    """click looks at docstrings alone, which -OO strips."""
+    assert [name for name, command in cli.commands.items() if not isinstance(command, DocumentedCommand)] == []
+
+
 def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
     """What -OO strips is read from the source; what was made without source says that it was stripped."""
     program = """if True:
         from dtfl_private.cli import cli
         from dtfl_private.plugins import documentation
-        for arguments in (["--help"], ["train", "--help"], ["list", "defenses"], ["list", "measures"]):
-            cli.main(arguments, prog_name="dtfl-private", standalone_mode=False)
+        for line in ("--help", "train --help", "audit --help", "list defenses", "list measures"):
+            cli.main(line.split(), prog_name="dtfl-private", standalone_mode=False)
         exec("def made(): 'Gone.'")
         assert False, "not run: -O strips it"
         print(documentation(made))
@@ -287,6 +294,7 @@ def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
         "Start with `dtfl-private train`: it needs no data and no options.",
         "train Train a network federatedly; leave a run folder.",
         "dtfl-private train --resume --out runs/mine",
+        "Audit a finished run: what leaks at each tier",
         *(summary(find("defense", name).load()) for name in installed("defense")),
         *(summary(type(measure)) for measure in MEASURES.values()),
     ):

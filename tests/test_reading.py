@@ -124,3 +124,20 @@ def test_many_points_are_no_nesting(tmp_path, text, value):
     (tmp_path / "c.toml").write_text(text)
     read = reading.read_toml(tmp_path / "c.toml", most_bytes=2**20)
     assert value is None or read == value
+
+
+@pytest.mark.parametrize("nested", ["{}", "[[{}]]", "{{a = {}}}"])
+def test_integers_and_texts_of_toml_are_bounded_wherever_they_stand(tmp_path, nested):
+    path = tmp_path / "x.toml"
+    most, longest = reading.LARGEST_TOML_INTEGER, reading.LONGEST_TOML_TEXT
+    for fine in (most, -most - 1, "'" + "x" * longest + "'"):
+        path.write_text("a = " + nested.format(fine))
+        reading.read_toml(path, most_bytes=2**20)
+    for beyond, said in (
+        (most + 1, "an integer of more than 64 bits"),
+        (-most - 2, "an integer of more than 64 bits"),
+        ("0x" + "f" * 5000, "an integer of more than 64 bits"),  # Python reads it, and cannot write it in decimals
+        ("'" + "x" * (longest + 1) + "'", "a text of 10,001 characters"),
+    ):
+        path.write_text("a = " + nested.format(beyond))
+        assert refusal(reading.read_toml, path) == said

@@ -24,6 +24,7 @@ from dtfl_private.record import (
     keep_records,
     locked,
     read_records,
+    require_no_links,
     round_record,
     summarise,
     write_results,
@@ -304,3 +305,23 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
     assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
     monkeypatch.setattr(record, "__file__", str(tmp_path / "dtfl_private" / "record.py"))
     assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
+
+
+def test_a_line_beyond_the_bound_is_refused_before_the_next_is_read(folder, monkeypatch):
+    monkeypatch.setattr(record, "LARGEST_RECORD_BYTES", 100)
+    folder.rounds.write_bytes(b"x" * 101 + b"\n" * 1000)
+    with pytest.raises(RunError, match=r"a line of more than 0 MiB\): start again"):
+        read_records(folder)
+
+
+@pytest.mark.parametrize(
+    "place", ["rounds.jsonl", "checkpoint", "audit", "audit/attacks", "attacks/kept", "transcript"]
+)
+def test_nothing_is_written_through_a_link_of_a_run_folder(folder, tmp_path, place):
+    require_no_links(folder)
+    there = folder.path / place
+    there.parent.mkdir(exist_ok=True)
+    there.unlink(missing_ok=True)
+    there.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"{place}' is a link, through which nothing is written"):
+        require_no_links(folder)

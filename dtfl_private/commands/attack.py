@@ -26,7 +26,7 @@ from dtfl_private.data.dataset import Dataset
 from dtfl_private.defense import Defense
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Result, read_results, read_round, results_document
-from dtfl_private.record import RunFolder, locked
+from dtfl_private.record import RunFolder, locked, require_no_links
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.files import output_path, path_text, require_usable, write_atomic
 
@@ -95,6 +95,7 @@ def attack(
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
         folder = opened.folder.attacks if out is None else output_path(out)
+        require_no_links(opened.folder)
         require_usable(folder)
         session = Session(opened, config, attacks, folder, listener)
         _make(folder)

@@ -31,7 +31,7 @@ from dtfl_private.leakage.findings import (
 )
 from dtfl_private.leakage.gate import parse_gate, require_gates
 from dtfl_private.own_objects import Allowed, allowance
-from dtfl_private.record import RunFolder, locked
+from dtfl_private.record import RunFolder, locked, require_no_links
 from dtfl_private.report.audit_page import audit_page
 from dtfl_private.report.audit_picture import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
@@ -107,6 +107,7 @@ def audit(
         stack.enter_context(one_thread())
         opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
         folder = opened.folder.path / "audit" if out is None else output_path(out)
+        require_no_links(opened.folder)
         require_usable(folder)
         work = Work(opened, config, attacks, folder, objects, listener)
         beside = None

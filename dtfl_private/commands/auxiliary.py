@@ -98,7 +98,10 @@ def split_auxiliary(
 
 def _parts(places: Tensor) -> tuple[Tensor, Tensor]:
     if len(places) < 12:
-        raise InputError(f"{len(places)} auxiliary images are too few to train and tune by: allow 12 or more")
+        raise InputError(
+            f"{len(places)} auxiliary images are too few to train and tune by, 12 are needed: allow more, or if the "
+            "test set has no more (some of it is kept apart as non-members), use a data set with a larger test set"
+        )
     train, validation = places.tensor_split([len(places) - max(2, round(len(places) * VALIDATION_SHARE))])
     return train, validation
 

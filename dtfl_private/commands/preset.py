@@ -30,7 +30,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dtfl_private.config import TrainConfig, as_fields, load_toml, make_config, named_objects
+from dtfl_private.config import LARGEST_INTEGER, TrainConfig, as_fields, load_toml, make_config, named_objects
 from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.own_objects import Allowed, allowance
 from dtfl_private.plugins import canonical
@@ -53,7 +53,7 @@ class _PresetFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]], Field(min_length=1)]
     baseline: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[list[dict[str, Any]], Field(min_length=1)]

@@ -73,6 +73,7 @@ from dtfl_private.record import (
     read_records,
     recorded_data,
     require_name,
+    require_no_links,
     round_record,
     summarise,
     write_results,
@@ -398,6 +399,7 @@ def _checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[
         raise InputError(
             f"run folder '{path}' was started with other data: choose another --out, or the old --data-dir"
         )
+    require_no_links(folder)
     require_writable(path, f"run folder '{path}' cannot be written")
     return path, False
 

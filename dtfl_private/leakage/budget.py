@@ -26,7 +26,7 @@ from dtfl_private.threat import ADVERSARIES, Capability
 FORM = "AUDIT.json:metric=NAME,max=X (min=X for metrics whose low values expose)"
 
 # The settings follow the last colon; what comes before is a path and may hold anything.
-SPELLED = re.compile(r"\s*(?P<path>.+?)\s*:(?P<settings>[^:=,]+=[^:,]*(?:,[^:=,]+=[^:,]*)*)", re.DOTALL)
+SETTINGS = re.compile(r"[^:=,]+=[^:,]*(?:,[^:=,]+=[^:,]*)*")
 
 UNBOUND: frozenset[Capability] = frozenset({"chooses-weights", "chooses-tier"})
 """With one of these a server does what it likes, whatever tiers it was allowed."""
@@ -53,10 +53,11 @@ class LeakageBudget:
         Raises:
             InputError: another form, an unknown key or metric, no limit, or the wrong kind of limit.
         """
-        match = SPELLED.fullmatch(text)
-        if match is None:
+        path, _, written = text.strip().rpartition(":")
+        path = path.rstrip()
+        if not path or SETTINGS.fullmatch(written) is None:
             raise InputError(f"leakage budget '{text}' is refused: expected {FORM}")
-        settings = _settings(text, match["settings"])
+        settings = _settings(text, written)
         metric = _metric(text, settings.pop("metric", SSIM.name))
         key = _limit_key(metric)
         if key not in settings:
@@ -67,7 +68,7 @@ class LeakageBudget:
             )
         if len(settings) > 1:
             raise InputError(f"leakage budget '{text}' is refused: give {key}= alone, {metric.name} has one limit")
-        return cls(audit=Path(match["path"]), metric=metric.name, limit=_number(text, key, settings[key]))
+        return cls(audit=Path(path), metric=metric.name, limit=_number(text, key, settings[key]))
 
     def __str__(self) -> str:
         return f"{self.audit}:metric={self.metric},{_limit_key(METRICS[self.metric])}={self.limit:.15g}"

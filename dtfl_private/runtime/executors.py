@@ -30,7 +30,7 @@ from dtfl_private.federated.worker import (
 )
 from dtfl_private.messages import MessageObserver, State, below
 from dtfl_private.runtime.allocator import tune_allocator
-from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, why_refused
+from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, spawn_context, why_refused
 from dtfl_private.runtime.sending import Parcel, packed, require_main_file, unpacked
 from dtfl_private.runtime.shared_block import SharedState, share
 
@@ -147,8 +147,7 @@ class WorkerProcesses:
             stop, self._stop = multiprocessing.Pipe(duplex=False)
             self._pool = ProcessPoolExecutor(
                 workers,
-                # Forking a process that has computed with threads is unsafe.
-                mp_context=multiprocessing.get_context("spawn"),
+                mp_context=spawn_context(),
                 initializer=_start_worker,
                 initargs=(parcel, images, shared, stop),
             )

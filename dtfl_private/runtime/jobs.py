@@ -11,7 +11,7 @@ from typing import Any
 
 from dtfl_private.errors import DtflError
 from dtfl_private.runtime.allocator import tune_allocator
-from dtfl_private.runtime.processes import how_it_ended
+from dtfl_private.runtime.processes import how_it_ended, spawn_context
 
 Report = Callable[[object], None]
 """What a job calls to tell how it proceeds."""
@@ -96,9 +96,7 @@ class _Helper:
         self.connection, theirs = multiprocessing.Pipe()
         self.job = -1
         self.alive = True
-        # Forking a process that has computed with threads is unsafe.
-        context = multiprocessing.get_context("spawn")
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process: BaseProcess = spawn_context().Process(target=_serve, args=(theirs, function), daemon=True)
         self._process.start()
         theirs.close()
 

@@ -1,12 +1,26 @@
 """What worker processes need of the system, and how they ended: what is known, and what is only likely."""
 
 import errno
+import multiprocessing
+import os
 import re
 import signal
 import sys
+from multiprocessing.context import SpawnContext
 
 # As many descriptors as a pool of any sensible size takes; more are not asked for, though some systems allow millions.
 ENOUGH_FILES = 65_536
+
+
+def spawn_context() -> SpawnContext:
+    """Return how worker processes are begun: anew, as forking a process that has computed with threads is unsafe.
+
+    Such a process is a ``python -c``, which looks into the current folder before everything else: a ``struct.py`` there
+    would be run, and the folder may be one that came from somebody else. PYTHONSAFEPATH keeps the folder off the path
+    until the process gets this one's path. It is set for good: multiprocessing begins helpers when they are needed.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    return multiprocessing.get_context("spawn")
 
 
 def raise_open_files_limit() -> None:

@@ -36,6 +36,13 @@ def test_a_budget_is_read_and_written(text, path, metric, limit):
     assert LeakageBudget.parse(str(budget.absolute())) == budget.absolute()
 
 
+@pytest.mark.parametrize("text", [" " * 30_000, "a" + " " * 1_000_000 + "b", "a:" + "b=c," * 100_000 + ":"])
+def test_a_text_that_is_no_budget_is_refused_however_long_it_is(text):
+    """A search that goes back and forth over such a text would not end."""
+    with pytest.raises(InputError, match="is refused: expected AUDIT"):
+        LeakageBudget.parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -66,7 +66,9 @@ def test_skewness_to_the_left_takes_two_thirds_of_t_away_at_most():
         student = difference_N.mean() / difference_N.std() * np.sqrt(count - 1)
         bent = min(1.0, 1.5 * student / (3 * np.sqrt(count)))
         corrected = student * (1 - bent + bent**2 / 3) - 1.5 / (6 * np.sqrt(count))
-        assert mean_p_value(difference_N[None]) == pytest.approx(t.sf(corrected, count - 1), rel=1e-6)
+        assert mean_p_value(difference_N[None]) == pytest.approx(
+            max(float(t.sf(corrected, count - 1)), 0.5**count), rel=1e-6
+        )
 
 
 def test_equal_differences_are_tosses_of_a_coin_and_one_victim_proves_nothing():

@@ -1,0 +1,50 @@
+"""Files named like modules of the standard library, in the folder that a command runs in: it may be somebody else's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+# What a worker process imports before it gets its parent's path.
+FIRST_IMPORTED = ("struct", "pickle", "multiprocessing", "random")
+
+# As the installed command: a script in a folder of its own, so that the current one is not on the path.
+COMMAND = """
+if __name__ == "__main__":
+    import sys
+    from dtfl_private.cli import main
+    main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A folder with modules that leave a mark when they are imported, and fail."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for name in FIRST_IMPORTED:
+        text = f"open({str(tmp_path / 'mark')!r}, 'w').write({name!r})\nraise SystemExit('planted')\n"
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    return folder
+
+
+def test_worker_processes_import_nothing_from_the_current_folder(foreign, tmp_path):
+    command = tmp_path / "bin" / "command.py"
+    command.parent.mkdir()
+    command.write_text(COMMAND, "utf-8")
+    small = ["--dataset", "digits:size=8", "--max-train-images", "60", "--clients", "2", "--rounds", "1"]
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, command, "train", *small, "--scheduler", "static:1", "--workers", "2", "--out", "run"],
+        cwd=foreign,
+        env={**inherited, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not (tmp_path / "mark").exists(), done.stderr
+    assert done.returncode == 0, done.stderr
