@@ -129,7 +129,7 @@ def test_where_nothing_is_sent_the_protected_label_is_the_best_guess(victims):
 @pytest.mark.parametrize("attack", [LabelInference(), LabelClustering()])
 def test_labels_in_clear_are_not_inferred(attack):
     scene = Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=10, defense=DefenseChain())
-    with pytest.raises(InputError, match="this run sends them in clear"):
+    with pytest.raises(InputError, match="the attacked run sends them in clear"):
         attack.check(scene)
     attack.check(replace(scene, defense=DefenseChain([LabelRr()])))
 
