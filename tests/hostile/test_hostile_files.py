@@ -245,7 +245,7 @@ def test_what_stands_in_place_of_a_checkpoint(finished, tmp_path, count, kind):
         spoil(tmp_path, file, None)
         IN_PLACE[kind](tmp_path / "run" / file)
         with pytest.raises(
-            (CheckpointError, InputError), match="no intact checkpoint|is a link, through which nothing"
+            (CheckpointError, InputError), match=r"no intact checkpoint|is a link, through which nothing"
         ):
             finished()
         count()
