@@ -66,6 +66,7 @@ class ShadowRuns:
             dataset=dataset,
             **self._objects,
         )
+        # Numbers only: safetensors hold no code.
         return safetensors.torch.load(read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES))
 
 

@@ -53,7 +53,7 @@ class Timing(Protocol):
     """
 
     @property
-    def trains_first(self) -> bool: ...  # noqa: D102 (see above)
+    def trains_first(self) -> bool: ...  # noqa: D102 - documented under Attributes of the class
 
     def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
         """Return the batches that clients train on, and those that they send, when they do this share of their round.
