@@ -7,8 +7,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from dtfl_private.defense import Defense, DefenseChain, name_of
 from dtfl_private.errors import InputError
+from dtfl_private.protection.base import Defense, DefenseChain, name_of
 
 SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle")
 

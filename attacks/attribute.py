@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from dtfl_private.adversary import base
-from dtfl_private.adversary.base import AttackFacts
-from dtfl_private.adversary.view import Auxiliary, Seen, View
+from dtfl_private.attacking import base
+from dtfl_private.attacking.base import AttackFacts
+from dtfl_private.attacking.view import Auxiliary, View
 from dtfl_private.attacks.auxiliary_release import release_auxiliary, same_weights
 from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
+from dtfl_private.protocol.messages import Seen
 
 
 def _brightness(images: Tensor) -> Tensor:

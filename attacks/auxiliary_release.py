@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dtfl_private.adversary.program import batches_of
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.program import batches_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inversion import SECRETS, batch_size, fingerprint
+from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 
 # Programs with draws of their own, and labels of each class sent by each, to estimate how labels are changed.

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inverse_network import map_shape
 from dtfl_private.attacks.inversion import Training, trained_decoders
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.arrangement import Puzzle
 from dtfl_private.attacks.inversion import half_cosine
 from dtfl_private.attacks.piece_matcher import WIDTH, Attention

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacks.inversion import half_cosine
 from dtfl_private.attacks.similarity import total_variation
 

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
-from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.inverse_network import map_shape

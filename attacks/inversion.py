@@ -19,11 +19,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dtfl_private.adversary.program import ClientProgram, batches_of
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.program import ClientProgram, batches_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inverse_network import SIZES, InverseNetwork, Shapes, Size, map_shape
 from dtfl_private.attacks.similarity import structural_similarity
-from dtfl_private.messages import ModelDownload
+from dtfl_private.protocol.messages import ModelDownload, Seen
 from dtfl_private.randomness import isolated, torch_stream
 
 # Images per step of training, and at a time without gradients.

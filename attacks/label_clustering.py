@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, LabelInference, Scene, name_of
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.base import AttackFacts, LabelInference, Scene, name_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_inference import require_protected_labels
 

@@ -8,12 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary import base
-from dtfl_private.adversary.base import AttackFacts, Scene, name_of
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking import base
+from dtfl_private.attacking.base import AttackFacts, Scene, name_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import label_channel, release_auxiliary, same_weights
 from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
 from dtfl_private.errors import InputError
+from dtfl_private.protocol.messages import Seen
 
 # Self-training with few labels: rounds, and from which probability on a guess is taken for a label.
 COMPLETIONS = 2

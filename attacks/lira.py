@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, MembershipInference
-from dtfl_private.adversary.view import View
-from dtfl_private.messages import State
+from dtfl_private.attacking.base import AttackFacts, MembershipInference
+from dtfl_private.attacking.view import View
+from dtfl_private.protocol.messages import State
 
 # With fewer shadows, a variance of one record's own is too uncertain: all share one (Carlini et al. 2022).
 OWN_VARIANCE_FROM = 64

@@ -7,12 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, MembershipInference
-from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.base import AttackFacts, MembershipInference
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import AuxiliaryRelease, label_channel, release_auxiliary, same_weights
 from dtfl_private.attacks.inversion import batch_size
 from dtfl_private.attacks.templates import FORMS, Likeness, altered, templates
+from dtfl_private.protocol.messages import Seen
 
 # Auxiliary images at most on which likeness is learnt, and as many members and non-members to choose it by.
 LEARNT_ON = 512

@@ -9,12 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction
-from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.feature_matching import Matching, match
 from dtfl_private.attacks.inversion import Released, Releaser, batch_size
 from dtfl_private.leakage.scores import psnr
+from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
 
 SMOOTHNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

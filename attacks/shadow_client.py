@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.adversary.program import Parameters
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.program import Parameters
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inverse_network import as_map
 from dtfl_private.attacks.inversion import half_cosine
-from dtfl_private.messages import ModelDownload, SmashedBatch
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated
 
 HALF = "client_half."

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inverse_network import map_shape
 from dtfl_private.attacks.inversion import Training, trained_decoder
 from dtfl_private.attacks.shadow_client import Imitation, train_shadow
-from dtfl_private.messages import ModelDownload, SmashedBatch
+from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 
 
 @dataclass(frozen=True, kw_only=True)

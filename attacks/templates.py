@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.adversary.program import ClientProgram
+from dtfl_private.attacking.program import ClientProgram
 
 # Random batches that each candidate is run in: batch norm makes its activations depend on the others of a batch.
 TURNS = 2

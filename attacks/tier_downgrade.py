@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.adversary.base import AttackFacts, Tampering
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.base import AttackFacts, Tampering
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.hybrid import Hybrid
 
 

@@ -8,16 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction, Scene, name_of
-from dtfl_private.adversary.program import ClientProgram, Receive, batches_of
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from dtfl_private.attacks.inverse_network import map_shape
 from dtfl_private.attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
 from dtfl_private.attacks.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protocol.messages import Seen, SmashedBatch
 
 # A second decoder is worth its time if this share of pieces more is in place than when the first was trained.
 WORTH = 0.02

@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction
-from dtfl_private.adversary.program import ClientProgram, Parameters
-from dtfl_private.adversary.view import LocalSteps, Seen, View
+from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.program import ClientProgram, Parameters
+from dtfl_private.attacking.view import LocalSteps, View
 from dtfl_private.attacks.inversion import half_cosine
 from dtfl_private.attacks.similarity import total_variation
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import Seen, SmashedBatch, WeightUpdate
 
 # Prefix of the client half among the parameters of `ClientProgram`.
 HALF = "client_half."

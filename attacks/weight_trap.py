@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.adversary.base import AttackFacts, Tampering
-from dtfl_private.adversary.program import ClientProgram, batches_of
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.base import AttackFacts, Tampering
+from dtfl_private.attacking.program import ClientProgram, batches_of
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.inverse_network import InverseNetwork, Shapes, as_map, map_shape
 from dtfl_private.attacks.inversion import fingerprint, half_cosine

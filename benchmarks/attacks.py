@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from benchmarks.host import host_line
 from dtfl_private import Attack, AttackConfig, TrainConfig, attack, train
 from dtfl_private.data.dataset import ImageDataset, load_dataset
-from dtfl_private.plugins import create
-from dtfl_private.report.tables import plain_table
+from dtfl_private.plugins.registry import create
+from dtfl_private.report.tables.plain import plain_table
 
 # A sixth of the auxiliary images tunes and stops: 6,000 leave 5,000 to train on.
 AUXILIARY = 6000

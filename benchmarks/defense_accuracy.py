@@ -18,7 +18,7 @@ from scipy import stats
 
 from benchmarks.host import host_line
 from dtfl_private import TrainConfig, train
-from dtfl_private.report.tables import plain_table
+from dtfl_private.report.tables.plain import plain_table
 
 SETTINGS = {
     "none (alpha 0)": [],

@@ -16,14 +16,14 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig
-from dtfl_private.commands.train import Prepared, prepare
-from dtfl_private.defense import ClientRound
-from dtfl_private.federated.client import ClientData, ClientHalf
-from dtfl_private.messages import ModelDownload
-from dtfl_private.models.staged import snapshot, split
-from dtfl_private.plugins import installed
-from dtfl_private.report.tables import plain_table
+from dtfl_private.experiments.train import Prepared, prepare
+from dtfl_private.models.cutting.staged import snapshot, split
+from dtfl_private.plugins.registry import installed
+from dtfl_private.protection.base import ClientRound
+from dtfl_private.protocol.messages import ModelDownload
+from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.device import one_thread
+from dtfl_private.training.client import ClientData, ClientHalf
 
 # They act before a client's steps, if at all.
 WITHOUT_STEPS = ("identity", "tier-floor", "weight-jump")

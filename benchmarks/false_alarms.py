@@ -15,7 +15,6 @@ import click
 import numpy as np
 
 from benchmarks.host import host_line
-from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.significance import (
@@ -26,6 +25,7 @@ from dtfl_private.leakage.significance import (
 )
 from dtfl_private.leakage.verdict import is_of_attack, tier_verdicts
 from dtfl_private.privacy.one_run import epsilon_lower_bound, guess_probability
+from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream
 
 TIERS, VICTIMS, SEEDS, CANARIES, DELTA = 4, 64, 3, 1000, 1e-5

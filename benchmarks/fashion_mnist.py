@@ -14,8 +14,8 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import Run, TrainConfig, train
-from dtfl_private.report.curve import plot_runs
-from dtfl_private.report.tables import plain_table
+from dtfl_private.report.pictures.training import plot_runs
+from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words import duration
 
 

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig, train
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.record import Record
-from dtfl_private.report.tables import plain_table
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.training.record import Record
 
 MIB = 2**20
 IMAGE_BYTES = 3 * 32 * 32

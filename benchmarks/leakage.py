@@ -15,10 +15,10 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import AttackConfig, Result, TrainConfig, attack, train
-from dtfl_private.commands.judging import Verdict
-from dtfl_private.report.gallery import gallery
-from dtfl_private.report.leakage import leakage_picture
-from dtfl_private.report.tables import plain_table
+from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.report.pictures.gallery import gallery
+from dtfl_private.report.tables.leakage import leakage_picture
+from dtfl_private.report.tables.plain import plain_table
 
 COMMON = {"dataset": "fashion-mnist", "link_unit": "mbyte"}
 RUNS: dict[str, tuple[dict[str, object], int]] = {

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from benchmarks.throughput import spread
-from dtfl_private.report.tables import plain_table
+from dtfl_private.report.tables.plain import plain_table
 
-PROGRAM = "import sys; from dtfl_private.cli import main; main(sys.argv[1:])"
+PROGRAM = "import sys; from dtfl_private.cli.main import main; main(sys.argv[1:])"
 
 
 def peak_mib(model: str, clients: int, images: int, folder: Path) -> float:

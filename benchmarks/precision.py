@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import TrainConfig, train
-from dtfl_private.report.tables import plain_table
+from dtfl_private.report.tables.plain import plain_table
 
 PRECISIONS = ("fp32", "bf16")
 

@@ -13,14 +13,14 @@ from rich.console import Console
 from benchmarks.host import host_line
 from benchmarks.throughput import spread
 from dtfl_private import TierChoice, TrainConfig, plan
-from dtfl_private.commands.settings import schedule_settings
-from dtfl_private.federated.schedule import ScheduleState, schedule_round
+from dtfl_private.experiments.settings import schedule_settings
 from dtfl_private.models.build import build_model
 from dtfl_private.numerics import Numerics
-from dtfl_private.report.tables import plain_table
-from dtfl_private.tiers.estimates import estimate
-from dtfl_private.tiers.schedulers import Dynamic
-from dtfl_private.tiers.table import TierTable, analyse
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.estimates import estimate
+from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.simulation.scheduling import ScheduleState, schedule_round
 
 
 def seconds(call: Callable[[], object], repeats: int) -> list[float]:

@@ -22,15 +22,15 @@ from torch.nn import functional as F
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TierChoice, TrainConfig
-from dtfl_private.commands.train import Prepared, prepare
-from dtfl_private.contracts import IntArray
-from dtfl_private.federated.methods.tiered import Dtfl
-from dtfl_private.federated.optimizers import make_optimizer
-from dtfl_private.federated.schedule import RoundPlan
-from dtfl_private.report.tables import plain_table
+from dtfl_private.experiments.train import Prepared, prepare
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.training.methods.tiered import Dtfl
+from dtfl_private.training.optimizers import make_optimizer
 
 # (label, precision, memory format, norm)
 SETTINGS = (

@@ -13,16 +13,16 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import TrainConfig, plan
-from dtfl_private.commands.settings import make_method, method_schedule
-from dtfl_private.config import make_config
-from dtfl_private.contracts import FloatArray
-from dtfl_private.defense import DefenseChain
-from dtfl_private.environment.server import ServerCapacity
-from dtfl_private.federated.schedule import ScheduleState, schedule_round
-from dtfl_private.federated.timing import Course, Overlapping, RoundWork
+from dtfl_private.experiments.config import make_config
+from dtfl_private.experiments.settings import make_method, method_schedule
 from dtfl_private.models.build import build_description
-from dtfl_private.report.tables import plain_table
-from dtfl_private.tiers.table import TierTable
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.scheduling import ScheduleState, schedule_round
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import Course, Overlapping, RoundWork
 
 SERVERS = ((1, 1.0), (1, 8.0), (3, 1.0))
 """Workers, and the speed of each in reference CPUs: those of the preset `server-capacity`, and three slow ones."""

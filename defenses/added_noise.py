@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts
 from dtfl_private.defenses.precision import working
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 @dataclass(frozen=True, kw_only=True)

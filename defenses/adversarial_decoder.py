@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, LocalStep
 from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
 from dtfl_private.defenses.precision import working
 from dtfl_private.errors import InputError
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, LocalStep
 
 # What torch.optim.Adam keeps for each weight.
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")

@@ -7,9 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
 from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 def exchange_patches(smashed: Tensor, sources: Tensor, patch: int) -> Tensor:

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
 from dtfl_private.defenses.pieces import drawn_orders
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 def channel_axis(dimensions: int) -> int:

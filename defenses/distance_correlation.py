@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, LocalStep, RunFacts
 from dtfl_private.defenses.precision import working
 from dtfl_private.errors import InputError
-from dtfl_private.privacy.distance_correlation import distance_correlation
+from dtfl_private.leakage.dcor import distance_correlation
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, LocalStep, RunFacts
 
 # A batch of three has, up to scale, hardly two different matrices of distances.
 FEWEST_RECORDS = 4

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import torch
 
-from dtfl_private.defense import ClientRound, Cut, DefenseFacts, KnownNoise, Released, RunFacts
 from dtfl_private.defenses.clipping import clip_factors
 from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import GaussianRelease, Guarantee
-from dtfl_private.messages import SmashedBatch
 from dtfl_private.privacy.calibrate import noise_for_releases
+from dtfl_private.protection.base import ClientRound, Cut, DefenseFacts, KnownNoise, Released, RunFacts
+from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, DefenseFacts, LocalTraining, Released, RunFacts
 from dtfl_private.defenses.clipping import clipped_sum
 from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.guarantees import Guarantee, SampledGaussian
 from dtfl_private.privacy.calibrate import noise_for_steps
+from dtfl_private.protection.base import ClientRound, DefenseFacts, LocalTraining, Released, RunFacts
+from dtfl_private.protocol.guarantees import Guarantee, SampledGaussian
 
 if TYPE_CHECKING:
     from dtfl_private.defenses.per_record import PerRecordGradients

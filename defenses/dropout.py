@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts
+from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from pydantic import Field
 from scipy.stats import chi2
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, Released
 from dtfl_private.defenses.precision import standard_normal, working
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import Guarantee, ReconstructionBound
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, Released
+from dtfl_private.protocol.guarantees import Guarantee, ReconstructionBound
 
 # The sensitivity of a record is underestimated with this probability at most.
 UNDERESTIMATED = 0.05

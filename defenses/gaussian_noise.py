@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import Cut, KnownNoise
 from dtfl_private.defenses.added_noise import AddedNoise
 from dtfl_private.defenses.precision import standard_normal
+from dtfl_private.protection.base import Cut, KnownNoise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dtfl_private.defense import Defense, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts, KnownNoise, LocalStep
 from dtfl_private.defenses.precision import standard_normal, working
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, KnownNoise, LocalStep
 
 
 def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts, Released
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import Guarantee, RandomizedResponse
+from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, Released
+from dtfl_private.protocol.guarantees import Guarantee, RandomizedResponse
 
 
 def keep_probability(epsilon: float, classes: int) -> float:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dtfl_private.defense import Defense, RunFacts
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import Target
+from dtfl_private.protection.base import Defense, RunFacts
+from dtfl_private.protocol.guarantees import Target
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Below it squares underflow, and it would be no noise at all.

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
 from dtfl_private.defenses.pieces import count_pieces, cut_pieces, drawn_orders, join_pieces, piece_side
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 def shuffle_patches(smashed: Tensor, orders: Tensor, patch: int) -> Tensor:

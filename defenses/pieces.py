@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound
 from dtfl_private.errors import InputError
+from dtfl_private.protection.base import ClientRound
 
 
 def piece_side(cut_shape: tuple[int, ...], patch: int, defense: str) -> int:

@@ -7,9 +7,9 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseFacts
 from dtfl_private.defenses.precision import working
-from dtfl_private.messages import SmashedBatch, tensor_bytes
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts, Remark
-from dtfl_private.messages import ModelDownload
+from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, Remark
+from dtfl_private.protocol.messages import ModelDownload
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.defense import ClientRound, Defense, DefenseFacts
 from dtfl_private.defenses.precision import standard_normal
 from dtfl_private.defenses.updates import rewritten
-from dtfl_private.messages import WeightUpdate
+from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts
+from dtfl_private.protocol.messages import WeightUpdate
 
 
 @dataclass(frozen=True, kw_only=True)

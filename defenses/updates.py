@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound
 from dtfl_private.defenses.precision import working
-from dtfl_private.messages import ModelDownload, WeightUpdate
+from dtfl_private.protection.base import ClientRound
+from dtfl_private.protocol.messages import ModelDownload, WeightUpdate
 
 
 def download_of(at: ClientRound) -> ModelDownload:

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dtfl_private import Audit, AuditConfig, InputError, Result, Run, TrainConfig, audit, train
+from dtfl_private.auditing.gate import parse_gate, require_gates
+from dtfl_private.cli.terminal import open_console
 from dtfl_private.errors import GateCrossedError
 from dtfl_private.leakage.findings import Findings
-from dtfl_private.leakage.gate import parse_gate, require_gates
-from dtfl_private.report.attack_progress import AttackDisplay
-from dtfl_private.report.tables import plain_table
+from dtfl_private.report.live.attacks import AttackDisplay
+from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words import duration
-from dtfl_private.terminal import open_console
 
 PLAIN = "undefended"
 DEFENSES: Mapping[str, Sequence[str]] = {

@@ -27,7 +27,7 @@ from dtfl_private import (
     Transcript,
     train,
 )
-from dtfl_private.contracts import IntArray
+from dtfl_private.protocol.contracts import IntArray
 
 
 def stripes(count: int) -> ImageDataset:

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private import TrainConfig
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import prepare
-from dtfl_private.federated.worker import WorkerSetup
-from dtfl_private.messages import State
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import prepare
+from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.training.worker import WorkerSetup
 
 TOLERANCE = 1e-6
 

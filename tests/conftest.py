@@ -10,26 +10,26 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private import plugins
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import Prepared, prepare
-from dtfl_private.config import TrainConfig, to_toml
 from dtfl_private.data.dataset import ImageDataset
-from dtfl_private.defense import Defense
-from dtfl_private.environment.conditions import EnvironmentSettings
-from dtfl_private.environment.profiles import PROFILE_SETS
-from dtfl_private.environment.server import ServerCapacity
-from dtfl_private.federated.round import FederatedState, RoundOutcome
-from dtfl_private.federated.schedule import ScheduleSettings
+from dtfl_private.experiments.config import TrainConfig, to_toml
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result
-from dtfl_private.messages import MessageObserver
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.plugins import registry as plugins
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
-from dtfl_private.tiers.schedulers import Dynamic
-from dtfl_private.tiers.table import TierCost, TierTable
+from dtfl_private.simulation.clients.conditions import EnvironmentSettings
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS
+from dtfl_private.simulation.costs.table import TierCost, TierTable
+from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.simulation.scheduling import ScheduleSettings
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.training.round import FederatedState, RoundOutcome
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 import dtfl_private
-from dtfl_private import cli
-from dtfl_private.cli import LISTED, PROFILE_FIELDS, main
-from dtfl_private.cli_plan import PLAN_FIELDS
-from dtfl_private.commands import train as training
-from dtfl_private.config import TrainConfig, read_toml
-from dtfl_private.federated.worker import Worker
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import LISTED, PROFILE_FIELDS, main
+from dtfl_private.cli.plan import PLAN_FIELDS
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.config import TrainConfig, read_toml
 from dtfl_private.leakage.findings import findings_document
-from dtfl_private.measures.registry import MEASURES
-from dtfl_private.plugins import GROUPS, installed
-from dtfl_private.threat import ADVERSARIES
+from dtfl_private.leakage.measures.registry import MEASURES
+from dtfl_private.plugins.registry import GROUPS, installed
+from dtfl_private.protocol.threat import ADVERSARIES
+from dtfl_private.training.worker import Worker
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "40", "--clients", "4", "--rounds", "2"),
@@ -404,7 +404,7 @@ def test_ctrl_c_before_the_run_began_leaves_nothing(dtfl, monkeypatch, tmp_path)
     def press(*_args, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dtfl_private.commands.partition.load_dataset", press)
+    monkeypatch.setattr("dtfl_private.experiments.partition.load_dataset", press)
     answer = dtfl("train", "--out", "run")
     assert answer.status == 1
     assert answer.err == "error: interrupted before the run began: nothing was written\n"

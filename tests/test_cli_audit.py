@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from dtfl_private import cli
-from dtfl_private.cli import main
-from dtfl_private.commands import train as training
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
+from dtfl_private.experiments import train as training
 from dtfl_private.leakage.findings import read_findings
-from dtfl_private.measures.distance_correlation import DistanceCorrelation
+from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
 
 RUN = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "2"),
@@ -163,7 +163,7 @@ def test_a_folder_without_write_permission_is_said_before_any_work(audit, monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr("dtfl_private.commands.audit.Work", None)
+    monkeypatch.setattr("dtfl_private.auditing.runner.Work", None)
     answer = audit("plain")
     assert (answer.status, answer.out) == (2, "")
     assert answer.err == "error: folder 'plain/audit' cannot be written: Permission denied\n"

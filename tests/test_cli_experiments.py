@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private import cli
-from dtfl_private.cli import main
-from dtfl_private.commands import train as training
-from dtfl_private.report.comparison_table import COLUMNS
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
+from dtfl_private.experiments import train as training
+from dtfl_private.report.tables.comparison import COLUMNS
 
 PRESET = """
 title = "two runs"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dtfl_private import cli
-from dtfl_private.cli import main
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
 
 
 @pytest.fixture

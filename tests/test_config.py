@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dtfl_private.config import (
+from dtfl_private.data.partition import deal_out
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import (
     TrainConfig,
     choices_of,
     differences,
@@ -20,9 +22,7 @@ from dtfl_private.config import (
     resolved_norm,
     to_toml,
 )
-from dtfl_private.data.partition import deal_out
-from dtfl_private.environment.profiles import ResourceProfile
-from dtfl_private.errors import InputError
+from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # A value for every field, none the default.
 OTHER: Mapping[str, Any] = {

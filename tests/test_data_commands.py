@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtfl_private import cli
-from dtfl_private.cli import main
-from dtfl_private.commands import train as training
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
+from dtfl_private.experiments import train as training
 
 OPTIONS = ["--clients", "3", "--rounds", "1", "--batch-size", "4", "--workers", "1", "--data-dir", "tree"]
 

@@ -8,15 +8,15 @@ from typing import Any
 import click
 import pytest
 
-from dtfl_private.cli import LISTED, cli
-from dtfl_private.cli_attack import attacked_tiers
-from dtfl_private.commands.audit_settings import make_audit_config
-from dtfl_private.commands.auxiliary import Knowledge
-from dtfl_private.config import make_config
+from dtfl_private.attacking.adversary_data import Knowledge
+from dtfl_private.auditing.audit_config import make_audit_config
+from dtfl_private.auditing.gate import parse_gate
+from dtfl_private.cli.attack import attacked_tiers
+from dtfl_private.cli.main import LISTED, cli
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.gate import parse_gate
-from dtfl_private.plugins import create, named_object
-from dtfl_private.threat import find_adversary
+from dtfl_private.experiments.config import make_config
+from dtfl_private.plugins.registry import create, named_object
+from dtfl_private.protocol.threat import find_adversary
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"])

@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 
 import dtfl_private
-from dtfl_private import cli
-from dtfl_private.cli import main
-from dtfl_private.commands import train as training
-from dtfl_private.commands.attack_workers import Bench, _opened
-from dtfl_private.commands.compare import compare
-from dtfl_private.commands.preset import load_preset
-from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.sweep import sweep
-from dtfl_private.commands.train import read_run_config, train
-from dtfl_private.config import PLUGIN_FIELDS, TrainConfig, make_config, read_toml, to_toml
+from dtfl_private.attacking.parallel import Bench, _opened
+from dtfl_private.attacking.replay import open_run
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
-from dtfl_private.federated.worker import Worker
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.compare import compare
+from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config, read_toml, to_toml
+from dtfl_private.experiments.preset import load_preset
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.sweep import sweep
+from dtfl_private.experiments.train import read_run_config, train
 from dtfl_private.leakage.findings import findings_document
-from dtfl_private.plugins import CORE_PARAMETERS, GROUPS, installed
-from dtfl_private.record import RunFolder
+from dtfl_private.plugins.registry import CORE_PARAMETERS, GROUPS, installed
+from dtfl_private.training.worker import Worker
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "40", "--clients", "2", "--rounds", "1"),

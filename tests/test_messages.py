@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 import torch
 
-from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate, state_bytes, tensor_bytes
+from dtfl_private.protocol.messages import (
+    ModelDownload,
+    SmashedBatch,
+    Transcript,
+    WeightUpdate,
+    state_bytes,
+    tensor_bytes,
+)
 
 
 def batch(smashed: torch.Tensor, labels: torch.Tensor) -> SmashedBatch:

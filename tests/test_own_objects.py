@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtfl_private.cli import main
+from dtfl_private.cli.main import main
 from dtfl_private.data.partition import deal_out
 from dtfl_private.errors import InputError
-from dtfl_private.own_objects import CONTRACTS, NOTHING_ALLOWED, allowance
-from dtfl_private.plugins import GROUPS, create, explicit, named_object
-from dtfl_private.tiers.schedulers import make_scheduler
+from dtfl_private.plugins.own_objects import CONTRACTS, NOTHING_ALLOWED, allowance
+from dtfl_private.plugins.registry import GROUPS, create, explicit, named_object
+from dtfl_private.simulation.schedulers.paper import make_scheduler
 
 # Of the standard library and torch: classes and functions of other kinds, in Python and in C, and what is neither.
 STRANGERS = (
@@ -28,7 +28,7 @@ from fractions import Fraction
 from torch.nn import Linear
 import numpy as np
 from dtfl_private import Attack, Defense, Partition, Reconstruction, Scheduler, staged
-from dtfl_private.federated.round import Method
+from dtfl_private.training.round import Method
 
 class Rounding(Defense):
     pass

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from dtfl_private import plugins
-from dtfl_private.cli import cli
+from dtfl_private.cli.main import cli
+from dtfl_private.cli.options import DocumentedCommand
 from dtfl_private.data.partition import Dirichlet, Iid
 from dtfl_private.errors import InputError
-from dtfl_private.measures.registry import MEASURES
+from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
-from dtfl_private.options import DocumentedCommand
-from dtfl_private.plugins import Spec, canonical, create, described, explicit, find, installed, summary
-from dtfl_private.tiers.schedulers import Static
+from dtfl_private.plugins import registry as plugins
+from dtfl_private.plugins.registry import Spec, canonical, create, described, explicit, find, installed, summary
+from dtfl_private.simulation.schedulers.paper import Static
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,8 @@ def test_every_command_gives_its_help_to_itself():
 def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
     """What -OO strips is read from the source; what was made without source says that it was stripped."""
     program = """if True:
-        from dtfl_private.cli import cli
-        from dtfl_private.plugins import documentation
+        from dtfl_private.cli.main import cli
+        from dtfl_private.plugins.registry import documentation
         for line in ("--help", "train --help", "audit --help", "list defenses", "list measures"):
             cli.main(line.split(), prog_name="dtfl-private", standalone_mode=False)
         exec("def made(): 'Gone.'")

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private import reading
-from dtfl_private.config import read_toml
+from dtfl_private.experiments.config import read_toml
+from dtfl_private.files import reading
 
 READERS = [reading.read_bytes, reading.read_text, reading.read_json, reading.read_toml, reading.require_regular]
 

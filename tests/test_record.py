@@ -13,10 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dtfl_private import record
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.numerics import Numerics
-from dtfl_private.record import (
+from dtfl_private.experiments import run_folder as record
+from dtfl_private.experiments.run_folder import (
     RunFolder,
     append_record,
     create_run_folder,
@@ -25,10 +24,11 @@ from dtfl_private.record import (
     locked,
     read_records,
     require_no_links,
-    round_record,
     summarise,
     write_results,
 )
+from dtfl_private.numerics import Numerics
+from dtfl_private.training.record import round_record
 
 # The keys that interface.md promises, and what this release adds.
 PROMISED = {

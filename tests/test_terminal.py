@@ -3,11 +3,11 @@ import io
 import pytest
 from rich.text import Text
 
-from dtfl_private import terminal
-from dtfl_private.report.attack_progress import AttackDisplay
-from dtfl_private.report.sweep_progress import SweepDisplay
-from dtfl_private.report.tables import plain_table
-from dtfl_private.terminal import open_console
+from dtfl_private.cli import terminal
+from dtfl_private.cli.terminal import open_console
+from dtfl_private.report.live.attacks import AttackDisplay
+from dtfl_private.report.live.sweep import SweepDisplay
+from dtfl_private.report.tables.plain import plain_table
 
 EVIL = "\x1b]0;evil\x07\x1b[2J\x9b31m\u202e\r\x08[red]x[/red]"
 SHOWN = r"\x1b]0;evil\x07\x1b[2J\x9b31m\u202e\r\x08[red]x[/red]"

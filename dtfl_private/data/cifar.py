@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from dtfl_private.data.checksums import refused
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
+from dtfl_private.data.files.checksums import refused
 
 # The 20 superclasses of CIFAR-100 and their five classes each, in the order of their labels (www.cs.toronto.edu/~kriz).
 SUPERCLASSES = {

@@ -5,8 +5,8 @@ from typing import Literal
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
-from dtfl_private.data.image_files import ImageFile, ImageFiles, images_below
-from dtfl_private.data.pixels import Target
+from dtfl_private.data.files.image_files import ImageFile, ImageFiles, images_below
+from dtfl_private.data.files.pixels import Target
 from dtfl_private.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dtfl_private.errors import InputError
-from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed
-from dtfl_private.plugins import create
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
+from dtfl_private.plugins.registry import create
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.data.facts import DatasetFacts
-from dtfl_private.data.idx import read_idx
+from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import InputError
 
 SIDE = 28

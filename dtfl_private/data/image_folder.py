@@ -8,8 +8,8 @@ from pydantic import Field
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
-from dtfl_private.data.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
-from dtfl_private.data.pixels import Side, Target
+from dtfl_private.data.files.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
+from dtfl_private.data.files.pixels import Side, Target
 from dtfl_private.errors import InputError
 from dtfl_private.printable import short_name
 

@@ -13,11 +13,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from dtfl_private.contracts import IntArray
 from dtfl_private.data.dataset import Dataset, ImageDataset
 from dtfl_private.errors import InputError, comparable, unknown_name
-from dtfl_private.messages import ChannelScale, ChannelSums
-from dtfl_private.plugins import Spec
+from dtfl_private.plugins.registry import Spec
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protocol.messages import ChannelScale, ChannelSums
 
 Kind = Literal["client-sums", "constants", "pooled"]
 

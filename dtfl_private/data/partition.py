@@ -6,10 +6,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from dtfl_private.contracts import IntArray, Partition
 from dtfl_private.errors import InputError, shortened
-from dtfl_private.own_objects import NOTHING_ALLOWED, Allowed, failures_named
-from dtfl_private.plugins import create
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, failures_named
+from dtfl_private.plugins.registry import create
+from dtfl_private.protocol.contracts import IntArray, Partition
 
 # The draw divides by a sum of one value near alpha per client, which must not overflow.
 MAX_ALPHA = 1e100

@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 
-from dtfl_private.contracts import IntArray
 from dtfl_private.data.dataset import Dataset, ImageDataset
 from dtfl_private.data.normalization import CONSTANTS, POOLED, Normalization, clients_sums, server_answers
 from dtfl_private.data.preprocess import AsTheyAre, Normaliser, Preprocessor
-from dtfl_private.messages import ChannelScale, ChannelSums
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protocol.messages import ChannelScale, ChannelSums
 
 Statistics = Literal["client-sums", "pooled"]
 """Where mean and deviation come from, if they come from the clients' images."""

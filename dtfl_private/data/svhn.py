@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import SVHN
 
-from dtfl_private.data.checksums import refused
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
+from dtfl_private.data.files.checksums import refused
 
 
 def _look(data_dir: Path | None) -> str | None:

@@ -25,8 +25,8 @@ from typing import Protocol
 
 import numpy as np
 
-from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.leakage.metrics import WORST_SHARE, Metric
+from dtfl_private.protocol.contracts import FloatArray, IntArray
 
 LEVEL = 0.95
 DRAWS = 2000

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage import membership, scores
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import Interval, metric_interval, worst_interval
@@ -20,6 +19,7 @@ from dtfl_private.leakage.lpips import lpips
 from dtfl_private.leakage.metrics import ACCURACY, METRICS, Metric
 from dtfl_private.leakage.result import Result, Setting
 from dtfl_private.leakage.significance import Advantage, auc_p_value, distinct, paired_advantage, tpr_p_value
+from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream
 
 Classify = Callable[[Tensor], Tensor]

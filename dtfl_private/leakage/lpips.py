@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models import AlexNet_Weights
 
-from dtfl_private.contracts import FloatArray
 from dtfl_private.errors import InputError
+from dtfl_private.files.reading import open_regular
 from dtfl_private.leakage.scores import checked
-from dtfl_private.reading import open_regular
+from dtfl_private.protocol.contracts import FloatArray
 
 # AlexNet's layers of stride leave nothing of a smaller image.
 SMALLEST_SIDE = 64

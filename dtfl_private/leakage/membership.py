@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtfl_private.contracts import FloatArray, IntArray
 from dtfl_private.leakage.intervals import Interval, Statistic, bootstrap, checked_seeds, with_share_bound
+from dtfl_private.protocol.contracts import FloatArray, IntArray
 
 LOW_FPRS = (0.01, 0.001)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dtfl_private import reading
 from dtfl_private.errors import InputError
+from dtfl_private.files import reading
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 16 * 2**20

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtfl_private.contracts import FloatArray
+from dtfl_private.protocol.contracts import FloatArray
 
 MAX_PSNR_DB = 100.0
 """PSNR of equal images, and the highest given to any: infinity has no average."""

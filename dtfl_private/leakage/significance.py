@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.intervals import Interval, difference_interval, with_share_bound
 from dtfl_private.leakage.metrics import Metric
+from dtfl_private.protocol.contracts import FloatArray
 
 FALSE_ALARM_RATE = 0.05
 """Of a whole audit in which nothing leaks, with `TESTS` tests or fewer."""

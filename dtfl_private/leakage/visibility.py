@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from dtfl_private.messages import State
+from dtfl_private.protocol.messages import State
 
 # Running statistics are no parameters: they follow the inputs, not the server.
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -17,11 +17,11 @@ from torchvision.models.efficientnet import EfficientNet, MBConv, MBConvConfig
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import VGG, make_layers
 
-from dtfl_private.models.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm, make_norm
-from dtfl_private.models.settings import Rate
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.setting_types import Rate
 
 # Pixels per side that a network's own halvings must leave.
 LEAST_SIDE = 4

@@ -4,9 +4,9 @@ import math
 
 from torch import nn
 
+from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm
-from dtfl_private.models.staged import StagedModel, numbered
 
 WIDTHS = (64, 64, 128, 128, 128, 128)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.cutting.staged import StagedModel
 
 Kind = Literal["images", "tokens"]
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm, make_norm
 from dtfl_private.models.residual import fork
-from dtfl_private.models.staged import StagedModel, numbered
 
 WIDTHS = (16, 32, 64)
 EXPANSION = 4

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dtfl_private.messages import State, tensor_bytes
 from dtfl_private.numerics import Numerics
+from dtfl_private.protocol.messages import State, tensor_bytes
 
 MEAN, VARIANCE = "running_mean", "running_var"
 

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.attention import Attention
-from dtfl_private.models.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm
-from dtfl_private.models.settings import Rate, Width
-from dtfl_private.models.staged import StagedModel, numbered
+from dtfl_private.models.setting_types import Rate, Width
 
 # Tokens are stored as bytes.
 BYTES = 256

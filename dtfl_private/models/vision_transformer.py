@@ -7,11 +7,11 @@ from torchvision.models import VisionTransformer
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.attention import Attention, require_divisor
-from dtfl_private.models.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
+from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.inputs import network
 from dtfl_private.models.norms import Norm
-from dtfl_private.models.settings import Rate, Width
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.models.setting_types import Rate, Width
 
 # Width of the hidden layer of a block's MLP, in widths of a token.
 MLP_FACTOR = 2

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from dtfl_private.guarantees import (
+from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
+from dtfl_private.privacy.ledger import Ledger, unknown
+from dtfl_private.privacy.sampled_gaussian import Steps, precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
     Protected,
@@ -16,9 +19,6 @@ from dtfl_private.guarantees import (
     ReconstructionBound,
     SampledGaussian,
 )
-from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
-from dtfl_private.privacy.ledger import Ledger, unknown
-from dtfl_private.privacy.sampled_gaussian import Steps, precise_epsilon, rdp_epsilon
 
 
 @dataclass(frozen=True, kw_only=True)

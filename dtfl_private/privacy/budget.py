@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from dtfl_private.guarantees import GaussianRelease, Guarantee, SampledGaussian
 from dtfl_private.privacy.accounting import released_epsilon, steps_of
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon
+from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, SampledGaussian
 
 # A budget that was calibrated to be used up exactly is not to fail by a rounding error of the sums.
 SLACK = 1e-9

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterable
 
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import Target
 from dtfl_private.privacy.accounting import rounded_up
 from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
 from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon, precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import Target
 
 # Noise multipliers that are tried: less noise than the least hides nothing, with more than the most nothing is learnt.
 LEAST_NOISE = 0.05

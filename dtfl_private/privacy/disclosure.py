@@ -6,10 +6,10 @@ from typing import Literal
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from dtfl_private.data.registration import Statistics
-from dtfl_private.defense import Defense, DefenseChain, Place, Released, name_of
-from dtfl_private.guarantees import Protected
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.protection.base import Defense, DefenseChain, Place, Released, name_of
+from dtfl_private.protocol.guarantees import Protected
 
 Disclosed = Protected | Literal["statistics"]
 """What leaves clients: what defenses can protect, and the statistics of their pixels, on which none acts."""

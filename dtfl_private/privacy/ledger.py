@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import (
+from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
     RandomizedResponse,
@@ -47,7 +47,7 @@ def unknown(guarantee: object) -> InputError:
     """Return the error for a guarantee of an unknown type."""
     return InputError(
         f"a defense states a guarantee of type {type(guarantee).__name__}, which cannot be accounted for: "
-        "state one of dtfl_private.guarantees, or none"
+        "state one of dtfl_private.protocol.guarantees, or none"
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import Compared, Findings, Level, SanityCheck, TierVerdict
+from dtfl_private.leakage.measures.base import MeasureFacts
+from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.verdict import EXPOSED
-from dtfl_private.measures.base import MeasureFacts
-from dtfl_private.measures.registry import MEASURES
 
 NONE = "-"
 # Below this p-values are shown as smaller: no test is exact so far out.

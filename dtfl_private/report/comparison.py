@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from dtfl_private.contracts import FloatArray
 from dtfl_private.leakage.result import Result
+from dtfl_private.protocol.contracts import FloatArray
 
 AxisName = Literal["time_s", "rounds", "bytes", "macs"]
 AXES: tuple[AxisName, ...] = ("time_s", "rounds", "bytes", "macs")

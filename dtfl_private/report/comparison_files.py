@@ -4,8 +4,8 @@ import json
 
 from dtfl_private.report.comparison import Comparison
 from dtfl_private.report.comparison_json import as_json
-from dtfl_private.report.comparison_picture import accuracy_picture, group_styles, target_picture
-from dtfl_private.report.pictures import PictureForm
+from dtfl_private.report.pictures.comparison import accuracy_picture, group_styles, target_picture
+from dtfl_private.report.pictures.saving import PictureForm
 
 
 def comparison_files(comparison: Comparison, form: PictureForm = "png") -> dict[str, bytes]:

@@ -18,9 +18,14 @@ import safetensors.torch
 import torch
 import torch.multiprocessing
 
-from dtfl_private.defense import name_of
 from dtfl_private.errors import InputError, WorkerError
-from dtfl_private.federated.worker import (
+from dtfl_private.protection.base import name_of
+from dtfl_private.protocol.messages import MessageObserver, State, below
+from dtfl_private.runtime.allocator import tune_allocator
+from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, spawn_context, why_refused
+from dtfl_private.runtime.sending import Parcel, packed, require_main_file, unpacked
+from dtfl_private.runtime.shared_block import SharedState, share
+from dtfl_private.training.worker import (
     ClientResult,
     ClientTask,
     Evaluation,
@@ -28,11 +33,6 @@ from dtfl_private.federated.worker import (
     Worker,
     WorkerSetup,
 )
-from dtfl_private.messages import MessageObserver, State, below
-from dtfl_private.runtime.allocator import tune_allocator
-from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, spawn_context, why_refused
-from dtfl_private.runtime.sending import Parcel, packed, require_main_file, unpacked
-from dtfl_private.runtime.shared_block import SharedState, share
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
 EVALUATION_BATCH = 500

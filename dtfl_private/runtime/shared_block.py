@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from dtfl_private.messages import State
+from dtfl_private.protocol.messages import State
 
 # Every piece begins where a processor's vector instructions like it to.
 ALIGNMENT_BYTES = 64

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.commands.train import Prepared
-from dtfl_private.federated.recording import Recorder, Recording
-from dtfl_private.federated.worker import ClientTask, GlobalWeights
+from dtfl_private.experiments.train import Prepared
+from dtfl_private.training.recording import Recorder, Recording
+from dtfl_private.training.worker import ClientTask, GlobalWeights
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,9 @@ def program_of() -> Callable[..., Any]:
     """Build the adversary's program of a recorded round: ``program_of(prepared, recording, adaptive=True, seed=0)``."""
     import copy
 
-    from dtfl_private.adversary.program import ClientProgram
-    from dtfl_private.defense import DefenseChain
-    from dtfl_private.models.staged import split
+    from dtfl_private.attacking.program import ClientProgram
+    from dtfl_private.models.cutting.staged import split
+    from dtfl_private.protection.base import DefenseChain
 
     def build(prepared: Prepared, recording: Recording, *, adaptive: bool = True, seed: int = 0) -> ClientProgram:
         worker, download = prepared.worker, recording.seen.download

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dtfl_private.adversary.program import batches_of
-from dtfl_private.plugins import create
+from dtfl_private.attacking.program import batches_of
+from dtfl_private.plugins.registry import create
 
 # The tiny network has dropout in its third stage, whose masks the adversary does not know.
 TIERS_WITHOUT_DROPOUT = (1, 2)

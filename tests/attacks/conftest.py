@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import Auxiliary, Background, Seen, View
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.view import Auxiliary, Background, View
 from dtfl_private.data.digits import load_digits
-from dtfl_private.defense import Defense, DefenseChain
-from dtfl_private.messages import ModelDownload, SmashedBatch
-from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.threat import find_adversary
+from dtfl_private.protection.base import Defense, DefenseChain
+from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
+from dtfl_private.protocol.threat import find_adversary
 
 BATCH = 16
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.adversary.view import View
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.tier_downgrade import TierDowngrade
 from dtfl_private.attacks.weight_trap import WeightTrap
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
+from dtfl_private.protocol.threat import find_adversary, require
 from dtfl_private.randomness import isolated
-from dtfl_private.threat import find_adversary, require
 
 
 @pytest.fixture

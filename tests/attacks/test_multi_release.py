@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dtfl_private.adversary.base import Scene
-from dtfl_private.adversary.view import Seen, View
+from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.multi_release import Decoded, MultiRelease, link
-from dtfl_private.defense import DefenseChain
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import Seen, SmashedBatch
 from dtfl_private.randomness import isolated
 
 ATTACK = MultiRelease(size="small", epochs=12)

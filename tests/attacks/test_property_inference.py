@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.adversary.base import Scene
+from dtfl_private.attacking.base import Scene
 from dtfl_private.attacks.attribute import MEASURES, AttributeInference
 from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_clustering import LabelClustering, mix_of_labels
 from dtfl_private.attacks.label_inference import LabelInference, first_of_each_class
-from dtfl_private.defense import DefenseChain
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.ceiling import raw_pixel_guess
+from dtfl_private.protection.base import DefenseChain
 from dtfl_private.randomness import isolated
 
 CLIENTS = 8

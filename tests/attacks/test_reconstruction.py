@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.adversary.base import Scene
+from dtfl_private.attacking.base import Scene
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Candidates, Hybrid, Rule
 from dtfl_private.attacks.optimization import Optimization, default_steps
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
-from dtfl_private.defense import Defense, DefenseChain
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse, psnr, ssim
 from dtfl_private.models.resnet import Stem
+from dtfl_private.protection.base import Defense, DefenseChain
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", epochs=6, lr=5e-3)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.adversary.base import Scene
+from dtfl_private.attacking.base import Scene
 from dtfl_private.attacks.shadow_client import Received
 from dtfl_private.attacks.surrogate import Surrogate
-from dtfl_private.defense import DefenseChain
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
 ATTACK = Surrogate(shadows=4, steps=300, size="small", epochs=8)

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.adversary.base import Scene
+from dtfl_private.attacking.base import Scene
 from dtfl_private.attacks.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.unshuffle import Unshuffle
-from dtfl_private.defense import ClientRound, DefenseChain
 from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import psnr, ssim
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, DefenseChain
+from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", epochs=6, lr=5e-3)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.adversary.program import ClientProgram
-from dtfl_private.adversary.view import Background, LocalSteps, Seen, View
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.view import Background, LocalSteps, View
 from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
-from dtfl_private.defense import DefenseChain
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
-from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
-from dtfl_private.models.staged import StagedModel, snapshot
+from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.threat import find_adversary
 from dtfl_private.randomness import isolated
-from dtfl_private.threat import find_adversary
 
 ATTACK = UpdateInversion(steps=250)
 

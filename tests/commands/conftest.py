@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from dtfl_private.commands import train as training
-from dtfl_private.commands.train import train
 from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.train import train
 
 
 @pytest.fixture(scope="session")

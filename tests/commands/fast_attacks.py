@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from dtfl_private.adversary.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.base import AttackFacts, Reconstruction
 
 SEES = frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"})
 

@@ -12,7 +12,11 @@ import torch
 from fast_attacks import SEES, Blind, LeastSquares
 from torch import nn
 
-from dtfl_private.adversary.base import (
+from dtfl_private.attacking import adversary_data as auxiliary
+from dtfl_private.attacking import runner as attacking
+from dtfl_private.attacking.adversary_data import Knowledge
+from dtfl_private.attacking.attack_config import AttackConfig, make_attack_config
+from dtfl_private.attacking.base import (
     AttackFacts,
     AttributeInference,
     LabelInference,
@@ -20,22 +24,18 @@ from dtfl_private.adversary.base import (
     Reconstruction,
     Tampering,
 )
-from dtfl_private.commands import attack as attacking
-from dtfl_private.commands import auxiliary
-from dtfl_private.commands import train as training
-from dtfl_private.commands.attack import SilentAttack, attack
-from dtfl_private.commands.attack_settings import AttackConfig, make_attack_config
-from dtfl_private.commands.auxiliary import Knowledge
-from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.scene import IndexSets, Setting
-from dtfl_private.commands.train import train
+from dtfl_private.attacking.replay import open_run
+from dtfl_private.attacking.runner import SilentAttack, attack
+from dtfl_private.attacking.setup import IndexSets, Setting
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.train import train
+from dtfl_private.experiments.transcripts import recorded_rounds
 from dtfl_private.leakage.result import read_results
-from dtfl_private.models.staged import StagedModel
-from dtfl_private.plugins import create
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.plugins.registry import create
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.transcripts import recorded_rounds
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import pytest
 
-from dtfl_private.commands.attack import SilentAttack, attack
-from dtfl_private.commands.attack_settings import AttackConfig
-from dtfl_private.commands.train import train
-from dtfl_private.config import TrainConfig
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.runner import SilentAttack, attack
 from dtfl_private.errors import RunError
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.train import train
 
 
 @pytest.fixture(scope="module")

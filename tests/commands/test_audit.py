@@ -7,23 +7,23 @@ from typing import ClassVar
 import pytest
 from fast_attacks import SEES, Blind, LeastSquares
 
-from dtfl_private import cli_audit
-from dtfl_private.adversary.base import AttackFacts, Reconstruction
-from dtfl_private.commands import attack as attacking
-from dtfl_private.commands import audit as auditing
-from dtfl_private.commands import sanity
-from dtfl_private.commands.audit import audit
-from dtfl_private.commands.audit_settings import AuditConfig, make_audit_config
-from dtfl_private.commands.audit_trainings import pooled
-from dtfl_private.commands.audit_work import SilentAudit, options_of
-from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.workshop import Workshop
+from dtfl_private.attacking import runner as attacking
+from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.replay import open_run
+from dtfl_private.attacking.result_cache import Workshop
+from dtfl_private.auditing import runner as auditing
+from dtfl_private.auditing import sanity
+from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
+from dtfl_private.auditing.runner import audit
+from dtfl_private.auditing.steps import SilentAudit, options_of
+from dtfl_private.auditing.trainings import pooled
+from dtfl_private.cli import audit as cli_audit
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import read_findings
+from dtfl_private.leakage.measures.base import Figure
 from dtfl_private.leakage.result import Result
-from dtfl_private.measures.base import Figure
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 
 QUICKLY = {"victims": 8, "aux_images": 60, "seeds": 2, "measured": 100, "workers": 1, "device": "cpu"}
 

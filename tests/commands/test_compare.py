@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from dtfl_private.commands.compare import compare
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.compare import compare
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.report.comparison import AXES, mean_of, mean_to_target, speedup
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from dtfl_private import Transcript
-from dtfl_private.commands.replay import open_run
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import prepare, read_run_config, train
+from dtfl_private.attacking.replay import open_run
 from dtfl_private.errors import InputError
-from dtfl_private.messages import ChannelSums
-from dtfl_private.plugins import create
-from dtfl_private.record import RunFolder
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import prepare, read_run_config, train
+from dtfl_private.plugins.registry import create
+from dtfl_private.protocol.messages import ChannelSums
 
 SENT = "each client's pixel count, sum and sum of squares per channel are sent once, in clear"
 POOLED = "computed from all clients' pixels pooled, which a real federation cannot do"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.commands.partition import Distribution, dealt, partition
-from dtfl_private.config import TrainConfig
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.partition import Distribution, dealt, partition
 
 
 def config(**values: object) -> TrainConfig:

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dtfl_private.cli import cli
-from dtfl_private.commands.plan import COMPARED, Plan, plan, total_tier_counts
-from dtfl_private.commands.settings import schedule_settings
-from dtfl_private.commands.train import prepare, train
-from dtfl_private.config import TrainConfig, make_config
-from dtfl_private.contracts import IntArray, TierChoice
+from dtfl_private.cli.main import cli
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError
-from dtfl_private.federated.methods.tiered import Dtfl
-from dtfl_private.federated.schedule import ScheduleState, planned_bytes, planned_macs, schedule_round
-from dtfl_private.federated.timing import BatchByBatch, Timing
-from dtfl_private.tiers.schedulers import make_scheduler
+from dtfl_private.experiments.config import TrainConfig, make_config
+from dtfl_private.experiments.plan import COMPARED, Plan, plan, total_tier_counts
+from dtfl_private.experiments.settings import schedule_settings
+from dtfl_private.experiments.train import prepare, train
+from dtfl_private.protocol.contracts import IntArray, TierChoice
+from dtfl_private.simulation.schedulers.paper import make_scheduler
+from dtfl_private.simulation.scheduling import ScheduleState, planned_bytes, planned_macs, schedule_round
+from dtfl_private.simulation.timing import BatchByBatch, Timing
+from dtfl_private.training.methods.tiered import Dtfl
 
 DIGITS = (1, 8, 8)
 

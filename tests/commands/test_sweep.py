@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from dtfl_private.commands import sweep as sweeping
-from dtfl_private.commands import train as training
-from dtfl_private.commands.preset import load_preset
-from dtfl_private.commands.sweep import SilentSweep, sweep
-from dtfl_private.commands.train import train
 from dtfl_private.errors import InputError, RunError
+from dtfl_private.experiments import sweep as sweeping
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.preset import load_preset
+from dtfl_private.experiments.sweep import SilentSweep, sweep
+from dtfl_private.experiments.train import train
 from dtfl_private.report.comparison_json import as_json
 
 TINY = """

@@ -12,17 +12,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from dtfl_private import record as run_records
-from dtfl_private.commands import train as training
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import prepare, read_run_config, train
-from dtfl_private.config import TrainConfig
-from dtfl_private.defense import Defense, DefenseFacts
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError
-from dtfl_private.messages import SmashedBatch, Transcript
-from dtfl_private.models.staged import StagedModel
-from dtfl_private.record import RunFolder, has_ended, locked
-from dtfl_private.runtime import checkpoint
+from dtfl_private.experiments import checkpoint
+from dtfl_private.experiments import run_folder as run_records
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.run_folder import RunFolder, has_ended, locked
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import prepare, read_run_config, train
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protocol.messages import SmashedBatch, Transcript
 
 # What a round hands to the next is at work: measurements, drift, coming and going.
 ENVIRONMENT = {"drift_share": 0.4, "drift_every": 2, "noise": 0.3, "dropout": 0.2}

@@ -11,9 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseChain, LocalStep, Place, Released, RunFacts, name_of
-from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
-from dtfl_private.plugins import create, installed
+from dtfl_private.plugins.registry import create, installed
+from dtfl_private.protection.base import (
+    ClientRound,
+    Cut,
+    Defense,
+    DefenseChain,
+    LocalStep,
+    Place,
+    Released,
+    RunFacts,
+    name_of,
+)
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 pytestmark = pytest.mark.parametrize("name", sorted(installed("defense")))
 

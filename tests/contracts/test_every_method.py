@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.commands.run_listener import Silent
-from dtfl_private.commands.train import Prepared, prepare
-from dtfl_private.defense import DefenseChain
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.errors import InputError
-from dtfl_private.federated.round import Method
-from dtfl_private.federated.schedule import RoundPlan, planned_bytes, planned_macs
-from dtfl_private.federated.worker import ClientResult, ClientTask, GlobalWeights, LocalWork, Worker
-from dtfl_private.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.plugins import create, installed
+from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import Prepared, prepare
+from dtfl_private.plugins.registry import create, installed
 from dtfl_private.privacy.compatibility import check_places
-from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import WorkerProcesses, open_executor
+from dtfl_private.simulation.scheduling import RoundPlan, planned_bytes, planned_macs
+from dtfl_private.training.round import Method
+from dtfl_private.training.worker import ClientResult, ClientTask, GlobalWeights, LocalWork, Worker
 
 METHODS = list(installed("method"))
 SPLIT = {"splitfed-v1", "splitfed-v2"}
@@ -281,7 +281,7 @@ def test_a_client_that_vanishes_leaves_what_it_had_sent_and_no_model(prepare_tin
 @pytest.mark.parametrize("name", METHODS)
 def test_a_round_without_participants_changes_nothing(prepared, play, monkeypatch, name):
     everybody = frozenset(range(len(prepared[name].worker.parts)))
-    monkeypatch.setattr("dtfl_private.federated.round.spent_clients", lambda *_: everybody)
+    monkeypatch.setattr("dtfl_private.training.round.spent_clients", lambda *_: everybody)
     ((state, outcome),) = play(prepared[name])
     assert len(outcome.plan.clients_P) == outcome.virtual_time_s == 0
     assert sum(outcome.traffic.values()) == sum(registration_by_hand(name, 1).values())

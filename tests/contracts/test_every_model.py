@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dtfl_private.commands.train import prepare
 from dtfl_private.data.dataset import TokenDataset
+from dtfl_private.experiments.train import prepare
 from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
 from dtfl_private.models.inputs import network_facts
 from dtfl_private.models.norms import Norm
-from dtfl_private.models.staged import StagedModel, join, numbered, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.plugins import find, installed
+from dtfl_private.plugins.registry import find, installed
 from dtfl_private.runtime.executors import InProcess
-from dtfl_private.tiers.table import analyse
+from dtfl_private.simulation.costs.table import analyse
 
 # Sizes to plan with: they have tests of their own, without weights.
 LARGE = {"bert-base", "bert-large", "gpt2-xl"}

@@ -5,10 +5,19 @@ import inspect
 import numpy as np
 import pytest
 
-from dtfl_private.contracts import Partition, Scheduler, TierChoice
 from dtfl_private.data.partition import deal_out
-from dtfl_private.defense import Defense
-from dtfl_private.plugins import CORE_PARAMETERS, GROUPS, canonical, create, described, explicit, find, installed
+from dtfl_private.plugins.registry import (
+    CORE_PARAMETERS,
+    GROUPS,
+    canonical,
+    create,
+    described,
+    explicit,
+    find,
+    installed,
+)
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
 
 # Plug-ins that cannot do without a setting, and one more way to write those that can.
 EXAMPLES = {"static": ["static:2", "static:m=1"], "dirichlet": ["dirichlet", "dirichlet:0.3", "dirichlet:floor=1"]}

@@ -9,8 +9,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from dtfl_private.data import cache
-from dtfl_private.data.cache import cache_folder, cached
+from dtfl_private.data.files import cache
+from dtfl_private.data.files.cache import cache_folder, cached
 from dtfl_private.errors import InputError
 
 IMAGES = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from dtfl_private.data.dataset import load_dataset
+from dtfl_private.data.files.image_files import ImageFile, ImageFiles
 from dtfl_private.data.ham10000 import CLASSES, FACTS, load_ham10000
-from dtfl_private.data.image_files import ImageFile, ImageFiles
 from dtfl_private.errors import InputError
 
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]

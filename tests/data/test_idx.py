@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
-from dtfl_private.data.idx import read_idx
+from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import InputError
 
 ARRAY = np.arange(4 * 3 * 2, dtype=np.uint8).reshape(4, 3, 2)

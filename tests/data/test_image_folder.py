@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtfl_private.data import image_files, image_folder, pixels
+from dtfl_private.data import image_folder
 from dtfl_private.data.dataset import ImageDataset, load_dataset
-from dtfl_private.data.image_files import chosen_for_test
+from dtfl_private.data.files import image_files, pixels
+from dtfl_private.data.files.image_files import chosen_for_test
 from dtfl_private.data.image_folder import load_image_folder
 from dtfl_private.errors import InputError
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtfl_private.data import pixels
-from dtfl_private.data.pixels import Target, count_transparent, decode, decode_all, require_bounded
+from dtfl_private.data.files import pixels
+from dtfl_private.data.files.pixels import Target, count_transparent, decode, decode_all, require_bounded
 from dtfl_private.errors import InputError
 
 AS_IS = Target(size=None, grey=False)

@@ -3,12 +3,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from dtfl_private.commands.train import prepare
-from dtfl_private.config import TrainConfig
 from dtfl_private.data.dataset import TokenDataset, load_dataset
 from dtfl_private.data.preprocess import AsTheyAre, require_augmentable
 from dtfl_private.data.text import ANIMALS, LENGTH, VOCABULARY, load_sentences, words_of
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.train import prepare
 from dtfl_private.runtime.executors import open_executor
 
 

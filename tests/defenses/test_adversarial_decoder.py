@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, LocalStep
 from dtfl_private.defenses.adversarial_decoder import AdversarialDecoder
 from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
 from dtfl_private.errors import InputError
+from dtfl_private.protection.base import ClientRound, Cut, LocalStep
 
 SHAPES = {"maps": ((1, 6, 6), (4, 3, 3)), "tokens": ((1, 6, 6), (9, 4))}
 

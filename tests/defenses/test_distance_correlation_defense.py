@@ -2,10 +2,10 @@ import dcor
 import pytest
 import torch
 
-from dtfl_private.defense import ClientRound, Cut, LocalStep, RunFacts
 from dtfl_private.defenses.distance_correlation import DistanceCorrelation
 from dtfl_private.errors import InputError
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
+from dtfl_private.protection.base import ClientRound, Cut, LocalStep, RunFacts
 
 
 def at(client: int = 0) -> ClientRound:

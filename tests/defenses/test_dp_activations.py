@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtfl_private.defense import ClientRound, Released, RunFacts
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import GaussianRelease, Target
-from dtfl_private.messages import SmashedBatch
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.accounting import released_epsilon
+from dtfl_private.protection.base import ClientRound, Released, RunFacts
+from dtfl_private.protocol.guarantees import GaussianRelease, Target
+from dtfl_private.protocol.messages import SmashedBatch
 
 RUN = RunFacts(rounds=25, batch_size=32, local_epochs=1, classes=10, records_K=(100, 250))
 SHAPES = [(6, 4, 5, 5), (6, 7, 8)]

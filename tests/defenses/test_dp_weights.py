@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dtfl_private.defense import ClientRound, LocalTraining, Released, RunFacts
 from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample, sampling_rate
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.guarantees import SampledGaussian, Target
 from dtfl_private.numerics import Numerics
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.sampled_gaussian import precise_epsilon
+from dtfl_private.protection.base import ClientRound, LocalTraining, Released, RunFacts
+from dtfl_private.protocol.guarantees import SampledGaussian, Target
 
 RUN = RunFacts(rounds=20, batch_size=32, local_epochs=1, classes=10, records_K=(100, 250, 40, 250))
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dtfl_private.defense import ClientRound, Cut, Released
 from dtfl_private.defenses.fisher_noise import FisherNoise, noise_scales, safety_factor, sensitivities
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import ReconstructionBound
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
+from dtfl_private.protection.base import ClientRound, Cut, Released
+from dtfl_private.protocol.guarantees import ReconstructionBound
 
 
 def chance(seed: int = 0) -> torch.Generator:

@@ -7,9 +7,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from dtfl_private.defense import ClientRound, Cut, Defense, DefenseChain, DefenseFacts, KnownNoise
-from dtfl_private.messages import SmashedBatch
-from dtfl_private.plugins import create, installed
+from dtfl_private.plugins.registry import create, installed
+from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseChain, DefenseFacts, KnownNoise
+from dtfl_private.protocol.messages import SmashedBatch
 
 CUT = Cut(tier=1, input_shape=(1, 8, 8), cut_shape=(4, 8, 8), smashed_bytes=1024, forward_macs=1, batch_size=6)
 NOISE = "gaussian-noise:sd=0.5"

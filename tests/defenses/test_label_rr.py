@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dtfl_private.defense import ClientRound, Released
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import RandomizedResponse
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
+from dtfl_private.protection.base import ClientRound, Released
+from dtfl_private.protocol.guarantees import RandomizedResponse
 
 RECORDS = 200
 TRUTH = torch.arange(RECORDS) % 7

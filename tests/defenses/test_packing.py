@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut, DefenseChain
 from dtfl_private.defenses import quantize, top_k
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.defenses.quantize import Quantize
 from dtfl_private.defenses.top_k import TopK
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
+from dtfl_private.protection.base import ClientRound, Cut, DefenseChain
+from dtfl_private.protocol.messages import SmashedBatch
 
 AT = ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2)
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from dtfl_private.defenses.per_record import per_record_gradients
 from dtfl_private.errors import RunError
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 
 RECORDS = 5
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Cut
 from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle, exchange_patches, random_sources
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle, shuffle_channels
 from dtfl_private.defenses.patch_shuffle import PatchShuffle, shuffle_patches
 from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch
+from dtfl_private.protection.base import ClientRound, Cut
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 def chance(seed: int = 0) -> torch.Generator:

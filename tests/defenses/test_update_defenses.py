@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound
 from dtfl_private.defenses.update_clip import UpdateClip
 from dtfl_private.defenses.update_noise import UpdateNoise
-from dtfl_private.messages import ModelDownload, WeightUpdate
+from dtfl_private.protection.base import ClientRound
+from dtfl_private.protocol.messages import ModelDownload, WeightUpdate
 
 OLD = {"conv": torch.ones(3, 4), "running_mean": torch.zeros(4), "running_var": torch.ones(4), "count": torch.tensor(5)}
 NEW = {**OLD, "conv": OLD["conv"] + 3, "running_mean": torch.full((4,), 2.0), "count": torch.tensor(9)}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private import cli
-from dtfl_private.commands import train as training
+from dtfl_private.cli import main as cli
+from dtfl_private.experiments import train as training
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "16"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.cli import main
+from dtfl_private.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -16,7 +16,7 @@ FIRST_IMPORTED = ("struct", "pickle", "multiprocessing", "random")
 COMMAND = """
 if __name__ == "__main__":
     import sys
-    from dtfl_private.cli import main
+    from dtfl_private.cli.main import main
     main(sys.argv[1:])
 """
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.environment.clock import VirtualClock
+from dtfl_private.simulation.clock import VirtualClock
 
 DURATIONS = st.floats(min_value=0, max_value=1e300)
 

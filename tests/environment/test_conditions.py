@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dtfl_private.environment.conditions import (
+from dtfl_private.simulation.clients.conditions import (
     EnvironmentSettings,
     EnvironmentState,
     advance,
@@ -12,7 +12,7 @@ from dtfl_private.environment.conditions import (
     initial_state,
     slowness,
 )
-from dtfl_private.environment.profiles import PROFILE_SETS, ResourceProfile
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS, ResourceProfile
 
 PAPER = EnvironmentSettings(clients=10, profiles=PROFILE_SETS["paper"], seed=1)
 

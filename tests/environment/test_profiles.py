@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dtfl_private.environment.profiles import BYTES_PER_S, PROFILE_SETS, ResourceProfile, load_profiles
 from dtfl_private.errors import InputError
+from dtfl_private.simulation.clients.profiles import BYTES_PER_S, PROFILE_SETS, ResourceProfile, load_profiles
 
 PHONE = '[[profile]]\nname = "phone"\ncpus = 0.5\nup_mbit_s = 5\ndown_mbit_s = 20\n'
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.contracts import FloatArray
-from dtfl_private.environment.server import alone_s, done_s
+from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.simulation.server_queue import alone_s, done_s
 
 # (first data there, data keep coming for, work of a server worker), each in whole seconds.
 CLIENTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.integers(0, 6)), min_size=1, max_size=7)

@@ -3,10 +3,10 @@ from dataclasses import fields
 
 import pytest
 
-from dtfl_private.commands import attack as attacking
-from dtfl_private.commands import train as training
+from dtfl_private.attacking import runner as attacking
 from dtfl_private.errors import InputError
-from dtfl_private.plugins import create
+from dtfl_private.experiments import train as training
+from dtfl_private.plugins.registry import create
 from examples import own_attack
 from examples.own_attack import AttackConfig, RidgeRegression, TrainConfig, attack, train
 

@@ -4,10 +4,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from dtfl_private.defense import ClientRound
 from dtfl_private.errors import InputError
-from dtfl_private.messages import SmashedBatch
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
+from dtfl_private.protection.base import ClientRound
+from dtfl_private.protocol.messages import SmashedBatch
 from examples import own_defense
 from examples.own_defense import StochasticRounding
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from dtfl_private import TrainConfig
-from dtfl_private.federated import client, server
-from dtfl_private.federated import round as federated_round
-from dtfl_private.federated.aggregate import WeightedAverage
-from dtfl_private.federated.optimizers import make_optimizer
+from dtfl_private.training import client, server
+from dtfl_private.training import round as federated_round
+from dtfl_private.training.aggregate import WeightedAverage
+from dtfl_private.training.optimizers import make_optimizer
 from examples.paper_pseudocode import TOLERANCE, Compared, both_ways, gap, main
 
 

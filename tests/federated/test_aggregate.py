@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.federated.aggregate import WeightedAverage
+from dtfl_private.training.aggregate import WeightedAverage
 
 WEIGHTS = (7, 1, 120, 33)
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dtfl_private.defense import ClientRound, Defense, DefenseChain
-from dtfl_private.federated.client import ClientData, ClientHalf
-from dtfl_private.federated.optimizers import OptimizerSettings
-from dtfl_private.messages import ModelDownload
+from dtfl_private.models.cutting.staged import StagedModel, numbered, snapshot
 from dtfl_private.models.heads import PooledClassifier
-from dtfl_private.models.staged import StagedModel, numbered, snapshot
 from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import ClientRound, Defense, DefenseChain
+from dtfl_private.protocol.messages import ModelDownload
+from dtfl_private.training.client import ClientData, ClientHalf
+from dtfl_private.training.optimizers import OptimizerSettings
 
 ADAM = OptimizerSettings(name="adam")
 SGD = OptimizerSettings(name="sgd", momentum=0.9, weight_decay=0.01)

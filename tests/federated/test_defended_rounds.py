@@ -7,18 +7,18 @@ import pytest
 import torch
 
 from dtfl_private import InputError, TrainConfig, train
-from dtfl_private.commands.train import prepare
-from dtfl_private.defense import ClientRound, Defense, DefenseChain, DefenseFacts, Remark
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.defenses.weight_jump import WeightJump
-from dtfl_private.federated.budget import planned_ledgers
-from dtfl_private.federated.schedule import planned_bytes
-from dtfl_private.federated.worker import ClientTask, Worker
-from dtfl_private.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.models.staged import split
-from dtfl_private.plugins import installed
-from dtfl_private.record import read_records
+from dtfl_private.experiments.run_folder import read_records
+from dtfl_private.experiments.train import prepare
+from dtfl_private.models.cutting.staged import split
+from dtfl_private.plugins.registry import installed
+from dtfl_private.privacy.run_budget import planned_ledgers
+from dtfl_private.protection.base import ClientRound, Defense, DefenseChain, DefenseFacts, Remark
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.simulation.scheduling import planned_bytes
+from dtfl_private.training.worker import ClientTask, Worker
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.commands.train import Prepared
-from dtfl_private.contracts import IntArray, TierChoice
-from dtfl_private.federated.methods.server_optimizers import FedAdam, FedYogi
-from dtfl_private.federated.round import tasks_of
-from dtfl_private.federated.schedule import RoundPlan, schedule_round
-from dtfl_private.federated.worker import WorkerSetup
-from dtfl_private.messages import below
+from dtfl_private.experiments.train import Prepared
+from dtfl_private.protocol.contracts import IntArray, TierChoice
+from dtfl_private.protocol.messages import below
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.simulation.scheduling import RoundPlan, schedule_round
+from dtfl_private.training.methods.server_optimizers import FedAdam, FedYogi
+from dtfl_private.training.round import tasks_of
+from dtfl_private.training.worker import WorkerSetup
 from examples.paper_pseudocode import average, batches, gap, step
 
 TOLERANCE = 1e-6

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from dtfl_private import train
-from dtfl_private.commands.train import prepare, read_run_config
-from dtfl_private.defense import Defense, Remark
 from dtfl_private.errors import InputError
-from dtfl_private.federated.methods.full import FedAvg
-from dtfl_private.messages import SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.models.staged import StagedModel
-from dtfl_private.tiers.schedulers import Dynamic
+from dtfl_private.experiments.train import prepare, read_run_config
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.protection.base import Defense, Remark
+from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.training.methods.full import FedAvg
 
 
 class NoMethod:

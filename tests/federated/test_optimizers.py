@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.federated.optimizers import (
+from dtfl_private.training.optimizers import (
     OptimizerSettings,
     PlateauSettings,
     PlateauState,

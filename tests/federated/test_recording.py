@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from dtfl_private.defense import Defense
-from dtfl_private.federated.recording import Recorder
-from dtfl_private.federated.round import tasks_of
-from dtfl_private.messages import SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.training.recording import Recorder
+from dtfl_private.training.round import tasks_of
 
 DEFENDED = ["patch-shuffle:patch=2", "laplace-noise", "label-rr:epsilon=1"]
 
@@ -70,6 +70,6 @@ def record_truth(prepare_tiny):
 
 
 def _first_plan(prepared):
-    from dtfl_private.federated.schedule import schedule_round
+    from dtfl_private.simulation.scheduling import schedule_round
 
     return schedule_round(prepared.initial.schedule, prepared.settings.schedule, 1)[1]

@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.data.registration import NO_TRAFFIC
-from dtfl_private.defense import Defense
 from dtfl_private.errors import NonFiniteLossError
-from dtfl_private.federated.schedule import planned_bytes, planned_macs
-from dtfl_private.federated.worker import ClientTask
-from dtfl_private.messages import SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.models.staged import split
+from dtfl_private.models.cutting.staged import split
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.simulation.scheduling import planned_bytes, planned_macs
+from dtfl_private.training.worker import ClientTask
 from examples.paper_pseudocode import batches
 
 

@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from dtfl_private.contracts import FloatArray, IntArray, TierChoice
 from dtfl_private.data.registration import NO_TRAFFIC
-from dtfl_private.environment.conditions import slowness
-from dtfl_private.environment.server import ServerCapacity
 from dtfl_private.errors import RunError
-from dtfl_private.federated.schedule import (
+from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.protocol.contracts import FloatArray, IntArray, TierChoice
+from dtfl_private.simulation.clients.conditions import slowness
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.estimates import NEVER, estimate
+from dtfl_private.simulation.schedulers.efficient import Efficient
+from dtfl_private.simulation.schedulers.paper import Dynamic, LastValue, Oracle, Random, Static, StaticProfile
+from dtfl_private.simulation.scheduling import (
     RoundPlan,
     ScheduleSettings,
     ScheduleState,
@@ -25,12 +29,8 @@ from dtfl_private.federated.schedule import (
     planned_macs,
     schedule_round,
 )
-from dtfl_private.federated.timing import Overlapping
-from dtfl_private.runtime.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.tiers.efficient import Efficient
-from dtfl_private.tiers.estimates import NEVER, estimate
-from dtfl_private.tiers.schedulers import Dynamic, LastValue, Oracle, Random, Static, StaticProfile
-from dtfl_private.tiers.table import TierTable
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import Overlapping
 
 MakeSchedule = Callable[..., ScheduleSettings]
 

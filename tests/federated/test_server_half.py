@@ -3,12 +3,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dtfl_private.defense import DefenseChain
-from dtfl_private.federated.optimizers import OptimizerSettings
-from dtfl_private.federated.server import ServerHalf
-from dtfl_private.messages import SmashedBatch
-from dtfl_private.models.staged import StagedModel, numbered, snapshot
+from dtfl_private.models.cutting.staged import StagedModel, numbered, snapshot
 from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import SmashedBatch
+from dtfl_private.training.optimizers import OptimizerSettings
+from dtfl_private.training.server import ServerHalf
 
 FP64 = Numerics(precision="fp64")
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.commands.train import Prepared, prepare
-from dtfl_private.config import TrainConfig
-from dtfl_private.defense import Defense, DefenseFacts, Remark
 from dtfl_private.errors import InputError
-from dtfl_private.federated.methods.server_optimizers import AdaptiveServer
-from dtfl_private.federated.round import Method
-from dtfl_private.federated.schedule import planned_bytes, planned_macs
-from dtfl_private.guarantees import SampledGaussian, Target
-from dtfl_private.messages import Transcript, WeightUpdate
-from dtfl_private.models.staged import StagedModel
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.train import Prepared, prepare
+from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.statistics import measure_statistics
+from dtfl_private.protection.base import Defense, DefenseFacts, Remark
+from dtfl_private.protocol.guarantees import SampledGaussian, Target
+from dtfl_private.protocol.messages import Transcript, WeightUpdate
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.simulation.scheduling import planned_bytes, planned_macs
+from dtfl_private.training.methods.server_optimizers import AdaptiveServer
+from dtfl_private.training.round import Method
 from examples.paper_pseudocode import batches
 
 UNEVEN = {"precision": "fp64", "partition": "dirichlet:1", "local_epochs": 2, "augment": []}

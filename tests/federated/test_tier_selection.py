@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dtfl_private.commands.plan import plan as plan_command
-from dtfl_private.config import TrainConfig
-from dtfl_private.federated.methods.full import SpeedGroups
-from dtfl_private.federated.schedule import RoundPlan, ScheduleSettings, ScheduleState, schedule_round
-from dtfl_private.tiers.estimates import NEVER, History
-from dtfl_private.tiers.schedulers import Static
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.plan import plan as plan_command
+from dtfl_private.simulation.estimates import NEVER, History
+from dtfl_private.simulation.schedulers.paper import Static
+from dtfl_private.simulation.scheduling import RoundPlan, ScheduleSettings, ScheduleState, schedule_round
+from dtfl_private.training.methods.full import SpeedGroups
 
 MakeSchedule = Callable[..., ScheduleSettings]
 

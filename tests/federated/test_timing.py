@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtfl_private.environment.server import ServerCapacity
-from dtfl_private.environment.workload import Workload
-from dtfl_private.federated.timing import BatchByBatch, Overlapping, RoundWork, ServerLast
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import BatchByBatch, Overlapping, RoundWork, ServerLast
+from dtfl_private.simulation.workload import Workload
 
 ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=1.0)
 

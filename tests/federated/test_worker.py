@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dtfl_private.defense import Defense
 from dtfl_private.errors import NonFiniteLossError
-from dtfl_private.federated.worker import ClientTask, Worker
-from dtfl_private.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
+from dtfl_private.training.worker import ClientTask, Worker
 
 
 def a_task(**changes) -> ClientTask:

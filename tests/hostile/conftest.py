@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from dtfl_private import cli
-from dtfl_private.cli import main
+from dtfl_private.cli import main as cli
+from dtfl_private.cli.main import main
 from dtfl_private.printable import LONGEST_LINE
 
 CASES = "hostile cases"

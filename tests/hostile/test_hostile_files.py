@@ -19,17 +19,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from spoiling import IN_PLACE, bytes_of, documents_of, examples, json_of
 
-from dtfl_private import cli, cli_experiments
-from dtfl_private.commands import train as training
-from dtfl_private.commands.train import prepare, train
-from dtfl_private.commands.workshop import Workshop
-from dtfl_private.config import TrainConfig, to_toml
-from dtfl_private.data.cache import cached
-from dtfl_private.data.idx import read_idx
+from dtfl_private.attacking.result_cache import Workshop
+from dtfl_private.cli import experiments as cli_experiments
+from dtfl_private.cli import main as cli
+from dtfl_private.data.files.cache import cached
+from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import CheckpointError, DtflError, InputError, RunError
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.config import TrainConfig, to_toml
+from dtfl_private.experiments.train import prepare, train
+from dtfl_private.experiments.transcripts import load_seen, load_truth
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.leakage.result import read_results, read_round
-from dtfl_private.runtime.transcripts import load_seen, load_truth
 
 CONFIG = {
     "rounds": 3,

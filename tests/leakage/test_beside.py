@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtfl_private.auditing.comparison import apart, compare_findings, require_comparable, unequal_terms
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.beside import apart, compare_findings, require_comparable, unequal_terms
 from dtfl_private.leakage.findings import Comparison, Findings
 from dtfl_private.leakage.result import Result
 

@@ -6,10 +6,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.budget import LeakageBudget, feasible_limit, measured
 from dtfl_private.leakage.findings import Findings, SanityCheck
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.tier_limits import LeakageBudget, feasible_limit, measured
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]

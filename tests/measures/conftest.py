@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.defense import KnownNoise
-from dtfl_private.measures.base import Release
+from dtfl_private.leakage.measures.base import Release
+from dtfl_private.protection.base import KnownNoise
 from dtfl_private.randomness import torch_stream
 
 Encoder = Callable[[Tensor], Tensor]

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dtfl_private.errors import InputError
-from dtfl_private.measures.dependence import correlation, dependence, permuted, without_each
-from dtfl_private.measures.distance_correlation import DistanceCorrelation
-from dtfl_private.measures.linear_cka import LinearCka, inner_products
-from dtfl_private.privacy.distance_correlation import distances
+from dtfl_private.leakage.dcor import distances
+from dtfl_private.leakage.measures.dependence import correlation, dependence, permuted, without_each
+from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
+from dtfl_private.leakage.measures.linear_cka import LinearCka, inner_products
 
 
 def chance(seed: int = 0) -> torch.Generator:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dtfl_private.measures.effective_rank import EffectiveRank, effective_rank
+from dtfl_private.leakage.measures.effective_rank import EffectiveRank, effective_rank
 
 
 def sample_with(singular_values: list[float], count: int = 30, values: int = 20) -> torch.Tensor:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtfl_private.measures.base import Release
-from dtfl_private.measures.empirical_epsilon import EmpiricalEpsilon, _bound, _distant_partners, _Played, _Way
+from dtfl_private.leakage.measures.base import Release
+from dtfl_private.leakage.measures.empirical_epsilon import EmpiricalEpsilon, _bound, _distant_partners, _Played, _Way
 from dtfl_private.privacy.one_run import epsilon_ceiling, epsilon_lower_bound
 from dtfl_private.randomness import torch_stream
 

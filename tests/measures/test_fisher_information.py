@@ -9,10 +9,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
-from dtfl_private.defense import KnownNoise
 from dtfl_private.leakage.intervals import Interval
-from dtfl_private.measures.fisher_information import FisherInformation
-from dtfl_private.measures.gaussian_prior import GaussianPrior, gaussian_prior
+from dtfl_private.leakage.measures.fisher_information import FisherInformation
+from dtfl_private.leakage.measures.gaussian_prior import GaussianPrior, gaussian_prior
+from dtfl_private.protection.base import KnownNoise
 
 PRECISE = FisherInformation(probes=4000)
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from dtfl_private.defense import KnownNoise
 from dtfl_private.errors import InputError
-from dtfl_private.measures.mutual_information import MutualInformation
+from dtfl_private.leakage.measures.mutual_information import MutualInformation
+from dtfl_private.protection.base import KnownNoise
 
 SPREADS = torch.tensor([3.0, 2.0, 1.0, 0.5])
 

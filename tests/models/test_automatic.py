@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.automatic import cut_automatically, good_cuts, merged
-from dtfl_private.models.staged import cut_shapes, numbered
+from dtfl_private.models.cutting.automatic import cut_automatically, good_cuts, merged
+from dtfl_private.models.cutting.staged import cut_shapes, numbered
 
 
 def chain(blocks: int) -> nn.Sequential:

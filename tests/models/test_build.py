@@ -4,7 +4,7 @@ from torch import nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
-from dtfl_private.models.staged import StagedModel, numbered
+from dtfl_private.models.cutting.staged import StagedModel, numbered
 
 
 def weights(seed: int, name: str = "resnet-8") -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 from dtfl_private.models.build import build_model
 from dtfl_private.models.convolutional import kept_halvings
-from dtfl_private.models.staged import StagedModel, cut_shapes
+from dtfl_private.models.cutting.staged import StagedModel, cut_shapes
 from dtfl_private.runtime.device import one_thread
 
 OURS = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.cuts import WIDTH_WEIGHT, choose_cuts, cut_cost
+from dtfl_private.models.cutting.cuts import WIDTH_WEIGHT, choose_cuts, cut_cost
 
 
 def some_network(seed: int, candidates: int) -> tuple[list[float], list[float], float]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dtfl_private.models.build import build_model
-from dtfl_private.models.staged import cut_shapes, split
+from dtfl_private.models.cutting.staged import cut_shapes, split
 
 
 def test_layers_and_parameters_are_the_published_ones():

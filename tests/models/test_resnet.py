@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
 from dtfl_private.models.resnet import Stem
-from dtfl_private.models.staged import StagedModel, cut_shapes, split
 
 CUTS = [(16, 32, 32), (64, 32, 32), (64, 32, 32), (128, 16, 16), (128, 16, 16), (256, 8, 8), (256, 8, 8)]
 MIB_OF_100_IMAGES = [6.25, 25.0, 25.0, 12.5, 12.5, 6.25, 6.25]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.staged import StagedModel, cut_shapes, join, numbered, snapshot, split
+from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, join, numbered, snapshot, split
 
 
 def small_model() -> StagedModel:

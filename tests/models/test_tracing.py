@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.staged import StagedModel, join, split
-from dtfl_private.models.tracing import cut_points, staged, trace
+from dtfl_private.models.cutting.staged import StagedModel, join, split
+from dtfl_private.models.cutting.tracing import cut_points, staged, trace
 
 IMAGES = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
 

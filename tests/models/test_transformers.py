@@ -8,10 +8,10 @@ from torch import nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import LARGE, build_description, build_model
+from dtfl_private.models.cutting.staged import StagedModel, cut_shapes
 from dtfl_private.models.heads import PooledClassifier
-from dtfl_private.models.staged import StagedModel, cut_shapes
 from dtfl_private.numerics import Numerics
-from dtfl_private.tiers.table import TierTable, analyse
+from dtfl_private.simulation.costs.table import TierTable, analyse
 
 # name: blocks, width, tokens of the longest sequence, vocabulary
 HUGE = {

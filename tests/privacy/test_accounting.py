@@ -5,16 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import (
+from dtfl_private.privacy.accounting import rounded_up, statements, steps_of, worst
+from dtfl_private.privacy.ledger import charge
+from dtfl_private.privacy.sampled_gaussian import rdp_epsilon
+from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
     Target,
 )
-from dtfl_private.privacy.accounting import rounded_up, statements, steps_of, worst
-from dtfl_private.privacy.ledger import charge
-from dtfl_private.privacy.sampled_gaussian import rdp_epsilon
 
 TARGET = Target(delta=1e-5)
 

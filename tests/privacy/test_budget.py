@@ -2,18 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from dtfl_private.guarantees import (
+from dtfl_private.privacy.accounting import released_epsilon, sampled_epsilon
+from dtfl_private.privacy.budget import exceeds
+from dtfl_private.privacy.calibrate import noise_for_steps
+from dtfl_private.privacy.ledger import charge
+from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
     Target,
 )
-from dtfl_private.privacy.accounting import released_epsilon, sampled_epsilon
-from dtfl_private.privacy.budget import exceeds
-from dtfl_private.privacy.calibrate import noise_for_steps
-from dtfl_private.privacy.ledger import charge
-from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
 
 
 def steps(count, epsilon):

@@ -3,10 +3,10 @@ import pytest
 from dp_accounting import pld
 
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import Target
 from dtfl_private.privacy.calibrate import LEAST_NOISE, MOST_NOISE, noise_for_releases, noise_for_steps
 from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
 from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import Target
 
 
 def a_target(epsilon, delta=1e-5):

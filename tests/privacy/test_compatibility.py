@@ -4,13 +4,13 @@ from typing import ClassVar
 import pytest
 from torch import nn
 
-from dtfl_private.defense import Defense, DefenseChain, DefenseFacts
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
+from dtfl_private.protection.base import Defense, DefenseChain, DefenseFacts
 
 
 def a_defense(name, **facts):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtfl_private.privacy.distance_correlation import (
+from dtfl_private.leakage.dcor import (
     bias_corrected_squared,
     distance_correlation,
     distances,

@@ -1,4 +1,4 @@
-from dtfl_private.plugins import create
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import exclusions
 
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from dtfl_private.errors import InputError
-from dtfl_private.guarantees import (
+from dtfl_private.privacy.ledger import LedgerEntries, charge, from_json, to_json
+from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
     Target,
 )
-from dtfl_private.privacy.ledger import LedgerEntries, charge, from_json, to_json
 
 positive = st.sampled_from([0.3, 1.0, 1.7, 20.0])
 targets = st.builds(Target, delta=st.sampled_from([1e-5, 1e-6]), epsilon=st.sampled_from([None, 8.0]))

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from audit_samples import clients, full, invalid, picture
 
-from dtfl_private.report.audit_page import audit_page
+from dtfl_private.report.html.page import audit_page
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as Debian's package installs it")

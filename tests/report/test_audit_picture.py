@@ -5,16 +5,16 @@ import pytest
 from audit_samples import attacked, contrast, full, minimal, strongest
 from PIL import Image
 
-from dtfl_private.report import audit_picture as module
-from dtfl_private.report.audit_picture import (
+from dtfl_private.report.audit_words import drawn_metrics, leakage_metric
+from dtfl_private.report.pictures import audit as module
+from dtfl_private.report.pictures.audit import (
     accuracy_leakage_picture,
     accuracy_leakage_series,
     audit_pictures,
     by_tier_picture,
     drawn_results,
 )
-from dtfl_private.report.audit_words import drawn_metrics, leakage_metric
-from dtfl_private.report.themes import DARK, LIGHT
+from dtfl_private.report.pictures.themes import DARK, LIGHT
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from audit_samples import clients, full, invalid, minimal
 from rich.console import Console
 
 from dtfl_private.leakage.findings import ClientExposure
-from dtfl_private.report.audit import audit_output, sanity_line
-from dtfl_private.report.audit_clients import by_exposure, profile_rows, segments, shown_clients
 from dtfl_private.report.audit_words import figure, listed, meaning, overall, tiers_named
+from dtfl_private.report.tables.audit import audit_output, sanity_line
+from dtfl_private.report.tables.exposure import by_exposure, profile_rows, segments, shown_clients
 
 
 def lines(findings) -> list[str]:

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from dtfl_private.commands.compare import compare
+from dtfl_private.experiments.compare import compare
 from dtfl_private.report.comparison import Leakage, Mean, Speedup
 from dtfl_private.report.comparison_files import comparison_files
 from dtfl_private.report.comparison_json import as_json
-from dtfl_private.report.comparison_picture import COLOURS, group_styles
-from dtfl_private.report.comparison_table import (
+from dtfl_private.report.pictures.comparison import COLOURS, group_styles
+from dtfl_private.report.tables.comparison import (
     COLUMNS,
     cells,
     latex,

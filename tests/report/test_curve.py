@@ -3,7 +3,7 @@ import re
 import matplotlib as mpl
 import pytest
 
-from dtfl_private.report.curve import plot_runs, plot_training
+from dtfl_private.report.pictures.training import plot_runs, plot_training
 
 
 def records(*tiers: dict[str, int]) -> list:

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.errors import InputError
-from dtfl_private.report.datasets import datasets_table
+from dtfl_private.report.tables.datasets import datasets_table
 
 
 def look(folder: Path | None) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from dtfl_private.report.distribution import (
+from dtfl_private.report.tables.distribution import (
     MOST_ROWS,
     ROWS_OF_EACH_END,
     distribution_picture,

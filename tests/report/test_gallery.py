@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from dtfl_private.leakage.scores import psnr, ssim
-from dtfl_private.report import gallery as module
-from dtfl_private.report.gallery import choose_victims, gallery
+from dtfl_private.report.pictures import gallery as module
+from dtfl_private.report.pictures.gallery import choose_victims, gallery
 
 
 def images(count: int, channels: int, height: int = 8, width: int = 8, seed: int = 0) -> torch.Tensor:

@@ -8,8 +8,8 @@ from PIL import Image
 from rich.console import Console
 
 from dtfl_private.leakage.result import Result
-from dtfl_private.report import leakage as module
-from dtfl_private.report.leakage import labels, leakage_picture, leakage_table
+from dtfl_private.report.tables import leakage as module
+from dtfl_private.report.tables.leakage import labels, leakage_picture, leakage_table
 
 
 def made(**values: Any) -> Result:

@@ -3,11 +3,11 @@ import struct
 import pytest
 from rich.console import Console
 
-from dtfl_private.commands.models import listed_models
-from dtfl_private.plugins import installed
-from dtfl_private.report.cost_picture import cost_picture
-from dtfl_private.report.networks import ListedModel, cuts_table, models_table
-from dtfl_private.tiers.cuts import choose
+from dtfl_private.cli.listed_models import listed_models
+from dtfl_private.plugins.registry import installed
+from dtfl_private.report.pictures.costs import cost_picture
+from dtfl_private.report.tables.networks import ListedModel, cuts_table, models_table
+from dtfl_private.simulation.costs.cut_costs import choose
 
 
 def shown(table: object) -> str:
@@ -40,7 +40,7 @@ def test_the_picture_is_a_png_of_four_panels_and_always_the_same(four_tiers):
 @pytest.fixture
 def only_two_models(monkeypatch, offer):
     offer("model", "mine", lambda *, input_shape, classes, norm, depth: None)  # noqa: ARG005
-    from dtfl_private import plugins
+    from dtfl_private.plugins import registry as plugins
 
     known = plugins.installed("model")
     monkeypatch.setattr(plugins, "installed", lambda _kind: {name: known[name] for name in ("mine", "resnet-8")})

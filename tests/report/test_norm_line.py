@@ -1,10 +1,10 @@
 import pytest
 from torch import nn
 
-from dtfl_private.defense import DefenseChain
 from dtfl_private.models.norms import norms_of
-from dtfl_private.plugins import create
-from dtfl_private.report.privacy import norm_line
+from dtfl_private.plugins.registry import create
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.report.tables.privacy import norm_line
 
 CONV = nn.Conv2d(1, 8, 3)
 BATCH, GROUP = nn.Sequential(CONV, nn.BatchNorm2d(8)), nn.Sequential(CONV, nn.Sequential(nn.GroupNorm(2, 8)))

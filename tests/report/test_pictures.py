@@ -6,13 +6,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontEntry, fontManager
 
-from dtfl_private.report import pictures
-from dtfl_private.report.cost_picture import cost_picture
-from dtfl_private.report.curve import plot_runs
-from dtfl_private.report.distribution import distribution_picture
-from dtfl_private.report.gallery import gallery
-from dtfl_private.report.leakage import leakage_picture
-from dtfl_private.report.pictures import drawable, literal, picture_bytes
+from dtfl_private.report.pictures import saving as pictures
+from dtfl_private.report.pictures.costs import cost_picture
+from dtfl_private.report.pictures.gallery import gallery
+from dtfl_private.report.pictures.saving import drawable, literal, picture_bytes
+from dtfl_private.report.pictures.training import plot_runs
+from dtfl_private.report.tables.distribution import distribution_picture
+from dtfl_private.report.tables.leakage import leakage_picture
 
 # Control characters, half a surrogate pair, a character that no font has, mathematics that is none, markup, a script
 # that needs a font of its own.
@@ -73,7 +73,7 @@ def test_a_class_that_cannot_be_drawn_is_named_with_its_number():
 @pytest.fixture
 def hostile_pictures(four_tiers, write_run, figure, patterns, tmp_path) -> dict[str, Callable[[], object]]:
     """Every kind of picture, with names of unknown origin in it."""
-    from dtfl_private.record import RunFolder, read_records
+    from dtfl_private.experiments.run_folder import RunFolder, read_records
 
     records, _ = read_records(RunFolder(path=write_run(tmp_path / "run", [0.5, 0.6])))
     images = patterns.test_images.float() / 255
@@ -99,7 +99,7 @@ def test_names_of_unknown_origin_are_drawn_without_a_warning(hostile_pictures, k
 def test_a_picture_takes_the_place_of_a_pipe_without_writing_to_it(write_run, tmp_path):
     import os
 
-    from dtfl_private.record import RunFolder, read_records
+    from dtfl_private.experiments.run_folder import RunFolder, read_records
 
     os.mkfifo(tmp_path / "training.png")
     records, _ = read_records(RunFolder(path=write_run(tmp_path / "run", [0.5])))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dtfl_private.federated.schedule import RoundPlan
-from dtfl_private.report.progress import SHOWN_CLIENTS, SHOWN_ROUNDS, TrainingDisplay
+from dtfl_private.report.live.training import SHOWN_CLIENTS, SHOWN_ROUNDS, TrainingDisplay
+from dtfl_private.simulation.scheduling import RoundPlan
 
 
 def a_plan(number: int = 1, clients: int = 3) -> RoundPlan:

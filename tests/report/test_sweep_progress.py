@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from dtfl_private.report.sweep_progress import SweepDisplay
+from dtfl_private.report.live.sweep import SweepDisplay
 
 
 def lines_of(play) -> list[str]:

@@ -4,8 +4,7 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
-from dtfl_private.environment.profiles import PROFILE_SETS, ResourceProfile
-from dtfl_private.report.tables import (
+from dtfl_private.report.tables.plain import (
     cost_table,
     plain_table,
     profiles_table,
@@ -13,7 +12,8 @@ from dtfl_private.report.tables import (
     step_time_table,
     summary_table,
 )
-from dtfl_private.tiers.table import TierTable
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS, ResourceProfile
+from dtfl_private.simulation.costs.table import TierTable
 
 
 def lines(table) -> list[str]:

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.errors import CheckpointError
-from dtfl_private.federated.optimizers import PlateauState
-from dtfl_private.runtime import checkpoint
-from dtfl_private.runtime.checkpoint import HISTORY_FIELDS, load_checkpoint, save_checkpoint
+from dtfl_private.experiments import checkpoint
+from dtfl_private.experiments.checkpoint import HISTORY_FIELDS, load_checkpoint, save_checkpoint
+from dtfl_private.training.optimizers import PlateauState
 
 
 def equal(ours, theirs) -> bool:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from dtfl_private.errors import InputError, NonFiniteLossError, WorkerError
-from dtfl_private.federated.worker import ClientTask, Evaluation, Worker
-from dtfl_private.messages import Transcript
+from dtfl_private.protocol.messages import Transcript
 from dtfl_private.runtime import executors, shared_block
 from dtfl_private.runtime.executors import InProcess, WorkerProcesses, open_executor
+from dtfl_private.training.worker import ClientTask, Evaluation, Worker
 
 
 class Quiet:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.runtime.files import output_path, path_text, require_usable, write_atomic
+from dtfl_private.files.writing import output_path, path_text, require_usable, write_atomic
 
 
 def test_a_file_is_written_and_replaced(tmp_path):

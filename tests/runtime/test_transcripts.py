@@ -4,11 +4,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from dtfl_private.adversary.view import Seen
 from dtfl_private.errors import RunError
-from dtfl_private.federated.recording import Recording, Truth
-from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
-from dtfl_private.runtime.transcripts import load_seen, load_truth, recorded_rounds, save_recording
+from dtfl_private.experiments.transcripts import load_seen, load_truth, recorded_rounds, save_recording
+from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.training.recording import Recording, Truth
 
 AT = {"client": 3, "round": 12, "tier": 2}
 

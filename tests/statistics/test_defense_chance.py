@@ -11,7 +11,6 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from dtfl_private.defense import ClientRound, Defense
 from dtfl_private.defenses.dropout import Dropout
 from dtfl_private.defenses.fisher_noise import safety_factor, sensitivities
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -19,7 +18,8 @@ from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
 from dtfl_private.defenses.pieces import random_orders
 from dtfl_private.defenses.update_noise import UpdateNoise
-from dtfl_private.messages import ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.protection.base import ClientRound, Defense
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 SIGMAS = 5
 VALUES = 100_000

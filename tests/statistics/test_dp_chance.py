@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.defense import ClientRound, LocalTraining
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
-from dtfl_private.messages import SmashedBatch
 from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import ClientRound, LocalTraining
+from dtfl_private.protocol.messages import SmashedBatch
 
 SIGMAS = 5
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dtfl_private.environment.conditions import (
+from dtfl_private.simulation.clients.conditions import (
     EnvironmentSettings,
     EnvironmentState,
     advance,
@@ -17,7 +17,7 @@ from dtfl_private.environment.conditions import (
     initial_state,
     slowness,
 )
-from dtfl_private.environment.profiles import PROFILE_SETS, ResourceProfile
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS, ResourceProfile
 
 SIGMAS = 5
 UNIFORM = PROFILE_SETS["uniform"]

@@ -12,11 +12,11 @@ import torch
 from scipy.stats import binom, kstest
 from torch import Tensor
 
-from dtfl_private.measures.base import Release
-from dtfl_private.measures.dependence import Dependence, dependence
-from dtfl_private.measures.empirical_epsilon import EmpiricalEpsilon
-from dtfl_private.measures.linear_cka import inner_products
-from dtfl_private.privacy.distance_correlation import distances
+from dtfl_private.leakage.dcor import distances
+from dtfl_private.leakage.measures.base import Release
+from dtfl_private.leakage.measures.dependence import Dependence, dependence
+from dtfl_private.leakage.measures.empirical_epsilon import EmpiricalEpsilon
+from dtfl_private.leakage.measures.linear_cka import inner_products
 from dtfl_private.privacy.gaussian import gaussian_epsilon
 from dtfl_private.privacy.one_run import epsilon_lower_bound
 from dtfl_private.randomness import stream, torch_stream

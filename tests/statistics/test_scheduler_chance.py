@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from dtfl_private.contracts import TierChoice
-from dtfl_private.tiers.schedulers import Random
+from dtfl_private.protocol.contracts import TierChoice
+from dtfl_private.simulation.schedulers.paper import Random
 
 TIERS = np.arange(1, 8)
 DRAWS = 70_000

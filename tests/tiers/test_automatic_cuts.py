@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.commands.profile import automatic_cuts
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.profile import automatic_cuts
 from dtfl_private.models.build import build_model
-from dtfl_private.models.staged import StagedModel
-from dtfl_private.models.tracing import staged
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.cutting.tracing import staged
 from dtfl_private.numerics import Numerics
-from dtfl_private.tiers.cuts import CutChoice, choose
-from dtfl_private.tiers.table import TierTable, analyse
+from dtfl_private.simulation.costs.cut_costs import CutChoice, choose
+from dtfl_private.simulation.costs.table import TierTable, analyse
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dtfl_private.tiers.changes import LARGE, Changes, factors
-from dtfl_private.tiers.estimates import History, Observation, observe
+from dtfl_private.simulation.changes import LARGE, Changes, factors
+from dtfl_private.simulation.estimates import History, Observation, observe
 
 
 def seen(clients, seconds, *, column=0, up=1e6, down=1e6):

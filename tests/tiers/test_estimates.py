@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.tiers.estimates import NEVER, History, Observation, estimate, observe, transfer_s
-from dtfl_private.tiers.table import TierCost, TierTable
+from dtfl_private.simulation.costs.table import TierCost, TierTable
+from dtfl_private.simulation.estimates import NEVER, History, Observation, estimate, observe, transfer_s
 
 CLIENTS = 3
 TIERS = (2, 3, 5)

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dtfl_private.tiers.progress import MEMORY, Progress, depths, mean_depth
+from dtfl_private.simulation.progress import MEMORY, Progress, depths, mean_depth
 
 
 def taught(depth_R: list[float], loss_R: list[float]) -> Progress:

@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.contracts import FloatArray, IntArray, Outlook, TierChoice
 from dtfl_private.errors import InputError
-from dtfl_private.tiers.schedulers import Dynamic, LastValue, Oracle, Random, Static, StaticProfile, make_scheduler
+from dtfl_private.protocol.contracts import FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.simulation.schedulers.paper import (
+    Dynamic,
+    LastValue,
+    Oracle,
+    Random,
+    Static,
+    StaticProfile,
+    make_scheduler,
+)
 
 TIERS = np.array([2, 3, 5, 7])
 

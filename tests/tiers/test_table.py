@@ -4,12 +4,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.errors import InputError
-from dtfl_private.messages import state_bytes
 from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting.staged import StagedModel, numbered, snapshot, split
 from dtfl_private.models.heads import make_heads
-from dtfl_private.models.staged import StagedModel, numbered, snapshot, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.tiers.table import TierTable, analyse, measure
+from dtfl_private.protocol.messages import state_bytes
+from dtfl_private.simulation.costs.table import TierTable, analyse, measure
 
 # MACs of one 6x6 image: outputs times the weights each of them takes.
 CONV_1 = (3 * 6 * 6) * (2 * 3 * 3)

@@ -5,9 +5,9 @@ from torch import nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
-from dtfl_private.models.staged import numbered
+from dtfl_private.models.cutting.staged import numbered
 from dtfl_private.numerics import Numerics
-from dtfl_private.tiers.table import analyse
+from dtfl_private.simulation.costs.table import analyse
 
 
 def two_convolutions(groups: int) -> nn.Module:

@@ -1,1 +1,0 @@
-"""What an attack is, and what it gets to see."""

@@ -1,0 +1,1 @@
+"""What an attack is, what it may see, and how attacks are run and scored."""

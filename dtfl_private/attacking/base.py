@@ -1,0 +1,149 @@
+"""Attacks: one hard method each, inside a frame that keeps the score.
+
+An attack is a frozen value: settings only. It gets a `View` and returns its guess; common code judges the guess by the
+ground truth, which the attack never sees. There is one base class per goal:
+
+    Reconstruction       the images themselves
+    MembershipInference  whether a record was trained on
+    AttributeInference   a property of an image that is not its label
+    LabelInference       the true labels, where a defense protects them
+
+An attack of a malicious server also says what it sends (`Attack.tamper`); the frame lets the clients play their round
+with that, guards and all.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from dtfl_private.attacking.view import Auxiliary, View
+from dtfl_private.errors import InputError
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import State
+from dtfl_private.protocol.threat import Capability
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFacts:
+    """What a user must know of an attack before choosing it; the columns of ``list attacks``.
+
+    needs: capabilities without which it cannot run.
+    recipe: how it works, in one line.
+    source: the paper it is from; "new" if it is ours.
+    per_tier: whether the outcome depends on the tier; an attack on the final model does not.
+    looks_back: whether it uses other releases of the victims' records (`View.earlier`), which take time to play.
+    """
+
+    needs: frozenset[Capability]
+    recipe: str
+    source: str = "new"
+    per_tier: bool = True
+    looks_back: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What an attack may know before it runs, to refuse what it cannot do.
+
+    classes: number of classes; ``images`` false if the inputs are token sequences.
+    """
+
+    tier: int
+    input_shape: tuple[int, ...]
+    cut_shape: tuple[int, ...]
+    classes: int
+    defense: DefenseChain
+
+    @property
+    def images(self) -> bool:
+        """Whether inputs are images (C, H, W)."""
+        return len(self.input_shape) == 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tampering:
+    """What a malicious server sends instead of the honest download.
+
+    Attributes:
+        tier: that it names.
+        weights: of the client half md1..md_tier, all of them; empty to send the honest ones.
+    """
+
+    tier: int
+    weights: State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Base of all attacks.
+
+    Attributes:
+        adaptive: attack through the defenses' own samplers, as an adversary who knows them would; false only for
+            comparison, as it makes defenses look better than they are.
+    """
+
+    facts: ClassVar[AttackFacts]
+
+    adaptive: bool = True
+
+    def check(self, scene: Scene) -> None:
+        """Raise `InputError` if the attack cannot act here."""
+        if not scene.images:
+            raise InputError(f"{name_of(self)} attacks images; this run's inputs are sequences of tokens")
+
+    def tamper(self, view: View) -> Tampering | None:
+        """Return what a malicious server sends the victims, or None for what the protocol says.
+
+        Called before there are any victims to be seen: ``view`` has the weights and the auxiliary data only.
+        """
+        return None
+
+
+class Reconstruction(Attack):
+    """An attack that reconstructs the victims' images."""
+
+    @abstractmethod
+    def reconstruct(self, view: View) -> Tensor:
+        """Return images (victims, C, H, W) in [0, 1], in the order of the victims."""
+
+
+class MembershipInference(Attack):
+    """An attack that tells records that were trained on from others."""
+
+    @abstractmethod
+    def scores(self, view: View) -> Tensor:
+        """Return a score (candidates,) of each of ``view.candidates``: the higher, the likelier a member."""
+
+
+class AttributeInference(Attack):
+    """An attack that infers a property of the victims' images."""
+
+    @abstractmethod
+    def values(self, images: Tensor, labels: Tensor, auxiliary: Auxiliary) -> Tensor:
+        """Return the property (N,), int64 from 0, of images (N, C, H, W) in [0, 1]: what is to be inferred.
+
+        Args:
+            images: of which the property is asked.
+            labels: their classes (N,).
+            auxiliary: images to take thresholds from, such as the median of a class.
+        """
+
+    @abstractmethod
+    def infer(self, view: View) -> Tensor:
+        """Return the guessed property (victims,), int64."""
+
+
+class LabelInference(Attack):
+    """An attack that infers the victims' true labels behind the protected ones."""
+
+    @abstractmethod
+    def infer(self, view: View) -> Tensor:
+        """Return the guessed labels (victims,), int64."""
+
+
+def name_of(attack: Attack) -> str:
+    """Return an attack's name as users write it: ``TierDowngrade`` is tier-downgrade."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(attack).__name__).lower()

@@ -1,0 +1,217 @@
+"""The client's program in the hands of an adversary: from its own inputs to what a client would have sent.
+
+The adversary knows network, training procedure and defenses (their samplers, not their draws), and the weights that a
+client began its round with. So it can run the client half on inputs of its own, and take derivatives through it.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dtfl_private.data.preprocess import Preprocessor
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import ClientRound, DefenseChain
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
+from dtfl_private.randomness import isolated, stream
+
+Parameters = Mapping[str, Tensor]
+"""Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
+
+Receive = Callable[["ClientProgram", Tensor, Tensor], Tensor]
+"""From the program, smashed data (B, *cut shape) and labels (B,), as they were received, to the smashed data as the
+adversary goes on with them."""
+
+
+class ClientProgram:
+    """A client half with auxiliary head, the defenses around it, and a seed of the adversary's own.
+
+    Images are (B, C, H, W) in [0, 1], float32, on the numerics' device. Batch norm couples the images of a batch: a
+    batch must be run as a whole, and one's own images in batches of the client's size. Use changes neither the weights
+    nor the running statistics.
+
+    Args:
+        modules: md1..md_m; copied by the caller, as its weights are overwritten.
+        head: auxiliary head of the tier, likewise.
+        download: the weights that the client began with.
+        preprocessor: from images to inputs.
+        defense: the client's; the empty chain for an adversary that does not take it into account.
+        numerics: device and precision.
+        training: whether the client sends in training mode; not if it releases apart, its weights frozen.
+        seed: of the adversary's draws of the defenses.
+        records: N_k, as the adversary knows it from the weight of the client in the average.
+        classes: number of classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        modules: StagedModel,
+        head: nn.Module,
+        download: ModelDownload,
+        preprocessor: Preprocessor,
+        defense: DefenseChain,
+        numerics: Numerics,
+        training: bool,
+        seed: int,
+        records: int,
+        classes: int,
+    ) -> None:
+        modules.load_state_dict(download.weights)
+        head.load_state_dict(download.head)
+        self.download = download
+        self._whole = _Classifier(modules, head)
+        self._whole.train(training)
+        self._whole.requires_grad_(requires_grad=False)
+        _freeze_statistics(self._whole)
+        self._preprocess = preprocessor
+        self._defense = defense
+        self._numerics = numerics
+        self._at = ClientRound(
+            # The samplers are known, the draws are not: even with the run's seed these streams are not the clients'.
+            seed=int(stream(seed, "adversary", download.client, download.round).integers(2**62)),
+            client=download.client,
+            round=download.round,
+            tier=download.tier,
+            records=records,
+            classes=classes,
+            device=numerics.device,
+        )
+        self._at.forward.download = download
+        self._at.forward.encoder = modules
+        self._labelled = 0
+        self._receive: Receive | None = None
+
+    @property
+    def device(self) -> str:
+        """Where tensors are computed."""
+        return self._numerics.device
+
+    @property
+    def modules(self) -> StagedModel:
+        """The client half md1..md_m with the downloaded weights; not to be changed."""
+        return self._whole.client_half
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Return what the network takes for images (B, C, H, W) in [0, 1]; differentiable."""
+        # The preprocessor expects bytes: 0..255.
+        return self._numerics.place_images(self._preprocess(images * 255))
+
+    def activations(self, images: Tensor, *, defended: bool = True, weights: Parameters | None = None) -> Tensor:
+        """Return the activations at the cut (B, *cut shape), float32, differentiable in images and weights.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            defended: with what defenses change inside the forward pass. What they do to the finished message is in
+                `release` only.
+            weights: of the client half, as its own state names them, in place of those downloaded.
+        """
+        inputs = self.inputs(images)
+        with self._numerics.autocast():
+            smashed: Tensor = functional_call(self.modules, dict(weights or {}), (inputs,))
+            if defended:
+                self._at.forward.inputs = inputs.detach()
+                smashed = self._defense.encode(smashed, self._at)
+        return smashed.float()
+
+    @torch.no_grad()
+    def release(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return smashed data (B, *cut shape), float32, as a client with these images would send them.
+
+        The whole way of a message: through the defenses of inputs, forward pass and message, with fresh draws, and in
+        the type in which it is sent.
+        """
+        inputs = self._defense.protect_inputs(self.inputs(images), self._at)
+        self._at.forward.inputs = inputs
+        with self._numerics.autocast():
+            smashed = self._defense.encode(self.modules(inputs), self._at)
+        message = SmashedBatch(
+            client=self._at.client,
+            round=self._at.round,
+            tier=self._at.tier,
+            batch=0,
+            smashed=smashed.detach().to(self._numerics.wire_dtype),
+            labels=labels.to(self.device),
+        )
+        received = self._defense.protect_batch(message, self._at).smashed.float()
+        return received if self._receive is None else self._receive(self, received, message.labels)
+
+    def received_by(self, receive: Receive) -> "ClientProgram":
+        """Let the adversary rewrite all that is released, as it rewrites what it receives; return the program."""
+        self._receive = receive
+        return self
+
+    def untrained(self, seed: int) -> ModelDownload:
+        """Return the client half and its head with newly drawn weights, as before any training.
+
+        Parts that cannot draw their weights themselves get normal ones of deviation 0.02.
+        """
+        whole = copy.deepcopy(self._whole)
+        with isolated(seed, "untrained"):
+            for part in whole.modules():
+                if callable(reset := getattr(part, "reset_parameters", None)):
+                    reset()
+                else:
+                    for parameter in part.parameters(recurse=False):
+                        nn.init.normal_(parameter, std=0.02)
+        return replace(self.download, weights=whole.client_half.state_dict(), head=whole.head.state_dict())
+
+    def sent_labels(self, labels: Tensor) -> Tensor:
+        """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn."""
+        records = torch.arange(self._labelled, self._labelled + len(labels)) % self._at.records
+        self._labelled += len(labels)
+        return self._defense.protect_labels(labels.to(self.device), records.to(self.device), self._at)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return a copy of the trainable parameters of client half and head, as `local_loss` takes them."""
+        return {name: tensor.detach().clone() for name, tensor in self._whole.named_parameters()}
+
+    def local_loss(self, parameters: Parameters, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the plain local loss of a batch, differentiable in parameters and images.
+
+        Terms that defenses add to the loss are left out.
+
+        Args:
+            parameters: as `parameters` names them.
+            images: (B, C, H, W) in [0, 1].
+            labels: (B,) class numbers, or (B, classes) probabilities.
+        """
+        inputs = self.inputs(images)
+        with self._numerics.autocast():
+            logits = functional_call(self._whole, dict(parameters), (inputs,))
+            loss: Tensor = self._defense.classification_loss(logits, labels)
+        return loss
+
+
+class _Classifier(nn.Module):
+    """Client half and head as one function from inputs to logits."""
+
+    def __init__(self, client_half: StagedModel, head: nn.Module) -> None:
+        super().__init__()
+        self.client_half = client_half
+        self.head = head
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
+        logits: Tensor = self.head(self.client_half(inputs))
+        return logits
+
+
+def _freeze_statistics(module: nn.Module) -> None:
+    """Keep batch norm's running statistics as they are; in training mode it computes with the batch's own."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.momentum = 0.0
+
+
+def batches_of(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:
+    """Yield random index batches of exactly ``size`` out of 0..count-1, each index at most once; a rest is left out."""
+    order = torch.randperm(count, generator=generator)
+    size = min(size, count)
+    for start in range(0, count - size + 1, size):
+        yield order[start : start + size]

@@ -1,0 +1,101 @@
+"""What attacks leave behind while they work, so that an interruption costs little: guesses and trained helpers.
+
+One safetensors file for each piece of work, named by a digest of all that it depends on, so that a file is either right
+or not there. Deleting the folder is safe.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.view import Auxiliary
+from dtfl_private.files import reading
+from dtfl_private.files.writing import write_atomic
+from dtfl_private.protocol.messages import Seen, State
+
+LARGEST_BYTES = 2**32
+
+
+class Workshop:
+    """Tensors on disk by what they depend on.
+
+    Args:
+        folder: where to keep them.
+        basis: what all of them depend on: the run and its model.
+    """
+
+    def __init__(self, folder: Path, basis: Mapping[str, object]) -> None:
+        self._folder = folder
+        self._basis = basis
+
+    def keep(
+        self, what: Mapping[str, object], make: Callable[[], Mapping[str, Tensor]]
+    ) -> tuple[Mapping[str, Tensor], bool]:
+        """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""
+        path = self._path(what)
+        try:
+            data = reading.read_bytes(path, most_bytes=LARGEST_BYTES)
+            return safetensors.torch.load(data), True  # numbers only: safetensors hold no code
+        except (OSError, ValueError, safetensors.SafetensorError):
+            # Not there, or half of it after a disk error: made anew.
+            pass
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in make().items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, safetensors.torch.save(tensors))
+        return tensors, False
+
+    def has(self, what: Mapping[str, object]) -> bool:
+        """Whether the tensors that ``what`` names are there, undamaged."""
+        try:
+            reading.require_regular(self._path(what), most_bytes=LARGEST_BYTES)
+            with safetensors.safe_open(self._path(what), framework="pt"):
+                return True
+        except (OSError, ValueError, safetensors.SafetensorError):
+            return False
+
+    def _path(self, what: Mapping[str, object]) -> Path:
+        text = json.dumps({**self._basis, **what}, sort_keys=True).encode()
+        return self._folder / f"{hashlib.blake2b(text, digest_size=16).hexdigest()}.safetensors"
+
+
+def digest_of(rounds: Sequence[Seen]) -> str:
+    """Return a short text that is the same for the same messages, and for no others."""
+    states: list[State] = []
+    for seen in rounds:
+        states += [seen.download.weights, seen.download.head]
+        states += [{"smashed": batch.smashed, "labels": batch.labels} for batch in seen.batches]
+        states += [] if seen.update is None else [seen.update.weights, seen.update.head]
+    return _digest(tensor for state in states for _, tensor in sorted(state.items()))
+
+
+def digest_of_auxiliary(data: Auxiliary) -> str:
+    """Return a short text that is the same for the same auxiliary data, and for no others."""
+    return _digest([data.images, data.labels, data.validation_images, data.validation_labels])
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        # Viewed as bytes: NumPy knows no bfloat16.
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def code_of(attack: Attack) -> str | None:
+    """Return a digest of an attack's own source file; None if its settings or its source cannot be written down."""
+    if not all(isinstance(value, bool | int | float | str | None) for value in vars(attack).values()):
+        return None
+    try:
+        source = inspect.getsource(inspect.getmodule(type(attack)) or type(attack))
+    except (OSError, TypeError):  # typed into an interpreter
+        return None
+    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,207 @@
+"""The scene of an attack: disjoint sets of records, and all that there is to see at a tier."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.attacking.adversary_data import AuxiliarySplit
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.victims import Stage
+from dtfl_private.attacking.view import (
+    Background,
+    Candidates,
+    LocalSteps,
+    Shadows,
+)
+from dtfl_private.data.preprocess import unit
+from dtfl_private.models.cutting.staged import split
+from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protocol.messages import ModelDownload, Seen, State
+from dtfl_private.randomness import stream
+from dtfl_private.training.worker import honest_download
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSets:
+    """Which records are whose. Numbers below the training set's size count its records, the others the test set's.
+
+    Attributes:
+        victims: attacked.
+        auxiliary: the adversary trains on them; empty if its data are from elsewhere.
+        validation: the adversary tunes by them.
+        non_members: to be told from members.
+    """
+
+    victims: Tensor
+    auxiliary: Tensor
+    validation: Tensor
+    non_members: Tensor
+
+    def __post_init__(self) -> None:
+        named = {name: set(getattr(self, name).tolist()) for name in ("auxiliary", "validation", "non_members")}
+        named["victims"] = set(self.victims.tolist())
+        names = sorted(named)
+        for position, one in enumerate(names):
+            for other in names[position + 1 :]:
+                if common := named[one] & named[other]:
+                    raise ValueError(f"{one} and {other} share {len(common)} records, as {min(common)}")
+
+
+def _in_pairs(members: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return as many of the members as of the others in each class, the first ones; ``other_labels`` are by place."""
+    kept, beside = [], []
+    for label in sorted(set(labels.tolist())):
+        of_class, against = members[labels == label], others[other_labels[others] == label]
+        pairs = min(len(of_class), len(against))
+        kept.append(of_class[:pairs])
+        beside.append(against[:pairs])
+    return torch.cat(kept), torch.cat(beside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """All that the scenes of a run share, whatever the tier.
+
+    Attributes:
+        opened: the run.
+        split: the adversary's data and the non-members.
+        numerics: where attacks compute.
+        shadows: training runs of the adversary's own.
+    """
+
+    opened: OpenedRun
+    split: AuxiliarySplit
+    numerics: Numerics
+    shadows: Shadows
+
+    def index_sets(self, stage: Stage) -> IndexSets:
+        """Return which records are whose; checks that nobody's are anybody else's."""
+        records = len(self.opened.prepared.worker.train_labels)
+        return IndexSets(
+            victims=stage.records,
+            auxiliary=records + self.split.train_places,
+            validation=records + self.split.validation_places,
+            non_members=records + self.split.non_member_places,
+        )
+
+    def background(self, tier: int, stage: Stage | None, earlier: Sequence[Seen] = ()) -> Background:
+        """Return all that there is to see at a tier; without a stage, what there is before the clients' round."""
+        worker = self.opened.prepared.worker
+        return Background(
+            seen=[self._on_device(self._as_known(seen)) for seen in stage.seen] if stage is not None else [],
+            earlier=[self._on_device(self._as_known(seen)) for seen in earlier],
+            program=self.program,
+            honest=self.honest,
+            auxiliary=self.split.auxiliary,
+            final_model=self.opened.after.weights.model,
+            initial_model=self.opened.before.weights.model,
+            initial_heads=self.opened.weights.heads,
+            candidates=None if stage is None else self.candidates(stage)[0],
+            shadows=self.shadows,
+            logits=self.logits,
+            input_shape=tuple(worker.train_images.shape[1:]),
+            classes=worker.classes,
+            tier=tier,
+            cut_shape=self.opened.cut_shapes[tier],
+            defense=worker.defense,
+            server_half=(lambda: self.server_half(tier)) if self._of_last_round(stage) else None,
+            local_steps=self.local_steps(stage),
+            augmentations=tuple(worker.augmentations),
+            records=sum(map(len, worker.parts)),
+            device=self.numerics.device,
+        )
+
+    def _as_known(self, seen: Seen) -> Seen:
+        """Return a client's round with the weights under which it sent, as far as they are known.
+
+        Who releases apart trains first and sends with its weights frozen: those of its update, not of the download.
+        """
+        if seen.update is None or not self.opened.prepared.worker.defense.releases_apart:
+            return seen
+        return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
+
+    def _of_last_round(self, stage: Stage | None) -> bool:
+        return stage is None or not stage.seen or stage.seen[0].download.round == self.opened.plan.round
+
+    def local_steps(self, stage: Stage | None) -> LocalSteps:
+        """Return how the clients of the round trained."""
+        settings = self.opened.prepared.worker.optimizer
+        number = stage.seen[0].download.round if stage is not None and stage.seen else self.opened.plan.round
+        return LocalSteps(
+            optimizer=settings.name,
+            lr=self.opened.records[number - 1]["lr"],
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+    def server_half(self, tier: int) -> nn.Module:
+        """Return a fresh copy of the server's half beyond a tier, as the round began with it."""
+        half = copy.deepcopy(split(self.opened.prepared.worker.model, tier)[1])
+        half.load_state_dict({name: self.opened.weights.model[name] for name in half.state_dict()})
+        return self.numerics.place(half)
+
+    def candidates(self, stage: Stage) -> tuple[Candidates, Tensor]:
+        """Return victims and non-members in random order, and which of them are members: bool (N,).
+
+        Of each class there are as many members as non-members: otherwise labels alone would tell them apart wherever
+        clients hold some classes more than others.
+        """
+        worker = self.opened.prepared.worker
+        chosen = torch.tensor(sorted(set(stage.records.tolist())), dtype=torch.int64)
+        members, others = _in_pairs(
+            chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
+        )
+        images = torch.cat([worker.train_images[members], worker.test_images[others]])
+        labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
+        member = torch.arange(len(images)) < len(members)
+        order = torch.from_numpy(stream(worker.seed, "candidates").permutation(len(images)))
+        return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+
+    def honest(self, tier: int) -> ModelDownload:
+        """Return what the protocol sends the first client of the round in this tier."""
+        task = replace(self.opened.tasks[0], tier=tier)
+        return honest_download(self.opened.prepared.worker.model, task, self.opened.weights)
+
+    def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
+        """Return a fresh copy of a client's program."""
+        worker, tier = self.opened.prepared.worker, seen.download.tier
+        client_half, _ = split(worker.model, tier)
+        return ClientProgram(
+            modules=self.numerics.place(copy.deepcopy(client_half)),
+            head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
+            download=seen.download,
+            preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
+            defense=worker.defense if adaptive else DefenseChain(),
+            numerics=self.numerics,
+            training=not worker.defense.releases_apart,
+            seed=seed,
+            records=len(worker.parts[seen.download.client]),
+            classes=worker.classes,
+        )
+
+    def logits(self, model: State, images: Tensor) -> Tensor:
+        """Return logits (N, classes), float32, of images (N, C, H, W) in [0, 1] under a model's weights."""
+        worker = self.opened.prepared.worker
+        network = self.numerics.place(copy.deepcopy(worker.model))
+        network.load_state_dict(model)
+        network.eval()
+        normalise = copy.deepcopy(worker.normaliser).to(self.numerics.device)
+        with torch.no_grad(), self.numerics.autocast():
+            parts = [
+                network(self.numerics.place_images(normalise(part.to(self.numerics.device) * 255))).float().cpu()
+                for part in torch.split(images, 500)
+            ]
+        return torch.cat(parts)
+
+    def _on_device(self, seen: Seen) -> Seen:
+        device = self.numerics.device
+        batches = tuple(
+            replace(batch, smashed=batch.smashed.float().to(device), labels=batch.labels.to(device))
+            for batch in seen.batches
+        )
+        return replace(seen, batches=batches)

@@ -1,0 +1,51 @@
+"""The undefended twin of a run: the same data, seed and settings, but no defenses."""
+
+from pathlib import Path
+
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import TrainConfig, differences
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_listener import RunListener
+from dtfl_private.experiments.train import read_run_config, train
+
+TRAIN = "train"
+
+# What the undefended twin of a run may differ in.
+FREE_OF_TWINS = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
+
+
+def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
+    """Return a configuration that trains for just as many rounds as a run did, which may have ended early."""
+    return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
+
+
+def undefended_twin(
+    opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: RunListener | None = None
+) -> RunFolder:
+    """Return the folder of a run without its defenses, which are trained only once.
+
+    Args:
+        opened: the run.
+        where: the twin's folder, or "train" to train it, or go on with its training.
+        folder: where it is trained.
+        dataset: what `train` was given as an object.
+        listener: hears how the training proceeds.
+
+    Raises:
+        InputError: what is there is another run.
+    """
+    plain = as_long_as(opened, opened.prepared.config.model_copy(update={"defense": []}))
+    if where == TRAIN:
+        objects = {name: opened.objects[name] for name in ("model", "scheduler")}
+        return train(plain, out=folder, resume=True, dataset=dataset, listener=listener, **objects).folder
+    given = RunFolder(path=Path(where))
+    other = read_run_config(given)
+    changed = differences(plain, other, FREE_OF_TWINS)
+    if changed or other.defense:
+        raise InputError(
+            f"'{given.path}' is not this run without defenses "
+            f"({'; '.join(changed) or 'it has some'}): use --undefended train"
+        )
+    return given

@@ -1,0 +1,180 @@
+"""Who is attacked: victims' rounds, played once more or as they were recorded.
+
+The first batch of each client in the run's last round, for then the server knows the client's weights exactly; further
+batches, whose weights have moved on, only when more victims are asked for. Each client is placed in the tier in
+question and starts from the same global weights, so that tiers are compared at equal training.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.data.preprocess import unit
+from dtfl_private.errors import InputError
+from dtfl_private.protocol.messages import Seen
+from dtfl_private.training.recording import Recorder, Recording
+from dtfl_private.training.worker import ClientTask, GlobalWeights
+
+Victims = Literal["batches", "rounds"]
+"""Which records are attacked: those of clients' first batches, or all that a client's weight update depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused."""
+
+    recordings: Sequence[Recording]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What the server saw of the clients that took part."""
+        return [recording.seen for recording in self.recordings if recording.seen.batches]
+
+    @property
+    def truth(self) -> Tensor:
+        """The victims' images (N, C, H, W) in [0, 1], as they were really fed in."""
+        return unit(torch.cat([recording.truth.images for recording in self.recordings]))
+
+    @property
+    def labels(self) -> Tensor:
+        """The victims' true labels (N,)."""
+        return torch.cat([recording.truth.labels for recording in self.recordings])
+
+    @property
+    def records(self) -> Tensor:
+        """The victims' places in the training set (N,)."""
+        return torch.cat([recording.truth.records for recording in self.recordings])
+
+
+def recorded_stage(recordings: Sequence[Recording], tier: int, count: int, kind: Victims) -> Stage:
+    """Return the stage of recorded clients in a tier: their first batches until there are ``count`` victims.
+
+    Whole rounds are only those whose client sent an update.
+    """
+    fit = {
+        recording.seen.download.client: recording
+        for recording in recordings
+        if recording.seen.download.tier == tier and (kind == "batches" or recording.seen.update is not None)
+    }
+    sizes = {client: [len(batch.labels) for batch in recording.seen.batches] for client, recording in fit.items()}
+    taken = _victim_batches(sizes, count, kind)
+    return Stage(recordings=[fit[client].first(batches) for client, batches in taken.items()])
+
+
+def victim_tasks(
+    opened: OpenedRun, tier: int, count: int, kind: Victims, *, scheduled_in: int | None = None
+) -> list[tuple[ClientTask, int]]:
+    """Return clients' parts of the last round, placed in a tier, with the number of batches that hold victims.
+
+    Args:
+        opened: the run.
+        tier: where every client is placed.
+        count: victims that are wanted; whole batches are taken until they are reached, or all there are.
+        kind: first batches of many clients, or whole rounds of few.
+        scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent.
+    """
+    worker = opened.prepared.worker
+    tasks = [task for task in opened.tasks if scheduled_in in (None, task.tier)]
+    if scheduled_in is not None and kind == "rounds":
+        tasks = [task for task in tasks if task.completes]
+    sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
+    if scheduled_in is not None:
+        sizes = {task.client: sizes[task.client][: task.sends] for task in tasks}
+        taken = _victim_batches(sizes, count, kind)
+        return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+    taken = _victim_batches(sizes, count, kind)
+    whole = {
+        task.client: replace(
+            task,
+            tier=tier,
+            batches=len(sizes[task.client]) * worker.local_epochs,
+            sent_batches=None,
+            completes=True,
+        )
+        for task in tasks
+    }
+    return [(whole[client], batches) for client, batches in taken.items()]
+
+
+def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: Victims) -> dict[int, int]:
+    """Return how many of its first batches each client's victims fill, for ``count`` victims or as many as there are.
+
+    Args:
+        sizes: records in each of a client's batches.
+        count: victims that are wanted.
+        kind: first batches of all clients before second ones, or whole rounds of one client after the other.
+    """
+    if kind == "batches":
+        deepest = max(map(len, sizes.values()), default=0)
+        chunks = [[client] for batch in range(deepest) for client in sizes if batch < len(sizes[client])]
+    else:
+        chunks = [[client] * len(sizes[client]) for client in sizes]
+    taken, have = dict.fromkeys(sizes, 0), 0
+    for chunk in chunks:
+        if have >= count:
+            break
+        for client in chunk:
+            have += sizes[client][taken[client]]
+            taken[client] += 1
+    return {client: batches for client, batches in taken.items() if batches}
+
+
+def _batch_sizes(records: int, batch_size: int) -> list[int]:
+    return [min(batch_size, records - start) for start in range(0, records, batch_size)]
+
+
+def play(
+    recorder: Recorder,
+    tasks: Sequence[tuple[ClientTask, int]],
+    weights: GlobalWeights,
+    *,
+    kind: Victims,
+) -> Stage:
+    """Let the victims' clients play their round from these weights, and record it."""
+    return Stage(
+        recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
+    )
+
+
+def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victims) -> list[Recording]:
+    """Return recordings cut to the first epoch, so that each record is there once; of whole rounds complete ones only.
+
+    Raises:
+        InputError: whole rounds are asked for, and only their first batches were recorded.
+    """
+    cut = [recording.first(_per_epoch(opened, recording.seen.download.client)) for recording in recordings]
+    if kind == "batches":
+        return cut
+    complete = [one for one in cut if len(one.seen.batches) == _per_epoch(opened, one.seen.download.client)]
+    if not complete:
+        raise InputError(
+            "only the first batches of each client's round were recorded, and this attack explains whole rounds: use "
+            "--replay, or record with a larger --record-images"
+        )
+    return complete
+
+
+def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen]:
+    """Return what a client sent in each further epoch of the round that began as ``seen``, if there were any."""
+    worker, client = opened.prepared.worker, seen.download.client
+    if worker.local_epochs == 1 or worker.defense.releases_apart:
+        return []
+    batches = _per_epoch(opened, client) * worker.local_epochs
+    task = next(task for task in opened.tasks if task.client == client)
+    task = replace(task, tier=seen.download.tier, batches=batches, completes=False)
+    return by_epoch(opened, recorder.record(task, opened.weights, batches=batches, whole=False).seen)[1:]
+
+
+def by_epoch(opened: OpenedRun, seen: Seen) -> list[Seen]:
+    """Return a client's round epoch by epoch, each of which holds a record at most once."""
+    size = _per_epoch(opened, seen.download.client)
+    return [replace(seen, batches=seen.batches[start : start + size]) for start in range(0, len(seen.batches), size)]
+
+
+def _per_epoch(opened: OpenedRun, client: int) -> int:
+    worker = opened.prepared.worker
+    return len(_batch_sizes(len(worker.parts[client]), worker.batch_size))

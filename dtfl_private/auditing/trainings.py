@@ -1,0 +1,164 @@
+"""The trainings that an audit attacks: the run, others that differ in their seed alone, and each without defenses."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dtfl_private.attacking.listener import AttackListener
+from dtfl_private.attacking.replay import OpenedRun, open_run
+from dtfl_private.attacking.runner import key_of
+from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_twin
+from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.run_folder import RunFolder, final_accuracy
+from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.train import train
+from dtfl_private.leakage.result import Result
+from dtfl_private.training.record import Record
+from dtfl_private.training.round import RoundSettings
+
+NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A training, its undefended twin if it has one, and where what belongs to them is kept."""
+
+    run: RunFolder
+    twin: RunFolder | None
+    folder: Path
+
+    @property
+    def undefended_accuracy(self) -> float | None:
+        """Test accuracy of the twin after its last round."""
+        return None if self.twin is None else final_accuracy(self.twin)
+
+
+def trainings(
+    opened: OpenedRun, config: AuditConfig, folder: Path, objects: Mapping[str, Any], listener: AttackListener
+) -> list[Training]:
+    """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
+
+    Args:
+        opened: the run.
+        config: how many there are, and where the undefended twin is; settled.
+        folder: of the audit.
+        objects: what `train` was given as objects.
+        listener: hears of one job for each training.
+    """
+    first = Training(run=opened.folder, twin=_twin(opened, config.undefended, folder, objects, listener), folder=folder)
+    seeds = range(1, config.training_seeds or 1)
+    return [first, *(_other(opened, config, seed, folder, objects, listener) for seed in seeds)]
+
+
+def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
+    """Check before any work that the trainings can be had.
+
+    Raises:
+        InputError: the undefended run that is named is another one, or it is one and several are asked for.
+    """
+    if config.undefended in (TRAIN, NONE) or not opened.prepared.config.defense:
+        return
+    if (config.training_seeds or 1) > 1:
+        raise InputError(
+            f"--undefended {config.undefended} is one training, and {config.training_seeds} are asked for: "
+            "use --undefended train"
+        )
+    undefended_twin(opened, config.undefended, opened.folder.path, dataset=None)
+
+
+def _other(
+    opened: OpenedRun,
+    config: AuditConfig,
+    number: int,
+    folder: Path,
+    objects: Mapping[str, Any],
+    listener: AttackListener,
+) -> Training:
+    """Return the training whose seed is by ``number`` above the run's."""
+    seed = opened.prepared.config.seed + number
+    own = folder / f"seed-{seed}"
+    config_of_seed = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
+    progress = _Progress(listener, f"training with seed {seed}")
+    run = train(config_of_seed, out=own / "run", resume=True, listener=progress, **objects).folder
+    progress.close()
+    other = open_run(run, data_dir=config_of_seed.data_dir, allow_plugins=config_of_seed.allowed, **objects)
+    return Training(run=run, twin=_twin(other, config.undefended, own, objects, listener), folder=own)
+
+
+def _twin(
+    opened: OpenedRun, where: str, folder: Path, objects: Mapping[str, Any], listener: AttackListener
+) -> RunFolder | None:
+    if where == NONE or not opened.prepared.config.defense:
+        return None
+    label = f"training seed {opened.prepared.config.seed} without defenses"
+    progress = _Progress(listener, label)
+    twin = undefended_twin(opened, where, folder / "undefended", dataset=objects["dataset"], listener=progress)
+    if where == TRAIN:
+        progress.close()
+    return twin
+
+
+class _Progress(Silent):
+    """Shows a training as one job."""
+
+    def __init__(self, listener: AttackListener, label: str) -> None:
+        self._listener, self._label, self._rounds, self._kept = listener, label, 0, False
+
+    def started(
+        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
+    ) -> None:
+        """Begin the job."""
+        self._rounds, self._kept = config.rounds, len(records) > 0
+        self._listener.started([self._label])
+        self._listener.job(self._label)
+
+    def finished(self, record: Record) -> None:
+        """Show how far it is."""
+        self._kept = False
+        self._listener.progress(self._label, record["round"], self._rounds)
+
+    def close(self) -> None:
+        """End the job, however many rounds it took."""
+        self._listener.finished(self._label, kept=self._kept)
+
+
+def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:
+    """Return the results of several trainings as one: mean values, and intervals that contain each training's own.
+
+    So an interval covers the chance of attack, images and training, and is wide rather than narrow: three trainings
+    are too few to say how they are distributed. The p-value is the largest: the trivial guess is beaten in each
+    training. Results that not all trainings have are left out.
+    """
+    if len(groups) == 1:
+        return list(groups[0])
+    by_key = [{key_of(result): result for result in group} for group in groups]
+    return [_together([own[key] for own in by_key]) for key in by_key[0] if all(key in own for own in by_key)]
+
+
+def _together(results: Sequence[Result]) -> Result:
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if len(known) == len(values) else None
+
+    def end(values: Sequence[float | None], pick: Callable[[Iterable[float]], float]) -> float | None:
+        known = [value for value in values if value is not None]
+        return pick(known) if len(known) == len(values) else None
+
+    return results[0].model_copy(
+        update={
+            "value": sum(result.value for result in results) / len(results),
+            "ci_low": min(result.ci_low for result in results),
+            "ci_high": max(result.ci_high for result in results),
+            "baseline": mean([result.baseline for result in results]),
+            "advantage": mean([result.advantage for result in results]),
+            "advantage_ci_low": end([result.advantage_ci_low for result in results], min),
+            "advantage_ci_high": end([result.advantage_ci_high for result in results], max),
+            "p_value": end([result.p_value for result in results], max),
+            "undefended": mean([result.undefended for result in results]),
+            "n": min(result.n for result in results),
+            "seeds": sum(result.seeds for result in results),
+        }
+    )

@@ -1,1 +1,0 @@
-"""What the commands do, as functions: ``train``, ``profile``, ``plan``, and the tables of ``list``."""

@@ -1,0 +1,1 @@
+"""File formats: untrusted bytes to arrays."""

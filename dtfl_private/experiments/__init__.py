@@ -1,0 +1,1 @@
+"""Runs: their configuration, their folder, the training loop; plans, sweeps and comparisons."""

@@ -1,0 +1,243 @@
+"""Plan: the schedule alone, without training, for thousands to millions of clients."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dtfl_private.data.normalization import Normalization
+from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
+from dtfl_private.experiments.allowed_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
+from dtfl_private.experiments.config import TrainConfig, object_name, resolved_norm
+from dtfl_private.experiments.settings import (
+    budget_settings,
+    calibrated,
+    defended_costs,
+    make_chain,
+    make_method,
+    method_schedule,
+    require_defensible,
+)
+from dtfl_private.models.build import build_description
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.privacy.compatibility import check_network, needs_group_norm
+from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.privacy.run_budget import BudgetSettings, charge_scheduled, end_of_run, spent_clients
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.contracts import Scheduler
+from dtfl_private.runtime.device import choose_numerics, one_thread
+from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.schedulers.paper import Static, make_scheduler
+from dtfl_private.simulation.scheduling import (
+    ScheduleSettings,
+    ScheduleState,
+    planned_bytes,
+    planned_macs,
+    schedule_round,
+)
+
+COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")
+"""The schedulers that a plan can be compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRound:
+    """One scheduled round: how many participants in which tier, and what it costs.
+
+    ``retired`` clients had no privacy budget left for it.
+    """
+
+    round: int
+    round_time_s: float
+    virtual_time_s: float
+    participants: int
+    dropped: int
+    retired: int
+    tier_counts: dict[int, int]
+    server_wait_s: float
+    oracle_time_s: float | None
+    bytes: dict[str, int]
+    macs: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A schedule without training, and how long fixed tiers would take under the same resources.
+
+    static_time_s: simulated seconds of the same rounds with every client in tier m, by m.
+    scheduler_time_s: the same with other schedulers, by name.
+    allowed: why the table has the tiers that it has, in words; None if no tier is forbidden.
+    unlimited_time_s: the same with the same scheduler, were no tier forbidden; None if none is.
+    notes: lines for the user.
+    """
+
+    table: TierTable
+    rounds: Sequence[PlannedRound]
+    static_time_s: dict[int, float]
+    scheduler_time_s: dict[str, float] = field(default_factory=dict)
+    allowed: str | None = None
+    unlimited_time_s: float | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def virtual_time_s(self) -> float:
+        """Simulated seconds of all rounds."""
+        return self.rounds[-1].virtual_time_s
+
+    def regret(self, time_s: float) -> float | None:
+        """Return by what share a time of all rounds is above the oracle's; None if there is no choice of tiers."""
+        oracle_s = [planned.oracle_time_s for planned in self.rounds if planned.oracle_time_s is not None]
+        return time_s / sum(oracle_s) - 1 if sum(oracle_s) > 0 else None
+
+
+def plan(
+    config: TrainConfig | None = None,
+    *,
+    input_shape: tuple[int, ...] = (3, 32, 32),
+    classes: int = 10,
+    images_per_client: int = 500,
+    model: StagedModel | None = None,
+    scheduler: Scheduler | None = None,
+    defenses: Sequence[Defense] | None = None,
+    compare_static: bool = False,
+    compare_schedulers: bool = False,
+) -> Plan:
+    """Return the schedule that a training with this configuration would follow, without training.
+
+    Args:
+        config: clients, rounds, environment, method, scheduler, defenses, and normalization, whose messages are
+            counted; what else concerns data and training is ignored. A leakage budget's audit must be of the same
+            network; data set, norm and defenses are compared if they were set.
+        input_shape: shape of one input (channels, height, width).
+        classes: number of classes.
+        images_per_client: N_k of every client.
+        model: network to use instead of the one the configuration names.
+        scheduler: scheduler to use instead of the one the configuration names, in a method with tiers.
+        defenses: defenses to use instead. Their work, bytes, order of training and sending, tier floor and privacy
+            budgets are those of a training; that a guard refuses a download is not foreseen.
+        compare_static: also play the same rounds with every client in one tier, for each tier, if the method has tiers.
+        compare_schedulers: also play the same rounds with each of `COMPARED`, if the method has tiers.
+    """
+    config = config or TrainConfig()
+    chain = make_chain(config, defenses)
+    norm = resolved_norm(config, chain)
+    method = make_method(config.method, allowed=config.allowed)
+    require_defensible(config, method, chain, norm)
+    name = config.model if model is None else object_name(model)
+    own = {"defense": [object_name(defense) for defense in defenses]} if defenses is not None else {}
+    audited = open_budget(config, method, {"model": name, **_facts_given(config), **own})
+    numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
+    model = model or build_description(
+        config.model,
+        input_shape=input_shape,
+        classes=classes,
+        norm=norm,
+        seed=config.seed,
+        allowed=config.allowed,
+    )
+    check_network(chain, model)
+    with one_thread():
+        whole = analyse(model, input_shape, classes, numerics)
+    in_use = whole
+    if method.tiered:
+        config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
+    table = defended_costs(config, method, whole, numerics, classes, name, chain, input_shape)
+    images_K = np.full(config.clients, images_per_client, dtype=np.int64)
+    if method.pooled:
+        images_K = images_K.sum(keepdims=True)
+    chain = calibrated(config, chain, classes, images_K)
+    budget, ledgers = budget_settings(config, method, chain, images_K)
+
+    registration = NO_TRAFFIC
+    if not (method.pooled or needs_group_norm(chain)):
+        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, input_shape)
+
+    def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
+        schedule = method_schedule(config, method, costs, scheduler, images_K, chain)
+        return _play(schedule, config.rounds, budget, ledgers, registration)
+
+    def unlimited_s() -> float:
+        free = config.model_copy(update={"allowed_tiers": None})
+        costs = defended_costs(free, method, whole, numerics, classes, name, chain, input_shape)
+        return played(scheduler, costs)[-1].virtual_time_s
+
+    tiers = table.tiers_M.tolist() if compare_static and method.tiered else []
+    others = COMPARED if compare_schedulers and method.tiered else ()
+    rounds = played(scheduler)
+    return Plan(
+        table=table,
+        rounds=rounds,
+        static_time_s={tier: played(Static(tier))[-1].virtual_time_s for tier in tiers},
+        scheduler_time_s={name: played(make_scheduler(name, table.tiers_M))[-1].virtual_time_s for name in others},
+        allowed=allowed_line(config),
+        unlimited_time_s=None if config.allowed_tiers is None else unlimited_s(),
+        notes=[*(() if audited is None else audited.notes(in_use)), *_ends_early(rounds, config)],
+    )
+
+
+def _ends_early(rounds: Sequence[PlannedRound], config: TrainConfig) -> list[str]:
+    """Return what to say of privacy budgets that end the run before its last round."""
+    if len(rounds) == config.rounds:
+        return []
+    why = "a privacy budget is spent" if config.on_budget == "stop" else "all privacy budgets are spent"
+    return [f"the run ends after round {len(rounds)} of {config.rounds}: {why}"]
+
+
+def _facts_given(config: TrainConfig) -> dict[str, Any]:
+    """Return what the user said of the run among what an audit must have in common with it."""
+    given = [key for key in DEPENDS_ON if key in config.model_fields_set and key != "norm"]
+    norm = {} if config.norm == "auto" else {"norm": config.norm}
+    return {key: getattr(config, key) for key in given} | norm
+
+
+def planned_lines(planned: Plan) -> list[str]:
+    """Return what to say of the tiers that a plan's limit leaves, and what it costs in time."""
+    if planned.allowed is None or planned.unlimited_time_s is None:
+        return [*planned.notes]
+    ratio = planned.virtual_time_s / planned.unlimited_time_s
+    return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
+
+
+def _play(
+    settings: ScheduleSettings,
+    rounds: int,
+    budget: BudgetSettings,
+    ledgers: Mapping[int, Ledger],
+    registration: Mapping[str, int],
+) -> list[PlannedRound]:
+    """Return the rounds, until privacy budgets end them."""
+    state, whole_tier = ScheduleState.start(settings), settings.table.modules if budget.full_tier else None
+    played: list[PlannedRound] = []
+    for number in range(1, rounds + 1):
+        if end_of_run(ledgers, budget) is not None:
+            break
+        retired = spent_clients(ledgers, budget)
+        state, planned = schedule_round(state, settings, number, retired)
+        ledgers = charge_scheduled(ledgers, planned, budget, whole_tier)
+        tiers, counts = np.unique(planned.tiers_P, return_counts=True)
+        played.append(
+            PlannedRound(
+                round=number,
+                round_time_s=planned.round_time_s,
+                virtual_time_s=state.clock.now_s,
+                participants=len(planned.clients_P),
+                dropped=int(planned.dropped_P.sum()),
+                retired=len(retired),
+                tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
+                server_wait_s=planned.server_wait_s,
+                oracle_time_s=planned.oracle_time_s,
+                bytes=dict(planned_bytes(planned, settings.table, registration)),
+                macs=dict(planned_macs(planned, settings.table)),
+            )
+        )
+    return played
+
+
+def total_tier_counts(rounds: Sequence[PlannedRound]) -> Counter[int]:
+    """Return how often each tier was given over all rounds."""
+    total: Counter[int] = Counter()
+    for planned in rounds:
+        total.update(planned.tier_counts)
+    return total

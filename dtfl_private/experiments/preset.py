@@ -1,0 +1,232 @@
+"""Presets: a TOML file that describes many runs, for `sweep`.
+
+    title = "what the runs show"
+    seeds = [0, 1, 2]
+    baseline = "fedavg"              # what speed-ups refer to
+
+    [config]                         # keys of CONFIG.toml, for all runs
+    clients = 10
+
+    [[grid]]                         # keys of CONFIG.toml; a list means one run for each of its values
+    method = ["dtfl", "fedavg"]
+    partition = ["iid", "dirichlet:0.5"]
+
+    [sizes.small]                    # replaces what makes runs large or small, and nothing else
+    model = "resnet-8"
+    rounds = 20
+    targets = { iid = 0.8, "dirichlet:0.5" = 0.7 }
+
+A grid's runs are all combinations of its lists with those of the size, once for each seed. A grid's key wins over the
+size's, and the size's over that of ``[config]``.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.experiments.config import (
+    LARGEST_INTEGER,
+    TrainConfig,
+    as_fields,
+    load_toml,
+    make_config,
+    named_objects,
+)
+from dtfl_private.plugins.own_objects import Allowed, allowance
+from dtfl_private.plugins.registry import canonical
+
+# What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
+SIZE_KEYS = (
+    *("dataset", "max_train_images", "model", "clients", "tiers", "scheduler", "rounds", "drift_every"),
+    *("batch_size", "local_epochs", "target_accuracy", "precision", "device"),
+)
+TARGETS = "targets"
+
+# The largest of the project's own has 168.
+MOST_RUNS = 2000
+
+# Named by their values alone in the names of runs; other keys are written before their values.
+SPEAKING = frozenset({"dataset", "model", "method", "scheduler", "partition", "link_unit"})
+
+
+class _PresetFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]], Field(min_length=1)]
+    baseline: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    grid: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    sizes: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run of a preset. name: what tells it from the others, fit for a folder."""
+
+    name: str
+    config: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A preset in one of its sizes.
+
+    Attributes:
+        name: the file's name without its ending, and the size.
+        title: what the runs show.
+        baseline: method or scheduler that speed-ups refer to; None: FedAvg, if it is there.
+        runs: all combinations and seeds, in the order of the file, the seeds of a combination one after the other.
+    """
+
+    name: str
+    title: str
+    baseline: str | None
+    runs: Sequence[PlannedRun]
+
+
+def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **overrides: object) -> Preset:
+    """Read a preset and lay out its runs.
+
+    Args:
+        path: the TOML file.
+        size: which of its sizes.
+        allow_plugins: modules whose objects the file may name (``package.module:function``).
+        overrides: configuration keys that win over all others, such as the place of the data on this machine.
+
+    Raises:
+        InputError: the file cannot be read, has a key that is not known, or describes a run that would be refused, as
+            one that names an object that is not allowed.
+    """
+    allowed = allowance(allow_plugins) | named_objects(overrides)
+    file = _read(path)
+    if size not in file.sizes:
+        raise unknown_name("size", size, file.sizes)
+    chosen = {name: _size(values, f"[sizes.{name}] of {path}") for name, values in file.sizes.items()}[size]
+    base = as_fields(file.config, f"[config] of {path}")
+    grids = [as_fields(values, f"[[grid]] of {path}") for values in file.grid]
+    varied: list[dict[str, object]] = []
+    _require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)
+    for grid in grids:
+        for combination in _combinations({**chosen.axes, **grid}):
+            values = {**base, **chosen.given(combination, base), **combination}
+            if values not in varied:
+                varied.append(values)
+    configs = [
+        _config({**values, **overrides, "seed": seed, "workers": 1}, path, allowed)
+        for values in varied
+        for seed in file.seeds
+    ]
+    _require_baseline(file.baseline, configs, path)
+    names = _names(configs, path)
+    return Preset(
+        name=f"{path.stem}-{size}",
+        title=file.title,
+        baseline=file.baseline,
+        runs=[PlannedRun(name=name, config=config) for name, config in zip(names, configs, strict=True)],
+    )
+
+
+def _read(path: Path) -> _PresetFile:
+    try:
+        file = _PresetFile.model_validate(load_toml(path, "preset"))
+    except ValidationError as error:
+        # A misspelled key is also a missing one; only its own message helps.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_name(f"key in {path}:", where, _PresetFile.model_fields) from None
+        reason = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"preset '{path}': {where} is refused: {reason}") from None
+    given = {comparable(key) for values in (file.config, *file.grid) for key in values}
+    for key in given & {"seed", "workers"}:
+        raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
+    if len(set(file.seeds)) < len(file.seeds):
+        raise InputError(f"preset '{path}': seeds {file.seeds} name one seed twice")
+    return file
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """A size: axes of the grid, and target accuracies by partition."""
+
+    axes: Mapping[str, object]
+    targets: Mapping[str, float]
+
+    def given(self, combination: Mapping[str, object], base: Mapping[str, object]) -> dict[str, object]:
+        """Return the target of a combination's partition, where the size names one."""
+        partition = combination.get("partition", base.get("partition", TrainConfig().partition))
+        target = self.targets.get(canonical("partition", str(partition)))
+        return {} if target is None else {"target_accuracy": target}
+
+
+def _size(values: Mapping[str, Any], where: str) -> _Size:
+    axes = as_fields(values, where, (*SIZE_KEYS, TARGETS))
+    targets = axes.pop(TARGETS, {})
+    if not isinstance(targets, dict) or not all(isinstance(target, float) for target in targets.values()):
+        raise InputError(f"{TARGETS} in {where} is refused: expected one accuracy for each partition")
+    return _Size(axes=axes, targets={canonical("partition", name): target for name, target in targets.items()})
+
+
+def _require_bounded(grids: Sequence[Mapping[str, object]], seeds: Sequence[int], path: Path) -> None:
+    """Refuse more runs than a sweep is made for, before they are laid out: lists multiply."""
+    lengths = [[len(value) for value in axes.values() if isinstance(value, list)] for axes in grids]
+    runs = sum(map(math.prod, lengths)) * len(seeds)
+    if runs == 0:
+        raise InputError(f"preset '{path}' describes no run: a list in it is empty")
+    if runs > MOST_RUNS:
+        raise InputError(f"preset '{path}' describes {runs:,} runs, more than {MOST_RUNS:,}: shorten its lists")
+
+
+def _combinations(axes: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Yield all combinations of the values that are lists; other values are the same in all."""
+    choices = [value if isinstance(value, list) else [value] for value in axes.values()]
+    for values in itertools.product(*choices):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _config(values: Mapping[str, object], path: Path, allowed: Allowed) -> TrainConfig:
+    try:
+        config = make_config(values, str(path), allowed=allowed)
+        config.require_allowed()
+        return config
+    except InputError as error:
+        raise InputError(f"preset '{path}': {error}") from None
+
+
+def baseline_names(config: TrainConfig) -> set[str]:
+    """Return what a preset may call a run as its baseline: its method or its scheduler, with or without settings."""
+    written = {config.method, config.scheduler}
+    return written | {name.partition(":")[0] for name in written}
+
+
+def _require_baseline(baseline: str | None, configs: Sequence[TrainConfig], path: Path) -> None:
+    there = set().union(*(baseline_names(config) for config in configs))
+    if baseline is not None and baseline not in there:
+        raise unknown_name(f"baseline in {path}:", baseline, there)
+
+
+def _names(configs: Sequence[TrainConfig], path: Path) -> list[str]:
+    """Return a name for each run, made of what varies between them."""
+    all_values = [config.model_dump(mode="json", exclude={"seed", "target_accuracy"}) for config in configs]
+    varying = [key for key in all_values[0] if any(values[key] != all_values[0][key] for values in all_values)]
+    names = []
+    for config, values in zip(configs, all_values, strict=True):
+        parts = [_slug(key, values[key]) for key in varying]
+        names.append("-".join([*parts, f"seed{config.seed}"]))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"preset '{path}' has two runs that would both be called '{twice}': let other keys differ")
+    return names
+
+
+def _slug(key: str, value: object) -> str:
+    text = str(value) if key in SPEAKING else f"{key}{value}"
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_")

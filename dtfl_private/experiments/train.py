@@ -1,0 +1,540 @@
+"""Train: from a configuration to a run folder."""
+
+import copy
+import itertools
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.normalization import POOLED, Normalization
+from dtfl_private.data.preprocess import require_augmentable
+from dtfl_private.data.registration import register
+from dtfl_private.errors import InputError, RunError
+from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
+from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.experiments.config import (
+    TrainConfig,
+    differences,
+    make_config,
+    object_name,
+    read_toml,
+    resolved_norm,
+    to_toml,
+)
+from dtfl_private.experiments.partition import dealt
+from dtfl_private.experiments.recording import TranscriptWriter, check_recording
+from dtfl_private.experiments.run_folder import (
+    RunFolder,
+    append_record,
+    create_run_folder,
+    describe_environment,
+    keep_records,
+    locked,
+    read_records,
+    recorded_data,
+    require_name,
+    require_no_links,
+    summarise,
+    write_results,
+)
+from dtfl_private.experiments.run_listener import RunListener, Silent
+from dtfl_private.experiments.settings import (
+    budget_settings,
+    calibrated,
+    cut_tiers,
+    defended_costs,
+    make_chain,
+    make_method,
+    method_schedule,
+    optimizer_settings,
+    plateau_settings,
+    require_defensible,
+)
+from dtfl_private.experiments.trial import try_one_batch
+from dtfl_private.files.writing import output_path, require_writable
+from dtfl_private.leakage.tier_limits import LeakageBudget
+from dtfl_private.models.build import as_staged, build_model
+from dtfl_private.models.cutting.staged import snapshot
+from dtfl_private.models.heads import make_heads
+from dtfl_private.models.norms import norms_of
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
+from dtfl_private.plugins.registry import explicit
+from dtfl_private.privacy.compatibility import check_network
+from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.privacy.run_budget import end_of_run
+from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protocol.contracts import Scheduler
+from dtfl_private.protocol.messages import ChannelSums, MessageObserver
+from dtfl_private.randomness import isolated
+from dtfl_private.report.pictures.training import plot_training
+from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
+from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.simulation.costs.table import analyse
+from dtfl_private.simulation.scheduling import ScheduleState
+from dtfl_private.training.optimizers import PlateauState
+from dtfl_private.training.record import Record, round_record
+from dtfl_private.training.round import FederatedState, Method, RoundSettings
+from dtfl_private.training.worker import GlobalWeights, WorkerSetup
+
+DEFAULT_RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run and what it left behind."""
+
+    folder: RunFolder
+    config: TrainConfig
+    records: Sequence[Record]
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that has been checked completely and has written nothing yet.
+
+    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
+    """
+
+    config: TrainConfig
+    method: Method
+    settings: RoundSettings
+    initial: FederatedState
+    worker: WorkerSetup
+    workers: int
+    data_sha256: str
+    statistics: Sequence[ChannelSums] = ()
+    notes: Sequence[str] = ()
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    dataset: Dataset | None = None,
+    model: nn.Module | None = None,
+    scheduler: Scheduler | None = None,
+    defenses: Sequence[Defense] | None = None,
+    observers: Sequence[MessageObserver] = (),
+    allow_plugins: Iterable[str] = (),
+    listener: RunListener | None = None,
+) -> Run:
+    """Train a network federatedly and leave a run folder.
+
+    Args:
+        config: what to train and how; if None, the embedded default, or on resume the run's own configuration.
+        out: run folder; by default a fresh one below ``runs``.
+        resume: go on with the run in ``out`` after its last intact checkpoint, or start it if there is none.
+        dataset: data set to use instead of the one the configuration names.
+        model: network to use instead, starting from the weights it has; it is left as it was. One that is not a
+            StagedModel is cut automatically.
+        scheduler: scheduler to use instead.
+        defenses: defenses to use instead, applied in this order.
+        observers: called with every message as the server receives it; needs ``workers=1``.
+        allow_plugins: modules whose objects a configuration that was read from a file may name
+            (``package.module:function``); what a `TrainConfig` in a program names is allowed.
+        listener: hears how the run proceeds.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: wrong input; nothing was written.
+        RunError: the run could not go on; what is on disk can be resumed.
+    """
+    listener = listener or Silent()
+    out = None if out is None else output_path(out)
+    out = None if out is None else output_path(out)
+    if config is None:
+        run = RunFolder(path=out) if resume and out is not None else None
+        config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
+    config = config.allowing(allow_plugins)
+    if resume and out is not None:
+        config = _with_tiers_of_run(config, RunFolder(path=out))
+    with one_thread(), deterministic_kernels():
+        prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        if observers and prepared.workers > 1:
+            raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
+        path, is_new = _checked_place(prepared, out, resume)
+        if is_new:
+            _try_out(prepared)
+        executor = open_executor(prepared.worker, prepared.workers, observers)
+        try:
+            if is_new:  # workers that cannot start leave no folder behind
+                executor.start()
+            folder = _new_folder(prepared, path if out is not None else _fresh_path(prepared.config), is_new)
+            with locked(folder):
+                state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
+                listener.started(prepared.config, folder, prepared.settings, records)
+                for line in prepared.notes:
+                    listener.note(line)
+                if state.round == 0:
+                    for message, observer in itertools.product(prepared.statistics, observers):
+                        observer(message)
+                return _written(folder, prepared, state, records, executor, listener)
+        finally:
+            executor.close()
+
+
+def prepare(
+    config: TrainConfig,
+    *,
+    dataset: Dataset | None = None,
+    model: nn.Module | None = None,
+    scheduler: Scheduler | None = None,
+    defenses: Sequence[Defense] | None = None,
+) -> Prepared:
+    """Check everything about a run and build what it needs; write nothing. Arguments as those of `train`."""
+    for kind, given, contract in (("model", model, nn.Module), ("dataset", dataset, Dataset)):
+        if given is not None and not isinstance(given, contract):
+            raise InputError(f"{kind} is a {type(given).__name__}, expected a {contract.__name__}")
+    names = _named_objects(dataset, model, scheduler, defenses)
+    config.require_allowed(replaced=names)
+    chain = make_chain(config, defenses)
+    if config.stop_at_target and config.target_accuracy is None:
+        raise InputError("stop_at_target needs a target: give target_accuracy too")
+    norm = resolved_norm(config, chain)
+    method = make_method(config.method, allowed=config.allowed)
+    check_recording(config, method)
+    require_defensible(config, method, chain, norm)
+    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
+    named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
+    audited = open_budget(config, method, {**named, "norm": norm})
+    dataset, parts = dealt(config, dataset)
+    require_augmentable(dataset, config.augment)
+    normalization = Normalization.parse(config.normalization).resolved(dataset)
+    classes = len(dataset.classes)
+    if model is not None:
+        model = as_staged(model, dataset.input_shape)
+    else:
+        model = build_model(
+            config.model,
+            input_shape=dataset.input_shape,
+            classes=classes,
+            norm=norm,
+            seed=config.seed,
+            allowed=config.allowed,
+        )
+    check_network(chain, model)
+    whole = analyse(model, dataset.input_shape, classes, numerics)
+    in_use = whole
+    if method.tiered:
+        config, in_use = limit_tiers(config, whole, audited, named["model"], floor=chain.tier_floor)
+    table = defended_costs(config, method, whole, numerics, classes, named["model"], chain, dataset.input_shape)
+    if method.pooled:
+        parts = [np.sort(np.concatenate(parts))]
+    images_K = np.array([len(part) for part in parts])
+    chain = calibrated(config, chain, classes, images_K)
+    schedule = method_schedule(config, method, table, scheduler, images_K, chain)
+    with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
+        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
+    apart = [name_of(member) for member in chain if member.facts.group_norm]
+    registration = register(dataset, parts, normalization, apart=apart, central=method.pooled)
+    worker = WorkerSetup(
+        work=method.work(),
+        model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
+        heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
+        train_images=dataset.train_images,
+        train_labels=dataset.train_labels,
+        test_images=dataset.test_images,
+        test_labels=dataset.test_labels,
+        parts=parts,
+        normaliser=registration.preprocessor,
+        augmentations=config.augment,
+        optimizer=optimizer_settings(config),
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        numerics=numerics,
+        defense=chain,
+        classes=classes,
+        seed=config.seed,
+    )
+    budget, ledgers = budget_settings(config, method, chain, images_K)
+    budget = replace(budget, statistics=registration.statistics)
+    participants = max(1, round(config.fraction * config.clients))
+    workers = choose_workers(config.workers, numerics.device, participants)
+    resolved = _explicit(config, names).model_copy(
+        update={
+            "data_dir": config.data_dir and config.data_dir.absolute(),
+            "max_train_images": len(dataset.train_labels),
+            "normalization": str(normalization),
+            "norm": norm,
+            "tiers": len(in_use.rows) if method.tiered else len(table.rows),
+            "allowed_tiers": None if config.allowed_tiers is None else cut_tiers(table, whole),
+            "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
+            **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
+            "device": numerics.device,
+            "memory_format": numerics.memory_format,
+            "workers": workers,
+            "profiles": list(load_profiles(config.profiles)),
+        }
+    )
+    return Prepared(
+        config=resolved,
+        method=method,
+        settings=RoundSettings(
+            schedule=schedule,
+            plateau=plateau_settings(config),
+            budget=budget,
+            registration=registration.traffic,
+            norms=norms_of(model),
+        ),
+        initial=FederatedState(
+            round=0,
+            weights=GlobalWeights(
+                model=snapshot(worker.model),
+                heads={tier: snapshot(head) for tier, head in worker.heads.items()},
+            ),
+            schedule=ScheduleState.start(schedule),
+            plateau=PlateauState(lr=config.lr),
+            ledgers=ledgers,
+            extras=method.initial_extras(worker),
+        ),
+        worker=worker,
+        workers=workers,
+        data_sha256=dataset.fingerprint(),
+        statistics=registration.sums,
+        notes=[
+            *dataset.notes,
+            *_said_of_workers(config.workers, workers),
+            *([] if registration.note is None else [registration.note]),
+            *([] if audited is None else audited.notes(in_use)),
+        ],
+    )
+
+
+def _said_of_workers(asked: int | None, workers: int) -> list[str]:
+    if asked is None or asked <= workers:
+        return []
+    return [f"{workers} worker{'s' if workers != 1 else ''} instead of {asked}: more clients do not train in a round"]
+
+
+def _named_objects(
+    dataset: Dataset | None,
+    model: nn.Module | None,
+    scheduler: Scheduler | None,
+    defenses: Sequence[Defense] | None,
+) -> dict[str, Any]:
+    """Return how the configuration names what was passed as objects."""
+    given = {"dataset": dataset, "model": model, "scheduler": scheduler}
+    names: dict[str, Any] = {field: object_name(thing) for field, thing in given.items() if thing is not None}
+    if defenses is not None:
+        names["defense"] = [object_name(defense) for defense in defenses]
+    return names
+
+
+def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
+    """Return the configuration with every plug-in's settings written out."""
+    written: dict[str, Any] = {
+        field: explicit(field, getattr(config, field), allowed=config.allowed)
+        for field in ("dataset", "partition", "model", "method", "scheduler")
+        if field not in names
+    }
+    if "defense" not in names:
+        written["defense"] = [explicit("defense", text, allowed=config.allowed) for text in config.defense]
+    return config.model_copy(update={**written, **names})
+
+
+def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) -> TrainConfig:
+    """Return the resolved configuration of a run folder, which may be anybody's.
+
+    Args:
+        folder: of the run.
+        allowed: what the configuration may name by its module, should it be used for more than reading it.
+
+    Runs of versions that had no choice of normalisation pooled all clients' pixels.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not folder.config.exists():
+        raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
+    values = {"normalization": POOLED, **read_toml(folder.config)}
+    return make_config(values, str(folder.config), allowed=allowed)
+
+
+def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+    """Return the configuration with the tiers that the run was begun with, if its leakage budget is the same.
+
+    The audit may have changed or gone since then; a resumed run goes on as it began.
+    """
+    if config.leakage_budget is None or config.allowed_tiers is not None or not folder.config.is_file():
+        return config
+    begun = read_run_config(folder)
+    same = begun.leakage_budget == str(LeakageBudget.parse(config.leakage_budget).absolute())
+    return config.model_copy(update={"allowed_tiers": begun.allowed_tiers}) if same else config
+
+
+def _checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[Path, bool]:
+    """Return where the run's folder is or will be, and whether it is still to be made; nothing is left there.
+
+    Raises:
+        InputError: it cannot be made or written, or is of another run.
+    """
+    path = _fresh_path(prepared.config) if out is None else out
+    if resume and out is None:
+        raise InputError("--resume needs --out RUN: the run folder to go on with")
+    used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if not used:  # on resume too: a run may have been killed before its folder was there
+        require_name(path)
+        require_writable(path.parent, f"run folder '{path}' cannot be made")
+        return path, True
+    if not resume:
+        raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
+    folder = RunFolder(path=path)
+    changed = differences(prepared.config, read_run_config(folder))
+    if changed:
+        raise InputError(f"run folder '{path}' has another configuration ({'; '.join(changed)}): choose another --out")
+    if recorded_data(folder) != prepared.data_sha256:
+        raise InputError(
+            f"run folder '{path}' was started with other data: choose another --out, or the old --data-dir"
+        )
+    require_no_links(folder)
+    require_writable(path, f"run folder '{path}' cannot be written")
+    return path, False
+
+
+def _new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
+    if not is_new:
+        return RunFolder(path=path)
+    environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
+    return create_run_folder(path, to_toml(prepared.config), environment)
+
+
+def _try_out(prepared: Prepared) -> None:
+    """Train one small batch in the deepest tier, and in that of the whole network if there is one beside it."""
+    tiers = prepared.settings.schedule.table.tiers_M.tolist()
+    cut = [tier for tier in tiers if tier < prepared.settings.schedule.table.modules]
+    tried = sorted({*cut[-1:], tiers[-1]})
+    try_one_batch(prepared.method, prepared.worker, prepared.initial, tried)
+
+
+def _fresh_path(config: TrainConfig) -> Path:
+    words = (config.dataset, config.model, config.method)
+    name = "-".join(re.sub(r"[^\w-]+", "", word.removeprefix("object:").partition(":")[0]) for word in words)
+    number = 1
+    while (path := DEFAULT_RUNS / f"{name}-{number:03d}").exists():
+        number += 1
+    return path
+
+
+def _where_to_start(
+    folder: RunFolder, prepared: Prepared, listener: RunListener
+) -> tuple[FederatedState, list[Record]]:
+    """Return the last intact state and the records of the rounds up to it; later records are dropped."""
+    records, torn = read_records(folder)
+    if torn:
+        listener.note(torn)
+    state = load_checkpoint(folder.checkpoint, prepared.initial, prepared.settings.schedule, listener.note)
+    if state is None:
+        listener.note("no checkpoint yet: starting from the beginning")
+        state = prepared.initial
+    if len(records) < state.round:
+        raise RunError(
+            f"{folder.rounds} holds {len(records)} rounds, the checkpoint {state.round}: "
+            "start again in a new --out folder"
+        )
+    if torn or len(records) > state.round:
+        keep_records(folder, records[: state.round])
+    return state, records[: state.round]
+
+
+def _written(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: list[Record],
+    executor: RunExecutor,
+    listener: RunListener,
+) -> Run:
+    """Run, and say of a disk that refuses what is written that it does."""
+    try:
+        return _run(folder, prepared, state, records, executor, listener)
+    except OSError as error:
+        raise RunError(f"run folder '{folder.path}' cannot be written: {error}; mend that, then --resume") from None
+
+
+def _run(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: list[Record],
+    executor: RunExecutor,
+    listener: RunListener,
+) -> Run:
+    config = prepared.config
+    transcripts = TranscriptWriter(prepared.worker, config, folder.transcript)
+    # On a resume of a finished run there is no round left, but the results may not have been written.
+    if state.round:
+        _write_results(folder, prepared, state, records)
+    while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
+        start = time.perf_counter()
+        before = state
+        state, outcome = prepared.method.run_round(before, prepared.settings, executor, listener)
+        record = round_record(outcome, time.perf_counter() - start)
+        # Before the checkpoint: a run that is killed in between records this round when it is resumed.
+        transcripts.record(before, outcome.plan)
+        # The record first: a resume drops records that no checkpoint has, but cannot make up missing ones.
+        append_record(folder, record)
+        save_checkpoint(folder.checkpoint, state)
+        records.append(record)
+        _write_results(folder, prepared, state, records)
+        listener.finished(record)
+    stopped = _why_stopped(prepared, state, records)
+    if stopped is not None:
+        listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
+    return Run(
+        folder=folder,
+        config=config,
+        records=records,
+        summary=_summary(prepared, state, records),
+    )
+
+
+def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> str | None:
+    """Return why there is to be no further round although some are left, or None."""
+    config = prepared.config
+    if state.round >= config.rounds:
+        return None
+    best = max((record["test_accuracy"] for record in records), default=0.0)
+    if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
+        return f"the target accuracy {config.target_accuracy:g} is reached"
+    return end_of_run(state.ledgers, prepared.settings.budget)
+
+
+def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
+    config, stopped = prepared.config, _why_stopped(prepared, state, records)
+    summary = summarise(records, config.target_accuracy, config.rounds, stopped)
+    method = prepared.method
+    privacy = disclosures(
+        prepared.worker.defense,
+        state.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=prepared.settings.budget.statistics,
+    )
+    return {**summary, "privacy": privacy}
+
+
+def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:
+    """Write what a run has come to; the summary, which says whether it has ended, is the last thing of all."""
+    config = prepared.config
+    summary = _summary(prepared, state, records)
+    if summary["finished"]:
+        plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
+    description = {
+        "model": config.model,
+        "dataset": config.dataset,
+        "norm": config.norm,
+        "round": str(state.round),
+    }
+    write_results(folder, state.weights.model, summary, description)

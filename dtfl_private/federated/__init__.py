@@ -1,1 +1,0 @@
-"""The round of DTFL: the schedule, the client half, the server half, the average. Start reading at `round`."""

@@ -1,1 +1,0 @@
-"""Training methods: DTFL and the baselines that it is compared with, one file per family."""

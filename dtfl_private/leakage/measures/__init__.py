@@ -1,0 +1,1 @@
+"""Measures of leakage that need no attack."""

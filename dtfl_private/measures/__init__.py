@@ -1,1 +1,0 @@
-"""Measures of leakage that need no attack: from what a client released, to figures."""

@@ -1,0 +1,1 @@
+"""Networks cut in two: stages, where cuts can be, and how they are found."""

@@ -1,0 +1,124 @@
+"""Any module to a staged model without hand work: find where it can be cut, count the work, choose."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.cutting.cuts import choose_cuts
+from dtfl_private.models.cutting.staged import StagedModel, numbered
+from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
+from dtfl_private.models.inputs import blank_inputs
+
+Cuts = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
+"""How many cuts: a number, all that there are, or "auto": the seven of the DTFL paper, or all where there are fewer."""
+
+PAPERS_CUTS = 7
+
+# Auxiliary heads take images (channels, height, width) and sequences (tokens, width).
+CUT_RANKS = (2, 3)
+
+
+def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cuts = "auto") -> StagedModel:
+    """Cut a module where `choose_cuts` says, by forward MACs and activations in the module's own type.
+
+    Args:
+        module: a StagedModel, whose stages are merged, or any network that `trace` can follow.
+        input_shape: shape of one input.
+        cuts: how many.
+
+    Raises:
+        InputError: the network cannot be run on such inputs, or not cut so often.
+    """
+    names = [] if isinstance(module, StagedModel) else good_cuts(module, input_shape)
+    fine = module if isinstance(module, StagedModel) else stages_behind(module, names)
+    candidates = len(fine) - 1
+    count = {"all": candidates, "auto": min(PAPERS_CUTS, candidates)}.get(str(cuts), cuts)
+    if count == candidates:
+        return fine
+    macs, shapes = _forward(fine, input_shape)
+    work = [sum(macs[: place + 1]) for place in range(candidates)]
+    widths = [shape.numel() for shape in shapes[:-1] if shape is not None]
+    if len(widths) != candidates:
+        raise InputError(
+            f"stage {shapes.index(None) + 1} of the network does not return a tensor: merge it with the next"
+        )
+    chosen = choose_cuts(work, widths, sum(macs), int(count))
+    if names:
+        return stages_behind(module, [names[place] for place in chosen])
+    return merged(fine, [place + 1 for place in chosen])
+
+
+def good_cuts(module: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
+    """Return the submodules behind which a cut makes sense, in order of execution.
+
+    Of places between which no MACs lie (behind a convolution, its norm, its activation, a pooling), the narrowest is
+    kept, and of equally narrow ones the last: it is the same cut for the work, and the cheapest to send. A cut's tensor
+    must be an image or a sequence, since the auxiliary heads take no others.
+
+    Raises:
+        InputError: there is no such place.
+    """
+    names = cut_points(trace(module))
+    everywhere = stages_behind(module, names)
+    macs, shapes = _forward(everywhere, input_shape)
+    kept: list[str] = []
+    narrowest = 0
+    fresh = False  # whether there was work since the last place that was kept
+    for name, stage, work, shape in zip(names, everywhere, macs, shapes, strict=False):
+        embeds = not kept and any(True for _ in stage.parameters())  # looking up embeddings takes no MACs
+        fresh = fresh or work > 0 or embeds
+        if shape is None or len(shape) not in CUT_RANKS:
+            continue
+        if fresh:
+            kept.append(name)
+        elif kept and shape.numel() <= narrowest:
+            kept[-1] = name
+        else:
+            continue
+        narrowest, fresh = shape.numel(), False
+    while kept and sum(macs[names.index(kept[-1]) + 1 :]) == 0:
+        kept.pop()  # the server half would have nothing to train
+    if not kept:
+        raise InputError(
+            f"{type(module).__name__} has no place to cut it at: nowhere does a single tensor of shape "
+            "(channels, height, width) or (tokens, width) pass from one submodule to the next"
+        )
+    return kept
+
+
+def merged(model: StagedModel, tiers: list[int]) -> StagedModel:
+    """Return a staged model that keeps only the cuts of these tiers, ascending; it shares the parameters."""
+    stages = list(model)
+    groups = [stages[start:stop] for start, stop in zip([0, *tiers], [*tiers, len(stages)], strict=True)]
+    return numbered([group[0] if len(group) == 1 else nn.Sequential(*group) for group in groups])
+
+
+def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int], list[torch.Size | None]]:
+    """Return each stage's forward MACs for one input, and the shape of what it returns of one: None of no tensor."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    like = next(model.parameters(), torch.empty(0))
+    values: Tensor = blank_inputs(input_shape, 2, like=like)
+    macs: list[int] = []
+    shapes: list[torch.Size | None] = []
+    try:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            for stage in model:
+                with FlopCounterMode(display=False) as counter:
+                    values = stage(values)
+                macs.append(counter.get_total_flops() // 4)
+                shapes.append(values.shape[1:] if isinstance(values, Tensor) else None)
+    except Exception as error:  # a user's forward may raise anything; it becomes one line
+        reason = " ".join(str(error).split())
+        raise InputError(f"the network cannot be run on inputs of shape {input_shape}: {reason}") from None
+    finally:
+        for part, training in modes:
+            part.training = training
+    if shapes[-1] is None:
+        raise InputError(f"the network returns a {type(values).__name__}, expected a tensor of class scores")
+    return macs, shapes

@@ -1,0 +1,1 @@
+"""From names to objects: what is installed, and what a text may name."""

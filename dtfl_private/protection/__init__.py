@@ -1,0 +1,1 @@
+"""What a defense is, what it may touch, and what it costs."""

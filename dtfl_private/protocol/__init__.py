@@ -1,0 +1,1 @@
+"""What crosses the trust boundary, who looks at it, and what plug-ins promise: values without arithmetic."""

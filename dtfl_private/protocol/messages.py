@@ -1,0 +1,215 @@
+"""What crosses the trust boundary: frozen messages between a client and the server, and their size.
+
+A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
+messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Two
+baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`. Where images are
+normalised by what the clients know together, each sends `ChannelSums` once, before round 1, and gets a `ChannelScale`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+COUNT_BYTES = 8
+"""A whole number as it is sent: int64."""
+
+State = Mapping[str, Tensor]
+"""Named parameters and buffers, as ``Module.state_dict()`` names them."""
+
+
+def below(prefix: str, states: State) -> State:
+    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in states.items() if name.startswith(prefix)}
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's elements, as they would be sent."""
+    return tensor.numel() * tensor.element_size()
+
+
+def state_bytes(state: State) -> int:
+    """Return the bytes of all tensors of a state."""
+    return sum(tensor_bytes(tensor) for tensor in state.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmashedBatch:
+    """A batch's activations at the cut and its labels, from a client to the server (dtfl: (z, y)).
+
+    ``smashed`` is (batch, *cut shape), detached, as the server reads it; ``labels`` is (batch,) int64.
+    ``packed_bytes`` is the size of the activations on the wire when a defense packs them; otherwise they are sent as
+    they are, in the run's wire type.
+    """
+
+    client: int
+    round: int
+    tier: int
+    batch: int
+    smashed: Tensor
+    labels: Tensor
+    packed_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.smashed.shape[0] != self.labels.shape[0]:
+            raise ValueError(f"{self.smashed.shape[0]} activations but {self.labels.shape[0]} labels in a batch")
+        if self.smashed.requires_grad:
+            raise ValueError("smashed data must be detached: no gradient crosses the boundary in DTFL")
+
+    @property
+    def smashed_bytes(self) -> int:
+        """Bytes of the activations."""
+        return tensor_bytes(self.smashed) if self.packed_bytes is None else self.packed_bytes
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of the labels."""
+        return tensor_bytes(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDownload:
+    """Client-side weights and auxiliary head, from the server to a client at the start of its round."""
+
+    client: int
+    round: int
+    tier: int
+    weights: State
+    head: State
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and head."""
+        return state_bytes(self.weights) + state_bytes(self.head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightUpdate:
+    """Trained client-side weights and auxiliary head, from a client to the server at the end of its round.
+
+    ``examples`` is N_k, the weight of this client in the average. Where a method has batch norm's statistics measured
+    anew, a second one has these alone for ``weights``.
+    """
+
+    client: int
+    round: int
+    tier: int
+    examples: int
+    weights: State
+    head: State
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of weights and head."""
+        return state_bytes(self.weights) + state_bytes(self.head)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientReply:
+    """The loss's gradient at the cut for one batch, from the server to a client: in SplitFed, never in DTFL.
+
+    ``gradient`` is (batch, *cut shape) in the wire type.
+    """
+
+    client: int
+    round: int
+    batch: int
+    gradient: Tensor
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradient."""
+        return tensor_bytes(self.gradient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitBatch:
+    """One side's logits (batch, classes) for a batch, from a client to the server or back: in FedGKT only."""
+
+    client: int
+    round: int
+    batch: int
+    logits: Tensor
+
+    @property
+    def logit_bytes(self) -> int:
+        """Bytes of the logits."""
+        return tensor_bytes(self.logits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelSums:
+    """What a client says of its training pixels, once, when it registers before round 1; defenses do not act on it.
+
+    ``pixels`` is their number in each channel, ``sums`` and ``squares`` are the sums of their values 0..255 and of the
+    squares of these, int64 (C,): exact.
+    """
+
+    client: int
+    pixels: int
+    sums: Tensor
+    squares: Tensor
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1 or self.sums.ndim != 1 or self.sums.shape != self.squares.shape:
+            raise ValueError(f"sums of {self.pixels} pixels, {tuple(self.sums.shape)} and {tuple(self.squares.shape)}")
+        if self.sums.is_floating_point() or self.squares.is_floating_point():
+            raise ValueError(f"sums of pixels are whole numbers, not {self.sums.dtype} and {self.squares.dtype}")
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of count and sums."""
+        return COUNT_BYTES + tensor_bytes(self.sums) + tensor_bytes(self.squares)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelScale:
+    """The server's answer to `ChannelSums`, the same for every client: what all clients' sums come to.
+
+    Mean and standard deviation of pixels scaled to [0, 1], per channel, float64 (C,).
+    """
+
+    client: int
+    mean: Tensor
+    deviation: Tensor
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of means and deviations."""
+        return tensor_bytes(self.mean) + tensor_bytes(self.deviation)
+
+
+Message = ChannelSums | SmashedBatch | WeightUpdate | LogitBatch
+"""What leaves a client."""
+
+MessageObserver = Callable[[Message], None]
+"""Called with each message after the defenses, as the server receives it; must not change it."""
+
+
+class Transcript:
+    """Record every message that leaves the clients, in order of arrival: pass ``transcript.record`` as an observer.
+
+    The tensors are kept as they are, on their device: for a few clients and rounds, not for whole runs.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def record(self, message: Message) -> None:
+        """Append one message."""
+        self.messages.append(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one client's round looks like from the server.
+
+    Attributes:
+        download: the weights that the client began with.
+        batches: messages with smashed data, in order; those that hold the victims.
+        update: the trained weights; None if the client vanished.
+    """
+
+    download: ModelDownload
+    batches: tuple[SmashedBatch, ...]
+    update: WeightUpdate | None

@@ -1,0 +1,220 @@
+"""The report of an audit as one HTML file: no script, nothing from elsewhere, all text from findings escaped."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from dtfl_private.leakage.findings import Compared, Findings, Training
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.result import Result
+from dtfl_private.printable import printable_lines
+from dtfl_private.report import audit_words as words
+from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
+from dtfl_private.report.pictures.audit import (
+    accuracy_leakage_picture,
+    accuracy_leakage_series,
+    by_tier_picture,
+    drawn_results,
+)
+from dtfl_private.report.pictures.themes import DARK, LIGHT
+from dtfl_private.report.tables.exposure import MOST_CLIENTS, profile_rows, segments, shown_clients
+from dtfl_private.report.tables.leakage import labels
+
+SECTIONS: Mapping[str, str] = {
+    "threat": "Who attacks, and what they know",
+    "verdict": "Verdict, tier by tier",
+    "trade": "Accuracy against leakage",
+    "tiers": "Leakage by tier",
+    "scheduled": "As scheduled",
+    "gallery": "Reconstructions",
+    "measures": "Measures without attack",
+    "clients": "Exposure of each client",
+    "guarantees": "Guarantees",
+    "compared": "Beside another run",
+    "sanity": "Sanity checks",
+    "untested": "What was not tested",
+    "repeat": "How to repeat it",
+    "results": "All results",
+}
+"""Headings by their anchor, in the page's order."""
+
+# The most exposed images and perceptual distances beside the headline figures; the rest stands in the last table.
+SCHEDULED = words.HEADLINES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A picture in two colour schemes as ``data:`` URIs, and what it shows in words and in figures."""
+
+    title: str
+    light: str
+    dark: str
+    alt: str
+    metric: str
+    rows: Sequence[tuple[str, Result]]
+
+
+def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, bytes]]]) -> str:
+    """Return report.html.
+
+    Args:
+        findings: all that the audit found; text in them may come from anybody.
+        galleries: by tier, the caption and the PNG bytes of each picture of reconstructions.
+    """
+    template = _environment().get_template("audit.html")
+    page: str = template.render(
+        f=findings,
+        t=findings.training,
+        sections=SECTIONS,
+        valid=words.is_valid(findings),
+        failed=words.failed_checks(findings),
+        overall=words.overall(findings),
+        verdicts=words.by_tier(findings.verdict),
+        level_meanings=words.LEVEL_MEANING,
+        false_alarms=words.false_alarms(findings),
+        meanings=_meanings(findings),
+        trade=_trade(findings),
+        series=accuracy_leakage_series(findings),
+        by_tier=[_by_tier(findings, metric) for metric in words.drawn_metrics(findings)],
+        scheduled=_scheduled(findings),
+        galleries=[
+            (tier, [(caption, data_uri(picture, "image/png")) for caption, picture in galleries[tier]])
+            for tier in sorted(galleries)
+        ],
+        measures=_measures(findings),
+        clients=shown_clients(findings.clients),
+        profiles=profile_rows(findings.clients),
+        differences=_differences(findings),
+        compared=_compared(findings),
+        results=_in_order(findings.results),
+    )
+    return page
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("dtfl_private", "report/html/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "advantage": words.advantage,
+        "decided_by": words.decided_by,
+        "figure": words.figure,
+        "interval": words.interval,
+        "probability": words.probability,
+        "shape": words.shape,
+        "label": lambda metric: find_metric(metric).label,
+        "setting": _setting,
+        "settings": lambda settings: ", ".join(f"{name}={_setting(value)}" for name, value in settings.items()),
+    }
+    environment.globals |= {
+        "check_text": words.check_text,
+        "explanation": words.explanation,
+        "segments": segments,
+        "most_clients": MOST_CLIENTS,
+        "blank": words.NONE,
+    }
+    return environment
+
+
+def printed(value: Any) -> Any:
+    """Return a value with what a page cannot show, or what would hide or turn its text, spelled out."""
+    return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """Return bytes as a ``data:`` URI of a media type."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _setting(value: bool | int | float | str | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _meanings(findings: Findings) -> list[tuple[str, str]]:
+    """Return the label and the meaning of each metric that the verdict and the pictures speak of."""
+    named = [result for verdict in findings.verdict for result in (verdict.strongest, verdict.decided_by) if result]
+    names = dict.fromkeys([*(result.metric for result in named), *words.drawn_metrics(findings)])
+    found = [(find_metric(name).label, words.meaning(name)) for name in names]
+    return [(label, text) for label, text in found if text]
+
+
+def _trade(findings: Findings) -> Drawn | None:
+    metric = words.leakage_metric(findings)
+    if metric is None or not accuracy_leakage_series(findings):
+        return None
+    light, dark = (accuracy_leakage_picture(findings, form="svg", theme=theme) for theme in (LIGHT, DARK))
+    return _drawn("Test accuracy against leakage", (light, dark), accuracy_leakage_text(findings), metric, [])
+
+
+def _by_tier(findings: Findings, metric: str) -> Drawn:
+    shown = drawn_results(findings, metric)
+    light, dark = (by_tier_picture(findings, metric, form="svg", theme=theme) for theme in (LIGHT, DARK))
+    rows = list(zip(labels(shown), shown, strict=True))
+    return _drawn(find_metric(metric).label, (light, dark), by_tier_text(findings, metric), metric, rows)
+
+
+def _drawn(
+    title: str, pictures: tuple[bytes, bytes], alt: str, metric: str, rows: Sequence[tuple[str, Result]]
+) -> Drawn:
+    light, dark = (data_uri(picture, "image/svg+xml") for picture in pictures)
+    return Drawn(title=title, light=light, dark=dark, alt=alt, metric=metric, rows=rows)
+
+
+def _scheduled(findings: Findings) -> list[tuple[Result, Result | None]]:
+    """Return the results on clients where they really were, each beside the same with all clients in that tier."""
+    whole = {_key(result): result for result in findings.results}
+    shown = [result for result in _in_order(findings.as_scheduled) if result.metric in SCHEDULED]
+    chosen = shown or _in_order(findings.as_scheduled)
+    return [(result, whole.get(_key(result))) for result in chosen]
+
+
+def _key(result: Result) -> tuple[object, ...]:
+    return result.tier, result.source, result.metric, result.adversary, result.adaptive
+
+
+def _measures(findings: Findings) -> list[tuple[str, list[Result]]]:
+    """Return the results of measures that mount no attack, by source."""
+    found: dict[str, list[Result]] = {}
+    for result in findings.results:
+        if words.is_measure(result):
+            found.setdefault(result.source, []).append(result)
+    return [(source, sorted(results, key=lambda one: (one.metric, one.tier))) for source, results in found.items()]
+
+
+def _in_order(results: Sequence[Result]) -> list[Result]:
+    """Return results by tier, within it attacks before guesses before measures, otherwise as they came."""
+    return sorted(results, key=lambda one: (one.tier, words.is_guess(one), words.is_measure(one)))
+
+
+def _differences(findings: Findings) -> list[tuple[str, str, str]]:
+    """Return in what the two compared trainings differ: name, of this, of the other."""
+    if findings.compared is None:
+        return []
+    rows = [
+        (name.replace("_", " "), _field(findings.training, name), _field(findings.compared.training, name))
+        for name in Training.model_fields
+    ]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _field(training: Training, name: str) -> str:
+    value = getattr(training, name)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:.4f}" if isinstance(value, float) else _setting(value)
+
+
+def _compared(findings: Findings) -> list[Compared]:
+    rows = findings.compared.rows if findings.compared else ()
+    return sorted(rows, key=lambda row: row.tier)

@@ -1,0 +1,1 @@
+"""Displays of work that is under way."""

@@ -1,0 +1,128 @@
+"""The live display of a training run; plain lines when the output is not a terminal."""
+
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words import duration, tiers_text
+from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.training.record import Record
+
+SHOWN_ROUNDS = 8
+SHOWN_CLIENTS = 20
+
+
+class TrainingDisplay:
+    """Show rounds as they happen: use as a context manager around the run.
+
+    On a terminal: a bar over rounds, one over the clients of the round, the last rounds as a table and each client's
+    tier. Elsewhere: one line per round.
+    """
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self._console = console
+        self._rounds = rounds
+        self._recent: deque[Record] = deque(maxlen=SHOWN_ROUNDS)
+        self._plan: RoundPlan | None = None
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._round_bar = self._bars.add_task("rounds ", total=rounds)
+        self._client_bar = self._bars.add_task("clients", total=None)
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> "TrainingDisplay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def begin(self, records: Sequence[Record]) -> None:
+        """Start the display, with the rounds that were finished before."""
+        if self._console.is_terminal:
+            self._live.start()
+        self._recent.extend(records)
+        self._bars.update(self._round_bar, completed=len(records))
+
+    def planned(self, plan: RoundPlan) -> None:
+        """Show a round's schedule."""
+        self._plan = plan
+        self._bars.reset(self._client_bar, total=len(plan.clients_P))
+
+    def trained(self, client: int) -> None:
+        """Count one more client of the round."""
+        self._bars.advance(self._client_bar)
+
+    def finished(self, record: Record) -> None:
+        """Show a finished round."""
+        self._recent.append(record)
+        self._bars.advance(self._round_bar)
+        if not self._console.is_terminal:
+            self._console.print(_line(record, self._rounds), soft_wrap=True, highlight=False)
+
+    def note(self, text: str) -> None:
+        """Show a line above the display."""
+        self._console.print(f"note: {text}", soft_wrap=True, highlight=False)
+
+    def _render(self) -> RenderableType:
+        parts: list[RenderableType] = [self._bars]
+        if self._recent:
+            parts.append(self._rounds_table())
+        if self._plan is not None:
+            parts.append(_tiers_line(self._plan))
+        return Group(*parts)
+
+    def _rounds_table(self) -> Table:
+        table = plain_table("", "round", "accuracy", "test loss", "simulated", "this round", "dropped", "tier:clients")
+        for record in self._recent:
+            table.add_row(
+                str(record["round"]),
+                f"{record['test_accuracy']:.4f}",
+                f"{record['test_loss']:.4f}",
+                duration(record["virtual_time_s"]),
+                duration(record["round_time_s"]),
+                str(len(record["dropped"])),
+                tiers_text(record["tiers"].values()),
+            )
+        return table
+
+
+def _tiers_line(plan: RoundPlan) -> str:
+    tiers = plan.tiers_P.tolist()
+    if len(tiers) > SHOWN_CLIENTS:
+        return f"round {plan.round}: clients per tier  {tiers_text(tiers)}"
+    each = "  ".join(f"{client}:{tier}" for client, tier in zip(plan.clients_P.tolist(), tiers, strict=True))
+    return f"round {plan.round}: tier of each client  {each}"
+
+
+def _line(record: Record, rounds: int) -> str:
+    dropped = f"  dropped {len(record['dropped'])}" if record["dropped"] else ""
+    return (
+        f"round {record['round']:>{len(str(rounds))}}/{rounds}"
+        f"  accuracy {record['test_accuracy']:.4f}"
+        f"  loss {record['test_loss']:.4f}"
+        f"  simulated {duration(record['virtual_time_s'])}"
+        f"  tiers {tiers_text(record['tiers'].values())}{dropped}"
+        f"  wall {duration(record['wall_time_s'])}"
+    )

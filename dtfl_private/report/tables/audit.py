@@ -1,0 +1,132 @@
+"""What an audit prints at its end: the verdict tier by tier, whether it is valid, which devices are most exposed."""
+
+from collections.abc import Mapping
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dtfl_private.leakage.findings import Findings, Level
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.result import Result
+from dtfl_private.printable import printable
+from dtfl_private.report.audit_words import (
+    NONE,
+    advantage,
+    by_tier,
+    check_text,
+    decided_by,
+    failed_checks,
+    figure,
+    interval,
+    is_valid,
+    overall,
+    probability,
+    shape,
+)
+from dtfl_private.report.tables.exposure import profile_rows
+from dtfl_private.report.tables.plain import plain_table
+
+# Shape, then colour: each tells the levels apart without the other.
+SIGNS: Mapping[Level, tuple[str, str]] = {
+    "exposed": ("▲", "bold red"),
+    "partly exposed": ("◆", "yellow"),
+    "not shown to leak": ("○", "blue"),
+    "invalid": ("✕", "bold magenta"),
+}
+
+
+def audit_output(findings: Findings) -> list[RenderableType]:
+    """Return all that the command prints of its findings, in order."""
+    shown: list[RenderableType] = [verdict_table(findings)] if findings.verdict else []
+    shown += [Text(printable(line)) for line in decision_lines(findings)]
+    if findings.clients:
+        shown.append(exposure_table(findings))
+    sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")
+    return [*shown, sanity, overall(findings)]
+
+
+def verdict_table(findings: Findings) -> Table:
+    """Return a row per tier: its level and the strongest attack, beside the trivial guess and the undefended value."""
+    title = "verdict" if is_valid(findings) else "verdict: INVALID, do not use these figures"
+    columns = ("tier", "verdict", "strongest attack", "metric", "reached", "95% interval", "trivial guess")
+    table = plain_table(title, *columns, "undefended")
+    for column in table.columns[1:4]:
+        column.justify = "left"
+    for verdict in by_tier(findings.verdict):
+        best = verdict.strongest
+        table.add_row(
+            f"{verdict.tier} {shape(verdict.cut)}",
+            _level(verdict.level if is_valid(findings) else "invalid"),
+            _plain(verdict.attack),
+            _plain(find_metric(best.metric).label),
+            figure(best.value, best.metric),
+            interval(best),
+            _guess(best),
+            figure(best.undefended, best.metric),
+        )
+    table.columns[1].no_wrap = True
+    if is_valid(findings) and any(verdict.level == "not shown to leak" for verdict in findings.verdict):
+        table.caption = "not shown to leak: no attack got clearly beyond a guess, which proves no safety"
+        table.caption_justify = "left"
+    return table
+
+
+def decision_lines(findings: Findings) -> list[str]:
+    """Return for each tier whose verdict rests on another result than the one in the table which one that is."""
+    if not is_valid(findings):
+        return []
+    return [
+        f"tier {verdict.tier} is {verdict.level} by {decided_by(verdict)} {figure(one.value, one.metric)}"
+        + ("" if one.advantage is None else f", beyond the guess by {advantage(one)}")
+        + ("" if one.p_value is None else f", p {probability(one.p_value)}")
+        for verdict in by_tier(findings.verdict)
+        if (one := verdict.decided_by) is not None and one != verdict.strongest
+    ]
+
+
+def _level(level: Level) -> Text:
+    sign, style = SIGNS[level]
+    return Text(f"{sign} {level}", style=style)
+
+
+def _plain(text: str) -> Text:
+    return Text(printable(text))
+
+
+def _guess(result: Result) -> Text:
+    name = f" {result.baseline_name}" if result.baseline_name else ""
+    return _plain(figure(result.baseline, result.metric) + name)
+
+
+def sanity_line(findings: Findings) -> str:
+    """Return whether the audit is valid, and by which checks."""
+    failed = failed_checks(findings)
+    if failed:
+        return f"INVALID: sanity check failed, do not use these figures: {'; '.join(map(check_text, failed))}"
+    if not findings.valid:
+        return "INVALID: the audit says of itself that it is not valid, do not use these figures"
+    if not findings.sanity:
+        return "no sanity check was made: failures of attacks prove nothing"
+    return f"sanity checks passed: {'; '.join(map(check_text, findings.sanity))}"
+
+
+def exposure_table(findings: Findings) -> Table:
+    """Return a row for each kind of device, the most exposed first."""
+    table = plain_table("exposure of clients", "device", "clients", "shallowest tier", "releases", "metric", "median")
+    table.add_column("most exposing", justify="right")
+    for row in profile_rows(findings.clients):
+        table.add_row(
+            _plain(row.profile),
+            f"{row.clients:,}",
+            NONE if row.shallowest is None else str(row.shallowest),
+            f"{row.releases:g}",
+            _plain(find_metric(row.metric).label) if row.metric else NONE,
+            row.middle,
+            row.worst,
+        )
+    table.caption = (
+        "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    )
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,197 @@
+"""The table of a comparison: in the terminal, as Markdown, as LaTeX."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from dtfl_private.leakage.metrics import SSIM
+from dtfl_private.printable import printable
+from dtfl_private.report.comparison import CONFIDENCE, Comparison, Group, Mean, Setting, Speedup, speedup
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words import si
+
+COLUMNS = (
+    *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),
+    *("bytes", "MACs", "idle, s", "idle", "regret", SSIM.label),
+)
+
+# A narrower terminal gets two tables, of which the second one starts with this column.
+WHOLE_WIDTH = 165
+EXPENSES_FROM = COLUMNS.index("bytes")
+
+# How a setting's name says that settings differ in their targets.
+TARGET_IN_NAME = "target accuracy"
+
+# Half an interval that is a smaller part of its mean than this stems from adding up in floating point.
+ROUNDING = 1e-9
+
+# Shown where nothing is known or meant.
+BLANK = "-"
+
+LATEX = {
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    ">": "$>$",
+    "<": "$<$",
+}
+
+
+def terminal_tables(comparison: Comparison, width: int) -> list[Table]:
+    """Return one table for each setting, or two where all columns side by side would not fit into ``width``."""
+    parts = [COLUMNS] if width >= WHOLE_WIDTH else [COLUMNS[:EXPENSES_FROM], (COLUMNS[0], *COLUMNS[EXPENSES_FROM:])]
+    tables = []
+    for setting in comparison.settings:
+        rows = [dict(zip(COLUMNS, cells(group, setting), strict=True)) for group in setting.groups]
+        for number, columns in enumerate(parts):
+            table = plain_table("" if number else title_of(setting), *columns)
+            table.columns[0].no_wrap = True
+            for row, group in zip(rows, setting.groups, strict=True):
+                table.add_row(*(row[column] for column in columns), style="bold" if group is setting.baseline else None)
+            tables.append(table)
+    return tables
+
+
+def title_of(setting: Setting) -> str:
+    """Return what the figures are of, in one line."""
+    target = "no target accuracy" if setting.target is None else f"target accuracy {setting.target:g}"
+    said = () if TARGET_IN_NAME in setting.name else (target,)
+    return printable("; ".join(part for part in (setting.about, setting.name, *said) if part))
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """Return what the columns mean, and what must be known of these runs, in sentences."""
+    baselines = {setting.baseline.name for setting in comparison.settings if setting.baseline is not None}
+    against = f" against {' or '.join(sorted(baselines))}" if baselines else ""
+    return [
+        f"Mean ± half the {CONFIDENCE:.0%} interval (Student's t) over the runs, which differ by seed.",
+        "Rounds, simulated seconds, bytes and MACs up to the target; > is a lower bound: some runs never reached it.",
+        f"Speed-up{against} in simulated time to the target, in brackets its range over equal seeds.",
+        "Idle: seconds that a client waited for the slowest one, over the whole run; and as a share of its time.",
+        "Regret: how much longer the rounds lasted than with the tiers of a scheduler that knows the true times.",
+        *_of_leakage(comparison),
+        *(f"Note: {printable(note)}." for note in comparison.notes),
+    ]
+
+
+def _of_leakage(comparison: Comparison) -> list[str]:
+    if not any(group.leakages for setting in comparison.settings for group in setting.groups):
+        return []
+    return [f"{SSIM.label}: of what the strongest attack rebuilt, from the least to the most exposed tier, by audits."]
+
+
+def cells(group: Group, setting: Setting) -> list[str]:
+    """Return a group's row, one text for each of `COLUMNS`."""
+    runs = len(group.runs)
+    no_target = setting.target is None
+    return [
+        group.name,
+        str(runs),
+        with_spread(group.accuracy("final_accuracy"), decimals=4),
+        f"{group.accuracy('best_accuracy').mean:.4f}",
+        BLANK if no_target else f"{group.reached} of {runs}",
+        with_spread(group.to_target("rounds")),
+        with_spread(group.to_target("time_s")),
+        speedup_text(speedup(group, setting.baseline)),
+        _size(group.to_target("bytes"), "B"),
+        _size(group.to_target("macs"), ""),
+        _number(sum(run.idle_s_per_client for run in group.runs) / runs),
+        f"{sum(run.idle_share for run in group.runs) / runs:.0%}",
+        BLANK if group.regret.mean is None else f"{group.regret.mean:.1%}",
+        leakage_text(group),
+    ]
+
+
+def leakage_text(group: Group) -> str:
+    """Return the range over all tiers of what the strongest attacks reached, and how many runs were audited."""
+    found = group.leakages
+    if not found:
+        return BLANK
+    low, high = min(leakage.low for leakage in found), max(leakage.high for leakage in found)
+    text = f"{low:.2f}-{high:.2f}" if low < high else f"{high:.2f}"
+    return text if len(found) == len(group.runs) else f"{text} ({len(found)} of {len(group.runs)})"
+
+
+def speedup_text(found: Speedup) -> str:
+    """Return a speed-up with its range, or its bound, or a blank."""
+    if found.value is not None:
+        spread = f" ({found.low:.3g}-{found.high:.3g})" if found.low is not None and found.low != found.high else ""
+        return f"{found.value:.3g}x{spread}"
+    if found.at_least is not None:
+        return f"> {found.at_least:.3g}x"
+    return f"< {found.at_most:.3g}x" if found.at_most is not None else BLANK
+
+
+def with_spread(mean: Mean, decimals: int | None = None) -> str:
+    """Return a mean with half its interval, in two digits of the latter unless told otherwise; or its bound."""
+    if mean.mean is None:
+        return BLANK if mean.at_least is None else f"> {_number(mean.at_least)}"
+    half = mean.half_width
+    if half is not None and half < ROUNDING * abs(mean.mean):
+        half = 0.0
+    if decimals is None and half:
+        decimals = max(0, 1 - math.floor(math.log10(half)))
+    if decimals is None or half is None:
+        text = _number(mean.mean) if decimals is None else f"{mean.mean:.{decimals}f}"
+        return text if half is None else f"{text} ± 0"
+    return f"{mean.mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def _number(value: float) -> str:
+    """Return three significant digits, and all digits before the point."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _size(mean: Mean, unit: str) -> str:
+    if mean.mean is None:
+        return BLANK if mean.at_least is None else f"> {si(mean.at_least, unit)}".rstrip()
+    return si(mean.mean, unit).rstrip()
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the tables as Markdown."""
+    lines: list[str] = []
+    for setting in comparison.settings:
+        lines += [f"**{_markdown_cell(title_of(setting))}**", "", _markdown_row(COLUMNS), "|--" * len(COLUMNS) + "|"]
+        lines += [_markdown_row(cells(group, setting)) for group in setting.groups]
+        lines.append("")
+    return "\n".join([*lines, *(f"- {_markdown_cell(sentence)}" for sentence in legend(comparison)), ""])
+
+
+def _markdown_row(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_markdown_cell, texts)) + " |"
+
+
+def _markdown_cell(text: str) -> str:
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def latex(comparison: Comparison) -> str:
+    """Return the tables as LaTeX; they need the package booktabs."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    for setting in comparison.settings:
+        lines += [
+            r"\begin{table}",
+            rf"  \caption{{{_latex_text(title_of(setting))}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(COLUMNS) - 1)}}}",
+            r"    \toprule",
+            _latex_row(COLUMNS),
+            r"    \midrule",
+            *(_latex_row(cells(group, setting)) for group in setting.groups),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join([*lines, *(f"% {sentence}" for sentence in legend(comparison)), ""])
+
+
+def _latex_row(texts: Sequence[str]) -> str:
+    return "    " + " & ".join(map(_latex_text, texts)) + r" \\"
+
+
+def _latex_text(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

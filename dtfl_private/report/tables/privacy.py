@@ -1,0 +1,93 @@
+"""What is said of privacy at the start and at the end of a run: only what is true."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from rich.table import Table
+
+from dtfl_private.models.norms import Norm
+from dtfl_private.privacy.compatibility import exclusions
+from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.privacy.run_budget import BudgetSettings, planned_ledgers
+from dtfl_private.protection.base import Defense, DefenseChain, name_of
+from dtfl_private.protocol.guarantees import GaussianRelease, SampledGaussian
+from dtfl_private.report.tables.plain import plain_table
+
+
+def opening_lines(budget: BudgetSettings, rounds: int) -> list[str]:
+    """Return what each defense guarantees, and what will have been disclosed after all rounds."""
+    lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in budget.defense]
+    planned = planned_ledgers(budget, rounds)
+    entries = disclosures(
+        budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier, statistics=budget.statistics
+    )
+    lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
+    if any(planned.values()):
+        last = ", or as many as its budget allows" if _has_budget(planned) else ""
+        lines.append(f"these privacy figures are for a client that takes part in all {rounds} rounds{last}")
+    if _has_budget(planned):
+        end = "takes no further part" if budget.on_budget == "retire" else "ends the run"
+        lines.append(f"a client whose privacy budget is spent {end} (on_budget = {budget.on_budget})")
+    return lines
+
+
+def sentences(entries: Iterable[Disclosure]) -> list[str]:
+    """Return the sentences of disclosures, each once."""
+    return list(dict.fromkeys(entry["sentence"] for entry in entries))
+
+
+def norm_line(asked: Norm, found: Collection[Norm], defense: DefenseChain) -> str:
+    """Return which normalisation a network has, and why.
+
+    Args:
+        asked: that the configuration asks for.
+        found: that the network has, see `norms_of`: one without a choice of its own keeps what it was built with.
+        defense: of every client.
+    """
+    needing = [name_of(member) for member in defense if member.facts.group_norm]
+    needed = f"group norm is needed by {', '.join(needing)}" if needing else "no defense needs group norm"
+    if not found:
+        return f"norm: the network has neither batch norm nor group norm: --norm changes nothing in it ({needed})"
+    have = " and ".join(f"{norm} norm" for norm in sorted(found))
+    if asked not in found:
+        return f"norm: {have}, as the network is built: --norm changes nothing in it ({needed})"
+    return f"norm: {have} ({needed})"
+
+
+def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:
+    return any(
+        isinstance(entry, SampledGaussian | GaussianRelease) and entry.target.epsilon is not None
+        for ledger in ledgers.values()
+        for entry in ledger
+    )
+
+
+def defenses_table(rows: Sequence[tuple[str, str, str]], defenses: Mapping[str, Defense]) -> Table:
+    """Return the table of ``list defenses``.
+
+    Args:
+        rows: name, settings and summary of each.
+        defenses: each with its default settings, by name; of one that has none, only the row is shown.
+    """
+    table = plain_table("defenses", "name", "", "", right=False)
+    table.columns[0].no_wrap = True
+    for name, settings, summary in rows:
+        table.add_row(name, "what it is", summary)
+        table.add_row("", "settings", settings or "none")
+        for title, text in _lines(defenses[name], defenses.values()) if name in defenses else ():
+            table.add_row("", title, text)
+        table.add_section()
+    table.caption = "give several by repeating --defense: they act in that order"
+    table.caption_justify = "left"
+    return table
+
+
+def _lines(defense: Defense, all_defenses: Iterable[Defense]) -> list[tuple[str, str]]:
+    facts = defense.facts
+    return [
+        ("protects", facts.protects),
+        ("guarantees", facts.guarantee),
+        ("costs", facts.cost),
+        ("attacker does not know", facts.attacker),
+        ("excludes", ", ".join(exclusions(defense, all_defenses)) or "nothing"),
+    ]

@@ -1,0 +1,1 @@
+"""The clients' resources, and how they change."""

@@ -1,0 +1,94 @@
+"""Resource profiles as data with units: the paper's five, and the user's own from a TOML file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.files import reading
+from dtfl_private.printable import shown_value
+
+LinkUnit = Literal["mbit", "mbyte"]
+
+Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+
+BYTES_PER_S = {"mbit": 1e6 / 8, "mbyte": 1e6}
+"""What one unit of a profile's link speed is in bytes per second, by the reading of "Mbps"."""
+
+
+class ResourceProfile(BaseModel):
+    """The resources of one kind of device.
+
+    Attributes:
+        name: for tables and messages.
+        cpus: CPU share; 1 is one core of the reference CPU.
+        up_mbit_s: link speed from client to server in Mbit/s.
+        down_mbit_s: link speed from server to client in Mbit/s.
+        latency_ms: delay of one transfer in milliseconds, each way.
+        share: weight with which a client draws this profile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    cpus: Positive
+    up_mbit_s: Positive
+    down_mbit_s: Positive
+    latency_ms: NonNegative = 0.0
+    share: Positive = 1.0
+
+
+def _paper(cpus: float, mbps: float) -> ResourceProfile:
+    return ResourceProfile(name=f"{cpus:g} CPU, {mbps:g} Mbps", cpus=cpus, up_mbit_s=mbps, down_mbit_s=mbps)
+
+
+PROFILE_SETS: dict[str, tuple[ResourceProfile, ...]] = {
+    # DTFL paper, section 4: five profiles, 20 % of the clients each; the paper names no latency.
+    "paper": (_paper(4, 100), _paper(2, 30), _paper(1, 30), _paper(0.2, 30), _paper(0.1, 10)),
+    "uniform": (_paper(1, 30),),
+}
+
+
+class _ProfileFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    profile: Annotated[list[ResourceProfile], Field(min_length=1)]
+
+
+def load_profiles(name: str | list[ResourceProfile]) -> tuple[ResourceProfile, ...]:
+    """Return a built-in set of profiles, the set in a TOML file of ``[[profile]]`` tables, or the given ones.
+
+    Raises:
+        InputError: neither a built-in name nor a readable file of valid profiles.
+    """
+    if isinstance(name, list):
+        if not name:
+            raise InputError("profiles is empty: one resource profile is needed at least")
+        return tuple(name)
+    if name in PROFILE_SETS:
+        return PROFILE_SETS[name]
+    path = Path(name)
+    try:
+        if not path.exists():
+            if path.suffix:
+                raise InputError(f"profiles file '{name}' does not exist")
+            raise unknown_name("set of profiles", name, PROFILE_SETS)
+        tables = reading.read_toml(path, most_bytes=reading.LARGEST_TOML_BYTES)
+        return tuple(_ProfileFile.model_validate(tables).profile)
+    except ValidationError as error:
+        raise _profile_error(name, error) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"profiles file '{name}' cannot be read: {reading.reason(error)}") from None
+
+
+def _profile_error(file: str, error: ValidationError) -> InputError:
+    # A misspelled key is also a missing one; only its own message helps.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    if first["type"] == "extra_forbidden":
+        *table, key = first["loc"]
+        return unknown_name(f"key in {file}:", str(key), (ResourceProfile if table else _ProfileFile).model_fields)
+    where = ".".join(str(part) for part in first["loc"])
+    value = "" if first["type"] == "missing" else f" {shown_value(first['input'])}"
+    return InputError(f"profiles file '{file}': {where}{value} is refused: {first['msg']}")

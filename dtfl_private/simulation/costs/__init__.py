@@ -1,0 +1,1 @@
+"""What each tier costs: parameters, operations, bytes."""

@@ -1,0 +1,1 @@
+"""Schedulers: from estimated times to a tier per participant."""

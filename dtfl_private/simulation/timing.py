@@ -1,0 +1,193 @@
+"""What waits for what in a round: how a method's computing, transfers and server work add up to simulated seconds."""
+
+import heapq
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from dtfl_private.protocol.contracts import FloatArray, IntArray
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundWork:
+    """What the P participants of a round have to do.
+
+    Attributes:
+        load: in seconds under their true resources, (P,) arrays.
+        batches_P: batches the client trains on.
+    """
+
+    load: Workload
+    batches_P: IntArray
+
+    @property
+    def own_s_P(self) -> FloatArray:
+        """T_c + T_com: what a client does itself."""
+        return self.load.computing_s + self.load.transfer_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a round goes.
+
+    Attributes:
+        client_time_s_P: T_k, when the client's part is done on both sides.
+        server_wait_s: total time by which clients are done later because their work waited for a free worker.
+        order: positions of the participants in the order in which the one server network takes their data, one entry
+            per piece of it; empty where every client has a server half of its own.
+    """
+
+    client_time_s_P: FloatArray
+    server_wait_s: float
+    order: IntArray
+
+
+class Timing(Protocol):
+    """A method's time model.
+
+    Attributes:
+        trains_first: whether a client's training is over before its first batch is at the server.
+    """
+
+    @property
+    def trains_first(self) -> bool: ...  # noqa: D102 - documented under Attributes of the class
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return the batches that clients train on, and those that they send, when they do this share of their round.
+
+        Args:
+            share_P: 1 for a client that completes the round, less for one that vanishes.
+            per_epoch_P: batches in one pass over a client's records.
+            epochs: passes of the training.
+        """
+        ...
+
+    def round_trips(self, batches_P: IntArray) -> IntArray:
+        """Return how often each client waits for an answer of the server."""
+        ...
+
+    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+        """Return how the round goes."""
+        ...
+
+
+NO_ORDER = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlapping:
+    """Client and server compute at the same time: T_k = max(T_c + T_com, T_s + T_com) (dtfl section 3).
+
+    Where workers are few, batches are queued as they arrive. Without work for the server this is T_c + T_com. With
+    ``trains_first`` the client trains, and the server works while the client releases what it sends:
+    T_k = T_train + T_com + max(T_release, T_s). ``trips`` is 0 where nothing is transferred.
+    """
+
+    trips: int = 1
+    trains_first: bool = False
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return equal numbers: every batch is sent as it is trained on.
+
+        If the client trains first, its passes over batches are those of the training and then one for each batch that
+        it sends: who vanishes early has sent nothing.
+        """
+        if not self.trains_first:
+            trained_P = np.floor(share_P * per_epoch_P * epochs).astype(np.int64)
+            return trained_P, trained_P
+        training_P = per_epoch_P * epochs
+        passes_P = np.floor(share_P * (training_P + per_epoch_P)).astype(np.int64)
+        return np.minimum(passes_P, training_P), np.maximum(passes_P - training_P, 0)
+
+    def round_trips(self, batches_P: IntArray) -> IntArray:
+        """Return one for each: weights down and up, while batches are streamed."""
+        return np.full(len(batches_P), self.trips)
+
+    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+        """Return how the round goes."""
+        done_s_P = work.load.done_s(server.workers)
+        wait_s = float((done_s_P - work.load.times_s).sum())
+        return Course(client_time_s_P=done_s_P, server_wait_s=wait_s, order=NO_ORDER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchByBatch:
+    """In every batch the client waits for the server, and the server for the client: T_k = T_c + T_com + waits + T_s.
+
+    Each batch asks for a server worker when it arrives, first come first served. With ``one_server_half`` there is one
+    worker only, for there is one network to train. Waits are computed batch by batch; a client's computing and
+    transfers, those of its weights among them, are spread evenly over its batches.
+    """
+
+    one_server_half: bool
+    trains_first: ClassVar[bool] = False
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return equal numbers: every batch is sent as it is trained on."""
+        return Overlapping().batches(share_P, per_epoch_P, epochs)
+
+    def round_trips(self, batches_P: IntArray) -> IntArray:
+        """Return one for the weights and one for each batch, whose gradient the client waits for."""
+        return 1 + batches_P
+
+    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+        """Return how the round goes."""
+        if not self.one_server_half and server.workers >= len(work.batches_P):
+            alone_s_P = work.own_s_P + work.load.service_s
+            return Course(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
+        course = _in_turn(work, 1 if self.one_server_half else server.workers)
+        return course if self.one_server_half else replace(course, order=NO_ORDER)
+
+
+def _in_turn(work: RoundWork, workers: int) -> Course:
+    """Play the batches of all clients one by one on so many server workers."""
+    done_s_P = work.own_s_P
+    count_P = np.maximum(work.batches_P, 1)
+    own_s, service_s = (done_s_P / count_P).tolist(), (work.load.service_s / count_P).tolist()
+    arrivals = [(own_s[place], place, batches) for place, batches in enumerate(work.batches_P.tolist()) if batches]
+    heapq.heapify(arrivals)
+    free_at = [0.0] * workers
+    waited_s, order = 0.0, []
+    while arrivals:
+        arrival, place, left = heapq.heappop(arrivals)
+        start = max(arrival, heapq.heappop(free_at))
+        end = start + service_s[place]
+        heapq.heappush(free_at, end)
+        waited_s += start - arrival
+        order.append(place)
+        done_s_P[place] = end
+        if left > 1:
+            heapq.heappush(arrivals, (end + own_s[place], place, left - 1))
+    return Course(client_time_s_P=done_s_P, server_wait_s=waited_s, order=np.array(order, dtype=np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLast:
+    """All clients first, then the server: T_k = max_k (T_c + T_com) + sum_k T_s.
+
+    One server worker trains the one network, a batch of each client in turn, when the data of all are there. A client
+    sends each record once, when it has trained; one that vanishes has sent nothing, and nobody waits for it.
+    """
+
+    trains_first: ClassVar[bool] = True
+
+    def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
+        """Return the batches of the training, and of each client's records once; none is sent by who vanishes."""
+        trained_P, _ = Overlapping().batches(share_P, per_epoch_P, epochs)
+        return trained_P, np.where(share_P < 1, 0, per_epoch_P)
+
+    def round_trips(self, batches_P: IntArray) -> IntArray:
+        """Return one for each: data up, answers down."""
+        return np.ones_like(batches_P)
+
+    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+        """Return how the round goes; the waits are those of each client's data."""
+        own_s_P, service_s_P = work.own_s_P, work.load.service_s
+        takes_part_P = service_s_P > 0
+        end_s = own_s_P.max(initial=0.0, where=takes_part_P) + service_s_P.sum()
+        client_time_s_P = np.where(takes_part_P, end_s, own_s_P)
+        waits_s = float((client_time_s_P - own_s_P - service_s_P).sum())
+        return Course(client_time_s_P=client_time_s_P, server_wait_s=waits_s, order=NO_ORDER)

@@ -1,0 +1,190 @@
+"""The client's side of a round: train md1..md_m and the auxiliary head by a local loss, emit messages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.models.cutting.staged import StagedModel, snapshot
+from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import ClientRound, DefenseChain, LocalStep, LocalTraining, Remark, full_round
+from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientData:
+    """A client's records in one round.
+
+    Attributes:
+        batches: record numbers (B,) within 0..N_k-1 of each batch, in the order in which the client trains on them.
+        fetch: from record numbers to (inputs (B, *input shape), labels (B,)).
+    """
+
+    batches: Sequence[Tensor]
+    fetch: Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class ClientHalf:
+    """A client in one round. All that leaves it passes its defenses and is a message.
+
+    Args:
+        download: the server's message that opens the round.
+        modules: md1..md_m, whose weights are overwritten by the download's.
+        head: auxiliary head of the tier, likewise.
+        optimizer: kind and constants of the optimiser, which lives for this round.
+        lr: the round's learning rate.
+        batch_size: images per batch.
+        local_epochs: passes over the records in a round.
+        numerics: device and precision.
+        defense: rewrites what leaves the client.
+        at: client and round, with the defenses' chance and memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        download: ModelDownload,
+        modules: StagedModel,
+        head: nn.Module,
+        optimizer: OptimizerSettings,
+        lr: float,
+        batch_size: int,
+        local_epochs: int,
+        numerics: Numerics,
+        defense: DefenseChain,
+        at: ClientRound,
+    ) -> None:
+        modules.load_state_dict(download.weights)
+        head.load_state_dict(download.head)
+        self._download = download
+        self._modules = modules.train()
+        self._head = head.train()
+        self._optimizer = make_optimizer([*modules.parameters(), *head.parameters()], optimizer, lr)
+        self._batch_size = batch_size
+        self._local_epochs = local_epochs
+        self._numerics = numerics
+        self._defense = defense
+        self._at = at
+        at.forward.download = download
+        at.forward.encoder = modules
+        self._losses: list[Tensor] = []
+        self._sent_batches = 0
+        self._sent_update = False
+
+    def inspect(self) -> Sequence[Remark]:
+        """Return what the client-side guards say of the download, before it is used."""
+        return self._defense.inspect(self._download, self._at)
+
+    def train(self, data: ClientData, batches: int) -> Iterator[SmashedBatch]:
+        """Train and yield what leaves the client, ``batches`` messages at most (fewer than all: it vanishes then).
+
+        As a rule a message holds the activations of the very forward pass that the local loss was computed from. With
+        defenses that release apart, the client trains first, and then sends each record once, its weights frozen; the
+        training of one that vanishes before its first message is lost, and left out here.
+        """
+        messages = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
+        for message in islice(messages, batches):
+            self._sent_batches += 1
+            yield message
+
+    def _train_and_send(self, data: ClientData) -> Iterator[SmashedBatch]:
+        for number, records in enumerate(data.batches):
+            inputs, labels = self._fetch(data, records)
+            smashed = self._step(inputs, labels)
+            yield self._message(number, smashed, labels)
+
+    def _release(self, data: ClientData) -> Iterator[SmashedBatch]:
+        training = LocalTraining(
+            modules=nn.ModuleList([self._modules, self._head]),
+            mean_loss=lambda inputs, labels: self._loss(inputs, labels)[0],
+            fetch=lambda records: self._fetch(data, records),
+            optimizer=self._optimizer,
+            records=self._at.records,
+            batch_size=self._batch_size,
+            steps=len(data.batches),
+            numerics=self._numerics,
+        )
+        losses = self._defense.training_pass(training, self._at)
+        if losses is None:
+            for records in data.batches:
+                self._step(*self._fetch(data, records))
+        else:
+            self._losses += losses
+        self._modules.eval()
+        once = islice(data.batches, len(data.batches) // self._local_epochs)
+        for number, records in enumerate(once):
+            inputs, labels = self._fetch(data, records)
+            with torch.no_grad(), self._numerics.autocast():
+                smashed = self._defense.encode(self._modules(inputs), self._at)
+            yield self._message(number, smashed, labels)
+
+    def _fetch(self, data: ClientData, records: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, labels = data.fetch(records)
+        labels = self._defense.protect_labels(labels, records, self._at)
+        inputs = self._defense.protect_inputs(inputs, self._at)
+        self._at.forward.inputs = inputs
+        return inputs, labels
+
+    def _loss(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the local loss of a batch and its activations at the cut, both on the tape."""
+        with self._numerics.autocast():
+            smashed = self._defense.encode(self._modules(inputs), self._at)
+            logits = self._head(smashed)
+            loss = self._defense.classification_loss(logits, labels)
+        step = LocalStep(inputs=inputs, smashed=smashed, logits=logits, labels=labels)
+        return self._defense.local_loss(loss, step, self._at), smashed
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Take one local step and return the activations of its forward pass."""
+        loss, smashed = self._loss(inputs, labels)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self._optimizer.step()
+        self._losses.append(loss.detach())
+        return smashed
+
+    def _message(self, number: int, smashed: Tensor, labels: Tensor) -> SmashedBatch:
+        message = SmashedBatch(
+            client=self._download.client,
+            round=self._download.round,
+            tier=self._download.tier,
+            batch=number,
+            smashed=smashed.detach().to(self._numerics.wire_dtype),
+            labels=labels,
+        )
+        return self._defense.protect_batch(message, self._at)
+
+    def update(self) -> WeightUpdate:
+        """Return the message that closes the round."""
+        message = WeightUpdate(
+            client=self._download.client,
+            round=self._download.round,
+            tier=self._download.tier,
+            examples=self._at.records,
+            weights=snapshot(self._modules),
+            head=snapshot(self._head),
+        )
+        self._sent_update = True
+        return self._defense.protect_update(message, self._at)
+
+    def guarantees(self) -> Sequence[Guarantee]:
+        """Return what the defenses guarantee of what has been sent so far."""
+        return self._defense.guarantees(
+            full_round(
+                self._defense,
+                records=self._at.records,
+                batch_size=self._batch_size,
+                local_epochs=self._local_epochs,
+                batches=self._sent_batches > 0,
+                update=self._sent_update,
+            )
+        )
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean local loss over the batches so far; 0 before the first."""
+        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0

@@ -1,0 +1,1 @@
+"""Training methods, one way of federating each."""

@@ -1,0 +1,264 @@
+"""SplitFed: the network is cut, and the gradient at the cut comes back from the server."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
+from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import Remark, full_round
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
+from dtfl_private.randomness import isolated
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.timing import BatchByBatch, Timing
+from dtfl_private.training.optimizers import make_optimizer
+from dtfl_private.training.round import Executor, FederatedState, Method, Places, only_tier, tasks_of
+from dtfl_private.training.worker import (
+    ClientResult,
+    ClientTask,
+    GlobalWeights,
+    LocalWork,
+    Worker,
+    require_finite,
+)
+
+
+class _Client:
+    """A client of SplitFed in one round: md1..md_m, trained by the gradients that the server returns."""
+
+    def __init__(self, worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> None:
+        modules.load_state_dict({name: weights.model[name] for name in modules.state_dict()})
+        self.task = task
+        self.losses: list[Tensor] = []
+        self.traffic = {"up_weights": 0, "up_smashed": 0, "up_labels": 0, "down_gradients": 0}
+        self._worker = worker
+        self._defense = worker.setup.defense
+        self._modules = modules.train()
+        self._optimizer = make_optimizer(modules.parameters(), worker.setup.optimizer, task.lr)
+        self._data = worker.data(task)
+        self._sent_batches = 0
+        self._smashed: Tensor | None = None
+        self._at = worker.client_round(task)
+        download = ModelDownload(
+            client=task.client, round=task.round, tier=task.tier, weights=snapshot(modules), head={}
+        )
+        self.traffic["down_weights"] = download.weight_bytes
+        self._at.forward.download = download
+        self._at.forward.encoder = modules
+        self.remarks: Sequence[Remark] = self._defense.inspect(download, self._at)
+        self.refuses = any(remark.refuses for remark in self.remarks)
+
+    def send(self) -> SmashedBatch:
+        """Compute the next batch up to the cut."""
+        records = self._data.batches[self._sent_batches]
+        inputs, labels = self._data.fetch(records)
+        labels = self._defense.protect_labels(labels, records, self._at)
+        self._at.forward.inputs = inputs
+        numerics = self._worker.setup.numerics
+        with numerics.autocast():
+            self._smashed = self._defense.encode(self._modules(inputs), self._at)
+        message = SmashedBatch(
+            client=self.task.client,
+            round=self.task.round,
+            tier=self.task.tier,
+            batch=self._sent_batches,
+            smashed=self._smashed.detach().to(numerics.wire_dtype),
+            labels=labels,
+        )
+        self._sent_batches += 1
+        self.traffic["up_smashed"] += message.smashed_bytes
+        self.traffic["up_labels"] += message.label_bytes
+        self._worker.observe(message)
+        return message
+
+    def receive(self, reply: GradientReply) -> None:
+        """Finish the batch under way with the server's gradient, and take a step."""
+        assert self._smashed is not None
+        self.traffic["down_gradients"] += reply.gradient_bytes
+        self._optimizer.zero_grad()
+        torch.autograd.backward(self._smashed, reply.gradient.to(self._smashed.dtype))
+        self._optimizer.step()
+        self._smashed = None
+
+    def result(self, server: "_Server") -> ClientResult:
+        """Close the round with the server half as it is now."""
+        task, setup, update = self.task, self._worker.setup, None
+        loss = float(torch.stack(self.losses).cpu().double().mean()) if self.losses else 0.0
+        require_finite(loss, task, "training loss")
+        model: State = {}
+        if task.completes and not self.refuses:
+            update = self._update()
+            model = {**update.weights, **server.weights()}
+            require_finite(sum(float(w.abs().max()) for w in model.values()), task, "largest weight")
+        released = full_round(
+            self._defense,
+            records=self._at.records,
+            batch_size=setup.batch_size,
+            local_epochs=setup.local_epochs,
+            batches=self._sent_batches > 0,
+            update=update is not None,
+        )
+        return ClientResult(
+            client=task.client,
+            tier=task.tier,
+            examples=self._at.records if update is not None else 0,
+            model=model,
+            head={},
+            local_loss=None,
+            server_loss=loss,
+            traffic=self.traffic,
+            memory=self._at.remembered() if task.completes else task.memory,
+            remarks=self.remarks,
+            guarantees=self._defense.guarantees(released),
+        )
+
+    def _update(self) -> WeightUpdate:
+        update = WeightUpdate(
+            client=self.task.client,
+            round=self.task.round,
+            tier=self.task.tier,
+            examples=self._at.records,
+            weights=snapshot(self._modules),
+            head={},
+        )
+        update = self._defense.protect_update(update, self._at)
+        self.traffic["up_weights"] = update.weight_bytes
+        self._worker.observe(update)
+        return update
+
+
+class _Server:
+    """The server half: md_(m+1)..md_L, trained on the batches of one client, or of several in turn."""
+
+    def __init__(self, worker: Worker, modules: StagedModel, weights: GlobalWeights, lr: float) -> None:
+        modules.load_state_dict({name: weights.model[name] for name in modules.state_dict()})
+        self._setup = worker.setup
+        self._modules = modules.train()
+        self._optimizer = make_optimizer(modules.parameters(), worker.setup.optimizer, lr)
+
+    def train_on(self, message: SmashedBatch, losses: list[Tensor]) -> GradientReply:
+        """Take one step, note its loss, and return the gradient at the cut."""
+        numerics, defense = self._setup.numerics, self._setup.defense
+        smashed = message.smashed
+        if numerics.precision != "bf16":
+            smashed = smashed.to(numerics.weight_dtype)
+        smashed = smashed.detach().requires_grad_()
+        with numerics.autocast():
+            # A copy, for the half may begin with a ReLU in place.
+            loss = defense.classification_loss(self._modules(smashed.clone()), message.labels)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self._optimizer.step()
+        losses.append(loss.detach())
+        assert smashed.grad is not None
+        gradient = smashed.grad.to(numerics.wire_dtype)
+        return GradientReply(client=message.client, round=message.round, batch=message.batch, gradient=gradient)
+
+    def weights(self) -> State:
+        """Return a copy of the trained weights."""
+        return snapshot(self._modules)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFedWork:
+    """Train clients on one server half: one client by itself, or several that take turns."""
+
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results, in the order of the tasks."""
+        task = tasks[0]
+        client_modules, server_modules = split(worker.model, task.tier)
+        server = _Server(worker, server_modules, weights, task.lr)
+        # Several clients are under way at once: each has modules of its own.
+        clients = [_Client(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
+        with isolated(worker.setup.seed, "layers", task.client, task.round):
+            for client in _turns(clients):
+                client.receive(server.train_on(client.send(), client.losses))
+        return [client.result(server) for client in clients]
+
+
+def _turns(clients: Sequence[_Client]) -> Iterator[_Client]:
+    """Yield whose batch is next: in the order of the tasks' turns, or all batches of the only client."""
+    turns = [
+        (turn, place)
+        for place, client in enumerate(clients)
+        if not client.refuses
+        for turn in (client.task.turns or range(client.task.batches))
+    ]
+    for _, place in sorted(turns):
+        yield clients[place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SplitFed(Method):
+    cut: Annotated[int, Field(ge=1)] = 2
+    places: ClassVar[Places] = frozenset({"weights", "download", "labels", "activations"})
+    also_sent: ClassVar[tuple[str, ...]] = ("down_gradients",)
+
+    def work(self) -> LocalWork:
+        """Return split training with gradients returned."""
+        return SplitFedWork()
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the row of the cut: no auxiliary head, and gradients that come back.
+
+        Raises:
+            InputError: the network has no such cut, or nothing to train before it.
+        """
+        row = only_tier(network, self.cut)
+        if row.client_params == 0:
+            raise InputError(f"cut={self.cut} leaves the clients nothing to train: choose a later one")
+        split_row = replace(
+            row,
+            head_params=0,
+            client_train_macs=row.chained_client_macs,
+            server_train_macs=row.chained_server_macs,
+            weight_bytes=row.weight_bytes - row.head_bytes,
+            gradient_bytes=row.smashed_bytes,
+        )
+        return replace(network, rows=(split_row,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFedV1(_SplitFed):
+    """SplitFed v1 (Thapa et al., AAAI 2022): a server half for each client; both halves are averaged.
+
+    The optimisers of both sides live for the round. Time model: in every batch the client waits until the server has
+    trained on it and the gradient is back: T_k = T_c + T_com + waits + T_s, where T_com counts the gradients and one
+    more round trip per batch. Clients wait for each other only where all server workers are busy.
+    """
+
+    @property
+    def timing(self) -> Timing:
+        """Batch by batch, each client with its own server half."""
+        return BatchByBatch(one_server_half=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFedV2(_SplitFed):
+    """SplitFed v2 (Thapa et al., AAAI 2022): one server half for all clients, trained on their batches in turn.
+
+    Only the client halves are averaged. The paper draws the clients' order at random; here the server half takes the
+    batches as they arrive on the simulated clock, and what a client sent before it vanished has trained it. If all
+    vanish, the round is lost. Time model: that of v1, but there is one server half to be trained, hence one server
+    worker, and every batch queues for it.
+    """
+
+    @property
+    def timing(self) -> Timing:
+        """Batch by batch, all clients with the same server half."""
+        return BatchByBatch(one_server_half=True)
+
+    def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
+        """Yield the results of clients that take turns in the plan's order."""
+        tasks = []
+        for place, task in enumerate(tasks_of(plan, state)):
+            turns = tuple(turn for turn, whose in enumerate(plan.order.tolist()) if whose == place)
+            tasks.append(replace(task, turns=turns))
+        return executor.train_together(tasks, state.weights)

@@ -1,0 +1,185 @@
+"""Local-loss split learning: DTFL, and the same with one cut for all clients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from dtfl_private.models.cutting.staged import split
+from dtfl_private.numerics import Numerics
+from dtfl_private.protocol.messages import State
+from dtfl_private.randomness import isolated
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.training.client import ClientHalf
+from dtfl_private.training.methods.full import FullModelWork, whole_network
+from dtfl_private.training.round import EVERYWHERE, Method, Places, only_tier
+from dtfl_private.training.server import ServerHalf
+from dtfl_private.training.worker import (
+    ClientResult,
+    ClientTask,
+    GlobalWeights,
+    LocalWork,
+    Worker,
+    honest_download,
+    require_finite,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLossWork:
+    """The client half by a local loss and, on its messages, the server half.
+
+    The two halves are cut from the resident model, so that joining them needs no copying of modules.
+    """
+
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results, one client after the other."""
+        return [_train_one(worker, task, weights) for task in tasks]
+
+
+def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+    setup = worker.setup
+    client_modules, server_modules = split(worker.model, task.tier)
+    download = honest_download(worker.model, task, weights)
+    at = worker.client_round(task)
+    client = ClientHalf(
+        download=download,
+        modules=client_modules,
+        head=worker.heads[task.tier],
+        optimizer=setup.optimizer,
+        lr=task.lr,
+        batch_size=setup.batch_size,
+        local_epochs=setup.local_epochs,
+        numerics=setup.numerics,
+        defense=setup.defense,
+        at=at,
+    )
+    server = ServerHalf(
+        modules=server_modules,
+        weights={name: weights.model[name] for name in server_modules.state_dict()},
+        optimizer=setup.optimizer,
+        lr=task.lr,
+        numerics=setup.numerics,
+        defense=setup.defense,
+    )
+    traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
+    remarks = client.inspect()
+    update = None
+    if not any(remark.refuses for remark in remarks):
+        with isolated(setup.seed, "layers", task.client, task.round):
+            for message in client.train(worker.data(task), task.sends):
+                traffic["up_smashed"] += message.smashed_bytes
+                traffic["up_labels"] += message.label_bytes
+                worker.observe(message)
+                server.train_on(message)
+            update = client.update() if task.completes else None
+    require_finite(client.mean_loss, task, "local loss")
+    require_finite(server.mean_loss, task, "server loss")
+    model: State = {}
+    head: State = {}
+    if update is not None:
+        traffic["up_weights"] = update.weight_bytes
+        worker.observe(update)
+        model, head = {**update.weights, **server.weights()}, update.head
+        # The last step of a round shows in no loss.
+        require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
+    return ClientResult(
+        client=task.client,
+        tier=task.tier,
+        examples=update.examples if update is not None else 0,
+        model=model,
+        head=head,
+        local_loss=client.mean_loss,
+        server_loss=server.mean_loss,
+        traffic=traffic,
+        memory=at.remembered() if task.completes else task.memory,
+        remarks=remarks,
+        guarantees=client.guarantees(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dtfl(Method):
+    """DTFL (arXiv 2312.05642): dynamic tiers, local losses, server halves trained in parallel.
+
+    Time model: T_k = max(T_c + T_com, T_s + T_com), the server half queueing when the server is busy; the round lasts
+    until the last participant is done (dtfl section 3).
+    """
+
+    places: ClassVar[Places] = EVERYWHERE
+    tiered: ClassVar[bool] = True
+    has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
+
+    def work(self) -> LocalWork:
+        """Return the local-loss work."""
+        return LocalLossWork()
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the network's own table: all tiers."""
+        return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLossOrFullWork:
+    """Plain local training for who holds the whole network, a client half by a local loss for all others."""
+
+    def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results, one client after the other."""
+        results = []
+        for task in tasks:
+            whole = task.tier == len(worker.model)
+            work: LocalWork = FullModelWork() if whole else LocalLossWork()
+            results += work.train(worker, [task], weights)
+        return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class DtflFull(Method):
+    """DTFL (arXiv 2312.05642) with one tier more, in which a client keeps the whole network, as in FedAvg (ours).
+
+    In tier L, the number of modules, a client trains the whole network by its own loss, and sends its weights and
+    nothing else: neither activations nor labels. It computes what a client in tier L - 1 computes and the last module,
+    in place of an auxiliary head: nothing more where that is the classifier alone. Who is in tier L - 1 has to send
+    its smashed data besides, and its modules adapt to the head and not to the classifier behind them. With all clients
+    in tier L it is FedAvg. Defenses of smashed data act in the other tiers.
+
+    Time model: that of DTFL, and that of FedAvg in tier L, T_k = T_c + T_com.
+    """
+
+    places: ClassVar[Places] = frozenset({"activations", "loss", "smashed", "weights", "download"})
+    tiered: ClassVar[bool] = True
+    full_tier: ClassVar[bool] = True
+    has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
+
+    def work(self) -> LocalWork:
+        """Return the work of both kinds of tiers."""
+        return LocalLossOrFullWork()
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the network's own table, and a row for a client that holds all of it."""
+        return replace(network, rows=(*network.rows, whole_network(network, classes)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLoss(Method):
+    """Un-tiered local-loss split learning (Han et al., FL-ICML workshop 2021): one cut for all clients.
+
+    It is DTFL with the scheduler static:m=cut. Time model: that of DTFL; nobody waits for gradients, and the round
+    lasts until the slowest participant is done.
+    """
+
+    cut: Annotated[int, Field(ge=1)] = 2
+    places: ClassVar[Places] = EVERYWHERE
+    has_heads: ClassVar[bool] = True
+    local_loss: ClassVar[bool] = True
+
+    def work(self) -> LocalWork:
+        """Return the local-loss work."""
+        return LocalLossWork()
+
+    def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
+        """Return the row of the cut."""
+        return replace(network, rows=(only_tier(network, self.cut),))

@@ -1,0 +1,81 @@
+"""What is kept of a round: one line of rounds.jsonl, as a value."""
+
+from typing import Any, NotRequired
+
+from pydantic import with_config
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+
+from dtfl_private.privacy.disclosure import Disclosure
+from dtfl_private.training.round import RoundOutcome
+
+
+class GuardRemark(TypedDict):
+    """What a client's guard said of the weights that the server sent it; ``refused``: it then took no part."""
+
+    client: int
+    text: str
+    refused: bool
+
+
+@with_config(extra="forbid", allow_inf_nan=False)
+class Record(TypedDict):
+    """One line of rounds.jsonl. Times of clients are by id; see `RoundPlan` and `RoundOutcome` for what they mean."""
+
+    round: int
+    test_accuracy: float
+    test_loss: float
+    local_loss: float | None
+    server_loss: float | None
+    lr: float
+    virtual_time_s: float
+    round_time_s: float
+    oracle_time_s: NotRequired[float | None]  # runs of before it was recorded lack it
+    wall_time_s: float
+    participants: list[int]
+    dropped: list[int]
+    tiers: dict[str, int]
+    client_time_s: dict[str, float]
+    client_compute_s: dict[str, float]
+    client_transfer_s: dict[str, float]
+    server_wait_s: float
+    bytes: dict[str, int]
+    macs: dict[str, int]
+    privacy: list[Disclosure]
+    guard: list[GuardRemark]
+    retired: list[int]
+
+
+def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
+    """Return the line of rounds.jsonl for a finished round."""
+    plan = outcome.plan
+    ids = [str(client) for client in plan.clients_P.tolist()]
+
+    def by_client(values: Any) -> dict[str, Any]:
+        return dict(zip(ids, values.tolist(), strict=True))
+
+    return {
+        "round": plan.round,
+        "test_accuracy": outcome.test_accuracy,
+        "test_loss": outcome.test_loss,
+        "local_loss": outcome.local_loss,
+        "server_loss": outcome.server_loss,
+        "lr": outcome.lr,
+        "virtual_time_s": outcome.virtual_time_s,
+        "round_time_s": plan.round_time_s,
+        "oracle_time_s": plan.oracle_time_s,
+        "wall_time_s": round(wall_time_s, 3),
+        "participants": plan.clients_P.tolist(),
+        "dropped": plan.clients_P[plan.dropped_P].tolist(),
+        "tiers": by_client(plan.tiers_P),
+        "client_time_s": by_client(plan.client_time_s_P),
+        "client_compute_s": by_client(plan.compute_s_P),
+        "client_transfer_s": by_client(plan.transfer_s_P),
+        "server_wait_s": plan.server_wait_s,
+        "bytes": dict(outcome.traffic),
+        "macs": dict(outcome.macs),
+        "privacy": list(outcome.privacy),
+        "guard": [
+            {"client": client, "text": remark.text, "refused": remark.refuses} for client, remark in outcome.remarks
+        ],
+        "retired": list(outcome.retired),
+    }

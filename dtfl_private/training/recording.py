@@ -1,0 +1,107 @@
+"""Record what one client's round looks like from the server, and apart from it the ground truth.
+
+A client's round follows from the global weights that it begins with, its task and the run's settings alone. So it can
+be recorded by playing it once more, while the run goes on or long after it, and whichever executor ran it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dtfl_private.protection.base import Remark
+from dtfl_private.protocol.messages import Message, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.training.worker import ClientTask, GlobalWeights, Worker, WorkerSetup, honest_download
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What the recorded batches were made of: never shown to an attack.
+
+    Attributes:
+        images: (N, *input shape) uint8, after augmentation: what was really fed in.
+        labels: (N,) true labels.
+        records: (N,) positions in the training set.
+    """
+
+    images: Tensor
+    labels: Tensor
+    records: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A client's round as the server saw it, its ground truth, and what the client's guards said."""
+
+    seen: Seen
+    truth: Truth
+    remarks: Sequence[Remark]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the client took no part, because of what it was sent."""
+        return any(remark.refuses for remark in self.remarks)
+
+    def first(self, batches: int) -> "Recording":
+        """Return the recording with only the first so many batches."""
+        kept = self.seen.batches[:batches]
+        images = sum(len(batch.labels) for batch in kept)
+        truth = Truth(
+            images=self.truth.images[:images], labels=self.truth.labels[:images], records=self.truth.records[:images]
+        )
+        return replace(self, seen=replace(self.seen, batches=kept), truth=truth)
+
+
+class Recorder:
+    """Plays clients' rounds and records them, one after the other, in this process."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._messages: list[Message] = []
+        self._inputs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._latest: tuple[Tensor, Tensor, Tensor] | None = None
+        self._worker = Worker(setup, [self._on_message], self._on_inputs)
+
+    def _on_inputs(self, records: Tensor, images: Tensor, labels: Tensor) -> None:
+        self._latest = (records, images, labels)
+
+    def _on_message(self, message: Message) -> None:
+        self._messages.append(message)
+        if isinstance(message, SmashedBatch):
+            # A message is made of the batch that was fetched last, also where the release is apart from training.
+            assert self._latest is not None
+            self._inputs.append(self._latest)
+
+    def record(self, task: ClientTask, weights: GlobalWeights, *, batches: int, whole: bool) -> Recording:
+        """Play a client's round from these global weights.
+
+        Args:
+            task: the client's part of the round.
+            weights: that the round begins with, or what a malicious server sends in their place.
+            batches: batches to keep, the first ones; fewer if the client sends fewer.
+            whole: play the round to its end, for the weight update.
+        """
+        self._messages, self._inputs, self._latest = [], [], None
+        if not whole:
+            task = replace(task, sent_batches=min(task.sends, batches), completes=False)
+        result = self._worker.train(task, weights)
+        smashed = [message for message in self._messages if isinstance(message, SmashedBatch)][:batches]
+        updates = [message for message in self._messages if isinstance(message, WeightUpdate)]
+        download = honest_download(self._setup.model, task, weights)
+        seen = Seen(download=download, batches=tuple(smashed), update=updates[0] if updates else None)
+        return Recording(seen=seen, truth=self._truth(task.client, len(smashed)), remarks=result.remarks)
+
+    def _truth(self, client: int, batches: int) -> Truth:
+        part = torch.from_numpy(self._setup.parts[client])
+        kept = self._inputs[:batches]
+        shape = self._setup.train_images.shape[1:]
+        return Truth(
+            images=torch.cat([images.cpu() for _, images, _ in kept])
+            if kept
+            else torch.empty(0, *shape, dtype=torch.uint8),
+            labels=torch.cat([labels.cpu() for _, _, labels in kept]) if kept else torch.empty(0, dtype=torch.int64),
+            records=torch.cat([part[records.cpu()] for records, _, _ in kept])
+            if kept
+            else torch.empty(0, dtype=torch.int64),
+        )

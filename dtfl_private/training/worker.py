@@ -1,0 +1,272 @@
+"""Clients' rounds, done by a worker: what a method makes of them is its `LocalWork`.
+
+A worker holds one resident model and one head per tier, whatever the number of clients; each task overwrites their
+weights.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dtfl_private.data.preprocess import Preprocessor, augment
+from dtfl_private.errors import NonFiniteLossError
+from dtfl_private.models.cutting.staged import StagedModel, split
+from dtfl_private.numerics import Numerics
+from dtfl_private.protection.base import ClientRound, DefenseChain, Remark
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.messages import Message, MessageObserver, ModelDownload, State
+from dtfl_private.randomness import stream, torch_stream
+from dtfl_private.training.client import ClientData
+from dtfl_private.training.optimizers import OptimizerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalWeights:
+    """What the server keeps between rounds: the global model and one auxiliary head per tier."""
+
+    model: State
+    heads: Mapping[int, State]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """All that a worker needs for a whole run; it can be sent to another process.
+
+    Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
+    ``work`` is the method's part.
+    """
+
+    work: "LocalWork"
+    model: StagedModel
+    heads: Mapping[int, nn.Module]
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    parts: Sequence[IntArray]
+    normaliser: Preprocessor
+    augmentations: Sequence[str]
+    optimizer: OptimizerSettings
+    batch_size: int
+    local_epochs: int
+    numerics: Numerics
+    defense: DefenseChain
+    classes: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientTask:
+    """One client's part of a round.
+
+    Attributes:
+        tier: client modules m.
+        batches: batches that it trains on.
+        completes: false if it then vanishes.
+        sent_batches: batches that it sends, the first ones; None: as many as it trains on.
+        memory: what its defenses kept from its last round.
+        extras: what the method keeps of it from round to round.
+        turns: when the server network that it shares with others takes its batches, ascending numbers among those of
+            all clients of the round; empty where it shares none.
+        measures: measure batch norm's statistics of the given weights, in place of training.
+    """
+
+    client: int
+    round: int
+    tier: int
+    lr: float
+    batches: int
+    completes: bool
+    sent_batches: int | None = None
+    memory: State = field(default_factory=dict)
+    extras: State = field(default_factory=dict)
+    turns: Sequence[int] = ()
+    measures: bool = False
+
+    @property
+    def sends(self) -> int:
+        """How many batches it sends."""
+        return self.batches if self.sent_batches is None else self.sent_batches
+
+
+def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
+    """Return what the protocol sends a client at the start of its round, of a method with auxiliary heads."""
+    client_half, _ = split(model, task.tier)
+    return ModelDownload(
+        client=task.client,
+        round=task.round,
+        tier=task.tier,
+        weights={name: weights.model[name] for name in client_half.state_dict()},
+        head=weights.heads[task.tier],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientResult:
+    """What the server has of a client at the end of a round.
+
+    ``model`` is the joined full model and ``head`` the auxiliary head, where there is one; both are empty when the
+    client vanished or refused. Of a task that measures, ``model`` is the statistics alone. ``traffic`` counts the bytes
+    of the messages as they were sent, by kind. The losses are the simulator's own figures, None where the method has no
+    such loss: they are in no message, and a real server would not see the local one. Nor would it see ``memory``, what
+    the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold of what was sent.
+    ``extras`` is what the method keeps of the client; empty if that is to stay as it was.
+    """
+
+    client: int
+    tier: int
+    examples: int
+    model: State
+    head: State
+    local_loss: float | None
+    server_loss: float | None
+    traffic: Mapping[str, int]
+    memory: State = field(default_factory=dict)
+    extras: State = field(default_factory=dict)
+    remarks: Sequence[Remark] = ()
+    guarantees: Sequence[Guarantee] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Sums over test images: correct answers, cross-entropy, images."""
+
+    correct: int
+    loss_sum: float
+    images: int
+
+
+InputObserver = Callable[[Tensor, Tensor, Tensor], None]
+"""Called with each batch that a client is about to compute with: record numbers (B,), stored images or tokens after
+augmentation, uint8 (B, ...), true labels (B,). What no message holds: for ground truth."""
+
+
+class LocalWork(Protocol):
+    """What clients do in a round, and the server for them: the part of a method that workers run. Sent to workers."""
+
+    def train(self, worker: "Worker", tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Return the results of clients that are trained together, in the order of the tasks; as a rule of one.
+
+        Raises:
+            NonFiniteLossError: a training loss became NaN or infinite.
+        """
+        ...
+
+
+class Worker:
+    """Runs client tasks and evaluations, one after the other.
+
+    Args:
+        setup: what the worker is made of.
+        observers: called with each message that leaves a client.
+        input_observer: called with what the messages are made of.
+
+    Attributes:
+        setup: see there.
+        model: the resident network, on the worker's device; whoever uses it loads the weights first.
+        heads: the resident auxiliary heads by tier, likewise.
+    """
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        observers: Sequence[MessageObserver] = (),
+        input_observer: InputObserver | None = None,
+    ) -> None:
+        numerics = setup.numerics
+        self.setup = setup
+        self._observers = tuple(observers)
+        self._input_observer = input_observer
+        # Own copies: sending a module to another process makes its tensors shared memory, and two workers must not
+        # train the same tensors.
+        self.model = numerics.place(copy.deepcopy(setup.model))
+        self.heads = {tier: numerics.place(copy.deepcopy(head)) for tier, head in setup.heads.items()}
+        self._images = setup.train_images.to(numerics.device)
+        self._labels = setup.train_labels.to(numerics.device)
+        self._test_images = setup.test_images.to(numerics.device)
+        self._normalise = setup.normaliser.to(numerics.device)
+
+    def train(self, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+        """Run one client's round from the given global weights.
+
+        Raises:
+            NonFiniteLossError: a training loss became NaN or infinite.
+        """
+        (result,) = self.train_together([task], weights)
+        return result
+
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
+        """Run the round of clients that share one server network; return the results in the order of the tasks."""
+        return self.setup.work.train(self, tasks, weights)
+
+    def client_round(self, task: ClientTask) -> ClientRound:
+        """Return the client and round of a task, as defenses see it."""
+        return ClientRound(
+            seed=self.setup.seed,
+            client=task.client,
+            round=task.round,
+            tier=task.tier,
+            records=len(self.setup.parts[task.client]),
+            classes=self.setup.classes,
+            device=self.setup.numerics.device,
+            memory={name: tensor.clone() for name, tensor in task.memory.items()},
+            occasion="statistics" if task.measures else "round",
+        )
+
+    def observe(self, message: Message) -> None:
+        """Show the observers a message, as the server receives it."""
+        for observer in self._observers:
+            observer(message)
+
+    def data(self, task: ClientTask) -> ClientData:
+        """Return the client's records in this round: every one once per epoch, in a fresh order each time."""
+        setup = self.setup
+        part = torch.from_numpy(setup.parts[task.client]).to(self._images.device)
+        order = stream(setup.seed, "order", task.client, task.round)
+        chance = torch_stream(setup.seed, "augment", task.client, task.round)
+        epochs = [torch.from_numpy(order.permutation(len(part))) for _ in range(setup.local_epochs)]
+
+        def fetch(records: Tensor) -> tuple[Tensor, Tensor]:
+            index = part[records.to(part.device)]
+            images = self._images[index]
+            if setup.augmentations:
+                images = augment(images, setup.augmentations, chance)
+            labels = self._labels[index]
+            if self._input_observer is not None:
+                self._input_observer(records, images, labels)
+            return self._inputs(images), labels
+
+        return ClientData(
+            batches=[batch for epoch in epochs for batch in torch.split(epoch, setup.batch_size)],
+            fetch=fetch,
+        )
+
+    def _inputs(self, images_u8: Tensor) -> Tensor:
+        return self.setup.numerics.place_images(self._normalise(images_u8))
+
+    def evaluate(self, start: int, stop: int, model: State, step: int = 1) -> Evaluation:
+        """Judge a model on every ``step``-th test image from ``start`` to ``stop``, in evaluation mode."""
+        self.model.load_state_dict(model)
+        self.model.eval()
+        labels = self.setup.test_labels[start:stop:step]
+        with torch.no_grad(), self.setup.numerics.autocast():
+            logits = self.model(self._inputs(self._test_images[start:stop:step])).cpu().double()  # MPS has no float64
+        loss_sum = float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct = int((logits.argmax(dim=1) == labels).sum())
+        return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))
+
+
+def require_finite(value: float, task: ClientTask, which: str) -> None:
+    """Raise `NonFiniteLossError` if a value of this task is NaN or infinite."""
+    # NaN and both infinities fail this comparison.
+    if not abs(value) < float("inf"):
+        raise NonFiniteLossError(
+            f"the {which} of client {task.client} became {value} in round {task.round} "
+            f"(tier {task.tier}, lr {task.lr:g}): start again with a lower --lr"
+        )
