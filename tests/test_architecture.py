@@ -21,7 +21,18 @@ LAYERS = (
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, what a defense and an attack are, and what computes without knowing of a run.
 OPEN_TO_PLUGINS = (
-    *("printable", "errors", "files", "randomness", "numerics", "protocol", "models", "protection", "privacy", "leakage"),
+    *(
+        "printable",
+        "errors",
+        "files",
+        "randomness",
+        "numerics",
+        "protocol",
+        "models",
+        "protection",
+        "privacy",
+        "leakage",
+    ),
     *("attacking.base", "attacking.view", "attacking.program"),
 )
 NEVER_INSTALLED = {"tests", "examples", "benchmarks"}

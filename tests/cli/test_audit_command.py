@@ -222,6 +222,6 @@ def test_a_defended_run_stands_beside_its_undefended_one_and_another(folder, aud
 
 
 def test_the_schema_is_the_published_one():
-    published = Path(__file__).parent.parent / "docs" / "audit.schema.json"
+    published = Path(__file__).parents[2] / "docs" / "audit.schema.json"
     answer = dtfl("audit", "--schema")
     assert (answer.status, answer.err, answer.out) == (0, "", published.read_text("utf-8"))

@@ -303,7 +303,7 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
 
     monkeypatch.setattr(subprocess, "run", no_git)
     assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "dtfl_private" / "record.py"))
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "dtfl_private" / "experiments" / "run_folder.py"))
     assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
 
 
