@@ -8,7 +8,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import Defense, DefenseChain, name_of
+from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.chain import DefenseChain
 
 SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle")
 

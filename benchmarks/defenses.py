@@ -19,7 +19,7 @@ from dtfl_private import ImageDataset, TrainConfig
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.models.cutting.staged import snapshot, split
 from dtfl_private.plugins.registry import installed
-from dtfl_private.protection.base import ClientRound
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import ModelDownload
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.device import one_thread

@@ -20,7 +20,7 @@ from benchmarks.host import host_line
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.base import ClientRound, LocalTraining
+from dtfl_private.protection.client_context import ClientRound, LocalTraining
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.device import one_thread
 

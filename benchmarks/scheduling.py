@@ -19,8 +19,9 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.simulation.costs.table import TierTable, analyse
 from dtfl_private.simulation.estimates import estimate
+from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.schedulers.paper import Dynamic
-from dtfl_private.simulation.scheduling import ScheduleState, schedule_round
+from dtfl_private.simulation.scheduling import schedule_round
 
 
 def seconds(call: Callable[[], object], repeats: int) -> list[float]:

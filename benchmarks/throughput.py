@@ -28,7 +28,7 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.methods.tiered import Dtfl
 from dtfl_private.training.optimizers import make_optimizer
 

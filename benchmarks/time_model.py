@@ -16,11 +16,12 @@ from dtfl_private import TrainConfig, plan
 from dtfl_private.experiments.config import make_config
 from dtfl_private.experiments.settings import make_method, method_schedule
 from dtfl_private.models.build import build_description
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.scheduling import ScheduleState, schedule_round
+from dtfl_private.simulation.schedule import ScheduleState
+from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Course, Overlapping, RoundWork
 

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.defenses.precision import working
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import SmashedBatch
 
 

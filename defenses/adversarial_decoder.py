@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
 from dtfl_private.defenses.precision import working
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, LocalStep
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut
 
 # What torch.optim.Adam keeps for each weight.
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from dtfl_private.defenses.pieces import drawn_orders
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut
 from dtfl_private.protocol.messages import SmashedBatch
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from dtfl_private.defenses.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.dcor import distance_correlation
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, LocalStep, RunFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut, RunFacts
 
 # A batch of three has, up to scale, hardly two different matrices of distances.
 FEWEST_RECORDS = 4

@@ -11,7 +11,9 @@ from dtfl_private.defenses.clipping import clip_factors
 from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import noise_for_releases
-from dtfl_private.protection.base import ClientRound, Cut, DefenseFacts, KnownNoise, Released, RunFacts
+from dtfl_private.protection.base import DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut, KnownNoise, Released, RunFacts
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
 from dtfl_private.protocol.messages import SmashedBatch
 

@@ -11,7 +11,9 @@ from dtfl_private.defenses.clipping import clipped_sum
 from dtfl_private.defenses.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.privacy.calibrate import noise_for_steps
-from dtfl_private.protection.base import ClientRound, DefenseFacts, LocalTraining, Released, RunFacts
+from dtfl_private.protection.base import DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, LocalTraining
+from dtfl_private.protection.cost import Released, RunFacts
 from dtfl_private.protocol.guarantees import Guarantee, SampledGaussian
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
 
 
 @dataclass(frozen=True, kw_only=True)

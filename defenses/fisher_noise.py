@@ -12,7 +12,9 @@ from torch import Tensor
 
 from dtfl_private.defenses.precision import standard_normal, working
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, Released
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut, Released
 from dtfl_private.protocol.guarantees import Guarantee, ReconstructionBound
 
 # The sensitivity of a record is underestimated with this probability at most.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dtfl_private.defenses.added_noise import AddedNoise
 from dtfl_private.defenses.precision import standard_normal
-from dtfl_private.protection.base import Cut, KnownNoise
+from dtfl_private.protection.cost import Cut, KnownNoise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.defenses.precision import standard_normal, working
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts, KnownNoise, LocalStep
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut, KnownNoise
 
 
 def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:

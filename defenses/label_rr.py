@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, Released
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Released
 from dtfl_private.protocol.guarantees import Guarantee, RandomizedResponse
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import Defense, RunFacts
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protocol.guarantees import Target
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound
+from dtfl_private.protection.client_context import ClientRound
 
 
 def piece_side(cut_shape: tuple[int, ...], patch: int, defense: str) -> int:

@@ -8,7 +8,9 @@ from pydantic import AfterValidator
 from torch import Tensor
 
 from dtfl_private.defenses.precision import working
-from dtfl_private.protection.base import ClientRound, Cut, Defense, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut
 from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
 
 

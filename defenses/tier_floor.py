@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, Remark
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protocol.messages import ModelDownload
 
 

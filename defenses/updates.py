@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from dtfl_private.defenses.precision import working
-from dtfl_private.protection.base import ClientRound
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import ModelDownload, WeightUpdate
 
 

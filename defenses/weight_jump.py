@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, Remark
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protocol.messages import ModelDownload, State
 
 # A client judges a jump by at least so many earlier ones.

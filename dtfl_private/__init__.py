@@ -29,7 +29,8 @@ from dtfl_private.experiments.train import Run, train
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel, join, split
 from dtfl_private.models.cutting.tracing import staged
-from dtfl_private.protection.base import ClientRound, Defense, DefenseFacts, LocalStep
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.report.comparison import Comparison

@@ -12,7 +12,8 @@ from torch import nn
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train as training
-from dtfl_private.experiments.config import TrainConfig, to_toml
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config_files import to_toml
 from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import Prepared, prepare, train
 from dtfl_private.leakage.findings import Findings, Training
@@ -27,8 +28,8 @@ from dtfl_private.runtime.executors import InProcess
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.table import TierCost, TierTable
+from dtfl_private.simulation.schedule import ScheduleSettings
 from dtfl_private.simulation.schedulers.paper import Dynamic
-from dtfl_private.simulation.scheduling import ScheduleSettings
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.training.round import FederatedState, RoundOutcome
 

@@ -276,7 +276,7 @@ READ_WITH_CARE = {
     ("dtfl_private.experiments.run_folder", "os.open"),  # a folder, to lock it
     ("dtfl_private.files.writing", "os.open"),  # a folder, to sync it
     ("dtfl_private.files.writing", "path.open"),  # to write
-    ("dtfl_private.experiments.run_folder", "folder.rounds.open"),  # to append
+    ("dtfl_private.experiments.rounds_file", "folder.rounds.open"),  # to append
 }
 
 

@@ -21,7 +21,8 @@ from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config, read_toml, to_toml
+from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config
+from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.sweep import sweep

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.view import Auxiliary, View
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import State
 from dtfl_private.protocol.threat import Capability
 

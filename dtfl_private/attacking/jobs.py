@@ -13,7 +13,7 @@ from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import Setting
 from dtfl_private.plugins.registry import create, explicit, named_object
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
 from dtfl_private.simulation.costs.table import tier_names
 

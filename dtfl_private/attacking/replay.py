@@ -10,7 +10,9 @@ from torch import nn
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.checkpoint import load_round
-from dtfl_private.experiments.run_folder import RunFolder, read_records, recorded_data
+from dtfl_private.experiments.provenance import recorded_data
+from dtfl_private.experiments.rounds_file import read_records
+from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.train import Prepared, Run, prepare, read_run_config
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
@@ -20,7 +22,8 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import analyse
-from dtfl_private.simulation.scheduling import RoundPlan, schedule_round
+from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.training.record import Record
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.round import FederatedState

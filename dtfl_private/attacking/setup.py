@@ -20,7 +20,7 @@ from dtfl_private.attacking.view import (
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
 from dtfl_private.training.worker import honest_download

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dtfl_private.attacking.program import ClientProgram, Receive
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, State, WeightUpdate
 from dtfl_private.protocol.threat import Adversary, AuxiliaryKind, Capability, require
 from dtfl_private.randomness import stream, torch_stream

@@ -30,7 +30,7 @@ from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.result import Result
 from dtfl_private.privacy.disclosure import ONE_ROUND
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.defended_costs import cut_of
 from dtfl_private.protocol.guarantees import GaussianRelease
 from dtfl_private.protocol.messages import Seen

@@ -25,7 +25,7 @@ from dtfl_private.leakage.findings import SanityCheck
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.scores import ssim
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 from dtfl_private.protocol.threat import ADVERSARIES
 from dtfl_private.randomness import isolated

@@ -25,7 +25,7 @@ from dtfl_private.auditing.trainings import Training as Pair
 from dtfl_private.auditing.trainings import check_trainings, pooled, trainings
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import plugin_options, resolved_norm
-from dtfl_private.experiments.run_folder import VERSIONS_OF
+from dtfl_private.experiments.provenance import VERSIONS_OF
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.findings import (
@@ -41,7 +41,7 @@ from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.verdict import chance, is_of_attack, strongest, tier_verdicts
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device, choose_workers
 

@@ -12,8 +12,9 @@ from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.run_folder import RunFolder, final_accuracy
+from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.summary import final_accuracy
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.result import Result
 from dtfl_private.training.record import Record

@@ -12,7 +12,7 @@ from dtfl_private.report.live.training import TrainingDisplay
 from dtfl_private.report.tables.privacy import norm_line
 from dtfl_private.report.tables.privacy import opening_lines as privacy_lines
 from dtfl_private.simulation.costs.table import tier_names
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 from dtfl_private.training.round import RoundSettings
 

@@ -33,7 +33,7 @@ from dtfl_private.simulation.clients.conditions import EnvironmentState
 from dtfl_private.simulation.clock import VirtualClock
 from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.progress import Progress
-from dtfl_private.simulation.scheduling import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.round import FederatedState
 from dtfl_private.training.worker import GlobalWeights

@@ -16,13 +16,10 @@ import numpy as np
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.experiments.audited_leakage import audited_leakage
 from dtfl_private.experiments.config import NOTHING, TrainConfig
-from dtfl_private.experiments.run_folder import (
-    RunFolder,
-    has_ended,
-    read_records,
-    recorded_code,
-    recorded_data,
-)
+from dtfl_private.experiments.provenance import recorded_code, recorded_data
+from dtfl_private.experiments.rounds_file import read_records
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import Run, read_run_config
 from dtfl_private.plugins.registry import explicit, installed
 from dtfl_private.printable import printable

@@ -29,14 +29,11 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.table import TierTable, analyse
-from dtfl_private.simulation.schedulers.paper import Static, make_scheduler
-from dtfl_private.simulation.scheduling import (
-    ScheduleSettings,
-    ScheduleState,
-    planned_bytes,
-    planned_macs,
-    schedule_round,
-)
+from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.others import Static
+from dtfl_private.simulation.schedulers.paper import make_scheduler
+from dtfl_private.simulation.scheduling import schedule_round
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")
 """The schedulers that a plan can be compared with."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 from dtfl_private.training.round import RoundSettings
 

@@ -14,14 +14,17 @@ from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.run_budget import BudgetSettings, end_of_run
-from dtfl_private.protection.base import Defense, DefenseChain, RunFacts, full_round
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.chain import DefenseChain, full_round
+from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protection.defended_costs import defended
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import TierTable, tier_names
-from dtfl_private.simulation.schedulers.paper import Static, make_scheduler
-from dtfl_private.simulation.scheduling import ScheduleSettings
+from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedulers.others import Static
+from dtfl_private.simulation.schedulers.paper import make_scheduler
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.optimizers import OptimizerSettings, PlateauSettings

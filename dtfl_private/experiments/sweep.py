@@ -11,10 +11,12 @@ from typing import Protocol
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import TrainConfig, differences, make_config, read_toml, to_toml
+from dtfl_private.experiments.config import TrainConfig, differences, make_config
+from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.preset import PlannedRun, Preset, baseline_names
-from dtfl_private.experiments.run_folder import RunFolder, has_ended
+from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
 from dtfl_private.report.comparison import Comparison

@@ -19,31 +19,13 @@ from dtfl_private.data.registration import register
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.config import (
-    TrainConfig,
-    differences,
-    make_config,
-    object_name,
-    read_toml,
-    resolved_norm,
-    to_toml,
-)
+from dtfl_private.experiments.config import TrainConfig, differences, make_config, object_name, resolved_norm
+from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.partition import dealt
+from dtfl_private.experiments.provenance import describe_environment, recorded_data
 from dtfl_private.experiments.recording import TranscriptWriter, check_recording
-from dtfl_private.experiments.run_folder import (
-    RunFolder,
-    append_record,
-    create_run_folder,
-    describe_environment,
-    keep_records,
-    locked,
-    read_records,
-    recorded_data,
-    require_name,
-    require_no_links,
-    summarise,
-    write_results,
-)
+from dtfl_private.experiments.rounds_file import append_record, keep_records, read_records
+from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_name, require_no_links
 from dtfl_private.experiments.run_listener import RunListener, Silent
 from dtfl_private.experiments.settings import (
     budget_settings,
@@ -57,6 +39,7 @@ from dtfl_private.experiments.settings import (
     plateau_settings,
     require_defensible,
 )
+from dtfl_private.experiments.summary import summarise, write_results
 from dtfl_private.experiments.trial import try_one_batch
 from dtfl_private.files.writing import output_path, require_writable
 from dtfl_private.leakage.tier_limits import LeakageBudget
@@ -78,7 +61,7 @@ from dtfl_private.runtime.device import choose_numerics, choose_workers, determi
 from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import analyse
-from dtfl_private.simulation.scheduling import ScheduleState
+from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.record import Record, round_record
 from dtfl_private.training.round import FederatedState, Method, RoundSettings

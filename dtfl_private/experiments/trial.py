@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from dtfl_private.errors import DtflError, InputError, NonFiniteLossError
-from dtfl_private.protection.base import DefenseChain, name_of
+from dtfl_private.protection.base import name_of
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import below
 from dtfl_private.training.round import FederatedState, Method

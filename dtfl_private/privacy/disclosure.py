@@ -8,7 +8,9 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
-from dtfl_private.protection.base import Defense, DefenseChain, Place, Released, name_of
+from dtfl_private.protection.base import Defense, Place, name_of
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.cost import Released
 from dtfl_private.protocol.guarantees import Protected
 
 Disclosed = Protected | Literal["statistics"]

@@ -12,10 +12,10 @@ from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.privacy.ledger import Ledger, charge
-from dtfl_private.protection.base import DefenseChain, full_round
+from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee, Protected
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 
 OnBudget = Literal["retire", "stop"]
 

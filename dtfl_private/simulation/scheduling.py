@@ -4,28 +4,22 @@ The trainer runs it before each round, the ``plan`` command runs nothing else. T
 measurements only; the true resources decide how long the round then really lasts.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.errors import RunError
-from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, Outlook, Scheduler, Sight, TierChoice
+from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, Outlook, Scheduler, TierChoice
 from dtfl_private.randomness import stream
-from dtfl_private.simulation.changes import Changes, factors
+from dtfl_private.simulation.changes import factors
 from dtfl_private.simulation.clients.conditions import (
     Conditions,
-    EnvironmentSettings,
     EnvironmentState,
     advance,
     conditions,
-    initial_state,
     slowness,
 )
-from dtfl_private.simulation.clock import VirtualClock
-from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import (
     NEVER,
     History,
@@ -35,151 +29,12 @@ from dtfl_private.simulation.estimates import (
     observe,
     transfer_s,
 )
-from dtfl_private.simulation.progress import Progress, mean_depth
-from dtfl_private.simulation.schedulers.paper import Oracle
-from dtfl_private.simulation.server_queue import ServerCapacity
-from dtfl_private.simulation.timing import NO_ORDER, Course, Overlapping, RoundWork, Timing
+from dtfl_private.simulation.progress import mean_depth
+from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.others import Oracle
+from dtfl_private.simulation.timing import Course, RoundWork
 from dtfl_private.simulation.workload import Workload
-
-FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
-
-
-class Selection(Protocol):
-    """Which of the clients that are there take part in a round."""
-
-    def choose(
-        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
-    ) -> IntArray:
-        """Return the ids of about ``count`` participants, at least one, out of ``present`` (not empty)."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Uniform:
-    """Every present client is as likely as any other."""
-
-    def choose(
-        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
-    ) -> IntArray:
-        """Return a sample without replacement."""
-        if count == len(present):
-            return present
-        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleSettings:
-    """All that a schedule depends on.
-
-    Attributes:
-        environment: the clients' resources.
-        server: the server's capacity.
-        table: cost of the allowed tiers.
-        scheduler: names the tiers.
-        images_K: N_k, the training images of each client.
-        batch_size: images per batch.
-        local_epochs: passes over a client's images in a round.
-        fraction: share of the present clients that take part in a round.
-        first_tier: what a client gets before it was ever observed. "probe": it times one standard batch in the
-            shallowest tier, which counts as its first measurement and costs it that time; otherwise a fixed tier.
-        ema: weight of the newest sample in the moving averages.
-        cpu_macs_per_s: speed of one reference CPU.
-        seed: of sampling, dropouts and the scheduler.
-        timing: the method's time model: what waits for what.
-        selection: the method's choice of participants.
-    """
-
-    environment: EnvironmentSettings
-    server: ServerCapacity
-    table: TierTable
-    scheduler: Scheduler
-    images_K: IntArray
-    batch_size: int
-    local_epochs: int
-    fraction: float
-    first_tier: FirstTier
-    ema: float
-    cpu_macs_per_s: float
-    seed: int
-    timing: Timing = field(default_factory=Overlapping)
-    selection: Selection = field(default_factory=Uniform)
-
-    @property
-    def server_seconds_M(self) -> FloatArray:
-        """A server worker's seconds per image for each tier's server half."""
-        return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
-
-    @property
-    def sees(self) -> Sight:
-        """What the scheduler's times come from."""
-        return getattr(self.scheduler, "sees", "average")
-
-    @property
-    def newest(self) -> float:
-        """Weight of the newest sample: all of it for a scheduler that sees the last one only."""
-        return 1.0 if self.sees == "last" else self.ema
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleState:
-    """What one round's schedule hands to the next."""
-
-    environment: EnvironmentState
-    history: History
-    clock: VirtualClock
-    progress: Progress = field(default_factory=Progress)
-    changes: Changes = field(default_factory=Changes)
-
-    @classmethod
-    def start(cls, settings: ScheduleSettings) -> "ScheduleState":
-        """Return the state before the first round."""
-        return cls(
-            environment=initial_state(settings.environment),
-            history=History.empty(settings.environment.clients, len(settings.table.rows)),
-            clock=VirtualClock(),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundPlan:
-    """One round's participants, ascending by id, and its simulated times in seconds.
-
-    Attributes:
-        round: number, from 1.
-        clients_P: ids of the participants.
-        tiers_P: their tiers m.
-        batches_P: batches each one trains on; fewer than all for one that drops out.
-        sent_batches_P: batches each one sends; fewer than it trains on for one that trains first and then drops out.
-        images_P: images in the batches that it trains on.
-        sent_P: images whose activations are sent.
-        dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
-        measured_P: images by which it measures batch norm's statistics of the new weights; 0 if it does not.
-        compute_s_P: T_c, the client's computing time.
-        transfer_s_P: T_com, its transfers.
-        client_time_s_P: T_k, when the client's part of the round is done on both sides; if it then measures, and that
-            time, without the wait for the slowest in between.
-        server_wait_s: total time by which clients are done later because their work waited for a free server worker.
-        round_time_s: the longest T_k, and the longest time that a client measures.
-        order: positions of the participants in the order in which one server network takes their data, if it does.
-        oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
-    """
-
-    round: int
-    clients_P: IntArray
-    tiers_P: IntArray
-    batches_P: IntArray
-    sent_batches_P: IntArray
-    images_P: IntArray
-    sent_P: IntArray
-    dropped_P: BoolArray
-    measured_P: IntArray
-    compute_s_P: FloatArray
-    transfer_s_P: FloatArray
-    client_time_s_P: FloatArray
-    server_wait_s: float
-    round_time_s: float
-    order: IntArray = field(default_factory=lambda: NO_ORDER)
-    oracle_time_s: float | None = None
 
 
 def schedule_round(
@@ -213,23 +68,6 @@ def learn_progress(
     column = np.searchsorted(settings.table.tiers_M, plan.tiers_P[stayed])
     depth = mean_depth(column, plan.images_P[stayed].astype(np.float64), len(settings.table.rows))
     return replace(state, progress=state.progress.learn(depth, loss))
-
-
-def _sample(
-    environment: EnvironmentState,
-    history: History,
-    settings: ScheduleSettings,
-    round_number: int,
-    retired: Collection[int],
-) -> IntArray:
-    """Return the participants; none if every client that is present has retired."""
-    willing_K = environment.present_K.copy()
-    willing_K[list(retired)] = False
-    present = np.flatnonzero(willing_K)
-    if not len(present):
-        return present
-    count = max(1, round(settings.fraction * len(present)))
-    return np.sort(settings.selection.choose(present, count, history, settings, round_number))
 
 
 def _probe(
@@ -508,38 +346,18 @@ def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArra
     )
 
 
-def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, int] = NO_TRAFFIC) -> Mapping[str, int]:
-    """Return the bytes of a round by kind, summed over clients, by the cost table.
-
-    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them. ``registration``:
-    what was sent before round 1, which counts as its bytes.
-    """
-    column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
-    weights_P = table.column("weight_bytes")[column_P]
-    measures_P = plan.measured_P > 0
-    statistics_P = table.column("statistics_bytes")[column_P]
-    sent_P = plan.sent_P.astype(np.float64)
-    per_image = {"up_smashed": "smashed_bytes", "up_labels": "label_bytes"}
-    if table.column("gradient_bytes").any():
-        per_image |= {"down_gradients": "gradient_bytes"}
-    if table.column("logit_bytes").any():
-        per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
-    return {
-        "down_weights": int(weights_P.sum() + weights_P[measures_P].sum()),
-        "up_weights": int(weights_P[~plan.dropped_P].sum() + statistics_P[measures_P].sum()),
-        **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
-        **(registration if plan.round == 1 else NO_TRAFFIC),
-    }
-
-
-def planned_macs(plan: RoundPlan, table: TierTable) -> Mapping[str, int]:
-    """Return the multiply-accumulates of a round on clients and server, by the cost table."""
-    column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
-    images_P, sent_P = plan.images_P.astype(np.float64), plan.sent_P.astype(np.float64)
-    training_P = images_P * table.column("client_train_macs")[column_P]
-    apart_P = sent_P * table.column("release_macs")[column_P]
-    measuring_P = plan.measured_P.astype(np.float64) * table.column("statistics_macs")[column_P]
-    return {
-        "client": int((training_P + apart_P + measuring_P).sum()),
-        "server": int((sent_P * table.column("server_train_macs")[column_P]).sum()),
-    }
+def _sample(
+    environment: EnvironmentState,
+    history: History,
+    settings: ScheduleSettings,
+    round_number: int,
+    retired: Collection[int],
+) -> IntArray:
+    """Return the participants; none if every client that is present has retired."""
+    willing_K = environment.present_K.copy()
+    willing_K[list(retired)] = False
+    present = np.flatnonzero(willing_K)
+    if not len(present):
+        return present
+    count = max(1, round(settings.fraction * len(present)))
+    return np.sort(settings.selection.choose(present, count, history, settings, round_number))

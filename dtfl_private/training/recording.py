@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dtfl_private.protection.base import Remark
+from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import Message, Seen, SmashedBatch, WeightUpdate
 from dtfl_private.training.worker import ClientTask, GlobalWeights, Worker, WorkerSetup, honest_download
 

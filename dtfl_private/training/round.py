@@ -20,20 +20,15 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING, Disclosure, disclosures
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.privacy.run_budget import BudgetSettings, spent_clients
-from dtfl_private.protection.base import Place, Remark
+from dtfl_private.protection.base import Place
+from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import State, below
 from dtfl_private.simulation.costs.table import TierCost, TierTable
-from dtfl_private.simulation.scheduling import (
-    RoundPlan,
-    ScheduleSettings,
-    ScheduleState,
-    Selection,
-    Uniform,
-    learn_progress,
-    planned_macs,
-    schedule_round,
-)
+from dtfl_private.simulation.participation import Selection, Uniform
+from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.scheduling import learn_progress, schedule_round
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.aggregate import WeightedAverage
 from dtfl_private.training.optimizers import PlateauSettings, PlateauState, decay_on_plateau

@@ -15,7 +15,8 @@ from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse, psnr, ssim
 from dtfl_private.models.resnet import Stem
-from dtfl_private.protection.base import Defense, DefenseChain
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", epochs=6, lr=5e-3)

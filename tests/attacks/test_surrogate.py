@@ -13,7 +13,7 @@ from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 

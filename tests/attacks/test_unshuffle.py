@@ -17,7 +17,8 @@ from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import psnr, ssim
-from dtfl_private.protection.base import ClientRound, DefenseChain
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 

@@ -16,7 +16,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
 from dtfl_private.protocol.threat import find_adversary
 from dtfl_private.randomness import isolated

@@ -16,7 +16,8 @@ from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import LISTED, PROFILE_FIELDS, main
 from dtfl_private.cli.plan import PLAN_FIELDS
 from dtfl_private.experiments import train as training
-from dtfl_private.experiments.config import TrainConfig, read_toml
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config_files import read_toml
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.plugins.registry import GROUPS, installed

@@ -9,7 +9,7 @@ from dtfl_private.attacking.base import Attack, Scene, name_of
 from dtfl_private.cli.attacks_table import GOALS, goal_of
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create, explicit, installed
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 
 ROOT = Path(__file__).parent.parent.parent

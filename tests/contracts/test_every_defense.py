@@ -12,17 +12,10 @@ import torch
 from torch import Tensor
 
 from dtfl_private.plugins.registry import create, installed
-from dtfl_private.protection.base import (
-    ClientRound,
-    Cut,
-    Defense,
-    DefenseChain,
-    LocalStep,
-    Place,
-    Released,
-    RunFacts,
-    name_of,
-)
+from dtfl_private.protection.base import Defense, Place, name_of
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut, Released, RunFacts
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 pytestmark = pytest.mark.parametrize("name", sorted(installed("defense")))

@@ -13,7 +13,7 @@ from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.metrics import METRICS, OF_MEASURES
 from dtfl_private.leakage.result import Result
-from dtfl_private.protection.base import KnownNoise
+from dtfl_private.protection.cost import KnownNoise
 from dtfl_private.randomness import torch_stream
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,10 +16,10 @@ from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.plugins.registry import create, installed
 from dtfl_private.privacy.compatibility import check_places
-from dtfl_private.protection.base import DefenseChain
+from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import WorkerProcesses, open_executor
-from dtfl_private.simulation.scheduling import RoundPlan, planned_bytes, planned_macs
+from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.training.round import Method
 from dtfl_private.training.worker import ClientResult, ClientTask, GlobalWeights, LocalWork, Worker
 

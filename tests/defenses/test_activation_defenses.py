@@ -9,7 +9,7 @@ from dtfl_private.defenses.dropout import Dropout
 from dtfl_private.defenses.information_bottleneck import InformationBottleneck, kl_to_standard_normal
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.base import ClientRound, LocalStep
+from dtfl_private.protection.client_context import ClientRound, LocalStep
 
 
 def at() -> ClientRound:

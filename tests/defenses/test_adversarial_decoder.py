@@ -5,7 +5,8 @@ from torch import Tensor
 from dtfl_private.defenses.adversarial_decoder import AdversarialDecoder
 from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Cut, LocalStep
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut
 
 SHAPES = {"maps": ((1, 6, 6), (4, 3, 3)), "tokens": ((1, 6, 6), (9, 4))}
 

@@ -5,7 +5,8 @@ import torch
 from dtfl_private.defenses.distance_correlation import DistanceCorrelation
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.base import ClientRound, Cut, LocalStep, RunFacts
+from dtfl_private.protection.client_context import ClientRound, LocalStep
+from dtfl_private.protection.cost import Cut, RunFacts
 
 
 def at(client: int = 0) -> ClientRound:

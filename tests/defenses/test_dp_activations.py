@@ -7,7 +7,8 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.accounting import released_epsilon
-from dtfl_private.protection.base import ClientRound, Released, RunFacts
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Released, RunFacts
 from dtfl_private.protocol.guarantees import GaussianRelease, Target
 from dtfl_private.protocol.messages import SmashedBatch
 

@@ -10,7 +10,8 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.sampled_gaussian import precise_epsilon
-from dtfl_private.protection.base import ClientRound, LocalTraining, Released, RunFacts
+from dtfl_private.protection.client_context import ClientRound, LocalTraining
+from dtfl_private.protection.cost import Released, RunFacts
 from dtfl_private.protocol.guarantees import SampledGaussian, Target
 
 RUN = RunFacts(rounds=20, batch_size=32, local_epochs=1, classes=10, records_K=(100, 250, 40, 250))

@@ -11,7 +11,8 @@ from dtfl_private.defenses.fisher_noise import FisherNoise, noise_scales, safety
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
-from dtfl_private.protection.base import ClientRound, Cut, Released
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut, Released
 from dtfl_private.protocol.guarantees import ReconstructionBound
 
 

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.base import ClientRound, Released
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Released
 from dtfl_private.protocol.guarantees import RandomizedResponse
 
 RECORDS = 200

@@ -13,7 +13,8 @@ from dtfl_private.defenses.channel_shuffle import ChannelShuffle, shuffle_channe
 from dtfl_private.defenses.patch_shuffle import PatchShuffle, shuffle_patches
 from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.errors import InputError
-from dtfl_private.protection.base import ClientRound, Cut
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.cost import Cut
 from dtfl_private.protocol.messages import SmashedBatch
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from dtfl_private.defenses.update_clip import UpdateClip
 from dtfl_private.defenses.update_noise import UpdateNoise
-from dtfl_private.protection.base import ClientRound
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import ModelDownload, WeightUpdate
 
 OLD = {"conv": torch.ones(3, 4), "running_mean": torch.zeros(4), "running_var": torch.ones(4), "count": torch.tensor(5)}

@@ -6,7 +6,7 @@ import torch
 
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.base import ClientRound
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import SmashedBatch
 from examples import own_defense
 from examples.own_defense import StochasticRounding

@@ -15,8 +15,10 @@ from dtfl_private.experiments.plan import COMPARED, Plan, plan, total_tier_count
 from dtfl_private.experiments.settings import schedule_settings
 from dtfl_private.experiments.train import prepare, train
 from dtfl_private.protocol.contracts import IntArray, TierChoice
+from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
+from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.schedulers.paper import make_scheduler
-from dtfl_private.simulation.scheduling import ScheduleState, planned_bytes, planned_macs, schedule_round
+from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.simulation.timing import BatchByBatch, Timing
 from dtfl_private.training.methods.tiered import Dtfl
 

@@ -15,18 +15,10 @@ from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import run_folder as record
-from dtfl_private.experiments.run_folder import (
-    RunFolder,
-    append_record,
-    create_run_folder,
-    describe_environment,
-    keep_records,
-    locked,
-    read_records,
-    require_no_links,
-    summarise,
-    write_results,
-)
+from dtfl_private.experiments.provenance import describe_environment
+from dtfl_private.experiments.rounds_file import append_record, keep_records, read_records
+from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_no_links
+from dtfl_private.experiments.summary import summarise, write_results
 from dtfl_private.numerics import Numerics
 from dtfl_private.training.record import round_record
 

@@ -17,8 +17,9 @@ from dtfl_private.experiments import checkpoint
 from dtfl_private.experiments import run_folder as run_records
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.run_folder import RunFolder, has_ended, locked
+from dtfl_private.experiments.run_folder import RunFolder, locked
 from dtfl_private.experiments.run_listener import Silent
+from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import prepare, read_run_config, train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense, DefenseFacts

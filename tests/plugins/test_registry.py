@@ -18,7 +18,7 @@ from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
 from dtfl_private.plugins import registry as plugins
 from dtfl_private.plugins.registry import Spec, canonical, create, described, explicit, find, installed, summary
-from dtfl_private.simulation.schedulers.paper import Static
+from dtfl_private.simulation.schedulers.others import Static
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
-from dtfl_private.protection.base import Defense, DefenseChain, DefenseFacts
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.chain import DefenseChain
 
 
 def a_defense(name, **facts):

@@ -17,18 +17,12 @@ from dtfl_private.protocol.contracts import FloatArray, IntArray, TierChoice
 from dtfl_private.simulation.clients.conditions import slowness
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import NEVER, estimate
+from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.schedulers.efficient import Efficient
-from dtfl_private.simulation.schedulers.paper import Dynamic, LastValue, Oracle, Random, Static, StaticProfile
-from dtfl_private.simulation.scheduling import (
-    RoundPlan,
-    ScheduleSettings,
-    ScheduleState,
-    _images_in,
-    learn_progress,
-    planned_bytes,
-    planned_macs,
-    schedule_round,
-)
+from dtfl_private.simulation.schedulers.others import LastValue, Oracle, Random, Static, StaticProfile
+from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.simulation.scheduling import _images_in, learn_progress, schedule_round
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping
 

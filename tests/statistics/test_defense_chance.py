@@ -18,7 +18,8 @@ from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
 from dtfl_private.defenses.pieces import random_orders
 from dtfl_private.defenses.update_noise import UpdateNoise
-from dtfl_private.protection.base import ClientRound, Defense
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 SIGMAS = 5

@@ -14,7 +14,7 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.base import ClientRound, LocalTraining
+from dtfl_private.protection.client_context import ClientRound, LocalTraining
 from dtfl_private.protocol.messages import SmashedBatch
 
 SIGMAS = 5

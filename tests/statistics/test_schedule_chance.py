@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dtfl_private.simulation.schedulers.paper import Static
-from dtfl_private.simulation.scheduling import ScheduleSettings, ScheduleState, schedule_round
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.others import Static
+from dtfl_private.simulation.scheduling import schedule_round
 
 
 def plausible_rate(hits: int, trials: int, rate: float) -> bool:

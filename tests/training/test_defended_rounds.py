@@ -10,14 +10,16 @@ from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.defenses.weight_jump import WeightJump
-from dtfl_private.experiments.run_folder import read_records
+from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.train import prepare
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.plugins.registry import installed
 from dtfl_private.privacy.run_budget import planned_ledgers
-from dtfl_private.protection.base import ClientRound, Defense, DefenseChain, DefenseFacts, Remark
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.simulation.scheduling import planned_bytes
+from dtfl_private.simulation.round_plan import planned_bytes
 from dtfl_private.training.worker import ClientTask, Worker
 
 

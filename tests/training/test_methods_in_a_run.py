@@ -10,7 +10,8 @@ from dtfl_private import train
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.train import prepare, read_run_config
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.protection.base import Defense, Remark
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.simulation.schedulers.paper import Dynamic
 from dtfl_private.training.methods.full import FedAvg

@@ -12,11 +12,12 @@ from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.statistics import measure_statistics
-from dtfl_private.protection.base import Defense, DefenseFacts, Remark
+from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import SampledGaussian, Target
 from dtfl_private.protocol.messages import Transcript, WeightUpdate
 from dtfl_private.runtime.executors import InProcess
-from dtfl_private.simulation.scheduling import planned_bytes, planned_macs
+from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.training.methods.server_optimizers import AdaptiveServer
 from dtfl_private.training.round import Method
 from examples.paper_pseudocode import batches

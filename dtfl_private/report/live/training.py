@@ -18,7 +18,7 @@ from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words import duration, tiers_text
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 
 SHOWN_ROUNDS = 8

@@ -17,7 +17,7 @@ from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, State, below
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import ServerLast, Timing
 from dtfl_private.training.aggregate import WeightedAverage
 from dtfl_private.training.optimizers import make_optimizer

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.base import full_round
+from dtfl_private.protection.chain import full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.estimates import NEVER, History, estimate
-from dtfl_private.simulation.scheduling import ScheduleSettings, Selection
+from dtfl_private.simulation.participation import Selection
+from dtfl_private.simulation.schedule import ScheduleSettings
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round import Method, Places

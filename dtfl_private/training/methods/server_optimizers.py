@@ -13,7 +13,7 @@ from dtfl_private.models.statistics import PooledStatistics, measure_statistics
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate, below
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.methods.full import FullModelMethod, FullModelWork
 from dtfl_private.training.round import Executor, FederatedState, Sums, tasks_of
 from dtfl_private.training.worker import (

@@ -12,11 +12,12 @@ from torch import Tensor
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.base import Remark, full_round
+from dtfl_private.protection.chain import full_round
+from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import BatchByBatch, Timing
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round import Executor, FederatedState, Method, Places, only_tier, tasks_of

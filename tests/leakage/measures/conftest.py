@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.leakage.measures.base import Release
-from dtfl_private.protection.base import KnownNoise
+from dtfl_private.protection.cost import KnownNoise
 from dtfl_private.randomness import torch_stream
 
 Encoder = Callable[[Tensor], Tensor]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dtfl_private.leakage.intervals import Interval
 from dtfl_private.leakage.measures.fisher_information import FisherInformation
 from dtfl_private.leakage.measures.gaussian_prior import GaussianPrior, gaussian_prior
-from dtfl_private.protection.base import KnownNoise
+from dtfl_private.protection.cost import KnownNoise
 
 PRECISE = FisherInformation(probes=4000)
 

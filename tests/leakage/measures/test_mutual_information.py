@@ -7,7 +7,7 @@ import torch
 
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.mutual_information import MutualInformation
-from dtfl_private.protection.base import KnownNoise
+from dtfl_private.protection.cost import KnownNoise
 
 SPREADS = torch.tensor([3.0, 2.0, 1.0, 0.5])
 

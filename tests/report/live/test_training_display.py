@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from dtfl_private.report.live.training import SHOWN_CLIENTS, SHOWN_ROUNDS, TrainingDisplay
-from dtfl_private.simulation.scheduling import RoundPlan
+from dtfl_private.simulation.round_plan import RoundPlan
 
 
 def a_plan(number: int = 1, clients: int = 3) -> RoundPlan:

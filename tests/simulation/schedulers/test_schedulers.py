@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import FloatArray, IntArray, Outlook, TierChoice
-from dtfl_private.simulation.schedulers.paper import (
-    Dynamic,
-    LastValue,
-    Oracle,
-    Random,
-    Static,
-    StaticProfile,
-    make_scheduler,
-)
+from dtfl_private.simulation.schedulers.others import LastValue, Oracle, Random, Static, StaticProfile
+from dtfl_private.simulation.schedulers.paper import Dynamic, make_scheduler
 
 TIERS = np.array([2, 3, 5, 7])
 

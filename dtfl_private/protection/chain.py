@@ -1,0 +1,163 @@
+"""Defenses in a row are a defense: each rewrites what the one before it left."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import final
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from dtfl_private.protection.base import Defense, Place, name_of
+from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
+from dtfl_private.protection.cost import Cut, KnownNoise, Released, RunFacts
+from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
+
+
+@final
+class DefenseChain(Defense):
+    """Defenses applied one after the other: a chain is a defense. The empty chain changes nothing."""
+
+    def __init__(self, defenses: Iterable[Defense] = ()) -> None:
+        # Flat, for what is asked of the members' facts must not be hidden in an inner chain.
+        self.defenses: tuple[Defense, ...] = tuple(
+            member for defense in defenses for member in (defense if isinstance(defense, DefenseChain) else (defense,))
+        )
+
+    def __iter__(self) -> Iterator[Defense]:
+        return iter(self.defenses)
+
+    def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
+        for position, defense in enumerate(self.defenses):
+            yield defense, at.member(position)
+
+    @property
+    def releases_apart(self) -> bool:
+        """Whether the client trains first and sends afterwards."""
+        return any(defense.facts.releases_apart for defense in self.defenses)
+
+    @property
+    def tier_floor(self) -> int:
+        """The highest floor of the members."""
+        return max((defense.tier_floor for defense in self.defenses), default=1)
+
+    def calibrated(self, run: RunFacts) -> "DefenseChain":
+        """Calibrate each member."""
+        return DefenseChain([defense.calibrated(run) for defense in self.defenses])
+
+    def check(self, cut: Cut) -> None:
+        """Let each member refuse the cut."""
+        for defense in self.defenses:
+            defense.check(cut)
+
+    def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
+        """Return the remarks of all members."""
+        return [remark for defense, own in self._members(at) for remark in defense.inspect(download, own)]
+
+    def training_pass(self, training: LocalTraining, at: ClientRound) -> list[Tensor] | None:
+        """Let the first member that trains itself do so."""
+        for defense, own in self._members(at):
+            losses = defense.training_pass(training, own)
+            if losses is not None:
+                return losses
+        return None
+
+    def protect_labels(self, labels: Tensor, records: Tensor, at: ClientRound) -> Tensor:
+        """Apply each member in order."""
+        return reduce(
+            lambda value, member: member[0].protect_labels(value, records, member[1]), self._members(at), labels
+        )
+
+    def protect_inputs(self, inputs: Tensor, at: ClientRound) -> Tensor:
+        """Apply each member in order."""
+        return reduce(lambda value, member: member[0].protect_inputs(value, member[1]), self._members(at), inputs)
+
+    def encode(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Apply each member in order."""
+        return reduce(lambda value, member: member[0].encode(value, member[1]), self._members(at), smashed)
+
+    def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of the first member that has one, or plain cross-entropy."""
+        for defense in self.defenses:
+            loss = defense.classification_loss(logits, labels)
+            if loss is not None:
+                return loss
+        return F.cross_entropy(logits, labels)
+
+    def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
+        """Apply each member in order."""
+        return reduce(lambda value, member: member[0].local_loss(value, step, member[1]), self._members(at), loss)
+
+    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
+        """Apply each member in order."""
+        return reduce(lambda value, member: member[0].protect_batch(value, member[1]), self._members(at), message)
+
+    def protect_update(self, message: WeightUpdate, at: ClientRound) -> WeightUpdate:
+        """Apply each member in order."""
+        return reduce(lambda value, member: member[0].protect_update(value, member[1]), self._members(at), message)
+
+    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+        """Return the guarantees of all members."""
+        return [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
+
+    def extra_macs(self, cut: Cut) -> int:
+        """Return the sum over the members."""
+        return sum(defense.extra_macs(cut) for defense in self.defenses)
+
+    def wire_bytes(self, cut: Cut) -> int:
+        """Return the bytes after the last member that changes them."""
+        return reduce(
+            lambda size, defense: defense.wire_bytes(replace(cut, smashed_bytes=size)), self.defenses, cut.smashed_bytes
+        )
+
+    def known_noise(self, cut: Cut) -> KnownNoise:
+        """Return the strongest single noise that everything sent goes through.
+
+        Whoever knew the other noises would learn more; so one noise, given the others, is a bound. What comes after it
+        adds nothing. What comes before it must be known not to expand; inside the forward pass, where a defense may
+        look at the inputs, so must what comes after it. Of a defense that changes the inputs that is never known.
+        """
+        found: KnownNoise | None = None
+        contracted = False
+        for place, defense in self._on_the_way():
+            own, harmless = defense.known_noise(cut), defense.facts.nonexpansive
+            if place == "input" or (own.std is None and not harmless):
+                if found is not None and place == "smashed":
+                    break
+                return KnownNoise(reason=_why_unknown(defense))
+            contracted |= own.contracted or own.std is None
+            if own.std is not None and (found is None or found.std is None or own.std > found.std):
+                found = replace(own, contracted=contracted)
+        return found or KnownNoise(reason="no defense adds Gaussian noise to the smashed data")
+
+    def _on_the_way(self) -> Iterator[tuple[Place, Defense]]:
+        """Yield what acts on inputs, activations and messages, in the order in which records pass it."""
+        places: tuple[Place, ...] = ("input", "activations", "smashed")
+        yield from ((place, defense) for place in places for defense in self.defenses if place in defense.facts.acts_on)
+
+
+def _why_unknown(defense: Defense) -> str:
+    name, guarantee = name_of(defense), defense.facts.guarantee
+    own = "" if guarantee == "none" else f"; its own guarantee: {guarantee}"
+    return f"{name} changes the smashed data in a way that noise of one known deviation does not cover{own}"
+
+
+def full_round(
+    defense: DefenseChain,
+    *,
+    records: int,
+    batch_size: int,
+    local_epochs: int,
+    batches: bool = True,
+    update: bool = True,
+) -> Released:
+    """Return what a client of ``records`` records releases in a round."""
+    return Released(
+        records=records,
+        batch_size=batch_size,
+        steps=-(-records // batch_size) * local_epochs,
+        epochs=1 if defense.releases_apart else local_epochs,
+        batches=batches,
+        update=update,
+    )

@@ -1,0 +1,96 @@
+"""What a schedule depends on, and what one round's hands to the next."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dtfl_private.protocol.contracts import FloatArray, IntArray, Scheduler, Sight
+from dtfl_private.simulation.changes import Changes
+from dtfl_private.simulation.clients.conditions import (
+    EnvironmentSettings,
+    EnvironmentState,
+    initial_state,
+)
+from dtfl_private.simulation.clock import VirtualClock
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.estimates import (
+    History,
+)
+from dtfl_private.simulation.participation import Selection, Uniform
+from dtfl_private.simulation.progress import Progress
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import Overlapping, Timing
+
+FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """All that a schedule depends on.
+
+    Attributes:
+        environment: the clients' resources.
+        server: the server's capacity.
+        table: cost of the allowed tiers.
+        scheduler: names the tiers.
+        images_K: N_k, the training images of each client.
+        batch_size: images per batch.
+        local_epochs: passes over a client's images in a round.
+        fraction: share of the present clients that take part in a round.
+        first_tier: what a client gets before it was ever observed. "probe": it times one standard batch in the
+            shallowest tier, which counts as its first measurement and costs it that time; otherwise a fixed tier.
+        ema: weight of the newest sample in the moving averages.
+        cpu_macs_per_s: speed of one reference CPU.
+        seed: of sampling, dropouts and the scheduler.
+        timing: the method's time model: what waits for what.
+        selection: the method's choice of participants.
+    """
+
+    environment: EnvironmentSettings
+    server: ServerCapacity
+    table: TierTable
+    scheduler: Scheduler
+    images_K: IntArray
+    batch_size: int
+    local_epochs: int
+    fraction: float
+    first_tier: FirstTier
+    ema: float
+    cpu_macs_per_s: float
+    seed: int
+    timing: Timing = field(default_factory=Overlapping)
+    selection: Selection = field(default_factory=Uniform)
+
+    @property
+    def server_seconds_M(self) -> FloatArray:
+        """A server worker's seconds per image for each tier's server half."""
+        return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
+
+    @property
+    def sees(self) -> Sight:
+        """What the scheduler's times come from."""
+        return getattr(self.scheduler, "sees", "average")
+
+    @property
+    def newest(self) -> float:
+        """Weight of the newest sample: all of it for a scheduler that sees the last one only."""
+        return 1.0 if self.sees == "last" else self.ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleState:
+    """What one round's schedule hands to the next."""
+
+    environment: EnvironmentState
+    history: History
+    clock: VirtualClock
+    progress: Progress = field(default_factory=Progress)
+    changes: Changes = field(default_factory=Changes)
+
+    @classmethod
+    def start(cls, settings: ScheduleSettings) -> "ScheduleState":
+        """Return the state before the first round."""
+        return cls(
+            environment=initial_state(settings.environment),
+            history=History.empty(settings.environment.clients, len(settings.table.rows)),
+            clock=VirtualClock(),
+        )
