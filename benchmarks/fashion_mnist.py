@@ -16,7 +16,7 @@ from benchmarks.host import host_line
 from dtfl_private import Run, TrainConfig, train
 from dtfl_private.report.pictures.training import plot_runs
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words import duration
+from dtfl_private.report.words.numbers import duration
 
 
 def run_once(out: Path, rounds: int, seed: int, link_unit: str) -> Run:

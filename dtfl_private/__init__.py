@@ -33,7 +33,7 @@ from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.report.comparison import Comparison
+from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 
 __all__ = [

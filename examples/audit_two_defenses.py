@@ -23,7 +23,7 @@ from dtfl_private.errors import GateCrossedError
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words import duration
+from dtfl_private.report.words.numbers import duration
 
 PLAIN = "undefended"
 DEFENSES: Mapping[str, Sequence[str]] = {

@@ -11,7 +11,7 @@ from dtfl_private.attacking.base import Attack, Scene, name_of
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.result import Setting
+from dtfl_private.leakage.result import SettingValue
 from dtfl_private.plugins.registry import create, explicit, named_object
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
@@ -32,7 +32,7 @@ class Chosen:
         return name_of(self.attack)
 
     @property
-    def settings(self) -> dict[str, Setting]:
+    def settings(self) -> dict[str, SettingValue]:
         """Its settings, by name; of an object passed from Python those that can be written down."""
         simple = {name: value for name, value in vars(self.attack).items() if name != "adaptive"}
         return {name: value for name, value in simple.items() if isinstance(value, bool | int | float | str | None)}

@@ -10,7 +10,7 @@ from dtfl_private.attacking.scoring import Pictured, Verdict
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.leakage.result import Result
 from dtfl_private.report.pictures.gallery import gallery
-from dtfl_private.report.tables.leakage import leakage_picture
+from dtfl_private.report.pictures.leakage import leakage_picture
 
 # Over tiers, the figures that people compare.
 OVER_TIERS = ("psnr", "ssim", "identifiability")

@@ -26,8 +26,7 @@ from dtfl_private.leakage.judge import (
 )
 from dtfl_private.leakage.lpips import require_lpips
 from dtfl_private.leakage.metrics import Metric
-from dtfl_private.leakage.result import Result
-from dtfl_private.leakage.result import Setting as Value
+from dtfl_private.leakage.result import Result, SettingValue
 from dtfl_private.leakage.scores import psnr
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
 from dtfl_private.protocol.contracts import FloatArray
@@ -103,7 +102,7 @@ class Judge:
             device=self._setting.numerics.device,
         )
 
-    def verdict(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, Value]) -> Verdict:
+    def verdict(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Verdict:
         """Judge the repetitions of an attack.
 
         Args:
@@ -124,7 +123,7 @@ class Judge:
             return Verdict(job=job, results=[*self._membership(guessed, heading), *visible])
         return Verdict(job=job, results=[*self._values(attack, guessed, heading), *visible])
 
-    def _heading(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, Value]) -> Heading:
+    def _heading(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Heading:
         tampering = repetitions[0].tampering
         return Heading(
             tier=job.tier,

@@ -11,8 +11,8 @@ from dtfl_private.experiments.compare import compare as compare_runs
 from dtfl_private.experiments.preset import Preset, load_preset
 from dtfl_private.experiments.sweep import sweep as run_sweep
 from dtfl_private.files.writing import output_path, require_usable
-from dtfl_private.report.comparison import Comparison
-from dtfl_private.report.comparison_files import comparison_files
+from dtfl_private.report.comparison.files import comparison_files
+from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.live.sweep import SweepDisplay
 from dtfl_private.report.pictures.saving import PictureForm
 from dtfl_private.report.tables.comparison import latex as latex_tables

@@ -50,19 +50,16 @@ from dtfl_private.printable import one_line
 from dtfl_private.protection.base import Defense
 from dtfl_private.report.live.training import TrainingDisplay
 from dtfl_private.report.pictures.costs import cost_picture
+from dtfl_private.report.pictures.distribution import distribution_picture
+from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
 from dtfl_private.report.tables.datasets import datasets_table
-from dtfl_private.report.tables.distribution import distribution_picture, distribution_table, spread_table
+from dtfl_private.report.tables.distribution import distribution_table, spread_table
 from dtfl_private.report.tables.measures import measures_table
 from dtfl_private.report.tables.networks import cuts_table, models_table
-from dtfl_private.report.tables.plain import (
-    cost_table,
-    plain_table,
-    profiles_table,
-    round_time_table,
-    step_time_table,
-    summary_table,
-)
+from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.tables.privacy import defenses_table, sentences
+from dtfl_private.report.tables.profiles import profiles_table
+from dtfl_private.report.tables.summary import summary_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS, load_profiles

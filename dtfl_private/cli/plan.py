@@ -15,7 +15,7 @@ from dtfl_private.experiments.settings import parse_shape
 from dtfl_private.report.tables.plain import (
     plain_table,
 )
-from dtfl_private.report.words import duration, si, tier_counts_text
+from dtfl_private.report.words.numbers import duration, si, tier_counts_text
 
 PLAN_FIELDS = (
     *(

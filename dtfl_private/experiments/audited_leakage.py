@@ -7,7 +7,7 @@ from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.leakage.findings import Training, read_findings
 from dtfl_private.leakage.metrics import SSIM
-from dtfl_private.report.comparison import Leakage
+from dtfl_private.report.comparison.runs import Leakage
 from dtfl_private.training.record import Record
 
 SAME = ("dataset", "model", "method", "partition", "scheduler", "clients", "seed", "defense")

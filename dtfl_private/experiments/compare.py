@@ -23,7 +23,8 @@ from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import Run, read_run_config
 from dtfl_private.plugins.registry import explicit, installed
 from dtfl_private.printable import printable
-from dtfl_private.report.comparison import Comparison, Course, Group, RunFigures, Setting
+from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
+from dtfl_private.report.comparison.runs import Course, RunFigures
 from dtfl_private.training.record import Record
 
 # What must be equal for figures to be comparable: network, data, environment, target.
@@ -219,10 +220,10 @@ def _about(loaded: Sequence[_Loaded]) -> str:
     return printable(", ".join(texts.pop() for texts in said if len(texts) == 1))
 
 
-def _setting(name: str, about: str, members: Sequence[_Loaded], baseline: str | None) -> Setting:
+def _setting(name: str, about: str, members: Sequence[_Loaded], baseline: str | None) -> ComparisonSetting:
     _require_equal_data(members)
     groups = _groups(members)
-    return Setting(
+    return ComparisonSetting(
         name=name,
         about=about,
         target=members[0].figures.target,
@@ -329,12 +330,12 @@ def _scheduler_names(group: Group) -> list[str]:
     return [scheduler, re.sub(r":\w+=", ":", scheduler, count=1), _base(scheduler)]
 
 
-def _require_baseline(settings: Sequence[Setting], name: str | None) -> None:
+def _require_baseline(settings: Sequence[ComparisonSetting], name: str | None) -> None:
     if name is not None and all(setting.baseline is None for setting in settings):
         raise unknown_name("baseline", name, {group.name for setting in settings for group in setting.groups})
 
 
-def _notes(loaded: Sequence[_Loaded], settings: Sequence[Setting]) -> Iterator[str]:
+def _notes(loaded: Sequence[_Loaded], settings: Sequence[ComparisonSetting]) -> Iterator[str]:
     for run in loaded:
         if not run.figures.finished:
             done = f"{len(run.figures.course.accuracy_R)} of {run.config.rounds} rounds"

@@ -19,7 +19,7 @@ from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
-from dtfl_private.report.comparison import Comparison
+from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.runtime.device import choose_device, choose_workers
 from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
 from dtfl_private.training.record import Record

@@ -14,7 +14,7 @@ from dtfl_private.leakage.result import (
     Name,
     Positive,
     Result,
-    Setting,
+    SettingValue,
     first_fault,
     read_limited,
 )
@@ -244,7 +244,7 @@ class Findings(_Strict):
     run: Text
     round: Positive
     preset: Name
-    settings: Annotated[dict[Name, Setting], Field(max_length=100)]
+    settings: Annotated[dict[Name, SettingValue], Field(max_length=100)]
     training: Training
     threat_model: Annotated[tuple[Threat, ...], Field(max_length=50, strict=False)]
     auxiliary: Text
@@ -262,7 +262,7 @@ class Findings(_Strict):
     not_tested: Annotated[tuple[NotTested, ...], Field(max_length=1000, strict=False)]
     compared: Comparison | None = None
     repeat: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
-    environment: Annotated[dict[Name, Setting], Field(max_length=100)]
+    environment: Annotated[dict[Name, SettingValue], Field(max_length=100)]
 
     @property
     def judged(self) -> tuple[Result, ...]:

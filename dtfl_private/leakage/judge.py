@@ -17,7 +17,7 @@ from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import Interval, metric_interval, worst_interval
 from dtfl_private.leakage.lpips import lpips
 from dtfl_private.leakage.metrics import ACCURACY, METRICS, Metric
-from dtfl_private.leakage.result import Result, Setting
+from dtfl_private.leakage.result import Result, SettingValue
 from dtfl_private.leakage.significance import Advantage, auc_p_value, distinct, paired_advantage, tpr_p_value
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream
@@ -43,7 +43,7 @@ class Heading:
     adaptive: bool
     adversary: str | None
     seed: int
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
 
     def result(
         self,

@@ -18,7 +18,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Setting = bool | int | Finite | Annotated[str, Field(max_length=1000)] | None
+SettingValue = bool | int | Finite | Annotated[str, Field(max_length=1000)] | None
 
 
 class Result(BaseModel):
@@ -65,7 +65,7 @@ class Result(BaseModel):
     adaptive: bool
     adversary: Name | None = None
     baseline_name: Name | None = None
-    settings: Annotated[dict[Name, Setting], Field(max_length=100)] = Field(default_factory=dict)
+    settings: Annotated[dict[Name, SettingValue], Field(max_length=100)] = Field(default_factory=dict)
 
     @property
     def has_spread(self) -> bool:

@@ -9,7 +9,7 @@ from dtfl_private.experiments import train as training
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import SilentSweep, sweep
 from dtfl_private.experiments.train import train
-from dtfl_private.report.comparison_json import as_json
+from dtfl_private.report.comparison.document import as_json
 
 TINY = """
 title = "tiny"

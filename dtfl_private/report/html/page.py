@@ -8,11 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dtfl_private.leakage import selection
 from dtfl_private.leakage.findings import Compared, Findings, Training
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.printable import printable_lines
-from dtfl_private.report import audit_words as words
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
 from dtfl_private.report.pictures.audit import (
     accuracy_leakage_picture,
@@ -22,7 +22,8 @@ from dtfl_private.report.pictures.audit import (
 )
 from dtfl_private.report.pictures.themes import DARK, LIGHT
 from dtfl_private.report.tables.exposure import MOST_CLIENTS, profile_rows, segments, shown_clients
-from dtfl_private.report.tables.leakage import labels
+from dtfl_private.report.words import audit, meanings, results
+from dtfl_private.report.words.results import attack_labels
 
 SECTIONS: Mapping[str, str] = {
     "threat": "Who attacks, and what they know",
@@ -42,8 +43,8 @@ SECTIONS: Mapping[str, str] = {
 }
 """Headings by their anchor, in the page's order."""
 
-# The most exposed images and perceptual distances beside the headline figures; the rest stands in the last table.
-SCHEDULED = words.HEADLINES
+# Metrics shown of clients where they really were; the last table has all.
+SCHEDULED = ("psnr", "ssim", "ssim-worst-5", "lpips", "identifiability", "classifier-accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +71,16 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         f=findings,
         t=findings.training,
         sections=SECTIONS,
-        valid=words.is_valid(findings),
-        failed=words.failed_checks(findings),
-        overall=words.overall(findings),
-        verdicts=words.by_tier(findings.verdict),
-        level_meanings=words.LEVEL_MEANING,
-        false_alarms=words.false_alarms(findings),
+        valid=selection.is_valid(findings),
+        failed=selection.failed_checks(findings),
+        overall=audit.overall(findings),
+        verdicts=selection.by_tier(findings.verdict),
+        level_meanings=meanings.LEVEL_MEANING,
+        false_alarms=audit.false_alarms(findings),
         meanings=_meanings(findings),
         trade=_trade(findings),
         series=accuracy_leakage_series(findings),
-        by_tier=[_by_tier(findings, metric) for metric in words.drawn_metrics(findings)],
+        by_tier=[_by_tier(findings, metric) for metric in selection.drawn_metrics(findings)],
         scheduled=_scheduled(findings),
         galleries=[
             (tier, [(caption, data_uri(picture, "image/png")) for caption, picture in galleries[tier]])
@@ -105,22 +106,22 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "advantage": words.advantage,
-        "decided_by": words.decided_by,
-        "figure": words.figure,
-        "interval": words.interval,
-        "probability": words.probability,
-        "shape": words.shape,
+        "advantage": results.advantage,
+        "decided_by": audit.decided_by,
+        "figure": results.figure,
+        "interval": results.interval,
+        "probability": results.probability,
+        "shape": results.shape,
         "label": lambda metric: find_metric(metric).label,
         "setting": _setting,
         "settings": lambda settings: ", ".join(f"{name}={_setting(value)}" for name, value in settings.items()),
     }
     environment.globals |= {
-        "check_text": words.check_text,
-        "explanation": words.explanation,
+        "check_text": audit.check_text,
+        "explanation": meanings.explanation,
         "segments": segments,
         "most_clients": MOST_CLIENTS,
-        "blank": words.NONE,
+        "blank": results.NONE,
     }
     return environment
 
@@ -144,13 +145,13 @@ def _setting(value: bool | int | float | str | None) -> str:
 def _meanings(findings: Findings) -> list[tuple[str, str]]:
     """Return the label and the meaning of each metric that the verdict and the pictures speak of."""
     named = [result for verdict in findings.verdict for result in (verdict.strongest, verdict.decided_by) if result]
-    names = dict.fromkeys([*(result.metric for result in named), *words.drawn_metrics(findings)])
-    found = [(find_metric(name).label, words.meaning(name)) for name in names]
+    names = dict.fromkeys([*(result.metric for result in named), *selection.drawn_metrics(findings)])
+    found = [(find_metric(name).label, meanings.meaning(name)) for name in names]
     return [(label, text) for label, text in found if text]
 
 
 def _trade(findings: Findings) -> Drawn | None:
-    metric = words.leakage_metric(findings)
+    metric = selection.leakage_metric(findings)
     if metric is None or not accuracy_leakage_series(findings):
         return None
     light, dark = (accuracy_leakage_picture(findings, form="svg", theme=theme) for theme in (LIGHT, DARK))
@@ -160,7 +161,7 @@ def _trade(findings: Findings) -> Drawn | None:
 def _by_tier(findings: Findings, metric: str) -> Drawn:
     shown = drawn_results(findings, metric)
     light, dark = (by_tier_picture(findings, metric, form="svg", theme=theme) for theme in (LIGHT, DARK))
-    rows = list(zip(labels(shown), shown, strict=True))
+    rows = list(zip(attack_labels(shown), shown, strict=True))
     return _drawn(find_metric(metric).label, (light, dark), by_tier_text(findings, metric), metric, rows)
 
 
@@ -187,14 +188,14 @@ def _measures(findings: Findings) -> list[tuple[str, list[Result]]]:
     """Return the results of measures that mount no attack, by source."""
     found: dict[str, list[Result]] = {}
     for result in findings.results:
-        if words.is_measure(result):
+        if selection.is_measure(result):
             found.setdefault(result.source, []).append(result)
     return [(source, sorted(results, key=lambda one: (one.metric, one.tier))) for source, results in found.items()]
 
 
 def _in_order(results: Sequence[Result]) -> list[Result]:
     """Return results by tier, within it attacks before guesses before measures, otherwise as they came."""
-    return sorted(results, key=lambda one: (one.tier, words.is_guess(one), words.is_measure(one)))
+    return sorted(results, key=lambda one: (one.tier, selection.is_guess(one), selection.is_measure(one)))
 
 
 def _differences(findings: Findings) -> list[tuple[str, str, str]]:

@@ -3,9 +3,10 @@
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
-from dtfl_private.report.audit_words import figure, is_guess, leakage_metric, listed, of_metric
+from dtfl_private.leakage.selection import is_guess, leakage_metric, of_metric
 from dtfl_private.report.pictures.audit import accuracy_leakage_series, drawn_results
-from dtfl_private.report.tables.leakage import labels
+from dtfl_private.report.words.numbers import listed
+from dtfl_private.report.words.results import attack_labels, figure
 
 
 def accuracy_leakage_text(findings: Findings) -> str:
@@ -26,7 +27,7 @@ def by_tier_text(findings: Findings, metric: str) -> str:
     """Return the gist of `by_tier_picture`: where each attack starts and ends, and what guesses reach."""
     shown = drawn_results(findings, metric)
     lines: dict[str, list[Result]] = {}
-    for label, result in zip(labels(shown), shown, strict=True):
+    for label, result in zip(attack_labels(shown), shown, strict=True):
         lines.setdefault(label, []).append(result)
     parts = [f"{name}{' (guess)' * is_guess(own[0])}: {_course(own, metric)}" for name, own in lines.items()]
     own_guesses = {result.source for result in shown if is_guess(result)}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dtfl_private.printable import printable
-from dtfl_private.report.words import duration
+from dtfl_private.report.words.numbers import duration
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from dtfl_private.printable import printable
-from dtfl_private.report.words import duration
+from dtfl_private.report.words.numbers import duration
 
 
 class SweepDisplay:

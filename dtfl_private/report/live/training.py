@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words import duration, tiers_text
+from dtfl_private.report.words.numbers import duration, tiers_text
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 

@@ -12,17 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
-from dtfl_private.report.audit_words import (
-    compared_rows,
-    drawn_metrics,
-    is_guess,
-    is_measure,
-    leakage_metric,
-    of_metric,
-)
+from dtfl_private.leakage.selection import compared_rows, drawn_metrics, is_guess, is_measure, leakage_metric, of_metric
+from dtfl_private.report.pictures.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
-from dtfl_private.report.tables.leakage import attacks_first, draw_leakage
 
 SIZE = (4.6, 3.6)
 # More attacks in one picture would hide each other.

@@ -10,10 +10,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from dtfl_private.report.comparison import AXES, AxisName, Comparison, Group, Setting, speedup
+from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
+from dtfl_private.report.comparison.runs import AXES, AxisName
+from dtfl_private.report.comparison.speedups import speedup
 from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes
 from dtfl_private.report.tables.comparison import BLANK, speedup_text, title_of
-from dtfl_private.report.words import duration
+from dtfl_private.report.words.numbers import duration
 
 LABELS: Mapping[AxisName, str] = {
     "time_s": "simulated time, s",
@@ -37,7 +39,9 @@ PANEL_IN = 4.5
 LETTER_IN = 0.065
 
 
-def accuracy_picture(setting: Setting, styles: Mapping[str, tuple[str, str]], form: PictureForm = "png") -> bytes:
+def accuracy_picture(
+    setting: ComparisonSetting, styles: Mapping[str, tuple[str, str]], form: PictureForm = "png"
+) -> bytes:
     """Return a picture of test accuracy against simulated time, rounds, bytes and MACs.
 
     Lines are means over the seeds, bands reach from the lowest to the highest one; each ends where the first run does.
@@ -67,7 +71,7 @@ def _curve(axes: Axes, group: Group, axis: AxisName, colour: str, line: str) -> 
         axes.fill_between(at, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 
-def _scale(axes: Axes, setting: Setting, axis: AxisName) -> None:
+def _scale(axes: Axes, setting: ComparisonSetting, axis: AxisName) -> None:
     ends = [run.course.total[axis] for group in setting.groups for run in group.runs]
     starts: list[float] = [run.course.expense_R[axis][0] for group in setting.groups for run in group.runs]
     if axis != "rounds" and min(starts) > 0 and max(ends) > LOGARITHMIC_FROM * min(ends):
@@ -103,7 +107,7 @@ def target_picture(comparison: Comparison, styles: Mapping[str, tuple[str, str]]
         return picture_bytes(figure, form)
 
 
-def _bars(axes: Axes, setting: Setting, styles: Mapping[str, tuple[str, str]]) -> None:
+def _bars(axes: Axes, setting: ComparisonSetting, styles: Mapping[str, tuple[str, str]]) -> None:
     longest_name = max(len(group.name) for group in setting.groups)
     width_in = PANEL_IN - LETTER_IN * (longest_name + 4)
     room = []

@@ -9,23 +9,12 @@ from rich.text import Text
 from dtfl_private.leakage.findings import Findings, Level
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.selection import by_tier, failed_checks, is_valid
 from dtfl_private.printable import printable
-from dtfl_private.report.audit_words import (
-    NONE,
-    advantage,
-    by_tier,
-    check_text,
-    decided_by,
-    failed_checks,
-    figure,
-    interval,
-    is_valid,
-    overall,
-    probability,
-    shape,
-)
 from dtfl_private.report.tables.exposure import profile_rows
 from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words.audit import check_text, decided_by, overall
+from dtfl_private.report.words.results import NONE, advantage, figure, interval, probability, shape
 
 # Shape, then colour: each tells the levels apart without the other.
 SIGNS: Mapping[Level, tuple[str, str]] = {

@@ -8,9 +8,11 @@ from rich.table import Table
 
 from dtfl_private.leakage.metrics import SSIM
 from dtfl_private.printable import printable
-from dtfl_private.report.comparison import CONFIDENCE, Comparison, Group, Mean, Setting, Speedup, speedup
+from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
+from dtfl_private.report.comparison.means import CONFIDENCE, Mean
+from dtfl_private.report.comparison.speedups import Speedup, speedup
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words import si
+from dtfl_private.report.words.numbers import si
 
 COLUMNS = (
     *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),
@@ -56,7 +58,7 @@ def terminal_tables(comparison: Comparison, width: int) -> list[Table]:
     return tables
 
 
-def title_of(setting: Setting) -> str:
+def title_of(setting: ComparisonSetting) -> str:
     """Return what the figures are of, in one line."""
     target = "no target accuracy" if setting.target is None else f"target accuracy {setting.target:g}"
     said = () if TARGET_IN_NAME in setting.name else (target,)
@@ -84,7 +86,7 @@ def _of_leakage(comparison: Comparison) -> list[str]:
     return [f"{SSIM.label}: of what the strongest attack rebuilt, from the least to the most exposed tier, by audits."]
 
 
-def cells(group: Group, setting: Setting) -> list[str]:
+def cells(group: Group, setting: ComparisonSetting) -> list[str]:
     """Return a group's row, one text for each of `COLUMNS`."""
     runs = len(group.runs)
     no_target = setting.target is None

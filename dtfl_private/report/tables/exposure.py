@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from dtfl_private.leakage.findings import ClientExposure
-from dtfl_private.report.audit_words import exposes_more, figure
+from dtfl_private.leakage.selection import exposes_more
+from dtfl_private.report.words.results import figure
 
 # With more clients, their devices stand for them, and the most exposed are shown.
 MOST_CLIENTS = 100

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words import si
+from dtfl_private.report.words.numbers import si
 from dtfl_private.simulation.costs.cut_costs import CutChoice
 
 

@@ -6,7 +6,7 @@ import pytest
 from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, invalid, minimal, picture
 
 from dtfl_private.leakage.findings import Findings
-from dtfl_private.report.audit_words import leakage_metric
+from dtfl_private.leakage.selection import leakage_metric
 from dtfl_private.report.html.page import SECTIONS, audit_page, printed
 
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}

@@ -5,7 +5,7 @@ import pytest
 from audit_samples import attacked, contrast, full, minimal, strongest
 from PIL import Image
 
-from dtfl_private.report.audit_words import drawn_metrics, leakage_metric
+from dtfl_private.leakage.selection import drawn_metrics, leakage_metric
 from dtfl_private.report.pictures import audit as module
 from dtfl_private.report.pictures.audit import (
     accuracy_leakage_picture,

@@ -8,11 +8,11 @@ from matplotlib.font_manager import FontEntry, fontManager
 
 from dtfl_private.report.pictures import saving as pictures
 from dtfl_private.report.pictures.costs import cost_picture
+from dtfl_private.report.pictures.distribution import distribution_picture
 from dtfl_private.report.pictures.gallery import gallery
+from dtfl_private.report.pictures.leakage import leakage_picture
 from dtfl_private.report.pictures.saving import drawable, literal, picture_bytes
 from dtfl_private.report.pictures.training import plot_runs
-from dtfl_private.report.tables.distribution import distribution_picture
-from dtfl_private.report.tables.leakage import leakage_picture
 
 # Control characters, half a surrogate pair, a character that no font has, mathematics that is none, markup, a script
 # that needs a font of its own.

@@ -5,9 +5,12 @@ from audit_samples import clients, full, invalid, minimal
 from rich.console import Console
 
 from dtfl_private.leakage.findings import ClientExposure
-from dtfl_private.report.audit_words import figure, listed, meaning, overall, tiers_named
 from dtfl_private.report.tables.audit import audit_output, sanity_line
 from dtfl_private.report.tables.exposure import by_exposure, profile_rows, segments, shown_clients
+from dtfl_private.report.words.audit import overall, tiers_named
+from dtfl_private.report.words.meanings import meaning
+from dtfl_private.report.words.numbers import listed
+from dtfl_private.report.words.results import figure
 
 
 def lines(findings) -> list[str]:

@@ -4,14 +4,10 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
-from dtfl_private.report.tables.plain import (
-    cost_table,
-    plain_table,
-    profiles_table,
-    round_time_table,
-    step_time_table,
-    summary_table,
-)
+from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.profiles import profiles_table
+from dtfl_private.report.tables.summary import summary_table
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS, ResourceProfile
 from dtfl_private.simulation.costs.table import TierTable
 

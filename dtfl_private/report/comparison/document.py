@@ -3,19 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dtfl_private.report.comparison import (
-    AXES,
-    CONFIDENCE,
-    TO_TARGET,
-    Comparison,
-    Group,
-    Leakage,
-    Mean,
-    RunFigures,
-    Setting,
-    mean_of,
-    speedup,
-)
+from dtfl_private.report.comparison.groups import Comparison, Group, ComparisonSetting
+from dtfl_private.report.comparison.means import CONFIDENCE, Mean, mean_of
+from dtfl_private.report.comparison.runs import AXES, TO_TARGET, Leakage, RunFigures
+from dtfl_private.report.comparison.speedups import speedup
 
 SCHEMA_VERSION = 1
 
@@ -40,7 +31,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _run(run: RunFigures, group: Group, setting: Setting) -> dict[str, Any]:
+def _run(run: RunFigures, group: Group, setting: ComparisonSetting) -> dict[str, Any]:
     to_target, total = run.course.to_target(run.target), run.course.total
     return {
         "run": run.run,
@@ -84,7 +75,7 @@ def _whole(value: float | None, axis: str) -> float | int | None:
     return value if value is None or axis == "time_s" else round(value)
 
 
-def _group(group: Group, setting: Setting) -> dict[str, Any]:
+def _group(group: Group, setting: ComparisonSetting) -> dict[str, Any]:
     factor = speedup(group, setting.baseline)
     return {
         "name": group.name,

@@ -1,7 +1,7 @@
 """Numbers as people read them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def si(value: float, unit: str) -> str:
@@ -38,3 +38,9 @@ def tier_counts_text(counts: Mapping[int, int]) -> str:
 def bytes_text(traffic: Mapping[str, int]) -> str:
     """Return the bytes of each kind."""
     return ", ".join(f"{kind.replace('_', ' ')} {si(sent, 'B')}" for kind, sent in traffic.items())
+
+
+def listed(items: Sequence[object]) -> str:
+    """Return "1", "1 and 2" or "1, 2 and 3"."""
+    texts = [str(item) for item in items]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.report.words import bytes_text, duration, si, tier_counts_text, tiers_text
+from dtfl_private.report.words.numbers import bytes_text, duration, si, tier_counts_text, tiers_text
 
 
 @pytest.mark.parametrize(

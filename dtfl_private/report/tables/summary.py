@@ -1,0 +1,29 @@
+"""The closing table of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words.numbers import bytes_text, duration, si
+
+
+def summary_table(summary: Mapping[str, Any], run: str) -> Table:
+    """Return the closing table of a run."""
+    table = plain_table("", "", "", right=False)
+    table.show_header = False
+    target = summary["target_accuracy"]
+    table.add_row("rounds", str(summary["rounds"]))
+    table.add_row("final test accuracy", f"{summary['final_accuracy']:.4f}")
+    table.add_row("best test accuracy", f"{summary['best_accuracy']:.4f} (round {summary['best_round']})")
+    if target is not None:
+        reached = summary["rounds_to_target"]
+        when = f"round {reached}, after {duration(summary['time_to_target_s'])} simulated" if reached else "not reached"
+        table.add_row(f"target {target:g}", when)
+    table.add_row("simulated time", duration(summary["virtual_time_s"]))
+    table.add_row("wall time of rounds", duration(summary["wall_time_s"]))
+    table.add_row("sent", bytes_text(summary["bytes"]))
+    table.add_row("MACs", ", ".join(f"{side} {si(macs, '')}" for side, macs in summary["macs"].items()))
+    table.add_row("run folder", run)
+    return table

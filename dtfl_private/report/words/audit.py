@@ -1,0 +1,58 @@
+"""An audit's findings as people read them: figures, the overall verdict, and what its measures do and do not say."""
+
+from collections.abc import Sequence
+
+from dtfl_private.leakage.findings import Findings, Level, SanityCheck, TierVerdict
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.selection import is_valid
+from dtfl_private.report.words.numbers import listed
+from dtfl_private.report.words.results import NONE, figure, probability
+
+LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
+"""From the worst on."""
+
+
+def decided_by(verdict: TierVerdict) -> str:
+    """Return which result a verdict rests on, for example "hybrid by SSIM"."""
+    if verdict.decided_by is None:
+        return NONE
+    return f"{verdict.decided_by.source} by {find_metric(verdict.decided_by.metric).label}"
+
+
+def false_alarms(findings: Findings) -> str | None:
+    """Return how likely a false alarm in the verdict is, in a sentence; None where the file does not say."""
+    if findings.chance is None:
+        return None
+    chance = findings.chance
+    return (
+        f"“Surely” is a p-value of {probability(chance.level)} or less, for each of {chance.tests} tests alike: if "
+        f"nothing leaked, any tier would be called exposed or partly exposed in at most {chance.false_alarm_rate:.1%} "
+        "of such audits"
+    )
+
+
+def tiers_named(tiers: Sequence[int]) -> str:
+    """Return "tier 1" or "tiers 1, 2 and 3"."""
+    return f"tier{'s' * (len(tiers) > 1)} {listed(tiers)}"
+
+
+def check_text(check: SanityCheck) -> str:
+    """Return what a check asked and got, for example "identity: decoder reached SSIM 0.998, needed: at least 0.990"."""
+    metric = find_metric(check.metric)
+    bound = "at least" if metric.exposing == "high" else "at most"
+    value, needed = figure(check.value, check.metric), figure(check.needed, check.metric)
+    return f"{check.name}: {check.attack} reached {metric.label} {value}, needed: {bound} {needed}"
+
+
+def overall(findings: Findings) -> str:
+    """Return the verdict over all tiers in one sentence."""
+    if not is_valid(findings):
+        return "This audit is invalid: it says nothing about how much leaks."
+    by_level: dict[Level, list[int]] = {}
+    for verdict in sorted(findings.verdict, key=lambda verdict: verdict.tier):
+        by_level.setdefault(verdict.level, []).append(verdict.tier)
+    parts = [f"{level} in {tiers_named(by_level[level])}" for level in LEVELS if level in by_level]
+    if not parts:
+        return "No tier was judged: see what was not tested."
+    proof = ", which is no proof that they are safe there" if "not shown to leak" in by_level else ""
+    return f"Clients' records are {listed(parts)}{proof}."
