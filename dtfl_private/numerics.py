@@ -1,16 +1,20 @@
-"""Where and how precisely tensors are computed: device, precision and memory format as one value."""
+"""Where and how precisely tensors are computed: device, precision and memory format as one value.
+
+torch is imported where it computes: the help of the command line takes the names from here without it.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 Precision = Literal["fp32", "bf16", "fp64"]
 MemoryFormat = Literal["channels-last", "contiguous"]
 
-M = TypeVar("M", bound=nn.Module)
+M = TypeVar("M", bound="nn.Module")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,30 +30,40 @@ class Numerics:
     memory_format: MemoryFormat = "contiguous"
 
     @property
-    def weight_dtype(self) -> torch.dtype:
+    def weight_dtype(self) -> "torch.dtype":
         """Type of weights, optimiser state and inputs."""
+        import torch
+
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     @property
-    def wire_dtype(self) -> torch.dtype:
+    def wire_dtype(self) -> "torch.dtype":
         """Type in which smashed data leave a client."""
+        import torch
+
         return torch.bfloat16 if self.precision == "bf16" else self.weight_dtype
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which forward passes run."""
+        import torch
+
         if self.precision == "bf16":
             return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
         return nullcontext()
 
     def place(self, module: M) -> M:
         """Move a module to the device, type and memory format, in place, and return it."""
+        import torch
+
         module = module.to(device=self.device, dtype=self.weight_dtype)
         if self.memory_format == "channels-last":
             module = module.to(memory_format=torch.channels_last)
         return module
 
-    def place_images(self, images: Tensor) -> Tensor:
+    def place_images(self, images: "Tensor") -> "Tensor":
         """Return a batch of inputs on the device: images in the weights' type and memory format, tokens as int64."""
+        import torch
+
         if images.dtype == torch.int64:
             return images.to(device=self.device)
         channels_last = self.memory_format == "channels-last" and images.ndim == 4
@@ -58,3 +72,6 @@ class Numerics:
             dtype=self.weight_dtype,
             memory_format=torch.channels_last if channels_last else torch.contiguous_format,
         )
+
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError
+from dtfl_private.numerics import DeviceName
 from dtfl_private.printable import shown_value
-from dtfl_private.runtime.device import DeviceName
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

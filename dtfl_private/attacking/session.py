@@ -40,7 +40,7 @@ from dtfl_private.attacking.victims import (
 )
 from dtfl_private.attacking.view import Auxiliary, View
 from dtfl_private.errors import DtflError, InputError, RunError
-from dtfl_private.experiments.config import resolved_norm
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.transcripts import recorded_rounds
 from dtfl_private.leakage.result import Result
 from dtfl_private.protocol.messages import Seen

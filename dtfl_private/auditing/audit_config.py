@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dtfl_private.attacking.attack_config import AttackConfig, Count, make
 from dtfl_private.errors import unknown_name
-from dtfl_private.runtime.device import DeviceName
+from dtfl_private.numerics import DeviceName
 
 PresetName = Literal["quick", "thorough"]
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)

@@ -23,7 +23,7 @@ from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.exposure import rounds_by_tier
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import resolved_norm
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.leakage.findings import NotTested
 from dtfl_private.leakage.measures.base import Figure, Measure, Release

@@ -20,7 +20,7 @@ from dtfl_private.attacking.result_cache import Workshop, code_of, digest_of, di
 from dtfl_private.attacking.session import crashes_named
 from dtfl_private.attacking.view import Auxiliary, Background, View
 from dtfl_private.data.preprocess import unit
-from dtfl_private.experiments.config import resolved_norm
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.leakage.findings import SanityCheck
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.scores import ssim

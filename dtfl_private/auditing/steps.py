@@ -24,7 +24,8 @@ from dtfl_private.auditing.sanity import identity_check, identity_label, shallow
 from dtfl_private.auditing.trainings import Training as Pair
 from dtfl_private.auditing.trainings import check_trainings, pooled, trainings
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import plugin_options, resolved_norm
+from dtfl_private.experiments.config import plugin_options
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.provenance import VERSIONS_OF
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.files.writing import path_text

@@ -7,10 +7,10 @@ from dtfl_private.attacking.runner import attack as attack_run
 from dtfl_private.cli.options import DocumentedCommand, plugin_option
 from dtfl_private.cli.terminal import open_console
 from dtfl_private.errors import DtflError, InputError
+from dtfl_private.numerics import DeviceName
 from dtfl_private.protocol.threat import ADVERSARIES
 from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.tables.leakage import leakage_table
-from dtfl_private.runtime.device import DeviceName
 
 
 class InterruptedAttackError(DtflError):

@@ -32,8 +32,9 @@ from dtfl_private.cli.training_listener import InterruptedRunError, TrainingList
 from dtfl_private.data.facts import facts_of
 from dtfl_private.errors import DtflError, GateCrossedError, InputError, unknown_name
 from dtfl_private.experiments.allowed_tiers import DEPENDS_ON, allowed_line
-from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects, resolved_norm
+from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects
 from dtfl_private.experiments.config_files import read_toml
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.partition import partition as make_partition
 from dtfl_private.experiments.profile import automatic_cuts, round_times_s
 from dtfl_private.experiments.profile import profile as make_profile

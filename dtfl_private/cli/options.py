@@ -7,7 +7,7 @@ import click
 
 from dtfl_private.errors import unknown_name
 from dtfl_private.experiments.config import AUTOMATIC, TrainConfig, choices_of, make_config, named_objects
-from dtfl_private.plugins.registry import documentation
+from dtfl_private.plugins.documentation import documentation
 
 
 class GroupedOption(click.Option):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from dtfl_private.errors import DtflError
-from dtfl_private.experiments.config import TrainConfig, plugin_options, resolved_norm
+from dtfl_private.experiments.config import TrainConfig, plugin_options
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.report.live.training import TrainingDisplay
 from dtfl_private.report.tables.privacy import norm_line

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.data.dataset import Dataset, ImageDataset
-from dtfl_private.data.normalization import clients_sums, pooled_scale
+from dtfl_private.data.pixel_sums import clients_sums, pooled_scale
 from dtfl_private.errors import InputError
 
 AUGMENTATIONS = ("crop", "flip", "cutout")

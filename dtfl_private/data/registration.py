@@ -4,14 +4,17 @@ Every client that holds images registers once, whether it is there in round 1 or
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from dtfl_private.data.dataset import Dataset, ImageDataset
-from dtfl_private.data.normalization import CONSTANTS, POOLED, Normalization, clients_sums, server_answers
+from dtfl_private.data.normalization import CONSTANTS, FORM, POOLED, Normalization
+from dtfl_private.data.pixel_sums import clients_sums, server_answers
 from dtfl_private.data.preprocess import AsTheyAre, Normaliser, Preprocessor
+from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import ChannelScale, ChannelSums
 
@@ -48,6 +51,46 @@ class Registration:
         }
 
 
+def resolved_normalization(normalization: Normalization, dataset: Dataset) -> Normalization:
+    """Return the same normalisation with the data set's constants written out.
+
+    Raises:
+        InputError: it has none, other channels than the constants given, or no images.
+    """
+    if normalization.kind != CONSTANTS:
+        return normalization
+    if not isinstance(dataset, ImageDataset):
+        raise InputError(
+            f"normalization {normalization} scales images; {dataset.name} holds {dataset.WORD}: leave it out"
+        )
+    if not normalization.mean:
+        return _published(normalization, dataset)
+    channels = dataset.input_shape[0]
+    for name, numbers in (("mean", normalization.mean), ("std", normalization.deviation)):
+        if len(numbers) not in (1, channels):
+            raise InputError(
+                f"normalization '{normalization}' is refused: {name} has {len(numbers)} numbers, {dataset.name} has "
+                f"{channels} channel{'' if channels == 1 else 's'}: give one for all or one for each"
+            )
+    return normalization
+
+
+def _published(normalization: Normalization, dataset: ImageDataset) -> Normalization:
+    if dataset.constants is None:
+        raise InputError(
+            f"normalization constants: none are published for data set {dataset.name}: give your own, "
+            f"{FORM}, or use --normalization client-sums"
+        )
+    return replace(normalization, mean=dataset.constants.mean, deviation=dataset.constants.deviation)
+
+
+def constant_scale(normalization: Normalization, channels: int) -> tuple[Tensor, Tensor]:
+    """Return a normalisation's constants as mean and standard deviation per channel, float64 (C,)."""
+    constants = (normalization.mean, normalization.deviation)
+    mean, deviation = (torch.tensor(numbers, dtype=torch.float64) for numbers in constants)
+    return mean.expand(channels).clone(), deviation.expand(channels).clone()
+
+
 def register(
     dataset: Dataset,
     parts: Sequence[IntArray],
@@ -69,7 +112,7 @@ def register(
     if not isinstance(dataset, ImageDataset):
         return Registration(preprocessor=AsTheyAre())
     if normalization.kind == CONSTANTS:
-        return Registration(preprocessor=Normaliser(*normalization.scale(dataset.input_shape[0])))
+        return Registration(preprocessor=Normaliser(*constant_scale(normalization, dataset.input_shape[0])))
     if apart:
         note = (
             f"normalization {normalization} is not used under {', '.join(apart)}, where no input may depend on another "

@@ -8,7 +8,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import OBJECT, TrainConfig
 from dtfl_private.experiments.settings import make_method, tiers_in_use
 from dtfl_private.leakage.findings import Findings, read_findings
-from dtfl_private.leakage.tier_limits import LeakageBudget, counted, require_valid
+from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.leakage.tier_limits import counted, require_valid, tiers_within
 from dtfl_private.plugins.registry import explicit, find, is_object_path
 from dtfl_private.protection.base import Defense
 from dtfl_private.simulation.costs.table import TierTable, tier_names
@@ -35,7 +36,7 @@ class AuditedTiers:
         Raises:
             InputError: none is, or a cut has another shape in the audit.
         """
-        allowed = self.budget.allowed(self.findings, table.tiers_M.tolist())
+        allowed = tiers_within(self.budget, self.findings, table.tiers_M.tolist())
         cuts = {row.tier: row.cut_shape for row in table.rows}
         for result in counted(self.findings.judged, self.budget.metric) if same_images else ():
             if result.tier in allowed and result.cut != cuts[result.tier]:

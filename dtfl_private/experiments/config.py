@@ -24,21 +24,16 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from dtfl_private.data.normalization import Normalization
-from dtfl_private.data.preprocess import AUGMENTATIONS
 from dtfl_private.errors import InputError, unknown_name
 from dtfl_private.files import reading
-from dtfl_private.leakage.tier_limits import LeakageBudget
-from dtfl_private.models.norms import Norm
-from dtfl_private.numerics import Precision
+from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.numerics import DeviceName, Precision
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
 from dtfl_private.plugins.registry import canonical, named_object
 from dtfl_private.printable import shown_value
-from dtfl_private.privacy.compatibility import needs_group_norm
-from dtfl_private.privacy.run_budget import OnBudget
-from dtfl_private.protection.base import Defense
-from dtfl_private.runtime.device import DeviceName
+from dtfl_private.privacy.ledger import OnBudget
+from dtfl_private.protocol.contracts import FirstTier
 from dtfl_private.simulation.clients.profiles import LinkUnit, ResourceProfile
-from dtfl_private.simulation.schedule import FirstTier
 from dtfl_private.training.optimizers import OptimizerName
 
 # How "no value" is written in TOML, which has no null, and on the command line.
@@ -112,6 +107,7 @@ LARGEST_INTEGER = reading.LARGEST_TOML_INTEGER
 
 # Ascending, each once.
 Tiers = Annotated[list[Count], Field(min_length=1, max_length=1000), AfterValidator(lambda tiers: sorted(set(tiers)))]
+Augmentation = Literal["crop", "flip", "cutout"]
 RecordedRound = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] | Literal["last"]
 RecordedClient = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
@@ -168,8 +164,8 @@ class TrainConfig(BaseModel):
         "constants (published ones of the data set, or mean=X,std=Y; nothing is sent), pooled (of all clients' pixels "
         "at one place, for comparison)",
     )
-    augment: Annotated[list[Literal["crop", "flip", "cutout"]], BeforeValidator(_several)] = _field(
-        "Data", [], f"random changes of training images, comma-separated: {', '.join(AUGMENTATIONS)}"
+    augment: Annotated[list[Augmentation], BeforeValidator(_several)] = _field(
+        "Data", [], f"random changes of training images, comma-separated: {', '.join(get_args(Augmentation))}"
     )
     partition: Annotated[str, _plugin("partition")] = _field(
         "Data", "iid", "how images are dealt out to clients: iid, dirichlet:ALPHA, ...; see `list partitions`"
@@ -394,10 +390,3 @@ def differences(config: TrainConfig, other: TrainConfig, besides: Iterable[str] 
     """Return ``key: old -> new`` for each value that differs between two configurations."""
     old, new = other.model_dump(mode="json"), config.model_dump(mode="json")
     return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in besides and old[key] != new[key]]
-
-
-def resolved_norm(config: TrainConfig, defense: Iterable[Defense] = ()) -> Norm:
-    """Return the kind of normalisation that the configuration means, with these defenses."""
-    if config.norm != "auto":
-        return config.norm
-    return "group" if needs_group_norm(defense) else "batch"

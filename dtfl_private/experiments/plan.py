@@ -10,7 +10,8 @@ import numpy as np
 from dtfl_private.data.normalization import Normalization
 from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.experiments.allowed_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
-from dtfl_private.experiments.config import TrainConfig, object_name, resolved_norm
+from dtfl_private.experiments.config import TrainConfig, object_name
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.settings import (
     budget_settings,
     calibrated,

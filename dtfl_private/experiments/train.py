@@ -15,12 +15,13 @@ from torch import nn
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.data.normalization import POOLED, Normalization
 from dtfl_private.data.preprocess import require_augmentable
-from dtfl_private.data.registration import register
+from dtfl_private.data.registration import register, resolved_normalization
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.config import TrainConfig, differences, make_config, object_name, resolved_norm
+from dtfl_private.experiments.config import TrainConfig, differences, make_config, object_name
 from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.provenance import describe_environment, recorded_data
 from dtfl_private.experiments.recording import TranscriptWriter, check_recording
@@ -42,7 +43,7 @@ from dtfl_private.experiments.settings import (
 from dtfl_private.experiments.summary import summarise, write_results
 from dtfl_private.experiments.trial import try_one_batch
 from dtfl_private.files.writing import output_path, require_writable
-from dtfl_private.leakage.tier_limits import LeakageBudget
+from dtfl_private.leakage.leakage_budget import LeakageBudget
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
@@ -194,7 +195,7 @@ def prepare(
     audited = open_budget(config, method, {**named, "norm": norm})
     dataset, parts = dealt(config, dataset)
     require_augmentable(dataset, config.augment)
-    normalization = Normalization.parse(config.normalization).resolved(dataset)
+    normalization = resolved_normalization(Normalization.parse(config.normalization), dataset)
     classes = len(dataset.classes)
     if model is not None:
         model = as_staged(model, dataset.input_shape)

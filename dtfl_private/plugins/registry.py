@@ -6,12 +6,9 @@ converted by their annotations. A user's own plug-in that no package offers is w
 the place of the name; it is imported only where the caller says that it may be (see `own_objects`).
 """
 
-import ast
 import inspect
-import sys
-import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_type_hints
@@ -19,6 +16,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from dtfl_private.errors import InputError, comparable, shortened, unknown_name
+from dtfl_private.plugins.documentation import summary
 from dtfl_private.plugins.own_objects import (
     NOTHING_ALLOWED,
     OBJECT_PATH,
@@ -271,32 +269,6 @@ def described(kind: str) -> list[tuple[str, str, str]]:
         factory = _load(kind, point)
         rows.append((name, _settings_text(kind, factory), summary(factory)))
     return rows
-
-
-def summary(thing: Callable[..., Any]) -> str:
-    """Return the first line of a function's or class's docstring, or nothing."""
-    return documentation(thing).partition("\n")[0]
-
-
-def documentation(thing: Callable[..., Any]) -> str:
-    """Return the docstring of a function or class, or nothing.
-
-    ``python -OO`` strips docstrings from what it runs: there it is read from the source, and where that is not to be
-    had, the text says so.
-    """
-    if sys.flags.optimize > 1:
-        return _written_documentation(thing)
-    text = inspect.getdoc(thing) or ""
-    made_up = is_dataclass(thing) and text.startswith(f"{getattr(thing, '__name__', '')}(")  # of the fields
-    return "" if made_up else text
-
-
-def _written_documentation(thing: Callable[..., Any]) -> str:
-    try:
-        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
-    except (OSError, TypeError, ValueError, SyntaxError):
-        return "python -OO has stripped this description: run python without it"
-    return (ast.get_docstring(definition) or "") if isinstance(definition, ast.FunctionDef | ast.ClassDef) else ""
 
 
 def _settings_text(kind: str, factory: Callable[..., Any]) -> str:

@@ -172,3 +172,6 @@ def _validated(value: object) -> Ledger:
 
 LedgerEntries = Annotated[Ledger, PlainValidator(_validated), PlainSerializer(to_json)]
 """A ledger as a field of a pydantic model."""
+
+
+OnBudget = Literal["retire", "stop"]

@@ -4,20 +4,17 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
 from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.disclosure import EVERYTHING
-from dtfl_private.privacy.ledger import Ledger, charge
+from dtfl_private.privacy.ledger import Ledger, OnBudget, charge
 from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee, Protected
 from dtfl_private.simulation.round_plan import RoundPlan
-
-OnBudget = Literal["retire", "stop"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,3 +93,6 @@ class Scheduler(Protocol):
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers (client modules) of the K participants, each out of ``choice.tiers_M``."""
         ...
+
+
+FirstTier = Literal["probe", "shallowest", "middle", "deepest"]

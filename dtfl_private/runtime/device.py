@@ -9,9 +9,7 @@ import torch
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.norms import Norm
-from dtfl_private.numerics import MemoryFormat, Numerics, Precision
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+from dtfl_private.numerics import DeviceName, MemoryFormat, Numerics, Precision
 
 
 def choose_device(name: DeviceName) -> str:

@@ -1,9 +1,8 @@
 """What a schedule depends on, and what one round's hands to the next."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-from dtfl_private.protocol.contracts import FloatArray, IntArray, Scheduler, Sight
+from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, Sight
 from dtfl_private.simulation.changes import Changes
 from dtfl_private.simulation.clients.conditions import (
     EnvironmentSettings,
@@ -19,8 +18,6 @@ from dtfl_private.simulation.participation import Selection, Uniform
 from dtfl_private.simulation.progress import Progress
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
-
-FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
 
 
 @dataclass(frozen=True, kw_only=True)

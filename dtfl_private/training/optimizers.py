@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 OptimizerName = Literal["adam", "sgd"]
 
@@ -23,8 +24,12 @@ class OptimizerSettings:
     momentum: float = 0.0
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerSettings, lr: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: "Iterable[nn.Parameter]", settings: OptimizerSettings, lr: float
+) -> "torch.optim.Optimizer":
     """Return a fresh optimiser; it lives for one round (dtfl section 2)."""
+    import torch
+
     if settings.name == "adam":
         return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
     return torch.optim.SGD(

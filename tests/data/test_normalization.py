@@ -7,8 +7,10 @@ from torch import Tensor
 
 from dtfl_private.data.cifar import CIFAR10_CONSTANTS, CIFAR100_CONSTANTS
 from dtfl_private.data.dataset import ImageDataset, load_dataset
-from dtfl_private.data.normalization import Normalization, clients_sums, pooled_scale, server_answers
+from dtfl_private.data.normalization import Normalization
+from dtfl_private.data.pixel_sums import clients_sums, pooled_scale, server_answers
 from dtfl_private.data.preprocess import Normaliser
+from dtfl_private.data.registration import constant_scale, resolved_normalization
 from dtfl_private.errors import InputError
 
 
@@ -147,22 +149,23 @@ def test_another_is_refused_in_one_line(text, said):
 
 def test_constants_are_written_out_one_for_all_channels_or_one_for_each(patterns):
     own = Normalization.parse("constants:mean=0.1,std=0.5")
-    assert own.resolved(patterns) == own
-    assert [numbers.tolist() for numbers in own.scale(3)] == [[0.1] * 3, [0.5] * 3]
-    published = Normalization.parse("constants").resolved(load_dataset("digits:size=8", data_dir=None, download=False))
+    assert resolved_normalization(own, patterns) == own
+    assert [numbers.tolist() for numbers in constant_scale(own, 3)] == [[0.1] * 3, [0.5] * 3]
+    digits = load_dataset("digits:size=8", data_dir=None, download=False)
+    published = resolved_normalization(Normalization.parse("constants"), digits)
     assert str(published) == "constants:mean=0.3053,std=0.3759"
-    assert [numbers.tolist() for numbers in published.scale(1)] == [[0.3053], [0.3759]]
+    assert [numbers.tolist() for numbers in constant_scale(published, 1)] == [[0.3053], [0.3759]]
 
 
 def test_constants_that_are_not_there_or_do_not_fit_are_refused_with_the_remedy(patterns):
     with pytest.raises(InputError, match=r"none are published for data set patterns: .*--normalization client-sums"):
-        Normalization.parse("constants").resolved(patterns)
+        resolved_normalization(Normalization.parse("constants"), patterns)
     with pytest.raises(InputError, match=r"mean has 3 numbers, patterns has 1 channel: give one for all or one for"):
-        Normalization.parse("constants:mean=1/2/3,std=1").resolved(patterns)
+        resolved_normalization(Normalization.parse("constants:mean=1/2/3,std=1"), patterns)
     sentences = load_dataset("sentences:train=30,test=8", data_dir=None, download=False)
     with pytest.raises(InputError, match=r"normalization constants scales images; sentences holds sequences"):
-        Normalization.parse("constants").resolved(sentences)
-    assert Normalization.parse("client-sums").resolved(sentences).kind == "client-sums"
+        resolved_normalization(Normalization.parse("constants"), sentences)
+    assert resolved_normalization(Normalization.parse("client-sums"), sentences).kind == "client-sums"
 
 
 @pytest.mark.parametrize("size", [8, 9, 16, 24, 64])

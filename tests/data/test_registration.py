@@ -3,16 +3,17 @@ import pytest
 import torch
 
 from dtfl_private.data.dataset import load_dataset
-from dtfl_private.data.normalization import Normalization, clients_sums
+from dtfl_private.data.normalization import Normalization
+from dtfl_private.data.pixel_sums import clients_sums
 from dtfl_private.data.preprocess import Normaliser
-from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic, register
+from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic, register, resolved_normalization
 
 PARTS = [np.arange(25), np.arange(25, 40)]
 ENDS = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
 
 
 def registered(dataset, text="client-sums", **values):
-    return register(dataset, PARTS, Normalization.parse(text).resolved(dataset), **values)
+    return register(dataset, PARTS, resolved_normalization(Normalization.parse(text), dataset), **values)
 
 
 def test_every_client_sends_its_sums_and_is_told_what_all_of_them_come_to(patterns):

@@ -18,9 +18,9 @@ from dtfl_private.experiments.config import (
     make_config,
     object_name,
     plugin_options,
-    resolved_norm,
 )
 from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # A value for every field, none the default.

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.findings import Findings, SanityCheck
+from dtfl_private.leakage.leakage_budget import LeakageBudget
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.result import Result
-from dtfl_private.leakage.tier_limits import LeakageBudget, feasible_limit, measured
+from dtfl_private.leakage.tier_limits import feasible_limit, measured, tiers_within
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]
@@ -88,18 +89,18 @@ def test_those_tiers_are_allowed_of_which_every_interval_is_within(drawn, metric
             expected.append(tier)
     audit = audit_of(results)
     if expected:
-        assert list(budget.allowed(audit, in_use)) == expected
+        assert list(tiers_within(budget, audit, in_use)) == expected
     else:
         with pytest.raises(InputError) as refused:
-            budget.allowed(audit, in_use)
+            tiers_within(budget, audit, in_use)
         assert "\n" not in str(refused.value)
         if "feasible" in str(refused.value):
             # The named limit is feasible, and 0.002 below it nothing is.
             named = float(str(refused.value).rpartition("=")[2].removesuffix(" is feasible"))
             step = 0.002 if metric == "ssim" else -0.002
-            LeakageBudget(audit=Path("a.json"), metric=metric, limit=named).allowed(audit, in_use)
+            tiers_within(LeakageBudget(audit=Path("a.json"), metric=metric, limit=named), audit, in_use)
             with pytest.raises(InputError, match="is feasible"):
-                LeakageBudget(audit=Path("a.json"), metric=metric, limit=named - step).allowed(audit, in_use)
+                tiers_within(LeakageBudget(audit=Path("a.json"), metric=metric, limit=named - step), audit, in_use)
 
 
 def result(tier: int, value: float, low: float, high: float, metric: str) -> Result:
@@ -113,8 +114,8 @@ def audit_of(results: list[Result]) -> Findings:
 
 def test_tiers_need_not_follow_one_another(figure: Figure, findings_of: FindingsOf):
     findings = findings_of([figure(1, 0.3), figure(2, 0.9), figure(4, 0.1), figure(4, 0.35, source="hybrid")])
-    assert LeakageBudget.parse("a.json:max=0.4").allowed(findings, [1, 2, 3, 4]) == (1, 4)
-    assert LeakageBudget.parse("a.json:max=0.36").allowed(findings, [1, 2, 3, 4]) == (1,)
+    assert tiers_within(LeakageBudget.parse("a.json:max=0.4"), findings, [1, 2, 3, 4]) == (1, 4)
+    assert tiers_within(LeakageBudget.parse("a.json:max=0.36"), findings, [1, 2, 3, 4]) == (1,)
 
 
 def test_trivial_guesses_and_servers_that_obey_no_budget_do_not_count(figure: Figure):
@@ -131,15 +132,15 @@ def test_trivial_guesses_and_servers_that_obey_no_budget_do_not_count(figure: Fi
 def test_an_infeasible_budget_comes_with_the_nearest_feasible_one(figure: Figure, findings_of: FindingsOf):
     findings = findings_of([figure(1, 0.9), figure(3, 0.2101)])
     with pytest.raises(InputError) as refused:
-        LeakageBudget.parse("a.json:max=0.1").allowed(findings, [1, 2, 3])
+        tiers_within(LeakageBudget.parse("a.json:max=0.1"), findings, [1, 2, 3])
     assert str(refused.value) == (
         "leakage budget: none of tiers 1, 2, 3 is within ssim at most 0.1 (worst end of the intervals in a.json; "
         "tier 2 not measured); the least leaky is tier 3 with 0.231: max=0.231 is feasible"
     )
     with pytest.raises(InputError, match=r"the least leaky is tier 1 with 0\.920: max=0\.920 is feasible"):
-        LeakageBudget.parse("a.json:max=0.1").allowed(findings, [1, 2])
+        tiers_within(LeakageBudget.parse("a.json:max=0.1"), findings, [1, 2])
     with pytest.raises(InputError, match=r"has no ssim of an attack .* at tier 2: audit them"):
-        LeakageBudget.parse("a.json:max=0.1").allowed(findings, [2])
+        tiers_within(LeakageBudget.parse("a.json:max=0.1"), findings, [2])
 
 
 @given(leakage=st.floats(-5, 5), name=st.sampled_from(sorted(METRICS)))
@@ -155,4 +156,4 @@ def test_a_feasible_limit_is_one(leakage, name):
 def test_an_invalid_audit_allows_nothing(figure: Figure, findings_of: FindingsOf):
     findings = findings_of([figure(1, 0.1)], valid=False, sanity=(FAILED,))
     with pytest.raises(InputError, match=r"audit a\.json is invalid .*identity.* proves nothing"):
-        LeakageBudget.parse("a.json:max=0.4").allowed(findings, [1])
+        tiers_within(LeakageBudget.parse("a.json:max=0.4"), findings, [1])

@@ -17,7 +17,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
 from dtfl_private.plugins import registry as plugins
-from dtfl_private.plugins.registry import Spec, canonical, create, described, explicit, find, installed, summary
+from dtfl_private.plugins.documentation import summary
+from dtfl_private.plugins.registry import Spec, canonical, create, described, explicit, find, installed
 from dtfl_private.simulation.schedulers.others import Static
 
 
@@ -279,7 +280,7 @@ def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
     """What -OO strips is read from the source; what was made without source says that it was stripped."""
     program = """if True:
         from dtfl_private.cli.main import cli
-        from dtfl_private.plugins.registry import documentation
+        from dtfl_private.plugins.documentation import documentation
         for line in ("--help", "train --help", "audit --help", "list defenses", "list measures"):
             cli.main(line.split(), prog_name="dtfl-private", standalone_mode=False)
         exec("def made(): 'Gone.'")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from dtfl_private.leakage.measures.base import Measure
-from dtfl_private.plugins.registry import summary
+from dtfl_private.plugins.documentation import summary
 from dtfl_private.report.tables.plain import plain_table
 
 
