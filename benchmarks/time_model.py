@@ -23,7 +23,7 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.simulation.server_queue import ServerCapacity
-from dtfl_private.simulation.timing import Course, Overlapping, RoundWork
+from dtfl_private.simulation.timing import Overlapping, RoundTimes, RoundWork
 
 SERVERS = ((1, 1.0), (1, 8.0), (3, 1.0))
 """Workers, and the speed of each in reference CPUs: those of the preset `server-capacity`, and three slow ones."""
@@ -47,14 +47,14 @@ def papers(seed: int, **values: object) -> TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Noted(Overlapping):
-    """The time model, which keeps what it was asked to play."""
+    """The time model, which keeps what it was asked to simulate."""
 
-    played: list[RoundWork] = field(default_factory=list)
+    simulated: list[RoundWork] = field(default_factory=list)
 
-    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
-        self.played.append(work)
-        return super().play(work, server)
+        self.simulated.append(work)
+        return super().simulate(work, server)
 
 
 def rounds_of(config: TrainConfig, table: TierTable) -> Iterator[tuple[float, RoundWork]]:
@@ -64,21 +64,21 @@ def rounds_of(config: TrainConfig, table: TierTable) -> Iterator[tuple[float, Ro
     settings = replace(schedule, timing=timing)
     state = ScheduleState.start(settings)
     for number in range(1, config.rounds + 1):
-        timing.played.clear()
+        timing.simulated.clear()
         state, planned = schedule_round(state, settings, number)
-        yield planned.round_time_s, timing.played[0]  # the second is the oracle's
+        yield planned.round_time_s, timing.simulated[0]  # the second is the oracle's
 
 
 def batch_by_batch_s(work: RoundWork, workers: int) -> float:
     """Return how long a round lasts if a free worker takes the batch that arrived first, one of a client at a time."""
-    load, batches = work.load, work.batches_P.tolist()
-    done_s = (load.arrival_s + load.streaming_s).max()
+    seconds, batches = work.seconds, work.batches_P.tolist()
+    done_s = (seconds.arrival_s + seconds.streaming_s).max()
 
     def arrival_s(client: int, batch: int) -> float:
-        return float(load.arrival_s[client] + batch / batches[client] * load.streaming_s[client])
+        return float(seconds.arrival_s[client] + batch / batches[client] * seconds.streaming_s[client])
 
     # Batches that wait, by arrival; clients whose next batch is not there yet, or is in work, by when it can be taken.
-    later = [(arrival_s(client, 0), client, 0) for client in range(len(batches)) if load.service_s[client] > 0]
+    later = [(arrival_s(client, 0), client, 0) for client in range(len(batches)) if seconds.service_s[client] > 0]
     heapq.heapify(later)
     waiting: list[tuple[float, int, int]] = []
     free_s = [0.0] * workers
@@ -90,7 +90,7 @@ def batch_by_batch_s(work: RoundWork, workers: int) -> float:
             _, client, batch = heapq.heappop(later)
             heapq.heappush(waiting, (arrival_s(client, batch), client, batch))
         _, client, batch = heapq.heappop(waiting)
-        end_s = now_s + load.service_s[client] / batches[client]
+        end_s = now_s + seconds.service_s[client] / batches[client]
         heapq.heappush(free_s, end_s)
         done_s = max(done_s, end_s)
         if batch + 1 < batches[client]:
@@ -116,8 +116,8 @@ def main(seeds: int) -> None:
         both = []
         for seed in range(seeds):
             config = configured(seed, server_workers=workers, server_cpus=cpus, scheduler=scheduler)
-            played = [(seconds, batch_by_batch_s(work, workers)) for seconds, work in rounds_of(config, table)]
-            both.append(np.array(played).sum(axis=0))
+            simulated = [(seconds, batch_by_batch_s(work, workers)) for seconds, work in rounds_of(config, table)]
+            both.append(np.array(simulated).sum(axis=0))
         clock_S, exact_S = np.array(both).T
         off = 100 * (clock_S / exact_S - 1)
         most = off[np.abs(off).argmax()]

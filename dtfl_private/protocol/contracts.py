@@ -32,8 +32,8 @@ class Partition(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What the server knows of a round beside its participants' times, for schedulers that look further.
+class RoundEstimates:
+    """What the server estimates of a round in more detail than its participants' times.
 
     arrival_s_KM: per participant and allowed tier, when its first data are expected at the server, in seconds: T_com,
         or T_train + T_com where clients train before they send.
@@ -66,15 +66,20 @@ class TierChoice:
 
     times_s_KM: estimated T_k(m) in seconds per participant and allowed tier (dtfl section 3).
     tiers_M: the allowed tiers m (client modules), ascending; the columns of ``times_s_KM``.
-    outlook: what else is known; None for schedulers that use no times.
+    estimates: what else the server estimates; None for schedulers that use no times.
     """
 
     times_s_KM: FloatArray
     tiers_M: IntArray
-    outlook: Outlook | None = None
+    estimates: RoundEstimates | None = None
 
 
-Sight = Literal["average", "last", "truth"]
+TimesSource = Literal["average", "last", "truth"]
+"""What a scheduler's times come from: the moving average of each client's measurements (the default), its last
+measurement, or the truth of the round, which no server knows."""
+
+FirstTier = Literal["probe", "shallowest", "middle", "deepest"]
+"""What a client gets before it was ever measured: a fixed tier, or first a probe by one batch."""
 
 
 @runtime_checkable
@@ -84,8 +89,7 @@ class Scheduler(Protocol):
     ``uses_times`` says whether the choice depends on estimated times. If not, clients need not be measured first and
     ``choice.times_s_KM`` is all zero.
 
-    A scheduler may also say what its times come from, by an attribute ``sees: Sight``: the moving "average" of each
-    client's measurements (the default), its "last" measurement, or the "truth" of the round, which no server knows.
+    A scheduler may also say what its times come from, by an attribute ``sees: TimesSource``.
     """
 
     uses_times: ClassVar[bool]
@@ -93,6 +97,3 @@ class Scheduler(Protocol):
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers (client modules) of the K participants, each out of ``choice.tiers_M``."""
         ...
-
-
-FirstTier = Literal["probe", "shallowest", "middle", "deepest"]

@@ -1,36 +1,37 @@
-"""Who takes part in a round."""
+"""Who takes part in a round, and who of them drops out of it."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Collection
 
-from dtfl_private.protocol.contracts import IntArray
+import numpy as np
+
+from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.randomness import stream
-from dtfl_private.simulation.estimates import (
-    History,
-)
-
-if TYPE_CHECKING:  # it holds a selection
-    from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.clients.conditions import EnvironmentState
+from dtfl_private.simulation.estimates import History
+from dtfl_private.simulation.schedule import ScheduleSettings
 
 
-class Selection(Protocol):
-    """Which of the clients that are there take part in a round."""
+def sample_participants(
+    environment: EnvironmentState,
+    history: History,
+    settings: ScheduleSettings,
+    round_number: int,
+    retired: Collection[int],
+) -> IntArray:
+    """Return the participants' ids, ascending; none if every client that is present has retired."""
+    willing_K = environment.present_K.copy()
+    willing_K[list(retired)] = False
+    present = np.flatnonzero(willing_K)
+    if not len(present):
+        return present
+    count = max(1, round(settings.fraction * len(present)))
+    return np.sort(settings.selection.choose(present, count, history, settings, round_number))
 
-    def choose(
-        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
-    ) -> IntArray:
-        """Return the ids of about ``count`` participants, at least one, out of ``present`` (not empty)."""
-        ...
 
-
-@dataclass(frozen=True, kw_only=True)
-class Uniform:
-    """Every present client is as likely as any other."""
-
-    def choose(
-        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
-    ) -> IntArray:
-        """Return a sample without replacement."""
-        if count == len(present):
-            return present
-        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
+def draw_dropouts(settings: ScheduleSettings, count: int, round_number: int) -> tuple[FloatArray, BoolArray]:
+    """Return the share of its work that each of ``count`` participants does, and whether it then drops out."""
+    if settings.environment.dropout == 0:
+        return np.ones(count), np.zeros(count, dtype=np.bool_)
+    rng = stream(settings.seed, "dropout", round_number)
+    dropped_P = rng.random(count) < settings.environment.dropout
+    return np.where(dropped_P, rng.random(count), 1.0), dropped_P

@@ -40,7 +40,7 @@ class Progress:
         return Progress.of(np.array([*sums, depth, log_loss]))
 
     def evidence(self) -> tuple[float, float]:
-        """Return ``depth_spread`` and ``depth_gain`` as `Outlook` has them; both 0 while the loss does not fall."""
+        """Return `RoundEstimates.depth_spread` and ``depth_gain``; both 0 while the loss does not fall."""
         if self.weight == 0 or self.gain <= 0:
             return 0.0, 0.0
         mean_gain = self.gain / self.weight

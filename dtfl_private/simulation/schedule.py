@@ -1,8 +1,10 @@
 """What a schedule depends on, and what one round's hands to the next."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, Sight
+from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, TimesSource
+from dtfl_private.randomness import stream
 from dtfl_private.simulation.changes import Changes
 from dtfl_private.simulation.clients.conditions import (
     EnvironmentSettings,
@@ -14,10 +16,32 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import (
     History,
 )
-from dtfl_private.simulation.participation import Selection, Uniform
 from dtfl_private.simulation.progress import Progress
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
+
+
+class Selection(Protocol):
+    """Which of the clients that are there take part in a round."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return the ids of about ``count`` participants, at least one, out of ``present`` (not empty)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """Every present client is as likely as any other."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return a sample without replacement."""
+        if count == len(present):
+            return present
+        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +87,7 @@ class ScheduleSettings:
         return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
 
     @property
-    def sees(self) -> Sight:
+    def sees(self) -> TimesSource:
         """What the scheduler's times come from."""
         return getattr(self.scheduler, "sees", "average")
 

@@ -16,21 +16,21 @@ class RoundWork:
     """What the P participants of a round have to do.
 
     Attributes:
-        load: in seconds under their true resources, (P,) arrays.
+        seconds: in seconds under their true resources, (P,) arrays.
         batches_P: batches the client trains on.
     """
 
-    load: Workload
+    seconds: Workload
     batches_P: IntArray
 
     @property
     def own_s_P(self) -> FloatArray:
         """T_c + T_com: what a client does itself."""
-        return self.load.computing_s + self.load.transfer_s
+        return self.seconds.computing_s + self.seconds.transfer_s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class RoundTimes:
     """How a round goes.
 
     Attributes:
@@ -69,7 +69,7 @@ class Timing(Protocol):
         """Return how often each client waits for an answer of the server."""
         ...
 
-    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         ...
 
@@ -106,11 +106,11 @@ class Overlapping:
         """Return one for each: weights down and up, while batches are streamed."""
         return np.full(len(batches_P), self.trips)
 
-    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
-        done_s_P = work.load.done_s(server.workers)
-        wait_s = float((done_s_P - work.load.times_s).sum())
-        return Course(client_time_s_P=done_s_P, server_wait_s=wait_s, order=NO_ORDER)
+        done_s_P = work.seconds.done_s(server.workers)
+        wait_s = float((done_s_P - work.seconds.times_s).sum())
+        return RoundTimes(client_time_s_P=done_s_P, server_wait_s=wait_s, order=NO_ORDER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,20 +133,20 @@ class BatchByBatch:
         """Return one for the weights and one for each batch, whose gradient the client waits for."""
         return 1 + batches_P
 
-    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         if not self.one_server_half and server.workers >= len(work.batches_P):
-            alone_s_P = work.own_s_P + work.load.service_s
-            return Course(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
-        course = _in_turn(work, 1 if self.one_server_half else server.workers)
-        return course if self.one_server_half else replace(course, order=NO_ORDER)
+            alone_s_P = work.own_s_P + work.seconds.service_s
+            return RoundTimes(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
+        times = _in_turn(work, 1 if self.one_server_half else server.workers)
+        return times if self.one_server_half else replace(times, order=NO_ORDER)
 
 
-def _in_turn(work: RoundWork, workers: int) -> Course:
+def _in_turn(work: RoundWork, workers: int) -> RoundTimes:
     """Play the batches of all clients one by one on so many server workers."""
     done_s_P = work.own_s_P
     count_P = np.maximum(work.batches_P, 1)
-    own_s, service_s = (done_s_P / count_P).tolist(), (work.load.service_s / count_P).tolist()
+    own_s, service_s = (done_s_P / count_P).tolist(), (work.seconds.service_s / count_P).tolist()
     arrivals = [(own_s[place], place, batches) for place, batches in enumerate(work.batches_P.tolist()) if batches]
     heapq.heapify(arrivals)
     free_at = [0.0] * workers
@@ -161,7 +161,7 @@ def _in_turn(work: RoundWork, workers: int) -> Course:
         done_s_P[place] = end
         if left > 1:
             heapq.heappush(arrivals, (end + own_s[place], place, left - 1))
-    return Course(client_time_s_P=done_s_P, server_wait_s=waited_s, order=np.array(order, dtype=np.int64))
+    return RoundTimes(client_time_s_P=done_s_P, server_wait_s=waited_s, order=np.array(order, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +183,11 @@ class ServerLast:
         """Return one for each: data up, answers down."""
         return np.ones_like(batches_P)
 
-    def play(self, work: RoundWork, server: ServerCapacity) -> Course:
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes; the waits are those of each client's data."""
-        own_s_P, service_s_P = work.own_s_P, work.load.service_s
+        own_s_P, service_s_P = work.own_s_P, work.seconds.service_s
         takes_part_P = service_s_P > 0
         end_s = own_s_P.max(initial=0.0, where=takes_part_P) + service_s_P.sum()
         client_time_s_P = np.where(takes_part_P, end_s, own_s_P)
         waits_s = float((client_time_s_P - own_s_P - service_s_P).sum())
-        return Course(client_time_s_P=client_time_s_P, server_wait_s=waits_s, order=NO_ORDER)
+        return RoundTimes(client_time_s_P=client_time_s_P, server_wait_s=waits_s, order=NO_ORDER)

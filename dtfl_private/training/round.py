@@ -25,9 +25,8 @@ from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import State, below
 from dtfl_private.simulation.costs.table import TierCost, TierTable
-from dtfl_private.simulation.participation import Selection, Uniform
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState, Selection, Uniform
 from dtfl_private.simulation.scheduling import learn_progress, schedule_round
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.aggregate import WeightedAverage

@@ -14,20 +14,20 @@ ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=
 
 def work(compute: list[float], transfer: list[float], server: list[float], batches: list[int]) -> RoundWork:
     training_s, transfer_s, service_s = (np.array(values, dtype=np.float64) for values in (compute, transfer, server))
-    load = Workload(
+    seconds = Workload(
         training_s=training_s, releasing_s=np.zeros_like(training_s), transfer_s=transfer_s, service_s=service_s
     )
-    return RoundWork(load=load, batches_P=np.array(batches))
+    return RoundWork(seconds=seconds, batches_P=np.array(batches))
 
 
 def test_overlapping_work_takes_as_long_as_the_longer_side():
-    course = Overlapping().play(work([5, 1], [2, 2], [1, 4], [3, 3]), MANY)
-    assert course.client_time_s_P.tolist() == [7, 6]
-    assert course.server_wait_s == 0
+    times = Overlapping().simulate(work([5, 1], [2, 2], [1, 4], [3, 3]), MANY)
+    assert times.client_time_s_P.tolist() == [7, 6]
+    assert times.server_wait_s == 0
     # On one worker, from 2 to 3, 0.2 and 4 s of work come in: 3.2 are left. The rest of the first client's comes later.
-    course = Overlapping().play(work([5, 1], [2, 2], [1, 4], [3, 3]), ONE)
-    assert course.client_time_s_P.tolist() == pytest.approx([7, 6.2])
-    assert course.server_wait_s == pytest.approx(0.2)
+    times = Overlapping().simulate(work([5, 1], [2, 2], [1, 4], [3, 3]), ONE)
+    assert times.client_time_s_P.tolist() == pytest.approx([7, 6.2])
+    assert times.server_wait_s == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("trips", [0, 1])
@@ -39,21 +39,21 @@ def test_who_streams_waits_once_and_who_needs_gradients_in_every_batch(trips):
 
 
 def test_where_gradients_return_nothing_overlaps():
-    course = BatchByBatch(one_server_half=False).play(work([5, 1], [2, 2], [1, 4], [3, 3]), MANY)
-    assert course.client_time_s_P.tolist() == [8, 7]
-    assert course.order.tolist() == []
+    times = BatchByBatch(one_server_half=False).simulate(work([5, 1], [2, 2], [1, 4], [3, 3]), MANY)
+    assert times.client_time_s_P.tolist() == [8, 7]
+    assert times.order.tolist() == []
 
 
 def test_clients_take_turns_at_one_server_half_batch_by_batch():
     """By hand: own work per batch 1 and 4, service 1; the third client has none to send."""
-    course = BatchByBatch(one_server_half=True).play(work([3, 8, 1], [0, 0, 1], [3, 2, 0], [3, 2, 0]), MANY)
+    times = BatchByBatch(one_server_half=True).simulate(work([3, 8, 1], [0, 0, 1], [3, 2, 0], [3, 2, 0]), MANY)
     # Client 0 is served in 1-2 and 3-4; at 4 client 1 arrives and is served in 4-5, client 0 waits from 5 to 5, and
     # is done at 6; client 1 comes back at 9 and is done at 10.
-    assert course.order.tolist() == [0, 0, 1, 0, 1]
-    assert course.client_time_s_P.tolist() == [6, 10, 2]
-    assert course.server_wait_s == 0
+    assert times.order.tolist() == [0, 0, 1, 0, 1]
+    assert times.client_time_s_P.tolist() == [6, 10, 2]
+    assert times.server_wait_s == 0
     # Twins arrive together once; after the first wait they alternate.
-    twins = BatchByBatch(one_server_half=True).play(work([2, 2], [0, 0], [2, 2], [2, 2]), MANY)
+    twins = BatchByBatch(one_server_half=True).simulate(work([2, 2], [0, 0], [2, 2], [2, 2]), MANY)
     assert twins.order.tolist() == [0, 1, 0, 1]
     assert twins.client_time_s_P.tolist() == [4, 5]
     assert twins.server_wait_s == 1
@@ -67,21 +67,21 @@ def test_waiting_is_what_is_left_of_the_time_and_never_negative(rows, workers):
     """T_k is the work and the waits, and every batch has its turn."""
     given_work = work(*(list(column) for column in zip(*rows, strict=True)))
     has_batches = given_work.batches_P > 0
-    given_work.load.service_s[~has_batches] = 0
-    alone = given_work.own_s_P + given_work.load.service_s
+    given_work.seconds.service_s[~has_batches] = 0
+    alone = given_work.own_s_P + given_work.seconds.service_s
     for timing in (BatchByBatch(one_server_half=False), BatchByBatch(one_server_half=True), ServerLast()):
-        course = timing.play(given_work, ServerCapacity(workers=workers, cpus=1.0))
-        waits = course.client_time_s_P - alone
+        times = timing.simulate(given_work, ServerCapacity(workers=workers, cpus=1.0))
+        waits = times.client_time_s_P - alone
         assert waits.min() >= -1e-9
-        assert waits.sum() == pytest.approx(course.server_wait_s, abs=1e-9)
-    turns = BatchByBatch(one_server_half=True).play(given_work, ONE)
+        assert waits.sum() == pytest.approx(times.server_wait_s, abs=1e-9)
+    turns = BatchByBatch(one_server_half=True).simulate(given_work, ONE)
     assert np.bincount(turns.order, minlength=len(rows)).tolist() == given_work.batches_P.tolist()
 
 
 def test_a_server_that_comes_last_waits_for_all_but_those_who_vanished():
-    course = ServerLast().play(work([5, 1, 1, 9], [1, 1, 2, 0], [2, 3, 1, 0], [1, 1, 1, 1]), MANY)
-    assert course.client_time_s_P.tolist() == [12, 12, 12, 9]
-    assert course.server_wait_s == 4 + 7 + 8
+    times = ServerLast().simulate(work([5, 1, 1, 9], [1, 1, 2, 0], [2, 3, 1, 0], [1, 1, 1, 1]), MANY)
+    assert times.client_time_s_P.tolist() == [12, 12, 12, 9]
+    assert times.server_wait_s == 4 + 7 + 8
 
 
 def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_vanishes():
@@ -107,39 +107,39 @@ def first_train(training: list[float], releasing: list[float], transfer: list[fl
     """Return the work of clients that train before they send."""
     overlapping = work(training, transfer, server, [1] * len(training))
     releasing_s = np.array(releasing, dtype=np.float64)
-    return replace(overlapping, load=replace(overlapping.load, releasing_s=releasing_s, trains_first=True))
+    return replace(overlapping, seconds=replace(overlapping.seconds, releasing_s=releasing_s, trains_first=True))
 
 
 def test_who_trains_first_keeps_the_server_waiting():
     """By hand: T_train + T_com + max(T_release, T_s), where side by side it was max(T_c, T_s) + T_com."""
     parts = first_train([5, 5], [2, 2], [3, 3], [1, 4])
-    course = Overlapping(trains_first=True).play(parts, MANY)
-    assert course.client_time_s_P.tolist() == [5 + 3 + 2, 5 + 3 + 4]
-    assert course.server_wait_s == 0
-    beside = replace(parts, load=replace(parts.load, trains_first=False))
-    assert Overlapping().play(beside, MANY).client_time_s_P.tolist() == [10, 10]
-    assert parts.load.arrival_s.tolist() == [8, 8]
-    assert parts.load.computing_s.tolist() == [7, 7]
+    times = Overlapping(trains_first=True).simulate(parts, MANY)
+    assert times.client_time_s_P.tolist() == [5 + 3 + 2, 5 + 3 + 4]
+    assert times.server_wait_s == 0
+    streamed = replace(parts, seconds=replace(parts.seconds, trains_first=False))
+    assert Overlapping().simulate(streamed, MANY).client_time_s_P.tolist() == [10, 10]
+    assert parts.seconds.arrival_s.tolist() == [8, 8]
+    assert parts.seconds.computing_s.tolist() == [7, 7]
 
 
 def test_who_trains_first_queues_when_its_training_is_over():
     """One worker. The first client's data come from 2 to 4, 3 s of work; the second's from 9 to 10, 4 s of work."""
-    course = Overlapping(trains_first=True).play(first_train([1, 8], [2, 1], [1, 1], [3, 4]), ONE)
-    assert course.client_time_s_P.tolist() == [5, 13]
-    assert course.server_wait_s == 0
+    times = Overlapping(trains_first=True).simulate(first_train([1, 8], [2, 1], [1, 1], [3, 4]), ONE)
+    assert times.client_time_s_P.tolist() == [5, 13]
+    assert times.server_wait_s == 0
     # If both have trained at 1, 3 + 4 s come in from 2 on: 2 + 7 is when the last is done, for who sends until 4.
-    course = Overlapping(trains_first=True).play(first_train([1, 1], [2, 1], [1, 1], [3, 4]), ONE)
-    assert course.client_time_s_P.tolist() == pytest.approx([9, 7.5])
-    assert course.server_wait_s == pytest.approx(4 + 1.5)
+    times = Overlapping(trains_first=True).simulate(first_train([1, 1], [2, 1], [1, 1], [3, 4]), ONE)
+    assert times.client_time_s_P.tolist() == pytest.approx([9, 7.5])
+    assert times.server_wait_s == pytest.approx(4 + 1.5)
 
 
 @given(times, st.integers(1, 7), st.floats(0, 9))
 def test_training_first_is_never_faster(rows, workers, release):
     columns = [list(column) for column in zip(*rows, strict=True)][:3]
     apart = first_train(columns[0], [release] * len(rows), *columns[1:])
-    beside = replace(apart, load=replace(apart.load, trains_first=False))
+    streamed = replace(apart, seconds=replace(apart.seconds, trains_first=False))
     capacity = ServerCapacity(workers=workers, cpus=1.0)
-    later, sooner = (Overlapping().play(one, capacity).client_time_s_P for one in (apart, beside))
+    later, sooner = (Overlapping().simulate(one, capacity).client_time_s_P for one in (apart, streamed))
     assert later.max() >= sooner.max() * (1 - 1e-12)
     if workers >= len(rows):
         assert (later >= sooner * (1 - 1e-12)).all()

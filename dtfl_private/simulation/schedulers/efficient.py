@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, RoundEstimates, TierChoice
 from dtfl_private.simulation.progress import depths
 from dtfl_private.simulation.server_queue import done_s
 
@@ -23,8 +23,8 @@ WORTHWHILE = 0.01
 """By what share of the least time to progress less offloading may be worse and is still taken."""
 
 EVIDENCE = 4.0
-"""Weight of the prior in units of `Outlook.depth_spread`: (0.5 / 0.25) squared, for a round's progress that scatters by
-half of its mean and an effect of depth that is known to a quarter."""
+"""Weight of the prior in units of `RoundEstimates.depth_spread`: (0.5 / 0.25) squared, for a round's progress that
+scatters by half of its mean and an effect of depth that is known to a quarter."""
 
 LARGEST_EFFECT = 0.6
 """The effect of depth is kept within this, of either sign, whatever the rounds say."""
@@ -52,24 +52,24 @@ class Efficient:
 
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
-        outlook = choice.outlook or _nothing_known(choice.times_s_KM)
-        progress_M = self.progress(outlook, len(choice.tiers_M))
-        limit = best_limit(choice.times_s_KM, outlook, progress_M)
+        estimates = choice.estimates or _nothing_known(choice.times_s_KM)
+        progress_M = self.progress(estimates, len(choice.tiers_M))
+        limit = best_limit(choice.times_s_KM, estimates, progress_M)
         tiers: IntArray = choice.tiers_M[columns_within(limit, choice.times_s_KM)]
         return tiers
 
-    def progress(self, outlook: Outlook, tiers: int) -> FloatArray:
+    def progress(self, estimates: RoundEstimates, tiers: int) -> FloatArray:
         """Return each tier's progress in a round relative to the deepest tier's, from prior and losses."""
         prior = 1 - 1 / self.rounds_ratio
-        effect = (EVIDENCE * prior + outlook.depth_gain) / (EVIDENCE + outlook.depth_spread)
+        effect = (EVIDENCE * prior + estimates.depth_gain) / (EVIDENCE + estimates.depth_spread)
         progress_M: FloatArray = 1 - np.clip(effect, -LARGEST_EFFECT, LARGEST_EFFECT) * (1 - depths(tiers))
         return progress_M
 
 
-def _nothing_known(times_s_KM: FloatArray) -> Outlook:
-    """Return the outlook without a queue, with equal clients."""
+def _nothing_known(times_s_KM: FloatArray) -> RoundEstimates:
+    """Return estimates without a queue, with equal clients."""
     count = len(times_s_KM)
-    return Outlook(
+    return RoundEstimates(
         arrival_s_KM=np.zeros_like(times_s_KM),
         streaming_s_KM=times_s_KM,
         service_s_KM=np.zeros_like(times_s_KM),
@@ -92,7 +92,7 @@ class Limit:
 
 
 def time_to_progress(
-    column_K: IntArray, times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, every: int = 1
+    column_K: IntArray, times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray, every: int = 1
 ) -> float:
     """Return the expected seconds of a round with these tiers (columns), queue included, per progress of the round.
 
@@ -100,21 +100,21 @@ def time_to_progress(
     """
     rows_K = np.arange(len(column_K))
     time_s = times_s_KM[rows_K, column_K].max(initial=0.0)
-    if outlook.server_workers < len(column_K):
+    if estimates.server_workers < len(column_K):
         done_s_K = done_s(
-            outlook.arrival_s_KM[rows_K, column_K],
-            outlook.streaming_s_KM[rows_K, column_K],
-            outlook.service_s_KM[rows_K, column_K],
-            outlook.server_workers,
+            estimates.arrival_s_KM[rows_K, column_K],
+            estimates.streaming_s_KM[rows_K, column_K],
+            estimates.service_s_KM[rows_K, column_K],
+            estimates.server_workers,
         )
         time_s = max(time_s, done_s_K.max())
-    if outlook.change_rate > 0:
-        time_s += _expected_lateness_s(column_K, times_s_KM, outlook, time_s, every)
-    return float(time_s / np.average(progress_M[column_K], weights=outlook.images_K))
+    if estimates.change_rate > 0:
+        time_s += _expected_lateness_s(column_K, times_s_KM, estimates, time_s, every)
+    return float(time_s / np.average(progress_M[column_K], weights=estimates.images_K))
 
 
 def _expected_lateness_s(
-    column_K: IntArray, times_s_KM: FloatArray, outlook: Outlook, time_s: float, every: int
+    column_K: IntArray, times_s_KM: FloatArray, estimates: RoundEstimates, time_s: float, every: int
 ) -> float:
     """Return by how much longer than ``time_s`` changed clients are expected to make the round, but for the queue.
 
@@ -123,10 +123,10 @@ def _expected_lateness_s(
     """
     tiers = times_s_KM.shape[1]
     there_M = np.bincount(column_K, minlength=tiers)
-    images_M = np.bincount(column_K, weights=outlook.images_K, minlength=tiers) / np.maximum(there_M, 1)
+    images_M = np.bincount(column_K, weights=estimates.images_K, minlength=tiers) / np.maximum(there_M, 1)
     some = slice(None, None, -(-len(times_s_KM) // EXAMPLES))
-    changed_s_JM = times_s_KM[some] * images_M / outlook.images_K[some, None]
-    return lateness_s(every * there_M, changed_s_JM - time_s, outlook.change_rate)
+    changed_s_JM = times_s_KM[some] * images_M / estimates.images_K[some, None]
+    return lateness_s(every * there_M, changed_s_JM - time_s, estimates.change_rate)
 
 
 def lateness_s(clients_M: IntArray, late_s_JM: FloatArray, change_rate: float) -> float:
@@ -160,7 +160,7 @@ def columns_within(limit: Limit, times_s_KM: FloatArray) -> IntArray:
     return column_K
 
 
-def best_limit(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray) -> Limit:
+def best_limit(times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray) -> Limit:
     """Return the limit with the least time to progress; of more than `EXACT` clients every n-th stands for n.
 
     Of limits that differ by less than `WORTHWHILE` the one with the deepest tiers is taken: nobody is to offload more,
@@ -168,48 +168,48 @@ def best_limit(times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray)
     """
     papers_s = float(times_s_KM.min(axis=1).max())
     every = -(-len(times_s_KM) // EXACT)
-    times_s_KM, outlook = _thinned(times_s_KM, outlook, every)
+    times_s_KM, estimates = _thinned(times_s_KM, estimates, every)
 
     scored = []
     for rank_M in np.unique([merits(progress_M), np.arange(len(progress_M))], axis=0):
-        for seconds in shortlist(times_s_KM, outlook, progress_M, rank_M, papers_s).tolist():
-            for limit in _closing(seconds, rank_M, times_s_KM, outlook):
+        for seconds in shortlist(times_s_KM, estimates, progress_M, rank_M, papers_s).tolist():
+            for limit in _closing(seconds, rank_M, times_s_KM, estimates):
                 column_K = columns_within(limit, times_s_KM)
-                score = time_to_progress(column_K, times_s_KM, outlook, progress_M, every)
-                scored.append((score, float(np.average(column_K, weights=outlook.images_K)), limit))
+                score = time_to_progress(column_K, times_s_KM, estimates, progress_M, every)
+                scored.append((score, float(np.average(column_K, weights=estimates.images_K)), limit))
     least = min(score for score, _, _ in scored)
     worthwhile = [candidate for candidate in scored if candidate[0] <= (1 + WORTHWHILE) * least]
     return min(worthwhile, key=lambda candidate: (-candidate[1], candidate[0]))[2]
 
 
-def _closing(seconds: float, rank_M: IntArray, times_s_KM: FloatArray, outlook: Outlook) -> list[Limit]:
+def _closing(seconds: float, rank_M: IntArray, times_s_KM: FloatArray, estimates: RoundEstimates) -> list[Limit]:
     """Return a limit with all tiers open and, if clients change, with ever more closed: those of the latest first."""
     all_open_M = np.ones(len(rank_M), dtype=np.bool_)
-    if outlook.change_rate == 0:
+    if estimates.change_rate == 0:
         return [Limit(seconds=seconds, open_M=all_open_M, rank_M=rank_M)]
-    mean_images = outlook.images_K.mean()
-    late_s_M = np.maximum(times_s_KM * mean_images / outlook.images_K[:, None] - seconds, 0.0).mean(axis=0)
+    mean_images = estimates.images_K.mean()
+    late_s_M = np.maximum(times_s_KM * mean_images / estimates.images_K[:, None] - seconds, 0.0).mean(axis=0)
     return [Limit(seconds=seconds, open_M=late_s_M <= most_s, rank_M=rank_M) for most_s in np.unique(late_s_M)]
 
 
-def _thinned(times_s_KM: FloatArray, outlook: Outlook, every: int) -> tuple[FloatArray, Outlook]:
+def _thinned(times_s_KM: FloatArray, estimates: RoundEstimates, every: int) -> tuple[FloatArray, RoundEstimates]:
     """Return every n-th of the clients, before a server of an n-th of the capacity: fewer workers, or slower ones."""
     if every == 1:
-        return times_s_KM, outlook
-    fewer = outlook.server_workers >= every
+        return times_s_KM, estimates
+    fewer = estimates.server_workers >= every
     return times_s_KM[::every], replace(
-        outlook,
-        arrival_s_KM=outlook.arrival_s_KM[::every],
-        streaming_s_KM=outlook.streaming_s_KM[::every],
-        service_s_KM=outlook.service_s_KM[::every] * (1 if fewer else every),
-        server_workers=outlook.server_workers // every if fewer else outlook.server_workers,
-        images_K=outlook.images_K[::every],
-        first_tiers_K=outlook.first_tiers_K[::every],
+        estimates,
+        arrival_s_KM=estimates.arrival_s_KM[::every],
+        streaming_s_KM=estimates.streaming_s_KM[::every],
+        service_s_KM=estimates.service_s_KM[::every] * (1 if fewer else every),
+        server_workers=estimates.server_workers // every if fewer else estimates.server_workers,
+        images_K=estimates.images_K[::every],
+        first_tiers_K=estimates.first_tiers_K[::every],
     )
 
 
 def shortlist(
-    times_s_KM: FloatArray, outlook: Outlook, progress_M: FloatArray, rank_M: IntArray, papers_s: float
+    times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray, rank_M: IntArray, papers_s: float
 ) -> FloatArray:
     """Return the paper's limit, and the limits with the least bound of the time to progress.
 
@@ -220,12 +220,12 @@ def shortlist(
     order_KM = np.argsort(times_s_KM, axis=1, kind="stable")
     ascending_s_KM = np.take_along_axis(times_s_KM, order_KM, axis=1)
     best_KM = rank_M.argsort()[np.maximum.accumulate(rank_M[order_KM], axis=1)]
-    gain_KM = _rises(outlook.images_K[:, None] * progress_M[best_KM])
-    work_s_KM = _rises(np.take_along_axis(outlook.service_s_KM, best_KM, axis=1))
+    gain_KM = _rises(estimates.images_K[:, None] * progress_M[best_KM])
+    work_s_KM = _rises(np.take_along_axis(estimates.service_s_KM, best_KM, axis=1))
 
     steps = np.argsort(ascending_s_KM, axis=None, kind="stable")
     limit_s_S = ascending_s_KM.ravel()[steps]
-    server_s_S = outlook.arrival_s_KM.min() + np.cumsum(work_s_KM.ravel()[steps]) / outlook.server_workers
+    server_s_S = estimates.arrival_s_KM.min() + np.cumsum(work_s_KM.ravel()[steps]) / estimates.server_workers
     # Below the paper's limit a client has no tier; of equal limits the last is the one with all their steps taken.
     whole_S = (limit_s_S >= papers_s) & np.append(limit_s_S[1:] > limit_s_S[:-1], True)
     score_S = np.maximum(limit_s_S, server_s_S)[whole_S] / np.cumsum(gain_KM.ravel()[steps])[whole_S]

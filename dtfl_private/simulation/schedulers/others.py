@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.contracts import IntArray, Sight, TierChoice
+from dtfl_private.protocol.contracts import IntArray, TierChoice, TimesSource
 from dtfl_private.simulation.costs.table import tier_names
 from dtfl_private.simulation.schedulers.paper import Dynamic
 
@@ -16,7 +16,7 @@ from dtfl_private.simulation.schedulers.paper import Dynamic
 class LastValue(Dynamic):
     """The paper's scheduler without its moving average: each client's last measurement is taken as it is."""
 
-    sees: ClassVar[Sight] = "last"
+    sees: ClassVar[TimesSource] = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Oracle(Dynamic):
     It does not know of the server's queue either. With a saturated server others can be faster.
     """
 
-    sees: ClassVar[Sight] = "truth"
+    sees: ClassVar[TimesSource] = "truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class StaticProfile(Dynamic):
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return each participant's first tier, chosen now for those that have none."""
         chosen = super().assign(choice, rng)
-        if choice.outlook is None:
+        if choice.estimates is None:
             return chosen
-        first_K = choice.outlook.first_tiers_K
+        first_K = choice.estimates.first_tiers_K
         return np.where(first_K > 0, first_K, chosen)
 
 

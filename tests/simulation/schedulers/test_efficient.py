@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.contracts import FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.protocol.contracts import FloatArray, IntArray, RoundEstimates, TierChoice
 from dtfl_private.simulation.schedulers import efficient
 from dtfl_private.simulation.schedulers.efficient import Efficient, Limit, columns_within, time_to_progress
 from dtfl_private.simulation.schedulers.paper import Dynamic, make_scheduler
@@ -24,7 +24,7 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
     client_s = np.sort(rng.uniform(0.1, 10, (clients, tiers)), axis=1)
     server_s = -np.sort(-rng.uniform(0.1, 4, (clients, tiers)), axis=1)
     transfer_s = rng.uniform(0.1, 3, (clients, tiers))
-    outlook = Outlook(
+    estimates = RoundEstimates(
         arrival_s_KM=transfer_s,
         streaming_s_KM=client_s,
         service_s_KM=server_s,
@@ -34,7 +34,7 @@ def round_of(seed: int, clients: int, tiers: int, workers: int, change_rate: flo
         change_rate=change_rate,
     )
     times_s = np.maximum(client_s, server_s) + transfer_s
-    return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=outlook)
+    return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), estimates=estimates)
 
 
 def equal_clients(times_s: FloatArray, **told: Any) -> TierChoice:
@@ -43,7 +43,9 @@ def equal_clients(times_s: FloatArray, **told: Any) -> TierChoice:
     nothing = np.zeros_like(times_s)
     usual = {"arrival_s_KM": nothing, "streaming_s_KM": times_s, "service_s_KM": nothing, "server_workers": clients}
     usual |= {"images_K": np.ones(clients), "first_tiers_K": np.zeros(clients, dtype=np.int64)}
-    return TierChoice(times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), outlook=Outlook(**{**usual, **told}))
+    return TierChoice(
+        times_s_KM=times_s, tiers_M=np.arange(1, tiers + 1), estimates=RoundEstimates(**{**usual, **told})
+    )
 
 
 def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float) -> float:
@@ -51,8 +53,8 @@ def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float
 
     Who has changed has another's speed, and the mean number of images of its own tier.
     """
-    assert choice.outlook is not None
-    images, clients, total = choice.outlook.images_K, len(column_K), 0.0
+    assert choice.estimates is not None
+    images, clients, total = choice.estimates.images_K, len(column_K), 0.0
     mean = {m: np.mean([images[k] for k in range(clients) if column_K[k] == m]) for m in column_K}
     for became in product([None, *range(clients)], repeat=clients):
         chance, late_s = 1.0, 0.0
@@ -64,10 +66,10 @@ def lateness(choice: TierChoice, column_K: list[int], time_s: float, rate: float
     return total
 
 
-def all_served_s(outlook: Outlook, column_K: list[int]) -> float:
+def all_served_s(estimates: RoundEstimates, column_K: list[int]) -> float:
     """Return when the workers have done all that comes in; the most that came in since some moment delays them."""
     rows = [
-        tuple(float(part[k, m]) for part in (outlook.arrival_s_KM, outlook.streaming_s_KM, outlook.service_s_KM))
+        tuple(float(part[k, m]) for part in (estimates.arrival_s_KM, estimates.streaming_s_KM, estimates.service_s_KM))
         for k, m in enumerate(column_K)
     ]
     moments = [moment for first, streaming, _ in rows for moment in (first, first + streaming)]
@@ -77,20 +79,20 @@ def all_served_s(outlook: Outlook, column_K: list[int]) -> float:
             work * min(max((first + streaming - since) / streaming, 0.0), 1.0) for first, streaming, work in rows
         )
 
-    return max(since + to_come(since) / outlook.server_workers for since in moments)
+    return max(since + to_come(since) / estimates.server_workers for since in moments)
 
 
 def cost(choice: TierChoice, tiers_K: IntArray, scheduler: Efficient) -> float:
     """Return a round's expected time per progress: the schedule played in plain loops."""
-    outlook = choice.outlook
-    assert outlook is not None
+    estimates = choice.estimates
+    assert estimates is not None
     column_K = [tier - 1 for tier in tiers_K.tolist()]
     done = [choice.times_s_KM[k, m] for k, m in enumerate(column_K)]
-    if outlook.server_workers < len(done):
-        done.append(all_served_s(outlook, column_K))
-    reached_M = scheduler.progress(outlook, len(choice.tiers_M))
-    images = outlook.images_K
-    rate, time_s = outlook.change_rate, max(done)
+    if estimates.server_workers < len(done):
+        done.append(all_served_s(estimates, column_K))
+    reached_M = scheduler.progress(estimates, len(choice.tiers_M))
+    images = estimates.images_K
+    rate, time_s = estimates.change_rate, max(done)
     time_s += lateness(choice, column_K, time_s, rate) if rate else 0.0
     return time_s / (sum(images[k] * reached_M[m] for k, m in enumerate(column_K)) / images.sum())
 
@@ -116,7 +118,7 @@ def test_before_a_queue_no_limit_is_better_by_what_is_worthwhile(
 ):
     choice = round_of(*size, workers=workers)
     scheduler = Efficient(rounds_ratio=ratio)
-    reached_M = scheduler.progress(choice.outlook, len(choice.tiers_M))
+    reached_M = scheduler.progress(choice.estimates, len(choice.tiers_M))
     best = []
     for limit in np.unique(choice.times_s_KM):
         fits = choice.times_s_KM <= limit
@@ -143,36 +145,36 @@ def test_by_its_own_estimates_it_is_hardly_worse_than_the_papers_scheduler(worke
 def test_the_queue_is_counted_as_the_simulation_counts_it():
     for seed in range(20):
         choice = round_of(seed, 6, 4, 2)
-        assert choice.outlook is not None
+        assert choice.estimates is not None
         column_K = np.random.default_rng(seed).integers(0, 4, 6)
-        reached_M = Efficient().progress(choice.outlook, 4)
+        reached_M = Efficient().progress(choice.estimates, 4)
         by_hand = cost(choice, column_K + 1, Efficient())
-        assert time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M) == pytest.approx(by_hand)
+        assert time_to_progress(column_K, choice.times_s_KM, choice.estimates, reached_M) == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("change_rate", [0.02, 0.3, 1.0])
 def test_changes_are_expected_as_all_that_can_happen_says(change_rate: float):
     for seed in range(10):
         choice = round_of(seed, 4, 3, 2, change_rate)
-        assert choice.outlook is not None
+        assert choice.estimates is not None
         column_K = np.random.default_rng(seed).integers(0, 3, 4)
-        reached_M = Efficient().progress(choice.outlook, 3)
+        reached_M = Efficient().progress(choice.estimates, 3)
         by_hand = cost(choice, column_K + 1, Efficient())
-        assert time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M) == pytest.approx(by_hand)
+        assert time_to_progress(column_K, choice.times_s_KM, choice.estimates, reached_M) == pytest.approx(by_hand)
 
 
 def test_a_client_that_stands_for_others_is_as_many_chances_to_be_late():
     choice = round_of(1, 4, 3, 4, 0.1)
-    assert choice.outlook is not None
+    assert choice.estimates is not None
     twice = TierChoice(
         times_s_KM=np.repeat(choice.times_s_KM, 2, axis=0),
         tiers_M=choice.tiers_M,
-        outlook=replace(choice.outlook, server_workers=8, images_K=np.repeat(choice.outlook.images_K, 2)),
+        estimates=replace(choice.estimates, server_workers=8, images_K=np.repeat(choice.estimates.images_K, 2)),
     )
-    assert twice.outlook is not None
+    assert twice.estimates is not None
     column_K, reached_M = np.array([2, 0, 1, 2]), np.ones(3)
-    few = time_to_progress(column_K, choice.times_s_KM, choice.outlook, reached_M, every=2)
-    assert few == pytest.approx(time_to_progress(column_K.repeat(2), twice.times_s_KM, twice.outlook, reached_M))
+    few = time_to_progress(column_K, choice.times_s_KM, choice.estimates, reached_M, every=2)
+    assert few == pytest.approx(time_to_progress(column_K.repeat(2), twice.times_s_KM, twice.estimates, reached_M))
 
 
 @SMALL
@@ -209,8 +211,8 @@ def test_nobody_offloads_more_for_next_to_nothing(gain: float):
 def test_hardly_any_effect_of_depth_hardly_changes_what_a_saturated_server_is_spared(gain: float):
     """A slope that is next to nothing, of either sign, does not send all clients to a queue that is twice as long."""
     choice = round_of(5, 8, 4, 1)
-    assert choice.outlook is not None
-    learnt = replace(choice, outlook=replace(choice.outlook, depth_spread=0.01, depth_gain=gain))
+    assert choice.estimates is not None
+    learnt = replace(choice, estimates=replace(choice.estimates, depth_spread=0.01, depth_gain=gain))
     neutral = cost(choice, Efficient().assign(choice, UNUSED), Efficient())
     assert cost(choice, Efficient().assign(learnt, UNUSED), Efficient()) == pytest.approx(neutral, rel=0.01)
     assert cost(choice, np.ones(8, dtype=np.int64), Efficient()) > 1.5 * neutral
@@ -239,21 +241,21 @@ def test_a_saturated_server_makes_it_offload_less():
 def test_many_clients_are_decided_by_some_of_them():
     # Twelve equal copies: any of them stands for the rest, and so does any number of workers for its multiple.
     few = round_of(3, 1000, 5, 10)
-    assert few.outlook is not None
-    outlook = Outlook(
-        arrival_s_KM=np.repeat(few.outlook.arrival_s_KM, 12, axis=0),
-        streaming_s_KM=np.repeat(few.outlook.streaming_s_KM, 12, axis=0),
-        service_s_KM=np.repeat(few.outlook.service_s_KM, 12, axis=0),
+    assert few.estimates is not None
+    estimates = RoundEstimates(
+        arrival_s_KM=np.repeat(few.estimates.arrival_s_KM, 12, axis=0),
+        streaming_s_KM=np.repeat(few.estimates.streaming_s_KM, 12, axis=0),
+        service_s_KM=np.repeat(few.estimates.service_s_KM, 12, axis=0),
         server_workers=120,
-        images_K=np.repeat(few.outlook.images_K, 12),
+        images_K=np.repeat(few.estimates.images_K, 12),
         first_tiers_K=np.zeros(12_000, dtype=np.int64),
     )
-    many = TierChoice(times_s_KM=np.repeat(few.times_s_KM, 12, axis=0), tiers_M=few.tiers_M, outlook=outlook)
+    many = TierChoice(times_s_KM=np.repeat(few.times_s_KM, 12, axis=0), tiers_M=few.tiers_M, estimates=estimates)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficient, "EXACT", 1000)
         assert np.array_equal(Efficient().assign(many, UNUSED), np.repeat(Efficient().assign(few, UNUSED), 12))
     # With changes there are twelve times as many chances to be late, whoever decides.
-    changing = replace(many, outlook=replace(many.outlook, change_rate=0.1))
+    changing = replace(many, estimates=replace(many.estimates, change_rate=0.1))
     exact = Efficient().assign(changing, UNUSED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficient, "EXACT", 12_000)
@@ -267,12 +269,12 @@ def test_progress_is_the_prior_until_the_rounds_say_otherwise():
     told = {"server_workers": 1} | dict.fromkeys(("arrival_s_KM", "streaming_s_KM", "service_s_KM"), np.ones((1, 5)))
     told |= {"images_K": np.ones(1), "first_tiers_K": np.zeros(1, dtype=np.int64)}
     assert scheduler == Efficient(rounds_ratio=1)
-    assert Efficient().progress(Outlook(**told), 5) == pytest.approx([1.0] * 5)
-    assert papers.progress(Outlook(**told), 5) == pytest.approx([0.625, 0.71875, 0.8125, 0.90625, 1.0])
+    assert Efficient().progress(RoundEstimates(**told), 5) == pytest.approx([1.0] * 5)
+    assert papers.progress(RoundEstimates(**told), 5) == pytest.approx([0.625, 0.71875, 0.8125, 0.90625, 1.0])
     # As much evidence as the prior weighs, of a slope of -0.075: the mean of that and 0.375.
-    equal = Outlook(**told, depth_spread=efficient.EVIDENCE, depth_gain=-0.075 * efficient.EVIDENCE)
+    equal = RoundEstimates(**told, depth_spread=efficient.EVIDENCE, depth_gain=-0.075 * efficient.EVIDENCE)
     assert papers.progress(equal, 3) == pytest.approx([0.85, 0.925, 1.0])
-    absurd = Outlook(**told, depth_spread=1e-3, depth_gain=1e9)
+    absurd = RoundEstimates(**told, depth_spread=1e-3, depth_gain=1e9)
     assert papers.progress(absurd, 2) == pytest.approx([0.4, 1.0])
     assert papers.progress(absurd, 1) == pytest.approx([1.0])
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.contracts import FloatArray, IntArray, Outlook, TierChoice
+from dtfl_private.protocol.contracts import FloatArray, IntArray, RoundEstimates, TierChoice
 from dtfl_private.simulation.schedulers.others import LastValue, Oracle, Random, Static, StaticProfile
 from dtfl_private.simulation.schedulers.paper import Dynamic, make_scheduler
 
@@ -105,7 +105,7 @@ def test_relatives_of_the_papers_scheduler_choose_by_its_rule(scheduler: Dynamic
 
 def test_static_profile_keeps_the_tiers_that_clients_once_had():
     times = np.array([[1.0, 2.0, 3.0]] * 3)
-    outlook = Outlook(
+    estimates = RoundEstimates(
         arrival_s_KM=times,
         streaming_s_KM=times,
         service_s_KM=times,
@@ -113,7 +113,7 @@ def test_static_profile_keeps_the_tiers_that_clients_once_had():
         images_K=np.ones(3),
         first_tiers_K=np.array([0, 5, 3]),
     )
-    chosen = TierChoice(times_s_KM=times, tiers_M=TIERS[:3], outlook=outlook)
+    chosen = TierChoice(times_s_KM=times, tiers_M=TIERS[:3], estimates=estimates)
     assert StaticProfile().assign(chosen, np.random.default_rng(0)).tolist() == [2, 5, 3]
 
 

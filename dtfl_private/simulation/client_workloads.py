@@ -1,0 +1,135 @@
+"""What each participant of a round would have to do in each tier, in batches, images and true seconds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
+from dtfl_private.simulation.clients.conditions import Conditions, slowness
+from dtfl_private.simulation.estimates import transfer_s
+from dtfl_private.simulation.participation import draw_dropouts
+from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.workload import Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsPass:
+    """What P participants in each of M tiers need to measure batch norm's statistics of the new weights; 0 if nothing.
+
+    Attributes:
+        images_PM: images that pass the client half once.
+        compute_s_PM: seconds of these forward passes.
+        transfer_s_PM: seconds for the weights down and the statistics up.
+    """
+
+    images_PM: IntArray
+    compute_s_PM: FloatArray
+    transfer_s_PM: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientWorkloads:
+    """What P participants have to do in each of M tiers under the round's true resources; dropouts are in it.
+
+    The arrays ``..._P`` are those of `RoundPlan`.
+
+    Attributes:
+        seconds: the parts of each participant's round, (P, M) arrays in seconds.
+        statistics: the pass over the new weights after the round.
+    """
+
+    clients_P: IntArray
+    batches_P: IntArray
+    sent_batches_P: IntArray
+    images_P: IntArray
+    sent_P: IntArray
+    dropped_P: BoolArray
+    seconds: Workload
+    statistics: StatisticsPass
+
+
+def client_workloads(
+    settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, round_number: int
+) -> ClientWorkloads:
+    """Return the work of these participants in every tier."""
+    share_P, dropped_P = draw_dropouts(settings, len(clients_P), round_number)
+    records_P = settings.images_K[clients_P]
+    per_epoch_P = -(-records_P // settings.batch_size)
+    batches_P, sent_batches_P = settings.timing.batches(share_P, per_epoch_P, settings.local_epochs)
+    images_P = images_in(batches_P, records_P, settings.batch_size)
+    sent_P = images_in(sent_batches_P, records_P, settings.batch_size)
+    round_trips_P = settings.timing.round_trips(batches_P)
+    return ClientWorkloads(
+        clients_P=clients_P,
+        batches_P=batches_P,
+        sent_batches_P=sent_batches_P,
+        images_P=images_P,
+        sent_P=sent_P,
+        dropped_P=dropped_P,
+        seconds=_workload_s(settings, truth, clients_P, images_P, sent_P, round_trips_P, completes_P=~dropped_P),
+        statistics=_statistics_pass(settings, truth, clients_P, dropped_P),
+    )
+
+
+def macs_per_s(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray) -> FloatArray:
+    """Return the clients' true speed in every tier, (P, M): what the MACs of the tier's profile are divided by."""
+    slowness_KM = slowness(settings.environment, settings.table.module_macs, settings.table.tiers_M)
+    return (truth.cpus_K[clients_P] * settings.cpu_macs_per_s)[:, None] / slowness_KM[clients_P]
+
+
+def images_in(batches: IntArray, images: IntArray, batch_size: int) -> IntArray:
+    """Return the images in the first ``batches`` batches; the last batch of each epoch may be smaller."""
+    per_epoch = -(-images // batch_size)
+    return batches // per_epoch * images + batches % per_epoch * batch_size
+
+
+def _workload_s(
+    settings: ScheduleSettings,
+    truth: Conditions,
+    clients_P: IntArray,
+    images_P: IntArray,
+    sent_P: IntArray,
+    round_trips_P: IntArray,
+    *,
+    completes_P: BoolArray,
+) -> Workload:
+    """Return the true seconds, (P, M), of training on ``images_P`` images and sending ``sent_P`` of them."""
+    table, speed_PM = settings.table, macs_per_s(settings, truth, clients_P)
+    training_PM = images_P[:, None] * table.column("client_train_macs")
+    releasing_PM = sent_P[:, None] * table.column("release_macs")
+    transfer_s_PM = transfer_s(
+        table,
+        sent_P.astype(np.float64),
+        truth.up_bytes_s_K[clients_P],
+        truth.down_bytes_s_K[clients_P],
+        truth.latency_s_K[clients_P],
+        completes=completes_P,
+        round_trips=round_trips_P,
+    )
+    return Workload(
+        training_s=training_PM / speed_PM,
+        releasing_s=releasing_PM / speed_PM,
+        service_s=sent_P[:, None] * settings.server_seconds_M,
+        transfer_s=transfer_s_PM,
+        trains_first=settings.timing.trains_first,
+    )
+
+
+def _statistics_pass(
+    settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, dropped_P: BoolArray
+) -> StatisticsPass:
+    """Return the work of the second pass: weights down, a forward pass over each image once, statistics up."""
+    table = settings.table
+    sent_M = table.column("statistics_bytes")
+    if not sent_M.any():
+        nothing_PM = np.zeros((len(clients_P), len(sent_M)))
+        return StatisticsPass(images_PM=nothing_PM.astype(np.int64), compute_s_PM=nothing_PM, transfer_s_PM=nothing_PM)
+    images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
+    down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
+    up_s_PM = sent_M / truth.up_bytes_s_K[clients_P][:, None]
+    transfer_s_PM = 2 * truth.latency_s_K[clients_P][:, None] + down_s_PM + up_s_PM
+    return StatisticsPass(
+        images_PM=images_PM,
+        compute_s_PM=images_PM * table.column("statistics_macs") / macs_per_s(settings, truth, clients_P),
+        transfer_s_PM=np.where(images_PM > 0, transfer_s_PM, 0.0),
+    )

@@ -1,0 +1,90 @@
+"""How long a round lasts under the clients' true resources, once the tiers are given."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, TierChoice
+from dtfl_private.simulation.client_workloads import ClientWorkloads, macs_per_s
+from dtfl_private.simulation.clients.conditions import Conditions
+from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedulers.others import Oracle
+from dtfl_private.simulation.timing import RoundTimes, RoundWork
+
+
+def simulate_round(
+    settings: ScheduleSettings,
+    truth: Conditions,
+    workloads: ClientWorkloads,
+    tiers_P: IntArray,
+    probed_P: BoolArray,
+    round_number: int,
+) -> RoundPlan:
+    """Return the round as it goes with these tiers; a client in ``probed_P`` has timed one standard batch before."""
+    work = _work_in_tiers(settings, workloads, tiers_P, _probe_s(settings, truth, workloads.clients_P, probed_P))
+    times, round_time_s = _round_times(settings, workloads, tiers_P, work)
+    statistics, cells = workloads.statistics, _cells(settings, tiers_P)
+    return RoundPlan(
+        round=round_number,
+        clients_P=workloads.clients_P,
+        tiers_P=tiers_P,
+        batches_P=workloads.batches_P,
+        sent_batches_P=workloads.sent_batches_P,
+        images_P=workloads.images_P,
+        sent_P=workloads.sent_P,
+        dropped_P=workloads.dropped_P,
+        measured_P=statistics.images_PM[cells],
+        compute_s_P=work.seconds.computing_s + statistics.compute_s_PM[cells],
+        transfer_s_P=work.seconds.transfer_s + statistics.transfer_s_PM[cells],
+        client_time_s_P=times.client_time_s_P,
+        server_wait_s=times.server_wait_s,
+        round_time_s=round_time_s,
+        order=times.order,
+        oracle_time_s=_oracle_time_s(settings, workloads),
+    )
+
+
+def _probe_s(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, probed_P: BoolArray) -> FloatArray:
+    """Return the seconds that each client's probe takes: one batch in the shallowest tier; 0 without a probe."""
+    speed_P = macs_per_s(settings, truth, clients_P)[:, 0]
+    shallowest_macs = settings.table.column("client_train_macs")[0]
+    return np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
+
+
+def _work_in_tiers(
+    settings: ScheduleSettings, workloads: ClientWorkloads, tiers_P: IntArray, probe_s_P: FloatArray | float
+) -> RoundWork:
+    """Return what the participants have to do in these tiers; a probe counts as training."""
+    own = workloads.seconds.in_tiers(np.searchsorted(settings.table.tiers_M, tiers_P))
+    return RoundWork(seconds=replace(own, training_s=probe_s_P + own.training_s), batches_P=workloads.batches_P)
+
+
+def _cells(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, IntArray]:
+    """Return each participant's row and column in arrays (P, M)."""
+    return np.arange(len(tiers_P)), np.searchsorted(settings.table.tiers_M, tiers_P)
+
+
+def _round_times(
+    settings: ScheduleSettings, workloads: ClientWorkloads, tiers_P: IntArray, work: RoundWork
+) -> tuple[RoundTimes, float]:
+    """Return how the round goes and how long it lasts.
+
+    A second pass, for batch norm's statistics of the new weights, begins when everybody is done: that wait is in the
+    round's time, but not in a client's own.
+    """
+    cells, statistics = _cells(settings, tiers_P), workloads.statistics
+    statistics_s_P = statistics.compute_s_PM[cells] + statistics.transfer_s_PM[cells]
+    times = settings.timing.simulate(work, settings.server)
+    round_time_s = float(times.client_time_s_P.max(initial=0.0) + statistics_s_P.max(initial=0.0))
+    return replace(times, client_time_s_P=times.client_time_s_P + statistics_s_P), round_time_s
+
+
+def _oracle_time_s(settings: ScheduleSettings, workloads: ClientWorkloads) -> float | None:
+    """Return how long the round lasts with the oracle's tiers, who needs no probe; None if there is one tier only."""
+    tiers_M = settings.table.tiers_M
+    if len(tiers_M) == 1 or not len(workloads.clients_P):
+        return None
+    choice = TierChoice(times_s_KM=workloads.seconds.times_s, tiers_M=tiers_M)
+    tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
+    return _round_times(settings, workloads, tiers_P, _work_in_tiers(settings, workloads, tiers_P, 0.0))[1]
