@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dtfl_private.report.comparison.groups import Comparison, Group, ComparisonSetting
+from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.means import CONFIDENCE, Mean, mean_of
 from dtfl_private.report.comparison.runs import AXES, TO_TARGET, Leakage, RunFigures
 from dtfl_private.report.comparison.speedups import speedup

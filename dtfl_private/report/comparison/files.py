@@ -2,8 +2,8 @@
 
 import json
 
-from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.comparison.document import as_json
+from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.pictures.comparison import accuracy_picture, group_styles, target_picture
 from dtfl_private.report.pictures.saving import PictureForm
 

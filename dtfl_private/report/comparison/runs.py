@@ -2,7 +2,8 @@
 
 A run's *expense* is counted on four axes from its start to the end of each round: simulated seconds, rounds, bytes that
 were sent, multiply-accumulates on clients and server. The expense to a target accuracy is that at the end of the first
-round whose test accuracy is at least the target."""
+round whose test accuracy is at least the target.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
