@@ -15,19 +15,15 @@ from dtfl_private.attacking.victims import Stage
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.classifier import Classifier, train_classifier
+from dtfl_private.leakage.heading import Heading
+from dtfl_private.leakage.image_results import baseline_results, image_results, trivial_guesses
 from dtfl_private.leakage.intervals import mean_interval, metric_interval
-from dtfl_private.leakage.judge import (
-    Heading,
-    judge_baseline,
-    judge_images,
-    judge_membership,
-    judge_values,
-    trivial_guesses,
-)
 from dtfl_private.leakage.lpips import require_lpips
+from dtfl_private.leakage.membership_results import membership_results
 from dtfl_private.leakage.metrics import Metric
 from dtfl_private.leakage.result import Result, SettingValue
 from dtfl_private.leakage.scores import psnr
+from dtfl_private.leakage.value_results import value_results
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.protocol.messages import Seen
@@ -146,7 +142,7 @@ class Judge:
         stage = repetitions[0].stage
         truth, labels = stage.truth[common], stage.labels[common]
         known = self._known(truth, _sent_labels(stage)[common])
-        judged = judge_images(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
+        judged = image_results(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
         trivial = trivial_guesses(known, truth)
         best = max(trivial, key=lambda name: float(psnr(trivial[name], truth).mean()))
         pictured = Pictured(
@@ -169,12 +165,12 @@ class Judge:
                 adversary=None,
                 seed=self._setting.opened.prepared.worker.seed,
             )
-            found += judge_baseline(name, known, stage.labels, self._classifier.predict, heading)
+            found += baseline_results(name, known, stage.labels, self._classifier.predict, heading)
         return found
 
     def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
         _, member = self._setting.candidates(repetitions[0].stage)
-        return judge_membership([_guess(repetition) for repetition in repetitions], member, heading)
+        return membership_results([_guess(repetition) for repetition in repetitions], member, heading)
 
     def _values(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
         common, guesses = _common(repetitions)
@@ -189,10 +185,10 @@ class Judge:
                 "label-prior": majority_by_label(known, auxiliary.labels, labels),
             }
             ceiling = {"raw-pixels": self._raw_pixels(attack, images, labels, known)}
-            return judge_values(guesses, truth, trivial, ceiling, heading)
+            return value_results(guesses, truth, trivial, ceiling, heading)
         sent = _sent_labels(stage)[common]
         trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
-        return judge_values(guesses, labels, trivial, {}, heading)
+        return value_results(guesses, labels, trivial, {}, heading)
 
     def _raw_pixels(self, attack: AttributeInference, images: Tensor, labels: Tensor, known: Tensor) -> Tensor:
         auxiliary, worker = self._setting.split.judging, self._setting.opened.prepared.worker

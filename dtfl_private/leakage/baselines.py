@@ -47,7 +47,7 @@ def class_mean(images: Tensor, labels: Tensor, victim_labels: Tensor) -> Tensor:
 def nearest(images: Tensor, truth: Tensor) -> Tensor:
     """Return for each victim the auxiliary image that is nearest to it by squared error.
 
-    An oracle: only who has the true image can find it. It shows what the best choice among known images would score,
+    An oracle: it takes the true image to find it. It shows what the best choice among known images would score,
     so that an attack below it has not shown more than that an image is like one that is known.
     """
     rows = images.flatten(1).double()

@@ -1,4 +1,4 @@
-"""What whoever has the images in clear learns of a property of theirs: the ceiling of attribute inference."""
+"""The ceiling of attribute inference: what a classifier on the images themselves learns of a property."""
 
 import torch
 from torch import Tensor

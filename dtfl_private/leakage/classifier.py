@@ -1,7 +1,7 @@
 """An independent classifier: do reconstructions still show what is in the image?
 
 It learns from auxiliary images only and has no part in any attack. Its accuracy on true images is the ceiling of what
-it can say of reconstructions, and is reported beside.
+it can say of reconstructions, and is reported with it.
 """
 
 import copy

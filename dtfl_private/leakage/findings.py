@@ -196,7 +196,7 @@ class Compared(_Strict):
 
 
 class Comparison(_Strict):
-    """This run beside another.
+    """This run compared with another.
 
     Attributes:
         run: the other's folder.

@@ -1,4 +1,4 @@
-"""Which of an audit's results a reader looks at, and in which order."""
+"""Selection from an audit's findings: by metric, tier and kind of result, for tables and pictures."""
 
 from collections.abc import Callable, Iterable
 

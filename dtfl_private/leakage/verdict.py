@@ -1,4 +1,4 @@
-"""From results to verdicts: which word each tier gets, which result decided it, and what to say in a sentence.
+"""From results to verdicts: which word each tier gets, and which result decided it.
 
 No result takes anything from another: each is tested at a level that is fixed beforehand, and a tier gets the worst
 word that any of its results gets. So one more result, one more attack or another order can never make a word milder.
@@ -15,7 +15,7 @@ as long as differences are not strongly skewed against the guess; docs/audit.md 
 The 95 % interval of the difference, which covers the repetitions of an attack too, must lie beyond 0 as well.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from statistics import NormalDist
 
 from dtfl_private.leakage.findings import Chance, Level, TierVerdict
@@ -23,16 +23,11 @@ from dtfl_private.leakage.intervals import LEVEL as CONFIDENCE
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.significance import LEVEL
+from dtfl_private.leakage.verdict_sentence import PROVEN, verdict_sentence
 
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
 # malicious server is (weight jumps, guards) is no leakage.
 DECIDING = ("ssim", "psnr", "mse", "auc", "accuracy", "identifiability")
-# Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
-# Positive, they are proven leakage all the same.
-PROVEN: Mapping[str, str] = {
-    "empirical-epsilon": "epsilon of the smashed data is {value:.1f} at least",
-    "empirical-epsilon-cumulated": "epsilon of repeated releases is {value:.1f} at least",
-}
 OF_ATTACKS = METRICS.keys() - PROVEN.keys()
 # The metrics by which an attack can be beyond its guess. Of the worst 5 % of the images there is no test that compares
 # victim by victim, and few images; a balanced accuracy says no more than the AUC does.
@@ -41,15 +36,6 @@ EXPOSED = 0.5
 LEVELS: tuple[Level, ...] = ("not shown to leak", "partly exposed", "exposed")
 """From the mildest on."""
 
-SAID: Mapping[str, str] = {
-    "ssim": "rebuilds images with an SSIM of {value}",
-    "psnr": "rebuilds images with a PSNR of {value} dB",
-    "mse": "rebuilds images with a mean squared error of {value}",
-    "auc": "tells records that were trained on from others with an AUC of {value}",
-    "accuracy": "guesses right for {value} of the records",
-    "identifiability": "rebuilds images of which {value} can be told among the victims",
-}
-
 
 def is_of_attack(result: Result) -> bool:
     """Whether a result says how much an attack got, not how visible it was, and not what a measure or guess says."""
@@ -57,7 +43,7 @@ def is_of_attack(result: Result) -> bool:
 
 
 def is_tested(result: Result) -> bool:
-    """Whether a result can decide a verdict: an attack beside a trivial guess, on a metric of `TESTED`, or a proof."""
+    """Whether a result can decide a verdict: a proof, or an attack with a trivial guess and a metric of `TESTED`."""
     return result.metric in PROVEN or (is_of_attack(result) and result.metric in TESTED and result.baseline is not None)
 
 
@@ -198,7 +184,7 @@ def _verdict(results: Sequence[Result], best: Sequence[Result], *, valid: bool) 
         attack=chosen.source,
         strongest=chosen,
         decided_by=decisive,
-        sentence=_sentence(chosen, decisive, by_metric, proofs, level),
+        sentence=verdict_sentence(chosen, decisive, by_metric, proofs, level),
     )
 
 
@@ -217,46 +203,3 @@ def _preference(result: Result, chosen: Result) -> tuple[object, ...]:
     """
     place = TESTED.index(result.metric) if result.metric in TESTED else len(TESTED)
     return result != chosen, proves(result), place, p_value(result), result.model_dump_json()
-
-
-def _sentence(
-    chosen: Result, decisive: Result | None, by_metric: Mapping[str, Result], proofs: Sequence[Result], level: Level
-) -> str:
-    if level == "invalid":
-        return "A sanity check failed: what the attacks reached here proves nothing."
-    parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen)}"]
-    if decisive is not None and decisive is not chosen and decisive.metric not in PROVEN:
-        parts.append(f"what decides is that {_reached(decisive)}")
-    singled_out, members = by_metric.get("identifiability"), by_metric.get("auc")
-    if singled_out is not None and singled_out not in (chosen, decisive):
-        parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
-    if members is not None and members not in (chosen, decisive):
-        parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
-    if proofs:
-        bounds = [PROVEN[proof.metric].format(value=proof.value) for proof in proofs]
-        parts.append(f"canaries prove that {', and that '.join(bounds)}")
-    if chosen.metric in PROVEN:
-        parts = [f"No attack was judged here, but {parts[0]}"]
-    closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
-    return "; ".join(parts) + "." + closing
-
-
-def _reached(result: Result) -> str:
-    said = SAID.get(result.metric, f"reaches {find_metric(result.metric).label} of {{value}}")
-    return f"{result.source}, {said.format(value=_figure(result))}{_beside(result)}"
-
-
-def _figure(result: Result) -> str:
-    digits = find_metric(result.metric).digits
-    value, low, high = (f"{figure:.{digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
-    return f"{value} ({low} to {high})"
-
-
-def _beside(result: Result) -> str:
-    digits = find_metric(result.metric).digits
-    beside = []
-    if result.baseline is not None:
-        beside.append(f"a guess without the smashed data: {result.baseline:.{digits}f}")
-    if result.undefended is not None:
-        beside.append(f"undefended: {result.undefended:.{digits}f}")
-    return f" [{'; '.join(beside)}]" if beside else ""

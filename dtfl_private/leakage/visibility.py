@@ -1,4 +1,4 @@
-"""How visible a malicious server's doing is to a client that looks at what it is sent."""
+"""How far the weights that a malicious server sends are from honest ones: what a client could notice."""
 
 import math
 from collections.abc import Iterable

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS
-from dtfl_private.leakage.verdict import LEVELS, PROVEN, beats_guess, chance, p_value, strongest, tier_verdicts
+from dtfl_private.leakage.verdict import LEVELS, beats_guess, chance, p_value, strongest, tier_verdicts
+from dtfl_private.leakage.verdict_sentence import PROVEN
 
 
 def result(metric, value, *, source="hybrid", tier=1, low=None, high=None, baseline=None, **values):
@@ -105,7 +106,7 @@ def test_tiers_are_judged_apart_and_in_order():
     assert [verdict.tier for verdict in verdicts] == [1, 3]
 
 
-def test_without_a_guess_beside_it_nothing_beats_it():
+def test_without_a_guess_to_compare_with_nothing_beats_it():
     assert not beats_guess(result("ssim", 1.0))
 
 

@@ -1,4 +1,4 @@
-"""Effective rank of the smashed data, and their size beside that of the images."""
+"""Effective rank of the smashed data, and their size relative to the images'."""
 
 import math
 from collections.abc import Sequence

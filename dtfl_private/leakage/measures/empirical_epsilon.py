@@ -85,19 +85,19 @@ class EmpiricalEpsilon(Measure):
     def figures(self, release: Release) -> Sequence[Figure]:
         """Return empirical-epsilon, of repeated releases too if there were any, and the ceiling."""
         rng, draws = stream(release.seed, "empirical-epsilon"), itertools.count()
-        stage = _Stage(
+        game = _CanaryGame(
             release=release,
             partner=_distant_partners(release),
             releases=min(release.releases, MOST_RELEASES),
             rng=rng,
             draws=draws,
         )
-        rehearsal = stage.play(max(1, self.canaries // REHEARSED), LOOKS)
+        rehearsal = game.play(max(1, self.canaries // REHEARSED), LOOKS)
         once = _best_way(rehearsal, 0, release.delta)
-        often = _best_way(rehearsal, 1, release.delta) if stage.releases > 1 else once
-        play = stage.play(self.canaries, {way.look: LOOKS[way.look] for way in (once, often)})
+        often = _best_way(rehearsal, 1, release.delta) if game.releases > 1 else once
+        play = game.play(self.canaries, {way.look: LOOKS[way.look] for way in (once, often)})
         found = [_proof("empirical-epsilon", play, once, 0, release.delta)]
-        if stage.releases > 1:
+        if game.releases > 1:
             found.append(_proof("empirical-epsilon-cumulated", play, often, 1, release.delta))
         count = len(play.coins_M)
         return [*found, exact("empirical-epsilon-ceiling", epsilon_ceiling(count, release.delta), count)]
@@ -138,11 +138,11 @@ class _Way:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stage:
-    """Where canaries are sent.
+class _CanaryGame:
+    """The game of coins and canaries: which of two records was sent?
 
     Attributes:
-        release: how.
+        release: how canaries are sent.
         partner: the other record of each pair (n,).
         releases: of each canary.
         rng: of coins and order.
