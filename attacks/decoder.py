@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inverse_network import map_shape
 from dtfl_private.attacks.inversion import Training, trained_decoders
@@ -42,10 +42,10 @@ class Decoder(Reconstruction):
     ssim: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     patience: Annotated[int, Field(ge=1)] = 10
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
-        super().check(scene)
-        map_shape(scene.cut_shape, name_of(self))
+        super().check(target)
+        map_shape(target.cut_shape, name_of(self))
 
     @property
     def training(self) -> Training:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
@@ -83,10 +83,10 @@ class Hybrid(Reconstruction):
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, le=1)] = 0.02
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
-        super().check(scene)
-        map_shape(scene.cut_shape, name_of(self))
+        super().check(target)
+        map_shape(target.cut_shape, name_of(self))
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, LabelInference, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, LabelInference, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_inference import require_protected_labels
@@ -39,10 +39,10 @@ class LabelClustering(LabelInference):
     clusters: Annotated[int, Field(ge=1)] = 1
     components: Annotated[int, Field(ge=1)] = 32
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse labels that are sent in clear."""
-        super().check(scene)
-        require_protected_labels(scene, name_of(self))
+        super().check(target)
+        require_protected_labels(target, name_of(self))
 
     def infer(self, view: View) -> Tensor:
         """Return the likeliest label of each victim."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.attacking import base
-from dtfl_private.attacking.base import AttackFacts, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import label_channel, release_auxiliary, same_weights
 from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
@@ -43,10 +43,10 @@ class LabelInference(base.LabelInference):
 
     labels_per_class: Annotated[int, Field(ge=0)] = 0
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse labels that are sent in clear."""
-        super().check(scene)
-        require_protected_labels(scene, name_of(self))
+        super().check(target)
+        require_protected_labels(target, name_of(self))
 
     def infer(self, view: View) -> Tensor:
         """Return the likeliest label of each victim."""
@@ -87,13 +87,13 @@ class LabelInference(base.LabelInference):
         return classifier
 
 
-def require_protected_labels(scene: Scene, attack: str) -> None:
+def require_protected_labels(target: Target, attack: str) -> None:
     """Refuse to infer labels that the server is sent in clear.
 
     Raises:
         InputError: no defense of the run acts on labels.
     """
-    if not any("labels" in defense.facts.acts_on for defense in scene.defense):
+    if not any("labels" in defense.facts.acts_on for defense in target.defense):
         raise InputError(
             f"{attack} infers labels behind protected ones, and the attacked run sends them in clear: attack a run "
             "with --defense label-rr, or leave it out"

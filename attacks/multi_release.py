@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.inverse_network import map_shape
@@ -54,10 +54,10 @@ class MultiRelease(Reconstruction):
     epochs: Annotated[int, Field(ge=1)] = 40
     releases: Annotated[int, Field(ge=2)] = 8
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
-        super().check(scene)
-        map_shape(scene.cut_shape, name_of(self))
+        super().check(target)
+        map_shape(target.cut_shape, name_of(self))
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""

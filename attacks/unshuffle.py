@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction, Scene, name_of
+from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.arrangement import Puzzle, puzzle_of
@@ -54,13 +54,13 @@ class Unshuffle(Reconstruction):
     matching_epochs: Annotated[int, Field(ge=1)] = 15
     refinements: Annotated[int, Field(ge=0)] = 3
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Refuse runs without a shuffle, and activations that are no map."""
-        super().check(scene)
+        super().check(target)
         if not self.adaptive:
             raise InputError(f"{name_of(self)} is about a defense and knows it: leave adaptive=false out")
-        map_shape(scene.cut_shape, name_of(self))
-        puzzle_of(scene.defense, scene.cut_shape, name_of(self))
+        map_shape(target.cut_shape, name_of(self))
+        puzzle_of(target.defense, target.cut_shape, name_of(self))
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""

@@ -45,7 +45,7 @@ class AttackFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Target:
     """What an attack may know before it runs, to refuse what it cannot do.
 
     classes: number of classes; ``images`` false if the inputs are token sequences.
@@ -89,9 +89,9 @@ class Attack(ABC):
 
     adaptive: bool = True
 
-    def check(self, scene: Scene) -> None:
+    def check(self, target: Target) -> None:
         """Raise `InputError` if the attack cannot act here."""
-        if not scene.images:
+        if not target.images:
             raise InputError(f"{name_of(self)} attacks images; this run's inputs are sequences of tokens")
 
     def tamper(self, view: View) -> Tampering | None:

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dtfl_private.attacking.adversary_data import Knowledge
 from dtfl_private.attacking.attack_config import AttackConfig
-from dtfl_private.attacking.base import Attack, Scene, name_of
+from dtfl_private.attacking.base import Attack, Target, name_of
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
@@ -92,12 +92,12 @@ def plan_jobs(
             _leave_out(config, left_out, LeftOut(attack=name_of(one[0]), tier=None, why=str(error)))
     jobs: list[Job] = []
     for tier in tiers_to_attack(opened, config, recorded):
-        scene = scene_at(opened, tier)
+        target = target_at(opened, tier)
         for attack in chosen:
             if not attack.attack.facts.per_tier and any(job.chosen is attack for job in jobs):
                 continue
             try:
-                attack.attack.check(scene)
+                attack.attack.check(target)
                 if attack.attack.facts.looks_back and not sent_again(tier):
                     raise once_only(attack.name, tier)
             except InputError as error:
@@ -191,10 +191,10 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     return sorted(set(config.tiers))
 
 
-def scene_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Scene:
+def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:
     """Return what an attack may know of a tier before it runs; ``defended`` false as if there were no defenses."""
     worker = opened.prepared.worker
-    return Scene(
+    return Target(
         tier=tier,
         input_shape=tuple(worker.train_images.shape[1:]),
         cut_shape=opened.cut_shapes[tier],

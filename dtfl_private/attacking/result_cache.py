@@ -24,11 +24,11 @@ from dtfl_private.protocol.messages import Seen, State
 LARGEST_BYTES = 2**32
 
 
-class Workshop:
+class ResultCache:
     """Tensors on disk by what they depend on.
 
     Args:
-        folder: where to keep them.
+        folder: where to cache them.
         basis: what all of them depend on: the run and its model.
     """
 
@@ -36,7 +36,7 @@ class Workshop:
         self._folder = folder
         self._basis = basis
 
-    def keep(
+    def get_or_make(
         self, what: Mapping[str, object], make: Callable[[], Mapping[str, Tensor]]
     ) -> tuple[Mapping[str, Tensor], bool]:
         """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""

@@ -12,14 +12,14 @@ from torch import nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.jobs import Job, LeftOut, scene_at
+from dtfl_private.attacking.jobs import Job, LeftOut, target_at
 from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.parallel import mount_side_by_side
 from dtfl_private.attacking.pictures import save_pictures
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.scoring import Verdict
 from dtfl_private.attacking.session import Session
-from dtfl_private.attacking.undefended_run import TRAIN, undefended_twin
+from dtfl_private.attacking.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
@@ -144,7 +144,7 @@ def _undefended_report(
         return None
     if config.undefended == TRAIN:
         listener.note("training the same run without defenses")
-    twin = undefended_twin(opened, config.undefended, folder / "undefended", dataset=dataset)
+    twin = undefended_folder(opened, config.undefended, folder / "undefended", dataset=dataset)
     listener.note(f"the same attacks on the undefended run {twin.path}")
     tiers = tuple(sorted({job.tier for job in jobs}))
     chosen = {job.chosen.text: job.chosen.attack for job in jobs}
@@ -168,7 +168,7 @@ def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: AttackLis
     found, said = [], set()
     for job in jobs:
         try:
-            job.chosen.attack.check(scene_at(opened, job.tier, defended=False))
+            job.chosen.attack.check(target_at(opened, job.tier, defended=False))
         except InputError as error:
             if job.chosen.name not in said:
                 listener.note(f"{job.chosen.name} has no undefended counterpart: {error}")

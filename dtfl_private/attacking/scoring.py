@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import Attack, AttributeInference, MembershipInference, Reconstruction, Tampering
 from dtfl_private.attacking.jobs import Job
-from dtfl_private.attacking.setup import Setting
-from dtfl_private.attacking.victims import Stage
+from dtfl_private.attacking.setup import AttackSetup
+from dtfl_private.attacking.victims import Victims
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.classifier import Classifier, train_classifier
@@ -39,7 +39,7 @@ class Repetition:
     ``guess`` is None if every client refused, so that there was nothing to attack.
     """
 
-    stage: Stage
+    victims: Victims
     tampering: Tampering | None
     guess: Tensor | None
 
@@ -71,23 +71,23 @@ class Judge:
     """Judges guesses by the ground truth, which attacks never see.
 
     Args:
-        setting: of the run and its data.
+        setup: of the run and its data.
         lpips: judge images by LPIPS too.
 
     Raises:
         InputError: LPIPS is asked for and its weights are not there.
     """
 
-    def __init__(self, setting: Setting, *, lpips: bool = False) -> None:
+    def __init__(self, setup: AttackSetup, *, lpips: bool = False) -> None:
         if lpips:
             require_lpips()
-        self._setting = setting
+        self._setup = setup
         self._lpips = lpips
 
     @cached_property
     def _classifier(self) -> Classifier:
         """A classifier that neither the clients nor the attack trained."""
-        data, worker = self._setting.split.judging, self._setting.opened.prepared.worker
+        data, worker = self._setup.split.judging, self._setup.opened.prepared.worker
         return train_classifier(
             data.images,
             data.labels,
@@ -95,7 +95,7 @@ class Judge:
             data.validation_labels,
             classes=worker.classes,
             seed=worker.seed,
-            device=self._setting.numerics.device,
+            device=self._setup.numerics.device,
         )
 
     def verdict(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Verdict:
@@ -123,25 +123,25 @@ class Judge:
         tampering = repetitions[0].tampering
         return Heading(
             tier=job.tier,
-            cut=self._setting.opened.cut_shapes[job.tier if tampering is None else tampering.tier],
+            cut=self._setup.opened.cut_shapes[job.tier if tampering is None else tampering.tier],
             source=job.chosen.name,
             adaptive=job.chosen.attack.adaptive,
             adversary=job.chosen.adversary.name,
-            seed=self._setting.opened.prepared.worker.seed,
+            seed=self._setup.opened.prepared.worker.seed,
             settings=settings,
         )
 
     def _known(self, truth: Tensor, labels: Tensor) -> Known | None:
-        auxiliary = self._setting.split.auxiliary
+        auxiliary = self._setup.split.auxiliary
         if auxiliary is None:
             return None
         return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
 
     def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[list[Result], Pictured]:
         common, guesses = _common(repetitions)
-        stage = repetitions[0].stage
-        truth, labels = stage.truth[common], stage.labels[common]
-        known = self._known(truth, _sent_labels(stage)[common])
+        victims = repetitions[0].victims
+        truth, labels = victims.truth[common], victims.labels[common]
+        known = self._known(truth, _sent_labels(victims)[common])
         judged = image_results(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
         trivial = trivial_guesses(known, truth)
         best = max(trivial, key=lambda name: float(psnr(trivial[name], truth).mean()))
@@ -150,33 +150,33 @@ class Judge:
         )
         return list(judged.results), pictured
 
-    def baselines(self, stage: Stage, tier: int) -> list[Result]:
-        """Return what the trivial guesses score on a stage's victims, each under its own name."""
-        known = self._known(stage.truth, _sent_labels(stage))
+    def baselines(self, victims: Victims, tier: int) -> list[Result]:
+        """Return what the trivial guesses score on the victims, each under its own name."""
+        known = self._known(victims.truth, _sent_labels(victims))
         if known is None:
             return []
         found = []
         for name in BASELINES:
             heading = Heading(
                 tier=tier,
-                cut=self._setting.opened.cut_shapes[tier],
+                cut=self._setup.opened.cut_shapes[tier],
                 source=name,
                 adaptive=False,
                 adversary=None,
-                seed=self._setting.opened.prepared.worker.seed,
+                seed=self._setup.opened.prepared.worker.seed,
             )
-            found += baseline_results(name, known, stage.labels, self._classifier.predict, heading)
+            found += baseline_results(name, known, victims.labels, self._classifier.predict, heading)
         return found
 
     def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
-        _, member = self._setting.candidates(repetitions[0].stage)
+        _, member = self._setup.candidates(repetitions[0].victims)
         return membership_results([_guess(repetition) for repetition in repetitions], member, heading)
 
     def _values(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
         common, guesses = _common(repetitions)
-        stage = repetitions[0].stage
-        images, labels = stage.truth[common], stage.labels[common]
-        auxiliary = self._setting.split.judging
+        victims = repetitions[0].victims
+        images, labels = victims.truth[common], victims.labels[common]
+        auxiliary = self._setup.split.judging
         if isinstance(attack, AttributeInference):
             truth = attack.values(images, labels, auxiliary)
             known = attack.values(auxiliary.images, auxiliary.labels, auxiliary)
@@ -186,12 +186,12 @@ class Judge:
             }
             ceiling = {"raw-pixels": self._raw_pixels(attack, images, labels, known)}
             return value_results(guesses, truth, trivial, ceiling, heading)
-        sent = _sent_labels(stage)[common]
+        sent = _sent_labels(victims)[common]
         trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
         return value_results(guesses, labels, trivial, {}, heading)
 
     def _raw_pixels(self, attack: AttributeInference, images: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-        auxiliary, worker = self._setting.split.judging, self._setting.opened.prepared.worker
+        auxiliary, worker = self._setup.split.judging, self._setup.opened.prepared.worker
         checked = attack.values(auxiliary.validation_images, auxiliary.validation_labels, auxiliary)
         return raw_pixel_guess(
             images,
@@ -200,7 +200,7 @@ class Judge:
             validation=(auxiliary.validation_images, auxiliary.validation_labels, checked),
             classes=worker.classes,
             seed=worker.seed,
-            device=self._setting.numerics.device,
+            device=self._setup.numerics.device,
         )
 
     def _visibility(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
@@ -208,12 +208,12 @@ class Judge:
 
         Shares of them whose guards spoke up; how far weights and a probe set's local loss are from the honest ones.
         """
-        refused = np.array([[record.refused for record in one.stage.recordings] for one in repetitions], dtype=float)
+        refused = np.array([[record.refused for record in one.victims.recordings] for one in repetitions], dtype=float)
         remarked = np.array(
-            [[bool(record.remarks) for record in one.stage.recordings] for one in repetitions], dtype=float
+            [[bool(record.remarks) for record in one.victims.recordings] for one in repetitions], dtype=float
         )
         sizes = {"n": refused.shape[1], "seeds": len(refused)}
-        jumps, ratios = zip(*(self._departure(one.stage.recordings[0].seen) for one in repetitions), strict=True)
+        jumps, ratios = zip(*(self._departure(one.victims.recordings[0].seen) for one in repetitions), strict=True)
         # All clients are sent the same.
         figures = {
             "weight-jump": np.repeat(np.array(jumps)[:, None], refused.shape[1], axis=1),
@@ -228,11 +228,11 @@ class Judge:
 
     def _departure(self, sent: Seen) -> tuple[float, float]:
         """Return the weights' jump, and the ratio of the local losses on auxiliary images, against the honest ones."""
-        honest = Seen(download=self._setting.honest(sent.download.tier), batches=(), update=None)
-        probe = self._setting.split.judging
+        honest = Seen(download=self._setup.honest(sent.download.tier), batches=(), update=None)
+        probe = self._setup.split.judging
         losses = []
         for seen in (honest, sent):
-            program = self._setting.program(seen, True, 0)
+            program = self._setup.program(seen, True, 0)
             images, labels = (part.to(program.device) for part in (probe.validation_images, probe.validation_labels))
             losses.append(program.local_loss(program.parameters(), images[:PROBE], labels[:PROBE]).detach())
         return weight_jump(honest.download.weights, sent.download.weights), loss_ratio(losses[0], losses[1])
@@ -247,17 +247,17 @@ def majority_by_label(values: Tensor, labels: Tensor, of: Tensor) -> Tensor:
     return guess
 
 
-def _sent_labels(stage: Stage) -> Tensor:
+def _sent_labels(victims: Victims) -> Tensor:
     """Return the victims' labels (N,) as they were sent: what an adversary knows of them."""
-    return torch.cat([batch.labels.cpu() for seen in stage.seen for batch in seen.batches])
+    return torch.cat([batch.labels.cpu() for seen in victims.seen for batch in seen.batches])
 
 
 def _common(repetitions: Sequence[Repetition]) -> tuple[Tensor, list[Tensor]]:
     """Return the places of the victims that all repetitions share, in the first one, and the guesses of just these."""
-    shared = set.intersection(*(set(repetition.stage.records.tolist()) for repetition in repetitions))
+    shared = set.intersection(*(set(repetition.victims.records.tolist()) for repetition in repetitions))
     places, guesses = [], []
     for repetition in repetitions:
-        where = {record: place for place, record in enumerate(repetition.stage.records.tolist()) if record in shared}
+        where = {record: place for place, record in enumerate(repetition.victims.records.tolist()) if record in shared}
         places.append(torch.tensor([where[record] for record in sorted(shared)]))
         guesses.append(_guess(repetition)[places[-1]])
     return places[0], guesses

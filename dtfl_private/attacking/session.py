@@ -1,8 +1,7 @@
 """A session of attacks on a run: scene -> view -> guess (kept on disk) -> judged by the ground truth."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,26 +19,27 @@ from dtfl_private.attacking.base import (
     Reconstruction,
     Tampering,
 )
+from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.jobs import Job, plan_jobs
 from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.result_cache import Workshop, code_of, digest_of, digest_of_auxiliary
+from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.attacking.scoring import Judge, Repetition, Verdict
-from dtfl_private.attacking.setup import Setting
+from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.attacking.shadow_runs import ShadowRuns
 from dtfl_private.attacking.victims import (
-    Stage,
+    VictimKind,
     Victims,
     by_epoch,
     later_epochs,
     play,
-    recorded_stage,
+    recorded_victims,
     victim_tasks,
     whole_epochs,
 )
 from dtfl_private.attacking.view import Auxiliary, View
-from dtfl_private.errors import DtflError, InputError, RunError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.transcripts import recorded_rounds
 from dtfl_private.leakage.result import Result
@@ -91,7 +91,7 @@ class Session:
             resolved_norm(opened.prepared.config),
         )
         shadows = ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", dict(opened.objects))
-        self._setting = Setting(
+        self._setup = AttackSetup(
             opened=opened,
             split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
             numerics=numerics,
@@ -99,9 +99,9 @@ class Session:
         )
         if config.undefended is not None and not opened.prepared.config.defense:
             raise InputError("this run has no defenses: leave --undefended out")
-        self._workshop = Workshop(folder / "kept", _basis(opened, config, self._setting.split.auxiliary))
-        self._stages: dict[tuple[int, Victims], Stage] = {}
-        self._judge = Judge(self._setting, lpips=config.lpips)
+        self._cache = ResultCache(folder / "kept", _basis(opened, config, self._setup.split.auxiliary))
+        self._stages: dict[tuple[int, VictimKind], Victims] = {}
+        self._judge = Judge(self._setup, lpips=config.lpips)
         self._ahead: set[str] = set()
 
     def _sent_again(self, tier: int) -> bool:
@@ -111,8 +111,8 @@ class Session:
             return True
         count = self._config.victims
         if self._recorded:
-            stage = recorded_stage(whole_epochs(self._opened, self._recorded, "batches"), tier, count, "batches")
-            clients = {recording.seen.download.client for recording in stage.recordings}
+            victims = recorded_victims(whole_epochs(self._opened, self._recorded, "batches"), tier, count, "batches")
+            clients = {recording.seen.download.client for recording in victims.recordings}
         else:
             among = tier if self._config.as_scheduled else None
             tasks = victim_tasks(self._opened, tier, count, "batches", scheduled_in=among)
@@ -161,10 +161,10 @@ class Session:
         seeded = isolated(seed, "attack", job.chosen.text, job.tier)
         with crashes_named(f"attack {label}"), seeded, threads(self._threads):
             tampering = job.chosen.attack.tamper(self._view(job, seed))
-            stage = self._stage(job, tampering)
-            guess, kept = self._guess(job, seed, stage, tampering) if stage.seen else (None, False)
+            victims = self._stage(job, tampering)
+            guess, kept = self._guess(job, seed, victims, tampering) if victims.seen else (None, False)
         listener.finished(label, kept=kept)
-        return Repetition(stage=stage, tampering=tampering, guess=guess)
+        return Repetition(victims=victims, tampering=tampering, guess=guess)
 
     @property
     def _threads(self) -> int:
@@ -175,29 +175,29 @@ class Session:
         if type(job.chosen.attack).tamper is not Attack.tamper:
             return False
         with isolated(seed, "attack", job.chosen.text, job.tier), threads(self._threads):
-            stage = self._stage(job, None)
-            what = self._dependencies(job, seed, stage, self._looked_back(job, stage))
-        return not stage.seen or (what is not None and self._workshop.has(what))
+            victims = self._stage(job, None)
+            what = self._dependencies(job, seed, victims, self._looked_back(job, victims))
+        return not victims.seen or (what is not None and self._cache.has(what))
 
-    def _looked_back(self, job: Job, stage: Stage) -> list[Seen]:
-        return self._earlier(stage) if job.chosen.attack.facts.looks_back else []
+    def _looked_back(self, job: Job, victims: Victims) -> list[Seen]:
+        return self._earlier(victims) if job.chosen.attack.facts.looks_back else []
 
-    def _stage(self, job: Job, tampering: Tampering | None) -> Stage:
+    def _stage(self, job: Job, tampering: Tampering | None) -> Victims:
         """Return the victims' rounds, played with what a malicious server sends if the attack tampers."""
-        kind: Victims = "rounds" if "updates" in job.chosen.attack.facts.needs else "batches"
+        kind: VictimKind = "rounds" if "updates" in job.chosen.attack.facts.needs else "batches"
         if tampering is not None:
             return self._play(job.tier, kind, tampering)
         if (job.tier, kind) not in self._stages:
             if self._recorded:
                 recorded = whole_epochs(self._opened, self._recorded, kind)
-                stage = recorded_stage(recorded, job.tier, self._config.victims, kind)
-                self._setting.index_sets(stage)
+                victims = recorded_victims(recorded, job.tier, self._config.victims, kind)
+                self._setup.index_sets(victims)
             else:
-                stage = self._play(job.tier, kind, None)
-            self._stages[job.tier, kind] = stage
+                victims = self._play(job.tier, kind, None)
+            self._stages[job.tier, kind] = victims
         return self._stages[job.tier, kind]
 
-    def _play(self, tier: int, kind: Victims, tampering: Tampering | None) -> Stage:
+    def _play(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
         weights, sent_to = self._opened.weights, tier
         if tampering is not None:
             weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
@@ -207,75 +207,77 @@ class Session:
         with one_thread():  # as in the run
             # Who releases apart sends with the weights of its update, which takes the whole round to see.
             apart = self._opened.prepared.worker.defense.releases_apart
-            stage = play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)
-        self._setting.index_sets(stage)
-        return stage
+            victims = play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)
+        self._setup.index_sets(victims)
+        return victims
 
-    def _earlier(self, stage: Stage) -> list[Seen]:
+    def _earlier(self, victims: Victims) -> list[Seen]:
         """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""
-        rounds = earlier_rounds(self._opened, stage.seen)
+        rounds = earlier_rounds(self._opened, victims.seen)
         earlier = [epoch for one in rounds for epoch in by_epoch(self._opened, one)]
         if self._recorded:  # only their first batches are on the disk
             return earlier
         with one_thread():
             recorder = self._opened.recorder()
-            return earlier + [later for seen in stage.seen for later in later_epochs(self._opened, recorder, seen)]
+            return earlier + [later for seen in victims.seen for later in later_epochs(self._opened, recorder, seen)]
 
     def _view(
         self,
         job: Job,
         seed: int,
-        stage: Stage | None = None,
+        victims: Victims | None = None,
         earlier: Sequence[Seen] = (),
         tampering: Tampering | None = None,
     ) -> View:
         # A malicious server may have named another tier than that of the job.
-        tier = job.tier if stage is None else stage.recordings[0].seen.download.tier
+        tier = job.tier if victims is None else victims.recordings[0].seen.download.tier
         # Helpers are shared by attacks at one tier, but for those on weights that only this attack sends.
         planted = job.chosen.text if tampering is not None and tampering.weights else None
-        shown = None if stage is None else digest_of([*stage.seen, *earlier])
+        shown = None if victims is None else digest_of([*victims.seen, *earlier])
         common = {"tier": tier, "seed": seed, "planted": planted, "seen": shown}
         return View(
-            self._setting.background(tier, stage, earlier),
+            self._setup.background(tier, victims, earlier),
             adversary=job.chosen.adversary,
             knows=self._knows,
             attack=job.chosen.name,
             seed=seed,
             progress=partial(self._listener.progress, job.label(seed)),
-            keep=lambda name, make: self._workshop.keep({"kept": name, **common}, make)[0],
+            keep=lambda name, make: self._cache.get_or_make({"kept": name, **common}, make)[0],
         )
 
-    def _guess(self, job: Job, seed: int, stage: Stage, tampering: Tampering | None) -> tuple[Tensor, bool]:
+    def _guess(self, job: Job, seed: int, victims: Victims, tampering: Tampering | None) -> tuple[Tensor, bool]:
         """Return an attack's guess, and whether it was there from before."""
-        earlier = self._looked_back(job, stage)
-        view = self._view(job, seed, stage, earlier, tampering)
-        what = self._dependencies(job, seed, stage, earlier)
+        earlier = self._looked_back(job, victims)
+        view = self._view(job, seed, victims, earlier, tampering)
+        what = self._dependencies(job, seed, victims, earlier)
         if what is None:
             return _checked_guess(job, view), False
-        kept, there = self._workshop.keep(what, lambda: {"guess": _checked_guess(job, view)})
+        kept, there = self._cache.get_or_make(what, lambda: {"guess": _checked_guess(job, view)})
         return kept["guess"], there
 
-    def _dependencies(self, job: Job, seed: int, stage: Stage, earlier: Sequence[Seen]) -> Mapping[str, object] | None:
+    def _dependencies(
+        self, job: Job, seed: int, victims: Victims, earlier: Sequence[Seen]
+    ) -> Mapping[str, object] | None:
         """Return all that a guess depends on; None if that cannot be written down."""
         code = code_of(job.chosen.attack)
         if code is None:
             return None
         return {
             "code": code,
-            "seen": digest_of([*stage.seen, *earlier]),
+            "seen": digest_of([*victims.seen, *earlier]),
             "guess": job.chosen.text,
             "adversary": job.chosen.adversary.name,
             "tier": job.tier,
             "seed": seed,
-            "victims": stage.records.tolist(),
+            "victims": victims.records.tolist(),
         }
 
     def baselines(self) -> list[Result]:
         """Return what the trivial guesses score on the victims of reconstructions, tier by tier."""
-        stages = {tier: stage for (tier, kind), stage in self._stages.items() if kind == "batches"}
+        stages = {tier: victims for (tier, kind), victims in self._stages.items() if kind == "batches"}
         if not any(isinstance(job.chosen.attack, Reconstruction) for job in self.jobs):
             return []
-        return [result for tier, stage in sorted(stages.items()) for result in self._judge.baselines(stage, tier)]
+        return [result for tier, victims in sorted(stages.items()) for result in self._judge.baselines(victims, tier)]
 
     @property
     def round(self) -> int:
@@ -284,13 +286,13 @@ class Session:
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers of victims and of auxiliary images, for attack.json."""
-        auxiliary = self._setting.split.auxiliary
-        victims = max((len(stage.records) for stage in self._stages.values()), default=self._config.victims)
+        auxiliary = self._setup.split.auxiliary
+        victims = max((len(victims.records) for victims in self._stages.values()), default=self._config.victims)
         return {"victims": victims, "aux": 0 if auxiliary is None else len(auxiliary.images)}
 
     def remarks(self) -> list[str]:
         """Return what belongs beside the results: whose records were attacked, and what the adversary knew."""
-        sizes, auxiliary = self.sizes(), self._setting.split.auxiliary
+        sizes, auxiliary = self.sizes(), self._setup.split.auxiliary
         where = "the same clients placed in each tier"
         if self._config.as_scheduled or self._recorded:
             where = "clients in the tiers that they really were in"
@@ -303,22 +305,6 @@ class Session:
         if any(not job.chosen.attack.adaptive for job in self.jobs):
             lines.append("attacks that are not adaptive make defenses look better than they are")
         return lines
-
-
-@contextmanager
-def crashes_named(what: str) -> Iterator[None]:
-    """Turn whatever is raised inside, as by a plug-in, which may be anybody's, into one line that names it.
-
-    Raises:
-        RunError: it crashed.
-    """
-    try:
-        yield
-    except DtflError:
-        raise
-    except Exception as error:  # a plug-in is anybody's code and may raise anything
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RunError(f"{what} crashed: {why}; what was finished is kept") from error
 
 
 def _basis(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None) -> dict[str, object]:

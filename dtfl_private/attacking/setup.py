@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dtfl_private.attacking.adversary_data import AuxiliarySplit
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.victims import Stage
+from dtfl_private.attacking.victims import Victims
 from dtfl_private.attacking.view import (
     Background,
     Candidates,
@@ -64,7 +64,7 @@ def _in_pairs(members: Tensor, labels: Tensor, others: Tensor, other_labels: Ten
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class AttackSetup:
     """All that the scenes of a run share, whatever the tier.
 
     Attributes:
@@ -79,21 +79,21 @@ class Setting:
     numerics: Numerics
     shadows: Shadows
 
-    def index_sets(self, stage: Stage) -> IndexSets:
+    def index_sets(self, victims: Victims) -> IndexSets:
         """Return which records are whose; checks that nobody's are anybody else's."""
         records = len(self.opened.prepared.worker.train_labels)
         return IndexSets(
-            victims=stage.records,
+            victims=victims.records,
             auxiliary=records + self.split.train_places,
             validation=records + self.split.validation_places,
             non_members=records + self.split.non_member_places,
         )
 
-    def background(self, tier: int, stage: Stage | None, earlier: Sequence[Seen] = ()) -> Background:
-        """Return all that there is to see at a tier; without a stage, what there is before the clients' round."""
+    def background(self, tier: int, victims: Victims | None, earlier: Sequence[Seen] = ()) -> Background:
+        """Return all that there is to see at a tier; without victims, what there is before the clients' round."""
         worker = self.opened.prepared.worker
         return Background(
-            seen=[self._on_device(self._as_known(seen)) for seen in stage.seen] if stage is not None else [],
+            seen=[self._on_device(self._as_known(seen)) for seen in victims.seen] if victims is not None else [],
             earlier=[self._on_device(self._as_known(seen)) for seen in earlier],
             program=self.program,
             honest=self.honest,
@@ -101,7 +101,7 @@ class Setting:
             final_model=self.opened.after.weights.model,
             initial_model=self.opened.before.weights.model,
             initial_heads=self.opened.weights.heads,
-            candidates=None if stage is None else self.candidates(stage)[0],
+            candidates=None if victims is None else self.candidates(victims)[0],
             shadows=self.shadows,
             logits=self.logits,
             input_shape=tuple(worker.train_images.shape[1:]),
@@ -109,8 +109,8 @@ class Setting:
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
             defense=worker.defense,
-            server_half=(lambda: self.server_half(tier)) if self._of_last_round(stage) else None,
-            local_steps=self.local_steps(stage),
+            server_half=(lambda: self.server_half(tier)) if self._of_last_round(victims) else None,
+            local_steps=self.local_steps(victims),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
@@ -125,13 +125,13 @@ class Setting:
             return seen
         return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
 
-    def _of_last_round(self, stage: Stage | None) -> bool:
-        return stage is None or not stage.seen or stage.seen[0].download.round == self.opened.plan.round
+    def _of_last_round(self, victims: Victims | None) -> bool:
+        return victims is None or not victims.seen or victims.seen[0].download.round == self.opened.plan.round
 
-    def local_steps(self, stage: Stage | None) -> LocalSteps:
+    def local_steps(self, victims: Victims | None) -> LocalSteps:
         """Return how the clients of the round trained."""
         settings = self.opened.prepared.worker.optimizer
-        number = stage.seen[0].download.round if stage is not None and stage.seen else self.opened.plan.round
+        number = victims.seen[0].download.round if victims is not None and victims.seen else self.opened.plan.round
         return LocalSteps(
             optimizer=settings.name,
             lr=self.opened.records[number - 1]["lr"],
@@ -145,14 +145,14 @@ class Setting:
         half.load_state_dict({name: self.opened.weights.model[name] for name in half.state_dict()})
         return self.numerics.place(half)
 
-    def candidates(self, stage: Stage) -> tuple[Candidates, Tensor]:
+    def candidates(self, victims: Victims) -> tuple[Candidates, Tensor]:
         """Return victims and non-members in random order, and which of them are members: bool (N,).
 
         Of each class there are as many members as non-members: otherwise labels alone would tell them apart wherever
         clients hold some classes more than others.
         """
         worker = self.opened.prepared.worker
-        chosen = torch.tensor(sorted(set(stage.records.tolist())), dtype=torch.int64)
+        chosen = torch.tensor(sorted(set(victims.records.tolist())), dtype=torch.int64)
         members, others = _in_pairs(
             chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
         )

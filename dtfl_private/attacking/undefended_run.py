@@ -13,7 +13,7 @@ from dtfl_private.experiments.train import read_run_config, train
 TRAIN = "train"
 
 # What the undefended twin of a run may differ in.
-FREE_OF_TWINS = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
+MAY_DIFFER = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
 
 
 def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
@@ -21,7 +21,7 @@ def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
 
 
-def undefended_twin(
+def undefended_folder(
     opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: RunListener | None = None
 ) -> RunFolder:
     """Return the folder of a run without its defenses, which are trained only once.
@@ -42,7 +42,7 @@ def undefended_twin(
         return train(plain, out=folder, resume=True, dataset=dataset, listener=listener, **objects).folder
     given = RunFolder(path=Path(where))
     other = read_run_config(given)
-    changed = differences(plain, other, FREE_OF_TWINS)
+    changed = differences(plain, other, MAY_DIFFER)
     if changed or other.defense:
         raise InputError(
             f"'{given.path}' is not this run without defenses "

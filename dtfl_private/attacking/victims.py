@@ -19,12 +19,12 @@ from dtfl_private.protocol.messages import Seen
 from dtfl_private.training.recording import Recorder, Recording
 from dtfl_private.training.worker import ClientTask, GlobalWeights
 
-Victims = Literal["batches", "rounds"]
+VictimKind = Literal["batches", "rounds"]
 """Which records are attacked: those of clients' first batches, or all that a client's weight update depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Victims:
     """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused."""
 
     recordings: Sequence[Recording]
@@ -50,8 +50,8 @@ class Stage:
         return torch.cat([recording.truth.records for recording in self.recordings])
 
 
-def recorded_stage(recordings: Sequence[Recording], tier: int, count: int, kind: Victims) -> Stage:
-    """Return the stage of recorded clients in a tier: their first batches until there are ``count`` victims.
+def recorded_victims(recordings: Sequence[Recording], tier: int, count: int, kind: VictimKind) -> Victims:
+    """Return the victims of recorded clients in a tier: their first batches until there are ``count`` victims.
 
     Whole rounds are only those whose client sent an update.
     """
@@ -62,11 +62,11 @@ def recorded_stage(recordings: Sequence[Recording], tier: int, count: int, kind:
     }
     sizes = {client: [len(batch.labels) for batch in recording.seen.batches] for client, recording in fit.items()}
     taken = _victim_batches(sizes, count, kind)
-    return Stage(recordings=[fit[client].first(batches) for client, batches in taken.items()])
+    return Victims(recordings=[fit[client].first(batches) for client, batches in taken.items()])
 
 
 def victim_tasks(
-    opened: OpenedRun, tier: int, count: int, kind: Victims, *, scheduled_in: int | None = None
+    opened: OpenedRun, tier: int, count: int, kind: VictimKind, *, scheduled_in: int | None = None
 ) -> list[tuple[ClientTask, int]]:
     """Return clients' parts of the last round, placed in a tier, with the number of batches that hold victims.
 
@@ -100,7 +100,7 @@ def victim_tasks(
     return [(whole[client], batches) for client, batches in taken.items()]
 
 
-def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: Victims) -> dict[int, int]:
+def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: VictimKind) -> dict[int, int]:
     """Return how many of its first batches each client's victims fill, for ``count`` victims or as many as there are.
 
     Args:
@@ -132,15 +132,15 @@ def play(
     tasks: Sequence[tuple[ClientTask, int]],
     weights: GlobalWeights,
     *,
-    kind: Victims,
-) -> Stage:
+    kind: VictimKind,
+) -> Victims:
     """Let the victims' clients play their round from these weights, and record it."""
-    return Stage(
+    return Victims(
         recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
     )
 
 
-def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victims) -> list[Recording]:
+def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: VictimKind) -> list[Recording]:
     """Return recordings cut to the first epoch, so that each record is there once; of whole rounds complete ones only.
 
     Raises:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from dtfl_private import leakage, privacy
 from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
+from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.result_cache import Workshop
-from dtfl_private.attacking.session import crashes_named
-from dtfl_private.attacking.setup import Setting
+from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.attacking.shadow_runs import ShadowRuns
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.exposure import rounds_by_tier
@@ -59,7 +59,7 @@ def measure_run(
     opened: OpenedRun,
     config: AuditConfig,
     tiers: Sequence[int],
-    workshop: Workshop,
+    cache: ResultCache,
     listener: AttackListener,
 ) -> Measured:
     """Return the figures of all measures at these tiers.
@@ -71,7 +71,7 @@ def measure_run(
         opened: the run.
         config: device, number of records, auxiliary knowledge; settled.
         tiers: client modules m of each.
-        workshop: keeps figures.
+        cache: keeps figures.
         listener: hears of one job for each measure and tier.
     """
     stand = _Stand(opened, config)
@@ -84,7 +84,7 @@ def measure_run(
             listener.job(label)
             try:
                 with crashes_named(label):
-                    kept, there = _figures(measure, release, tier, workshop)
+                    kept, there = _figures(measure, release, tier, cache)
             except InputError as error:
                 not_given[name, str(error)] = NotTested(what=name, why=str(error))
                 kept, there = {}, False
@@ -100,12 +100,12 @@ def measure_run(
     return Measured(results=results, not_given=list(not_given.values()))
 
 
-def _figures(measure: Measure, release: Release, tier: int, workshop: Workshop) -> tuple[Mapping[str, Tensor], bool]:
+def _figures(measure: Measure, release: Release, tier: int, cache: ResultCache) -> tuple[Mapping[str, Tensor], bool]:
     """Return a measure's figures, packed, and whether they were there from before."""
     what = {"measure": repr(measure), "code": _code(), "tier": tier, "of": _digest(release)}
     # One thread: the sums are small, and threads that wait for each other on a busy machine take minutes for seconds.
     with isolated(0, "measure", repr(measure), tier), one_thread():
-        return workshop.keep(what, lambda: _packed(measure.figures(release)))
+        return cache.get_or_make(what, lambda: _packed(measure.figures(release)))
 
 
 class _Stand:
@@ -120,7 +120,7 @@ class _Stand:
             config.device, "fp32", worker.numerics.memory_format, resolved_norm(opened.prepared.config)
         )
         shadows = ShadowRuns(opened.prepared.config, worker.classes, opened.folder.path, dict(opened.objects))
-        self._setting = Setting(opened=opened, split=split, numerics=numerics, shadows=shadows)
+        self._setup = AttackSetup(opened=opened, split=split, numerics=numerics, shadows=shadows)
         self._opened, self._measured = opened, config.measured
         self._auxiliary = split.judging.images
         shape = tuple(worker.train_images.shape[1:])
@@ -129,16 +129,16 @@ class _Stand:
     def release(self, tier: int) -> Release:
         """Return what clients of a tier release of their records."""
         opened = self._opened
-        worker, device = opened.prepared.worker, self._setting.numerics.device
-        seen = Seen(download=self._setting.honest(tier), batches=(), update=None)
-        encoder = self._setting.program(seen, True, 0)
+        worker, device = opened.prepared.worker, self._setup.numerics.device
+        seen = Seen(download=self._setup.honest(tier), batches=(), update=None)
+        encoder = self._setup.program(seen, True, 0)
         records, size = self._records()
         images, labels = unit(worker.train_images[records]).to(device), worker.train_labels[records].to(device)
 
         def release(own: Tensor, own_labels: Tensor, draw: int) -> Tensor:
             seed = int(stream(worker.seed, "measured release", tier, draw).integers(2**62))
             with isolated(seed, "dropout"):
-                return self._setting.program(seen, True, seed).release(own, own_labels)
+                return self._setup.program(seen, True, seed).release(own, own_labels)
 
         parts = zip(torch.split(images, size), torch.split(labels, size), strict=True)
         smashed = [release(own, own_labels, -1 - number) for number, (own, own_labels) in enumerate(parts)]

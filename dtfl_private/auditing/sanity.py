@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, Reconstruction, name_of
+from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.result_cache import Workshop, code_of, digest_of, digest_of_auxiliary
-from dtfl_private.attacking.session import crashes_named
+from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.attacking.view import Auxiliary, Background, View
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.norm import resolved_norm
@@ -37,7 +37,7 @@ SHALLOWEST_SSIM = 0.9
 
 
 def identity_check(
-    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], workshop: Workshop, listener: AttackListener
+    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], cache: ResultCache, listener: AttackListener
 ) -> SanityCheck:
     """Attack inputs that are sent as they are, and return whether the strongest attack got them back.
 
@@ -45,7 +45,7 @@ def identity_check(
         opened: the run, for its images and the adversary's.
         config: auxiliary knowledge, number of victims, device.
         attacks: those that the audit mounts; those that reconstruct images count.
-        workshop: keeps guesses.
+        cache: keeps guesses.
         listener: hears of one job for each of the attacks.
     """
     worker = opened.prepared.worker
@@ -96,7 +96,7 @@ def identity_check(
         augmentations=tuple(worker.augmentations),
         device=numerics.device,
     )
-    reached = [_ssim(attack, background, config, workshop, listener, images, auxiliary) for attack in attacks]
+    reached = [_ssim(attack, background, config, cache, listener, images, auxiliary) for attack in attacks]
     best = max(range(len(attacks)), key=reached.__getitem__)
     return SanityCheck(
         name="identity",
@@ -112,7 +112,7 @@ def _ssim(
     attack: Attack,
     background: Background,
     config: AttackConfig,
-    workshop: Workshop,
+    cache: ResultCache,
     listener: AttackListener,
     truth: Tensor,
     auxiliary: Auxiliary | None,
@@ -140,7 +140,7 @@ def _ssim(
         isolated(0, "identity", name_of(attack)),
         threads(config.threads or available_cores()),
     ):
-        kept, there = workshop.keep(what, lambda: {"guess": attack.reconstruct(view)})
+        kept, there = cache.get_or_make(what, lambda: {"guess": attack.reconstruct(view)})
         reached = float(ssim(kept["guess"], truth).mean())
     listener.finished(label, kept=there)
     return reached

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from dtfl_private.attacking.base import Attack, Reconstruction, Scene
+from dtfl_private.attacking.base import Attack, Reconstruction, Target
 from dtfl_private.attacking.jobs import LeftOut
 from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.replay import OpenedRun, open_run
-from dtfl_private.attacking.result_cache import Workshop
+from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.attacking.scoring import Verdict
 from dtfl_private.attacking.session import Session
@@ -93,7 +93,7 @@ class Work:
         self._attacking = config.attacking(self._workers)
         self._session = Session(opened, self._attacking, attacks, folder / "attacks", SilentAttack())
         self._tiers = sorted({job.tier for job in self._session.jobs})
-        self._workshop = Workshop(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)})
+        self._cache = ResultCache(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)})
 
     @property
     def _defended(self) -> bool:
@@ -176,7 +176,7 @@ class Work:
     def _reconstructing(self) -> list[Attack]:
         """Return the attacks that can be tried on inputs that are sent as they are."""
         shape = tuple(self._opened.prepared.worker.train_images.shape[1:])
-        scene = Scene(
+        target = Target(
             tier=1,
             input_shape=shape,
             cut_shape=shape,
@@ -189,7 +189,7 @@ class Work:
             fits = {"smashed", "client-weights"} <= attack_.facts.needs and "updates" not in attack_.facts.needs
             if isinstance(attack_, Reconstruction) and fits and type(attack_).tamper is Attack.tamper:
                 try:
-                    attack_.check(scene)
+                    attack_.check(target)
                 except InputError:  # as one against a defense that is not there
                     continue
                 if not attack_.facts.looks_back:
@@ -199,7 +199,7 @@ class Work:
     def _identity(self) -> SanityCheck:
         attacks = self._reconstructing()
         self._listener.started([identity_label(attack_) for attack_ in attacks])
-        return identity_check(self._opened, self._attacking, attacks, self._workshop, self._listener)
+        return identity_check(self._opened, self._attacking, attacks, self._cache, self._listener)
 
     def _shallowest(self, report: AttackReport) -> SanityCheck:
         """Return the check at md1 without defenses."""
@@ -223,14 +223,14 @@ class Work:
         """Return what measures say of the run, and of its undefended twin."""
         labels = [measures_label(tier, name) for tier in self._tiers for name in MEASURES]
         self._listener.started(labels)
-        own = measure_run(self._opened, self._config, self._tiers, self._workshop, self._listener)
+        own = measure_run(self._opened, self._config, self._tiers, self._cache, self._listener)
         if pair.twin is None:
             return own, []
         self._listener.started(labels)
         objects = {**self._objects, "defenses": None}
         config = self._opened.prepared.config
         twin = open_run(pair.twin, data_dir=config.data_dir, allow_plugins=config.allowed, **objects)
-        return own, measure_run(twin, self._config, self._tiers, self._workshop, self._listener).results
+        return own, measure_run(twin, self._config, self._tiers, self._cache, self._listener).results
 
     def _scheduled_tiers(self) -> list[int]:
         """Return the audited tiers in which somebody sent anything in the last round."""

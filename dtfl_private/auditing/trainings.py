@@ -8,7 +8,7 @@ from typing import Any
 from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.runner import key_of
-from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_twin
+from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_folder
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig
@@ -67,7 +67,7 @@ def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
             f"--undefended {config.undefended} is one training, and {config.training_seeds} are asked for: "
             "use --undefended train"
         )
-    undefended_twin(opened, config.undefended, opened.folder.path, dataset=None)
+    undefended_folder(opened, config.undefended, opened.folder.path, dataset=None)
 
 
 def _other(
@@ -96,7 +96,7 @@ def _twin(
         return None
     label = f"training seed {opened.prepared.config.seed} without defenses"
     progress = _Progress(listener, label)
-    twin = undefended_twin(opened, where, folder / "undefended", dataset=objects["dataset"], listener=progress)
+    twin = undefended_folder(opened, where, folder / "undefended", dataset=objects["dataset"], listener=progress)
     if where == TRAIN:
         progress.close()
     return twin

@@ -26,7 +26,7 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.attacking.replay import open_run
 from dtfl_private.attacking.runner import SilentAttack, attack
-from dtfl_private.attacking.setup import IndexSets, Setting
+from dtfl_private.attacking.setup import AttackSetup, IndexSets
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import train as training
@@ -103,8 +103,8 @@ def test_other_settings_are_another_attack(trained, mount):
 
 def test_victims_auxiliary_data_and_non_members_are_disjoint(trained, mount, more_patterns, monkeypatch):
     seen: list[IndexSets] = []
-    make = Setting.index_sets
-    monkeypatch.setattr(Setting, "index_sets", lambda self, stage: seen.append(make(self, stage)))
+    make = AttackSetup.index_sets
+    monkeypatch.setattr(AttackSetup, "index_sets", lambda self, victims: seen.append(make(self, victims)))
     mount(trained(), [LeastSquares()], tiers=[1])
     (sets,) = seen
     records = len(more_patterns.train_labels)
@@ -430,13 +430,13 @@ def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained
 
 def test_labels_alone_do_not_tell_members_from_others(trained, mount, monkeypatch):
     seen = []
-    make = Setting.candidates
+    make = AttackSetup.candidates
 
-    def watched(self, stage):
-        seen.append(make(self, stage))
+    def watched(self, victims):
+        seen.append(make(self, victims))
         return seen[-1]
 
-    monkeypatch.setattr(Setting, "candidates", watched)
+    monkeypatch.setattr(AttackSetup, "candidates", watched)
     mount(trained(partition="shards:1"), [LeastSquares()], tiers=[1], victims=8)
     candidates, member = seen[0]
     assert sorted(candidates.labels[member].tolist()) == sorted(candidates.labels[~member].tolist())

@@ -1,4 +1,4 @@
-"""A scene small enough for seconds: handwritten digits of 8x8 pixels behind a client half of the test's choice."""
+"""Small views: handwritten digits of 8x8 pixels behind a client half of the test's choice."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def scene(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
-    """Make a view of clients that each sent a batch of 16 images, and the truth: ``scene(stem, *defenses)``.
+def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
+    """Make a view of clients that each sent a batch of 16 images, and the truth: ``make_view(stem, *defenses)``.
 
     ``stems`` are client halves with which further clients began; ``kept`` collects what attacks keep; ``server`` is the
     server's half.

@@ -17,11 +17,11 @@ from dtfl_private.randomness import isolated
 
 
 @pytest.fixture
-def malicious(scene):
+def malicious(make_view):
     """Make the view of a malicious server before the victims' round, and what it is honest to send."""
 
     def make(half):
-        view, _ = scene(half)
+        view, _ = make_view(half)
         download = view.seen[0].download
         background = replace(view._background, seen=[], honest=lambda tier: replace(download, tier=tier))
         adversary = find_adversary("server-malicious")

@@ -33,11 +33,11 @@ def stem():
 
 
 @pytest.fixture
-def membership(scene, digits):
+def membership(make_view, digits):
     """Make a view of six clients' batches with candidates, and who is a member: ``membership(stem, *defenses)``."""
 
     def make(half, *defenses, rewrite=None, augmentations=()):
-        view, _ = scene(half, *defenses, stems=(half,) * 5)
+        view, _ = make_view(half, *defenses, stems=(half,) * 5)
         pixels, labels = digits
         background = view._background
         if rewrite is not None:

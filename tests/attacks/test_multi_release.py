@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.multi_release import Decoded, MultiRelease, link
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -26,11 +26,11 @@ def stem(seed: int = 0) -> nn.Module:
 
 
 @pytest.fixture
-def released(scene) -> Callable[..., tuple[View, Tensor]]:
+def released(make_view) -> Callable[..., tuple[View, Tensor]]:
     """A client that sends its batch again and again, under fresh noise, in new orders: ``released(times)``."""
 
     def make(times: int, noise: float = 0.5, seed: int = 0) -> tuple[View, Tensor]:
-        view, truth = scene(stem(), GaussianNoise(sd=noise), seed=seed)
+        view, truth = make_view(stem(), GaussianNoise(sd=noise), seed=seed)
         (seen,), earlier = view.seen, []
         labels = seen.batches[0].labels
         for turn in range(times - 1):
@@ -85,9 +85,9 @@ def test_the_seed_decides(released):
     assert not torch.equal(first, other)
 
 
-def test_a_single_release_is_refused(scene):
-    view, _ = scene(stem())
+def test_a_single_release_is_refused(make_view):
+    view, _ = make_view(stem())
     with pytest.raises(InputError, match="one: train with --record-rounds"):
         ATTACK.reconstruct(view)
     with pytest.raises(InputError, match="multi-release"):
-        ATTACK.check(Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(7,), classes=2, defense=DefenseChain()))
+        ATTACK.check(Target(tier=1, input_shape=(1, 8, 8), cut_shape=(7,), classes=2, defense=DefenseChain()))

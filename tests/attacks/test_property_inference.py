@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.attribute import MEASURES, AttributeInference
 from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_clustering import LabelClustering, mix_of_labels
@@ -33,11 +33,11 @@ class Independent(nn.Module):
 
 
 @pytest.fixture
-def victims(scene, digits):
+def victims(make_view, digits):
     """Make a view of eight clients' batches with labels as their defenses send them, and the victims' truth."""
 
     def make(half, *defenses):
-        view, images = scene(half, *defenses, stems=(half,) * (CLIENTS - 1), auxiliary=800)
+        view, images = make_view(half, *defenses, stems=(half,) * (CLIENTS - 1), auxiliary=800)
         background, labels = view._background, digits[1][: len(images)]
         seen = []
         for one in background.seen:
@@ -128,10 +128,10 @@ def test_where_nothing_is_sent_the_protected_label_is_the_best_guess(victims):
 
 @pytest.mark.parametrize("attack", [LabelInference(), LabelClustering()])
 def test_labels_in_clear_are_not_inferred(attack):
-    scene = Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=10, defense=DefenseChain())
+    target = Target(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=10, defense=DefenseChain())
     with pytest.raises(InputError, match="the attacked run sends them in clear"):
-        attack.check(scene)
-    attack.check(replace(scene, defense=DefenseChain([LabelRr()])))
+        attack.check(target)
+    attack.check(replace(target, defense=DefenseChain([LabelRr()])))
 
 
 def test_the_mix_of_labels_is_found_behind_randomised_response():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Candidates, Hybrid, Rule
 from dtfl_private.attacks.optimization import Optimization, default_steps
@@ -37,16 +37,16 @@ class NothingOfIt(Defense):
 
 
 @pytest.mark.parametrize("attack", [replace(DECODER, epochs=25), Optimization(steps=200)])
-def test_the_identity_is_inverted(attack, scene):
-    view, truth = scene(nn.Identity(), auxiliary=1000)
+def test_the_identity_is_inverted(attack, make_view):
+    view, truth = make_view(nn.Identity(), auxiliary=1000)
     assert ssim(attack.reconstruct(view), truth).mean() > 0.99
 
 
 @pytest.mark.parametrize("attack", [DECODER, Optimization(steps=60), HYBRID])
-def test_where_nothing_is_sent_nothing_is_found(attack, scene):
+def test_where_nothing_is_sent_nothing_is_found(attack, make_view):
     # One-sided at 3 standard errors of the paired difference: 1 false alarm in 740 per attack and seed, and the seed is
     # fixed. Labels are sent, so that the guess to be beaten is the mean of the class.
-    view, truth = scene(stem(), NothingOfIt(), stems=(stem(),))
+    view, truth = make_view(stem(), NothingOfIt(), stems=(stem(),))
     labels = torch.cat([seen.batches[0].labels for seen in view.seen])
     known = view.auxiliary
     means = torch.stack([known.images[known.labels == label].mean(dim=0) for label in range(10)])
@@ -55,25 +55,25 @@ def test_where_nothing_is_sent_nothing_is_found(attack, scene):
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
-def test_the_first_module_of_a_resnet_is_inverted_whole_batches_at_once(norm, scene):
-    view, truth = scene(stem(norm=norm))
+def test_the_first_module_of_a_resnet_is_inverted_whole_batches_at_once(norm, make_view):
+    view, truth = make_view(stem(norm=norm))
     assert psnr(Optimization(steps=150).reconstruct(view), truth).mean() > 30
 
 
-def test_the_first_module_is_inverted_on_fashion_mnist_too(scene):
+def test_the_first_module_is_inverted_on_fashion_mnist_too(make_view):
     try:
         data = load_fashion_mnist()
     except InputError as error:
         pytest.skip(f"needs the files of Fashion-MNIST: {error}")
     images = data.train_images[:200].float() / 255, data.train_labels[:200]
-    view, truth = scene(stem(norm="batch"), images=images, auxiliary=50)
+    view, truth = make_view(stem(norm="batch"), images=images, auxiliary=50)
     assert psnr(Optimization(steps=150).reconstruct(view), truth).mean() > 30
 
 
 @pytest.mark.parametrize("attack", [replace(DECODER, epochs=2), Optimization(steps=10), replace(HYBRID, epochs=2)])
-def test_the_seed_decides(attack, scene):
+def test_the_seed_decides(attack, make_view):
     def guess(seed: int) -> torch.Tensor:
-        view, _ = scene(stem(norm="batch"), seed=seed)
+        view, _ = make_view(stem(norm="batch"), seed=seed)
         return attack.reconstruct(view)
 
     first = guess(0)
@@ -83,17 +83,17 @@ def test_the_seed_decides(attack, scene):
     assert not torch.equal(first, guess(1))
 
 
-def test_a_decoder_trained_through_the_sampler_beats_one_that_is_blind_to_it(scene):
-    view, truth = scene(stem(), ChannelShuffle(), stems=(stem(),))
+def test_a_decoder_trained_through_the_sampler_beats_one_that_is_blind_to_it(make_view):
+    view, truth = make_view(stem(), ChannelShuffle(), stems=(stem(),))
     adaptive, blind = (replace(DECODER, adaptive=adaptive).reconstruct(view) for adaptive in (True, False))
-    again, _ = scene(stem(), ChannelShuffle(), stems=(stem(),))
+    again, _ = make_view(stem(), ChannelShuffle(), stems=(stem(),))
     assert torch.equal(blind, replace(DECODER, adaptive=False).reconstruct(again))
     assert psnr(adaptive, truth).mean() > psnr(blind, truth).mean() + 1
 
 
-def test_each_download_has_a_decoder_and_attacks_share_them(scene):
+def test_each_download_has_a_decoder_and_attacks_share_them(make_view):
     kept = {}
-    view, truth = scene(stem(), stems=(stem(), stem(1)), kept=kept)
+    view, truth = make_view(stem(), stems=(stem(), stem(1)), kept=kept)
     decoded = replace(DECODER, epochs=4, lr=3e-3).reconstruct(view)
     decoders = [name for name in kept if name.startswith("decoder/")]
     assert len(decoders) == 2
@@ -104,23 +104,23 @@ def test_each_download_has_a_decoder_and_attacks_share_them(scene):
     assert all(kept[name] is before[name] for name in decoders)
 
 
-def test_the_hybrid_is_no_worse_than_what_it_is_made_of(scene):
+def test_the_hybrid_is_no_worse_than_what_it_is_made_of(make_view):
     # Two batches decide on the rule, so that it may miss by chance; 0.5 dB is a tenth of the distance between the two.
-    view, truth = scene(stem(norm="batch"), stems=(stem(norm="batch"),))
+    view, truth = make_view(stem(norm="batch"), stems=(stem(norm="batch"),))
     parts = [Decoder(size="small", epochs=4), Optimization(steps=40)]
     best = max(psnr(attack.reconstruct(view), truth).mean() for attack in parts)
     assert psnr(HYBRID.reconstruct(view), truth).mean() > best - 0.5
 
 
-def test_without_auxiliary_data_the_search_is_smooth_by_default(scene):
-    view, _ = scene(stem(), knows="architecture")
+def test_without_auxiliary_data_the_search_is_smooth_by_default(make_view):
+    view, _ = make_view(stem(), knows="architecture")
     assert Optimization().matching(view).smoothness == 1e-2
     with pytest.raises(InputError, match="auxiliary-data"):
         DECODER.reconstruct(view)
 
 
-def test_smoothness_is_tuned_by_validation_images(scene):
-    plain, _ = scene(nn.Identity())
+def test_smoothness_is_tuned_by_validation_images(make_view):
+    plain, _ = make_view(nn.Identity())
     assert Optimization(steps=150).matching(plain).smoothness == 1e-4
 
 
@@ -141,8 +141,8 @@ def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():
 
 @pytest.mark.parametrize("attack", [DECODER, HYBRID])
 def test_what_is_no_map_is_refused(attack):
-    def seen(cut_shape: tuple[int, ...], input_shape: tuple[int, ...] = (1, 8, 8)) -> Scene:
-        return Scene(tier=1, input_shape=input_shape, cut_shape=cut_shape, classes=10, defense=DefenseChain())
+    def seen(cut_shape: tuple[int, ...], input_shape: tuple[int, ...] = (1, 8, 8)) -> Target:
+        return Target(tier=1, input_shape=input_shape, cut_shape=cut_shape, classes=10, defense=DefenseChain())
 
     attack.check(seen((4, 8, 8)))
     attack.check(seen((17, 12)))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.shadow_client import Received
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -48,29 +48,29 @@ def trivial(view, truth: Tensor) -> Tensor:
     return mse(means[labels], truth)
 
 
-def test_it_beats_the_mean_of_the_class_without_the_weights(halves, scene, small):
+def test_it_beats_the_mean_of_the_class_without_the_weights(halves, make_view, small):
     client, server = halves
     # One-sided at 3 standard errors of the paired difference: 1 false alarm in 740, and the seed is fixed.
-    view, truth = scene(client, stems=(client,) * 3, server=server, images=small)
+    view, truth = make_view(client, stems=(client,) * 3, server=server, images=small)
     gain = trivial(view, truth) - mse(ATTACK.reconstruct(view), truth)
     assert gain.mean() > 3 * gain.std() / len(gain) ** 0.5
 
 
-def test_where_nothing_is_sent_nothing_is_found(halves, scene, small):
+def test_where_nothing_is_sent_nothing_is_found(halves, make_view, small):
     # As above, on the other side: 1 false alarm in 740, and the seed is fixed.
     client, server = halves
     noisy = GaussianNoise(sd=1e4)
-    view, truth = scene(client, noisy, stems=(client,), server=server, images=small)
+    view, truth = make_view(client, noisy, stems=(client,), server=server, images=small)
     gain = trivial(view, truth) - mse(replace(ATTACK, shadows=1, steps=60, epochs=4).reconstruct(view), truth)
     assert gain.mean() < 3 * gain.std() / len(gain) ** 0.5
 
 
-def test_the_weights_are_not_looked_at(halves, scene, small):
+def test_the_weights_are_not_looked_at(halves, make_view, small):
     client, server = halves
     short = replace(ATTACK, steps=3, epochs=1)
-    view, _ = scene(client, server=server, images=small)
+    view, _ = make_view(client, server=server, images=small)
     first = short.reconstruct(view)
-    hidden, _ = scene(client, server=server, images=small)
+    hidden, _ = make_view(client, server=server, images=small)
     (seen,) = hidden._background.seen
     blank = {name: torch.zeros_like(tensor) for name, tensor in seen.download.weights.items()}
     spoilt = replace(seen, download=replace(seen.download, weights=blank))
@@ -78,10 +78,10 @@ def test_the_weights_are_not_looked_at(halves, scene, small):
     assert torch.equal(short.reconstruct(hidden), first)
 
 
-def test_the_seed_decides(halves, scene, small):
+def test_the_seed_decides(halves, make_view, small):
     short = replace(ATTACK, steps=3, epochs=1)
     first, again, other = (
-        short.reconstruct(scene(halves[0], server=halves[1], images=small, seed=seed)[0]) for seed in (0, 0, 1)
+        short.reconstruct(make_view(halves[0], server=halves[1], images=small, seed=seed)[0]) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -99,4 +99,4 @@ def test_the_distance_of_moments_is_zero_only_between_alike_activations():
 
 def test_what_is_no_map_is_refused():
     with pytest.raises(InputError, match="surrogate"):
-        ATTACK.check(Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(7,), classes=2, defense=DefenseChain()))
+        ATTACK.check(Target(tier=1, input_shape=(1, 8, 8), cut_shape=(7,), classes=2, defense=DefenseChain()))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.attacking.base import Scene
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.unshuffle import Unshuffle
@@ -62,36 +62,36 @@ def test_the_assignment_is_the_cheapest_of_all():
 
 
 @pytest.mark.parametrize("shuffle", [ChannelShuffle(), ChannelShuffle(key="client")])
-def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(shuffle, scene):
-    plain, truth = scene(stem())
+def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(shuffle, make_view):
+    plain, truth = make_view(stem())
     undefended = ssim(DECODER.reconstruct(plain), truth).mean()
-    view, truth = scene(stem(), shuffle)
+    view, truth = make_view(stem(), shuffle)
     assert ssim(ATTACK.reconstruct(view), truth).mean() >= 0.9 * undefended
 
 
 @pytest.mark.parametrize("shuffle", [PatchShuffle(patch=4), BatchPatchShuffle(patch=4)])
-def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, scene):
+def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, make_view):
     decoded, undone = (
         float(psnr(attack.reconstruct(view), truth).mean())
-        for attack, (view, truth) in [(DECODER, scene(stem(), shuffle)), (ATTACK, scene(stem(), shuffle))]
+        for attack, (view, truth) in [(DECODER, make_view(stem(), shuffle)), (ATTACK, make_view(stem(), shuffle))]
     )
     assert undone > decoded + 0.5
 
 
-def test_noise_after_the_shuffle_is_matched_through(scene):
+def test_noise_after_the_shuffle_is_matched_through(make_view):
     def gained(*defenses):
-        view, truth = scene(stem(), *defenses)
+        view, truth = make_view(stem(), *defenses)
         return float(psnr(ATTACK.reconstruct(view), truth).mean())
 
     noise = GaussianNoise(sd=0.1)
-    plain, truth = scene(stem(), noise)
+    plain, truth = make_view(stem(), noise)
     undefended = float(psnr(DECODER.reconstruct(plain), truth).mean())
     assert gained(ChannelShuffle(), noise) > undefended - 1
 
 
-def test_the_seed_decides(scene):
+def test_the_seed_decides(make_view):
     short = replace(ATTACK, epochs=1, matching_epochs=1)
-    first, again, other = (short.reconstruct(scene(stem(), ChannelShuffle(), seed=seed)[0]) for seed in (0, 0, 1))
+    first, again, other = (short.reconstruct(make_view(stem(), ChannelShuffle(), seed=seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -104,7 +104,7 @@ def test_the_seed_decides(scene):
     ],
 )
 def test_a_run_without_one_shuffle_is_refused(defenses, line):
-    where = Scene(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=2, defense=DefenseChain(defenses))
+    where = Target(tier=1, input_shape=(1, 8, 8), cut_shape=(8, 8, 8), classes=2, defense=DefenseChain(defenses))
     with pytest.raises(InputError, match=line):
         ATTACK.check(where)
     with pytest.raises(InputError, match="leave adaptive=false out"):

@@ -10,7 +10,7 @@ from fast_attacks import SEES, Blind, LeastSquares
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.replay import open_run
-from dtfl_private.attacking.result_cache import Workshop
+from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing import sanity
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
@@ -165,7 +165,7 @@ def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, t
     opened = open_run(trained(), **objects)
     config = AuditConfig.model_validate(QUICKLY).settled().attacking(1)
     attack = create("attack", "optimization:steps=60,smoothness=0.0001")
-    check = sanity.identity_check(opened, config, [attack], Workshop(tmp_path, {}), SilentAudit())
+    check = sanity.identity_check(opened, config, [attack], ResultCache(tmp_path, {}), SilentAudit())
     assert check.needed == 0.99
     assert check.passed
 

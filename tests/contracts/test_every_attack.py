@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.attacking.base import Attack, Scene, name_of
+from dtfl_private.attacking.base import Attack, Target, name_of
 from dtfl_private.cli.attacks_table import GOALS, goal_of
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create, explicit, installed
@@ -57,6 +57,6 @@ def test_its_name_is_that_of_its_class(attack):
 
 
 def test_it_refuses_sequences_of_tokens(attack):
-    tokens = Scene(tier=1, input_shape=(32,), cut_shape=(32, 16), classes=2, defense=DefenseChain())
+    tokens = Target(tier=1, input_shape=(32,), cut_shape=(32, 16), classes=2, defense=DefenseChain())
     with pytest.raises(InputError, match="tokens"):
         attack.check(tokens)

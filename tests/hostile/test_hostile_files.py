@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from spoiling import IN_PLACE, bytes_of, documents_of, examples, json_of
 
-from dtfl_private.attacking.result_cache import Workshop
+from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.cli import experiments as cli_experiments
 from dtfl_private.cli import main as cli
 from dtfl_private.data.files.cache import cached
@@ -341,13 +341,13 @@ def test_idx_file(tmp_path, count, data, packed):
 @given(data=st.data())
 @examples(40)
 def test_kept_work_of_attacks_is_made_anew(tmp_path, count, data, patterns):
-    workshop = Workshop(tmp_path / "kept", {})
+    cache = ResultCache(tmp_path / "kept", {})
     what, made = {"guess": 1}, {"guess": patterns.train_images[:2]}
-    workshop.keep(what, lambda: made)
+    cache.get_or_make(what, lambda: made)
     (path,) = (tmp_path / "kept").iterdir()
     path.write_bytes(data.draw(bytes_of(path.read_bytes())))
-    workshop.has(what)
-    workshop.keep(what, lambda: made)
+    cache.has(what)
+    cache.get_or_make(what, lambda: made)
     count()
     path.unlink()
 
