@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lowest format schema bench clean
+.PHONY: help demo test check docs lowest format schema bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +26,17 @@ demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (
 test: $(READY) ## set up and run all tests, on all cores
 	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
-check: $(READY) ## format, lint and types, all strict
+check: $(READY) ## format, lint, types and documentation, all strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@# A user's script, from a folder where nothing but the installation leads to the package:
 	cd docs && ../$(BIN)/mypy --strict --config-file= --cache-dir ../.mypy_cache/user -c 'from dtfl_private import TrainConfig, train; train(TrainConfig())'
+	@$(MAKE) --no-print-directory docs
+
+# The links and anchors of all pages are checked; the build itself needs no network, and its pages load nothing from elsewhere.
+docs: $(READY) ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Warnings are no errors here: old versions of libraries warn of newer ones of others.
 lowest: ## run the quick tests with the lowest version of every dependency that pyproject.toml allows, in .venv-lowest
@@ -50,8 +55,8 @@ schema: $(READY) ## write docs/audit.schema.json anew
 	$(BIN)/python -c 'from dtfl_private.leakage.findings import findings_schema as text; print(text(), end="")' \
 		> docs/audit.schema.json
 
-bench: $(READY) ## the figures of the README, measured on this machine (long)
+bench: $(READY) ## the figures of docs/reference/benchmarks.md, measured on this machine (long)
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the virtual environment and the caches
-	rm -rf $(VENV) $(VENV)-lowest *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""How often 95 % intervals of scores contain the truth, by simulation: the tables of docs/attacks.md.
+"""How often 95 % intervals of scores contain the truth, by simulation: the tables of docs/explanation/intervals.md.
 
 python -m benchmarks.coverage
 """

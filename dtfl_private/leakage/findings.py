@@ -102,7 +102,7 @@ class TierVerdict(_Strict):
     Attributes:
         tier: client modules m.
         cut: shape of one record's activations.
-        level: in a word; see docs/audit.md for the thresholds.
+        level: in a word; see docs/explanation/verdict.md for the thresholds.
         attack: the strongest; the measure, where there was none.
         strongest: its result.
         decided_by: the result that the level rests on; None if nothing was shown, or in files of older versions.

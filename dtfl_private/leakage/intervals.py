@@ -15,7 +15,7 @@ far, a share has also what Clopper and Pearson (1934) leave possible: shares of 
 One image shows no spread at all: where the metric's range is known, the interval is all of it. One seed says nothing of
 seeds: then an interval is for the seed at hand.
 
-How often intervals contain the truth, and how wide they are: docs/attacks.md.
+How often intervals contain the truth, and how wide they are: docs/explanation/intervals.md.
 """
 
 import math

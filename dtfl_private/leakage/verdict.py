@@ -11,7 +11,7 @@ word that any of its results gets. So one more result, one more attack or anothe
 
 "Surely" is a p-value of `dtfl_private.leakage.significance.LEVEL` or less: so small, and the same for every result of
 every audit, that a whole audit of up to `TESTS` tests in which nothing leaks has a false alarm in 5 % of cases at most,
-as long as differences are not strongly skewed against the guess; docs/audit.md says what then.
+as long as differences are not strongly skewed against the guess; docs/explanation/verdict.md says what then.
 The 95 % interval of the difference, which covers the repetitions of an attack too, must lie beyond 0 as well.
 """
 

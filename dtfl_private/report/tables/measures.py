@@ -19,6 +19,6 @@ def measures_table(measures: Mapping[str, Measure]) -> Table:
         table.add_row("", "does not say", measure.facts.does_not_say)
         table.add_row("", "source", measure.facts.source)
         table.add_section()
-    table.caption = "figures, units and costs: docs/measures.md"
+    table.caption = "figures, units and costs: docs/reference/measures.md"
     table.caption_justify = "left"
     return table
