@@ -1,14 +1,14 @@
-"""Two audits side by side: the strongest attack of each at every tier, and every measure, with what lies apart.
+"""Comparison of two audits: at every tier the strongest attack of each, and every measure, with what lies apart.
 
 Defenses may differ: that is what such a comparison is for. Data set and network may not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import Compared, Comparison, Findings, Training
 from dtfl_private.leakage.result import SCHEMA_VERSION, Result
+from dtfl_private.leakage.selection import is_measure
 
 ATTACK = ""
 """In keys: the strongest attack, whichever it is; a measure is compared with itself alone."""
@@ -18,7 +18,7 @@ Key = tuple[int, str, str]
 
 
 def require_comparable(training: Training, other: Findings, schema_version: int = SCHEMA_VERSION) -> None:
-    """Return if an audit of the run that ``training`` describes can stand beside another; cheap, for before the audit.
+    """Return if an audit of the run that ``training`` describes can be compared with another; cheap, so called first.
 
     An invalid audit is refused: its attacks fail where none may fail, so that its low values would pass for protection.
 
@@ -40,12 +40,12 @@ def require_comparable(training: Training, other: Findings, schema_version: int 
 
 
 def compare_findings(this: Findings, other: Findings) -> Comparison:
-    """Return this audit beside another: a row for each tier and metric that both have.
+    """Return this audit compared with another: a row for each tier and metric that both have.
 
     The strongest attacks may be different ones in the two; a measure is compared with the same measure.
 
     Raises:
-        InputError: see `require_comparable`; likewise if this audit is invalid.
+        InputError: the two cannot be compared (`require_comparable`), or this audit is invalid.
     """
     require_comparable(this.training, other, this.schema_version)
     _require_valid(this)
@@ -65,7 +65,7 @@ def apart(one: Result, other: Result) -> bool:
 
 
 def unequal_terms(this: Findings, other: Findings) -> list[str]:
-    """Return what differs between two audits beside their defenses, in words: it may explain rows that lie apart."""
+    """Return in words what differs between two audits, defenses apart: it may explain rows that lie apart."""
     pairs: Sequence[tuple[str, object, object]] = (
         ("victims", this.victims, other.victims),
         ("auxiliary images", this.aux, other.aux),
@@ -91,9 +91,5 @@ def _require_valid(findings: Findings) -> None:
 def _figures(findings: Findings) -> dict[Key, Result]:
     """Return the strongest attacks, and the measures: results that nobody attacked for and that are no guess."""
     attacks = {(result.tier, result.metric, ATTACK): result for result in findings.strongest}
-    return attacks | {(result.tier, result.metric, result.source): result for result in measures(findings.results)}
-
-
-def measures(results: Iterable[Result]) -> list[Result]:
-    """Return the results of measures: without an adversary, and no trivial guess."""
-    return [result for result in results if result.adversary is None and result.source not in BASELINES]
+    measures = filter(is_measure, findings.results)
+    return attacks | {(result.tier, result.metric, result.source): result for result in measures}

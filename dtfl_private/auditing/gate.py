@@ -1,4 +1,4 @@
-"""Gates: limits on measured leakage that make an audit fail, for continuous integration (``--fail-if``).
+"""Gates (``--fail-if``): limits on measured leakage that make an audit fail, for continuous integration.
 
     ssim>0.5            no attack may reach an SSIM above 0.5 at any tier
     ssim>0.5@tier<=2    ... at tiers 1 and 2
@@ -47,7 +47,7 @@ class Gate:
         comparison: key of `COMPARISONS`; a value that compares so with ``limit`` crosses.
         limit: in the metric's unit.
         tier_comparison: key of `TIER_COMPARISONS`; None for all tiers.
-        tier: what tiers are compared with; of no meaning without ``tier_comparison``.
+        tier: what tiers are compared with; unused without ``tier_comparison``.
     """
 
     metric: str
@@ -61,7 +61,7 @@ class Gate:
         return f"{self.metric}{self.comparison}{self.limit:.15g}{where}"
 
     def judges(self, result: Result) -> bool:
-        """Whether the gate has a say on a result: its metric and tier, and no trivial guess."""
+        """Whether the gate judges a result: its metric and tier match, and it is no trivial guess."""
         return result.metric == self.metric and self.covers(result.tier) and result.source not in BASELINES
 
     def covers(self, tier: int) -> bool:

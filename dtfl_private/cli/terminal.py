@@ -30,11 +30,11 @@ class _PrintableConsole(Console):
             yield segment if segment.control else Segment(printable_lines(segment.text), segment.style)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Return a text to render; cleaned here already, so that it is measured as it will be shown."""
-        return super().render_str(printable_lines(text), **settings)
+        """Return a text to render; cleaned and spelled here already, so that it is measured as it will be shown."""
+        return super().render_str(_encodable(printable_lines(text), self.encoding), **settings)
 
 
-# What the program itself writes beside ASCII, as it is written where the output's encoding has no such character.
+# The characters outside ASCII that the program itself writes, as they are spelled where the encoding lacks them.
 SPELLED = {"±": "+/-", "▲": "^", "◆": "*", "○": "o", "✕": "x", "…": "..."}
 
 # The name under which Python looks up `_spelled`.
@@ -53,7 +53,6 @@ def never_fail_on_characters() -> None:
 
 def let_pass(stream: TextIO) -> None:
     """Let a text stream take any text; a stream that is no encoder's, as a test's, is left as it is."""
-    codecs.register_error(SPELLING, _spelled)
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=SPELLING)
 
@@ -69,6 +68,14 @@ def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def _escaped(character: str) -> str:
     return character.encode("ascii", errors="backslashreplace").decode("ascii")
+
+
+codecs.register_error(SPELLING, _spelled)
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """Return a text with the characters that an encoding lacks spelled in others."""
+    return text.encode(encoding, errors=SPELLING).decode(encoding)
 
 
 def open_console() -> Console:

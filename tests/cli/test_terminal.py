@@ -38,6 +38,20 @@ def test_styles_of_our_own_still_reach_a_terminal():
     assert console.file.getvalue() == "\x1b[1mbold\\x1b[2J\x1b[0m\n"
 
 
+def test_columns_stay_aligned_where_the_encoding_lacks_a_character():
+    made = plain_table("", "name", "mean", "n")
+    made.add_row("one", "0.5 ± 0.1", "3")
+    made.add_row("two", "0.5", "3")
+    raw = io.BytesIO()
+    console = terminal._PrintableConsole(file=io.TextIOWrapper(raw, "ascii", errors=terminal.SPELLING), width=60)
+    console.print(made)
+    console.file.flush()
+    lines = raw.getvalue().decode("ascii").split("\n")
+    (one,), (two,) = ([line for line in lines if name in line] for name in ("one", "two"))
+    assert "0.5 +/- 0.1" in one
+    assert len(one.rstrip()) == len(two.rstrip())
+
+
 @pytest.mark.parametrize("make", [SweepDisplay, AttackDisplay])
 def test_a_progress_bar_shows_a_name_as_it_is(make):
     console = terminal._PrintableConsole(
