@@ -15,7 +15,7 @@ from dtfl_private.cli import attack as cli_attack
 from dtfl_private.cli import audit as cli_audit
 from dtfl_private.cli import experiments as cli_experiments
 from dtfl_private.cli import plan as cli_plan
-from dtfl_private.cli.attacks_table import adversaries_table, attacks_table
+from dtfl_private.cli.listed_attacks import listed_attacks
 from dtfl_private.cli.listed_models import listed_models
 from dtfl_private.cli.options import (
     COMMAND_LINE_DEFAULTS,
@@ -52,6 +52,7 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.report.live.training import TrainingDisplay
 from dtfl_private.report.pictures.costs import cost_picture
 from dtfl_private.report.pictures.distribution import distribution_picture
+from dtfl_private.report.tables.attacks import adversaries_table, attacks_table
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
 from dtfl_private.report.tables.datasets import datasets_table
 from dtfl_private.report.tables.distribution import distribution_table, spread_table
@@ -354,8 +355,7 @@ def list_(kind: str, data_dir: Path | None) -> None:
         console.print(adversaries_table())
         return
     if kind == "attacks":
-        rows = described("attack")
-        console.print(attacks_table(rows, {name: find("attack", name).load() for name, _, _ in rows}))
+        console.print(attacks_table(listed_attacks()))
         return
     if kind == "measures":
         console.print(measures_table(MEASURES))

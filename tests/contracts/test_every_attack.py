@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.attacking.base import Attack, Target, name_of
-from dtfl_private.cli.attacks_table import GOALS, goal_of
+from dtfl_private.attacking.goals import GOALS, goal_of
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create, explicit, installed
 from dtfl_private.protection.chain import DefenseChain
