@@ -35,7 +35,7 @@ def keys(comparison: Comparison) -> list[tuple[int, str, str, str, bool]]:
     return [(row.tier, row.metric, row.this.source, row.other.source, row.apart) for row in comparison.rows]
 
 
-def test_strongest_attacks_and_measures_stand_side_by_side(plain: Findings, defended: Findings):
+def test_strongest_attacks_and_measures_are_compared(plain: Findings, defended: Findings):
     comparison = compare_findings(plain, defended)
     assert keys(comparison) == [
         (1, "dcor-squared", "distance-correlation", "distance-correlation", False),
@@ -51,7 +51,7 @@ def test_a_comparison_is_the_other_one_with_the_sides_swapped(plain: Findings, d
     assert list(there.rows) == swapped
 
 
-def test_an_audit_beside_itself_has_all_its_figures_and_none_apart(plain: Findings):
+def test_an_audit_compared_with_itself_has_all_its_figures_and_none_apart(plain: Findings):
     comparison = compare_findings(plain, plain)
     assert len(comparison.rows) == 4
     assert all(row.this == row.other and not row.apart for row in comparison.rows)

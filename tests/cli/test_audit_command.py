@@ -218,7 +218,7 @@ def test_a_defended_run_stands_beside_its_undefended_one_and_another(folder, aud
     assert findings.training.undefended_accuracy == read_findings(Path("plain/audit/audit.json")).training.test_accuracy
     assert findings.compared.run == "plain"
     assert next(row for row in findings.compared.rows if row.metric == "mse").apart
-    assert "Beside another run" in (folder / "noise" / "audit" / "report.html").read_text()
+    assert "Compared with another run" in (folder / "noise" / "audit" / "report.html").read_text()
 
 
 def test_the_schema_is_the_published_one():

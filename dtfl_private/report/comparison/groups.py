@@ -1,9 +1,4 @@
-"""Runs side by side, as values: what each one reached at what expense, and means over seeds with their intervals.
-
-A run's *expense* is counted on four axes from its start to the end of each round: simulated seconds, rounds, bytes that
-were sent, multiply-accumulates on clients and server. The expense to a target accuracy is that at the end of the first
-round whose test accuracy is at least the target.
-"""
+"""Runs compared with each other: groups that differ by seed alone, in settings whose figures may be compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +64,7 @@ class ComparisonSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs side by side, setting by setting, and what a reader must know of them."""
+    """Runs compared with each other, setting by setting, and what a reader must know of them."""
 
     settings: Sequence[ComparisonSetting]
     notes: Sequence[str]

@@ -35,7 +35,7 @@ SECTIONS: Mapping[str, str] = {
     "measures": "Measures without attack",
     "clients": "Exposure of each client",
     "guarantees": "Guarantees",
-    "compared": "Beside another run",
+    "compared": "Compared with another run",
     "sanity": "Sanity checks",
     "untested": "What was not tested",
     "repeat": "How to repeat it",
@@ -173,7 +173,7 @@ def _drawn(
 
 
 def _scheduled(findings: Findings) -> list[tuple[Result, Result | None]]:
-    """Return the results on clients where they really were, each beside the same with all clients in that tier."""
+    """Return the results on clients where they really were, each with the same result for all clients in that tier."""
     whole = {_key(result): result for result in findings.results}
     shown = [result for result in _in_order(findings.as_scheduled) if result.metric in SCHEDULED]
     chosen = shown or _in_order(findings.as_scheduled)

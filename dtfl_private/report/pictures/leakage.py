@@ -30,7 +30,7 @@ APART = 0.06
 def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form: PictureForm = "png") -> bytes:
     """Return a picture of one metric over the tiers: a line with 95 % intervals for each attack.
 
-    Trivial guesses and oracles are grey: those with results of their own, and those that stand beside an attack's.
+    Trivial guesses and oracles are grey: those with results of their own, and those that attacks are compared with.
     Dotted: what an attack reached undefended.
 
     Raises:

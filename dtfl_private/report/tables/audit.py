@@ -36,7 +36,7 @@ def audit_output(findings: Findings) -> list[RenderableType]:
 
 
 def verdict_table(findings: Findings) -> Table:
-    """Return a row per tier: its level and the strongest attack, beside the trivial guess and the undefended value."""
+    """Return a row per tier: its level, the strongest attack, the trivial guess and the undefended value."""
     title = "verdict" if is_valid(findings) else "verdict: INVALID, do not use these figures"
     columns = ("tier", "verdict", "strongest attack", "metric", "reached", "95% interval", "trivial guess")
     table = plain_table(title, *columns, "undefended")

@@ -44,7 +44,7 @@ LATEX = {
 
 
 def terminal_tables(comparison: Comparison, width: int) -> list[Table]:
-    """Return one table for each setting, or two where all columns side by side would not fit into ``width``."""
+    """Return one table for each setting, or two where the columns would not all fit into ``width``."""
     parts = [COLUMNS] if width >= WHOLE_WIDTH else [COLUMNS[:EXPENSES_FROM], (COLUMNS[0], *COLUMNS[EXPENSES_FROM:])]
     tables = []
     for setting in comparison.settings:

@@ -1,4 +1,4 @@
-"""How images and labels are spread over clients: a table and a picture."""
+"""Tables of how images and labels are spread over clients."""
 
 from collections.abc import Sequence
 

@@ -12,7 +12,7 @@ from dtfl_private.report.words.results import figure
 MOST_CLIENTS = 100
 MOST_EXPOSED = 20
 
-# Shades by which tiers are told apart beside their numbers, the shallowest first.
+# Shades of tiers in a bar, the shallowest first.
 SHADES = 5
 
 

@@ -1,4 +1,4 @@
-"""What attacks reached, tier by tier: a table for the terminal and a picture."""
+"""The table of what attacks reached, tier by tier."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
         shown = f"{tier}\n{'x'.join(map(str, of_tier[0].cut))}"
         for name, row in _rows(of_tier).items():
             cells = (row.cells.get(metric, "") for metric in metrics)
-            table.add_row(shown, escape(name), _range(row.counts), *cells, style="dim" if row.beside else None)
+            table.add_row(shown, escape(name), _range(row.counts), *cells, style="dim" if row.reference else None)
             shown = ""
         table.add_section()
     seeds = _range({result.seeds for result in results})
@@ -44,9 +44,9 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
 
 @dataclass
 class _Row:
-    """One line: records judged, and cells by metric; ``beside``: no attack, but what attacks are compared with."""
+    """One line: records judged, and cells by metric; ``reference``: no attack, but what attacks are compared with."""
 
-    beside: bool
+    reference: bool
     counts: set[int] = field(default_factory=set)
     cells: dict[str, str] = field(default_factory=dict)
 
@@ -60,15 +60,15 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
         digits = find_metric(result.metric).digits
         is_guess = result.source in BASELINES
         name = guess_label(result.source) if is_guess else attack
-        row = (guesses if is_guess else attacks).setdefault(name, _Row(beside=is_guess))
+        row = (guesses if is_guess else attacks).setdefault(name, _Row(reference=is_guess))
         row.counts.add(result.n)
         row.cells[result.metric] = _interval(result, digits)
         if result.undefended is not None:
-            row = undefended.setdefault(f"  {name}, undefended", _Row(beside=True))
+            row = undefended.setdefault(f"  {name}, undefended", _Row(reference=True))
             row.cells[result.metric] = f"{result.undefended:.{digits}f}"
     for result in results:
         if result.baseline is not None:
-            row = guesses.setdefault(guess_label(result.baseline_name), _Row(beside=True))
+            row = guesses.setdefault(guess_label(result.baseline_name), _Row(reference=True))
             row.cells.setdefault(result.metric, f"{result.baseline:.{find_metric(result.metric).digits}f}")
     return attacks | undefended | {f"  {name}": row for name, row in guesses.items()}
 

@@ -147,7 +147,7 @@ def test_galleries_come_tier_by_tier(texts):
     assert texts["full"].count("data:image/png;base64,") == 2
 
 
-def test_an_invalid_audit_says_so_first_and_beside_all_figures(texts):
+def test_an_invalid_audit_says_so_first_and_above_all_figures(texts):
     page = Page(texts["invalid"])
     assert "<title>Invalid: " in texts["invalid"]
     assert "md1: decoder reached SSIM 0.412, needed: at least 0.900" in page.text

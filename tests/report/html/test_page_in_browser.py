@@ -106,7 +106,7 @@ def test_all_pictures_are_shown_and_all_links_lead_somewhere(looked_at):
     assert "Privacy audit of runs/" in found[0]["title"]
 
 
-def test_contents_stand_beside_the_text_on_a_desk_and_above_it_on_a_phone(looked_at):
+def test_contents_stand_left_of_the_text_on_a_desk_and_above_it_on_a_phone(looked_at):
     found, _ = looked_at
     assert [one["columns"] for one in found] == ["block", "grid"] * 3
 
