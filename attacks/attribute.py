@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dtfl_private.attacking import base
 from dtfl_private.attacking.base import AttackFacts
-from dtfl_private.attacking.view import Auxiliary, View
+from dtfl_private.attacking.evidence import Auxiliary
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.auxiliary_release import release_auxiliary, same_weights
 from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
 from dtfl_private.protocol.messages import Seen

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.evidence import LocalSteps
 from dtfl_private.attacking.program import ClientProgram, Parameters
-from dtfl_private.attacking.view import LocalSteps, View
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.inversion import half_cosine
 from dtfl_private.attacks.similarity import total_variation
 from dtfl_private.errors import InputError

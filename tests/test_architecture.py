@@ -33,7 +33,7 @@ OPEN_TO_PLUGINS = (
         "privacy",
         "leakage",
     ),
-    *("attacking.base", "attacking.view", "attacking.program"),
+    *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program"),
 )
 NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
 

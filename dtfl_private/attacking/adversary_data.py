@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.view import Auxiliary
 from dtfl_private.data.dataset import ImageDataset, load_dataset
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError

@@ -19,7 +19,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dtfl_private.attacking.view import Auxiliary, View
+from dtfl_private.attacking.evidence import Auxiliary
+from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import State

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.view import Auxiliary
+from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.protocol.messages import Seen, State

@@ -20,6 +20,7 @@ from dtfl_private.attacking.base import (
     Tampering,
 )
 from dtfl_private.attacking.crashes import crashes_named
+from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.jobs import Job, plan_jobs
 from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.recorded_rounds import earlier_rounds, latest_recordings
@@ -38,7 +39,7 @@ from dtfl_private.attacking.victims import (
     victim_tasks,
     whole_epochs,
 )
-from dtfl_private.attacking.view import Auxiliary, View
+from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.transcripts import recorded_rounds
@@ -236,7 +237,7 @@ class Session:
         shown = None if victims is None else digest_of([*victims.seen, *earlier])
         common = {"tier": tier, "seed": seed, "planted": planted, "seen": shown}
         return View(
-            self._setup.background(tier, victims, earlier),
+            self._setup.evidence(tier, victims, earlier),
             adversary=job.chosen.adversary,
             knows=self._knows,
             attack=job.chosen.name,

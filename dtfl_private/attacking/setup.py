@@ -1,22 +1,26 @@
-"""The scene of an attack: disjoint sets of records, and all that there is to see at a tier."""
+"""What all attacks on a run share: its parts, where they compute, and all that there is to see at a tier."""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dtfl_private.attacking.adversary_data import AuxiliarySplit
+from dtfl_private.attacking.evidence import (
+    AttackedRound,
+    Candidates,
+    Evidence,
+    LocalSteps,
+    Network,
+    Shadows,
+    TrainingKnowledge,
+)
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.victims import Victims
-from dtfl_private.attacking.view import (
-    Background,
-    Candidates,
-    LocalSteps,
-    Shadows,
-)
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
@@ -65,7 +69,7 @@ def _in_pairs(members: Tensor, labels: Tensor, others: Tensor, other_labels: Ten
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSetup:
-    """All that the scenes of a run share, whatever the tier.
+    """All that attacks on a run share, whatever the tier.
 
     Attributes:
         opened: the run.
@@ -89,28 +93,41 @@ class AttackSetup:
             non_members=records + self.split.non_member_places,
         )
 
-    def background(self, tier: int, victims: Victims | None, earlier: Sequence[Seen] = ()) -> Background:
+    def evidence(self, tier: int, victims: Victims | None, earlier: Sequence[Seen] = ()) -> Evidence:
         """Return all that there is to see at a tier; without victims, what there is before the clients' round."""
-        worker = self.opened.prepared.worker
-        return Background(
-            seen=[self._on_device(self._as_known(seen)) for seen in victims.seen] if victims is not None else [],
-            earlier=[self._on_device(self._as_known(seen)) for seen in earlier],
-            program=self.program,
-            honest=self.honest,
+        return Evidence(
+            round=self._attacked_round(tier, victims, earlier),
+            network=self._network(tier),
             auxiliary=self.split.auxiliary,
-            final_model=self.opened.after.weights.model,
-            initial_model=self.opened.before.weights.model,
-            initial_heads=self.opened.weights.heads,
+            training=TrainingKnowledge(
+                initial_model=self.opened.before.weights.model,
+                final_model=self.opened.after.weights.model,
+                logits=self.logits,
+                honest=self.honest,
+                shadows=self.shadows,
+            ),
             candidates=None if victims is None else self.candidates(victims)[0],
-            shadows=self.shadows,
-            logits=self.logits,
+        )
+
+    def _attacked_round(self, tier: int, victims: Victims | None, earlier: Sequence[Seen]) -> AttackedRound:
+        seen = [] if victims is None else victims.seen
+        number = seen[0].download.round if seen else self.opened.plan.round
+        return AttackedRound(
+            seen=[self._on_device(self._as_known(one)) for one in seen],
+            earlier=[self._on_device(self._as_known(one)) for one in earlier],
+            local_steps=local_steps(self.opened, number),
+            server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
+        )
+
+    def _network(self, tier: int) -> Network:
+        worker = self.opened.prepared.worker
+        return Network(
+            program=self.program,
             input_shape=tuple(worker.train_images.shape[1:]),
             classes=worker.classes,
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
             defense=worker.defense,
-            server_half=(lambda: self.server_half(tier)) if self._of_last_round(victims) else None,
-            local_steps=self.local_steps(victims),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
@@ -124,20 +141,6 @@ class AttackSetup:
         if seen.update is None or not self.opened.prepared.worker.defense.releases_apart:
             return seen
         return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
-
-    def _of_last_round(self, victims: Victims | None) -> bool:
-        return victims is None or not victims.seen or victims.seen[0].download.round == self.opened.plan.round
-
-    def local_steps(self, victims: Victims | None) -> LocalSteps:
-        """Return how the clients of the round trained."""
-        settings = self.opened.prepared.worker.optimizer
-        number = victims.seen[0].download.round if victims is not None and victims.seen else self.opened.plan.round
-        return LocalSteps(
-            optimizer=settings.name,
-            lr=self.opened.records[number - 1]["lr"],
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
 
     def server_half(self, tier: int) -> nn.Module:
         """Return a fresh copy of the server's half beyond a tier, as the round began with it."""
@@ -205,3 +208,14 @@ class AttackSetup:
             for batch in seen.batches
         )
         return replace(seen, batches=batches)
+
+
+def local_steps(opened: OpenedRun, number: int) -> LocalSteps:
+    """Return how the clients of a round trained."""
+    settings = opened.prepared.worker.optimizer
+    return LocalSteps(
+        optimizer=settings.name,
+        lr=opened.records[number - 1]["lr"],
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )

@@ -14,11 +14,13 @@ from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, Reconstruction, name_of
 from dtfl_private.attacking.crashes import crashes_named
+from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, Network
 from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
-from dtfl_private.attacking.view import Auxiliary, Background, View
+from dtfl_private.attacking.setup import local_steps
+from dtfl_private.attacking.view import View
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.leakage.findings import SanityCheck
@@ -85,18 +87,23 @@ def identity_check(
             zip(torch.split(images, worker.batch_size), torch.split(labels, worker.batch_size), strict=True)
         )
     )
-    background = Background(
-        seen=[Seen(download=download, batches=batches, update=None)],
-        program=program,
+    evidence = Evidence(
+        round=AttackedRound(
+            seen=[Seen(download=download, batches=batches, update=None)],
+            local_steps=local_steps(opened, opened.plan.round),
+        ),
+        network=Network(
+            program=program,
+            input_shape=tuple(images.shape[1:]),
+            classes=worker.classes,
+            tier=1,
+            cut_shape=tuple(batches[0].smashed.shape[1:]),
+            augmentations=tuple(worker.augmentations),
+            device=numerics.device,
+        ),
         auxiliary=auxiliary,
-        input_shape=tuple(images.shape[1:]),
-        classes=worker.classes,
-        tier=1,
-        cut_shape=tuple(batches[0].smashed.shape[1:]),
-        augmentations=tuple(worker.augmentations),
-        device=numerics.device,
     )
-    reached = [_ssim(attack, background, config, cache, listener, images, auxiliary) for attack in attacks]
+    reached = [_ssim(attack, evidence, config, cache, listener, images, auxiliary) for attack in attacks]
     best = max(range(len(attacks)), key=reached.__getitem__)
     return SanityCheck(
         name="identity",
@@ -110,7 +117,7 @@ def identity_check(
 
 def _ssim(
     attack: Attack,
-    background: Background,
+    evidence: Evidence,
     config: AttackConfig,
     cache: ResultCache,
     listener: AttackListener,
@@ -122,7 +129,7 @@ def _ssim(
     label = identity_label(attack)
     listener.job(label)
     view = View(
-        background,
+        evidence,
         adversary=ADVERSARIES["server-honest-but-curious"],
         knows=Knowledge.parse(config.aux).kind,
         attack=name_of(attack),
@@ -132,7 +139,7 @@ def _ssim(
     what = {
         "identity": repr(attack),
         "code": code_of(attack),
-        "seen": digest_of(background.seen),
+        "seen": digest_of(evidence.round.seen),
         "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
     }
     with (

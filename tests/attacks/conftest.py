@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 from torch import Tensor, nn
 
+from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.view import Auxiliary, Background, View
+from dtfl_private.attacking.view import View
 from dtfl_private.data.digits import load_digits
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
@@ -78,9 +80,20 @@ def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor
             message = SmashedBatch(client=client, round=1, tier=1, batch=0, smashed=sent, labels=labels[own])
             seen.append(Seen(download=download, batches=(message,), update=None))
         first, last = BATCH * len(clients), BATCH * len(clients) + auxiliary
-        background = Background(
-            seen=seen,
-            program=program,
+        evidence = Evidence(
+            round=AttackedRound(
+                seen=seen,
+                local_steps=LocalSteps(optimizer="sgd", lr=0.05),
+                server_half=None if server is None else partial(copy.deepcopy, server),
+            ),
+            network=Network(
+                program=program,
+                input_shape=tuple(pixels.shape[1:]),
+                classes=10,
+                tier=1,
+                cut_shape=tuple(seen[0].batches[0].smashed.shape[1:]),
+                defense=DefenseChain(defenses),
+            ),
             auxiliary=Auxiliary(
                 name="digits",
                 images=pixels[first:last],
@@ -88,12 +101,6 @@ def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor
                 validation_images=pixels[last : last + 64],
                 validation_labels=labels[last : last + 64],
             ),
-            input_shape=tuple(pixels.shape[1:]),
-            classes=10,
-            tier=1,
-            cut_shape=tuple(seen[0].batches[0].smashed.shape[1:]),
-            defense=DefenseChain(defenses),
-            server_half=None if server is None else lambda: copy.deepcopy(server),
         )
 
         def keep(name: str, make: Callable[[], Any]) -> Any:
@@ -102,7 +109,7 @@ def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor
             return kept[name]
 
         view = View(
-            background,
+            evidence,
             adversary=find_adversary("server-honest-but-curious"),
             knows=knows,  # type: ignore[arg-type] # as users write it
             attack="an attack",

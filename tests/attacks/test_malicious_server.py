@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from dtfl_private.attacking.evidence import TrainingKnowledge
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.tier_downgrade import TierDowngrade
 from dtfl_private.attacks.weight_trap import WeightTrap
@@ -23,9 +25,19 @@ def malicious(make_view):
     def make(half):
         view, _ = make_view(half)
         download = view.seen[0].download
-        background = replace(view._background, seen=[], honest=lambda tier: replace(download, tier=tier))
+        evidence = replace(
+            view._evidence,
+            round=replace(view._evidence.round, seen=[]),
+            training=TrainingKnowledge(
+                initial_model={},
+                final_model={},
+                logits=lambda *_: torch.empty(0),  # not asked for
+                honest=lambda tier: replace(download, tier=tier),
+                shadows=SimpleNamespace(train=None),
+            ),
+        )
         adversary = find_adversary("server-malicious")
-        return View(background, adversary=adversary, knows="same", attack="weight-trap", seed=0), download
+        return View(evidence, adversary=adversary, knows="same", attack="weight-trap", seed=0), download
 
     return make
 

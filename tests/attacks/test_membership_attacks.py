@@ -9,7 +9,16 @@ import torch
 from scipy.stats import norm
 from torch import nn
 
-from dtfl_private.attacking.view import Auxiliary, Background, Candidates, View
+from dtfl_private.attacking.evidence import (
+    AttackedRound,
+    Auxiliary,
+    Candidates,
+    Evidence,
+    LocalSteps,
+    Network,
+    TrainingKnowledge,
+)
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.lira import Lira, halves, likelihood_ratios, scaled
 from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
@@ -39,18 +48,19 @@ def membership(make_view, digits):
     def make(half, *defenses, rewrite=None, augmentations=()):
         view, _ = make_view(half, *defenses, stems=(half,) * 5)
         pixels, labels = digits
-        background = view._background
+        evidence = view._evidence
         if rewrite is not None:
-            background = replace(background, seen=[rewrite(seen, background) for seen in background.seen])
+            seen = [rewrite(one, evidence.network.program) for one in evidence.round.seen]
+            evidence = replace(evidence, round=replace(evidence.round, seen=seen))
         order = torch.from_numpy(stream(0, "candidates").permutation(2 * MEMBERS))
         images = torch.cat([pixels[:MEMBERS], pixels[-MEMBERS:]])[order]
-        background = replace(
-            background,
+        evidence = replace(
+            evidence,
             candidates=Candidates(images=images, labels=torch.cat([labels[:MEMBERS], labels[-MEMBERS:]])[order]),
-            augmentations=augmentations,
+            network=replace(evidence.network, augmentations=augmentations),
         )
         adversary = find_adversary("server-honest-but-curious")
-        view = View(background, adversary=adversary, knows="same", attack="membership-matching", seed=0)
+        view = View(evidence, adversary=adversary, knows="same", attack="membership-matching", seed=0)
         return view, order < MEMBERS
 
     return make
@@ -85,7 +95,7 @@ def test_matching_finds_nothing_where_nothing_is_sent(membership):
 
     with isolated(0, "noise"):
         view, member = membership(Independent(), rewrite=one_label)
-        view._background.candidates.labels.zero_()
+        view._evidence.candidates.labels.zero_()
         found = interval(MembershipMatching().scores(view), member)
     assert found.low <= 0.5 <= found.high
 
@@ -106,10 +116,10 @@ def test_noise_hides_members_as_it_grows(membership):
 
 
 def test_mirrored_records_are_found_by_who_knows_that_they_may_be(membership, digits):
-    def mirrored(seen, background):
+    def mirrored(seen, program):
         own = slice(16 * seen.download.client, 16 * (seen.download.client + 1))
         images, labels = digits[0][own].flip(-1), digits[1][own]
-        sent = background.program(seen, True, 5).release(images, labels)
+        sent = program(seen, True, 5).release(images, labels)
         batch = SmashedBatch(client=seen.download.client, round=1, tier=1, batch=0, smashed=sent, labels=labels)
         return replace(seen, batches=(batch,))
 
@@ -173,9 +183,16 @@ def shadowed():
         member = torch.from_numpy(stream(0, "members").permutation(300) < 150)
         runs = Overfitted(300, gap)
         other = -1 - torch.arange(50.0).view(-1, 1, 1, 1)
-        background = Background(
-            seen=[],
-            program=lambda *_: None,  # type: ignore[arg-type,return-value] # not asked for
+        evidence = Evidence(
+            round=AttackedRound(seen=[], local_steps=LocalSteps(optimizer="sgd", lr=0.05)),
+            network=Network(
+                program=lambda *_: None,  # type: ignore[arg-type,return-value] # not asked for
+                input_shape=(1, 1, 1),
+                classes=2,
+                tier=1,
+                cut_shape=(1,),
+                records=160,
+            ),
             auxiliary=Auxiliary(
                 name="",
                 images=other,
@@ -183,17 +200,16 @@ def shadowed():
                 validation_images=other,
                 validation_labels=torch.zeros(50, dtype=torch.int64),
             ),
-            final_model=runs.train("victim", images[member], labels[member]),
+            training=TrainingKnowledge(
+                initial_model={},
+                final_model=runs.train("victim", images[member], labels[member]),
+                logits=runs.logits,
+                honest=lambda _: None,  # type: ignore[arg-type,return-value] # not asked for
+                shadows=SimpleNamespace(train=runs.train),
+            ),
             candidates=Candidates(images=images, labels=labels),
-            shadows=SimpleNamespace(train=runs.train),
-            logits=runs.logits,
-            input_shape=(1, 1, 1),
-            classes=2,
-            tier=1,
-            cut_shape=(1,),
-            records=160,
         )
-        view = View(background, adversary=find_adversary("model-recipient"), knows="same", attack="lira", seed=0)
+        view = View(evidence, adversary=find_adversary("model-recipient"), knows="same", attack="lira", seed=0)
         return view, member
 
     return make
@@ -218,7 +234,7 @@ def test_shadow_runs_find_nothing_where_training_leaves_no_trace(shadowed):
 def test_shadows_are_as_many_records_as_the_victims(shadowed):
     view, _ = shadowed(1.0)
     sizes = []
-    train = view._background.shadows.train
-    view._background.shadows.train = lambda *given: sizes.append(len(given[1])) or train(*given)
+    train = view._evidence.training.shadows.train
+    view._evidence.training.shadows.train = lambda *given: sizes.append(len(given[1])) or train(*given)
     Lira(shadows=4).scores(view)
     assert sizes == [160] * 4

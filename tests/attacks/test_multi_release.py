@@ -38,7 +38,8 @@ def released(make_view) -> Callable[..., tuple[View, Tensor]]:
             sent = view.program(seen, adaptive=True, draw=f"client/{turn}").release(truth[order], labels[order])
             message = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=sent, labels=labels[order])
             earlier.append(Seen(download=seen.download, batches=(message,), update=None))
-        view._background = replace(view._background, earlier=earlier)
+        rounds = replace(view._evidence.round, earlier=earlier)
+        view._evidence = replace(view._evidence, round=rounds)
         return view, truth
 
     return make

@@ -38,13 +38,13 @@ def victims(make_view, digits):
 
     def make(half, *defenses):
         view, images = make_view(half, *defenses, stems=(half,) * (CLIENTS - 1), auxiliary=800)
-        background, labels = view._background, digits[1][: len(images)]
+        evidence, labels = view._evidence, digits[1][: len(images)]
         seen = []
-        for one in background.seen:
+        for one in evidence.round.seen:
             (batch,) = one.batches
-            sent = background.program(one, True, 10**6 + one.download.client).sent_labels(batch.labels)
+            sent = evidence.network.program(one, True, 10**6 + one.download.client).sent_labels(batch.labels)
             seen.append(replace(one, batches=(replace(batch, labels=sent),)))
-        view._background = replace(background, seen=seen)
+        view._evidence = replace(evidence, round=replace(evidence.round, seen=seen))
         return view, images, labels
 
     return make

@@ -71,10 +71,11 @@ def test_the_weights_are_not_looked_at(halves, make_view, small):
     view, _ = make_view(client, server=server, images=small)
     first = short.reconstruct(view)
     hidden, _ = make_view(client, server=server, images=small)
-    (seen,) = hidden._background.seen
+    evidence = hidden._evidence
+    (seen,) = evidence.round.seen
     blank = {name: torch.zeros_like(tensor) for name, tensor in seen.download.weights.items()}
     spoilt = replace(seen, download=replace(seen.download, weights=blank))
-    hidden._background = replace(hidden._background, seen=[spoilt])
+    hidden._evidence = replace(evidence, round=replace(evidence.round, seen=[spoilt]))
     assert torch.equal(short.reconstruct(hidden), first)
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.attacking.evidence import AttackedRound, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.view import Background, LocalSteps, View
+from dtfl_private.attacking.view import View
 from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.scores import mse
@@ -70,18 +71,13 @@ def trained(digits) -> Callable[..., tuple[View, Tensor]]:
                 classes=10,
             )
 
-        background = Background(
-            seen=[seen],
-            program=program,
+        evidence = Evidence(
+            round=AttackedRound(seen=[seen], local_steps=LocalSteps(optimizer="sgd", lr=0.05)),
+            network=Network(program=program, input_shape=(1, 16, 16), classes=10, tier=2, cut_shape=(12, 8, 8)),
             auxiliary=None,
-            local_steps=LocalSteps(optimizer="sgd", lr=0.05),
-            input_shape=(1, 16, 16),
-            classes=10,
-            tier=2,
-            cut_shape=(12, 8, 8),
         )
         adversary = find_adversary(changes.get("adversary", "server-honest-but-curious"))
-        return View(background, adversary=adversary, knows="architecture", attack="update-inversion", seed=seed), images
+        return View(evidence, adversary=adversary, knows="architecture", attack="update-inversion", seed=seed), images
 
     return make
 
