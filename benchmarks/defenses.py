@@ -58,7 +58,7 @@ def seconds_per_step(run: Prepared, tier: int) -> float:
     modules, _ = split(setup.model, tier)
     head, records = setup.heads[tier], len(setup.parts[0])
     download = ModelDownload(client=0, round=1, tier=tier, weights=snapshot(modules), head=snapshot(head))
-    at = ClientRound(seed=0, client=0, round=1, tier=tier, records=records, classes=setup.classes)
+    at = ClientRound(seed=0, client=0, round=1, tier=tier, records=records, classes=setup.classes, download=download)
     client = ClientHalf(
         download=download,
         modules=modules,

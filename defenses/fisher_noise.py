@@ -111,10 +111,10 @@ class FisherNoise(Defense):
 
         Here and not on the message, because the weights are still those that made the activations.
         """
-        encoder, inputs = at.forward.encoder, at.forward.inputs
-        if encoder is None or inputs is None:
-            raise ValueError("fisher-noise needs at.forward.encoder and at.forward.inputs")
-        estimates = sensitivities(encoder, inputs, self.probes, at.chance)
+        if at.forward is None:
+            raise ValueError("fisher-noise needs at.forward")
+        inputs = at.forward.inputs
+        estimates = sensitivities(at.forward.encoder, inputs, self.probes, at.chance)
         scales = noise_scales(safety_factor(self.probes) * estimates, inputs[0].numel(), self.mse)
         exact = working(smashed)
         noise = standard_normal(exact, at.chance) * scales.to(exact.dtype).reshape(-1, *[1] * (exact.ndim - 1))

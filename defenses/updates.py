@@ -12,9 +12,9 @@ from dtfl_private.protocol.messages import ModelDownload, WeightUpdate
 
 def download_of(at: ClientRound) -> ModelDownload:
     """Return the weights that the round began with."""
-    if at.forward.download is None:
-        raise ValueError("a defense of weights needs at.forward.download")
-    return at.forward.download
+    if at.download is None:
+        raise ValueError("a defense of weights needs at.download")
+    return at.download
 
 
 def changes(message: WeightUpdate, download: ModelDownload) -> list[Tensor]:

@@ -82,9 +82,8 @@ class ClientProgram:
             records=records,
             classes=classes,
             device=numerics.device,
+            download=download,
         )
-        self._at.forward.download = download
-        self._at.forward.encoder = modules
         self._labelled = 0
         self._receive: Receive | None = None
 
@@ -116,8 +115,7 @@ class ClientProgram:
         with self._numerics.autocast():
             smashed: Tensor = functional_call(self.modules, dict(weights or {}), (inputs,))
             if defended:
-                self._at.forward.inputs = inputs.detach()
-                smashed = self._defense.encode(smashed, self._at)
+                smashed = self._defense.encode(smashed, self._at.during(self.modules, inputs.detach()))
         return smashed.float()
 
     @torch.no_grad()
@@ -128,9 +126,9 @@ class ClientProgram:
         the type in which it is sent.
         """
         inputs = self._defense.protect_inputs(self.inputs(images), self._at)
-        self._at.forward.inputs = inputs
+        at = self._at.during(self.modules, inputs)
         with self._numerics.autocast():
-            smashed = self._defense.encode(self.modules(inputs), self._at)
+            smashed = self._defense.encode(self.modules(inputs), at)
         message = SmashedBatch(
             client=self._at.client,
             round=self._at.round,
@@ -139,7 +137,7 @@ class ClientProgram:
             smashed=smashed.detach().to(self._numerics.wire_dtype),
             labels=labels.to(self.device),
         )
-        received = self._defense.protect_batch(message, self._at).smashed.float()
+        received = self._defense.protect_batch(message, at).smashed.float()
         return received if self._receive is None else self._receive(self, received, message.labels)
 
     def received_by(self, receive: Receive) -> "ClientProgram":

@@ -8,25 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.numerics import Numerics
-from dtfl_private.protocol.messages import ModelDownload, State
+from dtfl_private.protocol.messages import ModelDownload, State, below
 from dtfl_private.randomness import torch_stream
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ForwardPass:
-    """What the client has at hand while it works on a batch; the trainer fills it in, defenses only read it.
+    """What the activations of a batch are computed from.
 
-    download: the weights that the round began with.
     encoder: from inputs (B, *input shape) to activations at the cut, with the present weights.
-    inputs: of the batch that is under way.
+    inputs: of the batch, after ``protect_inputs``.
     """
 
-    download: ModelDownload | None = None
-    encoder: Callable[[Tensor], Tensor] | None = None
-    inputs: Tensor | None = None
+    encoder: Callable[[Tensor], Tensor]
+    inputs: Tensor
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What a round holds once, however often it is narrowed to a batch or to a member of a chain."""
+
+    chances: dict[tuple[str | int, ...], torch.Generator] = field(default_factory=dict)
+    memories: dict[tuple[int, ...], dict[str, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClientRound:
     """The client and the round that a defense acts in, with its chance and its memory.
 
@@ -40,7 +46,8 @@ class ClientRound:
         device: of the tensors that the hooks get.
         memory: tensors that this defense keeps on this client (CPU); what a hook puts in is there again in the client's
             next round, in every tier. Lost if the client vanishes in mid-round.
-        forward: the batch under way, shared by all members of a chain.
+        download: the weights that the round began with, as the client received them.
+        forward: of the batch under way, in ``encode``, ``local_loss`` and ``protect_batch``; None elsewhere.
         place: position of the defense in the chain; set by the chain.
         occasion: what the client does: its round, or measuring batch norm's statistics of the weights that came of it.
             Each has chance of its own, so that no noise is drawn twice.
@@ -54,19 +61,20 @@ class ClientRound:
     classes: int
     device: str = "cpu"
     memory: dict[str, Tensor] = field(default_factory=dict)
-    forward: ForwardPass = field(default_factory=ForwardPass)
+    download: ModelDownload | None = None
+    forward: ForwardPass | None = None
     place: tuple[int, ...] = ()
     occasion: Literal["round", "statistics"] = "round"
-    _chance: torch.Generator | None = field(default=None, init=False, repr=False)
-    _members: dict[int, "ClientRound"] = field(default_factory=dict, init=False, repr=False)
+    _kept: _Kept = field(default_factory=_Kept, repr=False, compare=False)
 
     @property
     def chance(self) -> torch.Generator:
         """This defense's random stream of this client and round; every draw moves it on."""
-        if self._chance is None:
-            path: tuple[str | int, ...] = ("defense", *self.place, self.occasion, self.client, self.round)
-            self._chance = torch_stream(self.seed, *path, device=self.device)
-        return self._chance
+        path: tuple[str | int, ...] = ("defense", *self.place, self.occasion, self.client, self.round)
+        started = self._kept.chances
+        if (self.seed, *path) not in started:
+            started[self.seed, *path] = torch_stream(self.seed, *path, device=self.device)
+        return started[self.seed, *path]
 
     def lasting(self, *path: str | int) -> torch.Generator:
         """Return a stream (CPU) that starts anew at every call and is the same in all of this client's rounds.
@@ -77,17 +85,21 @@ class ClientRound:
 
     def member(self, position: int) -> "ClientRound":
         """Return the same round as the defense at ``position`` of a chain sees it: own chance, own memory."""
-        if position not in self._members:
-            prefix = f"{position}/"
-            memory = {n.removeprefix(prefix): t for n, t in self.memory.items() if n.startswith(prefix)}
-            self._members[position] = replace(self, memory=memory, place=(*self.place, position))
-        return self._members[position]
+        place, memories = (*self.place, position), self._kept.memories
+        if place not in memories:
+            memories[place] = dict(below(f"{position}/", self.memory))
+        return replace(self, memory=memories[place], place=place)
+
+    def during(self, encoder: Callable[[Tensor], Tensor], inputs: Tensor) -> "ClientRound":
+        """Return the same round, with its chance and memory, while a batch passes the encoder."""
+        return replace(self, forward=ForwardPass(encoder=encoder, inputs=inputs))
 
     def remembered(self) -> State:
         """Return what this defense and the members of its chain keep, on the CPU, by name."""
-        kept = {} if self._members else {name: tensor.detach().cpu() for name, tensor in self.memory.items()}
-        for position, member in sorted(self._members.items()):
-            kept |= {f"{position}/{name}": tensor for name, tensor in member.remembered().items()}
+        members = sorted(place[-1] for place in self._kept.memories if place[:-1] == self.place)
+        kept = {} if members else {name: tensor.detach().cpu() for name, tensor in self.memory.items()}
+        for position in members:
+            kept |= {f"{position}/{name}": tensor for name, tensor in self.member(position).remembered().items()}
         return kept
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -70,8 +71,6 @@ class ClientHalf:
         self._numerics = numerics
         self._defense = defense
         self._at = at
-        at.forward.download = download
-        at.forward.encoder = modules
         self._losses: list[Tensor] = []
         self._sent_batches = 0
         self._sent_update = False
@@ -95,14 +94,15 @@ class ClientHalf:
     def _train_and_send(self, data: ClientData) -> Iterator[SmashedBatch]:
         for number, records in enumerate(data.batches):
             inputs, labels = self._fetch(data, records)
-            smashed = self._step(inputs, labels)
-            yield self._message(number, smashed, labels)
+            at = self._at.during(self._modules, inputs)
+            smashed = self._step(inputs, labels, at)
+            yield self._message(number, smashed, labels, at)
 
     def _release(self, data: ClientData) -> Iterator[SmashedBatch]:
         training = LocalTraining(
             modules=nn.ModuleList([self._modules, self._head]),
-            mean_loss=lambda inputs, labels: self._loss(inputs, labels)[0],
-            fetch=lambda records: self._fetch(data, records),
+            mean_loss=self._mean_loss,
+            fetch=partial(self._fetch, data),
             optimizer=self._optimizer,
             records=self._at.records,
             batch_size=self._batch_size,
@@ -112,43 +112,47 @@ class ClientHalf:
         losses = self._defense.training_pass(training, self._at)
         if losses is None:
             for records in data.batches:
-                self._step(*self._fetch(data, records))
+                inputs, labels = self._fetch(data, records)
+                self._step(inputs, labels, self._at.during(self._modules, inputs))
         else:
             self._losses += losses
         self._modules.eval()
         once = islice(data.batches, len(data.batches) // self._local_epochs)
         for number, records in enumerate(once):
             inputs, labels = self._fetch(data, records)
+            at = self._at.during(self._modules, inputs)
             with torch.no_grad(), self._numerics.autocast():
-                smashed = self._defense.encode(self._modules(inputs), self._at)
-            yield self._message(number, smashed, labels)
+                smashed = self._defense.encode(self._modules(inputs), at)
+            yield self._message(number, smashed, labels, at)
 
     def _fetch(self, data: ClientData, records: Tensor) -> tuple[Tensor, Tensor]:
         inputs, labels = data.fetch(records)
         labels = self._defense.protect_labels(labels, records, self._at)
-        inputs = self._defense.protect_inputs(inputs, self._at)
-        self._at.forward.inputs = inputs
-        return inputs, labels
+        return self._defense.protect_inputs(inputs, self._at), labels
 
-    def _loss(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean_loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the local loss of a batch, for a defense that trains the client half itself."""
+        return self._loss(inputs, labels, self._at.during(self._modules, inputs))[0]
+
+    def _loss(self, inputs: Tensor, labels: Tensor, at: ClientRound) -> tuple[Tensor, Tensor]:
         """Return the local loss of a batch and its activations at the cut, both on the tape."""
         with self._numerics.autocast():
-            smashed = self._defense.encode(self._modules(inputs), self._at)
+            smashed = self._defense.encode(self._modules(inputs), at)
             logits = self._head(smashed)
             loss = self._defense.classification_loss(logits, labels)
         step = LocalStep(inputs=inputs, smashed=smashed, logits=logits, labels=labels)
-        return self._defense.local_loss(loss, step, self._at), smashed
+        return self._defense.local_loss(loss, step, at), smashed
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, inputs: Tensor, labels: Tensor, at: ClientRound) -> Tensor:
         """Take one local step and return the activations of its forward pass."""
-        loss, smashed = self._loss(inputs, labels)
+        loss, smashed = self._loss(inputs, labels, at)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()
         self._losses.append(loss.detach())
         return smashed
 
-    def _message(self, number: int, smashed: Tensor, labels: Tensor) -> SmashedBatch:
+    def _message(self, number: int, smashed: Tensor, labels: Tensor, at: ClientRound) -> SmashedBatch:
         message = SmashedBatch(
             client=self._download.client,
             round=self._download.round,
@@ -157,7 +161,7 @@ class ClientHalf:
             smashed=smashed.detach().to(self._numerics.wire_dtype),
             labels=labels,
         )
-        return self._defense.protect_batch(message, self._at)
+        return self._defense.protect_batch(message, at)
 
     def update(self) -> WeightUpdate:
         """Return the message that closes the round."""

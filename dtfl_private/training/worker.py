@@ -206,8 +206,8 @@ class Worker:
         """Run the round of clients that share one server network; return the results in the order of the tasks."""
         return self.setup.work.train(self, tasks, weights)
 
-    def client_round(self, task: ClientTask) -> ClientRound:
-        """Return the client and round of a task, as defenses see it."""
+    def client_round(self, task: ClientTask, download: ModelDownload) -> ClientRound:
+        """Return the client and round of a task, which opens with this download, as defenses see it."""
         return ClientRound(
             seed=self.setup.seed,
             client=task.client,
@@ -217,6 +217,7 @@ class Worker:
             classes=self.setup.classes,
             device=self.setup.numerics.device,
             memory={name: tensor.clone() for name, tensor in task.memory.items()},
+            download=download,
             occasion="statistics" if task.measures else "round",
         )
 

@@ -52,10 +52,8 @@ def encoder_to(shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
 def a_round(shape: tuple[int, ...] = CUT_SHAPES["maps"], size: int = 6, *, seed: int = 3, **changes) -> ClientRound:
     update = an_update()
     download = ModelDownload(client=4, round=9, tier=2, weights=moved(update.weights), head=moved(update.head))
-    at = ClientRound(seed=seed, client=4, round=9, tier=2, records=80, classes=CLASSES)
-    at = dataclasses.replace(at, **changes)
-    at.forward.download, at.forward.encoder, at.forward.inputs = download, encoder_to(shape), inputs_of(size)
-    return at
+    at = ClientRound(seed=seed, client=4, round=9, tier=2, records=80, classes=CLASSES, download=download)
+    return dataclasses.replace(at, **changes).during(encoder_to(shape), inputs_of(size))
 
 
 def moved(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -263,21 +261,21 @@ def test_an_update_keeps_names_shapes_types_and_its_client(name):
 def test_nothing_that_it_is_given_is_written_to(name, kind):
     shape, at, records = CUT_SHAPES[kind], a_round(CUT_SHAPES[kind]), torch.arange(6)
     step, batch, update = a_step(shape), a_batch(shape), an_update()
-    before = copy.deepcopy((dataclasses.astuple(step), batch, update, at.forward.inputs, at.forward.download))
+    before = copy.deepcopy((dataclasses.astuple(step), batch, update, at.forward.inputs, at.download))
     defense = made(name)
-    defense.inspect(at.forward.download, at)
+    defense.inspect(at.download, at)
     defense.protect_labels(batch.labels, records, at)
     defense.protect_inputs(at.forward.inputs, at)
     defense.encode(step.smashed, at)
     defense.local_loss(step.smashed.sum(), step, at)
     defense.protect_batch(batch, at)
     defense.protect_update(update, at)
-    after = (dataclasses.astuple(step), batch, update, at.forward.inputs, at.forward.download)
+    after = (dataclasses.astuple(step), batch, update, at.forward.inputs, at.download)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(before[0], after[0], strict=True))
     assert torch.equal(before[1].smashed, batch.smashed)
     assert torch.equal(before[1].labels, batch.labels)
     assert torch.equal(before[3], at.forward.inputs)
-    for ours, theirs in ((update, before[2]), (at.forward.download, before[4])):
+    for ours, theirs in ((update, before[2]), (at.download, before[4])):
         assert all(torch.equal(tensor, theirs.weights[key]) for key, tensor in ours.weights.items())
         assert all(torch.equal(tensor, theirs.head[key]) for key, tensor in ours.head.items())
 

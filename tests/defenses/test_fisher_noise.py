@@ -26,9 +26,7 @@ def linear(outputs: int, inputs: int) -> tuple[Tensor, Callable[[Tensor], Tensor
 
 
 def at(encoder: Callable[[Tensor], Tensor], inputs: Tensor) -> ClientRound:
-    now = ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2)
-    now.forward.encoder, now.forward.inputs = encoder, inputs
-    return now
+    return ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2).during(encoder, inputs)
 
 
 def test_a_linear_encoders_sensitivity_is_the_squared_norm_of_its_matrix():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,9 +19,8 @@ UPDATE = WeightUpdate(client=0, round=1, tier=1, examples=9, weights=NEW, head=N
 
 
 def at() -> ClientRound:
-    now = ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2)
-    now.forward.download = ModelDownload(client=0, round=1, tier=1, weights=OLD, head=OLD_HEAD)
-    return now
+    download = ModelDownload(client=0, round=1, tier=1, weights=OLD, head=OLD_HEAD)
+    return ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2, download=download)
 
 
 def distance(update: WeightUpdate) -> float:
@@ -57,7 +58,5 @@ def test_a_variance_never_becomes_negative():
 
 @pytest.mark.parametrize("defense", [UpdateClip(), UpdateNoise()])
 def test_without_the_download_there_is_no_change_to_speak_of(defense):
-    now = at()
-    now.forward.download = None
-    with pytest.raises(ValueError, match=r"needs at\.forward\.download"):
-        defense.protect_update(UPDATE, now)
+    with pytest.raises(ValueError, match=r"needs at\.download"):
+        defense.protect_update(UPDATE, replace(at(), download=None))

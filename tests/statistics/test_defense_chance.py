@@ -29,9 +29,8 @@ LEVEL = 6e-7
 
 
 def at() -> ClientRound:
-    now = ClientRound(seed=11, client=0, round=1, tier=1, records=9, classes=2)
-    now.forward.download = ModelDownload(client=0, round=1, tier=1, weights={"w": torch.zeros(VALUES)}, head={})
-    return now
+    download = ModelDownload(client=0, round=1, tier=1, weights={"w": torch.zeros(VALUES)}, head={})
+    return ClientRound(seed=11, client=0, round=1, tier=1, records=9, classes=2, download=download)
 
 
 def noise_of(defense: Defense) -> Tensor:

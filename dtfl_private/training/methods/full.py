@@ -53,8 +53,7 @@ class FullModelWork:
     def _train_one(self, worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
         defense = worker.setup.defense
         download = ModelDownload(client=task.client, round=task.round, tier=task.tier, weights=weights.model, head={})
-        at = worker.client_round(task)
-        at.forward.download = download
+        at = worker.client_round(task, download)
         remarks = defense.inspect(download, at)
         update, loss = None, 0.0
         if not any(remark.refuses for remark in remarks):

@@ -54,8 +54,7 @@ def _measure_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Cl
     """
     setup = worker.setup
     download = ModelDownload(client=task.client, round=task.round, tier=task.tier, weights=weights.model, head={})
-    at = worker.client_round(task)
-    at.forward.download = download
+    at = worker.client_round(task, download)
     remarks = setup.defense.inspect(download, at)
     traffic, statistics = {"down_weights": download.weight_bytes, "up_weights": 0}, {}
     if not any(remark.refuses for remark in remarks):

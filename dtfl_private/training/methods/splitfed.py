@@ -46,13 +46,11 @@ class _Client:
         self._data = worker.data(task)
         self._sent_batches = 0
         self._smashed: Tensor | None = None
-        self._at = worker.client_round(task)
         download = ModelDownload(
             client=task.client, round=task.round, tier=task.tier, weights=snapshot(modules), head={}
         )
         self.traffic["down_weights"] = download.weight_bytes
-        self._at.forward.download = download
-        self._at.forward.encoder = modules
+        self._at = worker.client_round(task, download)
         self.remarks: Sequence[Remark] = self._defense.inspect(download, self._at)
         self.refuses = any(remark.refuses for remark in self.remarks)
 
@@ -61,10 +59,10 @@ class _Client:
         records = self._data.batches[self._sent_batches]
         inputs, labels = self._data.fetch(records)
         labels = self._defense.protect_labels(labels, records, self._at)
-        self._at.forward.inputs = inputs
+        at = self._at.during(self._modules, inputs)
         numerics = self._worker.setup.numerics
         with numerics.autocast():
-            self._smashed = self._defense.encode(self._modules(inputs), self._at)
+            self._smashed = self._defense.encode(self._modules(inputs), at)
         message = SmashedBatch(
             client=self.task.client,
             round=self.task.round,

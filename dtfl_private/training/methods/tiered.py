@@ -42,7 +42,7 @@ def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Clie
     setup = worker.setup
     client_modules, server_modules = split(worker.model, task.tier)
     download = honest_download(worker.model, task, weights)
-    at = worker.client_round(task)
+    at = worker.client_round(task, download)
     client = ClientHalf(
         download=download,
         modules=client_modules,
