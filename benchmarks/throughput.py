@@ -31,6 +31,7 @@ from dtfl_private.runtime.executors import InProcess
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.methods.tiered import Dtfl
 from dtfl_private.training.optimizers import make_optimizer
+from dtfl_private.training.round import run_round
 
 # (label, precision, memory format, norm)
 SETTINGS = (
@@ -98,7 +99,7 @@ def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
     images = len(prepared.worker.train_labels)
 
     def run(_number: int) -> int:
-        Dtfl().run_round(prepared.initial, prepared.settings, executor, Unheard())
+        run_round(Dtfl(), prepared.initial, prepared.settings, executor, Unheard())
         return images
 
     return run

@@ -31,7 +31,8 @@ from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.schedule import ScheduleSettings
 from dtfl_private.simulation.schedulers.paper import Dynamic
 from dtfl_private.simulation.server_queue import ServerCapacity
-from dtfl_private.training.round import FederatedState, RoundOutcome
+from dtfl_private.training.round import RoundOutcome, run_round
+from dtfl_private.training.state import FederatedState
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -238,7 +239,7 @@ def play() -> Callable[..., list[tuple[FederatedState, RoundOutcome]]]:
     def rounds_of(prepared: Prepared, rounds: int = 1, observers: Sequence[MessageObserver] = ()) -> Any:
         executor, state, played = InProcess(prepared.worker, observers), prepared.initial, []
         for _ in range(rounds):
-            state, outcome = prepared.method.run_round(state, prepared.settings, executor, Silent())
+            state, outcome = run_round(prepared.method, state, prepared.settings, executor, Silent())
             played.append((state, outcome))
         return played
 

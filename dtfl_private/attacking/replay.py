@@ -26,9 +26,9 @@ from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.training.record import Record
 from dtfl_private.training.recording import Recorder
-from dtfl_private.training.round import FederatedState
-from dtfl_private.training.round import tasks_of as round_tasks
-from dtfl_private.training.worker import ClientTask, GlobalWeights
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.tasks import tasks_of as round_tasks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ from dtfl_private.leakage.result import Result
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, one_thread, threads
-from dtfl_private.training.worker import GlobalWeights
+from dtfl_private.training.state import GlobalWeights
 
 
 class Session:

@@ -17,7 +17,8 @@ from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.training.recording import Recorder, Recording
-from dtfl_private.training.worker import ClientTask, GlobalWeights
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientTask
 
 VictimKind = Literal["batches", "rounds"]
 """Which records are attacked: those of clients' first batches, or all that a client's weight update depends on."""

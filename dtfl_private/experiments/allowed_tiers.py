@@ -13,7 +13,7 @@ from dtfl_private.leakage.tier_limits import counted, require_valid, tiers_withi
 from dtfl_private.plugins.registry import explicit, find, is_object_path
 from dtfl_private.protection.base import Defense
 from dtfl_private.simulation.costs.table import TierTable, tier_names
-from dtfl_private.training.round import Method
+from dtfl_private.training.method import Method
 
 DEPENDS_ON = ("dataset", "model", "norm", "defense")
 """What must be the same in the audited run and in the one to be trained, by key of the configuration."""

@@ -35,8 +35,7 @@ from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.progress import Progress
 from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.training.optimizers import PlateauState
-from dtfl_private.training.round import FederatedState
-from dtfl_private.training.worker import GlobalWeights
+from dtfl_private.training.state import FederatedState, GlobalWeights
 
 KEPT = 2
 LARGEST_MANIFEST_BYTES = 2**16

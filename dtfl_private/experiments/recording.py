@@ -6,8 +6,10 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.transcripts import save_recording
 from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.training.method import Method
 from dtfl_private.training.recording import Recorder
-from dtfl_private.training.round import FederatedState, Method, tasks_of
+from dtfl_private.training.state import FederatedState
+from dtfl_private.training.tasks import tasks_of
 from dtfl_private.training.worker import WorkerSetup
 
 LAST = "last"

@@ -27,8 +27,8 @@ from dtfl_private.simulation.schedulers.others import Static
 from dtfl_private.simulation.schedulers.paper import make_scheduler
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
+from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import OptimizerSettings, PlateauSettings
-from dtfl_private.training.round import Method
 
 # Values of one input: beyond it a single training step would not fit into the memory of common machines.
 LARGEST_INPUT = 2**24

@@ -63,10 +63,12 @@ from dtfl_private.runtime.executors import RunExecutor, open_executor
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import analyse
 from dtfl_private.simulation.schedule import ScheduleState
+from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.record import Record, round_record
-from dtfl_private.training.round import FederatedState, Method, RoundSettings
-from dtfl_private.training.worker import GlobalWeights, WorkerSetup
+from dtfl_private.training.round import RoundSettings, run_round
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.worker import WorkerSetup
 
 DEFAULT_RUNS = Path("runs")
 
@@ -463,7 +465,7 @@ def _run(
     while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
         start = time.perf_counter()
         before = state
-        state, outcome = prepared.method.run_round(before, prepared.settings, executor, listener)
+        state, outcome = run_round(prepared.method, before, prepared.settings, executor, listener)
         record = round_record(outcome, time.perf_counter() - start)
         # Before the checkpoint: a run that is killed in between records this round when it is resumed.
         transcripts.record(before, outcome.plan)

@@ -12,8 +12,10 @@ from dtfl_private.protection.base import name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import below
-from dtfl_private.training.round import FederatedState, Method
-from dtfl_private.training.worker import ClientTask, Worker, WorkerSetup
+from dtfl_private.training.method import Method
+from dtfl_private.training.state import FederatedState
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.worker import Worker, WorkerSetup
 
 # A client's last batch may be as small, so that whatever fails with it would fail in a run.
 TRIAL_RECORDS = 4

@@ -68,8 +68,8 @@ CONTRACTS: Mapping[str, Contract] = {
         place="dtfl_private.protocol.contracts:Partition", words="dtfl_private.Partition", members=("deal",)
     ),
     "method": Contract(
-        place="dtfl_private.training.round:Method",
-        words="dtfl_private.training.round.Method",
+        place="dtfl_private.training.method:Method",
+        words="dtfl_private.training.method.Method",
         states={"places": "builtins:frozenset"},
     ),
     "scheduler": Contract(

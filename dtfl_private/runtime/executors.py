@@ -25,14 +25,9 @@ from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.processes import how_it_ended, raise_open_files_limit, spawn_context, why_refused
 from dtfl_private.runtime.sending import Parcel, packed, require_main_file, unpacked
 from dtfl_private.runtime.shared_block import SharedState, share
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    Evaluation,
-    GlobalWeights,
-    Worker,
-    WorkerSetup,
-)
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
+from dtfl_private.training.worker import Worker, WorkerSetup
 
 # Test images judged at once: a fixed number, so that sums are the same wherever they are computed.
 EVALUATION_BATCH = 500

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import Message, Seen, SmashedBatch, WeightUpdate
-from dtfl_private.training.worker import ClientTask, GlobalWeights, Worker, WorkerSetup, honest_download
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.worker import Worker, WorkerSetup, honest_download
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ weights.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -18,21 +18,14 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.chain import DefenseChain
-from dtfl_private.protection.client_context import ClientRound, Remark
+from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.contracts import IntArray
-from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import Message, MessageObserver, ModelDownload, State
 from dtfl_private.randomness import stream, torch_stream
 from dtfl_private.training.client import ClientData
 from dtfl_private.training.optimizers import OptimizerSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class GlobalWeights:
-    """What the server keeps between rounds: the global model and one auxiliary head per tier."""
-
-    model: State
-    heads: Mapping[int, State]
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,40 +55,6 @@ class WorkerSetup:
     seed: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClientTask:
-    """One client's part of a round.
-
-    Attributes:
-        tier: client modules m.
-        batches: batches that it trains on.
-        completes: false if it then vanishes.
-        sent_batches: batches that it sends, the first ones; None: as many as it trains on.
-        memory: what its defenses kept from its last round.
-        extras: what the method keeps of it from round to round.
-        turns: when the server network that it shares with others takes its batches, ascending numbers among those of
-            all clients of the round; empty where it shares none.
-        measures: measure batch norm's statistics of the given weights, in place of training.
-    """
-
-    client: int
-    round: int
-    tier: int
-    lr: float
-    batches: int
-    completes: bool
-    sent_batches: int | None = None
-    memory: State = field(default_factory=dict)
-    extras: State = field(default_factory=dict)
-    turns: Sequence[int] = ()
-    measures: bool = False
-
-    @property
-    def sends(self) -> int:
-        """How many batches it sends."""
-        return self.batches if self.sent_batches is None else self.sent_batches
-
-
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
     """Return what the protocol sends a client at the start of its round, of a method with auxiliary heads."""
     client_half, _ = split(model, task.tier)
@@ -106,41 +65,6 @@ def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights
         weights={name: weights.model[name] for name in client_half.state_dict()},
         head=weights.heads[task.tier],
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClientResult:
-    """What the server has of a client at the end of a round.
-
-    ``model`` is the joined full model and ``head`` the auxiliary head, where there is one; both are empty when the
-    client vanished or refused. Of a task that measures, ``model`` is the statistics alone. ``traffic`` counts the bytes
-    of the messages as they were sent, by kind. The losses are the simulator's own figures, None where the method has no
-    such loss: they are in no message, and a real server would not see the local one. Nor would it see ``memory``, what
-    the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold of what was sent.
-    ``extras`` is what the method keeps of the client; empty if that is to stay as it was.
-    """
-
-    client: int
-    tier: int
-    examples: int
-    model: State
-    head: State
-    local_loss: float | None
-    server_loss: float | None
-    traffic: Mapping[str, int]
-    memory: State = field(default_factory=dict)
-    extras: State = field(default_factory=dict)
-    remarks: Sequence[Remark] = ()
-    guarantees: Sequence[Guarantee] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Sums over test images: correct answers, cross-entropy, images."""
-
-    correct: int
-    loss_sum: float
-    images: int
 
 
 InputObserver = Callable[[Tensor, Tensor, Tensor], None]

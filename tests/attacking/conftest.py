@@ -5,7 +5,8 @@ import pytest
 
 from dtfl_private.experiments.train import Prepared
 from dtfl_private.training.recording import Recorder, Recording
-from dtfl_private.training.worker import ClientTask, GlobalWeights
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientTask
 
 
 @pytest.fixture(scope="session")

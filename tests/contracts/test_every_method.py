@@ -20,8 +20,11 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import WorkerProcesses, open_executor
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
-from dtfl_private.training.round import Method
-from dtfl_private.training.worker import ClientResult, ClientTask, GlobalWeights, LocalWork, Worker
+from dtfl_private.training.method import Method
+from dtfl_private.training.round import run_round
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.worker import LocalWork, Worker
 
 METHODS = list(installed("method"))
 SPLIT = {"splitfed-v1", "splitfed-v2"}
@@ -216,8 +219,8 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
         for number, name in enumerate(METHODS):
             state = prepared[name].initial
             for expected in played[name]:
-                state, outcome = prepared[name].method.run_round(
-                    state, prepared[name].settings, Tagged(pool, number), Silent()
+                state, outcome = run_round(
+                    prepared[name].method, state, prepared[name].settings, Tagged(pool, number), Silent()
                 )
                 assert_same((state, outcome), expected)
     finally:

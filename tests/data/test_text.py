@@ -10,6 +10,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.train import prepare
 from dtfl_private.runtime.executors import open_executor
+from dtfl_private.training.round import run_round
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_worker_processes_train_a_traced_network_and_tokens_as_this_process_does
         ((alone, _),) = play(prepared)
         executor = open_executor(prepared.worker, 2)
         try:
-            together = prepared.method.run_round(prepared.initial, prepared.settings, executor, Listener())[0]
+            together = run_round(prepared.method, prepared.initial, prepared.settings, executor, Listener())[0]
         finally:
             executor.close()
         assert alone.weights.model.keys() == together.weights.model.keys()

@@ -28,7 +28,7 @@ from fractions import Fraction
 from torch.nn import Linear
 import numpy as np
 from dtfl_private import Attack, Defense, Partition, Reconstruction, Scheduler, staged
-from dtfl_private.training.round import Method
+from dtfl_private.training.method import Method
 
 class Rounding(Defense):
     pass

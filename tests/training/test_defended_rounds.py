@@ -20,7 +20,8 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.simulation.round_plan import planned_bytes
-from dtfl_private.training.worker import ClientTask, Worker
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.worker import Worker
 
 
 @pytest.fixture

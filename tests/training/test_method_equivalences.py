@@ -19,7 +19,7 @@ from dtfl_private.runtime.executors import InProcess
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.training.methods.server_optimizers import FedAdam, FedYogi
-from dtfl_private.training.round import tasks_of
+from dtfl_private.training.tasks import tasks_of
 from dtfl_private.training.worker import WorkerSetup
 from examples.paper_pseudocode import average, batches, gap, step
 

@@ -7,7 +7,7 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.training.recording import Recorder
-from dtfl_private.training.round import tasks_of
+from dtfl_private.training.tasks import tasks_of
 
 DEFENDED = ["patch-shuffle:patch=2", "laplace-noise", "label-rr:epsilon=1"]
 

@@ -18,8 +18,8 @@ from dtfl_private.protocol.guarantees import SampledGaussian, Target
 from dtfl_private.protocol.messages import Transcript, WeightUpdate
 from dtfl_private.runtime.executors import InProcess
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
+from dtfl_private.training.method import Method
 from dtfl_private.training.methods.server_optimizers import AdaptiveServer
-from dtfl_private.training.round import Method
 from examples.paper_pseudocode import batches
 
 UNEVEN = {"precision": "fp64", "partition": "dirichlet:1", "local_epochs": 2, "augment": []}

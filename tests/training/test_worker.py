@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
-from dtfl_private.training.worker import ClientTask, Worker
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.worker import Worker
 
 
 def a_task(**changes) -> ClientTask:

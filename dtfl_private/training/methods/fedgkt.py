@@ -20,18 +20,13 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import ServerLast, Timing
 from dtfl_private.training.aggregate import WeightedAverage
+from dtfl_private.training.executor import Executor
+from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.optimizers import make_optimizer
-from dtfl_private.training.round import Executor, FederatedState, Method, Places, Sums, only_tier, tasks_of
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    Evaluation,
-    GlobalWeights,
-    LocalWork,
-    Worker,
-    WorkerSetup,
-    require_finite,
-)
+from dtfl_private.training.round_sums import Sums
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, tasks_of
+from dtfl_private.training.worker import LocalWork, Worker, WorkerSetup, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)

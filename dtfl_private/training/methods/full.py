@@ -21,16 +21,11 @@ from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.estimates import NEVER, History, estimate
 from dtfl_private.simulation.schedule import ScheduleSettings, Selection
 from dtfl_private.simulation.timing import Overlapping, Timing
+from dtfl_private.training.method import Method, Places
 from dtfl_private.training.optimizers import make_optimizer
-from dtfl_private.training.round import Method, Places
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    GlobalWeights,
-    LocalWork,
-    Worker,
-    require_finite,
-)
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.worker import LocalWork, Worker, require_finite
 
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

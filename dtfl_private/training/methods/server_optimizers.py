@@ -14,17 +14,12 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate, below
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.training.executor import Executor
 from dtfl_private.training.methods.full import FullModelMethod, FullModelWork
-from dtfl_private.training.round import Executor, FederatedState, Sums, tasks_of
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    GlobalWeights,
-    LocalWork,
-    Worker,
-    WorkerSetup,
-    require_finite,
-)
+from dtfl_private.training.round_sums import Sums
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, tasks_of
+from dtfl_private.training.worker import LocalWork, Worker, WorkerSetup, require_finite
 
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, lt=1)]

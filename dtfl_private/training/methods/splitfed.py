@@ -19,16 +19,12 @@ from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import BatchByBatch, Timing
+from dtfl_private.training.executor import Executor
+from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.optimizers import make_optimizer
-from dtfl_private.training.round import Executor, FederatedState, Method, Places, only_tier, tasks_of
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    GlobalWeights,
-    LocalWork,
-    Worker,
-    require_finite,
-)
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, tasks_of
+from dtfl_private.training.worker import LocalWork, Worker, require_finite
 
 
 class _Client:

@@ -12,18 +12,12 @@ from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.client import ClientHalf
+from dtfl_private.training.method import EVERYWHERE, Method, Places, only_tier
 from dtfl_private.training.methods.full import FullModelWork, whole_network
-from dtfl_private.training.round import EVERYWHERE, Method, Places, only_tier
 from dtfl_private.training.server import ServerHalf
-from dtfl_private.training.worker import (
-    ClientResult,
-    ClientTask,
-    GlobalWeights,
-    LocalWork,
-    Worker,
-    honest_download,
-    require_finite,
-)
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.worker import LocalWork, Worker, honest_download, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,35 @@
+"""Who runs the clients of a round: this process, worker processes, a cluster."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from dtfl_private.protocol.messages import State
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
+
+
+class Executor(Protocol):
+    """Runs the clients of a round somewhere: in this process, in worker processes, on a cluster.
+
+    It is opened before the first round and closed after the last.
+    """
+
+    def start(self) -> None:
+        """Start what works, and wait until it is ready; without it, it is started when it is needed."""
+        ...
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks."""
+        ...
+
+    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients that share one server network, in the order of the tasks."""
+        ...
+
+    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
+        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
+        ...
+
+    def close(self) -> None:
+        """Release processes and memory."""
+        ...
