@@ -1,40 +1,46 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
 Everything the commands do is a function here: `train`, `attack`, `audit`, `compare`, `sweep`, `profile`, `plan`.
+
+A name's module is imported when the name is first used, so that a command that needs little starts at once.
 """
 
-from dtfl_private.attacking.attack_config import AttackConfig
-from dtfl_private.attacking.base import (
-    Attack,
-    AttackFacts,
-    AttributeInference,
-    LabelInference,
-    MembershipInference,
-    Reconstruction,
-    Tampering,
-)
-from dtfl_private.attacking.runner import AttackReport, attack
-from dtfl_private.attacking.view import View
-from dtfl_private.auditing.audit_config import AuditConfig
-from dtfl_private.auditing.runner import Audit, audit
-from dtfl_private.data.dataset import ImageDataset, TokenDataset
-from dtfl_private.errors import DtflError, InputError, RunError
-from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.plan import Plan, plan
-from dtfl_private.experiments.preset import Preset, load_preset
-from dtfl_private.experiments.profile import profile
-from dtfl_private.experiments.sweep import Sweep, sweep
-from dtfl_private.experiments.train import Run, train
-from dtfl_private.leakage.result import Result
-from dtfl_private.models.cutting.staged import StagedModel, join, split
-from dtfl_private.models.cutting.tracing import staged
-from dtfl_private.protection.base import Defense, DefenseFacts
-from dtfl_private.protection.client_context import ClientRound, LocalStep
-from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
-from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.report.comparison.groups import Comparison
-from dtfl_private.simulation.costs.table import TierCost, TierTable
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from dtfl_private.attacking.attack_config import AttackConfig
+    from dtfl_private.attacking.base import (
+        Attack,
+        AttackFacts,
+        AttributeInference,
+        LabelInference,
+        MembershipInference,
+        Reconstruction,
+        Tampering,
+    )
+    from dtfl_private.attacking.runner import AttackReport, attack
+    from dtfl_private.attacking.view import View
+    from dtfl_private.auditing.audit_config import AuditConfig
+    from dtfl_private.auditing.runner import Audit, audit
+    from dtfl_private.data.dataset import ImageDataset, TokenDataset
+    from dtfl_private.errors import DtflError, InputError, RunError
+    from dtfl_private.experiments.compare import compare
+    from dtfl_private.experiments.config import TrainConfig
+    from dtfl_private.experiments.plan import Plan, plan
+    from dtfl_private.experiments.preset import Preset, load_preset
+    from dtfl_private.experiments.profile import profile
+    from dtfl_private.experiments.sweep import Sweep, sweep
+    from dtfl_private.experiments.train import Run, train
+    from dtfl_private.leakage.result import Result
+    from dtfl_private.models.cutting.staged import StagedModel, join, split
+    from dtfl_private.models.cutting.tracing import staged
+    from dtfl_private.protection.base import Defense, DefenseFacts
+    from dtfl_private.protection.client_context import ClientRound, LocalStep
+    from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
+    from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
+    from dtfl_private.report.comparison.groups import Comparison
+    from dtfl_private.simulation.costs.table import TierCost, TierTable
 
 __all__ = [
     "Attack",
@@ -87,3 +93,53 @@ __all__ = [
     "sweep",
     "train",
 ]
+
+_HOMES = {
+    "attacking.attack_config": ("AttackConfig",),
+    "attacking.base": (
+        "Attack",
+        "AttackFacts",
+        "AttributeInference",
+        "LabelInference",
+        "MembershipInference",
+        "Reconstruction",
+        "Tampering",
+    ),
+    "attacking.runner": ("AttackReport", "attack"),
+    "attacking.view": ("View",),
+    "auditing.audit_config": ("AuditConfig",),
+    "auditing.runner": ("Audit", "audit"),
+    "data.dataset": ("ImageDataset", "TokenDataset"),
+    "errors": ("DtflError", "InputError", "RunError"),
+    "experiments.compare": ("compare",),
+    "experiments.config": ("TrainConfig",),
+    "experiments.plan": ("Plan", "plan"),
+    "experiments.preset": ("Preset", "load_preset"),
+    "experiments.profile": ("profile",),
+    "experiments.sweep": ("Sweep", "sweep"),
+    "experiments.train": ("Run", "train"),
+    "leakage.result": ("Result",),
+    "models.cutting.staged": ("StagedModel", "join", "split"),
+    "models.cutting.tracing": ("staged",),
+    "protection.base": ("Defense", "DefenseFacts"),
+    "protection.client_context": ("ClientRound", "LocalStep"),
+    "protocol.contracts": ("Partition", "Scheduler", "TierChoice"),
+    "protocol.messages": ("ModelDownload", "SmashedBatch", "Transcript", "WeightUpdate"),
+    "report.comparison.groups": ("Comparison",),
+    "simulation.costs.table": ("TierCost", "TierTable"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if not typing.TYPE_CHECKING:  # else a type checker would let every name pass
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'dtfl_private' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"dtfl_private.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value

@@ -12,7 +12,8 @@ from dtfl_private.attacking.adversary_data import Knowledge
 from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.auditing.gate import parse_gate
 from dtfl_private.cli.attack import attacked_tiers
-from dtfl_private.cli.main import LISTED, cli
+from dtfl_private.cli.group import COMMANDS, cli, load_command
+from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import make_config
 from dtfl_private.plugins.registry import create, named_object
@@ -38,14 +39,14 @@ def refusal(line: str) -> str | None:
     """Return why a command line would be refused before it is run, or None if it would not be."""
     name, *arguments = line.split() or [""]
     try:
-        if name not in cli.commands:
+        if name not in COMMANDS:
             cli.make_context("dtfl-private", [name] if name else [])
             return None if not name or name.startswith("-") else f"no command '{name}'"
         group = click.Context(cli, **cli.context_settings)
-        context = cli.commands[name].make_context(name, arguments, parent=group)
+        context = load_command(name).make_context(name, arguments, parent=group)
         given = {key: value for key, value in context.params.items() if value not in (None, ())}
         if name == "list":
-            return None if given["kind"] in LISTED else f"no list '{given['kind']}'"
+            return None if given["kind"] in LISTINGS else f"no list '{given['kind']}'"
         if name == "compare":
             return None
         if name == "attack":
@@ -88,7 +89,7 @@ def audit_refusals(given: dict[str, Any]) -> None:
 
 
 FOUND = [(path.name, line) for path in FILES for line in commands_in(path.read_text("utf-8"))]
-IN_HELP = [(name, line) for name, command in cli.commands.items() for line in commands_in(command.help or "")]
+IN_HELP = [(name, line) for name in COMMANDS for line in commands_in(load_command(name).help or "")]
 
 
 @pytest.mark.parametrize(("where", "line"), [*FOUND, *IN_HELP])
@@ -99,7 +100,7 @@ def test_a_documented_command_would_be_accepted(where, line, capsys):
 
 def test_the_readme_is_there_and_shows_every_command():
     shown = {line.partition(" ")[0] for name, line in FOUND if name == "README.md"}
-    assert shown >= set(cli.commands)
+    assert shown >= {*COMMANDS}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ import pytest
 import dtfl_private
 from dtfl_private.attacking.parallel import Bench, _opened
 from dtfl_private.attacking.replay import open_run
-from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
 from dtfl_private.experiments import train as training
@@ -84,7 +83,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(there)
         patch.setattr(sys, "path", list(sys.path))
-        patch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+        patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         assert dtfl("train", *SMALL, "--out", "good").status == 0
         yield there

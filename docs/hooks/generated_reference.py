@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import dtfl_private
-from dtfl_private.cli.main import cli
+from dtfl_private.cli.group import cli
 
 HELP_COLUMNS = 100
 

@@ -1,7 +1,7 @@
 """How a run is attacked: one frozen value."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,49 +12,61 @@ from dtfl_private.printable import shown_value
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
+def described(default: Any, description: str) -> Any:
+    """Return a field whose description is its option's help."""
+    return Field(default=default, description=description)
+
+
 class AttackConfig(BaseModel):
-    """All that determines an attack on a run.
+    """All that determines an attack on a run. The descriptions of the fields are the help of ``dtfl-private attack``.
 
     Attributes:
-        attacks: specifications ``NAME[:key=value,...]``.
-        tiers: to attack, or "all" that the run has; None for those in use in its last round.
-        as_scheduled: only clients that really were in a tier are attacked there. Otherwise the same clients are placed
-            in every tier, from the same weights.
-        replay: play the last round again although the run recorded rounds. Recorded clients were in the tiers they were
-            in: nobody is placed elsewhere.
-        adversary: name; None for the weakest that can mount each attack.
-        aux: auxiliary knowledge: ``same``, ``shifted:DATASET``, ``architecture`` or ``none``.
-        aux_dir: folder of the files of another auxiliary data set; None for where it looks for itself.
-        aux_images: auxiliary images at most.
-        victims: images to be attacked, in whole batches.
-        seeds: repetitions of each attack.
-        lpips: judge images by LPIPS too, whose weights must be there.
-        undefended: folder of the same run without defenses, to be attacked likewise; ``train`` trains it first.
-        device: where attacks compute.
-        threads: CPU threads; None for all cores, or one in each of several processes.
-        workers: processes that mount attacks side by side; attacks and parts of the run that were passed as objects
-            stay in this one.
-        where_applicable: leave out attacks where they cannot run, and say so, instead of refusing them.
+        tiers: numbers, or "all"; None for those in use in the run's last round.
+        adversary: None for the weakest that can mount each attack.
+        aux_dir: None for where the data set looks for itself.
+        workers: attacks and parts of the run that were passed as objects stay in this process.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attacks: Annotated[tuple[str, ...], Field(min_length=1)] = ("hybrid",)
-    tiers: tuple[Count, ...] | Literal["all"] | None = None
-    as_scheduled: bool = False
-    replay: bool = False
-    adversary: str | None = None
-    aux: str = "same"
-    aux_dir: Path | None = None
-    aux_images: Count = 5000
-    victims: Count = 64
-    seeds: Count = 3
-    lpips: bool = False
-    undefended: str | None = None
-    device: DeviceName = "auto"
-    threads: Count | None = None
-    workers: Count = 1
-    where_applicable: bool = False
+    attacks: Annotated[tuple[str, ...], Field(min_length=1)] = described(
+        ("hybrid",), "attack; repeat for several; see `list attacks`"
+    )
+    tiers: tuple[Count, ...] | Literal["all"] | None = described(None, "tier to attack; repeat for several")
+    as_scheduled: bool = described(
+        False,
+        "attack only clients that really were in a tier; otherwise the same clients are placed in each, from the same "
+        "weights",
+    )
+    replay: bool = described(
+        False,
+        "play the run's last round once more although it recorded rounds (--record-rounds), so that clients can be "
+        "placed in any tier",
+    )
+    adversary: str | None = described(None, "who attacks; an attack that this one cannot mount is refused")
+    aux: str = described(
+        "same",
+        "the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of "
+        "another data set, only the network, or nothing",
+    )
+    aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET, if it does not find them")
+    aux_images: Count = described(5000, "auxiliary images")
+    victims: Count = described(
+        64, "images to attack, in whole batches: first batches of the clients in the last round, then further ones"
+    )
+    seeds: Count = described(3, "repetitions of each attack")
+    lpips: bool = described(False, "judge images by LPIPS too; its weights must be there, nothing is downloaded")
+    undefended: str | None = described(
+        None, "also attack the same run without its defenses: train it, or take it from a run folder"
+    )
+    device: DeviceName = described("auto", "where attacks compute")
+    threads: Count | None = described(None, "CPU threads")
+    workers: Count = described(
+        1, "processes that mount attacks side by side; two one-thread workers beat one process with two threads"
+    )
+    where_applicable: bool = described(
+        False, "leave out attacks where they cannot run, and say so, instead of refusing them"
+    )
 
 
 Config = TypeVar("Config", bound=BaseModel)

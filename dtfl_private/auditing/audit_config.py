@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dtfl_private.attacking.attack_config import AttackConfig, Count, make
+from dtfl_private.attacking.attack_config import AttackConfig, Count, described, make
 from dtfl_private.errors import unknown_name
 from dtfl_private.numerics import DeviceName
 
@@ -61,40 +61,36 @@ SETTLED: Mapping[PresetName, _Preset] = {
 
 
 class AuditConfig(BaseModel):
-    """All that determines an audit. What is None is as the preset says.
+    """All that determines an audit. The descriptions of the fields are the help of ``dtfl-private audit``.
 
-    Attributes:
-        preset: "quick" takes minutes on two cores, "thorough" is for a GPU.
-        attacks: specifications ``NAME[:key=value,...]``, instead of the preset's.
-        tiers: to audit; "all" that the run has.
-        victims: images attacked at each tier, in whole batches.
-        aux: auxiliary knowledge of the adversary: ``same``, ``shifted:DATASET``, ``architecture`` or ``none``.
-        aux_dir: folder of the files of another auxiliary data set.
-        aux_images: auxiliary images at most.
-        seeds: repetitions of each attack.
-        training_seeds: trainings to be attacked: the run itself, and others that differ from it in their seed alone.
-        undefended: of a run with defenses: "train" trains the same run without them, once; a folder is where it is;
-            "none" leaves it out.
-        measured: records at most that measures look at.
-        device: where attacks compute.
-        workers: processes side by side, one thread each; None for one per core, and one in all on a GPU.
+    What is None is as the preset says; so many ``workers`` as cores, but one on a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: PresetName = "quick"
-    attacks: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    tiers: tuple[Count, ...] | Literal["all"] = "all"
-    victims: Count | None = None
-    aux: str = "same"
-    aux_dir: Path | None = None
-    aux_images: Count | None = None
-    seeds: Count | None = None
-    training_seeds: Count | None = None
-    undefended: str = "train"
-    measured: Annotated[int, Field(ge=100)] = 512
-    device: DeviceName = "auto"
-    workers: Count | None = None
+    preset: PresetName = described(
+        "quick",
+        "quick takes minutes on two cores; thorough mounts every attack on three trainings, and is for a GPU",
+    )
+    attacks: Annotated[tuple[str, ...], Field(min_length=1)] | None = described(
+        None, "attack instead of the preset's; repeat for several"
+    )
+    tiers: tuple[Count, ...] | Literal["all"] = described("all", "tier to audit; repeat for several")
+    victims: Count | None = described(None, "images to attack at each tier")
+    aux: str = described("same", "the adversary's auxiliary knowledge, as for `attack`")
+    aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET")
+    aux_images: Count | None = described(None, "auxiliary images")
+    seeds: Count | None = described(None, "repetitions of each attack")
+    training_seeds: Count | None = described(
+        None, "trainings to attack: the run, and others of further seeds, which are trained once"
+    )
+    undefended: str = described(
+        "train",
+        "what a run with defenses is compared with: the same without them, trained once, or a run folder that has it",
+    )
+    measured: Annotated[int, Field(ge=100)] = described(512, "records at most that measures without attacks look at")
+    device: DeviceName = described("auto", "where attacks compute")
+    workers: Count | None = described(None, "processes side by side")
 
     def settled(self) -> "AuditConfig":
         """Return the configuration with the preset's values where there are none."""

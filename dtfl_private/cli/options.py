@@ -1,64 +1,12 @@
-"""How the command line's options come about: one for each field of the configuration, shown under headings."""
+"""The options that stand for fields of `TrainConfig`: one for each, under the heading of its group."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
-from dtfl_private.errors import unknown_name
+from dtfl_private.cli.command import GroupedOption
 from dtfl_private.experiments.config import AUTOMATIC, TrainConfig, choices_of, make_config, named_objects
-from dtfl_private.plugins.documentation import documentation
-
-
-class GroupedOption(click.Option):
-    """An option that knows under which heading its help stands."""
-
-    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-def _with_help(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return a command's settings with its function's docstring as help, which click misses under ``python -OO``."""
-    callback = settings.get("callback")
-    return settings if callback is None else {**settings, "help": settings.get("help") or documentation(callback)}
-
-
-class DocumentedCommand(click.Command):
-    """A command whose help is its function's docstring, also under ``python -OO``."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **_with_help(kwargs))
-
-
-class GroupedCommand(DocumentedCommand):
-    """A command whose help shows its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, heading by heading."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(parameter, "group", "Command"), []).append(record)
-        for heading, records in sections.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
-
-class Commands(click.Group):
-    """The group of all commands; an unknown one is answered with the nearest."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **_with_help(kwargs))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the first argument names."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown_name("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
 
 
 def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -70,30 +18,6 @@ def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Call
         return command
 
     return add
-
-
-def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the option by which the user allows what files name by its module."""
-    return click.option(
-        "--allow-plugin",
-        "allow_plugins",
-        multiple=True,
-        metavar="MODULE",
-        help="let files name objects of this module (package.module:function), which runs its code; repeat for several",
-    )(command)
-
-
-def data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that describe data in place of a data set, for commands that train nothing."""
-    count = click.IntRange(min=1)
-    described = "shape of one image, or number of tokens"
-    for add in (
-        click.option("--images-per-client", default=500, show_default=True, type=count, help="training images of each"),
-        click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes"),
-        click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW|T", help=described),
-    ):
-        command = add(command)
-    return command
 
 
 def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

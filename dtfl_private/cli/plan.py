@@ -1,21 +1,14 @@
-"""The plan command: reads options, calls the function, shows the schedule."""
+"""The plan command."""
 
 import dataclasses
 from typing import Any
 
 import click
-from rich.console import Console
 
-from dtfl_private.cli.options import GroupedCommand, config_options, data_options, typed_config
-from dtfl_private.cli.terminal import check_targets, open_console, write_json
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.plan import Plan, planned_lines, total_tier_counts
-from dtfl_private.experiments.plan import plan as make_plan
-from dtfl_private.experiments.settings import parse_shape
-from dtfl_private.report.tables.plain import (
-    plain_table,
-)
-from dtfl_private.report.words.numbers import duration, si, tier_counts_text
+from dtfl_private.cli.command import GroupedCommand
+from dtfl_private.cli.options import config_options, typed_config
+from dtfl_private.cli.shared_options import data_options
+from dtfl_private.cli.targets import check_targets, write_json
 
 PLAN_FIELDS = (
     *(
@@ -62,6 +55,10 @@ def plan(
       dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
+    from dtfl_private.cli.plan_output import print_plan
+    from dtfl_private.experiments.plan import plan as make_plan
+    from dtfl_private.experiments.settings import parse_shape
+
     check_targets(json_file)
     config = typed_config(options)
     planned = make_plan(
@@ -75,56 +72,4 @@ def plan(
     if json_file is not None:
         write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
     if json_file != "-":
-        _print_plan(open_console(), config, planned)
-
-
-def _print_plan(console: Console, config: TrainConfig, planned: Plan) -> None:
-    rounds = planned.rounds
-    table = plain_table(
-        f"{config.clients:,} clients, {len(rounds)} rounds, {config.model}, link unit {config.link_unit}",
-        *(
-            "round",
-            "participants",
-            "dropped",
-            "this round",
-            "simulated",
-            "server wait",
-            "sent up",
-            "tier:clients",
-        ),
-    )
-    for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
-        table.add_row(
-            str(row.round),
-            f"{row.participants:,}",
-            str(row.dropped),
-            duration(row.round_time_s),
-            duration(row.virtual_time_s),
-            duration(row.server_wait_s),
-            si(sum(sent for kind, sent in row.bytes.items() if kind.startswith("up_")), "B"),
-            tier_counts_text(row.tier_counts),
-        )
-    console.print(table)
-    result = plain_table(
-        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
-    )
-
-    def add_row(name: str, seconds: float, counts: str = "", *, limited: bool = True) -> None:
-        regret = planned.regret(seconds) if limited else None  # the oracle knows the allowed tiers only
-        above = "-" if regret is None else f"{regret:.1%}"
-        result.add_row(name, duration(seconds), above, f"{seconds / planned.virtual_time_s:.2f}x", counts)
-
-    chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
-    what = config.scheduler if chosen else config.method
-    add_row(what, planned.virtual_time_s, tier_counts_text(total_tier_counts(rounds)))
-    for name, seconds in planned.scheduler_time_s.items():
-        if name != what:
-            add_row(name, seconds)
-    for tier, seconds in planned.static_time_s.items():
-        deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
-        add_row(f"static:{tier}{deepest}", seconds)
-    if planned.unlimited_time_s is not None:
-        add_row(f"{what}, all tiers", planned.unlimited_time_s, limited=False)
-    console.print(result)
-    for line in planned_lines(planned):
-        console.print(line, soft_wrap=True, highlight=False)
+        print_plan(config, planned)

@@ -17,7 +17,7 @@ from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.auditing.runner import audit
 from dtfl_private.auditing.steps import SilentAudit, options_of
 from dtfl_private.auditing.trainings import pooled
-from dtfl_private.cli import audit as cli_audit
+from dtfl_private.cli.audit import audit as audit_command
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import read_findings
@@ -339,7 +339,7 @@ def test_the_command_that_repeats_an_audit_asks_for_what_was_asked():
         *("--preset", "quick", "--tier", "1", "--tier", "3", "--attack", "decoder:epochs=3"),
         *("--aux", "shifted:mnist", "--seeds", "5"),
     ]
-    known = {option for parameter in cli_audit.audit.params for option in parameter.opts}
+    known = {option for parameter in audit_command.params for option in parameter.opts}
     assert {f"--{name.replace('_', '-')}" for name in AuditConfig.model_fields} - known == {"--attacks", "--tiers"}
 
 

@@ -153,8 +153,8 @@ def test_a_crossed_gate_ends_a_command_with_status_3_and_its_lines(monkeypatch, 
     def crosses(**_: object) -> None:
         raise GateCrossedError(["gate a crossed:\n one", "gate b crossed: two"])
 
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
-    monkeypatch.setattr(cli.cli, "main", crosses)
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
+    monkeypatch.setattr("dtfl_private.cli.group.cli.main", crosses)
     with pytest.raises(SystemExit) as left:
         cli.main([])
     assert left.value.code == 3

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.cli import main as cli
+from dtfl_private.attacking import session
+from dtfl_private.auditing import measuring, sanity, steps
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train as training
 from dtfl_private.leakage.findings import read_findings
@@ -53,13 +54,13 @@ def folder(tmp_path_factory):
     quick = {"distance-correlation": DistanceCorrelation(permutations=19)}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(there)
-        patch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+        patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-        for module in ("audit_work", "audit_measures"):
-            patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
-        # Threads of so little work wait for each other where other tests run beside.
-        for module in ("attack_session", "sanity"):
-            patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
+        for module in (steps, measuring):
+            patch.setattr(module, "MEASURES", quick)
+        # Threads of so little work wait for each other where other tests run at the same time.
+        for module in (session, sanity):
+            patch.setattr(module, "available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train as training
 
@@ -21,7 +20,7 @@ def dtfl(capsys, tmp_path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("DTFL_PRIVATE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
     monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):

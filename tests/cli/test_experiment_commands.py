@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train as training
 from dtfl_private.report.tables.comparison import COLUMNS
@@ -32,7 +31,7 @@ target_accuracy = 0.01
 def dtfl(capsys, tmp_path, monkeypatch):
     """Run a command in an empty folder; return status, output and errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
     monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
 
     def run(*arguments: str):
@@ -67,7 +66,7 @@ def test_compare_shows_a_table_and_leaves_json_and_pictures(dtfl, tmp_path):
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
 def test_a_table_with_intervals_is_shown_in_any_encoding(write_run, tmp_path, monkeypatch, encoding):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
     for seed in (0, 1):
         write_run(Path(f"прогон {seed}"), [0.5 + seed / 10, 0.8], target_accuracy=0.7, seed=seed)
     out = TextIOWrapper(BytesIO(), encoding=encoding)

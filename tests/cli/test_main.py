@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import dtfl_private
-from dtfl_private.cli import main as cli
-from dtfl_private.cli.main import LISTED, PROFILE_FIELDS, main
+from dtfl_private.cli.lists import LISTINGS
+from dtfl_private.cli.main import main
 from dtfl_private.cli.plan import PLAN_FIELDS
+from dtfl_private.cli.profile import PROFILE_FIELDS
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_toml
@@ -44,7 +45,7 @@ def dtfl(capsys, tmp_path, monkeypatch) -> Callable[..., Answer]:
     """Run a command in an empty folder: ``dtfl("train", "--rounds", 1)``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
 
     def run(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as left:
@@ -436,7 +437,7 @@ def test_a_run_with_objects_from_python_is_refused_on_the_command_line(
 # The other commands.
 
 
-@pytest.mark.parametrize("kind", LISTED)
+@pytest.mark.parametrize("kind", LISTINGS)
 def test_everything_that_can_be_chosen_is_listed(dtfl, kind):
     answer = dtfl("list", kind)
     assert (answer.status, answer.err) == (0, "")
@@ -552,7 +553,7 @@ def test_the_version_is_the_packages(dtfl):
 
 
 def test_the_package_can_be_run_as_a_module(capsys, monkeypatch):
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
     monkeypatch.setattr(sys, "argv", ["dtfl-private", "list", "methods"])
     with pytest.raises(SystemExit) as left:
         runpy.run_module("dtfl_private", run_name="__main__")

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import main
 
 
@@ -13,7 +12,7 @@ def dtfl(capsys, tmp_path, monkeypatch):
     """Run a command in an empty folder and return its status, output and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
 
     def run(line: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:

@@ -4,6 +4,7 @@ import pytest
 from rich.text import Text
 
 from dtfl_private.cli import terminal
+from dtfl_private.cli.encoding import SPELLING
 from dtfl_private.cli.terminal import open_console
 from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.live.sweep import SweepDisplay
@@ -43,7 +44,7 @@ def test_columns_stay_aligned_where_the_encoding_lacks_a_character():
     made.add_row("one", "0.5 ± 0.1", "3")
     made.add_row("two", "0.5", "3")
     raw = io.BytesIO()
-    console = terminal._PrintableConsole(file=io.TextIOWrapper(raw, "ascii", errors=terminal.SPELLING), width=60)
+    console = terminal._PrintableConsole(file=io.TextIOWrapper(raw, "ascii", errors=SPELLING), width=60)
     console.print(made)
     console.file.flush()
     lines = raw.getvalue().decode("ascii").split("\n")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dtfl_private.cli.main import cli
+from dtfl_private.cli.group import cli
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.metrics import METRICS, OF_MEASURES

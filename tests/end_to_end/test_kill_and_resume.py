@@ -41,7 +41,7 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_weights_and_rounds(tmp_p
     assert 3 <= (killed / "rounds.jsonl").read_text().count("\n") < 16
 
     monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
     run("train", "--resume", "--out", killed)
     assert "note: going on after round " in capsys.readouterr().out
     run("train", *SMALL, "--out", whole)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtfl_private.cli.main import _train_config
+from dtfl_private.cli.train import train_config
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import allowed_line
@@ -250,7 +250,7 @@ def test_an_option_wins_over_the_tiers_in_a_file(tmp_path, given, allowed, budge
     old = "/x/a.json:metric=ssim,max=0.4"
     path = tmp_path / "config.toml"
     path.write_text(to_toml(make_config({"allowed_tiers": [3, 1], "leakage_budget": old})))
-    config = _train_config(str(path), None, False, given)
+    config = train_config(str(path), None, False, given)
     assert config.allowed_tiers == allowed
     assert config.leakage_budget == (old if budget == "OLD" else budget)
 
@@ -258,12 +258,12 @@ def test_an_option_wins_over_the_tiers_in_a_file(tmp_path, given, allowed, budge
 def test_tiers_that_the_user_allowed_stay_with_another_network(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(to_toml(make_config({"allowed_tiers": [3, 1]})))
-    assert _train_config(str(path), None, False, {"model": "resnet-20"}).allowed_tiers == [1, 3]
+    assert train_config(str(path), None, False, {"model": "resnet-20"}).allowed_tiers == [1, 3]
 
 
 def test_both_options_together_are_refused():
     with pytest.raises(InputError, match="give one of them"):
-        _train_config(None, None, False, {"allowed_tiers": "1", "leakage_budget": "a.json:max=1"})
+        train_config(None, None, False, {"allowed_tiers": "1", "leakage_budget": "a.json:max=1"})
 
 
 @pytest.mark.parametrize("value", ["", "x", "0", "1,x", [], [1.5], True])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dtfl_private.cli.main import cli
+from dtfl_private.cli.group import cli
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from dtfl_private.cli import main as cli
 from dtfl_private.cli.main import main
 from dtfl_private.printable import LONGEST_LINE
 
@@ -31,7 +30,7 @@ class Answer:
 @pytest.fixture
 def dtfl(capfd, monkeypatch) -> Callable[..., Answer]:
     """Run a command and check that it left as every command must, whatever its files held."""
-    monkeypatch.setattr(cli, "tune_allocator", lambda: None)  # for processes of its own, which this is not
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
 
     def run(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as left:  # anything else would be a traceback

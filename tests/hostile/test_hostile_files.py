@@ -20,7 +20,6 @@ from PIL import Image
 from spoiling import IN_PLACE, bytes_of, documents_of, examples, json_of
 
 from dtfl_private.attacking.result_cache import ResultCache
-from dtfl_private.cli import experiments as cli_experiments
 from dtfl_private.cli import main as cli
 from dtfl_private.data.files.cache import cached
 from dtfl_private.data.files.idx import read_idx
@@ -138,7 +137,7 @@ RUN_FILES = ("config.toml", "environment.json", "summary.json", "rounds.jsonl", 
 @pytest.fixture
 def compared(dtfl, write_run, tmp_path, monkeypatch, audit) -> Callable[[str, bytes], int]:
     """Put bytes in the place of a run's file, compare the run, and return the exit status."""
-    monkeypatch.setattr(cli_experiments, "comparison_files", lambda *_: {})  # pictures take most of the time
+    monkeypatch.setattr("dtfl_private.cli.comparison_output.comparison_files", lambda *_: {})  # they take long
     run = write_run(tmp_path / "run", [0.5, 0.6], method="fedavg", target_accuracy=0.55)
     (run / "audit").mkdir()
     (run / "audit" / "audit.json").write_text(json.dumps(audit))
@@ -176,7 +175,7 @@ def as_line(document: object) -> bytes:
 @pytest.mark.parametrize("kind", IN_PLACE)
 @pytest.mark.parametrize("file", RUN_FILES)
 def test_what_stands_in_place_of_a_runs_file(dtfl, write_run, tmp_path, count, monkeypatch, file, kind):
-    monkeypatch.setattr(cli_experiments, "comparison_files", lambda *_: {})
+    monkeypatch.setattr("dtfl_private.cli.comparison_output.comparison_files", lambda *_: {})
     run = write_run(tmp_path / "run", [0.5])
     (run / "audit").mkdir()
     (run / file).unlink(missing_ok=True)

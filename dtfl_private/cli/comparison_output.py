@@ -1,0 +1,47 @@
+"""A comparison written to its folder and shown: of the commands compare and sweep."""
+
+import click
+
+from dtfl_private.cli.targets import write_file
+from dtfl_private.cli.terminal import open_console
+from dtfl_private.errors import InputError
+from dtfl_private.files.writing import output_path
+from dtfl_private.report.comparison.files import comparison_files
+from dtfl_private.report.comparison.groups import Comparison
+from dtfl_private.report.pictures.saving import PictureForm
+from dtfl_private.report.tables.comparison import latex as latex_tables
+from dtfl_private.report.tables.comparison import legend, terminal_tables
+from dtfl_private.report.tables.comparison import markdown as markdown_tables
+
+
+def show_comparison(
+    comparison: Comparison,
+    out: str,
+    *,
+    form: PictureForm = "png",
+    markdown: str | None = None,
+    latex: str | None = None,
+) -> None:
+    """Write a comparison's files, and show its tables unless one of them goes to standard output."""
+    folder = output_path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"folder '{out}' cannot be made: {error}") from None
+    written = []
+    for name, data in comparison_files(comparison, form).items():
+        write_file(str(folder / name), data)
+        written.append(str(folder / name))
+    for target, text in ((markdown, markdown_tables), (latex, latex_tables)):
+        if target == "-":
+            click.echo(text(comparison), nl=False)
+        elif target is not None:
+            write_file(target, text(comparison).encode())
+            written.append(target)
+    if "-" not in (markdown, latex):
+        console = open_console()
+        for table in terminal_tables(comparison, console.width):
+            console.print(table)
+        for sentence in legend(comparison):
+            console.print(sentence, highlight=False)
+        console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)

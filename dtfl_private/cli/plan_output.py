@@ -1,0 +1,66 @@
+"""What the plan command shows: some rounds, and the time of all under this and other schedulers."""
+
+from rich.table import Table
+
+from dtfl_private.cli.terminal import open_console
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.plan import Plan, planned_lines, total_tier_counts
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words.numbers import duration, si, tier_counts_text
+
+
+def print_plan(config: TrainConfig, planned: Plan) -> None:
+    """Show a plan."""
+    console = open_console()
+    console.print(_rounds_table(config, planned))
+    console.print(_times_table(config, planned))
+    for line in planned_lines(planned):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
+    """Return the table of the first rounds and the last."""
+    rounds = planned.rounds
+    table = plain_table(
+        f"{config.clients:,} clients, {len(rounds)} rounds, {config.model}, link unit {config.link_unit}",
+        *("round", "participants", "dropped", "this round", "simulated", "server wait", "sent up", "tier:clients"),
+    )
+    for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
+        table.add_row(
+            str(row.round),
+            f"{row.participants:,}",
+            str(row.dropped),
+            duration(row.round_time_s),
+            duration(row.virtual_time_s),
+            duration(row.server_wait_s),
+            si(sum(sent for kind, sent in row.bytes.items() if kind.startswith("up_")), "B"),
+            tier_counts_text(row.tier_counts),
+        )
+    return table
+
+
+def _times_table(config: TrainConfig, planned: Plan) -> Table:
+    """Return the table of the time of all rounds: of this plan, other schedulers, fixed tiers, all tiers."""
+    table = plain_table(
+        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
+    )
+    chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
+    what = config.scheduler if chosen else config.method
+    rows = [(what, planned.virtual_time_s)]
+    rows += [(name, seconds) for name, seconds in planned.scheduler_time_s.items() if name != what]
+    for tier, seconds in planned.static_time_s.items():
+        deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
+        rows.append((f"static:{tier}{deepest}", seconds))
+    for number, (name, seconds) in enumerate(rows):
+        regret = planned.regret(seconds)
+        above = "-" if regret is None else f"{regret:.1%}"
+        counts = "" if number else tier_counts_text(total_tier_counts(planned.rounds))
+        table.add_row(name, duration(seconds), above, _speed_up(planned, seconds), counts)
+    if (free := planned.unlimited_time_s) is not None:
+        # The oracle knows the allowed tiers only, so that there is no regret here.
+        table.add_row(f"{what}, all tiers", duration(free), "-", _speed_up(planned, free), "")
+    return table
+
+
+def _speed_up(planned: Plan, seconds: float) -> str:
+    return f"{seconds / planned.virtual_time_s:.2f}x"

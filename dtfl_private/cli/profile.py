@@ -1,0 +1,100 @@
+"""The profile command."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from dtfl_private.cli.command import GroupedCommand
+from dtfl_private.cli.options import config_options, typed_config
+from dtfl_private.cli.shared_options import data_options
+from dtfl_private.cli.targets import check_targets, write_file, write_json
+
+if TYPE_CHECKING:
+    from dtfl_private.simulation.costs.cut_costs import Measure
+
+PROFILE_FIELDS = (
+    *("model", "norm", "batch_size", "profiles", "link_unit", "cpu_gmacs", "server_cpus"),
+    *("device", "precision", "memory_format", "seed"),
+)
+
+
+@click.command(cls=GroupedCommand)
+@config_options(PROFILE_FIELDS)
+@data_options
+@click.option(
+    "--repeats",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="timed steps per tier; 0: no measuring",
+)
+@click.option(
+    "--cuts",
+    type=click.IntRange(min=1),
+    metavar="M",
+    help="also choose M cuts automatically, in addition to the network's own",
+)
+@click.option(
+    "--cuts-by", type=click.Choice(["macs", "seconds"]), default="macs", show_default=True, help="what to cut evenly"
+)
+@click.option("--plot", metavar="FILE.png", help="also draw the costs as a PNG picture")
+@click.option("--json", "json_file", metavar="FILE", help="also write the costs as JSON; - for standard output")
+def profile(
+    input_shape: str,
+    classes: int,
+    repeats: int,
+    images_per_client: int,
+    cuts: int | None,
+    cuts_by: "Measure",
+    plot: str | None,
+    json_file: str | None,
+    **options: Any,
+) -> None:
+    """Show what each tier of a network costs.
+
+    Parameters, MACs and bytes by analysis; the time of a training step modelled on the reference CPU, and measured on
+    one thread of this machine; the simulated time of a round for each kind of device. A large network is
+    built and measured only if --repeats asks for it: its costs follow from the shapes.
+
+    \b
+    Examples:
+      dtfl-private profile --model resnet-56 --batch-size 100
+      dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
+      dtfl-private profile --model gpt2-xl --input-shape 1024
+    """
+    from dtfl_private.cli.profile_output import drawn_costs, print_profile
+    from dtfl_private.experiments.norm import resolved_norm
+    from dtfl_private.experiments.profile import automatic_cuts
+    from dtfl_private.experiments.profile import profile as make_profile
+    from dtfl_private.experiments.settings import parse_shape
+    from dtfl_private.models.build import build_description, build_model
+    from dtfl_private.runtime.device import choose_numerics
+
+    check_targets(json_file, picture=plot)
+    config = typed_config(options)
+    norm = resolved_norm(config)
+    shape = parse_shape(input_shape)
+    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
+    building: dict[str, Any] = {"input_shape": shape, "classes": classes, "norm": norm, "seed": config.seed}
+    building |= {"allowed": config.allowed}
+    model = build_description(config.model, **building)
+    if repeats and next(model.parameters()).is_meta:
+        if click.get_current_context().get_parameter_source("repeats") is ParameterSource.DEFAULT:
+            repeats = 0
+            click.echo(
+                f"note: {config.model} is large and was not measured; --repeats N builds and measures it", err=True
+            )
+        else:
+            model = build_model(config.model, **building)
+    settings: dict[str, Any] = {"input_shape": shape, "classes": classes, "numerics": numerics}
+    settings |= {"batch_size": config.batch_size, "repeats": repeats}
+    choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
+    costs = make_profile(model, **settings)
+    if plot is not None:
+        write_file(plot, drawn_costs(config, costs, choice))
+    if json_file is not None:
+        write_json(json_file, dataclasses.asdict(costs))
+    if json_file != "-":
+        print_profile(config, costs, input_shape, images_per_client, choice)

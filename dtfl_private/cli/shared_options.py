@@ -1,0 +1,36 @@
+"""Options that several commands share and no configuration has."""
+
+from collections.abc import Callable
+
+import click
+
+
+def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option by which the user allows what files name by its module."""
+    return click.option(
+        "--allow-plugin",
+        "allow_plugins",
+        multiple=True,
+        metavar="MODULE",
+        help="let files name objects of this module (package.module:function), which runs its code; repeat for several",
+    )(command)
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe data in place of a data set, for commands that train nothing."""
+    count = click.IntRange(min=1)
+    described = "shape of one image, or number of tokens"
+    for add in (
+        click.option("--images-per-client", default=500, show_default=True, type=count, help="training images of each"),
+        click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes"),
+        click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW|T", help=described),
+    ):
+        command = add(command)
+    return command
+
+
+def form_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that chooses the form of the pictures."""
+    return click.option(
+        "--form", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="of the pictures"
+    )(command)

@@ -1,0 +1,98 @@
+"""The sweep command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.shared_options import form_option, plugin_option
+from dtfl_private.errors import DtflError
+from dtfl_private.files.writing import output_path
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dtfl_private.experiments.preset import Preset
+    from dtfl_private.report.pictures.saving import PictureForm
+
+DEFAULT_SWEEPS = Path("runs")
+
+
+@click.command(cls=DocumentedCommand)
+@click.argument("preset", metavar="PRESET.toml")
+@click.option("--size", default="small", show_default=True, metavar="NAME", help="which of the preset's sizes")
+@click.option("--out", metavar="DIR", help="folder of the sweep  [default: runs/PRESET-SIZE]")
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="runs at once, each in a one-thread process  [default: one per core; one on a GPU]",
+)
+@click.option("--data-dir", metavar="DIR", help="folder of the data set's files on this machine")
+@form_option
+@plugin_option
+@click.option("--dry-run", is_flag=True, help="show the runs and leave it at that")
+def sweep(
+    preset: str,
+    size: str,
+    out: str | None,
+    parallel: int | None,
+    data_dir: str | None,
+    form: "PictureForm",
+    allow_plugins: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Train all runs of a preset, over several seeds, and compare them.
+
+    The same command goes on with an interrupted sweep: runs that have ended are not repeated, others are resumed.
+    Nothing depends on the number of processes.
+
+    \b
+    Examples:
+      dtfl-private sweep benchmarks/presets/headline.toml
+      dtfl-private sweep benchmarks/presets/headline.toml --size full --data-dir cifar --out runs/paper
+      dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
+    """
+    from dtfl_private.cli.comparison_output import show_comparison
+    from dtfl_private.cli.terminal import open_console
+    from dtfl_private.experiments.preset import load_preset
+    from dtfl_private.experiments.sweep import sweep as run_sweep
+    from dtfl_private.report.live.sweep import SweepDisplay
+
+    overrides = {} if data_dir is None else {"data_dir": str(Path(data_dir).absolute())}
+    loaded = load_preset(Path(preset), size, allow_plugins=allow_plugins, **overrides)
+    console = open_console()
+    console.print(_preset_line(loaded), soft_wrap=True, highlight=False)
+    if dry_run:
+        console.print(_runs_table(loaded))
+        return
+    folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
+    try:
+        with SweepDisplay(console) as display:
+            done = run_sweep(loaded, folder, parallel=parallel, listener=display)
+    except KeyboardInterrupt:
+        raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
+    if done.comparison is not None:
+        show_comparison(done.comparison, folder, form=form)
+    done.require_whole()
+
+
+class InterruptedSweepError(DtflError):
+    """The user stopped a sweep."""
+
+
+def _preset_line(preset: "Preset") -> str:
+    seeds = len({run.config.seed for run in preset.runs})
+    return f"{preset.title}: {len(preset.runs)} runs over {seeds} seed{'s' if seeds != 1 else ''}"
+
+
+def _runs_table(preset: "Preset") -> "Table":
+    """Return the table of a preset's runs."""
+    from dtfl_private.report.tables.plain import plain_table
+
+    table = plain_table("", "run", "rounds", "method", "scheduler", "partition", right=False)
+    for run in preset.runs:
+        config = run.config
+        table.add_row(run.name, str(config.rounds), config.method, config.scheduler, config.partition)
+    return table

@@ -1,0 +1,106 @@
+"""The train command."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dtfl_private.cli.command import GroupedCommand
+from dtfl_private.cli.options import COMMAND_LINE_DEFAULTS, config_options, given_options
+from dtfl_private.cli.shared_options import plugin_option
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects
+from dtfl_private.files.writing import output_path
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("config_file", required=False, metavar="[CONFIG.toml]")
+@config_options(tuple(TrainConfig.model_fields))
+@click.option("--out", metavar="RUN", help="run folder to make; by default a fresh one below runs/")
+@click.option(
+    "--resume", is_flag=True, help="go on with the run in --out, by its own configuration; start it if there is none"
+)
+@plugin_option
+def train(
+    config_file: str | None, out: str | None, resume: bool, allow_plugins: tuple[str, ...], **options: Any
+) -> None:
+    """Train a network federatedly; leave a run folder.
+
+    Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
+    a minute on two cores. Every option but --out, --resume and --allow-plugin is also a key of CONFIG.toml; an option
+    wins over the file.
+
+    \b
+    Examples:
+      dtfl-private train
+      dtfl-private train --dataset fashion-mnist --max-train-images 10000 --rounds 30
+      dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
+      dtfl-private train --resume --out runs/mine
+    """
+    from dtfl_private.cli.terminal import open_console
+    from dtfl_private.cli.training_listener import InterruptedRunError, TrainingListener
+    from dtfl_private.experiments.allowed_tiers import allowed_line
+    from dtfl_private.experiments.train import train as run_training
+    from dtfl_private.report.live.training import TrainingDisplay
+    from dtfl_private.report.tables.privacy import sentences
+    from dtfl_private.report.tables.summary import summary_table
+
+    out = None if out is None else str(output_path(out))
+    config = train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
+    console = open_console()
+    with TrainingDisplay(console, config.rounds) as display:
+        listener = TrainingListener(console, display)
+        try:
+            run = run_training(config, out=out, resume=resume, listener=listener)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(listener.how_to_go_on()) from None
+    console.print(summary_table(run.summary, str(run.folder.path)))
+    if (line := allowed_line(run.config)) is not None:
+        console.print(line, soft_wrap=True, highlight=False)
+    for sentence in sentences(run.summary["privacy"]):
+        console.print(f"privacy: {sentence}", soft_wrap=True, highlight=False)
+    console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
+
+
+def train_config(
+    config_file: str | None,
+    out: str | None,
+    resume: bool,
+    given: dict[str, object],
+    allowed: Allowed = NOTHING_ALLOWED,
+) -> TrainConfig:
+    """Return the configuration: the file's, or on resume the run's own, with the given options on top.
+
+    It may name by its module what is ``allowed``, and what the options name.
+    """
+    from dtfl_private.experiments.config_files import read_toml
+    from dtfl_private.experiments.run_folder import RunFolder
+    from dtfl_private.experiments.train import read_run_config
+
+    base: dict[str, object] = {}
+    source = "CONFIG.toml"
+    if config_file is not None:
+        base, source = read_toml(Path(config_file)), config_file
+    elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
+        base = read_run_config(RunFolder(path=Path(out))).model_dump()
+    values = {**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}
+    return make_config(values, source, allowed=allowed | named_objects(given))
+
+
+def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dict[str, object]:
+    """Return a file's keys without allowed tiers that no longer follow from its leakage budget and the options.
+
+    Raises:
+        InputError: both ways to say which tiers are allowed are given as options.
+    """
+    from dtfl_private.experiments.allowed_tiers import DEPENDS_ON
+
+    if "leakage_budget" in given and "allowed_tiers" in given:
+        raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")
+    stale: tuple[str, ...] = ()
+    if "allowed_tiers" in given:
+        stale = ("leakage_budget",)
+    elif "leakage_budget" in given or (base.get("leakage_budget") not in (None, NOTHING) and {*DEPENDS_ON} & {*given}):
+        stale = ("allowed_tiers",)  # the audit is asked anew
+    return {key: value for key, value in base.items() if key not in stale}
