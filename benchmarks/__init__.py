@@ -1,1 +1,1 @@
-"""What the README's figures come from: one command each, ``python -m benchmarks.NAME``."""
+"""What the figures of the documentation come from: one command each, ``python -m benchmarks.NAME``."""

@@ -1,4 +1,4 @@
-"""Train on 10,000 images of Fashion-MNIST with dynamic tiers: the README's curve.
+"""Train on 10,000 images of Fashion-MNIST with dynamic tiers: the curve in docs/reference/benchmarks.md.
 
     python -m benchmarks.fashion_mnist [--seeds 0,1,2] [--rounds 30] [--figure docs/figures/fashion-mnist.svg]
 

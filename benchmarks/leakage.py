@@ -1,8 +1,8 @@
-"""Measure what leaks at each tier: the README's table and pictures.
+"""Measure what leaks at each tier: the tables and pictures of docs/reference/leakage.md.
 
 ResNet-20 with batch norm and with group norm, and He, Zhang and Lee's network, each trained on Fashion-MNIST; then
-`decoder`, `optimization` and `hybrid` at every tier. Runs and guesses are kept in the folder: an interrupted command
-goes on where it was.
+`decoder`, `optimization` and `hybrid` at every tier. Runs and guesses are cached in the folder: an interrupted command
+continues where it was.
 
     python -m benchmarks.leakage [--out leakage] [--only r20-batch,r20-group,he] [--seeds 1] [--figures DIR]
 """
