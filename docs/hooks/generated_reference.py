@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.testing import CliRunner
+from mkdocs.exceptions import PluginError
 
 import dtfl_private
 from dtfl_private.cli.group import cli
@@ -23,18 +25,21 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def commands() -> str:
-    """Return a section for each command, with the help that it prints."""
-    root = click.Context(cli, info_name="dtfl-private", terminal_width=HELP_COLUMNS)
-    return "\n\n".join(
-        f"## {name}\n\n```text\n{_help_text(cli.get_command(root, name), name, root)}\n```"
-        for name in cli.list_commands(root)
-    )
+    """Return the help of the program, and a section with the help of each command."""
+    names = cli.list_commands(click.Context(cli))
+    return "\n\n".join([_help_of(), *(f"## {name}\n\n{_help_of(name)}" for name in names)])
 
 
-def _help_text(command: click.Command | None, name: str, root: click.Context) -> str:
-    """Return what ``dtfl-private NAME --help`` prints."""
-    assert command is not None, f"the group lists '{name}' and does not have it"
-    return command.get_help(click.Context(command, info_name=name, parent=root, terminal_width=HELP_COLUMNS))
+def _help_of(*command: str) -> str:
+    """Return what ``dtfl-private COMMAND --help`` prints, as a block.
+
+    Raises:
+        PluginError: the command has no help.
+    """
+    shown = CliRunner().invoke(cli, [*command, "--help"], prog_name="dtfl-private", terminal_width=HELP_COLUMNS)
+    if shown.exit_code != 0:
+        raise PluginError(f"dtfl-private {' '.join(command)} --help: {shown.output}")
+    return f"```text\n{shown.output.rstrip()}\n```"
 
 
 def functions() -> str:
