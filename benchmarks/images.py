@@ -20,8 +20,8 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig, train
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.record import Record
 
 MIB = 2**20
@@ -44,12 +44,12 @@ def pss_mib() -> float:
     return total / 1024
 
 
-class AtTheEndOfARound(Silent):
+class AtTheEndOfARound(Progress):
     """Remembers the memory when all workers have trained and evaluated, and still hold what they hold."""
 
     mib = 0.0
 
-    def finished(self, record: Record) -> None:
+    def round_finished(self, record: Record) -> None:
         """Take the sample."""
         self.mib = pss_mib()
 

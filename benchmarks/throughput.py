@@ -28,7 +28,7 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
-from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.methods.tiered import Dtfl
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round import run_round
@@ -83,23 +83,13 @@ class EveryTier:
         return choice.tiers_M[np.arange(len(choice.times_s_KM)) % len(choice.tiers_M)]
 
 
-class Unheard:
-    """A listener of rounds that does nothing."""
-
-    def planned(self, plan: RoundPlan) -> None:
-        """Do nothing."""
-
-    def trained(self, client: int) -> None:
-        """Do nothing."""
-
-
 def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
     """Return a function that runs one round, schedule and averages included, and returns the number of images."""
     executor = InProcess(prepared.worker)
     images = len(prepared.worker.train_labels)
 
     def run(_number: int) -> int:
-        run_round(Dtfl(), prepared.initial, prepared.settings, executor, Unheard())
+        run_round(Dtfl(), prepared.initial, prepared.settings, executor, Progress())
         return images
 
     return run

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private import TrainConfig
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import prepare
 from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 from dtfl_private.training.worker import WorkerSetup
 
@@ -115,7 +115,7 @@ def both_ways(config: TrainConfig) -> Iterator[Compared]:
     model: nn.Sequential = setup.model
     heads: Heads = dict(setup.heads)
     for number in range(1, config.rounds + 1):
-        state, outcome = run_round(prepared.method, state, prepared.settings, executor, Silent())
+        state, outcome = run_round(prepared.method, state, prepared.settings, executor, Progress())
         tiers = dict(zip(outcome.plan.clients_P.tolist(), outcome.plan.tiers_P.tolist(), strict=True))
         clients = [
             Client(tier=tier, batches=batches(setup, client, number), examples=len(setup.parts[client]))

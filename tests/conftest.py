@@ -14,7 +14,6 @@ from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import Prepared, prepare, train
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result
@@ -25,6 +24,7 @@ from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.table import TierCost, TierTable
@@ -239,7 +239,7 @@ def play() -> Callable[..., list[tuple[FederatedState, RoundOutcome]]]:
     def rounds_of(prepared: Prepared, rounds: int = 1, observers: Sequence[MessageObserver] = ()) -> Any:
         executor, state, played = InProcess(prepared.worker, observers), prepared.initial, []
         for _ in range(rounds):
-            state, outcome = run_round(prepared.method, state, prepared.settings, executor, Silent())
+            state, outcome = run_round(prepared.method, state, prepared.settings, executor, Progress())
             played.append((state, outcome))
         return played
 

@@ -4,19 +4,18 @@ What goes to a process is the run's folder and a configuration, tier and seed; w
 through the disk, where they are kept anyway.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
-from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.session import Session
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
+from dtfl_private.runtime.progress import Progress, Relay, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class Portion:
 
 
 def mount_side_by_side(
-    session: Session, opened: OpenedRun, config: AttackConfig, folder: Path, listener: AttackListener
+    session: Session, opened: OpenedRun, config: AttackConfig, folder: Path, listener: Progress
 ) -> None:
     """Let processes make the guesses that are not there yet; the session finds them kept.
 
@@ -67,7 +66,7 @@ def mount_side_by_side(
 class _Ears:
     """Passes on what processes tell, and ends everything as soon as one fails."""
 
-    def __init__(self, session: Session, listener: AttackListener) -> None:
+    def __init__(self, session: Session, listener: Progress) -> None:
         self._session, self._listener = session, listener
 
     def __call__(self, event: Told | Ended) -> None:
@@ -75,43 +74,10 @@ class _Ears:
             if event.error is not None:
                 raise RunError(event.error)
             return
-        assert isinstance(event.what, tuple)
+        relayed(event.what, self._listener)
         match event.what:
-            case ("job", label):
-                self._listener.job(label)
-            case ("progress", label, done, total):
-                self._listener.progress(label, done, total)
-            case ("finished", label, kept):
+            case ("job_finished", (str(label), *_)):
                 self._session.mounted(label)
-                self._listener.finished(label, kept=kept)
-            case ("note", text):
-                self._listener.note(text)
-
-
-class _Teller:
-    """A listener that reports to the parent process."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def started(self, jobs: Sequence[str]) -> None:
-        """Do nothing: the parent has counted them."""
-
-    def job(self, label: str) -> None:
-        """Tell that a job begins."""
-        self._report(("job", label))
-
-    def progress(self, label: str, done: int, total: int) -> None:
-        """Tell how far it is."""
-        self._report(("progress", label, done, total))
-
-    def finished(self, label: str, *, kept: bool) -> None:
-        """Tell that it is done."""
-        self._report(("finished", label, kept))
-
-    def note(self, text: str) -> None:
-        """Pass on a line."""
-        self._report(("note", text))
 
 
 @cache
@@ -124,5 +90,5 @@ def _mount(portion: Portion, report: Report) -> None:
     bench = portion.bench
     with deterministic_kernels(), one_thread():
         opened = _opened(bench.run, bench.data_dir, bench.allowed)
-        session = Session(opened, bench.config, None, bench.folder, _Teller(report))
+        session = Session(opened, bench.config, None, bench.folder, Relay(report))
         session.mount(portion.tier, portion.seed)

@@ -13,7 +13,6 @@ from torch import nn
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.jobs import Job, LeftOut, target_at
-from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.parallel import mount_side_by_side
 from dtfl_private.attacking.pictures import save_pictures
 from dtfl_private.attacking.replay import OpenedRun, open_run
@@ -29,6 +28,7 @@ from dtfl_private.leakage.result import Result, read_results, read_round, result
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.progress import Progress
 
 RESULTS = "attack.json"
 
@@ -68,7 +68,7 @@ def attack(
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
     allow_plugins: Iterable[str] = (),
-    listener: AttackListener | None = None,
+    listener: Progress | None = None,
 ) -> AttackReport:
     """Attack a finished run and leave attack.json.
 
@@ -89,7 +89,7 @@ def attack(
         InputError: wrong input, or an attack that cannot run here; nothing was attacked.
         RunError: the run is damaged, or an attack failed; guesses that were finished are kept.
     """
-    config, listener = config or AttackConfig(), listener or SilentAttack()
+    config, listener = config or AttackConfig(), listener or Progress()
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
     by_name = attacks is None and all(thing is None for thing in objects.values())
     with deterministic_kernels(), one_thread():
@@ -101,7 +101,7 @@ def attack(
         _make(folder)
         with locked(RunFolder(path=folder)):
             undefended = _undefended_report(opened, session, config, dataset, folder, listener, by_name=by_name)
-            listener.started(session.labels())
+            listener.jobs_announced(session.labels())
             if config.workers > 1 and by_name:
                 mount_side_by_side(session, opened, config, folder, listener)
             verdicts = session.run()
@@ -132,7 +132,7 @@ def _undefended_report(
     config: AttackConfig,
     dataset: Dataset | None,
     folder: Path,
-    listener: AttackListener,
+    listener: Progress,
     *,
     by_name: bool,
 ) -> AttackReport | None:
@@ -163,7 +163,7 @@ def _undefended_report(
     )
 
 
-def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: AttackListener) -> list[Job]:
+def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: Progress) -> list[Job]:
     """Return the jobs that a run without defenses can be attacked by too; of the others it is said once each."""
     found, said = [], set()
     for job in jobs:
@@ -203,7 +203,7 @@ def _write(
     rounds: int,
     results: Sequence[Result],
     sizes: Mapping[str, int],
-    listener: AttackListener,
+    listener: Progress,
 ) -> list[Result]:
     """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
     path = folder / RESULTS

@@ -22,7 +22,6 @@ from dtfl_private.attacking.base import (
 from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.jobs import Job, plan_jobs
-from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
@@ -47,6 +46,7 @@ from dtfl_private.leakage.result import Result
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, one_thread, threads
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.state import GlobalWeights
 
 
@@ -74,7 +74,7 @@ class Session:
         config: AttackConfig,
         attacks: Sequence[Attack] | None,
         folder: Path,
-        listener: AttackListener,
+        listener: Progress,
     ) -> None:
         knowledge = Knowledge.parse(config.aux)
         worker = opened.prepared.worker
@@ -157,14 +157,14 @@ class Session:
     def _repeat(self, job: Job, seed: int) -> Repetition:
         """Mount an attack once."""
         label = job.label(seed)
-        listener = SilentAttack() if label in self._ahead else self._listener
-        listener.job(label)
+        listener = Progress() if label in self._ahead else self._listener
+        listener.job_started(label)
         seeded = isolated(seed, "attack", job.chosen.text, job.tier)
         with crashes_named(f"attack {label}"), seeded, threads(self._threads):
             tampering = job.chosen.attack.tamper(self._view(job, seed))
             victims = self._stage(job, tampering)
             guess, kept = self._guess(job, seed, victims, tampering) if victims.seen else (None, False)
-        listener.finished(label, kept=kept)
+        listener.job_finished(label, cached=kept)
         return Repetition(victims=victims, tampering=tampering, guess=guess)
 
     @property
@@ -242,7 +242,7 @@ class Session:
             knows=self._knows,
             attack=job.chosen.name,
             seed=seed,
-            progress=partial(self._listener.progress, job.label(seed)),
+            progress=partial(self._listener.job_advanced, job.label(seed)),
             keep=lambda name, make: self._cache.get_or_make({"kept": name, **common}, make)[0],
         )
 

@@ -7,8 +7,8 @@ from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig, differences
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_listener import RunListener
 from dtfl_private.experiments.train import read_run_config, train
+from dtfl_private.runtime.progress import Progress
 
 TRAIN = "train"
 
@@ -22,7 +22,7 @@ def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
 
 
 def undefended_folder(
-    opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: RunListener | None = None
+    opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: Progress | None = None
 ) -> RunFolder:
     """Return the folder of a run without its defenses, which are trained only once.
 

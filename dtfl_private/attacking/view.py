@@ -28,7 +28,7 @@ from dtfl_private.randomness import stream, torch_stream
 
 Part = TypeVar("Part")
 
-Progress = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
@@ -77,7 +77,7 @@ class View:
         knows: AuxiliaryKind,
         attack: str,
         seed: int,
-        progress: Progress = show_nothing,
+        progress: Advance = show_nothing,
         keep: Keep = keep_nothing,
     ) -> None:
         self._evidence = evidence

@@ -13,7 +13,6 @@ from torch import Tensor
 from dtfl_private import leakage, privacy
 from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.crashes import crashes_named
-from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache
@@ -36,6 +35,7 @@ from dtfl_private.protocol.guarantees import GaussianRelease
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.runtime.device import choose_numerics, one_thread
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.costs.table import TierTable, analyse
 
 # At which epsilon is stated where no defense says otherwise.
@@ -60,7 +60,7 @@ def measure_run(
     config: AuditConfig,
     tiers: Sequence[int],
     cache: ResultCache,
-    listener: AttackListener,
+    listener: Progress,
 ) -> Measured:
     """Return the figures of all measures at these tiers.
 
@@ -81,14 +81,14 @@ def measure_run(
         release = stand.release(tier)
         for name, measure in MEASURES.items():
             label = measures_label(tier, name)
-            listener.job(label)
+            listener.job_started(label)
             try:
                 with crashes_named(label):
                     kept, there = _figures(measure, release, tier, cache)
             except InputError as error:
                 not_given[name, str(error)] = NotTested(what=name, why=str(error))
                 kept, there = {}, False
-            listener.finished(label, kept=there)
+            listener.job_finished(label, cached=there)
             for remark in measure.remarks(release):
                 not_given.setdefault((name, remark), NotTested(what=name, why=remark))
             results += [

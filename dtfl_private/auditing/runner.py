@@ -17,7 +17,7 @@ from dtfl_private.attacking.replay import open_run
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.comparison import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.gate import parse_gate, require_gates
-from dtfl_private.auditing.steps import AuditListener, SilentAudit, Work, describe_training
+from dtfl_private.auditing.steps import Work, describe_training
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
@@ -36,6 +36,7 @@ from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.progress import Progress
 
 AUDIT = "audit.json"
 REPORT = "report.html"
@@ -72,7 +73,7 @@ def audit(
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
     allow_plugins: Iterable[str] = (),
-    listener: AuditListener | None = None,
+    listener: Progress | None = None,
 ) -> Audit:
     """Audit a finished run and leave audit.json, report.html and pictures.
 
@@ -99,7 +100,7 @@ def audit(
         GateCrossedError: a gate was crossed; everything is written.
     """
     gates = [parse_gate(text) for text in fail_if]
-    config, listener = (config or AuditConfig()).settled(), listener or SilentAudit()
+    config, listener = (config or AuditConfig()).settled(), listener or Progress()
     allowed = allowance(allow_plugins)
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
     with ExitStack() as stack:
@@ -144,7 +145,7 @@ def _findings_of(
     objects: Mapping[str, Any],
     data_dir: Path | str | None,
     allowed: Allowed,
-    listener: AuditListener,
+    listener: Progress,
 ) -> Findings:
     """Return the findings on another run, which is audited if it has not been.
 

@@ -15,7 +15,6 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, Reconstruction, name_of
 from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, Network
-from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
@@ -32,6 +31,7 @@ from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 from dtfl_private.protocol.threat import ADVERSARIES
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, threads
+from dtfl_private.runtime.progress import Progress
 
 # What the strongest attack must reach, as mean SSIM.
 IDENTITY_SSIM = 0.99
@@ -39,7 +39,7 @@ SHALLOWEST_SSIM = 0.9
 
 
 def identity_check(
-    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], cache: ResultCache, listener: AttackListener
+    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], cache: ResultCache, listener: Progress
 ) -> SanityCheck:
     """Attack inputs that are sent as they are, and return whether the strongest attack got them back.
 
@@ -120,21 +120,21 @@ def _ssim(
     evidence: Evidence,
     config: AttackConfig,
     cache: ResultCache,
-    listener: AttackListener,
+    listener: Progress,
     truth: Tensor,
     auxiliary: Auxiliary | None,
 ) -> float:
     """Return the mean SSIM of what an attack gets from inputs that are sent as they are."""
     assert isinstance(attack, Reconstruction)
     label = identity_label(attack)
-    listener.job(label)
+    listener.job_started(label)
     view = View(
         evidence,
         adversary=ADVERSARIES["server-honest-but-curious"],
         knows=Knowledge.parse(config.aux).kind,
         attack=name_of(attack),
         seed=0,
-        progress=partial(listener.progress, label),
+        progress=partial(listener.job_advanced, label),
     )
     what = {
         "identity": repr(attack),
@@ -149,7 +149,7 @@ def _ssim(
     ):
         kept, there = cache.get_or_make(what, lambda: {"guess": attack.reconstruct(view)})
         reached = float(ssim(kept["guess"], truth).mean())
-    listener.finished(label, kept=there)
+    listener.job_finished(label, cached=there)
     return reached
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dtfl_private.attacking.base import Attack, Reconstruction, Target
 from dtfl_private.attacking.jobs import LeftOut
-from dtfl_private.attacking.listener import AttackListener, SilentAttack
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.runner import AttackReport, attack
@@ -45,6 +44,7 @@ from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device, choose_workers
+from dtfl_private.runtime.progress import Progress
 
 # Attacks that the sanity check falls back on if none of the audit's reconstructs images.
 RECONSTRUCTS = "optimization:steps=120"
@@ -59,21 +59,6 @@ NEVER: Sequence[tuple[str, str]] = (
 )
 
 
-class AuditListener(AttackListener, Protocol):
-    """Hears how an audit proceeds."""
-
-    def expect(self, jobs: int) -> None:
-        """Called first, with the number of jobs that there will be in all, about."""
-        ...
-
-
-class SilentAudit(SilentAttack):
-    """A listener that shows nothing."""
-
-    def expect(self, jobs: int) -> None:
-        """Do nothing."""
-
-
 class Work:
     """One audit: everything is checked when it is made, and nothing has been computed or written then."""
 
@@ -84,14 +69,14 @@ class Work:
         attacks: Sequence[Attack] | None,
         folder: Path,
         objects: Mapping[str, Any],
-        listener: AuditListener,
+        listener: Progress,
     ) -> None:
         self._opened, self._config, self._attacks, self._listener = opened, config, attacks, listener
         self._folder, self._objects = folder, objects
         check_trainings(opened, config)
         self._workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
         self._attacking = config.attacking(self._workers)
-        self._session = Session(opened, self._attacking, attacks, folder / "attacks", SilentAttack())
+        self._session = Session(opened, self._attacking, attacks, folder / "attacks", Progress())
         self._tiers = sorted({job.tier for job in self._session.jobs})
         self._cache = ResultCache(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)})
 
@@ -101,7 +86,7 @@ class Work:
 
     def findings(self) -> tuple[Findings, dict[int, list[tuple[str, bytes]]]]:
         """Carry the audit out; return what it found, and reconstructions by tier: captions and PNG pictures."""
-        self._listener.expect(self._jobs())
+        self._listener.jobs_expected(self._jobs())
         sanity = [self._identity()]
         pairs = trainings(self._opened, self._config, self._folder, self._objects, self._listener)
         reports = [self._attacked(pair) for pair in pairs]
@@ -198,7 +183,7 @@ class Work:
 
     def _identity(self) -> SanityCheck:
         attacks = self._reconstructing()
-        self._listener.started([identity_label(attack_) for attack_ in attacks])
+        self._listener.jobs_announced([identity_label(attack_) for attack_ in attacks])
         return identity_check(self._opened, self._attacking, attacks, self._cache, self._listener)
 
     def _shallowest(self, report: AttackReport) -> SanityCheck:
@@ -216,17 +201,17 @@ class Work:
         session = Session(
             replace(self._opened, prepared=bare), config, attacks, self._folder / "sanity", self._listener
         )
-        self._listener.started(session.labels())
+        self._listener.jobs_announced(session.labels())
         return [result for verdict in session.run() for result in verdict.results]
 
     def _measured(self, pair: Pair) -> tuple[Measured, Sequence[Result]]:
         """Return what measures say of the run, and of its undefended twin."""
         labels = [measures_label(tier, name) for tier in self._tiers for name in MEASURES]
-        self._listener.started(labels)
+        self._listener.jobs_announced(labels)
         own = measure_run(self._opened, self._config, self._tiers, self._cache, self._listener)
         if pair.twin is None:
             return own, []
-        self._listener.started(labels)
+        self._listener.jobs_announced(labels)
         objects = {**self._objects, "defenses": None}
         config = self._opened.prepared.config
         twin = open_run(pair.twin, data_dir=config.data_dir, allow_plugins=config.allowed, **objects)

@@ -5,20 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtfl_private.attacking.listener import AttackListener
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.runner import key_of
 from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_folder
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.summary import final_accuracy
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.result import Result
-from dtfl_private.training.record import Record
-from dtfl_private.training.round import RoundSettings
+from dtfl_private.runtime.progress import AsOneJob, Progress
 
 NONE = "none"
 
@@ -38,7 +34,7 @@ class Training:
 
 
 def trainings(
-    opened: OpenedRun, config: AuditConfig, folder: Path, objects: Mapping[str, Any], listener: AttackListener
+    opened: OpenedRun, config: AuditConfig, folder: Path, objects: Mapping[str, Any], listener: Progress
 ) -> list[Training]:
     """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
 
@@ -76,54 +72,34 @@ def _other(
     number: int,
     folder: Path,
     objects: Mapping[str, Any],
-    listener: AttackListener,
+    listener: Progress,
 ) -> Training:
     """Return the training whose seed is by ``number`` above the run's."""
     seed = opened.prepared.config.seed + number
     own = folder / f"seed-{seed}"
     config_of_seed = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
-    progress = _Progress(listener, f"training with seed {seed}")
-    run = train(config_of_seed, out=own / "run", resume=True, listener=progress, **objects).folder
-    progress.close()
+    label = f"training with seed {seed}"
+    listener.jobs_announced([label])
+    job = AsOneJob(listener, label)
+    run = train(config_of_seed, out=own / "run", resume=True, listener=job, **objects).folder
+    job.end()
     other = open_run(run, data_dir=config_of_seed.data_dir, allow_plugins=config_of_seed.allowed, **objects)
     return Training(run=run, twin=_twin(other, config.undefended, own, objects, listener), folder=own)
 
 
 def _twin(
-    opened: OpenedRun, where: str, folder: Path, objects: Mapping[str, Any], listener: AttackListener
+    opened: OpenedRun, where: str, folder: Path, objects: Mapping[str, Any], listener: Progress
 ) -> RunFolder | None:
     if where == NONE or not opened.prepared.config.defense:
         return None
     label = f"training seed {opened.prepared.config.seed} without defenses"
-    progress = _Progress(listener, label)
-    twin = undefended_folder(opened, where, folder / "undefended", dataset=objects["dataset"], listener=progress)
     if where == TRAIN:
-        progress.close()
+        listener.jobs_announced([label])
+    job = AsOneJob(listener, label)
+    twin = undefended_folder(opened, where, folder / "undefended", dataset=objects["dataset"], listener=job)
+    if where == TRAIN:
+        job.end()
     return twin
-
-
-class _Progress(Silent):
-    """Shows a training as one job."""
-
-    def __init__(self, listener: AttackListener, label: str) -> None:
-        self._listener, self._label, self._rounds, self._kept = listener, label, 0, False
-
-    def started(
-        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
-    ) -> None:
-        """Begin the job."""
-        self._rounds, self._kept = config.rounds, len(records) > 0
-        self._listener.started([self._label])
-        self._listener.job(self._label)
-
-    def finished(self, record: Record) -> None:
-        """Show how far it is."""
-        self._kept = False
-        self._listener.progress(self._label, record["round"], self._rounds)
-
-    def close(self) -> None:
-        """End the job, however many rounds it took."""
-        self._listener.finished(self._label, kept=self._kept)
 
 
 def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:

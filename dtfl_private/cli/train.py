@@ -9,7 +9,7 @@ from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.options import COMMAND_LINE_DEFAULTS, config_options, given_options
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects
+from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects, plugin_options
 from dtfl_private.files.writing import output_path
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 
@@ -38,8 +38,8 @@ def train(
       dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
       dtfl-private train --resume --out runs/mine
     """
+    from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.cli.training_listener import InterruptedRunError, TrainingListener
     from dtfl_private.experiments.allowed_tiers import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
@@ -50,11 +50,11 @@ def train(
     config = train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
     console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
-        listener = TrainingListener(console, display)
         try:
-            run = run_training(config, out=out, resume=resume, listener=listener)
+            run = run_training(config, out=out, resume=resume, listener=display)
         except KeyboardInterrupt:
-            raise InterruptedRunError(listener.how_to_go_on()) from None
+            done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
+            raise InterruptedRunError(done) from None
     console.print(summary_table(run.summary, str(run.folder.path)))
     if (line := allowed_line(run.config)) is not None:
         console.print(line, soft_wrap=True, highlight=False)

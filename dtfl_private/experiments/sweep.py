@@ -6,7 +6,6 @@ The folder of a sweep holds, for each run, what was asked for (NAME.toml) and th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
@@ -15,44 +14,13 @@ from dtfl_private.experiments.config import TrainConfig, differences, make_confi
 from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.preset import PlannedRun, Preset, baseline_names
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.runtime.device import choose_device, choose_workers
 from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
-from dtfl_private.training.record import Record
-from dtfl_private.training.round import RoundSettings
-
-
-class SweepListener(Protocol):
-    """Hears how a sweep proceeds, for a progress display."""
-
-    def begin(self, runs: Mapping[str, int], ended: Sequence[str]) -> None:
-        """Called first, with the number of rounds of each run, and those that had ended before."""
-        ...
-
-    def proceeded(self, run: str, rounds: int, accuracy: float | None) -> None:
-        """Called when a run starts or goes on (its rounds so far), and with each finished round."""
-        ...
-
-    def ended(self, run: str, error: str | None) -> None:
-        """Called when a run has ended, or has failed for a reason."""
-        ...
-
-
-class SilentSweep:
-    """A listener that shows nothing."""
-
-    def begin(self, runs: Mapping[str, int], ended: Sequence[str]) -> None:
-        """Do nothing."""
-
-    def proceeded(self, run: str, rounds: int, accuracy: float | None) -> None:
-        """Do nothing."""
-
-    def ended(self, run: str, error: str | None) -> None:
-        """Do nothing."""
+from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +55,7 @@ def sweep(
     out: Path | str,
     *,
     parallel: int | None = None,
-    listener: SweepListener | None = None,
+    listener: Progress | None = None,
 ) -> Sweep:
     """Train all runs of a preset that have not ended yet, and compare them.
 
@@ -102,7 +70,7 @@ def sweep(
         InputError: the folder holds runs of the same names with other configurations, or this machine lacks the device
             or the data; nothing was written.
     """
-    listener = listener or SilentSweep()
+    listener = listener or Progress()
     folder = output_path(out)
     for run in preset.runs:
         _require_same_request(folder, run)
@@ -110,11 +78,20 @@ def sweep(
     _write_requests(folder, preset.runs)
     ended = [run.name for run in preset.runs if has_ended(_run_folder(folder, run.name))]
     waiting = [run for run in preset.runs if run.name not in ended]
-    listener.begin({run.name: run.config.rounds for run in preset.runs}, ended)
+    _announce(preset.runs, ended, listener)
     failed = _train_all(folder, waiting, parallel, listener) if waiting else {}
     runs = [folder / run.name for run in preset.runs if run.name not in failed]
     comparison = compare(runs, baseline=_baseline(preset, failed), apart=True) if runs else None
     return Sweep(folder=folder, runs=runs, failed=failed, comparison=comparison)
+
+
+def _announce(runs: Sequence[PlannedRun], ended: Sequence[str], progress: Progress) -> None:
+    """Tell of all runs, and of those that had ended before."""
+    if ended:
+        progress.note(f"{len(ended)} of {len(runs)} runs had ended before and are not repeated")
+    progress.jobs_announced([run.name for run in runs], [run.config.rounds for run in runs])
+    for name in ended:
+        progress.job_finished(name, cached=True)
 
 
 def _run_folder(folder: Path, name: str) -> RunFolder:
@@ -154,47 +131,29 @@ def _write_requests(folder: Path, runs: Sequence[PlannedRun]) -> None:
         raise InputError(f"sweep folder '{folder}' cannot be written: {error}") from None
 
 
-def _train_all(
-    folder: Path, runs: Sequence[PlannedRun], parallel: int | None, listener: SweepListener
-) -> dict[str, str]:
+def _train_all(folder: Path, runs: Sequence[PlannedRun], parallel: int | None, listener: Progress) -> dict[str, str]:
     """Train the runs and return why some failed, by name."""
     failed: dict[str, str] = {}
 
     def hear(event: Told | Ended) -> None:
         name = runs[event.job].name
         if isinstance(event, Told):
-            assert isinstance(event.what, tuple)
-            listener.proceeded(name, *event.what)
+            relayed(event.what, listener)
             return
         if event.error is not None:
             failed[name] = event.error
-        listener.ended(name, event.error)
+        listener.job_finished(name, error=event.error)
 
     processes = parallel or choose_workers(None, choose_device(runs[0].config.device), len(runs))
-    jobs = [(run.config, str(folder / run.name)) for run in runs]
+    jobs = [(run.name, run.config, str(folder / run.name)) for run in runs]
     work_off(_train_one, jobs, processes, hear)
     return failed
 
 
-def _train_one(job: tuple[TrainConfig, str], report: Report) -> None:
+def _train_one(job: tuple[str, TrainConfig, str], report: Report) -> None:
     """Train one run, or go on with it; this is what a process of the sweep does."""
-    config, out = job
-    train(config, out=out, resume=True, listener=_Reporter(report))
-
-
-class _Reporter(Silent):
-    """Passes on how many rounds a run has finished, and the last one's accuracy."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def started(
-        self, config: TrainConfig, folder: RunFolder, settings: RoundSettings, records: Sequence[Record]
-    ) -> None:
-        self._report((len(records), records[-1]["test_accuracy"] if records else None))
-
-    def finished(self, record: Record) -> None:
-        self._report((record["round"], record["test_accuracy"]))
+    name, config, out = job
+    train(config, out=out, resume=True, listener=AsOneJob(Relay(report), name))
 
 
 def _baseline(preset: Preset, failed: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.experiments.config import TrainConfig, differences, make_config, object_name
 from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.experiments.opening_lines import opening_lines
 from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.provenance import describe_environment, recorded_data
 from dtfl_private.experiments.recording import TranscriptWriter, check_recording
 from dtfl_private.experiments.rounds_file import append_record, keep_records, read_records
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_name, require_no_links
-from dtfl_private.experiments.run_listener import RunListener, Silent
 from dtfl_private.experiments.settings import (
     budget_settings,
     calibrated,
@@ -60,6 +61,7 @@ from dtfl_private.randomness import isolated
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import analyse
 from dtfl_private.simulation.schedule import ScheduleState
@@ -112,7 +114,7 @@ def train(
     defenses: Sequence[Defense] | None = None,
     observers: Sequence[MessageObserver] = (),
     allow_plugins: Iterable[str] = (),
-    listener: RunListener | None = None,
+    listener: Progress | None = None,
 ) -> Run:
     """Train a network federatedly and leave a run folder.
 
@@ -137,8 +139,7 @@ def train(
         InputError: wrong input; nothing was written.
         RunError: the run could not go on; what is on disk can be resumed.
     """
-    listener = listener or Silent()
-    out = None if out is None else output_path(out)
+    listener = listener or Progress()
     out = None if out is None else output_path(out)
     if config is None:
         run = RunFolder(path=out) if resume and out is not None else None
@@ -160,7 +161,12 @@ def train(
             folder = _new_folder(prepared, path if out is not None else _fresh_path(prepared.config), is_new)
             with locked(folder):
                 state, records = _where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
-                listener.started(prepared.config, folder, prepared.settings, records)
+                listener.run_started(
+                    folder.path,
+                    prepared.config.rounds,
+                    records,
+                    partial(opening_lines, prepared.config, folder.path, prepared.settings),
+                )
                 for line in prepared.notes:
                     listener.note(line)
                 if state.round == 0:
@@ -413,9 +419,7 @@ def _fresh_path(config: TrainConfig) -> Path:
     return path
 
 
-def _where_to_start(
-    folder: RunFolder, prepared: Prepared, listener: RunListener
-) -> tuple[FederatedState, list[Record]]:
+def _where_to_start(folder: RunFolder, prepared: Prepared, listener: Progress) -> tuple[FederatedState, list[Record]]:
     """Return the last intact state and the records of the rounds up to it; later records are dropped."""
     records, torn = read_records(folder)
     if torn:
@@ -440,7 +444,7 @@ def _written(
     state: FederatedState,
     records: list[Record],
     executor: RunExecutor,
-    listener: RunListener,
+    listener: Progress,
 ) -> Run:
     """Run, and say of a disk that refuses what is written that it does."""
     try:
@@ -455,7 +459,7 @@ def _run(
     state: FederatedState,
     records: list[Record],
     executor: RunExecutor,
-    listener: RunListener,
+    listener: Progress,
 ) -> Run:
     config = prepared.config
     transcripts = TranscriptWriter(prepared.worker, config, folder.transcript)
@@ -474,7 +478,7 @@ def _run(
         save_checkpoint(folder.checkpoint, state)
         records.append(record)
         _write_results(folder, prepared, state, records)
-        listener.finished(record)
+        listener.round_finished(record)
     stopped = _why_stopped(prepared, state, records)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")

@@ -8,7 +8,6 @@ That is DTFL's; what another method does otherwise stands in its own file below 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.errors import NonFiniteLossError
@@ -22,6 +21,7 @@ from dtfl_private.simulation.scheduling import learn_progress, schedule_round
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauSettings, decay_on_plateau
+from dtfl_private.training.progress import RoundProgress
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState
 from dtfl_private.training.tasks import Evaluation
@@ -39,18 +39,6 @@ class RoundSettings:
     budget: BudgetSettings
     registration: Mapping[str, int] = field(default_factory=lambda: NO_TRAFFIC)
     norms: frozenset[Norm] = frozenset()
-
-
-class RoundListener(Protocol):
-    """Hears how a round proceeds, for a progress display."""
-
-    def planned(self, plan: RoundPlan) -> None:
-        """Called when the round is scheduled."""
-        ...
-
-    def trained(self, client: int) -> None:
-        """Called when a client's round is done."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +65,7 @@ class RoundOutcome:
 
 
 def run_round(
-    method: Method, state: FederatedState, settings: RoundSettings, executor: Executor, listener: RoundListener
+    method: Method, state: FederatedState, settings: RoundSettings, executor: Executor, progress: RoundProgress
 ) -> tuple[FederatedState, RoundOutcome]:
     """Return the state after one more round, and the round's figures.
 
@@ -87,12 +75,12 @@ def run_round(
     number = state.round + 1
     retired = spent_clients(state.ledgers, settings.budget)
     schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
-    listener.planned(plan)
+    progress.round_planned(plan)
 
     sums = Sums(state, method.also_sent, settings.registration if number == 1 else NO_TRAFFIC)
     for result in method.train(plan, state, executor):
         sums.add(result)
-        listener.trained(result.client)
+        progress.client_trained(result.client)
 
     weights, extras = method.combine(state, sums)
     weights = method.measured(plan, state, weights, sums, executor)

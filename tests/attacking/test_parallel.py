@@ -3,10 +3,11 @@
 import pytest
 
 from dtfl_private.attacking.attack_config import AttackConfig
-from dtfl_private.attacking.runner import SilentAttack, attack
+from dtfl_private.attacking.runner import attack
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.train import train
+from dtfl_private.runtime.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -15,15 +16,15 @@ def run(tmp_path_factory):
     return train(config, out=tmp_path_factory.mktemp("run") / "run").folder
 
 
-class Heard(SilentAttack):
+class Heard(Progress):
     def __init__(self):
         self.jobs, self.done = [], []
 
-    def job(self, label):
-        self.jobs.append(label)
+    def job_started(self, job):
+        self.jobs.append(job)
 
-    def finished(self, label, *, kept):
-        self.done.append((label, kept))
+    def job_finished(self, job, *, cached=False, error=None):
+        self.done.append((job, cached))
 
 
 def config(**values):

@@ -25,7 +25,7 @@ from dtfl_private.attacking.base import (
     Tampering,
 )
 from dtfl_private.attacking.replay import open_run
-from dtfl_private.attacking.runner import SilentAttack, attack
+from dtfl_private.attacking.runner import attack
 from dtfl_private.attacking.setup import AttackSetup, IndexSets
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
@@ -36,6 +36,7 @@ from dtfl_private.leakage.result import read_results
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.registry import create
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.progress import Progress
 
 
 @pytest.fixture
@@ -451,7 +452,7 @@ def test_what_cannot_be_written_down_is_guessed_anew(trained, mount, patterns):
     assert heard.kept == [False, False]
 
 
-class Heard(SilentAttack):
+class Heard(Progress):
     """A listener that keeps what it hears; ``stop_at`` a job it stops everything."""
 
     def __init__(self, stop_at: str | None = None) -> None:
@@ -459,12 +460,12 @@ class Heard(SilentAttack):
         self.notes: list[str] = []
         self._stop_at = stop_at
 
-    def job(self, label):
-        if label == self._stop_at:
+    def job_started(self, job):
+        if job == self._stop_at:
             raise KeyboardInterrupt
 
-    def finished(self, label, *, kept):
-        self.kept.append(kept)
+    def job_finished(self, job, *, cached=False, error=None):
+        self.kept.append(cached)
 
     def note(self, text):
         self.notes.append(text)

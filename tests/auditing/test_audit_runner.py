@@ -15,7 +15,7 @@ from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing import sanity
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.auditing.runner import audit
-from dtfl_private.auditing.steps import SilentAudit, options_of
+from dtfl_private.auditing.steps import options_of
 from dtfl_private.auditing.trainings import pooled
 from dtfl_private.cli.audit import audit as audit_command
 from dtfl_private.errors import GateCrossedError, InputError, RunError
@@ -24,6 +24,7 @@ from dtfl_private.leakage.findings import read_findings
 from dtfl_private.leakage.measures.base import Figure
 from dtfl_private.leakage.result import Result
 from dtfl_private.plugins.registry import create
+from dtfl_private.runtime.progress import Progress
 
 QUICKLY = {"victims": 8, "aux_images": 60, "seeds": 2, "measured": 100, "workers": 1, "device": "cpu"}
 
@@ -49,25 +50,25 @@ class Crashing(Reconstruction):
         return LeastSquares().reconstruct(view)
 
 
-class Heard(SilentAudit):
+class Heard(Progress):
     """Keeps what it hears."""
 
     def __init__(self):
         self.expected, self.kept, self.announced, self.running = 0, {}, [], set()
 
-    def expect(self, jobs):
-        self.expected += jobs
+    def jobs_expected(self, count):
+        self.expected += count
 
-    def started(self, jobs):
+    def jobs_announced(self, jobs, steps=()):
         self.announced += jobs
 
-    def job(self, label):
-        assert label not in self.running
-        self.running.add(label)
+    def job_started(self, job):
+        assert job not in self.running
+        self.running.add(job)
 
-    def finished(self, label, *, kept):
-        self.running.remove(label)
-        self.kept.setdefault(label, []).append(kept)
+    def job_finished(self, job, *, cached=False, error=None):
+        self.running.remove(job)
+        self.kept.setdefault(job, []).append(cached)
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, t
     opened = open_run(trained(), **objects)
     config = AuditConfig.model_validate(QUICKLY).settled().attacking(1)
     attack = create("attack", "optimization:steps=60,smoothness=0.0001")
-    check = sanity.identity_check(opened, config, [attack], ResultCache(tmp_path, {}), SilentAudit())
+    check = sanity.identity_check(opened, config, [attack], ResultCache(tmp_path, {}), Progress())
     assert check.needed == 0.99
     assert check.passed
 

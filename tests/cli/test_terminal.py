@@ -60,10 +60,9 @@ def test_a_progress_bar_shows_a_name_as_it_is(make):
     )
     with make(console) as display:
         if isinstance(display, SweepDisplay):
-            display.begin({SHORT: 2}, [])
-            display.proceeded(SHORT, 1, 0.5)
+            display.jobs_announced([SHORT], [2])
         else:
-            display.started([SHORT])
-            display.job(SHORT)
+            display.jobs_announced([SHORT])
+        display.job_started(SHORT)
     assert SHORT_SHOWN in console.file.getvalue()
     assert "\x07" not in console.file.getvalue()

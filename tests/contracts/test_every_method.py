@@ -12,13 +12,13 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.plugins.registry import create, installed
 from dtfl_private.privacy.compatibility import check_places
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import WorkerProcesses, open_executor
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.training.method import Method
 from dtfl_private.training.round import run_round
@@ -220,7 +220,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
             state = prepared[name].initial
             for expected in played[name]:
                 state, outcome = run_round(
-                    prepared[name].method, state, prepared[name].settings, Tagged(pool, number), Silent()
+                    prepared[name].method, state, prepared[name].settings, Tagged(pool, number), Progress()
                 )
                 assert_same((state, outcome), expected)
     finally:

@@ -10,6 +10,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.train import prepare
 from dtfl_private.runtime.executors import open_executor
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 
 
@@ -93,16 +94,8 @@ def test_worker_processes_train_a_traced_network_and_tokens_as_this_process_does
         ((alone, _),) = play(prepared)
         executor = open_executor(prepared.worker, 2)
         try:
-            together = run_round(prepared.method, prepared.initial, prepared.settings, executor, Listener())[0]
+            together = run_round(prepared.method, prepared.initial, prepared.settings, executor, Progress())[0]
         finally:
             executor.close()
         assert alone.weights.model.keys() == together.weights.model.keys()
         assert all(torch.equal(alone.weights.model[name], t) for name, t in together.weights.model.items())
-
-
-class Listener:
-    """Hears nothing."""
-
-    def planned(self, plan: object) -> None: ...
-
-    def trained(self, client: int) -> None: ...

@@ -9,19 +9,19 @@ from dtfl_private import Transcript
 from dtfl_private.attacking.replay import open_run
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.train import prepare, read_run_config, train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums
+from dtfl_private.runtime.progress import Progress
 
 SENT = "each client's pixel count, sum and sum of squares per channel are sent once, in clear"
 POOLED = "computed from all clients' pixels pooled, which a real federation cannot do"
 
 
-class Stop(Silent):
+class Stop(Progress):
     """Stops a run after its first round."""
 
-    def finished(self, record) -> None:
+    def round_finished(self, record) -> None:
         raise KeyboardInterrupt
 
 

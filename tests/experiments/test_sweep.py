@@ -7,9 +7,10 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import sweep as sweeping
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.preset import load_preset
-from dtfl_private.experiments.sweep import SilentSweep, sweep
+from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.report.comparison.document import as_json
+from dtfl_private.runtime.progress import Progress
 
 TINY = """
 title = "tiny"
@@ -59,23 +60,23 @@ def whole(tiny, tmp_path_factory):
     return sweep(tiny(), tmp_path_factory.mktemp("whole") / "sweep", parallel=1)
 
 
-class Heard(SilentSweep):
+class Heard(Progress):
     """Keeps what happens; presses Ctrl-C when ``stop_at`` happens."""
 
     def __init__(self, stop_at=None) -> None:
         self.events: list[tuple] = []
         self._stop_at = stop_at
 
-    def begin(self, runs, ended) -> None:
-        self.events.append(("begin", len(runs), tuple(ended)))
+    def jobs_announced(self, jobs, steps=()) -> None:
+        self.events.append(("announced", len(jobs), tuple(steps)))
 
-    def proceeded(self, run, rounds, accuracy) -> None:
-        self.events.append((run, rounds))
-        if (run, rounds) == self._stop_at:
+    def job_advanced(self, job, done, total, reached="") -> None:
+        self.events.append((job, done))
+        if (job, done) == self._stop_at:
             raise KeyboardInterrupt
 
-    def ended(self, run, error) -> None:
-        self.events.append((run, error))
+    def job_finished(self, job, *, cached=False, error=None) -> None:
+        self.events.append((job, "cached" if cached else error))
 
 
 def content(folder):
@@ -104,7 +105,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was_and_repeats_nothing(whole, ti
     first = content(tmp_path / "sweep" / "dtfl-seed0")
     heard = Heard()
     sweep(tiny(), tmp_path / "sweep", parallel=1, listener=heard)
-    assert heard.events[:3] == [("begin", 4, ("dtfl-seed0",)), ("dtfl-seed1", 1), ("dtfl-seed1", 2)]
+    announced = ("announced", 4, (2, 2, 2, 2))
+    assert heard.events[:4] == [announced, ("dtfl-seed0", "cached"), ("dtfl-seed1", 1), ("dtfl-seed1", 2)]
     assert content(tmp_path / "sweep" / "dtfl-seed0") == first
     for name in NAMES:
         assert records(tmp_path / "sweep" / name) == records(whole.folder / name)
@@ -128,7 +130,7 @@ def test_a_finished_sweep_is_only_compared_again(whole, tiny, monkeypatch):
     monkeypatch.setattr(sweeping, "train", None)
     heard = Heard()
     again = sweep(tiny(), whole.folder, parallel=1, listener=heard)
-    assert heard.events == [("begin", 4, tuple(NAMES))]
+    assert heard.events == [("announced", 4, (2, 2, 2, 2)), *((name, "cached") for name in NAMES)]
     assert as_json(again.comparison) == as_json(whole.comparison)
 
 

@@ -18,12 +18,12 @@ from dtfl_private.experiments import run_folder as run_records
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder, locked
-from dtfl_private.experiments.run_listener import Silent
 from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import prepare, read_run_config, train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protocol.messages import SmashedBatch, Transcript
+from dtfl_private.runtime.progress import Progress
 
 # What a round hands to the next is at work: measurements, drift, coming and going.
 ENVIRONMENT = {"drift_share": 0.4, "drift_every": 2, "noise": 0.3, "dropout": 0.2}
@@ -67,7 +67,7 @@ def left_behind(path: Path) -> dict[str, Any]:
     }
 
 
-class Notes(Silent):
+class Notes(Progress):
     """A listener that keeps what it hears, and stops the run at a moment: ``Notes(("trained", 2))``."""
 
     def __init__(self, stop_at: tuple[str, int] | None = None) -> None:
@@ -80,16 +80,16 @@ class Notes(Silent):
         if self._stop_at == (event, self.heard.count(event)):
             raise KeyboardInterrupt
 
-    def started(self, config, folder, table, records) -> None:
+    def run_started(self, folder, rounds, records, describe) -> None:
         self._hear("started")
 
-    def planned(self, plan) -> None:
+    def round_planned(self, plan) -> None:
         self._hear("planned")
 
-    def trained(self, client) -> None:
+    def client_trained(self, client) -> None:
         self._hear("trained")
 
-    def finished(self, record) -> None:
+    def round_finished(self, record) -> None:
         self._hear("finished")
 
     def note(self, text: str) -> None:

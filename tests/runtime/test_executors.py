@@ -13,17 +13,10 @@ from dtfl_private.errors import InputError, NonFiniteLossError, WorkerError
 from dtfl_private.protocol.messages import Transcript
 from dtfl_private.runtime import executors, shared_block
 from dtfl_private.runtime.executors import InProcess, WorkerProcesses, open_executor
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 from dtfl_private.training.tasks import ClientTask, Evaluation
 from dtfl_private.training.worker import Worker
-
-
-class Quiet:
-    def planned(self, plan) -> None:
-        pass
-
-    def trained(self, client) -> None:
-        pass
 
 
 def weights_of(state) -> dict[str, torch.Tensor]:
@@ -61,7 +54,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_ar
         pool.start()
     state, trained = prepared.initial, False
     for expected, figures in play(prepared, 2):
-        state, outcome = run_round(prepared.method, state, prepared.settings, pool, Quiet())
+        state, outcome = run_round(prepared.method, state, prepared.settings, pool, Progress())
         ours, theirs = weights_of(state), weights_of(expected)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

@@ -19,6 +19,7 @@ from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.round_plan import planned_bytes
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import Worker
@@ -54,16 +55,11 @@ def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended,
 def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(patterns, tiny_config, tmp_path, name):
     """Memory, ledgers and chance are all that a defense has, and all of it is in the checkpoint."""
 
-    class Interrupt:
+    class Interrupt(Progress):
         def __init__(self) -> None:
             self.rounds = 0
 
-        def started(self, *_arguments) -> None:
-            pass
-
-        planned = trained = note = started
-
-        def finished(self, record) -> None:
+        def round_finished(self, record) -> None:
             self.rounds += 1
             if self.rounds == 2:
                 raise KeyboardInterrupt

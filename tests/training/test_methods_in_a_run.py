@@ -13,6 +13,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.schedulers.paper import Dynamic
 from dtfl_private.training.methods.full import FedAvg
 
@@ -134,11 +135,8 @@ def test_a_run_leaves_a_folder_and_resumes_in_it(patterns, tiny_network, tiny_co
     class StopError(Exception):
         pass
 
-    class Stopper:
-        def __getattr__(self, name):
-            return lambda *_: None
-
-        def finished(self, record):
+    class Stopper(Progress):
+        def round_finished(self, record):
             if record["round"] == 2:
                 raise StopError
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
 from dtfl_private.printable import printable
 from dtfl_private.report.words.numbers import duration
+from dtfl_private.runtime.progress import Progress
 
 
 @dataclass(kw_only=True)
@@ -21,7 +23,7 @@ class _Running:
     began_s: float = field(default_factory=time.monotonic)
 
 
-class AttackDisplay:
+class AttackDisplay(Progress):
     """Show how far the attacks are: use as a context manager around them.
 
     On a terminal: a bar over all jobs with the remaining time, and one over each job that runs. Elsewhere: one line per
@@ -30,7 +32,7 @@ class AttackDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -56,41 +58,41 @@ class AttackDisplay:
         if self._console.is_terminal:  # elsewhere it never started, and stopping would print an empty line
             self._bars.stop()
 
-    def started(self, jobs: Sequence[str]) -> None:
-        """Count the jobs to come; called again when an undefended run is attacked beside."""
+    def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
+        """Count the jobs to come; called again when an undefended run is attacked too."""
         self._jobs += len(jobs)
         self._bars.update(self._all, total=self._total)
 
-    def expect(self, jobs: int) -> None:
-        """Hear how many jobs there will be in all, about, so that the remaining time is that of them all."""
-        self._expected += jobs
+    def jobs_expected(self, count: int) -> None:
+        """Count the jobs that there will be in all, about, so that the remaining time is that of them all."""
+        self._expected += count
         self._bars.update(self._all, total=self._total)
 
     @property
     def _total(self) -> int:
         return max(self._jobs, self._expected)
 
-    def job(self, label: str) -> None:
+    def job_started(self, job: str) -> None:
         """Show the job that begins."""
-        self._running[label] = _Running(bar=self._bars.add_task(printable(label), total=1.0))
+        self._running[job] = _Running(bar=self._bars.add_task(printable(job), total=1.0))
 
-    def progress(self, label: str, done: int, total: int) -> None:
+    def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
         """Show how far a job is."""
-        running = self._running[label]
+        running = self._running[job]
         # A job of several phases begins anew with each: what was shown is not taken back.
         running.share = max(running.share, done / max(total, 1))
         self._bars.update(running.bar, completed=running.share)
         self._show_all()
 
-    def finished(self, label: str, *, kept: bool) -> None:
+    def job_finished(self, job: str, *, cached: bool = False, error: str | None = None) -> None:
         """Count a finished job."""
         self._done += 1
-        running = self._running.pop(label)
+        running = self._running.pop(job)
         self._bars.remove_task(running.bar)
         self._show_all()
         if not self._console.is_terminal:
-            took = "kept from before" if kept else duration(time.monotonic() - running.began_s)
-            self._console.print(f"{self._done}/{self._total}  {label}  {took}", soft_wrap=True, highlight=False)
+            took = "kept from before" if cached else duration(time.monotonic() - running.began_s)
+            self._console.print(f"{self._done}/{self._total}  {job}  {took}", soft_wrap=True, highlight=False)
 
     def _show_all(self) -> None:
         shares = sum(running.share for running in self._running.values())

@@ -1,17 +1,19 @@
 """The live display of a sweep; one plain line per run when the output is not a terminal."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 
 from dtfl_private.printable import printable
 from dtfl_private.report.words.numbers import duration
+from dtfl_private.runtime.progress import Progress
 
 
-class SweepDisplay:
+class SweepDisplay(Progress):
     """Show how a sweep proceeds: use as a context manager around it.
 
     On a terminal: a bar over the rounds of all runs with the remaining time, and one for each run under way. Elsewhere:
@@ -29,9 +31,9 @@ class SweepDisplay:
         self._rounds: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._before = 0
-        self._accuracy: dict[str, float] = {}
+        self._reached: dict[str, str] = {}
         self._ended: set[str] = set()
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -50,39 +52,42 @@ class SweepDisplay:
         if self._console.is_terminal:
             self._bars.stop()
 
-    def begin(self, runs: Mapping[str, int], ended: Sequence[str]) -> None:
-        """Start the display, with the runs that had ended before."""
-        self._rounds, self._ended, self._start_s = dict(runs), set(ended), self._clock()
-        self._done = {name: self._rounds[name] if name in self._ended else 0 for name in runs}
-        self._before = sum(self._done.values())
-        if ended:
-            self._print(f"{len(ended)} of {len(runs)} runs had ended before and are not repeated")
+    def note(self, text: str) -> None:
+        """Show a line above the bars."""
+        self._print(text)
+
+    def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
+        """Start the display of runs with these numbers of rounds."""
+        self._start_s, self._rounds = self._clock(), dict(zip(jobs, steps, strict=True))
+        self._done = dict.fromkeys(jobs, 0)
         if self._console.is_terminal:
             self._bars.start()
         self._show()
 
-    def proceeded(self, run: str, rounds: int, accuracy: float | None) -> None:
+    def job_started(self, job: str) -> None:
+        """Show the run that begins or goes on."""
+        self._under_way[job] = self._bars.add_task(f"  {printable(job)}", total=self._rounds[job], note="")
+
+    def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
         """Show how far a run is."""
-        if run not in self._under_way:
-            self._under_way[run] = self._bars.add_task(f"  {printable(run)}", total=self._rounds[run], note="")
-            self._before += rounds  # a resumed run's earlier rounds took no time of this sweep
-        self._done[run] = rounds
-        if accuracy is not None:
-            self._accuracy[run] = accuracy
-            self._bars.update(self._under_way[run], completed=rounds, note=f"accuracy {accuracy:.4f}")
+        if job not in self._reached:
+            self._before += done  # a resumed run's earlier rounds took no time of this sweep
+        self._done[job], self._reached[job] = done, reached
+        self._bars.update(self._under_way[job], completed=done, note=reached)
         self._show()
 
-    def ended(self, run: str, error: str | None) -> None:
+    def job_finished(self, job: str, *, cached: bool = False, error: str | None = None) -> None:
         """Show that a run has ended; one that stopped early has no rounds left."""
-        if run in self._under_way:
-            self._bars.remove_task(self._under_way.pop(run))
-        self._ended.add(run)
-        rounds = self._done[run]
-        self._before += self._rounds[run] - rounds
-        self._done[run] = self._rounds[run]
+        if job in self._under_way:
+            self._bars.remove_task(self._under_way.pop(job))
+        self._ended.add(job)
+        rounds = self._done[job]
+        self._before += self._rounds[job] - rounds
+        self._done[job] = self._rounds[job]
         self._show()
-        how = f"failed: {error}" if error else f"accuracy {self._accuracy.get(run, 0):.4f} after {rounds} rounds"
-        self._print(f"[{len(self._ended)}/{len(self._rounds)}] {run}  {how}{self._left()}")
+        if not cached:
+            how = f"failed: {error}" if error else f"{self._reached.get(job, '')} after {rounds} rounds"
+            self._print(f"[{len(self._ended)}/{len(self._rounds)}] {job}  {how}{self._left()}")
 
     def _show(self) -> None:
         done, total = sum(self._done.values()), sum(self._rounds.values())

@@ -1,7 +1,8 @@
 """The live display of a training run; plain lines when the output is not a terminal."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -9,15 +10,18 @@ from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bars,
 )
 from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, tiers_text
+from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 
@@ -25,19 +29,25 @@ SHOWN_ROUNDS = 8
 SHOWN_CLIENTS = 20
 
 
-class TrainingDisplay:
+class TrainingDisplay(Progress):
     """Show rounds as they happen: use as a context manager around the run.
 
     On a terminal: a bar over rounds, one over the clients of the round, the last rounds as a table and each client's
     tier. Elsewhere: one line per round.
+
+    Attributes:
+        folder: of the run; None before it begins.
+        finished_rounds: how many rounds of it are done.
     """
 
     def __init__(self, console: Console, rounds: int) -> None:
         self._console = console
         self._rounds = rounds
+        self.folder: Path | None = None
+        self.finished_rounds = 0
         self._recent: deque[Record] = deque(maxlen=SHOWN_ROUNDS)
         self._plan: RoundPlan | None = None
-        self._bars = Progress(
+        self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -58,24 +68,32 @@ class TrainingDisplay:
     ) -> None:
         self._live.stop()
 
-    def begin(self, records: Sequence[Record]) -> None:
-        """Start the display, with the rounds that were finished before."""
+    def run_started(
+        self, folder: Path, rounds: int, records: Sequence[Record], describe: Callable[[], Sequence[str]]
+    ) -> None:
+        """Say what is about to be done, and start the display with the rounds that were finished before."""
+        self.folder, self.finished_rounds = folder, len(records)
+        for line in describe():
+            self._console.print(line, soft_wrap=True, highlight=False)
+        if records:
+            self.note(f"going on after round {len(records)} of {rounds}")
         if self._console.is_terminal:
             self._live.start()
         self._recent.extend(records)
         self._bars.update(self._round_bar, completed=len(records))
 
-    def planned(self, plan: RoundPlan) -> None:
+    def round_planned(self, plan: RoundPlan) -> None:
         """Show a round's schedule."""
         self._plan = plan
         self._bars.reset(self._client_bar, total=len(plan.clients_P))
 
-    def trained(self, client: int) -> None:
+    def client_trained(self, client: int) -> None:
         """Count one more client of the round."""
         self._bars.advance(self._client_bar)
 
-    def finished(self, record: Record) -> None:
+    def round_finished(self, record: Record) -> None:
         """Show a finished round."""
+        self.finished_rounds = record["round"]
         self._recent.append(record)
         self._bars.advance(self._round_bar)
         if not self._console.is_terminal:

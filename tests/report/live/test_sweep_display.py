@@ -15,28 +15,30 @@ def lines_of(play) -> list[str]:
 
 def test_the_remaining_time_follows_from_the_rounds_of_this_sweep_alone():
     def play(display, now):
-        display.begin({"a": 10, "b": 10, "c": 10}, ["a"])
-        display.proceeded("b", 4, 0.25)  # resumed: four rounds of an earlier sweep
+        display.jobs_announced(["a", "b", "c"], [10, 10, 10])
+        display.job_finished("a", cached=True)
+        display.job_started("b")
+        display.job_advanced("b", 4, 10, "accuracy 0.2500")  # resumed: four rounds of an earlier sweep
         now[0] += 12
         for rounds in range(5, 11):
-            display.proceeded("b", rounds, 0.5)
-        display.ended("b", None)
+            display.job_advanced("b", rounds, 10, "accuracy 0.5000")
+        display.job_finished("b")
 
     assert lines_of(play) == [
-        "1 of 3 runs had ended before and are not repeated",
         "[2/3] b  accuracy 0.5000 after 10 rounds  about 20 s left",  # 12 s for 6 rounds, 10 are left
     ]
 
 
 def test_a_run_that_stops_early_or_fails_leaves_no_rounds_to_wait_for():
     def play(display, now):
-        display.begin({"a": 10, "b": 10}, [])
-        display.proceeded("a", 0, None)
-        display.proceeded("b", 0, None)
+        display.jobs_announced(["a", "b"], [10, 10])
+        for name in "ab":
+            display.job_started(name)
+            display.job_advanced(name, 0, 10)
         now[0] += 6
-        display.proceeded("a", 3, 0.75)
-        display.ended("a", None)
-        display.ended("b", "the loss became nan")
+        display.job_advanced("a", 3, 10, "accuracy 0.7500")
+        display.job_finished("a")
+        display.job_finished("b", error="the loss became nan")
 
     assert lines_of(play) == [
         "[1/2] a  accuracy 0.7500 after 3 rounds  about 20 s left",

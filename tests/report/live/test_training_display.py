@@ -1,4 +1,5 @@
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def a_record(number: int, **changes: Any) -> Any:
     return {"round": number, **figures, **others, **changes}
 
 
+def begin(display: TrainingDisplay, *records: Any) -> None:
+    """Start the display, with these finished rounds and one opening line if there are none."""
+    display.run_started(Path("runs/mine"), 9, records, lambda: [] if records else ["what comes"])
+
+
 def on_a_terminal(width: int = 140) -> tuple[Console, StringIO]:
     file = StringIO()
     return Console(
@@ -51,13 +57,13 @@ def shown(console: Console, display: TrainingDisplay) -> str:
 def test_a_terminal_shows_accuracy_time_and_the_tier_of_every_client():
     console, file = on_a_terminal()
     with TrainingDisplay(console, rounds=5) as display:
-        display.begin([])
-        display.planned(a_plan())
-        display.trained(0)
-        display.finished(a_record(1, dropped=[2]))
-        display.planned(a_plan(2))
-        display.trained(0)
-        display.trained(1)
+        begin(display)
+        display.round_planned(a_plan())
+        display.client_trained(0)
+        display.round_finished(a_record(1, dropped=[2]))
+        display.round_planned(a_plan(2))
+        display.client_trained(0)
+        display.client_trained(1)
     drawn = file.getvalue()
     assert "1/5" in drawn
     assert "2/3" in drawn
@@ -69,9 +75,9 @@ def test_a_terminal_shows_accuracy_time_and_the_tier_of_every_client():
 def test_many_clients_are_counted_by_tier():
     console, _ = on_a_terminal()
     display = TrainingDisplay(console, rounds=2)
-    display.planned(a_plan(clients=SHOWN_CLIENTS + 1))
+    display.round_planned(a_plan(clients=SHOWN_CLIENTS + 1))
     assert "round 1: clients per tier  1:6 2:5 3:5 4:5" in shown(console, display)
-    display.planned(a_plan(clients=SHOWN_CLIENTS))
+    display.round_planned(a_plan(clients=SHOWN_CLIENTS))
     assert "tier of each client  0:1  1:2" in shown(console, display)
 
 
@@ -79,7 +85,7 @@ def test_the_last_rounds_are_kept_in_view():
     console, _ = on_a_terminal()
     display = TrainingDisplay(console, rounds=30)
     for number in range(1, 12):
-        display.finished(a_record(number))
+        display.round_finished(a_record(number))
     table = shown(console, display)
     assert [n for n in range(1, 12) if f"{0.5 + n / 100:.4f}" in table] == list(range(12 - SHOWN_ROUNDS, 12))
     assert "11/30" in table
@@ -88,24 +94,25 @@ def test_the_last_rounds_are_kept_in_view():
 def test_a_resumed_run_shows_what_was_done_before():
     console, _ = on_a_terminal()
     with TrainingDisplay(console, rounds=9) as display:
-        display.begin([a_record(1), a_record(2)])
+        begin(display, a_record(1), a_record(2))
         table = shown(console, display)
         assert "2/9" in table
         assert "0.5200" in table
-        display.finished(a_record(3))
+        display.round_finished(a_record(3))
         assert "3/9" in shown(console, display)
 
 
 def test_elsewhere_each_round_is_one_line_without_control_characters():
     file = StringIO()
     with TrainingDisplay(Console(file=file, width=40), rounds=12) as display:
-        display.begin([])
-        display.planned(a_plan())
-        display.trained(0)
-        display.finished(a_record(3))
+        begin(display)
+        display.round_planned(a_plan())
+        display.client_trained(0)
+        display.round_finished(a_record(3))
         display.note("something was amiss")
-        display.finished(a_record(4, dropped=[1, 2]))
+        display.round_finished(a_record(4, dropped=[1, 2]))
     assert file.getvalue().splitlines() == [
+        "what comes",
         "round  3/12  accuracy 0.5300  loss 1.2500  simulated 3 min 15 s  tiers 1:1 4:2  wall 2 s",
         "note: something was amiss",
         "round  4/12  accuracy 0.5400  loss 1.2500  simulated 4 min 20 s  tiers 1:1 4:2  dropped 2  wall 2 s",
@@ -114,7 +121,7 @@ def test_elsewhere_each_round_is_one_line_without_control_characters():
 
 def fail_inside(console: Console) -> None:
     with TrainingDisplay(console, rounds=2) as display:
-        display.begin([])
+        begin(display)
         raise ZeroDivisionError
 
 

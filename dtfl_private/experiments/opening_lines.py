@@ -1,0 +1,33 @@
+"""What a run says of itself before its first round."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.report.tables.privacy import norm_line
+from dtfl_private.report.tables.privacy import opening_lines as privacy_lines
+from dtfl_private.simulation.costs.table import tier_names
+from dtfl_private.training.round import RoundSettings
+
+
+def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) -> list[str]:
+    """Return lines that say what a run is about to do, and what of it leaves the clients."""
+    tiers = settings.schedule.table.tiers_M.tolist()
+    machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
+    lines = [
+        f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
+        f"{config.clients} clients, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
+        f"{machine}; run folder {folder}",
+    ]
+    if config.defense:
+        lines.append(f"defenses, in this order: {', '.join(config.defense)}")
+    asked = resolved_norm(config, settings.budget.defense)
+    lines.append(norm_line(asked, settings.norms, settings.budget.defense))
+    return [*lines, *privacy_lines(settings.budget, config.rounds)]
+
+
+def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:
+    if len(tiers) == 1:
+        return f"every participant holds {tiers[0]} modules of the network"
+    return f"scheduler {scheduler}, tiers {tier_names(tiers)} (tier m = the client holds m modules)"

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
+
+
+class Heard(Progress):
+    """Keeps what it hears of jobs."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple] = []
+
+    def note(self, text) -> None:
+        self.events.append(("note", text))
+
+    def job_started(self, job) -> None:
+        self.events.append(("started", job))
+
+    def job_advanced(self, job, done, total, reached="") -> None:
+        self.events.append(("advanced", job, done, total, reached))
+
+    def job_finished(self, job, *, cached=False, error=None) -> None:
+        self.events.append(("finished", job, cached, error))
+
+
+def play(progress: Progress) -> None:
+    progress.note("a line")
+    progress.job_started("decoder")
+    progress.job_advanced("decoder", 1, 3, "ssim 0.5")
+    progress.job_finished("decoder", cached=True)
+    progress.job_finished("hybrid", error="it went wrong")
+
+
+def test_what_a_relay_reports_is_heard_on_the_other_side():
+    there, here = Heard(), Heard()
+    play(here)
+    play(Relay(lambda event: relayed(event, there)))
+    assert there.events == here.events
+    with pytest.raises(ValueError, match="no event of a relay"):
+        relayed(("__class__", ()), there)
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_training_is_one_job_and_cached_if_no_round_was_left(rounds):
+    heard = Heard()
+    job = AsOneJob(heard, "training")
+    job.run_started(Path("run"), 2, [{"round": 1, "test_accuracy": 0.25}], list)
+    for number in range(2, 2 + rounds):
+        job.round_finished({"round": number, "test_accuracy": 0.5})
+    job.end()
+    later = [("advanced", "training", 2, 2, "accuracy 0.5000")] * rounds
+    assert heard.events == [
+        ("started", "training"),
+        ("advanced", "training", 1, 2, "accuracy 0.2500"),
+        *later,
+        ("finished", "training", rounds == 0, None),
+    ]
