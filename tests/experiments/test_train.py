@@ -154,9 +154,9 @@ CRASHES = {
     "before the third checkpoint gets its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 5),
     "after the third checkpoint got its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 6),
     "while the third model is written": lambda patch: crash_at_call(
-        patch, run_records, "write_atomic", 5, before=write_half_a_file
+        patch, summary_file, "write_atomic", 5, before=write_half_a_file
     ),
-    "between the third model and summary": lambda patch: crash_at_call(patch, run_records, "write_atomic", 6),
+    "between the third model and summary": lambda patch: crash_at_call(patch, summary_file, "write_atomic", 6),
     "after the third round": lambda _: Notes(("finished", 3)),
     "after the last round": lambda _: Notes(("finished", 4)),
     "at the picture": lambda patch: patch.setattr(training, "plot_training", crash),

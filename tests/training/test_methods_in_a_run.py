@@ -51,7 +51,7 @@ def test_a_method_without_tiers_writes_down_where_it_cuts_and_repeats_from_that(
         ({"method": "splitfed-v2", "defense": ["dp-weights"]}, "dp-weights acts on training"),
         (
             {"method": f"{__name__}:NoMethod"},
-            "NoMethod. is a class, but no subclass of dtfl_private.fed",
+            "NoMethod. is a class, but no subclass of dtfl_private.training",
         ),
     ],
 )
