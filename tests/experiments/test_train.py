@@ -14,7 +14,7 @@ from torch import nn
 
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError
 from dtfl_private.experiments import checkpoint
-from dtfl_private.experiments import run_folder as run_records
+from dtfl_private.experiments import summary as summary_file
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder, locked
