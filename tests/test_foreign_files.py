@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import dtfl_private
-from dtfl_private.attacking.parallel import Bench, _opened
+from dtfl_private.attacking.parallel import open_once
 from dtfl_private.attacking.replay import open_run
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
@@ -314,14 +314,7 @@ def test_a_run_in_this_process_is_attacked_as_it_was_trained(rounded):
 
 def test_processes_that_attack_are_told_what_is_allowed(rounded):
     opened = open_run(rounded, allow_plugins=["own"])
-    bench = Bench(
-        run=rounded,
-        data_dir=None,
-        allowed=opened.prepared.config.allowed,
-        config=dtfl_private.AttackConfig(),
-        folder=rounded,
-    )
-    assert _opened(bench.run, bench.data_dir, bench.allowed).prepared.config == opened.prepared.config
+    assert open_once(rounded, None, opened.prepared.config.allowed).prepared.config == opened.prepared.config
 
 
 def test_the_allowance_is_no_key_of_a_file_and_no_part_of_a_configuration(here):

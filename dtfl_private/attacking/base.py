@@ -95,6 +95,11 @@ class Attack(ABC):
         if not target.images:
             raise InputError(f"{name_of(self)} attacks images; this run's inputs are sequences of tokens")
 
+    @property
+    def tampers(self) -> bool:
+        """Whether it has a malicious server send something else; see `tamper`."""
+        return type(self).tamper is not Attack.tamper
+
     def tamper(self, view: View) -> Tampering | None:
         """Return what a malicious server sends the victims, or None for what the protocol says.
 

@@ -1,7 +1,6 @@
-"""Attacks side by side: processes that make and keep guesses, which this one then finds finished.
+"""Attacks in several processes: these guess and cache, and the first process then finds the guesses.
 
-What goes to a process is the run's folder and a configuration, tier and seed; what comes back is progress. Guesses go
-through the disk, where they are kept anyway.
+What goes to a process is the run's folder and a configuration, tier and seed; what comes back is progress.
 """
 
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.guessing import guess, is_cached
+from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.replay import OpenedRun, open_run
-from dtfl_private.attacking.session import Session
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
@@ -19,10 +19,19 @@ from dtfl_private.runtime.progress import Progress, Relay, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """What a process needs to set up a session: the run's folder, where its data are, the attacks, where to keep.
+class GuessTask:
+    """All attacks on a run at one tier with one seed; what a process is told.
 
-    ``allowed`` is what the run's configuration may name by its module.
+    They are independent of others, while attacks at one tier with one seed share what they train.
+
+    Attributes:
+        run: its folder.
+        data_dir: where its data are.
+        allowed: what its configuration may name by its module.
+        config: the attacks.
+        folder: where guesses are cached.
+        tier: client modules m.
+        seed: of the repetition.
     """
 
     run: Path
@@ -30,44 +39,52 @@ class Bench:
     allowed: Allowed
     config: AttackConfig
     folder: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Portion:
-    """All attacks at one tier with one seed."""
-
-    bench: Bench
     tier: int
     seed: int
 
 
-def mount_side_by_side(
-    session: Session, opened: OpenedRun, config: AttackConfig, folder: Path, listener: Progress
-) -> None:
-    """Let processes make the guesses that are not there yet; the session finds them kept.
+def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
+    """Let processes make the guesses that are not cached yet; return the labels of which the listener has heard.
 
     Raises:
-        RunError: an attack failed, or a process died. Finished guesses are kept; what runs at that moment is lost.
+        RunError: an attack failed, or a process died. Finished guesses are cached; what runs at that moment is lost.
     """
-    one_each = config.model_copy(update={"undefended": None, "threads": config.threads or 1, "workers": 1})
-    bench = Bench(
-        run=opened.folder.path,
-        data_dir=opened.prepared.config.data_dir,
-        allowed=opened.prepared.config.allowed,
-        config=one_each,
-        folder=folder.absolute(),
-    )
-    portions = [Portion(bench=bench, tier=tier, seed=seed) for tier, seed in session.portions()]
-    if len(portions) < 2:  # nothing to be gained
-        return
-    work_off(_mount, portions, min(config.workers, len(portions)), _Ears(session, listener))
+    tasks = guess_tasks(plan)
+    if len(tasks) < 2:  # nothing to be gained
+        return frozenset()
+    events = _Events(listener)
+    work_off(_carry_out, tasks, min(plan.config.workers, len(tasks)), events)
+    return frozenset(events.finished)
 
 
-class _Ears:
-    """Passes on what processes tell, and ends everything as soon as one fails."""
+def guess_tasks(plan: AttackPlan) -> list[GuessTask]:
+    """Return tiers and seeds at which guesses are not cached yet, as tasks."""
+    config, run = plan.config, plan.opened.prepared.config
+    waiting = [(job.tier, seed) for job in plan.jobs for seed in plan.seeds if not is_cached(plan, job, seed)]
+    return [
+        GuessTask(
+            run=plan.opened.folder.path,
+            data_dir=run.data_dir,
+            allowed=run.allowed,
+            config=config.model_copy(update={"undefended": None, "threads": config.threads or 1, "workers": 1}),
+            folder=plan.folder.absolute(),
+            tier=tier,
+            seed=seed,
+        )
+        for tier, seed in dict.fromkeys(waiting)
+    ]
 
-    def __init__(self, session: Session, listener: Progress) -> None:
-        self._session, self._listener = session, listener
+
+class _Events:
+    """Passes on what processes report, and ends everything as soon as one fails.
+
+    Attributes:
+        finished: labels of finished repetitions.
+    """
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self.finished: set[str] = set()
 
     def __call__(self, event: Told | Ended) -> None:
         if isinstance(event, Ended):
@@ -77,18 +94,20 @@ class _Ears:
         relayed(event.what, self._listener)
         match event.what:
             case ("job_finished", (str(label), *_)):
-                self._session.mounted(label)
+                self.finished.add(label)
 
 
 @cache
-def _opened(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
+def open_once(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
+    """Open a run, once in each process."""
     return open_run(run, data_dir=data_dir, allow_plugins=allowed)
 
 
-def _mount(portion: Portion, report: Report) -> None:
-    """Make and keep the guesses of a portion; this is what a process does."""
-    bench = portion.bench
+def _carry_out(task: GuessTask, report: Report) -> None:
+    """Make and cache the guesses of a task; this is what a process does."""
     with deterministic_kernels(), one_thread():
-        opened = _opened(bench.run, bench.data_dir, bench.allowed)
-        session = Session(opened, bench.config, None, bench.folder, Relay(report))
-        session.mount(portion.tier, portion.seed)
+        opened = open_once(task.run, task.data_dir, task.allowed)
+        plan = plan_attack(opened, task.config, None, task.folder)
+        for job in plan.jobs:
+            if job.tier == task.tier:
+                guess(plan, job, task.seed, Relay(report))

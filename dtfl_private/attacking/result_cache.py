@@ -1,4 +1,4 @@
-"""What attacks leave behind while they work, so that an interruption costs little: guesses and trained helpers.
+"""A cache on disk of guesses and of what attacks train for them, so that an interruption costs little.
 
 One safetensors file for each piece of work, named by a digest of all that it depends on, so that a file is either right
 or not there. Deleting the folder is safe.
@@ -25,10 +25,10 @@ LARGEST_BYTES = 2**32
 
 
 class ResultCache:
-    """Tensors on disk by what they depend on.
+    """Tensors on disk by what they depend on; what depends on None, as it cannot be written down, is never there.
 
     Args:
-        folder: where to cache them.
+        folder: where they lie.
         basis: what all of them depend on: the run and its model.
     """
 
@@ -36,24 +36,37 @@ class ResultCache:
         self._folder = folder
         self._basis = basis
 
+    def find(self, what: Mapping[str, object] | None) -> Mapping[str, Tensor] | None:
+        """Return the tensors that ``what`` names; None if they are not there, or damaged."""
+        if what is None:
+            return None
+        try:
+            data = reading.read_bytes(self._path(what), most_bytes=LARGEST_BYTES)
+            return safetensors.torch.load(data)  # numbers only: safetensors hold no code
+        except (OSError, ValueError, safetensors.SafetensorError):
+            return None
+
+    def store(self, what: Mapping[str, object] | None, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Store tensors under what they depend on; return them as they will be found."""
+        if what is None:
+            return tensors
+        path = self._path(what)
+        stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, safetensors.torch.save(stored))
+        return stored
+
     def get_or_make(
         self, what: Mapping[str, object], make: Callable[[], Mapping[str, Tensor]]
     ) -> tuple[Mapping[str, Tensor], bool]:
-        """Return the tensors that ``what`` names, and whether they were there; made and kept if they were not."""
-        path = self._path(what)
-        try:
-            data = reading.read_bytes(path, most_bytes=LARGEST_BYTES)
-            return safetensors.torch.load(data), True  # numbers only: safetensors hold no code
-        except (OSError, ValueError, safetensors.SafetensorError):
-            # Not there, or half of it after a disk error: made anew.
-            pass
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in make().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, safetensors.torch.save(tensors))
-        return tensors, False
+        """Return the tensors that ``what`` names, and whether they were there; made and stored if they were not."""
+        found = self.find(what)
+        return (self.store(what, make()), False) if found is None else (found, True)
 
-    def has(self, what: Mapping[str, object]) -> bool:
+    def has(self, what: Mapping[str, object] | None) -> bool:
         """Whether the tensors that ``what`` names are there, undamaged."""
+        if what is None:
+            return False
         try:
             reading.require_regular(self._path(what), most_bytes=LARGEST_BYTES)
             with safetensors.safe_open(self._path(what), framework="pt"):

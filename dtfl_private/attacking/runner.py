@@ -1,9 +1,10 @@
 """Attack: from a finished run to what an adversary gets out of it, in numbers and pictures.
 
-attacks x tiers x seeds -> scene -> view -> guess (kept on disk) -> judged by the ground truth -> attack.json, pictures
+run -> plan of jobs -> guesses, judged by the ground truth -> attack.json, pictures
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,25 @@ from torch import nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.guessing import baselines, judged_guesses
 from dtfl_private.attacking.jobs import Job, LeftOut, target_at
-from dtfl_private.attacking.parallel import mount_side_by_side
+from dtfl_private.attacking.parallel import guess_in_processes
 from dtfl_private.attacking.pictures import save_pictures
+from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.replay import OpenedRun, open_run
+from dtfl_private.attacking.results_file import RESULTS, remarks, with_undefended, write_results
 from dtfl_private.attacking.scoring import Verdict
-from dtfl_private.attacking.session import Session
 from dtfl_private.attacking.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
 from dtfl_private.experiments.train import Run
-from dtfl_private.files.writing import output_path, path_text, require_usable, write_atomic
-from dtfl_private.leakage.result import Result, read_results, read_round, results_document
+from dtfl_private.files.writing import output_path, require_usable
+from dtfl_private.leakage.result import Result
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.progress import Progress
-
-RESULTS = "attack.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class AttackReport:
         verdicts: per attack and tier, with guesses and scores.
         path: attack.json.
         pictures: PNG files.
-        remarks: lines that belong beside the results: whose records were attacked, with what knowledge.
+        remarks: lines that belong to the results: whose records were attacked, with what knowledge.
         left_out: attacks that cannot run here, if the configuration lets them be left out.
         undefended: the same attacks on the undefended run, if that was asked for.
     """
@@ -77,98 +78,118 @@ def attack(
         config: what to attack and how.
         attacks: attacks as objects, instead of those that the configuration names.
         out: folder to write to; by default ``attacks`` in the run folder. Results of other attacks that are there stay.
-        dataset: what `train` was given as an object; likewise ``model``, ``scheduler``, ``defenses``.
-        model: see there.
-        scheduler: see there.
-        defenses: see there.
+        dataset: what `train` was given as an object.
+        model: likewise.
+        scheduler: likewise.
+        defenses: likewise.
         data_dir: where the run's data are now, if they have moved.
         allow_plugins: modules whose objects the run's configuration may name (``package.module:function``).
         listener: hears how the attacks proceed.
 
     Raises:
         InputError: wrong input, or an attack that cannot run here; nothing was attacked.
-        RunError: the run is damaged, or an attack failed; guesses that were finished are kept.
+        RunError: the run is damaged, or an attack failed; finished guesses are cached.
     """
     config, listener = config or AttackConfig(), listener or Progress()
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
     by_name = attacks is None and all(thing is None for thing in objects.values())
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
-        folder = opened.folder.attacks if out is None else output_path(out)
-        require_no_links(opened.folder)
-        require_usable(folder)
-        session = Session(opened, config, attacks, folder, listener)
-        _make(folder)
-        with locked(RunFolder(path=folder)):
-            undefended = _undefended_report(opened, session, config, dataset, folder, listener, by_name=by_name)
-            listener.jobs_announced(session.labels())
-            if config.workers > 1 and by_name:
-                mount_side_by_side(session, opened, config, folder, listener)
-            verdicts = session.run()
-            found = [*session.baselines(), *(result for verdict in verdicts for result in verdict.results)]
-            results = beside(found, [] if undefended is None else undefended.results)
-            known = _write(folder, opened, session.round, results, session.sizes(), listener)
-            pictures = save_pictures(folder, verdicts, known)
+        plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))
+        with _own_folder(plan):
+            counterpart = _undefended_plan(plan, dataset, listener, by_name=by_name)
+            if counterpart is None:
+                return _carry_out(plan, listener, by_name=by_name)
+            with _own_folder(counterpart):
+                undefended = _carry_out(counterpart, listener, by_name=by_name)
+            return _carry_out(plan, listener, by_name=by_name, undefended=undefended)
+
+
+def _plan(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack] | None, folder: Path) -> AttackPlan:
+    require_no_links(opened.folder)
+    require_usable(folder)
+    return plan_attack(opened, config, attacks, folder)
+
+
+@contextmanager
+def _own_folder(plan: AttackPlan) -> Iterator[None]:
+    """Make the folder that the attacks write to, and keep others from writing there."""
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder '{plan.folder}' cannot be made: {error.strerror}") from None
+    with locked(RunFolder(path=plan.folder)):
+        yield
+
+
+def _carry_out(
+    plan: AttackPlan, listener: Progress, *, by_name: bool, undefended: AttackReport | None = None
+) -> AttackReport:
+    """Attack an opened run, and write down what comes of it.
+
+    Args:
+        plan: the attacks.
+        listener: hears how they proceed.
+        by_name: all attacks and all parts of the run have names, so that other processes find them.
+        undefended: what the same attacks reached without the run's defenses.
+    """
+    listener.jobs_announced(plan.labels)
+    told = guess_in_processes(plan, listener) if plan.config.workers > 1 and by_name else frozenset()
+    verdicts = judged_guesses(plan, listener, told)
+    found = [*baselines(plan), *(result for verdict in verdicts for result in verdict.results)]
+    results = with_undefended(found, [] if undefended is None else undefended.results)
+    known = write_results(plan, results, listener)
     return AttackReport(
         results=results,
         verdicts=verdicts,
-        path=folder / RESULTS,
-        pictures=pictures,
-        remarks=[*session.remarks(), *_missing(opened, config)],
-        left_out=session.left_out,
+        path=plan.folder / RESULTS,
+        pictures=save_pictures(plan.folder, verdicts, known),
+        remarks=remarks(plan),
+        left_out=plan.left_out,
         undefended=undefended,
     )
 
 
-def _missing(opened: OpenedRun, config: AttackConfig) -> list[str]:
-    if config.undefended is None and opened.prepared.config.defense:
-        return ["nothing stands beside this defended run but its baselines: --undefended train adds it"]
-    return []
-
-
-def _undefended_report(
-    opened: OpenedRun,
-    session: Session,
-    config: AttackConfig,
-    dataset: Dataset | None,
-    folder: Path,
-    listener: Progress,
-    *,
-    by_name: bool,
-) -> AttackReport | None:
-    """Return what the same attacks reach on the same run without defenses, if that is asked for."""
-    if config.undefended is None:
-        return None
-    jobs = _undefended_jobs(opened, session.jobs, listener)
+def _undefended_plan(
+    plan: AttackPlan, dataset: Dataset | None, listener: Progress, *, by_name: bool
+) -> AttackPlan | None:
+    """Return the same attacks on the same run without its defenses, if that is asked for and any can run there."""
+    jobs = [] if plan.config.undefended is None else _undefended_jobs(plan, listener)
     if not jobs:
         return None
-    if config.undefended == TRAIN:
-        listener.note("training the same run without defenses")
-    twin = undefended_folder(opened, config.undefended, folder / "undefended", dataset=dataset)
-    listener.note(f"the same attacks on the undefended run {twin.path}")
-    tiers = tuple(sorted({job.tier for job in jobs}))
+    opened = _open_undefended(plan, dataset, listener)
     chosen = {job.chosen.text: job.chosen.attack for job in jobs}
-    return attack(
-        twin,
-        config.model_copy(
-            update={"undefended": None, "tiers": tiers, **({"attacks": tuple(chosen)} if by_name else {})}
-        ),
-        attacks=None if by_name else list(chosen.values()),
+    changes: dict[str, Any] = {"undefended": None, "tiers": tuple(sorted({job.tier for job in jobs}))}
+    if by_name:
+        changes["attacks"] = tuple(chosen)
+    config = plan.config.model_copy(update=changes)
+    return _plan(opened, config, None if by_name else list(chosen.values()), opened.folder.attacks)
+
+
+def _open_undefended(plan: AttackPlan, dataset: Dataset | None, listener: Progress) -> OpenedRun:
+    """Open the same run without its defenses; it is trained first if that is asked for."""
+    opened, where = plan.opened, plan.config.undefended
+    assert where is not None
+    if where == TRAIN:
+        listener.note("training the same run without defenses")
+    folder = undefended_folder(opened, where, plan.folder / "undefended", dataset=dataset)
+    listener.note(f"the same attacks on the undefended run {folder.path}")
+    return open_run(
+        folder,
         dataset=dataset,
         model=opened.objects["model"],
         scheduler=opened.objects["scheduler"],
         data_dir=opened.prepared.config.data_dir,
         allow_plugins=opened.prepared.config.allowed,
-        listener=listener,
     )
 
 
-def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: Progress) -> list[Job]:
+def _undefended_jobs(plan: AttackPlan, listener: Progress) -> list[Job]:
     """Return the jobs that a run without defenses can be attacked by too; of the others it is said once each."""
     found, said = [], set()
-    for job in jobs:
+    for job in plan.jobs:
         try:
-            job.chosen.attack.check(target_at(opened, job.tier, defended=False))
+            job.chosen.attack.check(target_at(plan.opened, job.tier, defended=False))
         except InputError as error:
             if job.chosen.name not in said:
                 listener.note(f"{job.chosen.name} has no undefended counterpart: {error}")
@@ -176,57 +197,3 @@ def _undefended_jobs(opened: OpenedRun, jobs: Sequence[Job], listener: Progress)
         else:
             found.append(job)
     return found
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"folder '{folder}' cannot be made: {error.strerror}") from None
-
-
-def beside(results: Sequence[Result], undefended: Sequence[Result]) -> list[Result]:
-    """Return results with the undefended run's value of the same attack, tier and metric beside them."""
-    known = {key_of(result): result.value for result in undefended}
-    return [result.model_copy(update={"undefended": known.get(key_of(result))}) for result in results]
-
-
-def key_of(result: Result) -> tuple[object, ...]:
-    """Return what tells a result from the others of a run: tier, attack with its settings, metric, adversary."""
-    settings = tuple(sorted((name, str(value)) for name, value in result.settings.items()))
-    return (result.tier, result.source, result.metric, result.adaptive, result.adversary, settings)
-
-
-def _write(
-    folder: Path,
-    opened: OpenedRun,
-    rounds: int,
-    results: Sequence[Result],
-    sizes: Mapping[str, int],
-    listener: Progress,
-) -> list[Result]:
-    """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
-    path = folder / RESULTS
-    new = {(key_of(result)) for result in results}
-    others: list[Result] = []
-    if path.is_file():
-        try:
-            others = [result for result in read_results(path) if key_of(result) not in new]
-        except InputError as error:
-            listener.note(f"{error}; it is replaced")
-        else:
-            if read_round(path) != rounds:
-                listener.note(f"{path} was of another round of this run; it is replaced")
-                others = []
-    header = {
-        "run": path_text(opened.folder.path),
-        "round": rounds,
-        "threat_model": _threats([*others, *results]),
-        **sizes,
-    }
-    write_atomic(path, results_document([*others, *results], header))
-    return [*others, *results]
-
-
-def _threats(results: Sequence[Result]) -> list[str]:
-    return sorted({result.adversary for result in results if result.adversary is not None})

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dtfl_private.attacking.base import Attack, Reconstruction, Target
+from dtfl_private.attacking.guessing import judged_guesses
 from dtfl_private.attacking.jobs import LeftOut
+from dtfl_private.attacking.plan import plan_attack
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.attacking.scoring import Verdict
-from dtfl_private.attacking.session import Session
 from dtfl_private.attacking.victims import victim_tasks
 from dtfl_private.auditing.audit_config import QUICK, THOROUGH, AuditConfig
 from dtfl_private.auditing.exposure import exposures
@@ -76,8 +77,8 @@ class Work:
         check_trainings(opened, config)
         self._workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
         self._attacking = config.attacking(self._workers)
-        self._session = Session(opened, self._attacking, attacks, folder / "attacks", Progress())
-        self._tiers = sorted({job.tier for job in self._session.jobs})
+        self._plan = plan_attack(opened, self._attacking, attacks, folder / "attacks")
+        self._tiers = sorted({job.tier for job in self._plan.jobs})
         self._cache = ResultCache(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)})
 
     @property
@@ -107,12 +108,12 @@ class Work:
             run=path_text(self._opened.folder.path),
             round=self._opened.plan.round,
             preset=self._config.preset,
-            settings=_settings(self._config, [job.chosen.text for job in self._session.jobs]),
+            settings=_settings(self._config, [job.chosen.text for job in self._plan.jobs]),
             training=describe_training(self._opened, pairs[0].undefended_accuracy),
             threat_model=tuple(map(_threat, adversaries)),
             auxiliary=self._knowledge(),
             victims=max((result.n for result in found if result.metric == "ssim"), default=self._attacking.victims),
-            aux=self._session.sizes()["aux"],
+            aux=self._plan.auxiliary_images,
             valid=valid,
             sanity=tuple(sanity),
             results=(*found, *beside_undefended(measured.results, undefended)),
@@ -143,7 +144,7 @@ class Work:
         trained = (self._config.training_seeds or 1) * runs
         scheduled = len(self._scheduled_tiers()) * (self._config.seeds or 1)
         measures = len(MEASURES) * len(self._tiers) * runs
-        return len(self._session.labels()) * trained + trained - 1 + scheduled + measures + len(self._reconstructing())
+        return len(self._plan.labels) * trained + trained - 1 + scheduled + measures + len(self._reconstructing())
 
     def _attacked(self, pair: Pair) -> AttackReport:
         """Attack a training, and its undefended twin beside it."""
@@ -169,10 +170,10 @@ class Work:
             defense=DefenseChain(),
         )
         found = {}
-        for job in self._session.jobs:
+        for job in self._plan.jobs:
             attack_ = job.chosen.attack
             fits = {"smashed", "client-weights"} <= attack_.facts.needs and "updates" not in attack_.facts.needs
-            if isinstance(attack_, Reconstruction) and fits and type(attack_).tamper is Attack.tamper:
+            if isinstance(attack_, Reconstruction) and fits and not attack_.tampers:
                 try:
                     attack_.check(target)
                 except InputError:  # as one against a defense that is not there
@@ -198,11 +199,9 @@ class Work:
         bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
         config = self._attacking.model_copy(update={"tiers": (1,), "seeds": 1})
         attacks = self._reconstructing()
-        session = Session(
-            replace(self._opened, prepared=bare), config, attacks, self._folder / "sanity", self._listener
-        )
-        self._listener.jobs_announced(session.labels())
-        return [result for verdict in session.run() for result in verdict.results]
+        plan = plan_attack(replace(self._opened, prepared=bare), config, attacks, self._folder / "sanity")
+        self._listener.jobs_announced(plan.labels)
+        return [result for verdict in judged_guesses(plan, self._listener) for result in verdict.results]
 
     def _measured(self, pair: Pair) -> tuple[Measured, Sequence[Result]]:
         """Return what measures say of the run, and of its undefended twin."""
@@ -237,7 +236,7 @@ class Work:
         for text, tiers in tiers_of.items():
             half = max(1, self._attacking.victims // 2)
             likewise = self._attacking.model_copy(update={"as_scheduled": True, "tiers": tuple(tiers), "victims": half})
-            chosen = [job.chosen.attack for job in self._session.jobs if job.chosen.text == text][:1]
+            chosen = [job.chosen.attack for job in self._plan.jobs if job.chosen.text == text][:1]
             named = self._attacks is None
             found = attack(
                 self._opened.folder,
@@ -253,15 +252,15 @@ class Work:
         return results
 
     def _knowledge(self) -> str:
-        count, name = self._session.sizes()["aux"], self._config.aux
+        count, name = self._plan.auxiliary_images, self._config.aux
         if not count:
             return f"{name}: no images of its own"
         return f"{name}: {count} labelled images to train on, and a fifth as many to tune by, that no client holds"
 
     def _not_tested(self, pairs: Sequence[Pair], measured: Measured) -> list[NotTested]:
-        found = [*_left_out(self._session.left_out), *measured.not_given]
+        found = [*_left_out(self._plan.left_out), *measured.not_given]
         names = dict.fromkeys(text.partition(":")[0] for text in (*QUICK, *THOROUGH))
-        known = {job.chosen.name for job in self._session.jobs} | {one.attack for one in self._session.left_out}
+        known = {job.chosen.name for job in self._plan.jobs} | {one.attack for one in self._plan.left_out}
         if missing := ", ".join(name for name in names if name not in known):
             found.append(
                 NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")
@@ -329,7 +328,7 @@ def _beside_any(report: AttackReport) -> list[Result]:
 
 def _ssim(verdict: Verdict) -> float | None:
     """Return the mean SSIM that an attack reached, if it reconstructs images of clients that are in the job's tier."""
-    if type(verdict.job.chosen.attack).tamper is not Attack.tamper:
+    if verdict.job.chosen.attack.tampers:
         return None
     return next((result.value for result in verdict.results if result.metric == "ssim"), None)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dtfl_private.attacking.replay import OpenedRun, open_run
-from dtfl_private.attacking.runner import key_of
+from dtfl_private.attacking.results_file import result_key
 from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_folder
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
@@ -111,7 +111,7 @@ def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:
     """
     if len(groups) == 1:
         return list(groups[0])
-    by_key = [{key_of(result): result for result in group} for group in groups]
+    by_key = [{result_key(result): result for result in group} for group in groups]
     return [_together([own[key] for own in by_key]) for key in by_key[0] if all(key in own for own in by_key)]
 
 

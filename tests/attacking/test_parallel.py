@@ -34,13 +34,13 @@ def config(**values):
 
 def test_processes_change_nothing_but_the_time(run, tmp_path):
     alone, heard = attack(run, config(), out=tmp_path / "alone"), Heard()
-    beside = attack(run, config(workers=2), out=tmp_path / "beside", listener=heard)
-    assert alone.results == beside.results
+    several = attack(run, config(workers=2), out=tmp_path / "several", listener=heard)
+    assert alone.results == several.results
     assert sorted(heard.jobs) == sorted(label for label, _ in heard.done)
     assert len(heard.done) == 4
     assert not any(kept for _, kept in heard.done)
     again = Heard()
-    attack(run, config(workers=2), out=tmp_path / "beside", listener=again)
+    attack(run, config(workers=2), out=tmp_path / "several", listener=again)
     assert [kept for _, kept in again.done] == [True] * 4
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.attacking import session
+from dtfl_private.attacking import plan
 from dtfl_private.auditing import measuring, sanity, steps
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train as training
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
         for module in (steps, measuring):
             patch.setattr(module, "MEASURES", quick)
         # Threads of so little work wait for each other where other tests run at the same time.
-        for module in (session, sanity):
+        for module in (plan, sanity):
             patch.setattr(module, "available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there

@@ -41,11 +41,11 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
-        for module in ("audit_work", "audit_measures"):
-            patch.setattr(f"dtfl_private.commands.{module}.MEASURES", quick)
+        for module in ("steps", "measuring"):
+            patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
         # Threads of so little work wait for each other where other tests run beside.
-        for module in ("attack_session", "sanity"):
-            patch.setattr(f"dtfl_private.commands.{module}.available_cores", lambda: 1)
+        for module in ("attacking.plan", "auditing.sanity"):
+            patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))
         yield Shown(text=text.getvalue(), examined=examined, out=out)

@@ -1,0 +1,133 @@
+"""What a call of `attack` is going to do: checked as a whole, with nothing computed or written yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.guess_cache import SharedResults, run_key, shared_key
+from dtfl_private.attacking.jobs import Job, LeftOut, plan_jobs
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.attacking.scoring import Judge
+from dtfl_private.attacking.setup import AttackSetup
+from dtfl_private.attacking.shadow_runs import ShadowRuns
+from dtfl_private.attacking.victim_rounds import Played, VictimRounds
+from dtfl_private.attacking.view import View
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.protocol.threat import AuxiliaryKind
+from dtfl_private.runtime.device import available_cores, choose_numerics
+from dtfl_private.runtime.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackPlan:
+    """Attacks on a run, ready to be carried out.
+
+    Attributes:
+        opened: the run.
+        config: what to attack and how.
+        folder: where results and cached guesses lie.
+        knows: the adversary's auxiliary knowledge.
+        jobs: the attacks at their tiers.
+        left_out: attacks that cannot run here, if the configuration lets them be left out.
+        setup: the run's parts and the adversary's data.
+        rounds: the victims' rounds.
+        cache: of guesses.
+        judge: of guesses.
+    """
+
+    opened: OpenedRun
+    config: AttackConfig
+    folder: Path
+    knows: AuxiliaryKind
+    jobs: Sequence[Job]
+    left_out: Sequence[LeftOut]
+    setup: AttackSetup
+    rounds: VictimRounds
+    cache: ResultCache
+    judge: Judge
+
+    @property
+    def seeds(self) -> range:
+        """The repetitions of each attack."""
+        return range(self.config.seeds)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads."""
+        return self.config.threads or available_cores()
+
+    @property
+    def labels(self) -> list[str]:
+        """What a progress display calls the repetitions to come."""
+        return [job.label(seed) for job in self.jobs for seed in self.seeds]
+
+    @property
+    def auxiliary_images(self) -> int:
+        """Images that the adversary trains on."""
+        auxiliary = self.setup.split.auxiliary
+        return 0 if auxiliary is None else len(auxiliary.images)
+
+    def view(self, job: Job, seed: int, played: Played | None, listener: Progress) -> View:
+        """Return what an attack sees in one repetition; ``played`` is None before the clients have played."""
+        if played is None:
+            evidence = self.setup.evidence(job.tier, None)
+        else:
+            evidence = self.setup.evidence(played.tier, played.victims, played.earlier)
+        return View(
+            evidence,
+            adversary=job.chosen.adversary,
+            knows=self.knows,
+            attack=job.chosen.name,
+            seed=seed,
+            progress=partial(listener.job_advanced, job.label(seed)),
+            keep=SharedResults(self.cache, shared_key(job, seed, played)),
+        )
+
+
+def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack] | None, folder: Path) -> AttackPlan:
+    """Check what is to be attacked and how, and return it.
+
+    Args:
+        opened: the run.
+        config: what to attack and how.
+        attacks: as objects; None for those that the configuration names.
+        folder: where results and cached guesses are to lie.
+
+    Raises:
+        InputError: an attack that cannot run here, or other wrong input.
+        RunError: a recording of the run is damaged.
+    """
+    knowledge, rounds = Knowledge.parse(config.aux), VictimRounds(opened, config)
+    jobs, left_out = plan_jobs(opened, config, knowledge, attacks, rounds.recorded_tiers, sent_again=rounds.sent_again)
+    setup = _setup(opened, config, knowledge, folder)
+    if config.undefended is not None and not opened.prepared.config.defense:
+        raise InputError("this run has no defenses: leave --undefended out")
+    return AttackPlan(
+        opened=opened,
+        config=config,
+        folder=folder,
+        knows=knowledge.kind,
+        jobs=jobs,
+        left_out=left_out,
+        setup=setup,
+        rounds=rounds,
+        cache=ResultCache(folder / "kept", run_key(opened, config, setup.split.auxiliary)),
+        judge=Judge(setup, lpips=config.lpips),
+    )
+
+
+def _setup(opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, folder: Path) -> AttackSetup:
+    worker = opened.prepared.worker
+    own, norm = worker.numerics, resolved_norm(opened.prepared.config)
+    return AttackSetup(
+        opened=opened,
+        numerics=choose_numerics(config.device, own.precision, own.memory_format, norm),
+        split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
+        shadows=ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", dict(opened.objects)),
+    )
