@@ -27,7 +27,7 @@ from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.methods.tiered import Dtfl
 from dtfl_private.training.optimizers import make_optimizer

@@ -22,7 +22,7 @@ from dtfl_private import TrainConfig
 from dtfl_private.experiments.train import prepare
 from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 from dtfl_private.training.worker import WorkerSetup

@@ -23,7 +23,7 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import one_thread
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS

@@ -60,11 +60,12 @@ from dtfl_private.protocol.messages import ChannelSums, MessageObserver
 from dtfl_private.randomness import isolated
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
-from dtfl_private.runtime.executors import RunExecutor, open_executor
+from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import analyse
 from dtfl_private.simulation.schedule import ScheduleState
+from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.record import Record, round_record
@@ -443,7 +444,7 @@ def _written(
     prepared: Prepared,
     state: FederatedState,
     records: list[Record],
-    executor: RunExecutor,
+    executor: Executor,
     listener: Progress,
 ) -> Run:
     """Run, and say of a disk that refuses what is written that it does."""
@@ -458,7 +459,7 @@ def _run(
     prepared: Prepared,
     state: FederatedState,
     records: list[Record],
-    executor: RunExecutor,
+    executor: Executor,
     listener: Progress,
 ) -> Run:
     config = prepared.config

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.context import SpawnContext
 
 # As many descriptors as a pool of any sensible size takes; more are not asked for, though some systems allow millions.
@@ -92,3 +94,19 @@ def how_it_ended(exit_code: int | None) -> str:
         name = str(-exit_code)
     likely = _LIKELY.get(name)
     return f"it was ended by signal {name}" + (f"; a guess: {likely}" if likely else "")
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C inside the block (POSIX); a process that is started in it never hears of Ctrl-C at all.
+
+    Ctrl-C reaches all processes of a terminal, but the parent alone decides what it means.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

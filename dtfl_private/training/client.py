@@ -80,16 +80,14 @@ class ClientHalf:
         return self._defense.inspect(self._download, self._at)
 
     def train(self, data: ClientData, batches: int) -> Iterator[SmashedBatch]:
-        """Train and yield what leaves the client, ``batches`` messages at most (fewer than all: it vanishes then).
+        """Return what leaves the client as it trains, ``batches`` messages at most (fewer than all: it vanishes then).
 
         As a rule a message holds the activations of the very forward pass that the local loss was computed from. With
         defenses that release apart, the client trains first, and then sends each record once, its weights frozen; the
         training of one that vanishes before its first message is lost, and left out here.
         """
         messages = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
-        for message in islice(messages, batches):
-            self._sent_batches += 1
-            yield message
+        return islice(messages, batches)
 
     def _train_and_send(self, data: ClientData) -> Iterator[SmashedBatch]:
         for number, records in enumerate(data.batches):
@@ -161,6 +159,7 @@ class ClientHalf:
             smashed=smashed.detach().to(self._numerics.wire_dtype),
             labels=labels,
         )
+        self._sent_batches += 1
         return self._defense.protect_batch(message, at)
 
     def update(self) -> WeightUpdate:

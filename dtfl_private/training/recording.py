@@ -87,7 +87,7 @@ class Recorder:
         self._messages, self._inputs, self._latest = [], [], None
         if not whole:
             task = replace(task, sent_batches=min(task.sends, batches), completes=False)
-        result = self._worker.train(task, weights)
+        (result,) = self._setup.work.train(self._worker, [task], weights)
         smashed = [message for message in self._messages if isinstance(message, SmashedBatch)][:batches]
         updates = [message for message in self._messages if isinstance(message, WeightUpdate)]
         download = honest_download(self._setup.model, task, weights)

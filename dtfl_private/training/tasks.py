@@ -79,6 +79,15 @@ class Evaluation:
     images: int
 
 
+def total(parts: Sequence[Evaluation]) -> Evaluation:
+    """Return the sums over all parts of a test set."""
+    return Evaluation(
+        correct=sum(part.correct for part in parts),
+        loss_sum=sum(part.loss_sum for part in parts),
+        images=sum(part.images for part in parts),
+    )
+
+
 def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
     """Return the tasks of a plan's participants, ascending by client."""
     return [

@@ -93,7 +93,7 @@ class Worker:
         input_observer: called with what the messages are made of.
 
     Attributes:
-        setup: see there.
+        setup: what it is made of.
         model: the resident network, on the worker's device; whoever uses it loads the weights first.
         heads: the resident auxiliary heads by tier, likewise.
     """
@@ -116,19 +116,6 @@ class Worker:
         self._labels = setup.train_labels.to(numerics.device)
         self._test_images = setup.test_images.to(numerics.device)
         self._normalise = setup.normaliser.to(numerics.device)
-
-    def train(self, task: ClientTask, weights: GlobalWeights) -> ClientResult:
-        """Run one client's round from the given global weights.
-
-        Raises:
-            NonFiniteLossError: a training loss became NaN or infinite.
-        """
-        (result,) = self.train_together([task], weights)
-        return result
-
-    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
-        """Run the round of clients that share one server network; return the results in the order of the tasks."""
-        return self.setup.work.train(self, tasks, weights)
 
     def client_round(self, task: ClientTask, download: ModelDownload) -> ClientRound:
         """Return the client and round of a task, which opens with this download, as defenses see it."""

@@ -252,7 +252,7 @@ def test_a_tier_below_the_floor_is_never_scheduled_and_refused_when_offered_all_
     transcript = Transcript()
     worker = Worker(replace(undefended.worker, defense=prepared.worker.defense), [transcript.record])
     task = ClientTask(client=0, round=1, tier=1, lr=0.01, batches=3, completes=True)
-    result = worker.train(task, undefended.initial.weights)
+    (result,) = worker.setup.work.train(worker, [task], undefended.initial.weights)
     assert result.remarks == [Remark(text="tier 1 is below the floor of 2 modules", refuses=True)]
     assert transcript.messages == []
     assert result.model == {}

@@ -15,7 +15,7 @@ from dtfl_private.experiments.train import Prepared
 from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.protocol.messages import below
 from dtfl_private.randomness import stream
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.training.methods.server_optimizers import FedAdam, FedYogi

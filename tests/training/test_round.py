@@ -13,7 +13,7 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.training.tasks import ClientTask
 from examples.paper_pseudocode import batches

@@ -16,7 +16,7 @@ from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import SampledGaussian, Target
 from dtfl_private.protocol.messages import Transcript, WeightUpdate
-from dtfl_private.runtime.executors import InProcess
+from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.training.method import Method
 from dtfl_private.training.methods.server_optimizers import AdaptiveServer

@@ -7,13 +7,20 @@ from torch.nn import functional as F
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
-from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientResult, ClientTask
 from dtfl_private.training.worker import Worker
 
 
 def a_task(**changes) -> ClientTask:
     task = ClientTask(client=1, round=2, tier=2, lr=0.01, batches=4, completes=True)
     return replace(task, **changes)
+
+
+def train(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
+    """Return what becomes of a client that is trained alone."""
+    (result,) = worker.setup.work.train(worker, [task], weights)
+    return result
 
 
 def same(ours, theirs) -> bool:
@@ -25,9 +32,9 @@ def test_a_result_does_not_depend_on_what_the_worker_did_before(prepare_tiny):
     weights = prepared.initial.weights
     fresh, used = Worker(prepared.worker), Worker(prepared.worker)
     for tier in (3, 1, 2):
-        used.train(a_task(client=0, tier=tier, lr=0.1), weights)
+        train(used, a_task(client=0, tier=tier, lr=0.1), weights)
     used.evaluate(0, 12, weights.model)
-    expected, result = fresh.train(a_task(), weights), used.train(a_task(), weights)
+    expected, result = train(fresh, a_task(), weights), train(used, a_task(), weights)
     assert same(result.model, expected.model)
     assert same(result.head, expected.head)
     assert (result.local_loss, result.server_loss) == (expected.local_loss, expected.server_loss)
@@ -38,10 +45,10 @@ def test_the_global_random_generators_neither_steer_a_worker_nor_are_moved_by_it
     prepared = prepare_tiny(augment=["crop", "flip", "cutout"])
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    first = Worker(prepared.worker).train(a_task(), prepared.initial.weights)
+    first = train(Worker(prepared.worker), a_task(), prepared.initial.weights)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(2)
-    second = Worker(prepared.worker).train(a_task(), prepared.initial.weights)
+    second = train(Worker(prepared.worker), a_task(), prepared.initial.weights)
     assert same(first.model, second.model)
 
 
@@ -50,7 +57,7 @@ def test_training_leaves_the_weights_it_starts_from_and_the_setup_alone(prepare_
     model, heads = prepared.initial.weights.model, prepared.initial.weights.heads
     before = {name: tensor.clone() for name, tensor in model.items()}
     head_before = {name: tensor.clone() for name, tensor in heads[2].items()}
-    result = Worker(prepared.worker).train(a_task(), prepared.initial.weights)
+    result = train(Worker(prepared.worker), a_task(), prepared.initial.weights)
     assert same(model, before)
     assert same(heads[2], head_before)
     assert same(prepared.worker.model.state_dict(), before)
@@ -61,7 +68,7 @@ def test_training_leaves_the_weights_it_starts_from_and_the_setup_alone(prepare_
 def test_a_result_holds_the_whole_model_and_the_head_of_the_tier(prepare_tiny):
     prepared = prepare_tiny()
     for tier in (1, 2, 3):
-        result = Worker(prepared.worker).train(a_task(tier=tier), prepared.initial.weights)
+        result = train(Worker(prepared.worker), a_task(tier=tier), prepared.initial.weights)
         assert list(result.model) == list(prepared.initial.weights.model)
         assert result.head.keys() == prepared.initial.weights.heads[tier].keys()
         assert result.examples == len(prepared.worker.parts[1])
@@ -72,8 +79,8 @@ def test_each_epoch_takes_every_image_of_the_client_once_in_a_fresh_order(prepar
     prepared = prepare_tiny(local_epochs=local_epochs, batch_size=5)
     transcript = Transcript()
     worker = Worker(prepared.worker, [transcript.record])
-    worker.train(a_task(batches=100), prepared.initial.weights)
-    worker.train(a_task(batches=100, round=3), prepared.initial.weights)
+    train(worker, a_task(batches=100), prepared.initial.weights)
+    train(worker, a_task(batches=100, round=3), prepared.initial.weights)
     part = prepared.worker.parts[1]
     expected = prepared.worker.train_labels[torch.from_numpy(part)]
     batches = [message for message in transcript.messages if isinstance(message, SmashedBatch)]
@@ -88,9 +95,9 @@ def test_each_epoch_takes_every_image_of_the_client_once_in_a_fresh_order(prepar
 def test_a_client_that_vanishes_sends_its_batches_and_no_weights(prepare_tiny):
     prepared = prepare_tiny()
     whole, part = Transcript(), Transcript()
-    Worker(prepared.worker, [whole.record]).train(a_task(), prepared.initial.weights)
+    train(Worker(prepared.worker, [whole.record]), a_task(), prepared.initial.weights)
     task = a_task(batches=2, completes=False)
-    result = Worker(prepared.worker, [part.record]).train(task, prepared.initial.weights)
+    result = train(Worker(prepared.worker, [part.record]), task, prepared.initial.weights)
     assert len(part.messages) == 2
     for sent, expected in zip(part.messages, whole.messages[:2], strict=True):
         assert torch.equal(sent.smashed, expected.smashed)
@@ -104,7 +111,7 @@ def test_a_client_that_vanishes_sends_its_batches_and_no_weights(prepare_tiny):
 def test_traffic_is_the_size_of_the_messages_as_observed(prepare_tiny):
     prepared = prepare_tiny()
     transcript = Transcript()
-    result = Worker(prepared.worker, [transcript.record]).train(a_task(tier=3), prepared.initial.weights)
+    result = train(Worker(prepared.worker, [transcript.record]), a_task(tier=3), prepared.initial.weights)
     *batches, update = transcript.messages
     client_part = {name: prepared.initial.weights.model[name] for name in update.weights}
     assert {name.partition(".")[0] for name in client_part} == {"stem", "body", "late"}
@@ -129,18 +136,18 @@ def test_a_loss_that_is_no_number_names_side_client_round_tier_and_rate(prepare_
     with pytest.raises(
         NonFiniteLossError, match=r"^the local loss of client 1 became \w+ in round 2 \(tier 2, lr 1e\+30\)"
     ):
-        Worker(prepared.worker).train(a_task(lr=1e30), prepared.initial.weights)
+        train(Worker(prepared.worker), a_task(lr=1e30), prepared.initial.weights)
     poisoned = prepare_tiny(defenses=[Poison()])
     with pytest.raises(
         NonFiniteLossError, match=r"^the server loss of client 1 became \w+ in round 2 \(tier 2, lr 0.01\)"
     ):
-        Worker(poisoned.worker).train(a_task(), poisoned.initial.weights)
+        train(Worker(poisoned.worker), a_task(), poisoned.initial.weights)
 
 
 def test_an_evaluation_is_that_of_the_plain_network_in_eval_mode(prepare_tiny, tiny_network):
     prepared = prepare_tiny(precision="fp64")
     worker = Worker(prepared.worker)
-    result = worker.train(a_task(), prepared.initial.weights)
+    result = train(worker, a_task(), prepared.initial.weights)
     judged = worker.evaluate(2, 9, result.model)
 
     plain = tiny_network().double()
@@ -156,7 +163,7 @@ def test_an_evaluation_is_that_of_the_plain_network_in_eval_mode(prepare_tiny, t
 
 def test_augmentation_changes_what_is_trained_on_and_nothing_else(prepare_tiny):
     plain, augmented = prepare_tiny(), prepare_tiny(augment=["crop"])
-    results = [Worker(p.worker).train(a_task(), p.initial.weights) for p in (plain, augmented, augmented)]
+    results = [train(Worker(p.worker), a_task(), p.initial.weights) for p in (plain, augmented, augmented)]
     assert not same(results[0].model, results[1].model)
     assert same(results[1].model, results[2].model)
     model = plain.initial.weights.model

@@ -25,7 +25,7 @@ from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, tasks_of
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, tasks_of, total
 from dtfl_private.training.worker import LocalWork, Worker, WorkerSetup, require_finite
 
 
@@ -297,11 +297,7 @@ class FedGkt(Method):
         parts = [
             executor.evaluate({**weights.model, **net}, (place, len(networks))) for place, net in enumerate(networks)
         ]
-        return Evaluation(
-            correct=sum(part.correct for part in parts),
-            loss_sum=sum(part.loss_sum for part in parts),
-            images=sum(part.images for part in parts),
-        )
+        return total(parts)
 
 
 def _networks(extras: State) -> Mapping[int, State]:

@@ -29,7 +29,10 @@ class LocalLossWork:
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
         """Return the results, one client after the other."""
-        return [_train_one(worker, task, weights) for task in tasks]
+        results = []
+        for task in tasks:
+            results.append(_train_one(worker, task, weights))
+        return results
 
 
 def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
