@@ -21,11 +21,11 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.compare import compare
 from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config
-from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.sweep import sweep
-from dtfl_private.experiments.train import read_run_config, train
+from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.plugins.registry import CORE_PARAMETERS, GROUPS, installed
 from dtfl_private.training.worker import Worker

@@ -14,8 +14,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import SettingValue
 from dtfl_private.plugins.registry import create, explicit, named_object
 from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
-from dtfl_private.simulation.costs.table import tier_names
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from torch import nn
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.checkpoint import load_round
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.provenance import recorded_data
 from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import Prepared, Run, prepare, read_run_config
+from dtfl_private.experiments.train import Prepared, Run, prepare
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance

@@ -6,8 +6,9 @@ from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig, differences
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import read_run_config, train
+from dtfl_private.experiments.train import train
 from dtfl_private.runtime.progress import Progress
 
 TRAIN = "train"

@@ -20,8 +20,9 @@ from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.auditing.steps import Work, describe_training
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
-from dtfl_private.experiments.train import Run, read_run_config
+from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.leakage.findings import (
     Findings,

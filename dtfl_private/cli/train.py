@@ -74,9 +74,8 @@ def train_config(
 
     It may name by its module what is ``allowed``, and what the options name.
     """
-    from dtfl_private.experiments.config_files import read_toml
+    from dtfl_private.experiments.config_files import read_run_config, read_toml
     from dtfl_private.experiments.run_folder import RunFolder
-    from dtfl_private.experiments.train import read_run_config
 
     base: dict[str, object] = {}
     source = "CONFIG.toml"

@@ -12,7 +12,8 @@ from dtfl_private.leakage.leakage_budget import LeakageBudget
 from dtfl_private.leakage.tier_limits import counted, require_valid, tiers_within
 from dtfl_private.plugins.registry import explicit, find, is_object_path
 from dtfl_private.protection.base import Defense
-from dtfl_private.simulation.costs.table import TierTable, tier_names
+from dtfl_private.protocol.contracts import tier_names
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
 
 DEPENDS_ON = ("dataset", "model", "norm", "defense")

@@ -9,23 +9,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.experiments.audited_leakage import audited_leakage
 from dtfl_private.experiments.config import NOTHING, TrainConfig
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.provenance import recorded_code, recorded_data
 from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.summary import has_ended
-from dtfl_private.experiments.train import Run, read_run_config
 from dtfl_private.plugins.registry import explicit, installed
 from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.runs import Course, RunFigures
 from dtfl_private.training.record import Record
+
+if TYPE_CHECKING:
+    from dtfl_private.experiments.train import Run
 
 # What must be equal for figures to be comparable: network, data, environment, target.
 FOOTING = (
@@ -63,7 +66,7 @@ class _Loaded:
 
 
 def compare(
-    runs: Sequence[Run | Path | str],
+    runs: "Sequence[Run | Path | str]",
     *,
     target: float | None = None,
     baseline: str | None = None,
@@ -86,7 +89,7 @@ def compare(
         raise InputError("no runs to compare: give one run folder at least")
     if target is not None and not 0 < target <= 1:
         raise InputError(f"target {target} is refused: a test accuracy is above 0 and at most 1")
-    loaded = [_load(Path(run.folder.path) if isinstance(run, Run) else Path(run), target) for run in runs]
+    loaded = [_load(Path(run if isinstance(run, Path | str) else run.folder.path), target) for run in runs]
     footings = [_footing(run.config, target) for run in loaded]
     if not apart:
         _require_one_footing(loaded, footings)

@@ -6,9 +6,12 @@ from typing import Any
 
 import tomli_w
 
+from dtfl_private.data.normalization import POOLED
 from dtfl_private.errors import InputError, comparable, unknown_name
-from dtfl_private.experiments.config import NOTHING, TrainConfig
+from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config
+from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.files import reading
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -57,3 +60,21 @@ def to_toml(config: TrainConfig) -> str:
     """Return the configuration as TOML, every value explicit."""
     values = {key: NOTHING if value is None else value for key, value in config.model_dump(mode="json").items()}
     return tomli_w.dumps(values)
+
+
+def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) -> TrainConfig:
+    """Return the resolved configuration of a run folder, which may be anybody's.
+
+    Args:
+        folder: of the run.
+        allowed: what the configuration may name by its module, should it be used for more than reading it.
+
+    Runs of versions that had no choice of normalisation pooled all clients' pixels.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not folder.config.exists():
+        raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
+    values = {"normalization": POOLED, **read_toml(folder.config)}
+    return make_config(values, str(folder.config), allowed=allowed)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.report.tables.privacy import norm_line
 from dtfl_private.report.tables.privacy import opening_lines as privacy_lines
-from dtfl_private.simulation.costs.table import tier_names
 from dtfl_private.training.round import RoundSettings
 
 

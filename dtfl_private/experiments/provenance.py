@@ -8,8 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.files import reading
@@ -24,6 +22,8 @@ VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", 
 
 def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> dict[str, Any]:
     """Return what a reader needs to judge a run's figures: versions, device, threads, data, commit if known."""
+    import torch
+
     device = torch.cuda.get_device_name() if numerics.device == "cuda" else platform.processor() or platform.machine()
     return {
         "python": sys.version.split()[0],

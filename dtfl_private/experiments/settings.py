@@ -18,10 +18,10 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protection.defended_costs import defended
-from dtfl_private.protocol.contracts import IntArray, Scheduler
+from dtfl_private.protocol.contracts import IntArray, Scheduler, tier_names
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
-from dtfl_private.simulation.costs.table import TierTable, tier_names
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule import ScheduleSettings
 from dtfl_private.simulation.schedulers.others import Static
 from dtfl_private.simulation.schedulers.paper import make_scheduler

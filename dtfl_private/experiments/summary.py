@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import safetensors.torch
+from typing import TYPE_CHECKING, Any
 
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.protocol.messages import State
 from dtfl_private.training.record import Record
+
+if TYPE_CHECKING:
+    from dtfl_private.protocol.messages import State
 
 LARGEST_SUMMARY_BYTES = 2**26
 
@@ -75,8 +75,12 @@ def _totals(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return {kind: sum(count.get(kind, 0) for count in counts) for kind in counts[-1]}
 
 
-def write_results(folder: RunFolder, model: State, summary: Mapping[str, Any], description: Mapping[str, str]) -> None:
+def write_results(
+    folder: RunFolder, model: "State", summary: Mapping[str, Any], description: Mapping[str, str]
+) -> None:
     """Write the global model and the summary, each in one step."""
+    import safetensors.torch
+
     tensors = {name: tensor.contiguous() for name, tensor in model.items()}
     # One key only: safetensors writes several in a random order, and equal runs are to leave equal files.
     metadata = {"run": json.dumps(dict(description))}

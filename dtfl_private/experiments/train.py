@@ -14,14 +14,14 @@ import numpy as np
 from torch import nn
 
 from dtfl_private.data.dataset import Dataset
-from dtfl_private.data.normalization import POOLED, Normalization
+from dtfl_private.data.normalization import Normalization
 from dtfl_private.data.preprocess import require_augmentable
 from dtfl_private.data.registration import register, resolved_normalization
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.config import TrainConfig, differences, make_config, object_name
-from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.config import TrainConfig, differences, object_name
+from dtfl_private.experiments.config_files import read_run_config, to_toml
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.opening_lines import opening_lines
 from dtfl_private.experiments.partition import dealt
@@ -49,7 +49,6 @@ from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.norms import norms_of
-from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import explicit
 from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.disclosure import disclosures
@@ -335,24 +334,6 @@ def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
     if "defense" not in names:
         written["defense"] = [explicit("defense", text, allowed=config.allowed) for text in config.defense]
     return config.model_copy(update={**written, **names})
-
-
-def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) -> TrainConfig:
-    """Return the resolved configuration of a run folder, which may be anybody's.
-
-    Args:
-        folder: of the run.
-        allowed: what the configuration may name by its module, should it be used for more than reading it.
-
-    Runs of versions that had no choice of normalisation pooled all clients' pixels.
-
-    Raises:
-        InputError: there is none, or it is damaged.
-    """
-    if not folder.config.exists():
-        raise InputError(f"'{folder.path}' is not a run folder: it has no config.toml")
-    values = {"normalization": POOLED, **read_toml(folder.config)}
-    return make_config(values, str(folder.config), allowed=allowed)
 
 
 def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:

@@ -1,9 +1,6 @@
 """What may truthfully be said of everything that has left the clients: one entry per guarantee, and what has none."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
-
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.accounting import worst
@@ -11,29 +8,7 @@ from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.cost import Released
-from dtfl_private.protocol.guarantees import Protected
-
-Disclosed = Protected | Literal["statistics"]
-"""What leaves clients: what defenses can protect, and the statistics of their pixels, on which none acts."""
-
-
-class Disclosure(TypedDict):
-    """One entry of ``privacy`` in rounds.jsonl.
-
-    what: weights, smashed, labels or statistics.
-    epsilon, delta: of the client that is worst off; null where there is no such guarantee.
-    per: the unit protected; null without a guarantee.
-    sentence: all that may be said, in words.
-    client: the client that is worst off; null without a guarantee.
-    """
-
-    what: Disclosed
-    epsilon: float | None
-    delta: float | None
-    per: str | None
-    sentence: str
-    client: int | None
-
+from dtfl_private.protocol.guarantees import Disclosed, Disclosure, Protected
 
 ACTING_ON: Mapping[Protected, frozenset[Place]] = {
     "weights": frozenset({"weights", "training"}),

@@ -6,6 +6,7 @@ a user may write after the name (``NAME:key=value,...``; a first value without a
 Defenses have a module of their own: `dtfl_private.protection.base`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
@@ -97,3 +98,9 @@ class Scheduler(Protocol):
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers (client modules) of the K participants, each out of ``choice.tiers_M``."""
         ...
+
+
+def tier_names(tiers: Sequence[int]) -> str:
+    """Return ascending tiers for people: "3..7" if they follow one another, otherwise "3, 5, 6"."""
+    gapless = len(tiers) > 1 and tiers[-1] - tiers[0] == len(tiers) - 1
+    return f"{tiers[0]}..{tiers[-1]}" if gapless else ", ".join(map(str, tiers))

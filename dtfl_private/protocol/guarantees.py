@@ -6,6 +6,8 @@ A defense says by these values what one client's round released. What is not amo
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from typing_extensions import TypedDict
+
 Protected = Literal["weights", "smashed", "labels"]
 """What leaves a client: the weight update, the smashed data, the labels."""
 
@@ -83,3 +85,25 @@ class ReconstructionBound:
 
 
 Guarantee = SampledGaussian | GaussianRelease | RandomizedResponse | ReconstructionBound
+
+
+Disclosed = Protected | Literal["statistics"]
+"""What leaves clients: what defenses can protect, and the statistics of their pixels, on which none acts."""
+
+
+class Disclosure(TypedDict):
+    """One entry of ``privacy`` in rounds.jsonl.
+
+    what: weights, smashed, labels or statistics.
+    epsilon, delta: of the client that is worst off; null where there is no such guarantee.
+    per: the unit protected; null without a guarantee.
+    sentence: all that may be said, in words.
+    client: the client that is worst off; null without a guarantee.
+    """
+
+    what: Disclosed
+    epsilon: float | None
+    delta: float | None
+    per: str | None
+    sentence: str
+    client: int | None

@@ -1,12 +1,14 @@
 """What is kept of a round: one line of rounds.jsonl, as a value."""
 
-from typing import Any, NotRequired
+from typing import TYPE_CHECKING, Any, NotRequired
 
 from pydantic import with_config
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from dtfl_private.privacy.disclosure import Disclosure
-from dtfl_private.training.round import RoundOutcome
+from dtfl_private.protocol.guarantees import Disclosure
+
+if TYPE_CHECKING:
+    from dtfl_private.training.round import RoundOutcome
 
 
 class GuardRemark(TypedDict):
@@ -45,7 +47,7 @@ class Record(TypedDict):
     retired: list[int]
 
 
-def round_record(outcome: RoundOutcome, wall_time_s: float) -> Record:
+def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
     """Return the line of rounds.jsonl for a finished round."""
     plan = outcome.plan
     ids = [str(client) for client in plan.clients_P.tolist()]

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.norms import Norm
-from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.run_budget import BudgetSettings, spent_clients
 from dtfl_private.protection.client_context import Remark
+from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
 from dtfl_private.simulation.schedule import ScheduleSettings
 from dtfl_private.simulation.scheduling import learn_progress, schedule_round

@@ -13,15 +13,16 @@ from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import allowed_line
 from dtfl_private.experiments.config import TrainConfig, make_config
-from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml
 from dtfl_private.experiments.plan import COMPARED, plan, planned_lines
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import Prepared, read_run_config, train
+from dtfl_private.experiments.train import Prepared, train
 from dtfl_private.leakage.findings import Findings, SanityCheck, findings_document
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.registry import installed
-from dtfl_private.simulation.costs.table import TierTable, tier_names
+from dtfl_private.protocol.contracts import tier_names
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.scheduling import schedule_round
 

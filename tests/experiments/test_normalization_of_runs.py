@@ -8,8 +8,9 @@ import torch
 from dtfl_private import Transcript
 from dtfl_private.attacking.replay import open_run
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import prepare, read_run_config, train
+from dtfl_private.experiments.train import prepare, train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums
 from dtfl_private.runtime.progress import Progress

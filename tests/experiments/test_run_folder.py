@@ -20,7 +20,7 @@ from dtfl_private.experiments.rounds_file import append_record, keep_records, re
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_no_links
 from dtfl_private.experiments.summary import summarise, write_results
 from dtfl_private.numerics import Numerics
-from dtfl_private.training.record import round_record
+from dtfl_private.training.record import Record, round_record
 
 # The keys that interface.md promises, and what this release adds.
 PROMISED = {
@@ -138,7 +138,7 @@ def test_a_record_has_the_promised_keys_and_the_figures_of_the_round(prepare_tin
     prepared = prepare_tiny(clients=6, dropout=0.5, fraction=0.7, seed=4)
     _, outcome = play(prepared)[0]
     line = round_record(outcome, 1.23456)
-    assert set(line) == PROMISED | ADDED == set(record.Record.__annotations__)
+    assert set(line) == PROMISED | ADDED == set(Record.__annotations__)
     plan = outcome.plan
     assert line["round"] == 1
     assert line["wall_time_s"] == 1.235

@@ -17,9 +17,10 @@ from dtfl_private.experiments import checkpoint
 from dtfl_private.experiments import summary as summary_file
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked
 from dtfl_private.experiments.summary import has_ended
-from dtfl_private.experiments.train import prepare, read_run_config, train
+from dtfl_private.experiments.train import prepare, train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protocol.messages import SmashedBatch, Transcript

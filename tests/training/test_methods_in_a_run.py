@@ -8,7 +8,8 @@ import torch
 
 from dtfl_private import train
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.train import prepare, read_run_config
+from dtfl_private.experiments.config_files import read_run_config
+from dtfl_private.experiments.train import prepare
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import Remark

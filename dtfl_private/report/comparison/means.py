@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -38,7 +37,9 @@ def mean_of(values: Sequence[float]) -> Mean:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Mean(mean=mean)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    from scipy.special import stdtrit  # scipy takes a while to load
+
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1) / math.sqrt(len(values)))
     return Mean(mean=mean, ci_low=mean - half, ci_high=mean + half)
 
 

@@ -6,12 +6,12 @@ from rich.table import Table
 
 from dtfl_private.models.norms import Norm
 from dtfl_private.privacy.compatibility import exclusions
-from dtfl_private.privacy.disclosure import Disclosure, disclosures
+from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.run_budget import BudgetSettings, planned_ledgers
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.chain import DefenseChain
-from dtfl_private.protocol.guarantees import GaussianRelease, SampledGaussian
+from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
 from dtfl_private.report.tables.plain import plain_table
 
 

@@ -123,12 +123,6 @@ class TierTable:
         return replace(self, rows=tuple(row for row in self.rows if row.tier in tiers))
 
 
-def tier_names(tiers: Sequence[int]) -> str:
-    """Return ascending tiers for people: "3..7" if they follow one another, otherwise "3, 5, 6"."""
-    gapless = len(tiers) > 1 and tiers[-1] - tiers[0] == len(tiers) - 1
-    return f"{tiers[0]}..{tiers[-1]}" if gapless else ", ".join(map(str, tiers))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _StageMacs:
     """MACs per image of one stage: forward; forward and backward; the same when its input needs no gradient."""

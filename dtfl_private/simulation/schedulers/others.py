@@ -7,8 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.contracts import IntArray, TierChoice, TimesSource
-from dtfl_private.simulation.costs.table import tier_names
+from dtfl_private.protocol.contracts import IntArray, TierChoice, TimesSource, tier_names
 from dtfl_private.simulation.schedulers.paper import Dynamic
 
 
