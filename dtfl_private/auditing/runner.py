@@ -1,11 +1,10 @@
 """Audit: what leaks at every tier of a run, to whom, how sure that is, and what its defenses buy, in one page.
 
-run -> twin without defenses -> attacks on both, at every tier and as scheduled -> measures -> sanity checks
--> findings -> audit.json, report.html, pictures -> gates
+run -> plan -> sanity check on the identity -> trainings -> attacks at every tier -> sanity check at md1 -> measures
+-> attacks as scheduled -> findings -> comparison with another run -> audit.json, report.html, pictures -> gates
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,26 @@ from torch import nn
 
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.replay import open_run
+from dtfl_private.auditing.attacked import Galleries, attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.comparison import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.gate import parse_gate, require_gates
-from dtfl_private.auditing.steps import Work, describe_training
+from dtfl_private.auditing.gathering import AuditResults, describe_training, gather_findings
+from dtfl_private.auditing.identity_check import identity_check
+from dtfl_private.auditing.measuring import measure_training
+from dtfl_private.auditing.plan import AuditPlan, expected_jobs, plan_audit
+from dtfl_private.auditing.pooling import pooled
+from dtfl_private.auditing.sanity_attacks import sanity_attacks
+from dtfl_private.auditing.scheduled import attack_as_scheduled
+from dtfl_private.auditing.shallowest_check import check_shallowest
+from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
-from dtfl_private.leakage.findings import (
-    Findings,
-    NotTested,
-    Training,
-    findings_document,
-    read_findings,
-)
+from dtfl_private.leakage.findings import Findings, NotTested, findings_document, read_findings
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
@@ -84,13 +86,13 @@ def audit(
         run: a run, or its folder.
         config: what to audit and how.
         fail_if: gates such as ``ssim>0.5@tier<=2``, checked once everything is written.
-        compare: folder of another run to be set beside; it is audited likewise if it has not been.
+        compare: folder of another run to compare with; it is audited likewise if it has not been.
         attacks: attacks as objects, instead of those that the configuration names.
         out: folder to write to; by default ``audit`` in the run folder.
-        dataset: what `train` was given as an object; likewise ``model``, ``scheduler``, ``defenses``.
-        model: see there.
-        scheduler: see there.
-        defenses: see there.
+        dataset: what `train` was given as an object, if it was.
+        model: likewise.
+        scheduler: likewise.
+        defenses: likewise.
         data_dir: where the run's data are now, if they have moved.
         allow_plugins: modules whose objects the runs' configurations may name (``package.module:function``).
         listener: hears how the audit proceeds.
@@ -101,79 +103,98 @@ def audit(
         GateCrossedError: a gate was crossed; everything is written.
     """
     gates = [parse_gate(text) for text in fail_if]
-    config, listener = (config or AuditConfig()).settled(), listener or Progress()
+    config, progress = (config or AuditConfig()).settled(), listener or Progress()
     allowed = allowance(allow_plugins)
     objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
-    with ExitStack() as stack:
-        stack.enter_context(deterministic_kernels())
-        stack.enter_context(one_thread())
+    with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
         folder = opened.folder.path / "audit" if out is None else output_path(out)
         require_no_links(opened.folder)
         require_usable(folder)
-        work = Work(opened, config, attacks, folder, objects, listener)
-        beside = None
-        if compare is not None:
-            beside = _findings_of(
-                compare, describe_training(opened, None), config, attacks, objects, data_dir, allowed, listener
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"folder '{folder}' cannot be made: {error.strerror}") from None
-        stack.enter_context(locked(RunFolder(path=folder)))
-        findings, galleries = work.findings()
-        if beside is not None and findings.valid:
-            unequal = [
-                NotTested(what="equal terms of the two audits", why=why) for why in unequal_terms(findings, beside)
-            ]
-            findings = findings.model_copy(
-                update={
-                    "compared": compare_findings(findings, beside),
-                    "not_tested": (*findings.not_tested, *unequal),
-                }
-            )
-        done = _write(folder, findings, galleries)
-    require_gates(gates, findings)
+        plan = plan_audit(opened, config, attacks, folder, objects)
+        other = None if compare is None else _findings_of(compare, plan, data_dir, allowed, progress)
+        _make(folder)
+        with locked(RunFolder(path=folder)):
+            findings, pictures = carry_out(plan, progress)
+            done = _write(folder, findings if other is None else _compared(findings, other), pictures)
+    require_gates(gates, done.findings)
     return done
 
 
+def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]:
+    """Carry a planned audit out, step by step; return what it found, and pictures of reconstructions by tier."""
+    sanity = sanity_attacks(plan)
+    progress.jobs_expected(expected_jobs(plan, len(sanity)))
+    identity = identity_check(plan.opened, plan.attack_config, sanity, plan.cache, progress)
+    trainings = attacked_trainings(plan.opened, plan.config, plan.folder, plan.objects, progress)
+    reports = [attack_training(plan, training, progress) for training in trainings]
+    shallowest = check_shallowest(plan, reports[0], progress)
+    measured, measured_undefended = measure_training(plan, trainings[0], progress)
+    found = AuditResults(
+        trainings=trainings,
+        sanity=[identity, shallowest],
+        attacked=pooled([compared_with_undefended(report) for report in reports]),
+        measured=measured,
+        measured_undefended=measured_undefended,
+        scheduled=attack_as_scheduled(plan, reports[0], progress),
+    )
+    return gather_findings(plan, found), galleries(reports[0], plan.tiers)
+
+
 def _findings_of(
-    run: Path | str,
-    own: Training,
-    config: AuditConfig,
-    attacks: Sequence[Attack] | None,
-    objects: Mapping[str, Any],
-    data_dir: Path | str | None,
-    allowed: Allowed,
-    listener: Progress,
+    run: Path | str, plan: AuditPlan, data_dir: Path | str | None, allowed: Allowed, progress: Progress
 ) -> Findings:
     """Return the findings on another run, which is audited if it has not been.
 
     Raises:
         InputError: it is no run, or of another data set or network; it was not audited then.
     """
-    path = RunFolder(path=Path(run)).path / "audit" / AUDIT
+    own, folder = describe_training(plan.opened, None), RunFolder(path=Path(run))
+    path = folder.path / "audit" / AUDIT
     if not path.is_file():
-        other = read_run_config(RunFolder(path=Path(run)))
+        other = read_run_config(folder)
         for what, mine, its in (("data set", own.dataset, other.dataset), ("model", own.model, other.model)):
             if mine != its:
                 raise InputError(f"{run} is of {what} '{its}', this run of '{mine}': not comparable")
         require_usable(path.parent)
-        listener.note(f"auditing {run} first, to set it beside")
-        given = {name: thing for name, thing in objects.items() if name != "defenses"}
-        audit(run, config, attacks=attacks, data_dir=data_dir, allow_plugins=allowed, listener=listener, **given)
+        progress.note(f"auditing {run} first, to compare with it")
+        given = {name: thing for name, thing in plan.objects.items() if name != "defenses"}
+        audit(
+            run,
+            plan.config,
+            attacks=plan.attacks,
+            data_dir=data_dir,
+            allow_plugins=allowed,
+            listener=progress,
+            **given,
+        )
     findings = read_findings(path)
     require_comparable(own, findings)
     return findings
 
 
-def _write(folder: Path, findings: Findings, galleries: Mapping[int, Sequence[tuple[str, bytes]]]) -> Audit:
+def _compared(findings: Findings, other: Findings) -> Findings:
+    """Return findings with the comparison, and what differs in the terms of the two audits; an invalid one as it is."""
+    if not findings.valid:
+        return findings
+    unequal = [NotTested(what="equal terms of the two audits", why=why) for why in unequal_terms(findings, other)]
+    compared = {"compared": compare_findings(findings, other), "not_tested": (*findings.not_tested, *unequal)}
+    return findings.model_copy(update=compared)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder '{folder}' cannot be made: {error.strerror}") from None
+
+
+def _write(folder: Path, findings: Findings, pictures_by_tier: Galleries) -> Audit:
     """Write audit.json, the report and the pictures, each in one step."""
     pictures = []
     for name, data in audit_pictures(findings).items():
         pictures.append(folder / name)
         write_atomic(pictures[-1], data)
-    write_atomic(folder / REPORT, audit_page(findings, galleries).encode())
+    write_atomic(folder / REPORT, audit_page(findings, pictures_by_tier).encode())
     write_atomic(folder / AUDIT, findings_document(findings))
     return Audit(findings=findings, path=folder / AUDIT, report=folder / REPORT, pictures=pictures)

@@ -9,20 +9,15 @@ from fast_attacks import SEES, Blind, LeastSquares
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
-from dtfl_private.attacking.replay import open_run
-from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.auditing import identity_check, measuring, shallowest_check
+from dtfl_private.auditing import plan as planning
 from dtfl_private.auditing import runner as auditing
-from dtfl_private.auditing import sanity
-from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
+from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.runner import audit
-from dtfl_private.auditing.steps import options_of
-from dtfl_private.auditing.trainings import pooled
-from dtfl_private.cli.audit import audit as audit_command
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.findings import read_findings
 from dtfl_private.leakage.measures.base import Figure
-from dtfl_private.leakage.result import Result
 from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress
 
@@ -77,10 +72,10 @@ def examine(objects, tmp_path, monkeypatch):
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
     monkeypatch.setattr(auditing, "audit_pictures", lambda _: {"leakage.png": b"a picture"})
     # Least squares gets images back well, but not well enough for the real limits.
-    monkeypatch.setattr(sanity, "IDENTITY_SSIM", 0.5)
-    monkeypatch.setattr(sanity, "SHALLOWEST_SSIM", 0.6)
-    for module in ("audit_work", "audit_measures"):
-        monkeypatch.setattr(f"dtfl_private.commands.{module}.MEASURES", {"constant": Constant()})
+    monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.5)
+    monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.6)
+    for module in (planning, measuring):
+        monkeypatch.setattr(module, "MEASURES", {"constant": Constant()})
 
     def run(folder, attacks=None, *, defenses=None, listener=None, fail_if=(), compare=None, out=None, **values):
         config = AuditConfig.model_validate({**QUICKLY, **values})
@@ -135,22 +130,22 @@ def test_the_progress_expects_as_many_jobs_as_there_are(trained, examine):
         assert heard.expected == len(heard.announced) == done
 
 
-def test_a_defended_run_stands_beside_its_twin_which_is_trained_once(trained, examine, tmp_path):
+def test_a_defended_run_is_compared_with_the_undefended_one_which_is_trained_once(trained, examine, tmp_path):
     noise = [create("defense", "gaussian-noise:sd=5.0")]
     folder = trained(defenses=noise)
     done = examine(folder, defenses=noise)
-    twin = tmp_path / "audit" / "undefended"
-    rounds = (twin / "rounds.jsonl").stat().st_mtime_ns
+    undefended = tmp_path / "audit" / "undefended"
+    rounds = (undefended / "rounds.jsonl").stat().st_mtime_ns
     found = {(r.tier, r.metric): r for r in done.findings.results if r.source == "least-squares"}
     assert found[1, "mse"].undefended < found[1, "mse"].value
     assert done.findings.training.undefended_accuracy == pytest.approx(
-        json.loads((twin / "summary.json").read_text())["final_accuracy"]
+        json.loads((undefended / "summary.json").read_text())["final_accuracy"]
     )
     measured = [result for result in done.findings.results if result.source == "constant"]
     assert len(measured) == 3
     assert all(result.undefended is not None for result in measured)
     examine(folder, defenses=noise)
-    assert (twin / "rounds.jsonl").stat().st_mtime_ns == rounds
+    assert (undefended / "rounds.jsonl").stat().st_mtime_ns == rounds
 
 
 def test_an_attack_that_fails_where_nothing_is_hidden_makes_the_audit_invalid(trained, examine):
@@ -162,22 +157,13 @@ def test_an_attack_that_fails_where_nothing_is_hidden_makes_the_audit_invalid(tr
         examine(trained(), [Blind()], fail_if=["ssim>2"])
 
 
-def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, tmp_path):
-    opened = open_run(trained(), **objects)
-    config = AuditConfig.model_validate(QUICKLY).settled().attacking(1)
-    attack = create("attack", "optimization:steps=60,smoothness=0.0001")
-    check = sanity.identity_check(opened, config, [attack], ResultCache(tmp_path, {}), Progress())
-    assert check.needed == 0.99
-    assert check.passed
-
-
 def test_sanity_is_checked_at_md1_even_if_it_is_not_audited(trained, examine):
     findings = examine(trained(), tiers=(3,), seeds=1).findings
     assert {check.name for check in findings.sanity} == {"identity", "md1"}
     assert {result.tier for result in findings.results} == {3}
 
 
-def test_md1_is_checked_without_the_twin_too(trained, examine):
+def test_md1_is_checked_without_an_undefended_run_too(trained, examine):
     noise = [create("defense", "gaussian-noise:sd=50.0")]
     findings = examine(trained(defenses=noise), defenses=noise, undefended="none", tiers=(1,)).findings
     assert findings.training.undefended_accuracy is None
@@ -209,7 +195,7 @@ def test_gates_are_read_before_any_work_and_judged_after_it(trained, examine, tm
     examine(trained(), fail_if=["psnr>400"])
 
 
-def test_another_run_is_audited_once_and_set_beside(trained, examine):
+def test_another_run_is_audited_once_and_compared(trained, examine):
     plain, noise = trained(), [create("defense", "gaussian-noise:sd=5.0")]
     folder = trained(defenses=noise)
     compared = examine(folder, defenses=noise, compare=plain).findings.compared
@@ -283,72 +269,3 @@ def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_pa
 
 def examine_results(folder):
     return json.loads((folder / "attack.json").read_text())["results"]
-
-
-def test_of_several_trainings_the_least_sure_counts():
-    one = Result(
-        tier=1,
-        cut=(1,),
-        source="a",
-        metric="ssim",
-        value=0.5,
-        ci_low=0.4,
-        ci_high=0.6,
-        baseline=0.3,
-        advantage=0.2,
-        advantage_ci_low=0.1,
-        advantage_ci_high=0.3,
-        p_value=1e-9,
-        n=8,
-        seeds=1,
-        adaptive=True,
-    )
-    other = one.model_copy(update={"advantage": 0.1, "advantage_ci_low": -0.1, "p_value": 0.2})
-    (both,) = pooled([[one, other.model_copy(update={"metric": "psnr"})], [other]])
-    assert (both.p_value, both.advantage_ci_low, both.advantage_ci_high) == (0.2, -0.1, 0.3)
-    assert both.advantage == pytest.approx(0.15)
-    (older,) = pooled([[one], [other.model_copy(update={"p_value": None})]])
-    assert older.p_value is None
-
-
-def test_what_only_one_training_has_is_not_pooled():
-    one = Result(
-        tier=1, cut=(1,), source="a", metric="ssim", value=0.5, ci_low=0.4, ci_high=0.6, n=8, seeds=1, adaptive=True
-    )
-    other = one.model_copy(update={"metric": "psnr"})
-    assert [result.metric for result in pooled([[one, other], [one]])] == ["ssim"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"preset": "slow"}, "unknown preset 'slow': known: quick, thorough"),
-        ({"seeds": 0}, "seeds 0 is refused"),
-        ({"measured": 3}, "measured 3 is refused"),
-        ({"nonsense": 3}, "nonsense 3 is refused"),
-    ],
-)
-def test_wrong_settings_are_one_line(settings, reason):
-    with pytest.raises(InputError, match=reason):
-        make_audit_config(**settings)
-
-
-def test_the_command_that_repeats_an_audit_asks_for_what_was_asked():
-    config = AuditConfig(tiers=(1, 3), seeds=5, attacks=("decoder:epochs=3",), aux="shifted:mnist")
-    given = options_of(config.settled())
-    assert given == [
-        *("--preset", "quick", "--tier", "1", "--tier", "3", "--attack", "decoder:epochs=3"),
-        *("--aux", "shifted:mnist", "--seeds", "5"),
-    ]
-    known = {option for parameter in audit_command.params for option in parameter.opts}
-    assert {f"--{name.replace('_', '-')}" for name in AuditConfig.model_fields} - known == {"--attacks", "--tiers"}
-
-
-def test_the_presets_differ_in_what_they_attack():
-    quick, thorough = AuditConfig().settled(), AuditConfig(preset="thorough").settled()
-    assert quick.seeds >= 3
-    assert thorough.training_seeds >= 3
-    assert len(thorough.attacks) > len(quick.attacks)
-    for settled in (quick, thorough):
-        for text in settled.attacks:
-            create("attack", text)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.attacking import plan
-from dtfl_private.auditing import measuring, sanity, steps
+from dtfl_private.attacking import plan as attack_plan
+from dtfl_private.auditing import identity_check, measuring
+from dtfl_private.auditing import plan as audit_plan
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train as training
 from dtfl_private.leakage.findings import read_findings
@@ -56,10 +57,10 @@ def folder(tmp_path_factory):
         patch.chdir(there)
         patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-        for module in (steps, measuring):
+        for module in (audit_plan, measuring):
             patch.setattr(module, "MEASURES", quick)
         # Threads of so little work wait for each other where other tests run at the same time.
-        for module in (plan, sanity):
+        for module in (attack_plan, identity_check):
             patch.setattr(module, "available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there

@@ -41,17 +41,17 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
-        for module in ("steps", "measuring"):
+        for module in ("plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
-        # Threads of so little work wait for each other where other tests run beside.
-        for module in ("attacking.plan", "auditing.sanity"):
+        # Threads of so little work wait for each other where other tests run at the same time.
+        for module in ("attacking.plan", "auditing.identity_check"):
             patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))
         yield Shown(text=text.getvalue(), examined=examined, out=out)
 
 
-def test_each_run_is_audited_beside_the_undefended_one_which_is_trained_once(shown):
+def test_each_run_is_compared_with_the_undefended_one_which_is_trained_once(shown):
     assert list(shown.examined) == list(DEFENSES)
     plain = shown.examined[PLAIN].findings
     for name, one in shown.examined.items():
@@ -61,10 +61,10 @@ def test_each_run_is_audited_beside_the_undefended_one_which_is_trained_once(sho
         assert one.findings == read_findings(one.audit.path)
     noise = shown.examined["gaussian-noise"].findings
     assert noise.training.undefended_accuracy == plain.training.test_accuracy
-    # The attack on the twin is the one on the undefended run.
-    beside, alone = (best_of(found.strongest, 1, "ssim") for found in (noise, plain))
-    assert beside.undefended == pytest.approx(alone.value)
-    assert beside.ci_high < alone.ci_low
+    # The undefended run of one audit is the run of the other.
+    defended, alone = (best_of(found.strongest, 1, "ssim") for found in (noise, plain))
+    assert defended.undefended == pytest.approx(alone.value)
+    assert defended.ci_high < alone.ci_low
 
 
 def test_the_table_shows_what_the_audits_found(shown):

@@ -1,0 +1,79 @@
+"""What an audit did not test, and why: each in a line of the report."""
+
+from collections.abc import Iterator, Sequence
+
+from dtfl_private.attacking.jobs import LeftOut
+from dtfl_private.auditing.audit_config import QUICK, THOROUGH
+from dtfl_private.auditing.measuring import Measured
+from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.trainings import Training
+from dtfl_private.leakage.findings import NotTested
+
+# What no preset tests.
+NEVER = (
+    NotTested(
+        what="earlier rounds",
+        why="attacks replay the last round; weights of earlier rounds leak more or less than its weights do",
+    ),
+    NotTested(what="other adversaries", why="an attack that failed here does not show that a better one would"),
+)
+
+
+def not_tested(plan: AuditPlan, trainings: Sequence[Training], measured: Measured) -> list[NotTested]:
+    """Return all that was left out."""
+    return [
+        *_left_out(plan.attack_plan.left_out),
+        *measured.not_given,
+        *_attacks(plan),
+        *_tiers(plan),
+        *_trainings(len(trainings)),
+        *_of_the_run(plan, trainings[0]),
+        *NEVER,
+    ]
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> list[NotTested]:
+    """Return the attacks that cannot run, with their tiers together where the reason is the same."""
+    tiers: dict[tuple[str, str], list[int]] = {}
+    for one in left_out:
+        tiers.setdefault((one.attack, one.why), []).extend([] if one.tier is None else [one.tier])
+    return [
+        NotTested(what=f"{name} at tier {', '.join(map(str, where))}" if where else name, why=why)
+        for (name, why), where in tiers.items()
+    ]
+
+
+def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
+    names = dict.fromkeys(text.partition(":")[0] for text in (*QUICK, *THOROUGH))
+    known = {job.chosen.name for job in plan.jobs} | {one.attack for one in plan.attack_plan.left_out}
+    if missing := ", ".join(name for name in names if name not in known):
+        yield NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")
+    if plan.attacks is None and plan.config.attacks == QUICK:
+        why = "decoders train for 20 epochs and searches take 120 steps here; longer ones get more"
+        yield NotTested(what="longer attacks", why=why)
+
+
+def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
+    if others := [tier for tier in plan.opened.tiers if tier not in plan.tiers]:
+        yield NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)")
+    if plan.opened.whole_tier is not None:
+        why = "its clients keep the whole network; no attack here is made for the weight update of one"
+        yield NotTested(what=f"tier {plan.opened.whole_tier}", why=why)
+
+
+def _trainings(count: int) -> Iterator[NotTested]:
+    if count == 1:
+        yield NotTested(what="other trainings", why="one training was attacked: intervals do not cover its chance")
+        return
+    why = f"results of {count} trainings are their mean, and intervals contain those of each; measures, "
+    why += "as scheduled, clients and accuracy are of the run itself"
+    yield NotTested(what="measures of other trainings", why=why)
+
+
+def _of_the_run(plan: AuditPlan, training: Training) -> Iterator[NotTested]:
+    if plan.opened.prepared.statistics:
+        why = "each client's pixel count, sum and sum of squares per channel were sent; no attack here uses them"
+        yield NotTested(what="statistics of the images", why=why)
+    if plan.defended and training.undefended is None:
+        why = "--undefended none: nothing stands beside the defenses"
+        yield NotTested(what="the run without defenses", why=why)

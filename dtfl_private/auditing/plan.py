@@ -1,0 +1,109 @@
+"""What an audit will do: all that can be checked is checked here, before anything is computed or written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.jobs import Job
+from dtfl_private.attacking.plan import AttackPlan, plan_attack
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.attacking.victims import victim_tasks
+from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.trainings import NONE, check_trainings
+from dtfl_private.leakage.measures.registry import MEASURES
+from dtfl_private.runtime.device import choose_device, choose_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPlan:
+    """An audit as it will be carried out.
+
+    Attributes:
+        opened: the run.
+        config: of the audit, settled.
+        attacks: attacks as objects; None for those that the configuration names.
+        objects: what `train` was given as objects.
+        folder: of the audit.
+        workers: processes at a time.
+        attack_config: how each training is attacked.
+        attack_plan: what that comes to: the attacks at their tiers, and those that cannot run.
+        cache: of the audit's own work; attacks have caches of their own.
+    """
+
+    opened: OpenedRun
+    config: AuditConfig
+    attacks: Sequence[Attack] | None
+    objects: Mapping[str, Any]
+    folder: Path
+    workers: int
+    attack_config: AttackConfig
+    attack_plan: AttackPlan
+    cache: ResultCache
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The attacks at their tiers."""
+        return self.attack_plan.jobs
+
+    @property
+    def tiers(self) -> list[int]:
+        """The audited tiers, ascending."""
+        return sorted({job.tier for job in self.jobs})
+
+    @property
+    def scheduled_tiers(self) -> list[int]:
+        """The audited tiers in which some client sent anything in the last round."""
+        used = sorted(set(self.tiers) & set(self.opened.plan.tiers_P.tolist()))
+        return [tier for tier in used if victim_tasks(self.opened, tier, 1, "batches", scheduled_in=tier)]
+
+    @property
+    def defended(self) -> bool:
+        """Whether the run has defenses."""
+        return bool(self.opened.prepared.config.defense)
+
+    @property
+    def by_name(self) -> bool:
+        """Whether a command can name all that the audit is made of."""
+        return self.attacks is None and all(thing is None for thing in self.objects.values())
+
+
+def plan_audit(
+    opened: OpenedRun,
+    config: AuditConfig,
+    attacks: Sequence[Attack] | None,
+    folder: Path,
+    objects: Mapping[str, Any],
+) -> AuditPlan:
+    """Check an audit, and return what it will do.
+
+    Raises:
+        InputError: wrong input, or none of the attacks can run here.
+    """
+    check_trainings(opened, config)
+    workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
+    attack_config = config.attacking(workers)
+    return AuditPlan(
+        opened=opened,
+        config=config,
+        attacks=attacks,
+        objects=objects,
+        folder=folder,
+        workers=workers,
+        attack_config=attack_config,
+        attack_plan=plan_attack(opened, attack_config, attacks, folder / "attacks"),
+        cache=ResultCache(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)}),
+    )
+
+
+def expected_jobs(plan: AuditPlan, sanity_jobs: int) -> int:
+    """Return about how many jobs there will be, for a progress display."""
+    runs = 2 if plan.defended and plan.config.undefended != NONE else 1
+    trained = (plan.config.training_seeds or 1) * runs
+    scheduled = len(plan.scheduled_tiers) * (plan.config.seeds or 1)
+    measures = len(MEASURES) * len(plan.tiers) * runs
+    return len(plan.attack_plan.labels) * trained + trained - 1 + scheduled + measures + sanity_jobs
