@@ -3,8 +3,8 @@
 Scores are drawn, not computed: no attack here gets more from the smashed data than a trivial guess has without them.
 The structure is that of a quick audit: the same 64 victims in four tiers; at each tier three reconstructions (one of
 them deterministic, the others with three repetitions), judged by MSE, PSNR, SSIM, identifiability and classifier
-accuracy beside two trivial guesses scored on the same victims; two membership attacks on 64 members and 64 others (one
-deterministic); guessed labels; and two bounds on epsilon from 1,000 canaries.
+accuracy and compared with two trivial guesses on the same victims; two membership attacks on 64 members and 64 others
+(one deterministic); guessed labels; and two bounds on epsilon from 1,000 canaries.
 
     python -m benchmarks.false_alarms [--audits 10000] [--seed 0]
 """
