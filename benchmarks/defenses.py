@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.models.cutting.staged import snapshot, split
 from dtfl_private.plugins.registry import installed
@@ -49,7 +50,7 @@ def prepared(model: str, batch_size: int, steps: int, *defenses: str) -> Prepare
     """Prepare a run of one client."""
     values = {"model": model, "clients": 1, "batch_size": batch_size, "norm": "group", "device": "cpu", "workers": 1}
     config = TrainConfig.model_validate({**values, "defense": list(defenses)})
-    return prepare(config, dataset=made_up(steps * batch_size))
+    return prepare(config, objects=RunObjects(dataset=made_up(steps * batch_size)))
 
 
 def seconds_per_step(run: Prepared, tier: int) -> float:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TierChoice, TrainConfig
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.report.tables.plain import plain_table
@@ -127,7 +128,9 @@ def images_per_cpu_second(run: Callable[[int], int], number: int) -> float:
 
 def measure(model: str, label: str, config: TrainConfig, images: int, pairs: int) -> Measured:
     """Return the paired measurements of one network under one setting."""
-    prepared = prepare(config, dataset=random_images(images * config.clients), scheduler=EveryTier())
+    prepared = prepare(
+        config, objects=RunObjects(dataset=random_images(images * config.clients), scheduler=EveryTier())
+    )
     ours, theirs = dtfl_side(prepared), plain_side(prepared)
     dtfl, plain = [], []
     for number in range(-1, pairs):

@@ -14,6 +14,7 @@ from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Prepared, prepare, train
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result
@@ -179,7 +180,10 @@ def prepare_tiny(
     def prepared(
         *, model: StagedModel | None = None, defenses: Sequence[Defense] | None = None, **values: Any
     ) -> Prepared:
-        return prepare(tiny_config(**values), dataset=patterns, model=model or tiny_network(), defenses=defenses)
+        return prepare(
+            tiny_config(**values),
+            objects=RunObjects(dataset=patterns, model=model or tiny_network(), defenses=defenses),
+        )
 
     return prepared
 

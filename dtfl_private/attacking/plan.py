@@ -129,5 +129,5 @@ def _setup(opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, folder
         opened=opened,
         numerics=choose_numerics(config.device, own.precision, own.memory_format, norm),
         split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
-        shadows=ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", dict(opened.objects)),
+        shadows=ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", opened.objects),
     )

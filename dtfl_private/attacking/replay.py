@@ -3,24 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.checkpoint import load_round
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.provenance import recorded_data
 from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_objects import NO_OBJECTS, RunObjects
 from dtfl_private.experiments.train import Prepared, Run, prepare
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.privacy.run_budget import spent_clients
-from dtfl_private.protection.base import Defense
-from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -43,7 +40,7 @@ class OpenedRun:
         after: the state that it ended with.
         plan: of the last round.
         records: of all rounds.
-        objects: what `train` was given as objects, by argument: "model", "scheduler", "defenses".
+        objects: what `train` was given as objects.
         cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
             out: a malicious server may name any.
         spare_heads: untrained auxiliary heads of the tiers that the run leaves out.
@@ -55,7 +52,7 @@ class OpenedRun:
     after: FederatedState
     plan: RoundPlan
     records: Sequence[Record]
-    objects: Mapping[str, Any]
+    objects: RunObjects
     cut_shapes: Mapping[int, tuple[int, ...]]
     spare_heads: Mapping[int, nn.Module]
 
@@ -95,10 +92,7 @@ def open_run(
     run: Run | RunFolder | Path | str,
     *,
     data_dir: Path | str | None = None,
-    dataset: Dataset | None = None,
-    model: nn.Module | None = None,
-    scheduler: Scheduler | None = None,
-    defenses: Sequence[Defense] | None = None,
+    objects: RunObjects = NO_OBJECTS,
     allow_plugins: Iterable[str] = (),
 ) -> OpenedRun:
     """Open a run, and check that its last round can be played again exactly as it was.
@@ -106,10 +100,7 @@ def open_run(
     Args:
         run: a run, or where its folder is.
         data_dir: where the run's data are now, if they have moved.
-        dataset: what `train` was given as an object; likewise ``model``, ``scheduler`` and ``defenses``.
-        model: see there. Its weights do not matter.
-        scheduler: see there.
-        defenses: see there.
+        objects: what `train` was given as objects; the weights of a network do not matter.
         allow_plugins: modules whose objects the run's configuration may name (``package.module:function``). Those that
             the configuration of a `Run` allows are.
 
@@ -123,13 +114,7 @@ def open_run(
     config = read_run_config(folder, allowed=allowed)
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
-    prepared = prepare(
-        config.model_copy(update={"workers": 1}),
-        dataset=dataset,
-        model=model,
-        scheduler=scheduler,
-        defenses=defenses,
-    )
+    prepared = prepare(config.model_copy(update={"workers": 1}), objects)
     if not prepared.method.local_loss:
         raise InputError(
             f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss"
@@ -160,7 +145,7 @@ def open_run(
         after=after,
         plan=plan,
         records=records,
-        objects={"model": model, "scheduler": scheduler, "defenses": defenses},
+        objects=objects,
         cut_shapes=cut_shapes,
         spare_heads={tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()},
     )

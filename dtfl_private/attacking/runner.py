@@ -25,6 +25,7 @@ from dtfl_private.attacking.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.leakage.result import Result
@@ -91,13 +92,13 @@ def attack(
         RunError: the run is damaged, or an attack failed; finished guesses are cached.
     """
     config, listener = config or AttackConfig(), listener or Progress()
-    objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
-    by_name = attacks is None and all(thing is None for thing in objects.values())
+    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+    by_name = attacks is None and not objects
     with deterministic_kernels(), one_thread():
-        opened = open_run(run, data_dir=data_dir, allow_plugins=allow_plugins, **objects)
+        opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allow_plugins)
         plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))
         with _own_folder(plan):
-            counterpart = _undefended_plan(plan, dataset, listener, by_name=by_name)
+            counterpart = _undefended_plan(plan, listener, by_name=by_name)
             if counterpart is None:
                 return _carry_out(plan, listener, by_name=by_name)
             with _own_folder(counterpart):
@@ -150,14 +151,12 @@ def _carry_out(
     )
 
 
-def _undefended_plan(
-    plan: AttackPlan, dataset: Dataset | None, listener: Progress, *, by_name: bool
-) -> AttackPlan | None:
+def _undefended_plan(plan: AttackPlan, listener: Progress, *, by_name: bool) -> AttackPlan | None:
     """Return the same attacks on the same run without its defenses, if that is asked for and any can run there."""
     jobs = [] if plan.config.undefended is None else _undefended_jobs(plan, listener)
     if not jobs:
         return None
-    opened = _open_undefended(plan, dataset, listener)
+    opened = _open_undefended(plan, listener)
     chosen = {job.chosen.text: job.chosen.attack for job in jobs}
     changes: dict[str, Any] = {"undefended": None, "tiers": tuple(sorted({job.tier for job in jobs}))}
     if by_name:
@@ -166,19 +165,17 @@ def _undefended_plan(
     return _plan(opened, config, None if by_name else list(chosen.values()), opened.folder.attacks)
 
 
-def _open_undefended(plan: AttackPlan, dataset: Dataset | None, listener: Progress) -> OpenedRun:
+def _open_undefended(plan: AttackPlan, listener: Progress) -> OpenedRun:
     """Open the same run without its defenses; it is trained first if that is asked for."""
     opened, where = plan.opened, plan.config.undefended
     assert where is not None
     if where == TRAIN:
         listener.note("training the same run without defenses")
-    folder = undefended_folder(opened, where, plan.folder / "undefended", dataset=dataset)
+    folder = undefended_folder(opened, where, plan.folder / "undefended")
     listener.note(f"the same attacks on the undefended run {folder.path}")
     return open_run(
         folder,
-        dataset=dataset,
-        model=opened.objects["model"],
-        scheduler=opened.objects["scheduler"],
+        objects=opened.objects.undefended(),
         data_dir=opened.prepared.config.data_dir,
         allow_plugins=opened.prepared.config.allowed,
     )

@@ -1,8 +1,8 @@
 """Training runs of the adversary's own: like the victim's, on records of its choice."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.protocol.messages import State
@@ -28,10 +29,10 @@ class ShadowRuns:
         config: of the victim's run.
         classes: number of classes.
         folder: below which the runs lie.
-        objects: what the victim's run was given as objects (``model``, ``scheduler``, ``defenses``).
+        objects: what the victim's run was given as objects; its data set is not used.
     """
 
-    def __init__(self, config: TrainConfig, classes: int, folder: Path, objects: dict[str, Any]) -> None:
+    def __init__(self, config: TrainConfig, classes: int, folder: Path, objects: RunObjects) -> None:
         self._config = config
         self._classes = classes
         self._folder = folder
@@ -63,8 +64,7 @@ class ShadowRuns:
             # Other records, as for other victims, are another run.
             out=self._folder / f"{name}-{_digest(images_u8, labels)}",
             resume=True,
-            dataset=dataset,
-            **self._objects,
+            **replace(self._objects, dataset=dataset).arguments(),
         )
         # Numbers only: safetensors hold no code.
         return safetensors.torch.load(read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES))

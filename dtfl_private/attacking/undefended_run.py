@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig, differences
 from dtfl_private.experiments.config_files import read_run_config
@@ -22,16 +21,13 @@ def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
 
 
-def undefended_folder(
-    opened: OpenedRun, where: str, folder: Path, *, dataset: Dataset | None, listener: Progress | None = None
-) -> RunFolder:
+def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, listener: Progress | None = None) -> RunFolder:
     """Return the folder of a run without its defenses, which are trained only once.
 
     Args:
         opened: the run.
         where: the twin's folder, or "train" to train it, or go on with its training.
         folder: where it is trained.
-        dataset: what `train` was given as an object.
         listener: hears how the training proceeds.
 
     Raises:
@@ -39,8 +35,8 @@ def undefended_folder(
     """
     plain = as_long_as(opened, opened.prepared.config.model_copy(update={"defense": []}))
     if where == TRAIN:
-        objects = {name: opened.objects[name] for name in ("model", "scheduler")}
-        return train(plain, out=folder, resume=True, dataset=dataset, listener=listener, **objects).folder
+        objects = opened.objects.undefended().arguments()
+        return train(plain, out=folder, resume=True, listener=listener, **objects).folder
     given = RunFolder(path=Path(where))
     other = read_run_config(given)
     changed = differences(plain, other, MAY_DIFFER)

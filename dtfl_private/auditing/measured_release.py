@@ -55,7 +55,7 @@ def measured_run(opened: OpenedRun, config: AuditConfig) -> MeasuredRun:
     numerics = choose_numerics(
         config.device, "fp32", worker.numerics.memory_format, resolved_norm(opened.prepared.config)
     )
-    shadows = ShadowRuns(opened.prepared.config, worker.classes, opened.folder.path, dict(opened.objects))
+    shadows = ShadowRuns(opened.prepared.config, worker.classes, opened.folder.path, opened.objects)
     records, size = _whole_batches(opened, config.measured)
     return MeasuredRun(
         setup=AttackSetup(opened=opened, split=split, numerics=numerics, shadows=shadows),

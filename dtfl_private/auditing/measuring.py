@@ -43,8 +43,12 @@ def measure_training(plan: AuditPlan, training: Training, progress: Progress) ->
     if training.undefended is None:
         return own, []
     config = plan.opened.prepared.config
-    objects = {**plan.objects, "defenses": None}
-    undefended = open_run(training.undefended, data_dir=config.data_dir, allow_plugins=config.allowed, **objects)
+    undefended = open_run(
+        training.undefended,
+        data_dir=config.data_dir,
+        objects=plan.objects.undefended(),
+        allow_plugins=config.allowed,
+    )
     return own, measure_run(undefended, plan.config, plan.tiers, plan.cache, progress).results
 
 

@@ -1,10 +1,9 @@
 """What an audit will do: all that can be checked is checked here, before anything is computed or written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
@@ -15,6 +14,7 @@ from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims import victim_tasks
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
 
@@ -38,7 +38,7 @@ class AuditPlan:
     opened: OpenedRun
     config: AuditConfig
     attacks: Sequence[Attack] | None
-    objects: Mapping[str, Any]
+    objects: RunObjects
     folder: Path
     workers: int
     attack_config: AttackConfig
@@ -69,7 +69,7 @@ class AuditPlan:
     @property
     def by_name(self) -> bool:
         """Whether a command can name all that the audit is made of."""
-        return self.attacks is None and all(thing is None for thing in self.objects.values())
+        return self.attacks is None and not self.objects
 
 
 def plan_audit(
@@ -77,7 +77,7 @@ def plan_audit(
     config: AuditConfig,
     attacks: Sequence[Attack] | None,
     folder: Path,
-    objects: Mapping[str, Any],
+    objects: RunObjects,
 ) -> AuditPlan:
     """Check an audit, and return what it will do.
 

@@ -7,7 +7,6 @@ run -> plan -> sanity check on the identity -> trainings -> attacks at every tie
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -30,6 +29,7 @@ from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.leakage.findings import Findings, NotTested, findings_document, read_findings
@@ -105,9 +105,9 @@ def audit(
     gates = [parse_gate(text) for text in fail_if]
     config, progress = (config or AuditConfig()).settled(), listener or Progress()
     allowed = allowance(allow_plugins)
-    objects: dict[str, Any] = {"dataset": dataset, "model": model, "scheduler": scheduler, "defenses": defenses}
+    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
     with deterministic_kernels(), one_thread():
-        opened = open_run(run, data_dir=data_dir, allow_plugins=allowed, **objects)
+        opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allowed)
         folder = opened.folder.path / "audit" if out is None else output_path(out)
         require_no_links(opened.folder)
         require_usable(folder)
@@ -158,7 +158,6 @@ def _findings_of(
                 raise InputError(f"{run} is of {what} '{its}', this run of '{mine}': not comparable")
         require_usable(path.parent)
         progress.note(f"auditing {run} first, to compare with it")
-        given = {name: thing for name, thing in plan.objects.items() if name != "defenses"}
         audit(
             run,
             plan.config,
@@ -166,7 +165,7 @@ def _findings_of(
             data_dir=data_dir,
             allow_plugins=allowed,
             listener=progress,
-            **given,
+            **plan.objects.undefended().arguments(),
         )
     findings = read_findings(path)
     require_comparable(own, findings)

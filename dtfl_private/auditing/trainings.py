@@ -1,15 +1,14 @@
 """The trainings that an audit attacks: the run, others that differ in their seed alone, and each without defenses."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_folder
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.summary import final_accuracy
 from dtfl_private.experiments.train import train
 from dtfl_private.runtime.progress import AsOneJob, Progress
@@ -50,11 +49,11 @@ def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
             f"--undefended {config.undefended} is one training, and {config.training_seeds} are asked for: "
             "use --undefended train"
         )
-    undefended_folder(opened, config.undefended, opened.folder.path, dataset=None)
+    undefended_folder(opened, config.undefended, opened.folder.path)
 
 
 def attacked_trainings(
-    opened: OpenedRun, config: AuditConfig, folder: Path, objects: Mapping[str, Any], progress: Progress
+    opened: OpenedRun, config: AuditConfig, folder: Path, objects: RunObjects, progress: Progress
 ) -> list[Training]:
     """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
 
@@ -65,31 +64,29 @@ def attacked_trainings(
         objects: what `train` was given as objects.
         progress: hears of one job for each training.
     """
-    found = [_with_undefended(opened, config.undefended, folder, objects, progress)]
+    found = [_with_undefended(opened, config.undefended, folder, progress)]
     for number in range(1, config.training_seeds or 1):
         seed = opened.prepared.config.seed + number
         own = folder / f"seed-{seed}"
         other = _trained_with_seed(opened, seed, own, objects, progress)
-        found.append(_with_undefended(other, config.undefended, own, objects, progress))
+        found.append(_with_undefended(other, config.undefended, own, progress))
     return found
 
 
 def _trained_with_seed(
-    opened: OpenedRun, seed: int, folder: Path, objects: Mapping[str, Any], progress: Progress
+    opened: OpenedRun, seed: int, folder: Path, objects: RunObjects, progress: Progress
 ) -> OpenedRun:
     """Return the run trained with another seed."""
     config = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
     label = f"training with seed {seed}"
     progress.jobs_announced([label])
     job = AsOneJob(progress, label)
-    run = train(config, out=folder / "run", resume=True, listener=job, **objects).folder
+    run = train(config, out=folder / "run", resume=True, listener=job, **objects.arguments()).folder
     job.end()
-    return open_run(run, data_dir=config.data_dir, allow_plugins=config.allowed, **objects)
+    return open_run(run, data_dir=config.data_dir, objects=objects, allow_plugins=config.allowed)
 
 
-def _with_undefended(
-    opened: OpenedRun, where: str, folder: Path, objects: Mapping[str, Any], progress: Progress
-) -> Training:
+def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Progress) -> Training:
     """Return a training together with the same without defenses; ``where`` that is, as the configuration says."""
     if where == NONE or not opened.prepared.config.defense:
         return Training(run=opened.folder, undefended=None, folder=folder)
@@ -97,7 +94,7 @@ def _with_undefended(
     if where == TRAIN:
         progress.jobs_announced([label])
     job = AsOneJob(progress, label)
-    undefended = undefended_folder(opened, where, folder / "undefended", dataset=objects["dataset"], listener=job)
+    undefended = undefended_folder(opened, where, folder / "undefended", listener=job)
     if where == TRAIN:
         job.end()
     return Training(run=opened.folder, undefended=undefended, folder=folder)

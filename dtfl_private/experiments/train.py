@@ -20,7 +20,7 @@ from dtfl_private.data.registration import register, resolved_normalization
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.config import TrainConfig, differences, object_name
+from dtfl_private.experiments.config import TrainConfig, differences
 from dtfl_private.experiments.config_files import read_run_config, to_toml
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.opening_lines import opening_lines
@@ -29,6 +29,7 @@ from dtfl_private.experiments.provenance import describe_environment, recorded_d
 from dtfl_private.experiments.recording import TranscriptWriter, check_recording
 from dtfl_private.experiments.rounds_file import append_record, keep_records, read_records
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_name, require_no_links
+from dtfl_private.experiments.run_objects import NO_OBJECTS, RunObjects
 from dtfl_private.experiments.settings import (
     budget_settings,
     calibrated,
@@ -140,6 +141,7 @@ def train(
         RunError: the run could not go on; what is on disk can be resumed.
     """
     listener = listener or Progress()
+    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
     out = None if out is None else output_path(out)
     if config is None:
         run = RunFolder(path=out) if resume and out is not None else None
@@ -148,7 +150,7 @@ def train(
     if resume and out is not None:
         config = _with_tiers_of_run(config, RunFolder(path=out))
     with one_thread(), deterministic_kernels():
-        prepared = prepare(config, dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        prepared = prepare(config, objects)
         if observers and prepared.workers > 1:
             raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
         path, is_new = _checked_place(prepared, out, resume)
@@ -177,21 +179,12 @@ def train(
             executor.close()
 
 
-def prepare(
-    config: TrainConfig,
-    *,
-    dataset: Dataset | None = None,
-    model: nn.Module | None = None,
-    scheduler: Scheduler | None = None,
-    defenses: Sequence[Defense] | None = None,
-) -> Prepared:
-    """Check everything about a run and build what it needs; write nothing. Arguments as those of `train`."""
-    for kind, given, contract in (("model", model, nn.Module), ("dataset", dataset, Dataset)):
-        if given is not None and not isinstance(given, contract):
-            raise InputError(f"{kind} is a {type(given).__name__}, expected a {contract.__name__}")
-    names = _named_objects(dataset, model, scheduler, defenses)
+def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
+    """Check everything about a run and build what it needs; write nothing."""
+    objects.require_kinds()
+    names = objects.names()
     config.require_allowed(replaced=names)
-    chain = make_chain(config, defenses)
+    chain = make_chain(config, objects.defenses)
     if config.stop_at_target and config.target_accuracy is None:
         raise InputError("stop_at_target needs a target: give target_accuracy too")
     norm = resolved_norm(config, chain)
@@ -201,12 +194,12 @@ def prepare(
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
     audited = open_budget(config, method, {**named, "norm": norm})
-    dataset, parts = dealt(config, dataset)
+    dataset, parts = dealt(config, objects.dataset)
     require_augmentable(dataset, config.augment)
     normalization = resolved_normalization(Normalization.parse(config.normalization), dataset)
     classes = len(dataset.classes)
-    if model is not None:
-        model = as_staged(model, dataset.input_shape)
+    if objects.model is not None:
+        model = as_staged(objects.model, dataset.input_shape)
     else:
         model = build_model(
             config.model,
@@ -226,7 +219,7 @@ def prepare(
         parts = [np.sort(np.concatenate(parts))]
     images_K = np.array([len(part) for part in parts])
     chain = calibrated(config, chain, classes, images_K)
-    schedule = method_schedule(config, method, table, scheduler, images_K, chain)
+    schedule = method_schedule(config, method, table, objects.scheduler, images_K, chain)
     with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
         heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
     apart = [name_of(member) for member in chain if member.facts.group_norm]
@@ -308,20 +301,6 @@ def _said_of_workers(asked: int | None, workers: int) -> list[str]:
     if asked is None or asked <= workers:
         return []
     return [f"{workers} worker{'s' if workers != 1 else ''} instead of {asked}: more clients do not train in a round"]
-
-
-def _named_objects(
-    dataset: Dataset | None,
-    model: nn.Module | None,
-    scheduler: Scheduler | None,
-    defenses: Sequence[Defense] | None,
-) -> dict[str, Any]:
-    """Return how the configuration names what was passed as objects."""
-    given = {"dataset": dataset, "model": model, "scheduler": scheduler}
-    names: dict[str, Any] = {field: object_name(thing) for field, thing in given.items() if thing is not None}
-    if defenses is not None:
-        names["defense"] = [object_name(defense) for defense in defenses]
-    return names
 
 
 def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:

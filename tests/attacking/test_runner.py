@@ -30,6 +30,7 @@ from dtfl_private.attacking.setup import AttackSetup, IndexSets
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import train as training
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.experiments.transcripts import recorded_rounds
 from dtfl_private.leakage.result import read_results
@@ -421,7 +422,9 @@ def test_auxiliary_data_that_overlap_with_the_clients_lose_what_overlaps(trained
         test_labels=more_patterns.test_labels,
     )
     monkeypatch.setattr(auxiliary, "load_dataset", lambda *_, **__: other)
-    split = auxiliary.split_auxiliary(open_run(trained(), **objects), Knowledge.parse("shifted:other"), 1000)
+    split = auxiliary.split_auxiliary(
+        open_run(trained(), objects=RunObjects(**objects)), Knowledge.parse("shifted:other"), 1000
+    )
     held = {image.tobytes() for image in more_patterns.train_images.numpy()}
     assert split.auxiliary is not None
     mine = torch.cat([split.auxiliary.images, split.auxiliary.validation_images])

@@ -12,6 +12,7 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import Prepared, prepare
 from dtfl_private.plugins.registry import create, installed
 from dtfl_private.privacy.compatibility import check_places
@@ -335,6 +336,6 @@ def prepare_apart(patterns, tiny_config):
 
     def prepared(*, defenses, **values):
         config = tiny_config(model="resnet-8", scheduler="static:2", dropout=0.7, server_cpus=0.3, seed=1, **values)
-        return prepare(config, dataset=patterns, defenses=defenses)
+        return prepare(config, objects=RunObjects(dataset=patterns, defenses=defenses))
 
     return prepared

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.data.dataset import TokenDataset
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import prepare
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
@@ -215,7 +216,7 @@ def test_a_round_of_dtfl_lowers_the_loss(name, tiny_config, patterns, sequences,
     # In tier 1 the server trains nearly all of the network on its loss; small plain steps go down it.
     settings = {"norm": "group", "clients": 2, "batch_size": 10, "local_epochs": 2, "rounds": 1}
     settings |= {"scheduler": "static:1", "optimizer": "sgd", "lr": 0.001}
-    prepared = prepare(tiny_config(model=name, **settings), dataset=data)
+    prepared = prepare(tiny_config(model=name, **settings), objects=RunObjects(dataset=data))
     before = InProcess(prepared.worker).evaluate(prepared.initial.weights.model)
     ((_, outcome),) = play(prepared)
     assert outcome.test_loss < before.loss_sum / before.images

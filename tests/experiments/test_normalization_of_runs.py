@@ -10,6 +10,7 @@ from dtfl_private.attacking.replay import open_run
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import prepare, train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums
@@ -128,10 +129,12 @@ def test_beside_a_guarantee_it_is_said_that_no_epsilon_covers_them(prepare_tiny,
 
 def test_where_a_defense_takes_constants_that_is_noted_and_nothing_is_sent(tiny_config, patterns):
     config = tiny_config(model="resnet-8", defense=["dp-weights:noise_multiplier=1"])
-    prepared = prepare(config, dataset=patterns)
+    prepared = prepare(config, objects=RunObjects(dataset=patterns))
     assert [note for note in prepared.notes if "normalization client-sums is not used under dp-weights" in note]
     assert (prepared.statistics, prepared.settings.budget.statistics) == ((), None)
-    own = prepare(config.model_copy(update={"normalization": "constants:mean=0.4,std=0.2"}), dataset=patterns)
+    own = prepare(
+        config.model_copy(update={"normalization": "constants:mean=0.4,std=0.2"}), objects=RunObjects(dataset=patterns)
+    )
     assert not [note for note in own.notes if "is not used" in note]
     black = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
     assert prepared.worker.normaliser(black).item() == pytest.approx(-1)
@@ -152,8 +155,8 @@ def test_a_run_of_an_earlier_version_pooled_and_can_be_gone_on_with_and_attacked
     assert weights_of(resumed) == weights_of(trained[0])
     assert resumed.summary["bytes"]["up_statistics"] == 0
     as_an_earlier_version(folder)
-    opened = open_run(folder, **objects)
+    opened = open_run(folder, objects=RunObjects(**objects))
     assert opened.prepared.settings.budget.statistics == "pooled"
     white = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)
-    again = prepare(config, dataset=patterns, model=tiny_network()).worker.normaliser
+    again = prepare(config, objects=RunObjects(dataset=patterns, model=tiny_network())).worker.normaliser
     assert torch.equal(opened.prepared.worker.normaliser(white), again(white))

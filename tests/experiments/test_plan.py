@@ -12,6 +12,7 @@ from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import TrainConfig, make_config
 from dtfl_private.experiments.plan import COMPARED, Plan, plan, total_tier_counts
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.settings import schedule_settings
 from dtfl_private.experiments.train import prepare, train
 from dtfl_private.protocol.contracts import IntArray, TierChoice
@@ -191,7 +192,7 @@ def test_a_defended_run_is_planned_as_it_is_trained(patterns, tiny_config, play,
     """Times, bytes, MACs and tiers, with clients that vanish while they train or while they send."""
     values = {"method": method, "defense": [defense], "scheduler": cuts_of(method), "clients": 4, "rounds": 3}
     config = tiny_config(model="resnet-8", dropout=0.4, noise=0.2, seed=2, fraction=0.75, **values)
-    trained = play(prepare(config, dataset=patterns), 3)
+    trained = play(prepare(config, objects=RunObjects(dataset=patterns)), 3)
     result = planned(config, images_per_client=10, classes=3)
     vanished = 0
     for row, (_, outcome) in zip(result.rounds, trained, strict=True):

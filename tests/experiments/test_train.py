@@ -19,6 +19,7 @@ from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.summary import has_ended
 from dtfl_private.experiments.train import prepare, train
 from dtfl_private.models.cutting.staged import StagedModel
@@ -483,7 +484,7 @@ def test_a_network_trains_on_from_the_weights_it_has(patterns, tiny_network, tin
     network = tiny_network()
     with torch.no_grad():
         network.top[2].bias.fill_(7)
-    prepared = prepare(tiny_config(), dataset=patterns, model=network)
+    prepared = prepare(tiny_config(), objects=RunObjects(dataset=patterns, model=network))
     assert prepared.initial.weights.model["top.2.bias"].tolist() == [7, 7, 7]
 
 

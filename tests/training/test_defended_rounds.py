@@ -11,6 +11,7 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.defenses.weight_jump import WeightJump
 from dtfl_private.experiments.rounds_file import read_records
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import prepare
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.plugins.registry import installed
@@ -30,7 +31,9 @@ def defended(patterns, tiny_config):
     """Prepare a run of ResNet-8 on the patterns under these defenses."""
 
     def prepared(*defense: str, **values):
-        return prepare(tiny_config(model="resnet-8", defense=list(defense), **values), dataset=patterns)
+        return prepare(
+            tiny_config(model="resnet-8", defense=list(defense), **values), objects=RunObjects(dataset=patterns)
+        )
 
     return prepared
 
@@ -193,7 +196,7 @@ def test_batch_norm_under_a_dp_defense_is_refused(defended, patterns, tiny_netwo
         defended("dp-activations:noise_multiplier=1", norm="batch")
     config = tiny_config(defense=["dp-activations:noise_multiplier=1"])
     with pytest.raises(InputError, match=r"batch norm \(stem\.1 is a BatchNorm2d\)"):
-        prepare(config, dataset=patterns, model=tiny_network())
+        prepare(config, objects=RunObjects(dataset=patterns, model=tiny_network()))
 
 
 def test_dp_weights_trains_the_token_transformer_and_refuses_vit_s_dropout_before_anything_is_written(
@@ -302,11 +305,11 @@ def test_the_default_configuration_has_no_defense():
 
 def test_a_chain_inside_a_chain_hides_nothing(patterns, tiny_config):
     inner = DefenseChain([DpActivations(noise_multiplier=1.0)])
-    prepared = prepare(tiny_config(model="resnet-8"), dataset=patterns, defenses=[inner])
+    prepared = prepare(tiny_config(model="resnet-8"), objects=RunObjects(dataset=patterns, defenses=[inner]))
     assert prepared.config.norm == "group"
     assert prepared.worker.defense.releases_apart
     with pytest.raises(InputError, match="dp-activations is given twice"):
-        prepare(tiny_config(model="resnet-8"), dataset=patterns, defenses=[inner, inner])
+        prepare(tiny_config(model="resnet-8"), objects=RunObjects(dataset=patterns, defenses=[inner, inner]))
 
 
 class SelfTaught(Defense):

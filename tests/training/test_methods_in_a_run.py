@@ -9,6 +9,7 @@ import torch
 from dtfl_private import train
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config_files import read_run_config
+from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import prepare
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense
@@ -64,7 +65,10 @@ def test_what_a_method_cannot_do_is_refused_in_one_line(prepare_tiny, values, sa
 
 def test_a_scheduler_for_a_method_without_tiers_is_refused(patterns, tiny_network, tiny_config):
     with pytest.raises(InputError, match="method fedavg has no tiers to schedule"):
-        prepare(tiny_config(method="fedavg"), dataset=patterns, model=tiny_network(), scheduler=Dynamic())
+        prepare(
+            tiny_config(method="fedavg"),
+            objects=RunObjects(dataset=patterns, model=tiny_network(), scheduler=Dynamic()),
+        )
 
 
 def test_a_client_half_with_nothing_to_train_is_refused(prepare_tiny, tiny_network):
