@@ -3,15 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dtfl_private.printable import printable
+from dtfl_private.report.live.display import Display
 from dtfl_private.report.words.numbers import duration
-from dtfl_private.runtime.progress import Progress
 
 
 @dataclass(kw_only=True)
@@ -23,7 +22,7 @@ class _Running:
     began_s: float = field(default_factory=time.monotonic)
 
 
-class AttackDisplay(Progress):
+class AttackDisplay(Display):
     """Show how far the attacks are: use as a context manager around them.
 
     On a terminal: a bar over all jobs with the remaining time, and one over each job that runs. Elsewhere: one line per
@@ -31,15 +30,12 @@ class AttackDisplay(Progress):
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+        super().__init__(
+            console,
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=console,
         )
         self._all = self._bars.add_task("in all", total=None)
         self._jobs = 0
@@ -47,16 +43,9 @@ class AttackDisplay(Progress):
         self._done = 0
         self._running: dict[str, _Running] = {}
 
-    def __enter__(self) -> "AttackDisplay":
-        if self._console.is_terminal:
-            self._bars.start()
+    def __enter__(self) -> Self:
+        self._start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:  # elsewhere it never started, and stopping would print an empty line
-            self._bars.stop()
 
     def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
         """Count the jobs to come; called again when an undefended run is attacked too."""
@@ -90,14 +79,9 @@ class AttackDisplay(Progress):
         running = self._running.pop(job)
         self._bars.remove_task(running.bar)
         self._show_all()
-        if not self._console.is_terminal:
-            took = "kept from before" if cached else duration(time.monotonic() - running.began_s)
-            self._console.print(f"{self._done}/{self._total}  {job}  {took}", soft_wrap=True, highlight=False)
+        took = "kept from before" if cached else duration(time.monotonic() - running.began_s)
+        self._print_off_terminal(f"{self._done}/{self._total}  {job}  {took}")
 
     def _show_all(self) -> None:
         shares = sum(running.share for running in self._running.values())
         self._bars.update(self._all, completed=self._done + shares)
-
-    def note(self, text: str) -> None:
-        """Show a line above the bars."""
-        self._console.print(f"note: {text}", soft_wrap=True, highlight=False)

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress import MofNCompleteColumn, TaskID, TextColumn
 
 from dtfl_private.printable import printable
+from dtfl_private.report.live.display import Display
 from dtfl_private.report.words.numbers import duration
-from dtfl_private.runtime.progress import Progress
 
 
-class SweepDisplay(Progress):
+class SweepDisplay(Display):
     """Show how a sweep proceeds: use as a context manager around it.
 
     On a terminal: a bar over the rounds of all runs with the remaining time, and one for each run under way. Elsewhere:
@@ -25,7 +23,7 @@ class SweepDisplay(Progress):
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
+        super().__init__(console, MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False))
         self._clock = clock
         self._start_s = 0.0
         self._rounds: dict[str, int] = {}
@@ -33,24 +31,8 @@ class SweepDisplay(Progress):
         self._before = 0
         self._reached: dict[str, str] = {}
         self._ended: set[str] = set()
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=console,
-        )
         self._whole = self._bars.add_task("rounds of all runs", total=None, note="")
         self._under_way: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "SweepDisplay":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            self._bars.stop()
 
     def note(self, text: str) -> None:
         """Show a line above the bars."""
@@ -60,8 +42,7 @@ class SweepDisplay(Progress):
         """Start the display of runs with these numbers of rounds."""
         self._start_s, self._rounds = self._clock(), dict(zip(jobs, steps, strict=True))
         self._done = dict.fromkeys(jobs, 0)
-        if self._console.is_terminal:
-            self._bars.start()
+        self._start()
         self._show()
 
     def job_started(self, job: str) -> None:
@@ -100,6 +81,3 @@ class SweepDisplay(Progress):
         if trained <= 0 or left <= 0:
             return ""
         return f"  about {duration((self._clock() - self._start_s) / trained * left)} left"
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False)

@@ -3,25 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
+from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from dtfl_private.report.live.display import Display
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, tiers_text
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.record import Record
 
@@ -29,7 +19,7 @@ SHOWN_ROUNDS = 8
 SHOWN_CLIENTS = 20
 
 
-class TrainingDisplay(Progress):
+class TrainingDisplay(Display):
     """Show rounds as they happen: use as a context manager around the run.
 
     On a terminal: a bar over rounds, one over the clients of the round, the last rounds as a table and each client's
@@ -41,32 +31,20 @@ class TrainingDisplay(Progress):
     """
 
     def __init__(self, console: Console, rounds: int) -> None:
-        self._console = console
+        super().__init__(console, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._rounds = rounds
         self.folder: Path | None = None
         self.finished_rounds = 0
         self._recent: deque[Record] = deque(maxlen=SHOWN_ROUNDS)
         self._plan: RoundPlan | None = None
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
         self._round_bar = self._bars.add_task("rounds ", total=rounds)
         self._client_bar = self._bars.add_task("clients", total=None)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
 
-    def __enter__(self) -> "TrainingDisplay":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
+    @property
+    def _drawn(self) -> Live:
+        """The bars with the tables below them."""
+        return self._live
 
     def run_started(
         self, folder: Path, rounds: int, records: Sequence[Record], describe: Callable[[], Sequence[str]]
@@ -74,11 +52,10 @@ class TrainingDisplay(Progress):
         """Say what is about to be done, and start the display with the rounds that were finished before."""
         self.folder, self.finished_rounds = folder, len(records)
         for line in describe():
-            self._console.print(line, soft_wrap=True, highlight=False)
+            self._print(line)
         if records:
             self.note(f"going on after round {len(records)} of {rounds}")
-        if self._console.is_terminal:
-            self._live.start()
+        self._start()
         self._recent.extend(records)
         self._bars.update(self._round_bar, completed=len(records))
 
@@ -96,12 +73,7 @@ class TrainingDisplay(Progress):
         self.finished_rounds = record["round"]
         self._recent.append(record)
         self._bars.advance(self._round_bar)
-        if not self._console.is_terminal:
-            self._console.print(_line(record, self._rounds), soft_wrap=True, highlight=False)
-
-    def note(self, text: str) -> None:
-        """Show a line above the display."""
-        self._console.print(f"note: {text}", soft_wrap=True, highlight=False)
+        self._print_off_terminal(_line(record, self._rounds))
 
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bars]
