@@ -17,7 +17,7 @@ from dtfl_private.experiments.train import Prepared, Run, prepare
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
-from dtfl_private.privacy.run_budget import spent_clients
+from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -130,7 +130,7 @@ def open_run(
     if last > 1:
         before = load_round(folder.checkpoint, last - 1, prepared.initial, schedule)
     after = load_round(folder.checkpoint, last, prepared.initial, schedule)
-    retired = spent_clients(before.ledgers, prepared.settings.budget)
+    retired = spent_clients(before.ledgers, prepared.settings.privacy)
     _, plan = schedule_round(before.schedule, schedule, last, retired)
     _require_same_round(plan, records[-1], folder)
     worker = prepared.worker

@@ -138,7 +138,7 @@ def _guarantees(opened: OpenedRun) -> tuple[Guaranteed, ...]:
         opened.after.ledgers,
         sends=method.sends,
         full_tier=method.full_tier,
-        statistics=opened.prepared.settings.budget.statistics,
+        statistics=opened.prepared.settings.privacy.statistics,
     )
     return tuple(Guaranteed(**entry) for entry in stated)
 

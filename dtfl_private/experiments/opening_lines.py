@@ -22,9 +22,9 @@ def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) ->
     ]
     if config.defense:
         lines.append(f"defenses, in this order: {', '.join(config.defense)}")
-    asked = resolved_norm(config, settings.budget.defense)
-    lines.append(norm_line(asked, settings.norms, settings.budget.defense))
-    return [*lines, *privacy_lines(settings.budget, config.rounds)]
+    asked = resolved_norm(config, settings.privacy.defense)
+    lines.append(norm_line(asked, settings.norms, settings.privacy.defense))
+    return [*lines, *privacy_lines(settings.privacy, config.rounds)]
 
 
 def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:

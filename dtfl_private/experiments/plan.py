@@ -13,19 +13,20 @@ from dtfl_private.experiments.allowed_tiers import DEPENDS_ON, allowed_line, lim
 from dtfl_private.experiments.config import TrainConfig, object_name
 from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.settings import (
-    budget_settings,
     calibrated,
     defended_costs,
     make_chain,
     make_method,
     method_schedule,
+    privacy_settings,
     require_defensible,
 )
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.privacy.budget import end_of_run, spent_clients
 from dtfl_private.privacy.compatibility import check_network, needs_group_norm
 from dtfl_private.privacy.ledger import Ledger
-from dtfl_private.privacy.run_budget import BudgetSettings, charge_scheduled, end_of_run, spent_clients
+from dtfl_private.privacy.round_releases import PrivacySettings, charge_scheduled
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
@@ -146,7 +147,7 @@ def plan(
     if method.pooled:
         images_K = images_K.sum(keepdims=True)
     chain = calibrated(config, chain, classes, images_K)
-    budget, ledgers = budget_settings(config, method, chain, images_K)
+    privacy, ledgers = privacy_settings(config, method, chain, images_K)
 
     registration = NO_TRAFFIC
     if not (method.pooled or needs_group_norm(chain)):
@@ -154,7 +155,7 @@ def plan(
 
     def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
         schedule = method_schedule(config, method, costs, scheduler, images_K, chain)
-        return _play(schedule, config.rounds, budget, ledgers, registration)
+        return _play(schedule, config.rounds, privacy, ledgers, registration)
 
     def unlimited_s() -> float:
         free = config.model_copy(update={"allowed_tiers": None})
@@ -201,19 +202,19 @@ def planned_lines(planned: Plan) -> list[str]:
 def _play(
     settings: ScheduleSettings,
     rounds: int,
-    budget: BudgetSettings,
+    privacy: PrivacySettings,
     ledgers: Mapping[int, Ledger],
     registration: Mapping[str, int],
 ) -> list[PlannedRound]:
     """Return the rounds, until privacy budgets end them."""
-    state, whole_tier = ScheduleState.start(settings), settings.table.modules if budget.full_tier else None
+    state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
     for number in range(1, rounds + 1):
-        if end_of_run(ledgers, budget) is not None:
+        if end_of_run(ledgers, privacy) is not None:
             break
-        retired = spent_clients(ledgers, budget)
+        retired = spent_clients(ledgers, privacy)
         state, planned = schedule_round(state, settings, number, retired)
-        ledgers = charge_scheduled(ledgers, planned, budget, whole_tier)
+        ledgers = charge_scheduled(ledgers, planned, privacy, whole_tier)
         tiers, counts = np.unique(planned.tiers_P, return_counts=True)
         played.append(
             PlannedRound(

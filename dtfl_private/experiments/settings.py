@@ -11,9 +11,10 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
 from dtfl_private.printable import shown_value
+from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.privacy.ledger import Ledger
-from dtfl_private.privacy.run_budget import BudgetSettings, end_of_run
+from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protection.cost import RunFacts
@@ -237,9 +238,9 @@ def plateau_settings(config: TrainConfig) -> PlateauSettings:
     return PlateauSettings(factor=config.lr_decay, patience=config.lr_patience)
 
 
-def budget_settings(
+def privacy_settings(
     config: TrainConfig, method: Method, defense: DefenseChain, images_K: IntArray
-) -> tuple[BudgetSettings, dict[int, Ledger]]:
+) -> tuple[PrivacySettings, dict[int, Ledger]]:
     """Return what clients release in a round, what happens when their budgets are spent, and what they have spent yet.
 
     Every client that has something to spend has a ledger from the start.
@@ -247,7 +248,7 @@ def budget_settings(
     Raises:
         InputError: not a single round is within a budget.
     """
-    budget = BudgetSettings(
+    privacy = PrivacySettings(
         defense=defense,
         images_K=images_K,
         batch_size=config.batch_size,
@@ -257,9 +258,9 @@ def budget_settings(
         full_tier=method.full_tier,
     )
     ledgers: dict[int, Ledger] = dict.fromkeys(range(len(images_K)), ()) if _states_guarantees(defense) else {}
-    if ledgers and (reason := end_of_run(ledgers, budget)) is not None:
+    if ledgers and (reason := end_of_run(ledgers, privacy)) is not None:
         raise InputError(f"not a single round is within the privacy budget ({reason}): raise epsilon or the noise")
-    return budget, ledgers
+    return privacy, ledgers
 
 
 def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable:

@@ -31,7 +31,6 @@ from dtfl_private.experiments.rounds_file import append_record, keep_records, re
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_name, require_no_links
 from dtfl_private.experiments.run_objects import NO_OBJECTS, RunObjects
 from dtfl_private.experiments.settings import (
-    budget_settings,
     calibrated,
     cut_tiers,
     defended_costs,
@@ -40,6 +39,7 @@ from dtfl_private.experiments.settings import (
     method_schedule,
     optimizer_settings,
     plateau_settings,
+    privacy_settings,
     require_defensible,
 )
 from dtfl_private.experiments.summary import summarise, write_results
@@ -51,9 +51,9 @@ from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.norms import norms_of
 from dtfl_private.plugins.registry import explicit
+from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.privacy.run_budget import end_of_run
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.protocol.messages import ChannelSums, MessageObserver
@@ -243,8 +243,8 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
         classes=classes,
         seed=config.seed,
     )
-    budget, ledgers = budget_settings(config, method, chain, images_K)
-    budget = replace(budget, statistics=registration.statistics)
+    privacy, ledgers = privacy_settings(config, method, chain, images_K)
+    privacy = replace(privacy, statistics=registration.statistics)
     participants = max(1, round(config.fraction * config.clients))
     workers = choose_workers(config.workers, numerics.device, participants)
     resolved = _explicit(config, names).model_copy(
@@ -269,7 +269,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
         settings=RoundSettings(
             schedule=schedule,
             plateau=plateau_settings(config),
-            budget=budget,
+            privacy=privacy,
             registration=registration.traffic,
             norms=norms_of(model),
         ),
@@ -459,7 +459,7 @@ def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Re
     best = max((record["test_accuracy"] for record in records), default=0.0)
     if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
         return f"the target accuracy {config.target_accuracy:g} is reached"
-    return end_of_run(state.ledgers, prepared.settings.budget)
+    return end_of_run(state.ledgers, prepared.settings.privacy)
 
 
 def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
@@ -471,7 +471,7 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
         state.ledgers,
         sends=method.sends,
         full_tier=method.full_tier,
-        statistics=prepared.settings.budget.statistics,
+        statistics=prepared.settings.privacy.statistics,
     )
     return {**summary, "privacy": privacy}
 

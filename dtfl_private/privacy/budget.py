@@ -1,9 +1,14 @@
-"""Budgets: whether a client may take part in one more round."""
+"""Privacy budgets: whether a client may take part in one more round, and when that ends a run."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
 
 from dtfl_private.privacy.accounting import released_epsilon, steps_of
 from dtfl_private.privacy.ledger import Ledger, charge
+from dtfl_private.privacy.round_releases import PrivacySettings, round_guarantees
 from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, SampledGaussian
 
@@ -31,3 +36,47 @@ def exceeds(ledger: Ledger, next_round: Iterable[Guarantee]) -> bool:
         for target in {entry.target for entry in releases}
         if target.epsilon is not None
     )
+
+
+def spent_clients(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> frozenset[int]:
+    """Return the clients that one more full round would take over budget."""
+
+    @cache  # of many clients, most have released the same
+    def spent(ledger: Ledger, records: int) -> bool:
+        return exceeds(ledger, round_guarantees(settings, records))
+
+    return frozenset(client for client, ledger in ledgers.items() if spent(ledger, int(settings.images_K[client])))
+
+
+def planned_ledgers(settings: PrivacySettings, rounds: int) -> dict[int, Ledger]:
+    """Return what clients will have released if they take part as often as they can, one client per number of records.
+
+    That is in all rounds, or in as many as the budget allows.
+    """
+    planned = {}
+    for records in sorted({int(images) for images in settings.images_K}):
+        client = int(np.flatnonzero(settings.images_K == records)[0])
+        planned[client] = _within_budget(round_guarantees(settings, records), rounds)
+    return planned
+
+
+def _within_budget(guarantees: Sequence[Guarantee], rounds: int) -> Ledger:
+    """Return the ledger after ``rounds`` equal rounds, or after the last one that the budget allows."""
+
+    def after(count: int) -> Ledger:
+        return charge((), [*guarantees] * count)
+
+    possible = range(rounds)
+    # What is spent grows with every round, so that the rounds that exceed the budget are the last ones.
+    first_refused = bisect_left(possible, True, key=lambda count: exceeds(after(count), guarantees))
+    return after(first_refused)
+
+
+def end_of_run(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> str | None:
+    """Return why the run must end before its next round, or None."""
+    spent = sorted(spent_clients(ledgers, settings))
+    if spent and settings.on_budget == "stop":
+        return f"client {spent[0]} has spent its privacy budget, and the run is to stop then (on_budget = stop)"
+    if len(spent) == len(settings.images_K):
+        return "all clients have spent their privacy budgets"
+    return None

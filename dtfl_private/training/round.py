@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.norms import Norm
+from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.privacy.run_budget import BudgetSettings, spent_clients
+from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
@@ -37,7 +38,7 @@ class RoundSettings:
 
     schedule: ScheduleSettings
     plateau: PlateauSettings
-    budget: BudgetSettings
+    privacy: PrivacySettings
     registration: Mapping[str, int] = field(default_factory=lambda: NO_TRAFFIC)
     norms: frozenset[Norm] = frozenset()
 
@@ -74,7 +75,7 @@ def run_round(
         NonFiniteLossError: a loss became NaN or infinite.
     """
     number = state.round + 1
-    retired = spent_clients(state.ledgers, settings.budget)
+    retired = spent_clients(state.ledgers, settings.privacy)
     schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
     progress.round_planned(plan)
 
@@ -97,7 +98,7 @@ def run_round(
         lr=state.plateau.lr,
         traffic=sums.traffic,
         macs=planned_macs(plan, settings.schedule.table),
-        privacy=_disclosed(method, sums, settings.budget),
+        privacy=_disclosed(method, sums, settings.privacy),
         remarks=sums.remarks,
         retired=sorted(retired),
     )
@@ -122,7 +123,7 @@ def _require_finite(judged: Evaluation, number: int) -> None:
         )
 
 
-def _disclosed(method: Method, sums: Sums, budget: BudgetSettings) -> Sequence[Disclosure]:
+def _disclosed(method: Method, sums: Sums, privacy: PrivacySettings) -> Sequence[Disclosure]:
     return disclosures(
-        budget.defense, sums.ledgers, sends=method.sends, full_tier=method.full_tier, statistics=budget.statistics
+        privacy.defense, sums.ledgers, sends=method.sends, full_tier=method.full_tier, statistics=privacy.statistics
     )

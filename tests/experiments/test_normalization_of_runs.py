@@ -131,7 +131,7 @@ def test_where_a_defense_takes_constants_that_is_noted_and_nothing_is_sent(tiny_
     config = tiny_config(model="resnet-8", defense=["dp-weights:noise_multiplier=1"])
     prepared = prepare(config, objects=RunObjects(dataset=patterns))
     assert [note for note in prepared.notes if "normalization client-sums is not used under dp-weights" in note]
-    assert (prepared.statistics, prepared.settings.budget.statistics) == ((), None)
+    assert (prepared.statistics, prepared.settings.privacy.statistics) == ((), None)
     own = prepare(
         config.model_copy(update={"normalization": "constants:mean=0.4,std=0.2"}), objects=RunObjects(dataset=patterns)
     )
@@ -156,7 +156,7 @@ def test_a_run_of_an_earlier_version_pooled_and_can_be_gone_on_with_and_attacked
     assert resumed.summary["bytes"]["up_statistics"] == 0
     as_an_earlier_version(folder)
     opened = open_run(folder, objects=RunObjects(**objects))
-    assert opened.prepared.settings.budget.statistics == "pooled"
+    assert opened.prepared.settings.privacy.statistics == "pooled"
     white = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)
     again = prepare(config, objects=RunObjects(dataset=patterns, model=tiny_network())).worker.normaliser
     assert torch.equal(opened.prepared.worker.normaliser(white), again(white))

@@ -15,7 +15,7 @@ from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.train import prepare
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.plugins.registry import installed
-from dtfl_private.privacy.run_budget import planned_ledgers
+from dtfl_private.privacy.budget import planned_ledgers
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, Remark
@@ -168,9 +168,9 @@ def test_a_budget_that_not_even_one_round_keeps_is_refused(defended):
 
 @pytest.mark.parametrize(("epsilon", "releases"), [(0.5, 2), (0.63, 3), (50, 9)])
 def test_what_is_announced_is_what_the_budget_allows(defended, epsilon, releases):
-    budget = defended(noisy_release(epsilon)).settings.budget
-    assert [ledger[0].releases for ledger in planned_ledgers(budget, 9).values()] == [releases] * 2  # 13 or 14 records
-    assert planned_ledgers(defended().settings.budget, 9) == {0: (), 1: ()}
+    privacy = defended(noisy_release(epsilon)).settings.privacy
+    assert [ledger[0].releases for ledger in planned_ledgers(privacy, 9).values()] == [releases] * 2  # 13 or 14 records
+    assert planned_ledgers(defended().settings.privacy, 9) == {0: (), 1: ()}
 
 
 def test_a_client_that_vanishes_is_charged_for_what_it_sent_and_for_the_weights_that_made_it(defended, play):

@@ -5,30 +5,31 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from rich.table import Table
 
 from dtfl_private.models.norms import Norm
+from dtfl_private.privacy.budget import planned_ledgers
 from dtfl_private.privacy.compatibility import exclusions
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
-from dtfl_private.privacy.run_budget import BudgetSettings, planned_ledgers
+from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
 from dtfl_private.report.tables.plain import plain_table
 
 
-def opening_lines(budget: BudgetSettings, rounds: int) -> list[str]:
+def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
-    lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in budget.defense]
-    planned = planned_ledgers(budget, rounds)
+    lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in privacy.defense]
+    planned = planned_ledgers(privacy, rounds)
     entries = disclosures(
-        budget.defense, planned, sends=budget.sends, full_tier=budget.full_tier, statistics=budget.statistics
+        privacy.defense, planned, sends=privacy.sends, full_tier=privacy.full_tier, statistics=privacy.statistics
     )
     lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
     if any(planned.values()):
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
         lines.append(f"these privacy figures are for a client that takes part in all {rounds} rounds{last}")
     if _has_budget(planned):
-        end = "takes no further part" if budget.on_budget == "retire" else "ends the run"
-        lines.append(f"a client whose privacy budget is spent {end} (on_budget = {budget.on_budget})")
+        end = "takes no further part" if privacy.on_budget == "retire" else "ends the run"
+        lines.append(f"a client whose privacy budget is spent {end} (on_budget = {privacy.on_budget})")
     return lines
 
 
