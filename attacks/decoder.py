@@ -26,7 +26,7 @@ class Decoder(Reconstruction):
         size: of the network; "best" trains all three and takes the best on validation images.
         epochs: passes over the auxiliary images at most.
         lr: first learning rate of Adam; falls as a half cosine.
-        ssim: weight of 1 - SSIM beside the squared error in the loss.
+        ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
         patience: epochs without a better validation error after which training stops.
     """
 

@@ -76,8 +76,8 @@ def train_exchange_matcher(
 
     Args:
         view: of the adversary.
-        pieces: (N, places, V) of auxiliary records, all in order, whose labels (N,) stand beside them.
-        labels: see there.
+        pieces: (N, places, V) of auxiliary records, all in order.
+        labels: of these records (N,).
         share: of the places that the defense exchanges.
         size: of a batch.
         epochs: passes over the records.

@@ -19,7 +19,7 @@ from dtfl_private.attacks.inversion import Decoders, trained_decoders
 from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
 from dtfl_private.leakage.scores import psnr
 
-# Weights of the proximity to the decoder's image in the refinements, each beside a smoothness of its own.
+# Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)
 # Of the way from the decoder's image to a candidate: the images between two guesses are often better than both.
 WAYS = (0.25, 0.5, 0.75, 1.0)

@@ -1,6 +1,6 @@
 """Training inverse networks on what the client's own program makes of auxiliary images; shared by several attacks.
 
-Chance comes from the repetition's seed and not from the attack's stream, so that the decoder that is kept is the same
+Chance comes from the repetition's seed and not from the attack's stream, so that the cached decoder is the same
 whichever attack trains it.
 
 decoders = trained_decoders(view, Training())
@@ -44,7 +44,7 @@ class Training:
         size: of the network; "best" trains all three and takes the best on validation images.
         epochs: passes over the auxiliary images at most.
         lr: first learning rate of Adam; falls as a half cosine.
-        ssim: weight of 1 - SSIM beside the squared error.
+        ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
         patience: epochs without a better validation error after which training stops.
         adaptive: through the defenses' samplers.
     """
@@ -171,7 +171,7 @@ class Decoders:
 
 
 def trained_decoders(view: View, training: Training) -> Decoders:
-    """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; kept for other attacks."""
+    """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
     groups: dict[str, list[Seen]] = {}
     for seen in view.seen:
         groups.setdefault(fingerprint(seen.download), []).append(seen)
@@ -187,11 +187,11 @@ def trained_decoder(view: View, group: Sequence[Seen], training: Training) -> De
     best: tuple[float, InverseNetwork] | None = None
     for size in training.sizes:
         name = f"decoder/{fingerprint(group[0].download)}/{batch_size(group)}/{size}/{_settings(training)}"
-        kept = dict(view.keep(name, partial(_train, view, group, shapes, size, training)))
-        error = float(kept.pop(VALIDATION_ERROR))
+        trained = dict(view.keep(name, partial(_train, view, group, shapes, size, training)))
+        error = float(trained.pop(VALIDATION_ERROR))
         if best is None or error < best[0]:
             network = InverseNetwork(shapes, size)
-            network.load_state_dict(kept)
+            network.load_state_dict(trained)
             best = (error, network)
     assert best is not None
     return Decoder(best[1], view.device)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -22,7 +23,8 @@ SMOOTHNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Without auxiliary data to tune by.
 DEFAULT_SMOOTHNESS = 1e-2
 
-BESIDE_GREY = 0.05
+# How far the search starts from grey.
+OFF_GREY = 0.05
 
 FEWEST_STEPS, STEPS_PER_LAYER, MOST_STEPS = 300, 50, 1000
 
@@ -82,13 +84,13 @@ class Optimization(Reconstruction):
     ) -> Tensor:
         """Return images (B, C, H, W) for a whole batch of activations, searched for from grey."""
         shape = (len(smashed), *view.input_shape)
-        # Where grey is an input of zeros, a norm and a ReLU leave it without a gradient: start a little beside it.
+        # Where grey is an input of zeros, a norm and a ReLU leave it without a gradient: start a little off it.
         chance = torch_stream(view.seed, "search from grey", view.tier)
-        start = 0.5 + BESIDE_GREY * (torch.rand(shape, generator=chance) - 0.5)
+        start = 0.5 + OFF_GREY * (torch.rand(shape, generator=chance) - 0.5)
         return match(program, smashed, start.to(view.device), matching, tick)
 
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
-        """Return how to search at this tier, tuned on auxiliary validation images if there are any; kept."""
+        """Return how to search at this tier, tuned on auxiliary validation images if there are any; cached."""
         seen = view.seen[0]
         steps = self.steps or default_steps(view.program(seen, adaptive=self.adaptive).modules)
         matching = Matching(steps=steps, lr=self.lr, smoothness=DEFAULT_SMOOTHNESS)
@@ -97,18 +99,18 @@ class Optimization(Reconstruction):
         if not view.has("auxiliary-data"):
             return matching
         name = f"optimization smoothness/{matching}/{self.adaptive}"
-        kept = view.keep(name, lambda: {"best": torch.tensor(self._tuned(view, seen, matching, tick))})
-        return replace(matching, smoothness=SMOOTHNESS[int(kept["best"])])
+        cached = view.keep(name, partial(self._tuned, view, seen, matching, tick))
+        return replace(matching, smoothness=SMOOTHNESS[int(cached["best"])])
 
-    def _tuned(self, view: View, seen: Seen, matching: Matching, tick: Callable[[], None]) -> int:
-        """Return which smoothness gives the best mean PSNR on a batch of validation images."""
+    def _tuned(self, view: View, seen: Seen, matching: Matching, tick: Callable[[], None]) -> dict[str, Tensor]:
+        """Return which smoothness gives the best mean PSNR on a batch of validation images, under "best"."""
         smashed, _, images = validation_release(view, seen, self.adaptive, 1)[0]
         program = view.program(seen, adaptive=self.adaptive)
-        scores = [
-            psnr(self.of_batch(program, smashed, view, replace(matching, smoothness=weight), tick), images).mean()
-            for weight in SMOOTHNESS
-        ]
-        return max(range(len(scores)), key=scores.__getitem__)
+        scores = []
+        for weight in SMOOTHNESS:
+            found = self.of_batch(program, smashed, view, replace(matching, smoothness=weight), tick)
+            scores.append(psnr(found, images).mean())
+        return {"best": torch.tensor(max(range(len(scores)), key=scores.__getitem__))}
 
     def _count(self, view: View) -> int:
         """Return the number of steps of all searches."""

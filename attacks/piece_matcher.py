@@ -19,7 +19,7 @@ CHUNK = 256
 
 
 class Attention(nn.Module):
-    """Self-attention among the pieces of a record, and a step on each piece; both beside a shortcut."""
+    """Self-attention among the pieces of a record, and a step on each piece; both with a shortcut around them."""
 
     def __init__(self) -> None:
         super().__init__()

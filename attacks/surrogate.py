@@ -70,7 +70,7 @@ class Surrogate(Reconstruction):
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 
     def _shadow(self, view: View, batches: Sequence[SmashedBatch], number: int) -> ModelDownload:
-        """Return a shadow's weights; kept, as its training is long."""
+        """Return a shadow's weights; cached, as its training is long."""
         imitation = Imitation(
             steps=self.steps,
             lr=self.lr,
@@ -80,8 +80,8 @@ class Surrogate(Reconstruction):
         )
         start = view.untrained(batches[0].client, "shadow", number)
         name = f"shadow/{number}/{imitation}"
-        kept = view.keep(name, lambda: train_shadow(view, batches, imitation, number).weights)
-        return replace(start, weights=dict(kept))
+        cached = view.keep(name, lambda: train_shadow(view, batches, imitation, number).weights)
+        return replace(start, weights=dict(cached))
 
 
 def _seen(shadow: ModelDownload, batches: Sequence[SmashedBatch]) -> Seen:

@@ -158,7 +158,7 @@ class _Lesson:
         self._view, self._puzzle, self._group = view, puzzle, group
 
     def matcher(self, epochs: int) -> PieceMatcher | ExchangeMatcher:
-        """Return a matcher; kept for other attacks on the same weights."""
+        """Return a matcher; cached for other attacks on the same weights."""
         slots, values = self._puzzle.pieces(torch.empty(2, *self._view.cut_shape)).shape[1:]
         matcher: PieceMatcher | ExchangeMatcher = PieceMatcher(slots, values)
         if not self._puzzle.within_record:

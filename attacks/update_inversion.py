@@ -41,7 +41,7 @@ class UpdateInversion(Reconstruction):
         lr: first step of a pixel.
         smoothness: weight of the total variation.
         joint: match the smashed data of the same batches too.
-        smashed_weight: of their residual |f(x) - z|^2 / |z|^2 beside 1 - cosine, if ``joint``.
+        smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -101,8 +101,8 @@ class _Target:
 
     Attributes:
         batches: of one epoch.
-        begin: parameters before, ``change`` what was added to them in the round; by name.
-        change: see there.
+        begin: parameters before the round, by name.
+        change: what was added to them in the round.
         steps: how the client took its steps.
     """
 

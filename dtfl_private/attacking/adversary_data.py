@@ -49,8 +49,8 @@ class AuxiliarySplit:
     Attributes:
         auxiliary: the adversary's data; None if it has none.
         judging: data for whoever judges the guesses; the adversary's, if these are of the clients' distribution.
-        train_places: places in the test set of the images in ``judging``; likewise ``validation_places``.
-        validation_places: see there.
+        train_places: places in the test set of the images in ``judging`` to train on.
+        validation_places: places in the test set of those to tune and stop early by.
         non_member_places: places in the test set of the non-members.
     """
 

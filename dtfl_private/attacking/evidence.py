@@ -50,7 +50,7 @@ class Shadows(Protocol):
     """Training runs of the adversary's own, like the victim's, on records of its choice."""
 
     def train(self, name: str, images: Tensor, labels: Tensor) -> State:
-        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; kept by name."""
+        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name."""
         ...
 
 

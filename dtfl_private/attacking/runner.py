@@ -14,13 +14,14 @@ from torch import nn
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guessing import baselines, judged_guesses
-from dtfl_private.attacking.jobs import Job, LeftOut, target_at
+from dtfl_private.attacking.jobs import Job, LeftOut
 from dtfl_private.attacking.parallel import guess_in_processes
 from dtfl_private.attacking.pictures import save_pictures
 from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.results_file import RESULTS, remarks, with_undefended, write_results
 from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.attacking.tiers import target_at
 from dtfl_private.attacking.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError

@@ -19,6 +19,7 @@ from dtfl_private.attacking.evidence import (
     TrainingKnowledge,
 )
 from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.record_sets import IndexSets, in_pairs
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.victims import Victims
 from dtfl_private.data.preprocess import unit
@@ -28,43 +29,6 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
 from dtfl_private.training.worker import honest_download
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexSets:
-    """Which records are whose. Numbers below the training set's size count its records, the others the test set's.
-
-    Attributes:
-        victims: attacked.
-        auxiliary: the adversary trains on them; empty if its data are from elsewhere.
-        validation: the adversary tunes by them.
-        non_members: to be told from members.
-    """
-
-    victims: Tensor
-    auxiliary: Tensor
-    validation: Tensor
-    non_members: Tensor
-
-    def __post_init__(self) -> None:
-        named = {name: set(getattr(self, name).tolist()) for name in ("auxiliary", "validation", "non_members")}
-        named["victims"] = set(self.victims.tolist())
-        names = sorted(named)
-        for position, one in enumerate(names):
-            for other in names[position + 1 :]:
-                if common := named[one] & named[other]:
-                    raise ValueError(f"{one} and {other} share {len(common)} records, as {min(common)}")
-
-
-def _in_pairs(members: Tensor, labels: Tensor, others: Tensor, other_labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return as many of the members as of the others in each class, the first ones; ``other_labels`` are by place."""
-    kept, beside = [], []
-    for label in sorted(set(labels.tolist())):
-        of_class, against = members[labels == label], others[other_labels[others] == label]
-        pairs = min(len(of_class), len(against))
-        kept.append(of_class[:pairs])
-        beside.append(against[:pairs])
-    return torch.cat(kept), torch.cat(beside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +120,7 @@ class AttackSetup:
         """
         worker = self.opened.prepared.worker
         chosen = torch.tensor(sorted(set(victims.records.tolist())), dtype=torch.int64)
-        members, others = _in_pairs(
+        members, others = in_pairs(
             chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
         )
         images = torch.cat([worker.train_images[members], worker.test_images[others]])

@@ -39,7 +39,7 @@ class ShadowRuns:
         self._objects = objects
 
     def train(self, name: str, images: Tensor, labels: Tensor) -> State:
-        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; kept by name."""
+        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name."""
         images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
         dataset = ImageDataset(
             name="shadow",

@@ -1,4 +1,4 @@
-"""The undefended twin of a run: the same data, seed and settings, but no defenses."""
+"""The undefended run: the same data, seed and settings as a run with defenses, but none of them."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dtfl_private.runtime.progress import Progress
 
 TRAIN = "train"
 
-# What the undefended twin of a run may differ in.
+# What it may differ in.
 MAY_DIFFER = frozenset({"defense", "on_budget", "workers", "data_dir", "download", "device"})
 
 
@@ -26,7 +26,7 @@ def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, listener: 
 
     Args:
         opened: the run.
-        where: the twin's folder, or "train" to train it, or go on with its training.
+        where: its folder, or "train" to train it, or go on with its training.
         folder: where it is trained.
         listener: hears how the training proceeds.
 

@@ -66,7 +66,7 @@ class View:
         attack: name of the attack, for refusals.
         seed: of this repetition of the attack.
         progress: told how far the attack is.
-        keep: see `Keep`.
+        keep: caches work; see `Keep`.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class View:
         """Return the same view with messages as the adversary has rewritten them, for attacks that build on others.
 
         Args:
-            name: of the rewriting; what is kept goes under it.
+            name: of the rewriting; what is cached goes under it.
             seen: the rewritten rounds, in the victims' order.
             receive: does the same to what the client's program releases; see `ClientProgram.received_by`.
         """

@@ -3,7 +3,12 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.experiments.train import Prepared
+from dtfl_private.attacking import runner as attacking
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.runner import attack
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.train import Prepared, train
 from dtfl_private.training.recording import Recorder, Recording
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask
@@ -49,3 +54,23 @@ def program_of() -> Callable[..., Any]:
         )
 
     return build
+
+
+@pytest.fixture
+def mount(objects, tmp_path, monkeypatch) -> Callable[..., Any]:
+    """Attack a run without pictures: ``mount(run, attacks, **settings)``."""
+    monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
+
+    def run(folder, attacks, *, out=None, listener=None, defenses=None, **values):
+        config = AttackConfig.model_validate({"victims": 8, "seeds": 1, "threads": 1, **values})
+        given = {**objects, "defenses": defenses}
+        return attack(folder, config, attacks=attacks, out=out or tmp_path / "out", listener=listener, **given)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory) -> RunFolder:
+    """A run by names alone, of one round with two clients: what other processes can open."""
+    config = TrainConfig(max_train_images=80, clients=2, rounds=1, batch_size=8, device="cpu", workers=1)
+    return train(config, out=tmp_path_factory.mktemp("run") / "run").folder

@@ -5,15 +5,7 @@ import pytest
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
 from dtfl_private.errors import RunError
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.train import train
 from dtfl_private.runtime.progress import Progress
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    config = TrainConfig(max_train_images=80, clients=2, rounds=1, batch_size=8, device="cpu", workers=1)
-    return train(config, out=tmp_path_factory.mktemp("run") / "run").folder
 
 
 class Heard(Progress):
@@ -32,20 +24,20 @@ def config(**values):
     return AttackConfig.model_validate({"attacks": ("optimization:steps=2,smoothness=0.01",), **few, **values})
 
 
-def test_processes_change_nothing_but_the_time(run, tmp_path):
-    alone, heard = attack(run, config(), out=tmp_path / "alone"), Heard()
-    several = attack(run, config(workers=2), out=tmp_path / "several", listener=heard)
+def test_processes_change_nothing_but_the_time(small_run, tmp_path):
+    alone, heard = attack(small_run, config(), out=tmp_path / "alone"), Heard()
+    several = attack(small_run, config(workers=2), out=tmp_path / "several", listener=heard)
     assert alone.results == several.results
     assert sorted(heard.jobs) == sorted(label for label, _ in heard.done)
     assert len(heard.done) == 4
     assert not any(kept for _, kept in heard.done)
     again = Heard()
-    attack(run, config(workers=2), out=tmp_path / "several", listener=again)
+    attack(small_run, config(workers=2), out=tmp_path / "several", listener=again)
     assert [kept for _, kept in again.done] == [True] * 4
 
 
-def test_a_process_that_fails_ends_the_attack(run, tmp_path):
+def test_a_process_that_fails_ends_the_attack(small_run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "kept").write_text("a file where a folder is wanted")
     with pytest.raises(RunError, match="kept"):
-        attack(run, config(workers=2), out=tmp_path / "out")
+        attack(small_run, config(workers=2), out=tmp_path / "out")

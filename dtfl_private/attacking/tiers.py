@@ -1,0 +1,62 @@
+"""Which tiers are attacked, and what an attack may know of one before it runs."""
+
+from collections.abc import Sequence
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.base import Target
+from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.errors import InputError
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protocol.contracts import tier_names
+
+
+def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[int] = ()) -> list[int]:
+    """Return the tiers, ascending: those asked for, or those in use in the last (or the recorded) round.
+
+    Raises:
+        InputError: the run has no such tier, or nobody was in it.
+    """
+    taken = set(recorded or opened.plan.tiers_P.tolist())
+    if not taken:
+        raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
+    used, there = sorted(taken & set(opened.tiers)), opened.tiers
+    bound = config.as_scheduled or bool(recorded)
+    if not used and (bound or config.tiers is None):
+        raise InputError(
+            f"in the last round of '{opened.folder.path}' all clients kept the whole network and sent weights alone: "
+            f"attack what they would send in other tiers, by --tier {tier_names(there)} or --tier all"
+        )
+    if config.tiers is None:
+        return used
+    if config.tiers == "all":
+        return used if bound else there
+    network = sorted(opened.cut_shapes)  # also tiers that the run leaves out: clients can be placed there all the same
+    for tier in config.tiers:
+        if tier == opened.whole_tier:
+            raise InputError(
+                f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
+                f"one: attack tier {tier_names(there)}"
+            )
+        if tier not in network:
+            raise InputError(
+                f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}"
+            )
+        if bound and tier not in used:
+            remedy = "use --replay, which places clients there" if recorded else "leave --as-scheduled out"
+            raise InputError(
+                f"nobody was in tier {tier} in the {'recorded' if recorded else 'last'} round: {remedy}, or attack "
+                f"tier {' or '.join(map(str, used))}"
+            )
+    return sorted(set(config.tiers))
+
+
+def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:
+    """Return what an attack may know of a tier before it runs; ``defended`` false as if there were no defenses."""
+    worker = opened.prepared.worker
+    return Target(
+        tier=tier,
+        input_shape=tuple(worker.train_images.shape[1:]),
+        cut_shape=opened.cut_shapes[tier],
+        classes=worker.classes,
+        defense=worker.defense if defended else DefenseChain(),
+    )

@@ -1,0 +1,93 @@
+"""What all attacks on a run share: disjoint records, fair candidates."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from fast_attacks import SEES, LeastSquares
+from torch import nn
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.base import (
+    AttackFacts,
+    Reconstruction,
+)
+from dtfl_private.attacking.record_sets import IndexSets
+from dtfl_private.attacking.runner import attack
+from dtfl_private.attacking.setup import AttackSetup
+from dtfl_private.experiments import train as training
+from dtfl_private.experiments.train import train
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.plugins.registry import create
+from dtfl_private.randomness import isolated
+
+
+def test_victims_auxiliary_data_and_non_members_are_disjoint(trained, mount, more_patterns, monkeypatch):
+    seen: list[IndexSets] = []
+    make = AttackSetup.index_sets
+    monkeypatch.setattr(AttackSetup, "index_sets", lambda self, victims: seen.append(make(self, victims)))
+    mount(trained(), [LeastSquares()], tiers=[1])
+    (sets,) = seen
+    records = len(more_patterns.train_labels)
+    assert (sets.victims < records).all()
+    assert torch.cat([sets.auxiliary, sets.validation, sets.non_members]).min() >= records
+    with pytest.raises(ValueError, match="auxiliary and victims share 1 records"):
+        IndexSets(
+            victims=sets.victims, auxiliary=sets.victims[:1], validation=sets.validation, non_members=sets.non_members
+        )
+
+
+def test_labels_alone_do_not_tell_members_from_others(trained, mount, monkeypatch):
+    seen = []
+    make = AttackSetup.candidates
+
+    def watched(self, victims):
+        seen.append(make(self, victims))
+        return seen[-1]
+
+    monkeypatch.setattr(AttackSetup, "candidates", watched)
+    mount(trained(partition="shards:1"), [LeastSquares()], tiers=[1], victims=8)
+    candidates, member = seen[0]
+    assert sorted(candidates.labels[member].tolist()) == sorted(candidates.labels[~member].tolist())
+    assert member.any()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explains(Reconstruction):
+    """Keeps how well the client's program explains what was sent: the residual of the best of all training images."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="")
+
+    images: Any = None
+    residuals: Any = None
+
+    def reconstruct(self, view):
+        program = view.program(view.seen[0], adaptive=True)
+        known = program.activations(self.images.float() / 255).flatten(1)
+        for record in view.seen[0].batches[0].smashed.flatten(1):
+            self.residuals.append(float(((known - record).square().sum(dim=1) / record.square().sum()).min()))
+        return torch.zeros(view.victims, *view.input_shape)
+
+
+@pytest.mark.usefixtures("mount")  # no pictures
+def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_them(
+    tmp_path, more_patterns, tiny_config, monkeypatch
+):
+    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+    with isolated(0, "plain network"):
+        network = StagedModel(
+            [
+                ("stem", nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())),
+                ("top", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))),
+            ]
+        )
+    noisy = create("defense", "dp-weights:noise_multiplier=0.5")
+    given = {"dataset": more_patterns, "model": network, "defenses": [noisy]}
+    train(tiny_config(rounds=2, scheduler="static:1", lr=0.05), out=tmp_path / "run", **given)
+    residuals: list[float] = []
+    probe = Explains(images=more_patterns.train_images, residuals=residuals)
+    config = AttackConfig(victims=8, seeds=1, threads=1)
+    attack(tmp_path / "run", config, attacks=[probe], out=tmp_path / "found", **given)
+    # Images are scaled by constants and nothing couples them: under the right weights the residual is rounding.
+    assert max(residuals) < 1e-6
