@@ -17,7 +17,8 @@ from dtfl_private.experiments.settings import schedule_settings
 from dtfl_private.models.build import build_model
 from dtfl_private.numerics import Numerics
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import estimate
 from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.schedulers.paper import Dynamic

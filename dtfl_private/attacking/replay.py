@@ -19,7 +19,7 @@ from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
-from dtfl_private.simulation.costs.table import analyse
+from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.scheduling import schedule_round
 from dtfl_private.training.record import Record

@@ -23,7 +23,8 @@ from dtfl_private.protocol.guarantees import GaussianRelease
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.runtime.device import choose_numerics
-from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.table import TierTable
 
 # At which epsilon is stated where no defense says otherwise.
 USUAL_DELTA = 1e-5

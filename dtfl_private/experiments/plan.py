@@ -30,7 +30,8 @@ from dtfl_private.privacy.round_releases import PrivacySettings, charge_schedule
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
-from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.schedulers.others import Static

@@ -12,8 +12,10 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.simulation.clients.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
+from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.cut_costs import CutChoice, Measure, choose
-from dtfl_private.simulation.costs.table import TierTable, analyse, measure
+from dtfl_private.simulation.costs.measurement import measure
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import transfer_s
 from dtfl_private.simulation.server_queue import alone_s
 

@@ -63,7 +63,7 @@ from dtfl_private.runtime.device import choose_numerics, choose_workers, determi
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.profiles import load_profiles
-from dtfl_private.simulation.costs.table import analyse
+from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method

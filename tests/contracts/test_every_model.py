@@ -20,7 +20,7 @@ from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import find, installed
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.simulation.costs.table import analyse
+from dtfl_private.simulation.costs.analysis import analyse
 
 # Sizes to plan with: they have tests of their own, without weights.
 LARGE = {"bert-base", "bert-large", "gpt2-xl"}

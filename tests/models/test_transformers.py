@@ -11,7 +11,8 @@ from dtfl_private.models.build import LARGE, build_description, build_model
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.numerics import Numerics
-from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.table import TierTable
 
 # name: blocks, width, tokens of the longest sequence, vocabulary
 HUGE = {

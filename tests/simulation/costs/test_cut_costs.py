@@ -11,8 +11,9 @@ from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.cutting.tracing import staged
 from dtfl_private.numerics import Numerics
+from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.cut_costs import CutChoice, choose
-from dtfl_private.simulation.costs.table import TierTable, analyse
+from dtfl_private.simulation.costs.table import TierTable
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import numbered
 from dtfl_private.numerics import Numerics
-from dtfl_private.simulation.costs.table import analyse
+from dtfl_private.simulation.costs.analysis import analyse
 
 
 def two_convolutions(groups: int) -> nn.Module:

@@ -1,0 +1,102 @@
+"""The cost table of a network by analysis: parameters, MACs and bytes of each tier.
+
+A network on the meta device has shapes and types but no numbers: it is analysed there, whatever its size.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dtfl_private.errors import InputError
+from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
+from dtfl_private.models.heads import make_heads
+from dtfl_private.models.inputs import blank_inputs
+from dtfl_private.models.statistics import statistics_bytes
+from dtfl_private.numerics import Numerics
+from dtfl_private.protocol.messages import state_bytes
+from dtfl_private.randomness import isolated
+from dtfl_private.simulation.costs.table import TierCost, TierTable
+from dtfl_private.simulation.costs.training_macs import StageMacs, stage_macs, train_macs
+
+LABEL_BYTES = torch.int64.itemsize
+
+
+@isolated(0, "analyse")
+def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
+    """Return the cost table of a network by counting the operations of one training step; it is left as it was.
+
+    Args:
+        model: the network, on any device; on the meta device it may be larger than the memory.
+        input_shape: shape of one input.
+        classes: outputs of the auxiliary heads.
+        numerics: gives the types of weights and of smashed data.
+
+    Raises:
+        InputError: the last stage has nothing to train, or a cut's shape does not suit the auxiliary heads.
+    """
+    # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
+    described = next(model.parameters(), torch.empty(0)).is_meta
+    device, dtype = "meta" if described else "cpu", numerics.weight_dtype
+    skeleton = copy.deepcopy(model).to(device=device, dtype=dtype)
+    # Batches of two: batch norm refuses a single value.
+    like = torch.empty(0, device=device, dtype=dtype)
+    with torch.no_grad():
+        shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like))
+    inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
+    stages = [stage_macs(stage, zeros) for stage, zeros in zip(skeleton, inputs, strict=True)]
+    if shapes[-1] != (classes,):
+        raise InputError(
+            f"the network returns {shapes[-1]} for each input, expected {(classes,)}: one value for each of the classes"
+        )
+    if not stages[-1].trainable:
+        raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
+    heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)
+    rows = [_tier_cost(tier, skeleton, shapes[tier - 1], heads[tier], stages, numerics) for tier in model.tiers]
+    return TierTable(
+        rows=tuple(rows),
+        forward_macs=sum(stage.forward for stage in stages),
+        train_macs=train_macs(stages),
+        weight_bytes=state_bytes(skeleton.state_dict()),
+        statistics_bytes=statistics_bytes(skeleton),
+        modules=len(skeleton),
+        module_macs=tuple(stage.forward for stage in stages),
+    )
+
+
+def _tier_cost(
+    tier: int,
+    skeleton: StagedModel,
+    shape: tuple[int, ...],
+    head: nn.Module,
+    stages: Sequence[StageMacs],
+    numerics: Numerics,
+) -> TierCost:
+    """Return the cost of a cut behind stage ``tier``, whose activations have this shape per input."""
+    client, server = split(skeleton, tier)
+    like = next(skeleton.parameters())
+    head = head.to(device=like.device, dtype=numerics.weight_dtype)
+    head_macs = stage_macs(head, like.new_zeros(2, *shape, dtype=numerics.weight_dtype))
+    return TierCost(
+        tier=tier,
+        cut_shape=shape,
+        client_params=_params(client),
+        server_params=_params(server),
+        head_params=_params(head),
+        client_forward_macs=sum(stage.forward for stage in stages[:tier]),
+        client_train_macs=train_macs([*stages[:tier], head_macs]),
+        server_train_macs=train_macs(stages[tier:]),
+        smashed_bytes=math.prod(shape) * numerics.wire_dtype.itemsize,
+        label_bytes=LABEL_BYTES,
+        weight_bytes=state_bytes(client.state_dict()) + state_bytes(head.state_dict()),
+        head_bytes=state_bytes(head.state_dict()),
+        head_forward_macs=head_macs.forward,
+        chained_client_macs=train_macs(stages[:tier]),
+        chained_server_macs=train_macs(stages[tier:], gradient_flows=True),
+    )
+
+
+def _params(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,83 @@
+"""The multiply-accumulates (MACs) of a training step, counted as torch runs it.
+
+They are those of convolutions and matrix products as torch's flop counter sees them (one MAC is two of its flops);
+normalisation, activation and optimiser work is not in them. The counter knows torch's fused attention on some devices
+only, so attention is counted in its plain form, which does the same products.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageMacs:
+    """MACs per image of one stage: forward; forward and backward; the same when its input needs no gradient."""
+
+    forward: int
+    inner: int
+    first: int
+    trainable: bool
+
+
+def stage_macs(stage: nn.Module, inputs: Tensor) -> StageMacs:
+    """Return what a stage takes for a batch of these inputs."""
+    trainable = any(parameter.requires_grad for parameter in stage.parameters())
+    forward, first = _count(stage, inputs, backward=trainable)
+    inner = first
+    if inputs.is_floating_point():  # no gradient flows to tokens
+        needing_gradient = inputs.clone().requires_grad_().clone()  # no leaf: a stage may begin with an in-place ReLU
+        _, inner = _count(stage, needing_gradient, backward=True)
+    return StageMacs(forward=forward, inner=inner, first=first, trainable=trainable)
+
+
+def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, int]:
+    """Return the MACs per image of a forward pass, and of forward and backward together."""
+    counter = FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
+    )
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        outputs = stage(inputs)
+        forward: int = counter.get_total_flops()
+        if backward:
+            outputs.backward(torch.ones_like(outputs))
+    total: int = counter.get_total_flops()
+    return forward // 2 // len(inputs), total // 2 // len(inputs)
+
+
+def _convolution_backward(
+    gradient_shape: Sequence[int],
+    inputs_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: object,
+    wanted: Sequence[bool],
+    **_: object,
+) -> int:
+    """Return the flops of a convolution's gradients: each, to inputs and to weights, takes as many as the forward pass.
+
+    torch's own formula leaves groups out of the gradient to the weights, and so counts a depthwise convolution of C
+    channels C times.
+    """
+    places = (inputs_shape if transposed else gradient_shape)[2:]
+    forward = 2 * gradient_shape[0] * math.prod(places) * math.prod(weight_shape)
+    return forward * sum(wanted[:2])
+
+
+def train_macs(stages: Sequence[StageMacs], *, gradient_flows: bool = False) -> int:
+    """Return the MACs of training a chain whose input needs no gradient, unless told that it does."""
+    total = 0
+    for stage in stages:
+        total += stage.inner if gradient_flows else stage.first
+        gradient_flows = gradient_flows or stage.trainable
+    return total
