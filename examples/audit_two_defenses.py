@@ -51,7 +51,7 @@ class Examined:
 
 
 def examine(out: Path, training: TrainConfig, auditing: AuditConfig, console: Console) -> dict[str, Examined]:
-    """Train and audit the run with each of `DEFENSES`; the undefended run stands beside the others.
+    """Train and audit the run with each of `DEFENSES`; the others are compared with the undefended run.
 
     Args:
         out: folder of the run folders.

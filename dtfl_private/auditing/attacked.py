@@ -25,7 +25,7 @@ def attack_training(plan: AuditPlan, training: Training, progress: Progress) -> 
         data_dir=plan.opened.prepared.config.data_dir,
         allow_plugins=plan.opened.prepared.config.allowed,
         listener=progress,
-        **plan.objects.arguments(),
+        **plan.opened.objects.arguments(),
     )
 
 

@@ -90,7 +90,7 @@ class AuditConfig(BaseModel):
     )
     measured: Annotated[int, Field(ge=100)] = described(512, "records at most that measures without attacks look at")
     device: DeviceName = described("auto", "where attacks compute")
-    workers: Count | None = described(None, "processes side by side")
+    workers: Count | None = described(None, "processes at the same time")
 
     def settled(self) -> "AuditConfig":
         """Return the configuration with the preset's values where there are none."""

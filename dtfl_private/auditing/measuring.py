@@ -46,7 +46,7 @@ def measure_training(plan: AuditPlan, training: Training, progress: Progress) ->
     undefended = open_run(
         training.undefended,
         data_dir=config.data_dir,
-        objects=plan.objects.undefended(),
+        objects=plan.opened.objects.undefended(),
         allow_plugins=config.allowed,
     )
     return own, measure_run(undefended, plan.config, plan.tiers, plan.cache, progress).results

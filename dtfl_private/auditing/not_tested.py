@@ -75,5 +75,5 @@ def _of_the_run(plan: AuditPlan, training: Training) -> Iterator[NotTested]:
         why = "each client's pixel count, sum and sum of squares per channel were sent; no attack here uses them"
         yield NotTested(what="statistics of the images", why=why)
     if plan.defended and training.undefended is None:
-        why = "--undefended none: nothing stands beside the defenses"
+        why = "--undefended none: there is nothing to compare the defenses with"
         yield NotTested(what="the run without defenses", why=why)

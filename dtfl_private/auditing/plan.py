@@ -14,7 +14,6 @@ from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims import victim_tasks
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
-from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
 
@@ -27,7 +26,6 @@ class AuditPlan:
         opened: the run.
         config: of the audit, settled.
         attacks: attacks as objects; None for those that the configuration names.
-        objects: what `train` was given as objects.
         folder: of the audit.
         workers: processes at a time.
         attack_config: how each training is attacked.
@@ -38,7 +36,6 @@ class AuditPlan:
     opened: OpenedRun
     config: AuditConfig
     attacks: Sequence[Attack] | None
-    objects: RunObjects
     folder: Path
     workers: int
     attack_config: AttackConfig
@@ -69,7 +66,7 @@ class AuditPlan:
     @property
     def by_name(self) -> bool:
         """Whether a command can name all that the audit is made of."""
-        return self.attacks is None and not self.objects
+        return self.attacks is None and not self.opened.objects
 
 
 def plan_audit(
@@ -77,7 +74,6 @@ def plan_audit(
     config: AuditConfig,
     attacks: Sequence[Attack] | None,
     folder: Path,
-    objects: RunObjects,
 ) -> AuditPlan:
     """Check an audit, and return what it will do.
 
@@ -91,7 +87,6 @@ def plan_audit(
         opened=opened,
         config=config,
         attacks=attacks,
-        objects=objects,
         folder=folder,
         workers=workers,
         attack_config=attack_config,

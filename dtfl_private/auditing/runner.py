@@ -111,7 +111,7 @@ def audit(
         folder = opened.folder.path / "audit" if out is None else output_path(out)
         require_no_links(opened.folder)
         require_usable(folder)
-        plan = plan_audit(opened, config, attacks, folder, objects)
+        plan = plan_audit(opened, config, attacks, folder)
         other = None if compare is None else _findings_of(compare, plan, data_dir, allowed, progress)
         _make(folder)
         with locked(RunFolder(path=folder)):
@@ -126,7 +126,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
     sanity = sanity_attacks(plan)
     progress.jobs_expected(expected_jobs(plan, len(sanity)))
     identity = identity_check(plan.opened, plan.attack_config, sanity, plan.cache, progress)
-    trainings = attacked_trainings(plan.opened, plan.config, plan.folder, plan.objects, progress)
+    trainings = attacked_trainings(plan.opened, plan.config, plan.folder, progress)
     reports = [attack_training(plan, training, progress) for training in trainings]
     shallowest = check_shallowest(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
@@ -165,7 +165,7 @@ def _findings_of(
             data_dir=data_dir,
             allow_plugins=allowed,
             listener=progress,
-            **plan.objects.undefended().arguments(),
+            **plan.opened.objects.undefended().arguments(),
         )
     findings = read_findings(path)
     require_comparable(own, findings)

@@ -56,5 +56,5 @@ def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Pr
         data_dir=plan.opened.prepared.config.data_dir,
         allow_plugins=plan.opened.prepared.config.allowed,
         listener=progress,
-        **plan.objects.arguments(),
+        **plan.opened.objects.arguments(),
     ).results

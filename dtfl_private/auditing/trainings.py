@@ -8,7 +8,6 @@ from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.summary import final_accuracy
 from dtfl_private.experiments.train import train
 from dtfl_private.runtime.progress import AsOneJob, Progress
@@ -52,38 +51,33 @@ def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
     undefended_folder(opened, config.undefended, opened.folder.path)
 
 
-def attacked_trainings(
-    opened: OpenedRun, config: AuditConfig, folder: Path, objects: RunObjects, progress: Progress
-) -> list[Training]:
+def attacked_trainings(opened: OpenedRun, config: AuditConfig, folder: Path, progress: Progress) -> list[Training]:
     """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
 
     Args:
         opened: the run.
         config: how many there are, and where the undefended run is; settled.
         folder: of the audit.
-        objects: what `train` was given as objects.
         progress: hears of one job for each training.
     """
     found = [_with_undefended(opened, config.undefended, folder, progress)]
     for number in range(1, config.training_seeds or 1):
         seed = opened.prepared.config.seed + number
         own = folder / f"seed-{seed}"
-        other = _trained_with_seed(opened, seed, own, objects, progress)
+        other = _trained_with_seed(opened, seed, own, progress)
         found.append(_with_undefended(other, config.undefended, own, progress))
     return found
 
 
-def _trained_with_seed(
-    opened: OpenedRun, seed: int, folder: Path, objects: RunObjects, progress: Progress
-) -> OpenedRun:
+def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Progress) -> OpenedRun:
     """Return the run trained with another seed."""
     config = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
     label = f"training with seed {seed}"
     progress.jobs_announced([label])
     job = AsOneJob(progress, label)
-    run = train(config, out=folder / "run", resume=True, listener=job, **objects.arguments()).folder
+    run = train(config, out=folder / "run", resume=True, listener=job, **opened.objects.arguments()).folder
     job.end()
-    return open_run(run, data_dir=config.data_dir, objects=objects, allow_plugins=config.allowed)
+    return open_run(run, data_dir=config.data_dir, objects=opened.objects, allow_plugins=config.allowed)
 
 
 def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Progress) -> Training:

@@ -9,9 +9,9 @@ from dtfl_private.files.writing import output_path
 from dtfl_private.report.comparison.files import comparison_files
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.pictures.saving import PictureForm
-from dtfl_private.report.tables.comparison import latex as latex_tables
 from dtfl_private.report.tables.comparison import legend, terminal_tables
-from dtfl_private.report.tables.comparison import markdown as markdown_tables
+from dtfl_private.report.tables.comparison_markup import latex as latex_tables
+from dtfl_private.report.tables.comparison_markup import markdown as markdown_tables
 
 
 def show_comparison(

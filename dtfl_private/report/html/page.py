@@ -14,12 +14,8 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.printable import printable_lines
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
-from dtfl_private.report.pictures.audit import (
-    accuracy_leakage_picture,
-    accuracy_leakage_series,
-    by_tier_picture,
-    drawn_results,
-)
+from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
+from dtfl_private.report.pictures.audit import by_tier_picture, drawn_results
 from dtfl_private.report.pictures.themes import DARK, LIGHT
 from dtfl_private.report.tables.exposure import MOST_CLIENTS, profile_rows, segments, shown_clients
 from dtfl_private.report.words import audit, meanings, results

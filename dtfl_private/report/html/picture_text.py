@@ -4,7 +4,8 @@ from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.selection import is_guess, leakage_metric, of_metric
-from dtfl_private.report.pictures.audit import accuracy_leakage_series, drawn_results
+from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_series
+from dtfl_private.report.pictures.audit import drawn_results
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import attack_labels, figure
 

@@ -7,13 +7,8 @@ from PIL import Image
 
 from dtfl_private.leakage.selection import drawn_metrics, leakage_metric
 from dtfl_private.report.pictures import audit as module
-from dtfl_private.report.pictures.audit import (
-    accuracy_leakage_picture,
-    accuracy_leakage_series,
-    audit_pictures,
-    by_tier_picture,
-    drawn_results,
-)
+from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
+from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
 from dtfl_private.report.pictures.themes import DARK, LIGHT
 
 

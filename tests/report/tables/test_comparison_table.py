@@ -11,14 +11,13 @@ from dtfl_private.report.comparison.speedups import Speedup
 from dtfl_private.report.tables.comparison import (
     COLUMNS,
     cells,
-    latex,
     leakage_text,
     legend,
-    markdown,
     speedup_text,
     terminal_tables,
     with_spread,
 )
+from dtfl_private.report.tables.comparison_markup import latex, markdown
 
 
 def row(comparison, name: str) -> dict[str, str]:
