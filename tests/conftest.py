@@ -15,7 +15,8 @@ from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
 from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.train import Prepared, prepare, train
+from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel

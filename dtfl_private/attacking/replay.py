@@ -13,7 +13,8 @@ from dtfl_private.experiments.provenance import recorded_data
 from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.run_objects import NO_OBJECTS, RunObjects
-from dtfl_private.experiments.train import Prepared, Run, prepare
+from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.train import Run
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance

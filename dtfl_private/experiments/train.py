@@ -1,77 +1,45 @@
 """Train: from a configuration to a run folder."""
 
-import copy
 import itertools
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from dtfl_private.data.dataset import Dataset
-from dtfl_private.data.normalization import Normalization
-from dtfl_private.data.preprocess import require_augmentable
-from dtfl_private.data.registration import register, resolved_normalization
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments.allowed_tiers import limit_tiers, open_budget
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.experiments.config import TrainConfig, differences
 from dtfl_private.experiments.config_files import read_run_config, to_toml
-from dtfl_private.experiments.norm import resolved_norm
 from dtfl_private.experiments.opening_lines import opening_lines
-from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.provenance import describe_environment, recorded_data
-from dtfl_private.experiments.recording import TranscriptWriter, check_recording
+from dtfl_private.experiments.recording import TranscriptWriter
 from dtfl_private.experiments.rounds_file import append_record, keep_records, read_records
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, locked, require_name, require_no_links
-from dtfl_private.experiments.run_objects import NO_OBJECTS, RunObjects
-from dtfl_private.experiments.settings import (
-    calibrated,
-    cut_tiers,
-    defended_costs,
-    make_chain,
-    make_method,
-    method_schedule,
-    optimizer_settings,
-    plateau_settings,
-    privacy_settings,
-    require_defensible,
-)
+from dtfl_private.experiments.run_objects import RunObjects
+from dtfl_private.experiments.setup import Prepared, prepare
 from dtfl_private.experiments.summary import summarise, write_results
 from dtfl_private.experiments.trial import try_one_batch
 from dtfl_private.files.writing import output_path, require_writable
 from dtfl_private.leakage.leakage_budget import LeakageBudget
-from dtfl_private.models.build import as_staged, build_model
-from dtfl_private.models.cutting.staged import snapshot
-from dtfl_private.models.heads import make_heads
-from dtfl_private.models.norms import norms_of
-from dtfl_private.plugins.registry import explicit
 from dtfl_private.privacy.budget import end_of_run
-from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
-from dtfl_private.protocol.messages import ChannelSums, MessageObserver
-from dtfl_private.randomness import isolated
+from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.report.pictures.training import plot_training
-from dtfl_private.runtime.device import choose_numerics, choose_workers, deterministic_kernels, one_thread
+from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.simulation.clients.profiles import load_profiles
-from dtfl_private.simulation.costs.analysis import analyse
-from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.training.executor import Executor
-from dtfl_private.training.method import Method
-from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.record import Record, round_record
-from dtfl_private.training.round import RoundSettings, run_round
-from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.worker import WorkerSetup
+from dtfl_private.training.round import run_round
+from dtfl_private.training.state import FederatedState
 
 DEFAULT_RUNS = Path("runs")
 
@@ -84,24 +52,6 @@ class Run:
     config: TrainConfig
     records: Sequence[Record]
     summary: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A run that has been checked completely and has written nothing yet.
-
-    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
-    """
-
-    config: TrainConfig
-    method: Method
-    settings: RoundSettings
-    initial: FederatedState
-    worker: WorkerSetup
-    workers: int
-    data_sha256: str
-    statistics: Sequence[ChannelSums] = ()
-    notes: Sequence[str] = ()
 
 
 def train(
@@ -177,142 +127,6 @@ def train(
                 return _written(folder, prepared, state, records, executor, listener)
         finally:
             executor.close()
-
-
-def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
-    """Check everything about a run and build what it needs; write nothing."""
-    objects.require_kinds()
-    names = objects.names()
-    config.require_allowed(replaced=names)
-    chain = make_chain(config, objects.defenses)
-    if config.stop_at_target and config.target_accuracy is None:
-        raise InputError("stop_at_target needs a target: give target_accuracy too")
-    norm = resolved_norm(config, chain)
-    method = make_method(config.method, allowed=config.allowed)
-    check_recording(config, method)
-    require_defensible(config, method, chain, norm)
-    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
-    named = {key: names.get(key, getattr(config, key)) for key in ("dataset", "model", "defense")}
-    audited = open_budget(config, method, {**named, "norm": norm})
-    dataset, parts = dealt(config, objects.dataset)
-    require_augmentable(dataset, config.augment)
-    normalization = resolved_normalization(Normalization.parse(config.normalization), dataset)
-    classes = len(dataset.classes)
-    if objects.model is not None:
-        model = as_staged(objects.model, dataset.input_shape)
-    else:
-        model = build_model(
-            config.model,
-            input_shape=dataset.input_shape,
-            classes=classes,
-            norm=norm,
-            seed=config.seed,
-            allowed=config.allowed,
-        )
-    check_network(chain, model)
-    whole = analyse(model, dataset.input_shape, classes, numerics)
-    in_use = whole
-    if method.tiered:
-        config, in_use = limit_tiers(config, whole, audited, named["model"], floor=chain.tier_floor)
-    table = defended_costs(config, method, whole, numerics, classes, named["model"], chain, dataset.input_shape)
-    if method.pooled:
-        parts = [np.sort(np.concatenate(parts))]
-    images_K = np.array([len(part) for part in parts])
-    chain = calibrated(config, chain, classes, images_K)
-    schedule = method_schedule(config, method, table, objects.scheduler, images_K, chain)
-    with isolated(config.seed, "heads"):  # of all tiers, so that a tier's head does not depend on which are allowed
-        heads = make_heads({row.tier: row.cut_shape for row in whole.rows if method.has_heads}, classes)
-    apart = [name_of(member) for member in chain if member.facts.group_norm]
-    registration = register(dataset, parts, normalization, apart=apart, central=method.pooled)
-    worker = WorkerSetup(
-        work=method.work(),
-        model=copy.deepcopy(model).to(dtype=numerics.weight_dtype),
-        heads={tier: heads[tier].to(dtype=numerics.weight_dtype) for tier in table.tiers_M.tolist() if tier in heads},
-        train_images=dataset.train_images,
-        train_labels=dataset.train_labels,
-        test_images=dataset.test_images,
-        test_labels=dataset.test_labels,
-        parts=parts,
-        normaliser=registration.preprocessor,
-        augmentations=config.augment,
-        optimizer=optimizer_settings(config),
-        batch_size=config.batch_size,
-        local_epochs=config.local_epochs,
-        numerics=numerics,
-        defense=chain,
-        classes=classes,
-        seed=config.seed,
-    )
-    privacy, ledgers = privacy_settings(config, method, chain, images_K)
-    privacy = replace(privacy, statistics=registration.statistics)
-    participants = max(1, round(config.fraction * config.clients))
-    workers = choose_workers(config.workers, numerics.device, participants)
-    resolved = _explicit(config, names).model_copy(
-        update={
-            "data_dir": config.data_dir and config.data_dir.absolute(),
-            "max_train_images": len(dataset.train_labels),
-            "normalization": str(normalization),
-            "norm": norm,
-            "tiers": len(in_use.rows) if method.tiered else len(table.rows),
-            "allowed_tiers": None if config.allowed_tiers is None else cut_tiers(table, whole),
-            "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
-            **({} if method.tiered else {"scheduler": f"static:m={table.rows[0].tier}"}),
-            "device": numerics.device,
-            "memory_format": numerics.memory_format,
-            "workers": workers,
-            "profiles": list(load_profiles(config.profiles)),
-        }
-    )
-    return Prepared(
-        config=resolved,
-        method=method,
-        settings=RoundSettings(
-            schedule=schedule,
-            plateau=plateau_settings(config),
-            privacy=privacy,
-            registration=registration.traffic,
-            norms=norms_of(model),
-        ),
-        initial=FederatedState(
-            round=0,
-            weights=GlobalWeights(
-                model=snapshot(worker.model),
-                heads={tier: snapshot(head) for tier, head in worker.heads.items()},
-            ),
-            schedule=ScheduleState.start(schedule),
-            plateau=PlateauState(lr=config.lr),
-            ledgers=ledgers,
-            extras=method.initial_extras(worker),
-        ),
-        worker=worker,
-        workers=workers,
-        data_sha256=dataset.fingerprint(),
-        statistics=registration.sums,
-        notes=[
-            *dataset.notes,
-            *_said_of_workers(config.workers, workers),
-            *([] if registration.note is None else [registration.note]),
-            *([] if audited is None else audited.notes(in_use)),
-        ],
-    )
-
-
-def _said_of_workers(asked: int | None, workers: int) -> list[str]:
-    if asked is None or asked <= workers:
-        return []
-    return [f"{workers} worker{'s' if workers != 1 else ''} instead of {asked}: more clients do not train in a round"]
-
-
-def _explicit(config: TrainConfig, names: dict[str, Any]) -> TrainConfig:
-    """Return the configuration with every plug-in's settings written out."""
-    written: dict[str, Any] = {
-        field: explicit(field, getattr(config, field), allowed=config.allowed)
-        for field in ("dataset", "partition", "model", "method", "scheduler")
-        if field not in names
-    }
-    if "defense" not in names:
-        written["defense"] = [explicit("defense", text, allowed=config.allowed) for text in config.defense]
-    return config.model_copy(update={**written, **names})
 
 
 def _with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:

@@ -8,7 +8,8 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import Prepared, train
+from dtfl_private.experiments.setup import Prepared
+from dtfl_private.experiments.train import train
 from dtfl_private.training.recording import Recorder, Recording
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask

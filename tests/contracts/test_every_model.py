@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.train import prepare
+from dtfl_private.experiments.setup import prepare
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
 from dtfl_private.models.inputs import network_facts

@@ -16,7 +16,8 @@ from dtfl_private.experiments.config import TrainConfig, make_config
 from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml
 from dtfl_private.experiments.plan import COMPARED, plan, planned_lines
 from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.train import Prepared, train
+from dtfl_private.experiments.setup import Prepared
+from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import Findings, SanityCheck, findings_document
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel

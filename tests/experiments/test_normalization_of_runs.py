@@ -11,7 +11,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.train import prepare, train
+from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.train import train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums
 from dtfl_private.runtime.progress import Progress

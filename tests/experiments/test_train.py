@@ -20,8 +20,9 @@ from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked
 from dtfl_private.experiments.run_objects import RunObjects
+from dtfl_private.experiments.setup import prepare
 from dtfl_private.experiments.summary import has_ended
-from dtfl_private.experiments.train import prepare, train
+from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protocol.messages import SmashedBatch, Transcript

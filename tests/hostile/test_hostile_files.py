@@ -27,7 +27,8 @@ from dtfl_private.errors import CheckpointError, DtflError, InputError, RunError
 from dtfl_private.experiments import train as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
-from dtfl_private.experiments.train import prepare, train
+from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.train import train
 from dtfl_private.experiments.transcripts import load_seen, load_truth
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.leakage.result import read_results, read_round
