@@ -1,63 +1,11 @@
-import io
-
 import matplotlib as mpl
 import pytest
-from audit_samples import attacked, contrast, full, minimal, strongest
-from PIL import Image
+from audit_samples import attacked, contrast, full, strongest
 
 from dtfl_private.leakage.selection import drawn_metrics, leakage_metric
-from dtfl_private.report.pictures import audit as module
-from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
+from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture
 from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
 from dtfl_private.report.pictures.themes import DARK, LIGHT
-
-
-@pytest.fixture
-def axes(monkeypatch):
-    """Keep the axes that a picture is drawn on."""
-    kept = []
-    scale = module._scale
-
-    def recorded(drawn, accuracies):
-        kept.append(drawn)
-        scale(drawn, accuracies)
-
-    monkeypatch.setattr(module, "_scale", recorded)
-    return kept
-
-
-def test_accuracy_stands_against_leakage_for_this_run_the_undefended_and_the_other(axes):
-    picture = accuracy_leakage_picture(full())
-    assert Image.open(io.BytesIO(picture)).format == "PNG"
-    (drawn,) = axes
-    handles, texts = drawn.get_legend_handles_labels()
-    by_name = dict(zip(texts, handles, strict=True))
-    assert list(by_name) == ["this run", "undefended", "compared run", "trivial guess"]
-    assert by_name["this run"].get_xdata().tolist() == [0.83, 0.63, 0.38, 0.16]
-    assert by_name["this run"].get_ydata().tolist() == [0.6843] * 4
-    assert by_name["undefended"].get_xdata().tolist() == [0.98, 0.92, 0.74, 0.39]
-    assert by_name["undefended"].get_ydata().tolist() == [0.7912] * 4
-    assert by_name["compared run"].get_ydata().tolist() == [0.612] * 4
-    names = [text.get_text() for text in drawn.texts]
-    assert [names.count(f"m={tier}") for tier in (1, 2, 3, 4)] == [3] * 4
-    assert len({handle.get_marker() for handle in list(by_name.values())[:3]}) == 3
-
-
-def test_an_undefended_run_alone_is_called_so():
-    (series,) = accuracy_leakage_series(minimal())
-    assert (series.name, [tier for tier, *_ in series.points]) == ("this run, undefended", [1])
-
-
-def test_undefended_leakage_without_its_accuracy_is_not_drawn():
-    training = full().training.model_copy(update={"undefended_accuracy": None})
-    assert [series.name for series in accuracy_leakage_series(full(training=training))] == ["this run", "compared run"]
-
-
-def test_names_of_near_points_do_not_cover_each_other(axes):
-    accuracy_leakage_picture(full())
-    texts = [text for text in axes[0].texts if text.get_text() in ("m=1", "m=2")]
-    heights = {text.get_text(): text.xyann[1] for text in texts if text.xy[1] == 0.7912}
-    assert heights["m=1"] > heights["m=2"]
 
 
 def test_by_tier_only_attacks_that_are_strongest_somewhere_are_drawn_with_all_guesses():
