@@ -42,7 +42,7 @@ class AdversarialDecoder(Defense):
     facts: ClassVar[DefenseFacts] = DefenseFacts(
         protects="smashed data, by training them to be hard to invert",
         acts_on=("loss",),
-        cost="a small decoder is trained beside the network; accuracy",
+        cost="a small decoder is trained along with the network; accuracy",
         attacker="the client's own decoder; another one, trained longer, may still succeed",
         couples_records=frozenset({"loss"}),
     )

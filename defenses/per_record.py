@@ -21,7 +21,7 @@ TOLERANCE = 1e-2
 # What torch says of layers that Opacus cannot work with, and what the user can do.
 REMEDIES = {
     "BackwardHookFunction": "a layer changes its input in place: write 'out = out + x' and ReLU without inplace",
-    "vmap": "a module has parameters of its own beside dropout or something else that cannot be vectorised: put these "
+    "vmap": "a module has parameters of its own next to dropout or something else that cannot be vectorised: put these "
     "parameters into a layer that Opacus knows, such as nn.Linear or nn.Embedding",
 }
 

@@ -130,7 +130,7 @@ def _own_split(root: Path) -> dict[str, str]:
     """Return the folders of a tree's own split by what they are (train, valid, test); empty if it brings none.
 
     Raises:
-        InputError: a split with other folders beside it, or with two folders for one part.
+        InputError: a split with other folders next to it, or with two folders for one part.
     """
     folders = folders_in(root)
     named = [(SPLIT_NAMES[name.casefold()], name) for name in folders if name.casefold() in SPLIT_NAMES]
@@ -140,10 +140,10 @@ def _own_split(root: Path) -> dict[str, str]:
     if len(parts) < len(named):
         both = ", ".join(name for _, name in named)
         raise InputError(f"{root} has two folders for one part of a split ({both}): merge them, or move one away")
-    beside = [name for name in folders if name not in parts.values()]
-    if beside:
+    others = [name for name in folders if name not in parts.values()]
+    if others:
         raise InputError(
-            f"{root} holds a split ({', '.join(parts.values())}) and beside it {_some(beside)}: move that away, or "
+            f"{root} holds a split ({', '.join(parts.values())}) and next to it {_some(others)}: move that away, or "
             "rename the folders if they are classes"
         )
     return parts

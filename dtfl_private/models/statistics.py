@@ -1,7 +1,7 @@
 """Batch norm's running statistics, measured anew for given weights: "precise batch norm" (Wu & Johnson, 2021).
 
 Running statistics are a moving average of a training's batches, hence of weights that changed on the way. When weights
-are set otherwise than by that training, the statistics beside them are those of other weights, and a network in
+are set otherwise than by that training, their statistics are those of other weights, and a network in
 evaluation mode normalises by them. Other kinds of normalisation keep no such statistics, or of the input alone.
 """
 

@@ -146,7 +146,7 @@ def _check_single_records(defense: Defense, network: nn.Module) -> None:
         if own and dropouts:
             raise InputError(
                 f"{name_of(defense)} cannot tell the records apart in this network: {name or 'the network'} is a "
-                f"{type(module).__name__} with parameters of its own beside dropout; switch dropout off, as in "
+                f"{type(module).__name__} with parameters of its own next to dropout; switch dropout off, as in "
                 "vit:dropout=0, or put these parameters into a module of their own"
             )
 

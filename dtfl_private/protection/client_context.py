@@ -45,7 +45,7 @@ class ClientRound:
         classes: number of classes.
         device: of the tensors that the hooks get.
         memory: tensors that this defense keeps on this client (CPU); what a hook puts in is there again in the client's
-            next round, in every tier. Lost if the client vanishes in mid-round.
+            next round, in every tier. Lost if the client drops out in mid-round.
         download: the weights that the round began with, as the client received them.
         forward: of the batch under way, in ``encode``, ``local_loss`` and ``protect_batch``; None elsewhere.
         place: position of the defense in the chain; set by the chain.

@@ -207,7 +207,7 @@ class Seen:
     Attributes:
         download: the weights that the client began with.
         batches: messages with smashed data, in order; those that hold the victims.
-        update: the trained weights; None if the client vanished.
+        update: the trained weights; None if the client dropped out.
     """
 
     download: ModelDownload

@@ -47,8 +47,8 @@ MEANING: Mapping[Capability, str] = {
 }
 
 AuxiliaryKind = Literal["same", "shifted", "architecture", "none"]
-"""What an adversary knows beside what it sees: data of the same distribution, data of another one, the architecture
-only, or not even that."""
+"""What an adversary knows in addition to what it sees: data of the same distribution, data of another one, the
+architecture only, or not even that."""
 
 
 @dataclass(frozen=True, kw_only=True)

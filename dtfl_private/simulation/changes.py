@@ -1,4 +1,4 @@
-"""How often clients' resources change: what the server learns of it, on line, from how its measurements differ."""
+"""How often clients' resources change: what the server learns of it, online, from how its measurements differ."""
 
 from dataclasses import dataclass
 

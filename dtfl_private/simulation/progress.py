@@ -1,4 +1,4 @@
-"""How far rounds get for the depth of their tiers: what the server learns of it from the training loss, on line."""
+"""How far rounds get for the depth of their tiers: what the server learns of it from the training loss, online."""
 
 import math
 from dataclasses import dataclass, fields

@@ -23,7 +23,7 @@ class RoundPlan:
         sent_batches_P: batches each one sends; fewer than it trains on for one that trains first and then drops out.
         images_P: images in the batches that it trains on.
         sent_P: images whose activations are sent.
-        dropped_P: whether the client vanishes in mid-round: its update is lost, what it had sent is not.
+        dropped_P: whether the client drops out in mid-round: its update is lost, what it had sent is not.
         measured_P: images by which it measures batch norm's statistics of the new weights; 0 if it does not.
         compute_s_P: T_c, the client's computing time.
         transfer_s_P: T_com, its transfers.

@@ -30,13 +30,13 @@ def done_s(arrival_s_K: FloatArray, streaming_s_K: FloatArray, service_s_K: Floa
     """Return when each of K clients is done on both sides, its wait for the server's workers included.
 
     With a worker for each client that is `alone_s`. With fewer, the workers take the batches of all clients in the
-    order in which they arrive, whosever they are, and nobody works ahead of the data. All workers together are taken
-    for one that is so many times as fast, and batches for small ones: a fluid that is drained first come, first served.
+    order in which they arrive, and wait where none is there. All workers together count as one that is so many times
+    as fast, and batches as small ones: a fluid that is drained first come, first served.
 
     Args:
         arrival_s_K: see `alone_s`, as for the next two.
         streaming_s_K: seconds.
-        service_s_K: seconds. Who has no work for the server waits for nobody.
+        service_s_K: seconds. A client without work for the server does not wait.
         workers: number of workers.
     """
     without_queue_s_K = alone_s(arrival_s_K, streaming_s_K, service_s_K)

@@ -59,7 +59,7 @@ class Timing(Protocol):
         """Return the batches that clients train on, and those that they send, when they do this share of their round.
 
         Args:
-            share_P: 1 for a client that completes the round, less for one that vanishes.
+            share_P: 1 for a client that completes the round, less for one that drops out.
             per_epoch_P: batches in one pass over a client's records.
             epochs: passes of the training.
         """
@@ -93,7 +93,7 @@ class Overlapping:
         """Return equal numbers: every batch is sent as it is trained on.
 
         If the client trains first, its passes over batches are those of the training and then one for each batch that
-        it sends: who vanishes early has sent nothing.
+        it sends: a client that drops out early has sent nothing.
         """
         if not self.trains_first:
             trained_P = np.floor(share_P * per_epoch_P * epochs).astype(np.int64)
@@ -169,13 +169,13 @@ class ServerLast:
     """All clients first, then the server: T_k = max_k (T_c + T_com) + sum_k T_s.
 
     One server worker trains the one network, a batch of each client in turn, when the data of all are there. A client
-    sends each record once, when it has trained; one that vanishes has sent nothing, and nobody waits for it.
+    sends each record once, when it has trained; one that drops out has sent nothing, and nobody waits for it.
     """
 
     trains_first: ClassVar[bool] = True
 
     def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
-        """Return the batches of the training, and of each client's records once; none is sent by who vanishes."""
+        """Return the batches of the training, and of each client's records once; a client that drops out sends none."""
         trained_P, _ = Overlapping().batches(share_P, per_epoch_P, epochs)
         return trained_P, np.where(share_P < 1, 0, per_epoch_P)
 

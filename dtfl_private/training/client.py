@@ -80,11 +80,11 @@ class ClientHalf:
         return self._defense.inspect(self._download, self._at)
 
     def train(self, data: ClientData, batches: int) -> Iterator[SmashedBatch]:
-        """Return what leaves the client as it trains, ``batches`` messages at most (fewer than all: it vanishes then).
+        """Return what leaves the client as it trains, ``batches`` messages at most (fewer than all: it drops out then).
 
         As a rule a message holds the activations of the very forward pass that the local loss was computed from. With
         defenses that release apart, the client trains first, and then sends each record once, its weights frozen; the
-        training of one that vanishes before its first message is lost, and left out here.
+        training of one that drops out before its first message is lost, and left out here.
         """
         messages = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
         return islice(messages, batches)

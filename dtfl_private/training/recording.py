@@ -1,7 +1,7 @@
 """Record what one client's round looks like from the server, and apart from it the ground truth.
 
 A client's round follows from the global weights that it begins with, its task and the run's settings alone. So it can
-be recorded by playing it once more, while the run goes on or long after it, and whichever executor ran it.
+be recorded by replaying it, while the run goes on or long after it, and whichever executor ran it.
 """
 
 from collections.abc import Sequence
@@ -76,13 +76,13 @@ class Recorder:
             self._inputs.append(self._latest)
 
     def record(self, task: ClientTask, weights: GlobalWeights, *, batches: int, whole: bool) -> Recording:
-        """Play a client's round from these global weights.
+        """Replay a client's round from these global weights.
 
         Args:
             task: the client's part of the round.
             weights: that the round begins with, or what a malicious server sends in their place.
             batches: batches to keep, the first ones; fewer if the client sends fewer.
-            whole: play the round to its end, for the weight update.
+            whole: replay the round to its end, for the weight update.
         """
         self._messages, self._inputs, self._latest = [], [], None
         if not whole:

@@ -52,7 +52,7 @@ class Sums:
         self._whole_loss.add(result.local_loss if result.server_loss is None else result.server_loss, result.examples)
 
     def note(self, result: ClientResult) -> None:
-        """Add what a result says beside its model: bytes, what its defenses did, what the method keeps."""
+        """Add what a result says other than its model: bytes, what its defenses did, what the method keeps."""
         for kind, sent in result.traffic.items():
             self.traffic[kind] += sent
         if result.guarantees:

@@ -17,7 +17,7 @@ class ClientTask:
     Attributes:
         tier: client modules m.
         batches: batches that it trains on.
-        completes: false if it then vanishes.
+        completes: false if it then drops out.
         sent_batches: batches that it sends, the first ones; None: as many as it trains on.
         memory: what its defenses kept from its last round.
         extras: what the method keeps of it from round to round.
@@ -49,11 +49,11 @@ class ClientResult:
     """What the server has of a client at the end of a round.
 
     ``model`` is the joined full model and ``head`` the auxiliary head, where there is one; both are empty when the
-    client vanished or refused. Of a task that measures, ``model`` is the statistics alone. ``traffic`` counts the bytes
-    of the messages as they were sent, by kind. The losses are the simulator's own figures, None where the method has no
-    such loss: they are in no message, and a real server would not see the local one. Nor would it see ``memory``, what
-    the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold of what was sent.
-    ``extras`` is what the method keeps of the client; empty if that is to stay as it was.
+    client dropped out or refused. Of a task that measures, ``model`` is the statistics alone. ``traffic`` counts the
+    bytes of the messages as they were sent, by kind. The losses are the simulator's own figures, None where the method
+    has no such loss: they are in no message, and a real server would not see the local one. Nor would it see
+    ``memory``, what the client's defenses keep for its next round, and ``remarks`` of its guards; ``guarantees`` hold
+    of what was sent. ``extras`` is what the method keeps of the client; empty if that is to stay as it was.
     """
 
     client: int

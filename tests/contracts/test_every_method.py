@@ -268,7 +268,7 @@ def test_every_defense_can_act_where_it_wants_to_or_is_refused_in_one_line(name)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_client_that_vanishes_leaves_what_it_had_sent_and_no_model(prepare_tiny, play, name):
+def test_a_client_that_drops_out_leaves_what_it_had_sent_and_no_model(prepare_tiny, play, name):
     run = prepare_tiny(method=name, scheduler="static:2", dropout=1.0, seed=3)
     ((state, outcome),) = play(run)
     table = run.settings.schedule.table
@@ -300,7 +300,7 @@ APART = {"dp-weights": DpWeights(noise_multiplier=1.0), "dp-activations": DpActi
 @pytest.mark.parametrize("defense", APART)
 @pytest.mark.parametrize("name", METHODS)
 def test_who_releases_apart_sends_after_its_training_or_is_refused(prepare_apart, play, name: str, defense: str):
-    """T_k = T_train + T_com + max(T_release, T_s); who vanishes while it trains has sent nothing."""
+    """T_k = T_train + T_com + max(T_release, T_s); who drops out while it trains has sent nothing."""
     method, chain = create("method", name), [APART[defense]]
     if not set(APART[defense].facts.acts_on) <= method.places:
         with pytest.raises(InputError, match=rf"acts on .*method {name} defenses can act"):
@@ -332,7 +332,7 @@ def test_who_releases_apart_sends_after_its_training_or_is_refused(prepare_apart
 
 @pytest.fixture(scope="module")
 def prepare_apart(patterns, tiny_config):
-    """Prepare a run whose network has group norm and whose clients vanish often, in fixed tiers."""
+    """Prepare a run whose network has group norm and whose clients drop out often, in fixed tiers."""
 
     def prepared(*, defenses, **values):
         config = tiny_config(model="resnet-8", scheduler="static:2", dropout=0.7, server_cpus=0.3, seed=1, **values)

@@ -335,7 +335,7 @@ def test_parts_of_a_split_with_other_classes_are_refused(tmp_path):
 
 def test_a_split_with_something_beside_it_or_twice_is_refused(tmp_path):
     tree = split_tree(tmp_path / "tree", "train", "test", "unlabelled")
-    assert refusal(tree).startswith(f"{tree} holds a split (test, train) and beside it unlabelled: move that away")
+    assert refusal(tree).startswith(f"{tree} holds a split (test, train) and next to it unlabelled: move that away")
     twice = split_tree(tmp_path / "twice", "train", "Train", "test")
     assert refusal(twice).startswith(f"{twice} has two folders for one part of a split (Train, test, train)")
 

@@ -62,13 +62,13 @@ def test_a_step_is_the_noisy_clipped_mean_of_the_slow_loop():
     network, slow = a_network(), a_network()
     run, fetched = training(network, steps=1)
     DpWeights(noise_multiplier=1e-9, clip=0.3).training_pass(run, at())
-    twin, _ = training(slow)
+    other, _ = training(slow)
     total = torch.zeros_like(weights(slow))
     (sample,) = fetched
     assert len(sample) not in (0, 5)  # else the expected and the actual size could not be told apart
     for record in sample:
         slow.zero_grad()
-        twin.mean_loss(*twin.fetch(record[None])).backward()
+        other.mean_loss(*other.fetch(record[None])).backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in slow.parameters()])
         total += gradient * min(1.0, 0.3 / float(gradient.norm()))
     torch.testing.assert_close(weights(network), weights(slow) - 0.1 * total / 5, rtol=1e-5, atol=1e-7)
@@ -145,7 +145,7 @@ def test_what_it_guarantees_of_a_round():
     assert defense.guarantees(released) == (
         SampledGaussian(noise_multiplier=1.3, sampling_rate=0.32, steps=4, target=Target(delta=1e-6, epsilon=8.0)),
     )
-    # What was sent before it vanished was made with these weights.
+    # What was sent before it dropped out was made with these weights.
     assert defense.guarantees(replace(released, update=False)) == defense.guarantees(released)
     assert defense.guarantees(replace(released, update=False, batches=False)) == ()
 

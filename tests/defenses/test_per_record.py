@@ -189,7 +189,7 @@ def test_nothing_is_left_on_the_network(fails):
 
 
 class BehindTheHooks(nn.Module):
-    """Uses a layer's weights without calling the layer, once beside a call."""
+    """Uses a layer's weights without calling the layer, once in addition to a call."""
 
     def __init__(self):
         super().__init__()
@@ -225,7 +225,7 @@ class OwnParameterAndDropout(nn.Module):
     [
         (BehindTheHooks, "cannot tell the records apart in the gradient of 'layer.weight'"),
         (InPlace, "a layer changes its input in place: write 'out = out"),
-        (OwnParameterAndDropout, "a module has parameters of its own beside dropout"),
+        (OwnParameterAndDropout, "a module has parameters of its own next to dropout"),
         (lambda: nn.MultiheadAttention(4, 1), "cannot tell the records apart"),
         (lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten()), "use a network with group norm"),
     ],

@@ -77,7 +77,7 @@ def test_idle_seconds_are_what_is_left_of_the_round_after_the_clients_own_time(r
     assert (run.idle_s_per_client, run.idle_share) == (9.0, 18 / 48)
 
 
-def test_a_client_that_vanished_waits_for_nobody(write_run, tmp_path):
+def test_a_client_that_dropped_out_waits_for_nobody(write_run, tmp_path):
     path = write_run(tmp_path / "run", [0.5])
     line = json.loads((path / "rounds.jsonl").read_text())
     (path / "rounds.jsonl").write_text(json.dumps({**line, "dropped": [0]}) + "\n")

@@ -61,7 +61,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_ar
             assert getattr(outcome, field) == getattr(figures, field)
         assert state.plateau == expected.plateau
         trained = trained or bool(outcome.plan.dropped_P.any())
-    assert trained, "a client should have vanished in these rounds"
+    assert trained, "a client should have dropped out in these rounds"
 
     tasks = [ClientTask(client=k, round=1, tier=1, lr=0.1, batches=1, completes=True) for k in (6, 2, 4, 0, 5, 1, 3)]
     assert [result.client for result in pool.train(tasks, state.weights)] == [6, 2, 4, 0, 5, 1, 3]

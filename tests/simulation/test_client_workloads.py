@@ -81,7 +81,7 @@ def test_who_drops_out_takes_the_time_of_its_batches_and_of_the_download_and_sen
             assert plan.client_time_s_P[client] == pytest.approx(share * max(t_c, t_s) + sent)
 
 
-def test_who_trains_first_and_vanishes_has_sent_nothing_or_a_share(make_schedule: MakeSchedule):
+def test_who_trains_first_and_drops_out_has_sent_nothing_or_a_share(make_schedule: MakeSchedule):
     settings = train_first(make_schedule, environment={"dropout": 1.0}, scheduler=Static(2), batch_size=10)
     nothing, share = 0, 0
     for state, plan in play(settings, 10):

@@ -78,13 +78,13 @@ def test_waiting_is_what_is_left_of_the_time_and_never_negative(rows, workers):
     assert np.bincount(turns.order, minlength=len(rows)).tolist() == given_work.batches_P.tolist()
 
 
-def test_a_server_that_comes_last_waits_for_all_but_those_who_vanished():
+def test_a_server_that_comes_last_waits_for_all_but_those_who_dropped_out():
     times = ServerLast().simulate(work([5, 1, 1, 9], [1, 1, 2, 0], [2, 3, 1, 0], [1, 1, 1, 1]), MANY)
     assert times.client_time_s_P.tolist() == [12, 12, 12, 9]
     assert times.server_wait_s == 4 + 7 + 8
 
 
-def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_vanishes():
+def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_drops_out():
     share, per_epoch = np.array([1.0, 0.6, 1.0]), np.array([10, 10, 3])
     trained, sent = ServerLast().batches(share, per_epoch, 2)
     assert (trained.tolist(), sent.tolist()) == ([20, 12, 6], [10, 0, 3])
@@ -97,7 +97,7 @@ def test_what_is_sent_apart_is_sent_once_and_by_nobody_who_vanishes():
     ("share", "trained", "sent"),
     [(0.0, 0, 0), (1 / 7, 2, 0), (0.49, 6, 0), (0.5, 7, 0), (0.58, 7, 1), (0.93, 7, 6), (1.0, 7, 7)],
 )
-def test_who_trains_first_and_vanishes_early_has_sent_nothing(share: float, trained: int, sent: int):
+def test_who_trains_first_and_drops_out_early_has_sent_nothing(share: float, trained: int, sent: int):
     """Seven batches of training, and then the same seven once more to be sent: fourteen passes."""
     got = Overlapping(trains_first=True).batches(np.array([share]), np.array([7]), 1)
     assert [count.tolist() for count in got] == [[trained], [sent]]

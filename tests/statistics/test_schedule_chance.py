@@ -30,7 +30,7 @@ def test_participants_drop_out_at_their_rate_and_evenly_over_the_round(make_sche
     assert plausible_rate(dropped, clients, 0.2)
     assert not plausible_rate(dropped, clients, 0.22)
     assert not plausible_rate(dropped, clients, 0.18)
-    # A client that vanishes has done 0 to 49 batches, each number equally likely.
+    # A client that drops out has done 0 to 49 batches, each number equally likely.
     assert plan.batches_P[plan.dropped_P].max() == batches - 1
     for done in range(5):
         in_fifth = int((plan.batches_P[plan.dropped_P] // 10 == done).sum())

@@ -173,7 +173,7 @@ def test_what_is_announced_is_what_the_budget_allows(defended, epsilon, releases
     assert planned_ledgers(defended().settings.privacy, 9) == {0: (), 1: ()}
 
 
-def test_a_client_that_vanishes_is_charged_for_what_it_sent_and_for_the_weights_that_made_it(defended, play):
+def test_a_client_that_drops_out_is_charged_for_what_it_sent_and_for_the_weights_that_made_it(defended, play):
     prepared = defended("dp-weights:noise_multiplier=2", noisy_release(50), dropout=1.0)
     ((state, outcome),) = play(prepared)
     assert outcome.plan.dropped_P.all()
@@ -208,7 +208,7 @@ def test_dp_weights_trains_the_token_transformer_and_refuses_vit_s_dropout_befor
     assert train(tokens, out=tmp_path / "tokens").records[0]["privacy"][0]["epsilon"] > 0
     vit = tiny_config(model="vit:depth=2", defense=["dp-weights:noise_multiplier=1"], rounds=1)
     with pytest.raises(
-        InputError, match=r"parameters of its own beside dropout; switch dropout off, as in vit:dropout=0"
+        InputError, match=r"parameters of its own next to dropout; switch dropout off, as in vit:dropout=0"
     ):
         train(vit, out=tmp_path / "vit", dataset=patterns)
     assert not (tmp_path / "vit").exists()
@@ -243,7 +243,7 @@ def test_what_a_defense_remembers_is_there_in_the_clients_next_round(prepare_tin
     assert {int(t) for memory in played[0][0].memories.values() for t in memory.values()} == {1}
 
 
-def test_a_client_that_vanishes_forgets_the_round(prepare_tiny, play):
+def test_a_client_that_drops_out_forgets_the_round(prepare_tiny, play):
     state = play(prepare_tiny(defenses=[Counting()], dropout=1.0), 2)[-1][0]
     assert state.memories == {}
 

@@ -195,7 +195,7 @@ def test_the_new_model_is_the_average_of_those_who_stayed_weighted_by_their_imag
         assert getattr(outcome, side) == pytest.approx(mean, rel=1e-12)
 
 
-def test_when_everybody_vanishes_the_weights_and_the_rate_stay_as_they_were(prepare_tiny, play):
+def test_when_everybody_drops_out_the_weights_and_the_rate_stay_as_they_were(prepare_tiny, play):
     prepared = prepare_tiny(dropout=1.0, lr_patience=1)
     for state, outcome in play(prepared, 3):
         assert same(state.weights.model, prepared.initial.weights.model)

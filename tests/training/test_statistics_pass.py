@@ -57,7 +57,7 @@ def test_the_judged_statistics_are_those_of_the_participants_images_under_the_ne
             torch.testing.assert_close(state.weights.model[key], tensor, rtol=1e-9, atol=1e-12)
 
 
-def test_who_vanished_measures_nothing(prepare_tiny, play):
+def test_who_dropped_out_measures_nothing(prepare_tiny, play):
     prepared = prepare_tiny(method="fedyogi", clients=6, dropout=0.5, seed=9, **UNEVEN)
     ((state, outcome),) = play(prepared)
     plan = outcome.plan

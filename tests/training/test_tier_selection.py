@@ -52,7 +52,7 @@ def test_newcomers_go_first_all_but_one_place(one_tier):
     assert len(second.clients_P) == 2
     sampled = plans(one_tier(5, fraction=0.3), 8)
     assert [len(new) for new in newcomers_of(sampled)] == [3, 2, 2, 2, 1, 0, 0, 0]
-    # The last newcomer is beside a whole group of at most two; a group is smaller than the sample.
+    # The last newcomer trains with a whole group of at most two; a group is smaller than the sample.
     assert [len(plan.clients_P) for plan in sampled] == [3, 3, 3, 3, 3, 2, 2, 2]
 
 

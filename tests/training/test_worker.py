@@ -92,7 +92,7 @@ def test_each_epoch_takes_every_image_of_the_client_once_in_a_fresh_order(prepar
     assert {len(message.labels) for message in batches} == {5, len(part) % 5}
 
 
-def test_a_client_that_vanishes_sends_its_batches_and_no_weights(prepare_tiny):
+def test_a_client_that_drops_out_sends_its_batches_and_no_weights(prepare_tiny):
     prepared = prepare_tiny()
     whole, part = Transcript(), Transcript()
     train(Worker(prepared.worker, [whole.record]), a_task(), prepared.initial.weights)

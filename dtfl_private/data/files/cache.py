@@ -1,10 +1,10 @@
 """The cache of decoded images: uint8 tensors in safetensors files, in the user's cache folder.
 
 An entry is two files. ``STEM.safetensors`` holds the tensors, ``STEM.json`` the stamp of the sources that they were
-decoded from, their size in bytes and their SHA-256. Both are written beside and renamed, the JSON last; several
-processes may do so at once, because each name always stands for a whole file. A read verifies the very memory that it
-returns: an entry that is torn, mixed or changed is said to be damaged (log of this module, shown on standard error
-unless the program configures logging) and made anew. Deleting the folder at any time does no harm.
+decoded from, their size in bytes and their SHA-256. Both are written under another name and renamed, the JSON last;
+several processes may do so at once, because each name always stands for a whole file. A read verifies the very memory
+that it returns: an entry that is torn, mixed or changed is said to be damaged (log of this module, shown on standard
+error unless the program configures logging) and made anew. Deleting the folder at any time does no harm.
 """
 
 import hashlib
@@ -104,7 +104,7 @@ def _write(folder: Path, stem: str, stamp: str, tensors: Tensors) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> int:
-    """Let ``write`` make a file beside ``path`` and move it there; return its size. A failure leaves nothing."""
+    """Let ``write`` make a file next to ``path`` and move it there; return its size. A failure leaves nothing."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)

@@ -27,7 +27,7 @@ class EnvironmentSettings:
         noise: standard deviation of the logarithm of each round's factor on CPU and link speed (median 1).
         profile_error: standard deviation of the logarithm of each module's factor on each client's computing time
             (mean 1), the same in all rounds: the profiled ratios between tiers are wrong by it.
-        dropout: probability that a participant vanishes in mid-round.
+        dropout: probability that a participant drops out in mid-round.
         absent: share of the clients that are not there at the start.
         leave: probability per round that a present client leaves.
         join: probability per round that an absent client joins.

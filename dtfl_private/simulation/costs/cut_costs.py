@@ -1,4 +1,4 @@
-"""Automatic cuts beside a network's own: from the cost table of all places where it could be cut."""
+"""Automatic cuts, compared with a network's own: from the cost table of all places where it could be cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -11,7 +11,7 @@ from dtfl_private.simulation.progress import depths
 from dtfl_private.simulation.server_queue import done_s
 
 SHORTLIST = 4
-"""How many limits are played on the server's queue, beside the paper's."""
+"""How many limits are simulated on the server's queue, in addition to the paper's."""
 
 EXACT = 5000
 """Up to so many participants the limit is chosen with all of them."""
@@ -40,8 +40,8 @@ class Efficient:
     participants. Tiers in which that would last longest can be given up for all who have another within the limit. A
     round gets as far as the mean of its clients' tiers, weighted by images. A tier's progress is linear in its depth,
     from 1 / ``rounds_ratio`` in the shallowest to 1 in the deepest, until the training losses of the rounds correct it.
-    All limits are ranked by a bound of the round's time; the first few, and the paper's, are played on the queue, with
-    every number of tiers given up.
+    All limits are ranked by a bound of the round's time; the first few, and the paper's, are simulated on the queue,
+    with every number of tiers given up.
 
     ``rounds_ratio`` is the prior: how many times as many rounds the shallowest tier needs as the deepest. 1 takes all
     tiers for equal until the losses speak, below 1 deep ones are slower; the paper's published times suggest 1.6.
@@ -81,7 +81,7 @@ def _nothing_known(times_s_KM: FloatArray) -> RoundEstimates:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What a round may be: no T_k(m) above ``seconds``, and no tier that is not ``open_M`` for who has another.
+    """What a round may be: no T_k(m) above ``seconds``, and a closed tier only where no open one is within.
 
     Of its tiers within the limit a client takes the one with the highest ``rank_M``, each of 0..M-1.
     """

@@ -1,4 +1,4 @@
-"""Schedulers beside the paper's dynamic one: its variants, and baselines."""
+"""Schedulers other than the paper's dynamic one: its variants, and baselines."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

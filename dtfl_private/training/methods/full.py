@@ -176,7 +176,7 @@ class FedProx(FullModelMethod):
     """FedProx (Li et al., MLSys 2020): FedAvg with a proximal term that holds clients near the global weights.
 
     The local loss gets mu/2 ||w - w_t||^2. Only that of the paper: participants do all their work, and those that
-    vanish are left out as in FedAvg. Time model: that of FedAvg; the term costs no MACs in this count.
+    drop out are left out as in FedAvg. Time model: that of FedAvg; the term costs no MACs in this count.
     """
 
     mu: Strength = 0.01
@@ -227,7 +227,7 @@ class Tifl(FullModelMethod):
     Clients are grouped by measured speed, anew in each round; every round draws one group uniformly and samples from
     it. The paper's adaptive draw, by accuracy per group, is not here. The groups are no tiers of DTFL: a client always
     holds the whole network. Time model: that of FedAvg, among the participants; clients are measured for the first time
-    in rounds of training, beside those of the drawn group.
+    in rounds of training, together with those of the drawn group.
     """
 
     groups: Annotated[int, Field(ge=1)] = 5

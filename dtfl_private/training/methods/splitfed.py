@@ -240,8 +240,8 @@ class SplitFedV2(_SplitFed):
     """SplitFed v2 (Thapa et al., AAAI 2022): one server half for all clients, trained on their batches in turn.
 
     Only the client halves are averaged. The paper draws the clients' order at random; here the server half takes the
-    batches as they arrive on the simulated clock, and what a client sent before it vanished has trained it. If all
-    vanish, the round is lost. Time model: that of v1, but there is one server half to be trained, hence one server
+    batches as they arrive on the simulated clock, and what a client sent before it dropped out has trained it. If all
+    drop out, the round is lost. Time model: that of v1, but there is one server half to be trained, hence one server
     worker, and every batch queues for it.
     """
 

@@ -120,7 +120,7 @@ class Dtfl(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalLossOrFullWork:
-    """Plain local training for who holds the whole network, a client half by a local loss for all others."""
+    """Plain local training for clients that hold the whole network, a client half by a local loss for all others."""
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
         """Return the results, one client after the other."""
