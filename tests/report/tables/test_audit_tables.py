@@ -7,10 +7,7 @@ from rich.console import Console
 from dtfl_private.leakage.findings import ClientExposure
 from dtfl_private.report.tables.audit import audit_output, sanity_line
 from dtfl_private.report.tables.exposure import by_exposure, profile_rows, segments, shown_clients
-from dtfl_private.report.words.audit import overall, tiers_named
-from dtfl_private.report.words.meanings import meaning
-from dtfl_private.report.words.numbers import listed
-from dtfl_private.report.words.results import figure
+from dtfl_private.report.words.audit import overall
 
 
 def lines(findings) -> list[str]:
@@ -128,11 +125,3 @@ def test_a_bar_has_the_tiers_in_order_of_depth_and_shades_by_it():
         (10, 3, 4),
     ]
     assert [part.tier for part in segments(made(0, by_tier={"no tier": 1}), ())] == [0]
-
-
-def test_figures_have_the_digits_of_their_metric():
-    assert (figure(0.12345, "mse"), figure(20.26, "psnr"), figure(None, "ssim")) == ("0.1235", "20.3", "-")
-    assert (figure(1.23456e-7, "unheard-of"), figure(123456.0, "unheard-of")) == ("1.235e-07", "1.235e+05")
-    assert meaning("unheard-of") is None
-    assert "most exposed" in (meaning("ssim-worst-5") or "")
-    assert (listed([1]), listed([1, 2]), tiers_named([1, 2, 3])) == ("1", "1 and 2", "tiers 1, 2 and 3")
