@@ -62,7 +62,7 @@ def shared_key(job: Job, seed: int, played: Played | None) -> Mapping[str, objec
 
 
 class SharedResults:
-    """Results that attacks share, cached by name; see `dtfl_private.attacking.view.Keep`.
+    """Results that attacks share, cached by name; see `dtfl_private.attacking.callbacks.Keep`.
 
     Args:
         cache: where they lie.

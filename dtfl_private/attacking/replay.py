@@ -17,7 +17,7 @@ from dtfl_private.experiments.setup import Prepared, prepare
 from dtfl_private.experiments.train import Run
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
-from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.analysis import analyse
@@ -28,6 +28,7 @@ from dtfl_private.training.recording import Recorder
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.tasks import tasks_of as round_tasks
+from dtfl_private.training.worker import WorkerSetup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,31 @@ def open_run(
     """
     folder = run.folder if isinstance(run, Run) else run if isinstance(run, RunFolder) else RunFolder(path=Path(run))
     allowed = allowance(allow_plugins) | (run.config.allowed if isinstance(run, Run) else NOTHING_ALLOWED)
+    prepared = _prepare_again(folder, allowed, data_dir, objects)
+    records, _ = read_records(folder)
+    if not records:
+        raise InputError(f"'{folder.path}' has no finished round yet: train it first (--resume --out {folder.path})")
+    before, after = _states(folder, prepared, len(records))
+    plan = _last_plan(prepared, before, len(records))
+    _require_same_round(plan, records[-1], folder)
+    worker = prepared.worker
+    table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
+    cut_shapes = {row.tier: row.cut_shape for row in table.rows}
+    return OpenedRun(
+        folder=folder,
+        prepared=prepared,
+        before=before,
+        after=after,
+        plan=plan,
+        records=records,
+        objects=objects,
+        cut_shapes=cut_shapes,
+        spare_heads=_spare_heads(worker, cut_shapes),
+    )
+
+
+def _prepare_again(folder: RunFolder, allowed: Allowed, data_dir: Path | str | None, objects: RunObjects) -> Prepared:
+    """Return what a run was set up from, which must be what it was."""
     config = read_run_config(folder, allowed=allowed)
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
@@ -122,34 +148,27 @@ def open_run(
         )
     if recorded_data(folder) != prepared.data_sha256:
         raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
-    records, _ = read_records(folder)
-    if not records:
-        raise InputError(f"'{folder.path}' has no finished round yet: train it first (--resume --out {folder.path})")
-    last = len(records)
-    schedule = prepared.settings.schedule
-    before = prepared.initial
-    if last > 1:
-        before = load_round(folder.checkpoint, last - 1, prepared.initial, schedule)
-    after = load_round(folder.checkpoint, last, prepared.initial, schedule)
+    return prepared
+
+
+def _states(folder: RunFolder, prepared: Prepared, last: int) -> tuple[FederatedState, FederatedState]:
+    """Return the states that the last round began and ended with."""
+    initial, schedule = prepared.initial, prepared.settings.schedule
+    before = load_round(folder.checkpoint, last - 1, initial, schedule) if last > 1 else initial
+    return before, load_round(folder.checkpoint, last, initial, schedule)
+
+
+def _last_plan(prepared: Prepared, before: FederatedState, last: int) -> RoundPlan:
     retired = spent_clients(before.ledgers, prepared.settings.privacy)
-    _, plan = schedule_round(before.schedule, schedule, last, retired)
-    _require_same_round(plan, records[-1], folder)
-    worker = prepared.worker
-    table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
-    cut_shapes = {row.tier: row.cut_shape for row in table.rows}
+    _, plan = schedule_round(before.schedule, prepared.settings.schedule, last, retired)
+    return plan
+
+
+def _spare_heads(worker: WorkerSetup, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:
+    """Return untrained auxiliary heads of the tiers that a run leaves out."""
     with isolated(worker.seed, "spare heads"):
         spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)
-    return OpenedRun(
-        folder=folder,
-        prepared=prepared,
-        before=before,
-        after=after,
-        plan=plan,
-        records=records,
-        objects=objects,
-        cut_shapes=cut_shapes,
-        spare_heads={tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()},
-    )
+    return {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}
 
 
 def _require_same_round(plan: RoundPlan, record: Record, folder: RunFolder) -> None:

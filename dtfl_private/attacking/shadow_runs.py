@@ -41,26 +41,9 @@ class ShadowRuns:
     def train(self, name: str, images: Tensor, labels: Tensor) -> State:
         """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name."""
         images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
-        dataset = ImageDataset(
-            name="shadow",
-            source="records of the adversary's choice",
-            classes=tuple(map(str, range(self._classes))),
-            train_images=images_u8,
-            train_labels=labels,
-            test_images=images_u8[:TEST_IMAGES],
-            test_labels=labels[:TEST_IMAGES],
-        )
-        changes: dict[str, object] = {
-            # Chance of its own, as another run would have.
-            "seed": int(stream(self._config.seed, "shadow", name).integers(2**31)),
-            "max_train_images": None,
-            "record_rounds": [],
-            "record_clients": [],
-            "workers": 1,
-            "target_accuracy": None,
-        }
+        dataset = _shadow_dataset(images_u8, labels, self._classes)
         run = train(
-            self._config.model_copy(update=changes),
+            _shadow_config(self._config, name),
             # Other records, as for other victims, are another run.
             out=self._folder / f"{name}-{_digest(images_u8, labels)}",
             resume=True,
@@ -68,6 +51,31 @@ class ShadowRuns:
         )
         # Numbers only: safetensors hold no code.
         return safetensors.torch.load(read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES))
+
+
+def _shadow_dataset(images_u8: Tensor, labels: Tensor, classes: int) -> ImageDataset:
+    return ImageDataset(
+        name="shadow",
+        source="records of the adversary's choice",
+        classes=tuple(map(str, range(classes))),
+        train_images=images_u8,
+        train_labels=labels,
+        test_images=images_u8[:TEST_IMAGES],
+        test_labels=labels[:TEST_IMAGES],
+    )
+
+
+def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
+    """Return the victim's configuration with chance of its own, as another run would have."""
+    changes: dict[str, object] = {
+        "seed": int(stream(victim.seed, "shadow", name).integers(2**31)),
+        "max_train_images": None,
+        "record_rounds": [],
+        "record_clients": [],
+        "workers": 1,
+        "target_accuracy": None,
+    }
+    return victim.model_copy(update=changes)
 
 
 def _digest(images_u8: Tensor, labels: Tensor) -> str:

@@ -30,17 +30,8 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
         return used
     if config.tiers == "all":
         return used if bound else there
-    network = sorted(opened.cut_shapes)  # also tiers that the run leaves out: clients can be placed there all the same
     for tier in config.tiers:
-        if tier == opened.whole_tier:
-            raise InputError(
-                f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
-                f"one: attack tier {tier_names(there)}"
-            )
-        if tier not in network:
-            raise InputError(
-                f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}"
-            )
+        _require_sending(opened, tier)
         if bound and tier not in used:
             remedy = "use --replay, which places clients there" if recorded else "leave --as-scheduled out"
             raise InputError(
@@ -48,6 +39,18 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
                 f"tier {' or '.join(map(str, used))}"
             )
     return sorted(set(config.tiers))
+
+
+def _require_sending(opened: OpenedRun, tier: int) -> None:
+    """Raise `InputError` if clients send no activations in a tier; those that the run leaves out are fine."""
+    if tier == opened.whole_tier:
+        raise InputError(
+            f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
+            f"one: attack tier {tier_names(opened.tiers)}"
+        )
+    network = sorted(opened.cut_shapes)
+    if tier not in network:
+        raise InputError(f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}")
 
 
 def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:

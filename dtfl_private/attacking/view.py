@@ -3,13 +3,14 @@
 Ground truth is not in it. What the adversary does not have raises an error when an attack asks for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from dtfl_private.attacking.callbacks import Advance, Keep, below, keep_nothing, show_nothing
 from dtfl_private.attacking.evidence import (
     Auxiliary,
     Candidates,
@@ -27,25 +28,6 @@ from dtfl_private.protocol.threat import Adversary, AuxiliaryKind, Capability, r
 from dtfl_private.randomness import stream, torch_stream
 
 Part = TypeVar("Part")
-
-Advance = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
-
-Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
-"""Return the tensors cached under a name, or make and cache them: of long work that other attacks share, or that is to
-survive an interruption."""
-
-
-def show_nothing(done: int, total: int) -> None:
-    """Do nothing."""
-
-
-def keep_nothing(
-    name: str,  # noqa: ARG001 - part of every `Keep`'s signature, unused here
-    make: Callable[[], Mapping[str, Tensor]],
-) -> Mapping[str, Tensor]:
-    """Make the tensors anew each time: nothing is cached."""
-    return make()
 
 
 def once_only(attack: str, tier: int) -> InputError:
@@ -237,7 +219,7 @@ class View:
             seen: the rewritten rounds, in the victims' order.
             receive: does the same to what the client's program releases; see `ClientProgram.received_by`.
         """
-        evidence, keep = self._evidence, self.keep
+        evidence = self._evidence
 
         def program(one: Seen, adaptive: bool, seed: int) -> ClientProgram:
             made = evidence.network.program(one, adaptive, seed)
@@ -254,7 +236,7 @@ class View:
             attack=self._attack,
             seed=self.seed,
             progress=self.progress,
-            keep=lambda what, make: keep(f"{name}/{what}", make),
+            keep=below(name, self.keep),
         )
 
     def download(self, tier: int) -> ModelDownload:

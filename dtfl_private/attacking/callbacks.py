@@ -1,0 +1,34 @@
+"""What an attack calls while it works: to say how far it is, and to cache long work."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+Advance = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
+"""Return the tensors cached under a name, or make and cache them: of long work that other attacks share, or that is to
+survive an interruption."""
+
+
+def show_nothing(done: int, total: int) -> None:
+    """Do nothing."""
+
+
+def keep_nothing(
+    name: str,  # noqa: ARG001 - part of every `Keep`'s signature, unused here
+    make: Callable[[], Mapping[str, Tensor]],
+) -> Mapping[str, Tensor]:
+    """Make the tensors anew each time: nothing is cached."""
+    return make()
+
+
+def below(prefix: str, keep: Keep) -> Keep:
+    """Return what caches under names that begin with a prefix."""
+
+    def keep_below(name: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        return keep(f"{prefix}/{name}", make)
+
+    return keep_below
