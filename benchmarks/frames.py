@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -56,11 +57,17 @@ def our_frames(frame: FrameType | None) -> list[str]:
     """Return the frames of the package and its plug-ins from ``main`` to a frame, outermost first."""
     found = []
     while frame is not None:
-        file = os.path.realpath(frame.f_code.co_filename)
-        if file.startswith(OURS):
-            found.append(f"{Path(file).relative_to(PACKAGE.parent)}:{frame.f_lineno} {frame.f_code.co_name}")
+        if (file := _ours(frame.f_code.co_filename)) is not None:
+            found.append(f"{file}:{frame.f_lineno} {frame.f_code.co_name}")
         frame = frame.f_back
     return found[::-1]
+
+
+@cache
+def _ours(file: str) -> str | None:
+    """Return a file's path in the repository if it is the package's or a plug-in's, else None."""
+    path = os.path.realpath(file)
+    return str(Path(path).relative_to(PACKAGE.parent)) if path.startswith(OURS) else None
 
 
 def in_training(frames: Sequence[str]) -> bool:
