@@ -3,22 +3,18 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from dtfl_private.leakage import selection
 from dtfl_private.leakage.findings import Compared, Findings, Training
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
-from dtfl_private.printable import printable_lines
+from dtfl_private.report.html.environment import environment, setting_text
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
 from dtfl_private.report.pictures.audit import by_tier_picture, drawn_results
 from dtfl_private.report.pictures.themes import DARK, LIGHT
-from dtfl_private.report.tables.exposure import MOST_CLIENTS, profile_rows, segments, shown_clients
-from dtfl_private.report.words import audit, meanings, results
+from dtfl_private.report.tables.exposure import profile_rows, shown_clients
+from dtfl_private.report.words import audit, meanings
 from dtfl_private.report.words.results import attack_labels
 
 SECTIONS: Mapping[str, str] = {
@@ -62,7 +58,7 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         findings: all that the audit found; text in them may come from anybody.
         galleries: by tier, the caption and the PNG bytes of each picture of reconstructions.
     """
-    template = _environment().get_template("audit.html")
+    template = environment().get_template("audit.html")
     page: str = template.render(
         f=findings,
         t=findings.training,
@@ -92,50 +88,9 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
     return page
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("dtfl_private", "report/html/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "advantage": results.advantage,
-        "decided_by": audit.decided_by,
-        "figure": results.figure,
-        "interval": results.interval,
-        "probability": results.probability,
-        "shape": results.shape,
-        "label": lambda metric: find_metric(metric).label,
-        "setting": _setting,
-        "settings": lambda settings: ", ".join(f"{name}={_setting(value)}" for name, value in settings.items()),
-    }
-    environment.globals |= {
-        "check_text": audit.check_text,
-        "explanation": meanings.explanation,
-        "segments": segments,
-        "most_clients": MOST_CLIENTS,
-        "blank": results.NONE,
-    }
-    return environment
-
-
-def printed(value: Any) -> Any:
-    """Return a value with what a page cannot show, or what would hide or turn its text, spelled out."""
-    return printable_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
 def data_uri(data: bytes, kind: str) -> str:
     """Return bytes as a ``data:`` URI of a media type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _setting(value: bool | int | float | str | None) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
 
 
 def _meanings(findings: Findings) -> list[tuple[str, str]]:
@@ -209,7 +164,7 @@ def _field(training: Training, name: str) -> str:
     value = getattr(training, name)
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return f"{value:.4f}" if isinstance(value, float) else _setting(value)
+    return f"{value:.4f}" if isinstance(value, float) else setting_text(value)
 
 
 def _compared(findings: Findings) -> list[Compared]:

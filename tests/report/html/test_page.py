@@ -7,7 +7,8 @@ from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, i
 
 from dtfl_private.leakage.findings import Findings
 from dtfl_private.leakage.selection import leakage_metric
-from dtfl_private.report.html.page import SECTIONS, audit_page, printed
+from dtfl_private.report.html.environment import printed
+from dtfl_private.report.html.page import SECTIONS, audit_page
 
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 # What a browser fetches, runs or submits by itself.
