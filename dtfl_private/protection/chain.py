@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import final
 
 from torch import Tensor
@@ -65,17 +64,21 @@ class DefenseChain(Defense):
 
     def protect_labels(self, labels: Tensor, records: Tensor, at: ClientRound) -> Tensor:
         """Apply each member in order."""
-        return reduce(
-            lambda value, member: member[0].protect_labels(value, records, member[1]), self._members(at), labels
-        )
+        for defense, own in self._members(at):
+            labels = defense.protect_labels(labels, records, own)
+        return labels
 
     def protect_inputs(self, inputs: Tensor, at: ClientRound) -> Tensor:
         """Apply each member in order."""
-        return reduce(lambda value, member: member[0].protect_inputs(value, member[1]), self._members(at), inputs)
+        for defense, own in self._members(at):
+            inputs = defense.protect_inputs(inputs, own)
+        return inputs
 
     def encode(self, smashed: Tensor, at: ClientRound) -> Tensor:
         """Apply each member in order."""
-        return reduce(lambda value, member: member[0].encode(value, member[1]), self._members(at), smashed)
+        for defense, own in self._members(at):
+            smashed = defense.encode(smashed, own)
+        return smashed
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of the first member that has one, or plain cross-entropy."""
@@ -87,15 +90,21 @@ class DefenseChain(Defense):
 
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
         """Apply each member in order."""
-        return reduce(lambda value, member: member[0].local_loss(value, step, member[1]), self._members(at), loss)
+        for defense, own in self._members(at):
+            loss = defense.local_loss(loss, step, own)
+        return loss
 
     def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Apply each member in order."""
-        return reduce(lambda value, member: member[0].protect_batch(value, member[1]), self._members(at), message)
+        for defense, own in self._members(at):
+            message = defense.protect_batch(message, own)
+        return message
 
     def protect_update(self, message: WeightUpdate, at: ClientRound) -> WeightUpdate:
         """Apply each member in order."""
-        return reduce(lambda value, member: member[0].protect_update(value, member[1]), self._members(at), message)
+        for defense, own in self._members(at):
+            message = defense.protect_update(message, own)
+        return message
 
     def guarantees(self, released: Released) -> Sequence[Guarantee]:
         """Return the guarantees of all members."""
@@ -107,9 +116,10 @@ class DefenseChain(Defense):
 
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes after the last member that changes them."""
-        return reduce(
-            lambda size, defense: defense.wire_bytes(replace(cut, smashed_bytes=size)), self.defenses, cut.smashed_bytes
-        )
+        size = cut.smashed_bytes
+        for defense in self.defenses:
+            size = defense.wire_bytes(replace(cut, smashed_bytes=size))
+        return size
 
     def known_noise(self, cut: Cut) -> KnownNoise:
         """Return the strongest single noise that everything sent goes through.

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.models.cutting.staged import split
+from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protocol.messages import State
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protocol.messages import ModelDownload, State
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.client import ClientHalf
@@ -36,35 +37,16 @@ class LocalLossWork:
 
 
 def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
-    setup = worker.setup
     client_modules, server_modules = split(worker.model, task.tier)
     download = honest_download(worker.model, task, weights)
     at = worker.client_round(task, download)
-    client = ClientHalf(
-        download=download,
-        modules=client_modules,
-        head=worker.heads[task.tier],
-        optimizer=setup.optimizer,
-        lr=task.lr,
-        batch_size=setup.batch_size,
-        local_epochs=setup.local_epochs,
-        numerics=setup.numerics,
-        defense=setup.defense,
-        at=at,
-    )
-    server = ServerHalf(
-        modules=server_modules,
-        weights={name: weights.model[name] for name in server_modules.state_dict()},
-        optimizer=setup.optimizer,
-        lr=task.lr,
-        numerics=setup.numerics,
-        defense=setup.defense,
-    )
+    client = _client_half(worker, task, client_modules, download, at)
+    server = _server_half(worker, task, server_modules, weights)
     traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
     remarks = client.inspect()
     update = None
     if not any(remark.refuses for remark in remarks):
-        with isolated(setup.seed, "layers", task.client, task.round):
+        with isolated(worker.setup.seed, "layers", task.client, task.round):
             for message in client.train(worker.data(task), task.sends):
                 traffic["up_smashed"] += message.smashed_bytes
                 traffic["up_labels"] += message.label_bytes
@@ -93,6 +75,36 @@ def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Clie
         memory=at.remembered() if task.completes else task.memory,
         remarks=remarks,
         guarantees=client.guarantees(),
+    )
+
+
+def _client_half(
+    worker: Worker, task: ClientTask, modules: StagedModel, download: ModelDownload, at: ClientRound
+) -> ClientHalf:
+    setup = worker.setup
+    return ClientHalf(
+        download=download,
+        modules=modules,
+        head=worker.heads[task.tier],
+        optimizer=setup.optimizer,
+        lr=task.lr,
+        batch_size=setup.batch_size,
+        local_epochs=setup.local_epochs,
+        numerics=setup.numerics,
+        defense=setup.defense,
+        at=at,
+    )
+
+
+def _server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> ServerHalf:
+    setup = worker.setup
+    return ServerHalf(
+        modules=modules,
+        weights={name: weights.model[name] for name in modules.state_dict()},
+        optimizer=setup.optimizer,
+        lr=task.lr,
+        numerics=setup.numerics,
+        defense=setup.defense,
     )
 
 
