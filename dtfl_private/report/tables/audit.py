@@ -11,10 +11,10 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.result import Result
 from dtfl_private.leakage.selection import by_tier, failed_checks, is_valid
 from dtfl_private.printable import printable
-from dtfl_private.report.tables.exposure import profile_rows
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.exposure import exposure_table
+from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.audit import check_text, decided_by, overall
-from dtfl_private.report.words.results import NONE, advantage, figure, interval, probability, shape
+from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
 
 # Shape, then colour: each tells the levels apart without the other.
 SIGNS: Mapping[Level, tuple[str, str]] = {
@@ -47,8 +47,8 @@ def verdict_table(findings: Findings) -> Table:
         table.add_row(
             f"{verdict.tier} {shape(verdict.cut)}",
             _level(verdict.level if is_valid(findings) else "invalid"),
-            _plain(verdict.attack),
-            _plain(find_metric(best.metric).label),
+            as_printed(verdict.attack),
+            as_printed(find_metric(best.metric).label),
             figure(best.value, best.metric),
             interval(best),
             _guess(best),
@@ -79,13 +79,9 @@ def _level(level: Level) -> Text:
     return Text(f"{sign} {level}", style=style)
 
 
-def _plain(text: str) -> Text:
-    return Text(printable(text))
-
-
 def _guess(result: Result) -> Text:
     name = f" {result.baseline_name}" if result.baseline_name else ""
-    return _plain(figure(result.baseline, result.metric) + name)
+    return as_printed(figure(result.baseline, result.metric) + name)
 
 
 def sanity_line(findings: Findings) -> str:
@@ -98,24 +94,3 @@ def sanity_line(findings: Findings) -> str:
     if not findings.sanity:
         return "no sanity check was made: failures of attacks prove nothing"
     return f"sanity checks passed: {'; '.join(map(check_text, findings.sanity))}"
-
-
-def exposure_table(findings: Findings) -> Table:
-    """Return a row for each kind of device, the most exposed first."""
-    table = plain_table("exposure of clients", "device", "clients", "shallowest tier", "releases", "metric", "median")
-    table.add_column("most exposing", justify="right")
-    for row in profile_rows(findings.clients):
-        table.add_row(
-            _plain(row.profile),
-            f"{row.clients:,}",
-            NONE if row.shallowest is None else str(row.shallowest),
-            f"{row.releases:g}",
-            _plain(find_metric(row.metric).label) if row.metric else NONE,
-            row.middle,
-            row.worst,
-        )
-    table.caption = (
-        "releases of each record over the run, median over the clients; most exposing: strongest attack there"
-    )
-    table.caption_justify = "left"
-    return table

@@ -1,12 +1,16 @@
-"""The exposure of clients as rows of a table: who is exposed most, and what each kind of device sent."""
+"""Exposure of clients: who is exposed most, and what each kind of device sent; as rows, bars and a table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dtfl_private.leakage.findings import ClientExposure
+from rich.table import Table
+
+from dtfl_private.leakage.findings import ClientExposure, Findings
+from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.selection import exposes_more
-from dtfl_private.report.words.results import figure
+from dtfl_private.report.tables.plain import as_printed, plain_table
+from dtfl_private.report.words.results import NONE, figure
 
 # With more clients, their devices stand for them, and the most exposed are shown.
 MOST_CLIENTS = 100
@@ -113,3 +117,24 @@ def segments(client: ClientExposure, tiers: Sequence[int]) -> list[Segment]:
 def _number(tier: str) -> int:
     """Return a tier's number; 0 of what is none, which only a file from elsewhere can hold."""
     return int(tier) if tier.isascii() and tier.isdigit() else 0
+
+
+def exposure_table(findings: Findings) -> Table:
+    """Return a row for each kind of device, the most exposed first."""
+    table = plain_table("exposure of clients", "device", "clients", "shallowest tier", "releases", "metric", "median")
+    table.add_column("most exposing", justify="right")
+    for row in profile_rows(findings.clients):
+        table.add_row(
+            as_printed(row.profile),
+            f"{row.clients:,}",
+            NONE if row.shallowest is None else str(row.shallowest),
+            f"{row.releases:g}",
+            as_printed(find_metric(row.metric).label) if row.metric else NONE,
+            row.middle,
+            row.worst,
+        )
+    table.caption = (
+        "releases of each record over the run, median over the clients; most exposing: strongest attack there"
+    )
+    table.caption_justify = "left"
+    return table

@@ -2,6 +2,9 @@
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from dtfl_private.printable import printable
 
 
 def plain_table(title: str, *columns: str, right: bool = True) -> Table:
@@ -10,3 +13,8 @@ def plain_table(title: str, *columns: str, right: bool = True) -> Table:
     for position, column in enumerate(columns):
         table.add_column(column, justify="right" if right and position else "left")
     return table
+
+
+def as_printed(text: str) -> Text:
+    """Return a text of unknown origin as a cell: no markup, nothing that steers the terminal."""
+    return Text(printable(text))
