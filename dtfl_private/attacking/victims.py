@@ -77,27 +77,34 @@ def victim_tasks(
         kind: first batches of many clients, or whole rounds of few.
         scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent.
     """
-    worker = opened.prepared.worker
-    tasks = [task for task in opened.tasks if scheduled_in in (None, task.tier)]
-    if scheduled_in is not None and kind == "rounds":
-        tasks = [task for task in tasks if task.completes]
-    sizes = {task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size) for task in tasks}
     if scheduled_in is not None:
-        sizes = {task.client: sizes[task.client][: task.sends] for task in tasks}
-        taken = _victim_batches(sizes, count, kind)
-        return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+        return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
+    worker = opened.prepared.worker
+    tasks = {task.client: task for task in opened.tasks}
+    sizes = {client: _batch_sizes(len(worker.parts[client]), worker.batch_size) for client in tasks}
     taken = _victim_batches(sizes, count, kind)
-    whole = {
-        task.client: replace(
-            task,
-            tier=tier,
-            batches=len(sizes[task.client]) * worker.local_epochs,
-            sent_batches=None,
-            completes=True,
-        )
-        for task in tasks
+    return [
+        (_whole_round(tasks[client], tier, len(sizes[client]) * worker.local_epochs), batches)
+        for client, batches in taken.items()
+    ]
+
+
+def _scheduled_tasks(
+    opened: OpenedRun, tier: int, count: int, kind: VictimKind, scheduled_in: int
+) -> list[tuple[ClientTask, int]]:
+    """Return the parts of clients that the scheduler had in a tier, with what they really sent."""
+    worker = opened.prepared.worker
+    tasks = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
+    sizes = {
+        task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size)[: task.sends] for task in tasks
     }
-    return [(whole[client], batches) for client, batches in taken.items()]
+    taken = _victim_batches(sizes, count, kind)
+    return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+
+
+def _whole_round(task: ClientTask, tier: int, batches: int) -> ClientTask:
+    """Return a client's part as if it were in a tier and completed its round there."""
+    return replace(task, tier=tier, batches=batches, sent_batches=None, completes=True)
 
 
 def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: VictimKind) -> dict[int, int]:
