@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dtfl_private.data.dataset import ImageDataset
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
 from dtfl_private.experiments.run_objects import RunObjects

@@ -18,7 +18,7 @@ from dtfl_private.attacking.parallel import open_once
 from dtfl_private.attacking.replay import open_run
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.compare import compare
 from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config
 from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.files.writing import sync_folder, write_synced
 
 
@@ -134,3 +134,12 @@ def require_no_links(folder: RunFolder) -> None:
                 raise InputError(
                     f"'{path}' is a link, through which nothing is written: put in its place what it holds"
                 )
+
+
+@contextmanager
+def disk_refusals_named(folder: RunFolder) -> Iterator[None]:
+    """Say of a disk that refuses what is written that it does."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"run folder '{folder.path}' cannot be written: {error}; mend that, then --resume") from None

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dtfl_private.errors import DtflError, InputError, NonFiniteLossError
+from dtfl_private.experiments.setup import Prepared
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
@@ -80,3 +81,11 @@ def _why(error: Exception, setup: WorkerSetup, tier: int) -> str:
         f"this network cannot be trained{f' with {defenses}' if defenses else ''}: a batch of {TRIAL_RECORDS} in tier "
         f"{tier}, tried before the run, ended with {type(error).__name__}: {reason}; {remedy}"
     )
+
+
+def try_out(prepared: Prepared) -> None:
+    """Train one small batch in the deepest tier, and in that of the whole network if there is one."""
+    tiers = prepared.settings.schedule.table.tiers_M.tolist()
+    cut = [tier for tier in tiers if tier < prepared.settings.schedule.table.modules]
+    tried = sorted({*cut[-1:], tiers[-1]})
+    try_one_batch(prepared.method, prepared.worker, prepared.initial, tried)

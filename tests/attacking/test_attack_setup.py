@@ -16,7 +16,7 @@ from dtfl_private.attacking.base import (
 from dtfl_private.attacking.record_sets import IndexSets
 from dtfl_private.attacking.runner import attack
 from dtfl_private.attacking.setup import AttackSetup
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.registry import create

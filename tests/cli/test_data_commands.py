@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 
 OPTIONS = ["--clients", "3", "--rounds", "1", "--batch-size", "4", "--workers", "1", "--data-dir", "tree"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.report.tables.comparison import COLUMNS
 
 PRESET = """

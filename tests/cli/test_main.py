@@ -16,7 +16,7 @@ from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.cli.main import main
 from dtfl_private.cli.plan import PLAN_FIELDS
 from dtfl_private.cli.profile import PROFILE_FIELDS
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_toml
 from dtfl_private.leakage.findings import findings_document

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.cli import main as cli
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "16"),

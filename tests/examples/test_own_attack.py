@@ -5,7 +5,7 @@ import pytest
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.errors import InputError
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.plugins.registry import create
 from examples import own_attack
 from examples.own_attack import AttackConfig, RidgeRegression, TrainConfig, attack, train

@@ -5,7 +5,7 @@ import pytest
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import sweep as sweeping
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train

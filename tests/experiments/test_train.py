@@ -15,7 +15,7 @@ from torch import nn
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError
 from dtfl_private.experiments import checkpoint
 from dtfl_private.experiments import summary as summary_file
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder, locked

@@ -24,7 +24,8 @@ from dtfl_private.cli import main as cli
 from dtfl_private.data.files.cache import cached
 from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import CheckpointError, DtflError, InputError, RunError
-from dtfl_private.experiments import train as training
+from dtfl_private.experiments import train as train_command
+from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import to_toml
 from dtfl_private.experiments.setup import prepare
@@ -123,7 +124,7 @@ def audit(findings_of, figure) -> dict[str, Any]:
 @given(data=st.data())
 @examples(40)
 def test_audit_of_a_leakage_budget(dtfl, tmp_path, count, monkeypatch, audit, data):
-    monkeypatch.setattr(training, "_checked_place", stopped)
+    monkeypatch.setattr(train_command, "checked_place", stopped)
     path = tmp_path / "audit.json"
     audit["training"]["dataset"] = "digits:size=8"
     path.write_bytes(data.draw(json_of(audit)))

@@ -1,0 +1,105 @@
+"""The rounds of a run: each is trained, then recorded, then shown."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from dtfl_private.experiments.checkpoint import save_checkpoint
+from dtfl_private.experiments.recording import TranscriptWriter
+from dtfl_private.experiments.rounds_file import append_record
+from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.setup import Prepared
+from dtfl_private.experiments.summary import summarise, write_results
+from dtfl_private.privacy.budget import end_of_run
+from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.report.pictures.training import plot_training
+from dtfl_private.runtime.progress import Progress
+from dtfl_private.training.executor import Executor
+from dtfl_private.training.record import Record, round_record
+from dtfl_private.training.round import run_round
+from dtfl_private.training.state import FederatedState
+
+
+def run_rounds(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: list[Record],
+    executor: Executor,
+    listener: Progress,
+) -> tuple[list[Record], dict[str, Any]]:
+    """Train the rounds that are left, and write down each as soon as it is finished.
+
+    Args:
+        folder: of the run.
+        prepared: the run.
+        state: after the rounds that are finished.
+        records: of the rounds that are finished; it is continued.
+        executor: trains the clients.
+        listener: hears how the rounds proceed.
+
+    Returns:
+        The records of all rounds, and the summary.
+    """
+    config = prepared.config
+    transcripts = TranscriptWriter(prepared.worker, config, folder.transcript)
+    # On a resume of a finished run there is no round left, but the results may not have been written.
+    if state.round:
+        _write_results(folder, prepared, state, records)
+    while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
+        start = time.perf_counter()
+        before = state
+        state, outcome = run_round(prepared.method, before, prepared.settings, executor, listener)
+        record = round_record(outcome, time.perf_counter() - start)
+        # Before the checkpoint: a run that is killed in between records this round when it is resumed.
+        transcripts.record(before, outcome.plan)
+        # The record first: a resume drops records that no checkpoint has, but cannot make up missing ones.
+        append_record(folder, record)
+        save_checkpoint(folder.checkpoint, state)
+        records.append(record)
+        _write_results(folder, prepared, state, records)
+        listener.round_finished(record)
+    stopped = _why_stopped(prepared, state, records)
+    if stopped is not None:
+        listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
+    return records, _summary(prepared, state, records)
+
+
+def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> str | None:
+    """Return why there is to be no further round although some are left, or None."""
+    config = prepared.config
+    if state.round >= config.rounds:
+        return None
+    best = max((record["test_accuracy"] for record in records), default=0.0)
+    if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
+        return f"the target accuracy {config.target_accuracy:g} is reached"
+    return end_of_run(state.ledgers, prepared.settings.privacy)
+
+
+def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
+    config, stopped = prepared.config, _why_stopped(prepared, state, records)
+    summary = summarise(records, config.target_accuracy, config.rounds, stopped)
+    method = prepared.method
+    privacy = disclosures(
+        prepared.worker.defense,
+        state.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=prepared.settings.privacy.statistics,
+    )
+    return {**summary, "privacy": privacy}
+
+
+def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:
+    """Write what a run has come to; the summary, which says whether it has ended, is the last thing of all."""
+    config = prepared.config
+    summary = _summary(prepared, state, records)
+    if summary["finished"]:
+        plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
+    description = {
+        "model": config.model,
+        "dataset": config.dataset,
+        "norm": config.norm,
+        "round": str(state.round),
+    }
+    write_results(folder, state.weights.model, summary, description)
