@@ -20,8 +20,9 @@ from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import PLUGIN_FIELDS, TrainConfig, make_config
+from dtfl_private.experiments.config import TrainConfig, make_config
 from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml
+from dtfl_private.experiments.plugin_fields import PLUGIN_FIELDS
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.sweep import sweep

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig, differences
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config_differences import differences
 from dtfl_private.experiments.config_files import read_run_config
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.train import train

@@ -9,7 +9,9 @@ from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.options import COMMAND_LINE_DEFAULTS, config_options, given_options
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config, named_objects, plugin_options
+from dtfl_private.experiments.config import TrainConfig, make_config, plugin_options
+from dtfl_private.experiments.field_kinds import NOTHING
+from dtfl_private.experiments.plugin_fields import named_objects
 from dtfl_private.files.writing import output_path
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import OBJECT, TrainConfig
+from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.cost_tables import tiers_in_use
 from dtfl_private.experiments.named_plugins import make_method
+from dtfl_private.experiments.plugin_fields import OBJECT
 from dtfl_private.leakage.findings import Findings, read_findings
 from dtfl_private.leakage.leakage_budget import LeakageBudget
 from dtfl_private.leakage.tier_limits import counted, require_valid, tiers_within

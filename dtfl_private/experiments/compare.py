@@ -15,8 +15,9 @@ import numpy as np
 
 from dtfl_private.errors import DtflError, InputError, comparable, unknown_name
 from dtfl_private.experiments.audited_leakage import audited_leakage
-from dtfl_private.experiments.config import NOTHING, TrainConfig
+from dtfl_private.experiments.config import TrainConfig
 from dtfl_private.experiments.config_files import read_run_config
+from dtfl_private.experiments.field_kinds import NOTHING
 from dtfl_private.experiments.provenance import recorded_code, recorded_data
 from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_folder import RunFolder

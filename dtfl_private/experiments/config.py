@@ -4,119 +4,48 @@ Every field is a key of CONFIG.toml and an option of ``dtfl-private train`` (hyp
 field descriptions are the options' help.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     PrivateAttr,
-    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 
-from dtfl_private.data.normalization import Normalization
-from dtfl_private.errors import InputError, unknown_name
-from dtfl_private.files import reading
-from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.experiments.config_errors import config_error
+from dtfl_private.experiments.field_kinds import (
+    LARGEST_INTEGER,
+    Augmentation,
+    Count,
+    PositiveShare,
+    Profiles,
+    Rate,
+    RecordedClient,
+    RecordedRound,
+    Share,
+    Speed,
+    Tiers,
+    as_automatic,
+    as_budget,
+    as_normalization,
+    as_nothing,
+    as_several,
+    as_tiers,
+)
+from dtfl_private.experiments.plugin_fields import PLUGIN_FIELDS, all_named, named, named_objects
 from dtfl_private.numerics import DeviceName, Precision
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
-from dtfl_private.plugins.registry import canonical, named_object
-from dtfl_private.printable import shown_value
 from dtfl_private.privacy.ledger import OnBudget
 from dtfl_private.protocol.contracts import FirstTier
-from dtfl_private.simulation.clients.profiles import LinkUnit, ResourceProfile
+from dtfl_private.simulation.clients.profiles import LinkUnit
 from dtfl_private.training.optimizers import OptimizerName
-
-# How "no value" is written in TOML, which has no null, and on the command line.
-NOTHING = "none"
-
-# How "whatever suits the host" is written.
-AUTOMATIC = "auto"
-
-# Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
-OBJECT = "object:"
-
-
-def _nothing(value: object) -> object:
-    return None if value == NOTHING else value
-
-
-def _automatic(value: object) -> object:
-    return None if value in (AUTOMATIC, NOTHING) else value
-
-
-def _several(value: object) -> object:
-    """Let one name stand for a list of one, and an empty text for none."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
-
-
-def _plugin(kind: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: _spelled(kind, value))
-
-
-def _plugins(kind: str) -> BeforeValidator:
-    def spell(value: object) -> object:
-        texts = [value] if isinstance(value, str) else value
-        return [_spelled(kind, text) for text in texts] if isinstance(texts, list | tuple) else texts
-
-    return BeforeValidator(spell)
-
-
-def _spelled(kind: str, value: object) -> object:
-    if not isinstance(value, str) or value.startswith(OBJECT):
-        return value
-    return canonical(kind, value)
-
-
-def object_name(thing: object) -> str:
-    """Return how a configuration names a plug-in that was passed as an object."""
-    return OBJECT + type(thing).__name__
-
-
-def _budget(value: object) -> object:
-    return str(LeakageBudget.parse(value)) if isinstance(value, str) and value != NOTHING else _nothing(value)
-
-
-def _normalization(value: object) -> object:
-    return str(Normalization.parse(value)) if isinstance(value, str) else value
-
-
-def _tiers(value: object) -> object:
-    return _several(value) if value != NOTHING else None
-
-
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
-
-# Of seeds, and of rounds and clients that are named: what TOML can write.
-LARGEST_INTEGER = reading.LARGEST_TOML_INTEGER
-
-# Ascending, each once.
-Tiers = Annotated[list[Count], Field(min_length=1, max_length=1000), AfterValidator(lambda tiers: sorted(set(tiers)))]
-Augmentation = Literal["crop", "flip", "cutout"]
-RecordedRound = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] | Literal["last"]
-RecordedClient = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-
-
-# By kind of value, so that an error in a table is not reported as "not a name".
-Profiles = Annotated[
-    Annotated[str, Tag("<name>")] | Annotated[list[ResourceProfile], Tag("<tables>")],
-    Discriminator(lambda value: "<tables>" if isinstance(value, list | tuple) else "<name>"),
-]
 
 
 def _field(group: str, default: Any, description: str) -> Any:
@@ -149,43 +78,43 @@ class TrainConfig(BaseModel):
             raise ValueError("true and false are no value here")
         return value
 
-    dataset: Annotated[str, _plugin("dataset")] = _field("Data", "digits", "data set; see `dtfl-private list datasets`")
-    data_dir: Annotated[Path | None, BeforeValidator(_nothing)] = _field(
+    dataset: Annotated[str, named("dataset")] = _field("Data", "digits", "data set; see `dtfl-private list datasets`")
+    data_dir: Annotated[Path | None, BeforeValidator(as_nothing)] = _field(
         "Data", None, "folder of the data set's files; by default where the data set looks for itself"
     )
     download: bool = _field("Data", False, "fetch missing files into --data-dir")
-    max_train_images: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
+    max_train_images: Annotated[Count | None, BeforeValidator(as_nothing)] = _field(
         "Data", None, "train on this many randomly drawn images; by default on all"
     )
-    normalization: Annotated[str, BeforeValidator(_normalization)] = _field(
+    normalization: Annotated[str, BeforeValidator(as_normalization)] = _field(
         "Data",
         "client-sums",
         "mean and deviation of images: client-sums (each client sends its pixels' count, sum and sum of squares once), "
         "constants (published ones of the data set, or mean=X,std=Y; nothing is sent), pooled (of all clients' pixels "
         "at one place, for comparison)",
     )
-    augment: Annotated[list[Augmentation], BeforeValidator(_several)] = _field(
+    augment: Annotated[list[Augmentation], BeforeValidator(as_several)] = _field(
         "Data", [], f"random changes of training images, comma-separated: {', '.join(get_args(Augmentation))}"
     )
-    partition: Annotated[str, _plugin("partition")] = _field(
+    partition: Annotated[str, named("partition")] = _field(
         "Data", "iid", "how images are dealt out to clients: iid, dirichlet:ALPHA, ...; see `list partitions`"
     )
 
-    model: Annotated[str, _plugin("model")] = _field("Model", "resnet-8", "network; see `dtfl-private list models`")
+    model: Annotated[str, named("model")] = _field("Model", "resnet-8", "network; see `dtfl-private list models`")
     norm: Literal["auto", "batch", "group"] = _field(
         "Model", "auto", "normalisation; auto is batch norm, and group norm as soon as a defense needs it"
     )
 
-    method: Annotated[str, _plugin("method")] = _field("Federation", "dtfl", "training method; see `list methods`")
-    scheduler: Annotated[str, _plugin("scheduler")] = _field(
+    method: Annotated[str, named("method")] = _field("Federation", "dtfl", "training method; see `list methods`")
+    scheduler: Annotated[str, named("scheduler")] = _field(
         "Federation",
         "dynamic",
         "who gets which tier: dynamic (the paper's), static:m, ...; see `list schedulers`",
     )
-    tiers: Annotated[Count | None, BeforeValidator(_nothing)] = _field(
+    tiers: Annotated[Count | None, BeforeValidator(as_nothing)] = _field(
         "Federation", None, "use the M deepest cuts of the network; by default all it has"
     )
-    allowed_tiers: Annotated[Tiers | None, BeforeValidator(_tiers)] = _field(
+    allowed_tiers: Annotated[Tiers | None, BeforeValidator(as_tiers)] = _field(
         "Federation", None, "the only cuts that may be named as tiers, comma-separated; by default all in use"
     )
     first_tier: FirstTier = _field(
@@ -197,7 +126,7 @@ class TrainConfig(BaseModel):
     clients: Count = _field("Federation", 10, "number of clients")
     fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
     rounds: Count = _field("Federation", 60, "number of rounds")
-    target_accuracy: Annotated[PositiveShare | None, BeforeValidator(_nothing)] = _field(
+    target_accuracy: Annotated[PositiveShare | None, BeforeValidator(as_nothing)] = _field(
         "Federation", None, "test accuracy (0..1) whose first reaching is reported"
     )
     stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
@@ -243,12 +172,12 @@ class TrainConfig(BaseModel):
     server_workers: Count = _field("Environment", 16, "server halves that the server trains at once; more wait")
     server_cpus: Speed = _field("Environment", 8.0, "speed of one server worker in reference CPUs")
 
-    defense: Annotated[list[str], Field(max_length=100), _plugins("defense")] = _field(
+    defense: Annotated[list[str], Field(max_length=100), all_named("defense")] = _field(
         "Privacy",
         [],
         "defense NAME[:key=value,...]; repeat for several, applied in the order given; see `list defenses`",
     )
-    leakage_budget: Annotated[str | None, BeforeValidator(_budget)] = _field(
+    leakage_budget: Annotated[str | None, BeforeValidator(as_budget)] = _field(
         "Privacy",
         None,
         "name only tiers whose audited leakage is within AUDIT.json:metric=NAME,max=X (min=X where low values expose)",
@@ -259,12 +188,12 @@ class TrainConfig(BaseModel):
         "when a client's privacy budget (epsilon) is spent: retire (it takes no further part), or stop the run",
     )
 
-    record_rounds: Annotated[list[RecordedRound], BeforeValidator(_several)] = _field(
+    record_rounds: Annotated[list[RecordedRound], BeforeValidator(as_several)] = _field(
         "Recording",
         [],
         "rounds to record for attacks, comma-separated numbers or last: what the server saw, the ground truth apart",
     )
-    record_clients: Annotated[list[RecordedClient], BeforeValidator(_several)] = _field(
+    record_clients: Annotated[list[RecordedClient], BeforeValidator(as_several)] = _field(
         "Recording",
         [],
         "ids of the clients to record, comma-separated; by default all who take part in these rounds",
@@ -278,7 +207,7 @@ class TrainConfig(BaseModel):
     memory_format: Literal["auto", "channels-last", "contiguous"] = _field(
         "Machine", "auto", "layout of images; auto takes the faster one"
     )
-    workers: Annotated[Count | None, BeforeValidator(_automatic)] = _field(
+    workers: Annotated[Count | None, BeforeValidator(as_automatic)] = _field(
         "Machine",
         1,
         "one-thread worker processes, at most one per client; 1 computes in this process, auto takes one per core",
@@ -319,28 +248,10 @@ class TrainConfig(BaseModel):
                 require_allowed(kind, path, self._allowed)
 
 
-PLUGIN_FIELDS = ("dataset", "partition", "model", "method", "scheduler", "defense")
-"""The fields that name plug-ins; each is called like its kind."""
-
-
-def named_objects(values: Mapping[str, object]) -> Allowed:
-    """Return what values of a configuration name by its module, which whoever wrote them by hand thereby allows."""
-    found: Allowed = NOTHING_ALLOWED
-    for kind in PLUGIN_FIELDS:
-        value = values.get(kind, ())
-        for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
-            found |= named_object(kind, text) if isinstance(text, str) else NOTHING_ALLOWED
-    return found
-
-
 def plugin_options(config: TrainConfig) -> list[str]:
     """Return the options by which a command may use a run with this configuration once more."""
     modules = sorted({path.partition(":")[0] for path in config.named_objects})
     return [part for module in modules for part in ("--allow-plugin", module)]
-
-
-# What a resume may change: neither the number of workers nor the place of the data changes the result.
-FREE_ON_RESUME = frozenset({"workers", "data_dir", "download"})
 
 
 def make_config(
@@ -362,31 +273,4 @@ def make_config(
     except ValidationError as error:
         # A misspelled key is also a missing one; only its own message helps.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        raise _input_error(first, TrainConfig.model_fields, source) from None
-
-
-def _input_error(first: Any, fields: Mapping[str, FieldInfo], source: str) -> InputError:
-    # The path to the value, without the tags of a union: "profiles", or "profiles.0.cpus" inside a table.
-    path = [str(part) for part in first["loc"] if part not in ("<name>", "<tables>")]
-    key, where = path[0], ".".join(path)
-    if first["type"] == "extra_forbidden":
-        return unknown_name(f"key in {source}", path[-1], fields if len(path) == 1 else ResourceProfile.model_fields)
-    choices = choices_of(fields[key].annotation) if key in fields else ()
-    if first["type"] == "literal_error" and choices:
-        return unknown_name(key, shown_value(first["input"]).strip("'"), choices)
-    reason = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f" {shown_value(first['input'])}"
-    return InputError(f"{where}{given} is refused: {reason[:1].lower()}{reason[1:]}")
-
-
-def choices_of(annotation: Any) -> tuple[str, ...]:
-    """Return the names that a field of fixed choices takes, or nothing."""
-    if get_args(annotation) and all(isinstance(value, str) for value in get_args(annotation)):
-        return get_args(annotation)
-    return next((found for inner in get_args(annotation) if (found := choices_of(inner))), ())
-
-
-def differences(config: TrainConfig, other: TrainConfig, besides: Iterable[str] = FREE_ON_RESUME) -> Sequence[str]:
-    """Return ``key: old -> new`` for each value that differs between two configurations."""
-    old, new = other.model_dump(mode="json"), config.model_dump(mode="json")
-    return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in besides and old[key] != new[key]]
+        raise config_error(first, TrainConfig.model_fields, source) from None

@@ -8,7 +8,8 @@ import tomli_w
 
 from dtfl_private.data.normalization import POOLED
 from dtfl_private.errors import InputError, comparable, unknown_name
-from dtfl_private.experiments.config import NOTHING, TrainConfig, make_config
+from dtfl_private.experiments.config import TrainConfig, make_config
+from dtfl_private.experiments.field_kinds import NOTHING
 from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed

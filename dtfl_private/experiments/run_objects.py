@@ -8,7 +8,7 @@ from torch import nn
 
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import object_name
+from dtfl_private.experiments.plugin_fields import object_name
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig, differences
+from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config_differences import differences
 from dtfl_private.experiments.config_files import read_run_config, to_toml
 from dtfl_private.experiments.provenance import describe_environment, recorded_data
 from dtfl_private.experiments.run_folder import RunFolder, create_run_folder, require_name, require_no_links

@@ -10,7 +10,8 @@ from pathlib import Path
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import TrainConfig, differences, make_config
+from dtfl_private.experiments.config import TrainConfig, make_config
+from dtfl_private.experiments.config_differences import differences
 from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.preset import PlannedRun, Preset, baseline_names
 from dtfl_private.experiments.run_folder import RunFolder

@@ -11,16 +11,12 @@ from pydantic import ValidationError
 
 from dtfl_private.data.partition import deal_out
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import (
-    TrainConfig,
-    choices_of,
-    differences,
-    make_config,
-    object_name,
-    plugin_options,
-)
+from dtfl_private.experiments.config import TrainConfig, make_config, plugin_options
+from dtfl_private.experiments.config_differences import differences
+from dtfl_private.experiments.config_errors import choices_of
 from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.experiments.plugin_fields import object_name
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # A value for every field, none the default.
