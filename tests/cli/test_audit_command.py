@@ -165,7 +165,7 @@ def test_a_folder_without_write_permission_is_said_before_any_work(audit, monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    monkeypatch.setattr("dtfl_private.auditing.runner.Work", None)
+    monkeypatch.setattr("dtfl_private.auditing.runner.plan_audit", None)
     answer = audit("plain")
     assert (answer.status, answer.out) == (2, "")
     assert answer.err == "error: folder 'plain/audit' cannot be written: Permission denied\n"
