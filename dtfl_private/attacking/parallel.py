@@ -14,7 +14,7 @@ from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
+from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
 from dtfl_private.runtime.progress import Progress, Relay, relayed
 
 
@@ -53,7 +53,7 @@ def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
     if len(tasks) < 2:  # nothing to be gained
         return frozenset()
     events = _Events(listener)
-    work_off(_carry_out, tasks, min(plan.config.workers, len(tasks)), events)
+    run_jobs(_carry_out, tasks, min(plan.config.workers, len(tasks)), events)
     return frozenset(events.finished)
 
 
@@ -86,7 +86,7 @@ class _Events:
         self._listener = listener
         self.finished: set[str] = set()
 
-    def __call__(self, event: Told | Ended) -> None:
+    def __call__(self, event: Reported | Ended) -> None:
         if isinstance(event, Ended):
             if event.error is not None:
                 raise RunError(event.error)

@@ -20,7 +20,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.runtime.device import choose_device, choose_workers
-from dtfl_private.runtime.jobs import Ended, Report, Told, work_off
+from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
 from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
 
 
@@ -136,9 +136,9 @@ def _train_all(folder: Path, runs: Sequence[PlannedRun], parallel: int | None, l
     """Train the runs and return why some failed, by name."""
     failed: dict[str, str] = {}
 
-    def hear(event: Told | Ended) -> None:
+    def on_event(event: Reported | Ended) -> None:
         name = runs[event.job].name
-        if isinstance(event, Told):
+        if isinstance(event, Reported):
             relayed(event.what, listener)
             return
         if event.error is not None:
@@ -147,7 +147,7 @@ def _train_all(folder: Path, runs: Sequence[PlannedRun], parallel: int | None, l
 
     processes = parallel or choose_workers(None, choose_device(runs[0].config.device), len(runs))
     jobs = [(run.name, run.config, str(folder / run.name)) for run in runs]
-    work_off(_train_one, jobs, processes, hear)
+    run_jobs(_train_one, jobs, processes, on_event)
     return failed
 
 

@@ -18,7 +18,7 @@ Report = Callable[[object], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Reported:
     """Something that a job reported; what can be sent to another process."""
 
     job: int
@@ -33,22 +33,22 @@ class Ended:
     error: str | None = None
 
 
-Hear = Callable[[Told | Ended], None]
+OnEvent = Callable[[Reported | Ended], None]
 """What is called with everything that happens to the jobs, as it happens."""
 
 
-def work_off(function: Callable[[Any, Report], None], jobs: Sequence[Any], processes: int, hear: Hear) -> None:
+def run_jobs(function: Callable[[Any, Report], None], jobs: Sequence[Any], processes: int, on_event: OnEvent) -> None:
     """Call ``function(job, report)`` for each job.
 
     Args:
         function: a function of a module, so that other processes find it.
         jobs: what it is called with.
         processes: jobs worked on at once; one of them works in this process.
-        hear: told of each report and each end.
+        on_event: called with each report and each end.
     """
     if processes == 1:
         for number, job in enumerate(jobs):
-            hear(Ended(job=number, error=_attempt(function, job, _reporter(number, hear))))
+            on_event(Ended(job=number, error=_attempt(function, job, _reporter(number, on_event))))
         return
     helpers: dict[Any, _Helper] = {}
     waiting = deque(enumerate(jobs))
@@ -61,8 +61,8 @@ def work_off(function: Callable[[Any, Report], None], jobs: Sequence[Any], proce
             for connection in wait(list(helpers)):
                 helper = helpers[connection]
                 event = helper.next_event()
-                hear(event)
-                if isinstance(event, Told):
+                on_event(event)
+                if isinstance(event, Reported):
                     continue
                 if waiting and helper.alive:
                     helper.start(*waiting.popleft())
@@ -74,8 +74,8 @@ def work_off(function: Callable[[Any, Report], None], jobs: Sequence[Any], proce
             helper.stop()
 
 
-def _reporter(number: int, hear: Hear) -> Report:
-    return lambda what: hear(Told(job=number, what=what))
+def _reporter(number: int, on_event: OnEvent) -> Report:
+    return lambda what: on_event(Reported(job=number, what=what))
 
 
 def _attempt(function: Callable[[Any, Report], None], job: object, report: Report) -> str | None:
@@ -90,7 +90,7 @@ def _attempt(function: Callable[[Any, Report], None], job: object, report: Repor
 
 
 class _Helper:
-    """A process that works off one job after the other."""
+    """A process that does one job after the other."""
 
     def __init__(self, function: Callable[[Any, Report], None]) -> None:
         self.connection, theirs = multiprocessing.Pipe()
@@ -105,7 +105,7 @@ class _Helper:
         self.job = number
         self.connection.send(job)
 
-    def next_event(self) -> Told | Ended:
+    def next_event(self) -> Reported | Ended:
         """Wait for what the process says next."""
         try:
             ended, what = self.connection.recv()
@@ -113,7 +113,7 @@ class _Helper:
             self.alive = False
             self._process.join()
             return Ended(job=self.job, error=f"its process died: {how_it_ended(self._process.exitcode)}")
-        return Ended(job=self.job, error=what) if ended else Told(job=self.job, what=what)
+        return Ended(job=self.job, error=what) if ended else Reported(job=self.job, what=what)
 
     def stop(self) -> None:
         """End the process, in the middle of a job if need be."""
@@ -123,7 +123,7 @@ class _Helper:
 
 
 def _serve(connection: Connection, function: Callable[[Any, Report], None]) -> None:
-    """Work off jobs until the parent is gone or ends this process."""
+    """Do jobs until the parent is gone or ends this process."""
     # Ctrl-C reaches all processes of a terminal, but the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_allocator()

@@ -36,7 +36,7 @@ def start_worker(parcel: Parcel, images: Mapping[str, Any], shared: SharedState,
     torch.set_num_threads(1)
     try:
         setup: WorkerSetup = unpacked(parcel)
-    except InputError as error:  # an exception here would end the process, and nobody would hear of the reason
+    except InputError as error:  # an exception here would end the process, and the reason would be lost
         _refusal = error
         return
     _worker = Worker(replace(setup, **images))

@@ -317,7 +317,7 @@ def test_a_split_is_read_under_the_names_that_splits_have(tmp_path, parts):
     )
 
 
-def test_validation_images_beside_test_images_are_left_out_or_joined(tmp_path):
+def test_validation_images_next_to_test_images_are_left_out_or_joined(tmp_path):
     tree = split_tree(tmp_path / "tree", "train", "val", "test")
     left_out, joined = load_image_folder(data_dir=tree), load_image_folder(data_dir=tree, valid="join")
     assert max(shades(left_out, "train")) < 100
@@ -333,7 +333,7 @@ def test_parts_of_a_split_with_other_classes_are_refused(tmp_path):
     assert refusal(tree) == f"{tree / 'val'} has other class folders than {tree / 'train'}: give both the same"
 
 
-def test_a_split_with_something_beside_it_or_twice_is_refused(tmp_path):
+def test_a_split_with_something_next_to_it_or_twice_is_refused(tmp_path):
     tree = split_tree(tmp_path / "tree", "train", "test", "unlabelled")
     assert refusal(tree).startswith(f"{tree} holds a split (test, train) and next to it unlabelled: move that away")
     twice = split_tree(tmp_path / "twice", "train", "Train", "test")

@@ -156,7 +156,7 @@ def test_a_target_epsilon_becomes_noise_that_serves_the_worst_client_in_every_ro
     assert 0.99 * 8 < max(epsilons) <= 8
 
 
-def test_noise_as_given_stays_and_epsilon_beside_it_is_a_budget():
+def test_noise_as_given_stays_and_epsilon_given_with_it_is_a_budget():
     for defense in (DpWeights(noise_multiplier=0.7, epsilon=8.0), DpWeights(noise_multiplier=0.7), DpWeights()):
         assert defense.calibrated(RUN) is defense
     assert DpWeights().noise == 1.0

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from dtfl_private.errors import RunError
-from dtfl_private.runtime.jobs import Ended, Told, work_off
+from dtfl_private.runtime.jobs import Ended, Reported, run_jobs
 
 
 def work(job, report):
@@ -26,8 +26,10 @@ SUCCESSES = {0: None, 1: "it could not go on", 2: "ZeroDivisionError: by zero", 
 
 def outcome(jobs, processes):
     heard = []
-    work_off(work, jobs, processes, heard.append)
-    told = {job: [event.what for event in heard if event.job == job and isinstance(event, Told)] for job in range(4)}
+    run_jobs(work, jobs, processes, heard.append)
+    told = {
+        job: [event.what for event in heard if event.job == job and isinstance(event, Reported)] for job in range(4)
+    }
     return told, {event.job: event.error for event in heard if isinstance(event, Ended)}, heard
 
 
@@ -53,5 +55,5 @@ def test_ctrl_c_ends_the_processes():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        work_off(work, JOBS[:1], 2, press)
+        run_jobs(work, JOBS[:1], 2, press)
     assert multiprocessing.active_children() == []

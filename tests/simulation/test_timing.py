@@ -52,11 +52,11 @@ def test_clients_take_turns_at_one_server_half_batch_by_batch():
     assert times.order.tolist() == [0, 0, 1, 0, 1]
     assert times.client_time_s_P.tolist() == [6, 10, 2]
     assert times.server_wait_s == 0
-    # Twins arrive together once; after the first wait they alternate.
-    twins = BatchByBatch(one_server_half=True).simulate(work([2, 2], [0, 0], [2, 2], [2, 2]), MANY)
-    assert twins.order.tolist() == [0, 1, 0, 1]
-    assert twins.client_time_s_P.tolist() == [4, 5]
-    assert twins.server_wait_s == 1
+    # Equal clients arrive together once; after the first wait they alternate.
+    equals = BatchByBatch(one_server_half=True).simulate(work([2, 2], [0, 0], [2, 2], [2, 2]), MANY)
+    assert equals.order.tolist() == [0, 1, 0, 1]
+    assert equals.client_time_s_P.tolist() == [4, 5]
+    assert equals.server_wait_s == 1
 
 
 times = st.lists(st.tuples(*[st.floats(0, 9)] * 3, st.integers(0, 5)), min_size=1, max_size=6)

@@ -56,7 +56,7 @@ def test_newcomers_go_first_all_but_one_place(one_tier):
     assert [len(plan.clients_P) for plan in sampled] == [3, 3, 3, 3, 3, 2, 2, 2]
 
 
-def test_where_one_takes_part_a_newcomer_is_beside_a_measured_client(one_tier):
+def test_where_one_takes_part_a_newcomer_trains_with_a_measured_client(one_tier):
     rounds = plans(one_tier(3, fraction=0.1), 12)
     assert [len(plan.clients_P) for plan in rounds] == [1] + 9 * [2] + 2 * [1]
     assert [len(new) for new in newcomers_of(rounds)] == 10 * [1] + 2 * [0]
