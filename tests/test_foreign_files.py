@@ -29,7 +29,7 @@ from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.plugins.registry import CORE_PARAMETERS, GROUPS, installed
-from dtfl_private.training.worker import Worker
+from dtfl_private.runtime.in_process import InProcess
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "40", "--clients", "2", "--rounds", "1"),
@@ -291,7 +291,7 @@ def test_an_interrupted_run_says_what_to_allow(monkeypatch):
     def press(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Worker, "train", press)
+    monkeypatch.setattr(InProcess, "train", press)
     answer = dtfl("train", *SMALL, "--defense", "own:Rounding", "--out", "interrupted")
     assert answer.err.endswith("go on with: dtfl-private train --resume --out interrupted --allow-plugin own\n")
 

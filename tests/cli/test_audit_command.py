@@ -208,7 +208,7 @@ def test_a_run_to_compare_with_that_is_not_there_is_noticed_before_any_work(fold
 
 
 @pytest.mark.usefixtures("first")
-def test_a_defended_run_stands_beside_its_undefended_one_and_another(folder, audit):
+def test_a_defended_run_is_compared_with_its_undefended_one_and_another(folder, audit):
     assert dtfl("train", *RUN, "--defense", "gaussian-noise:sd=5", "--out", "noise").status == 0
     # The undefended run is there and is not trained again.
     answer = audit("noise", "--undefended", "plain", "--compare", "plain")

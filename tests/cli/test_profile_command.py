@@ -1,31 +1,30 @@
-"""What the command line says of networks: list, profile with automatic cuts and pictures, large ones, wrong input."""
+"""The profile command: costs, automatic cuts, pictures, large networks, wrong input."""
 
 import json
 
 import pytest
 
-from dtfl_private.cli.main import main
 
-
-@pytest.fixture
-def dtfl(capsys, tmp_path, monkeypatch):
-    """Run a command in an empty folder and return its status, output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
-
-    def run(line: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(line.split())
-        out, err = capsys.readouterr()
-        return left.value.code, out, err
-
-    return run
+def test_profile_shows_and_writes_the_cost_table(dtfl, tmp_path):
+    arguments = ["profile", "--input-shape", "1x8x8", "--batch-size", 8]
+    table = dtfl(*arguments, "--repeats", 0, "--json", "costs.json")
+    assert (table.status, table.err) == (0, "")
+    assert "simulated time of a round of 500 images" in table.out
+    words = " ".join(table.out.split())
+    assert "nothing was measured" in words
+    assert "measured" not in words.replace("nothing was measured", "")
+    costs = json.loads((tmp_path / "costs.json").read_text())
+    assert [row["tier"] for row in costs["rows"]] == [1, 2, 3, 4]
+    assert [row["client_step_s"] for row in costs["rows"]] == [None] * 4
+    only = dtfl(*arguments, "--repeats", 0, "--json", "-")
+    assert json.loads(only.out) == costs
+    measured = dtfl(*arguments, "--repeats", 1, "--json", "-")
+    assert all(row["client_step_s"] > 0 and row["server_step_s"] > 0 for row in json.loads(measured.out)["rows"])
 
 
 def test_profile_compares_automatic_cuts_with_the_networks_own_and_draws_both(dtfl, tmp_path):
     line = "profile --model resnet-8 --repeats 0 --input-shape 1x8x8 --cuts 2 --plot costs.png --json costs.json"
-    status, out, err = dtfl(line)
+    status, out, err = dtfl(*line.split())
     assert (status, err) == (0, "")
     assert "where resnet-8 can be cut" in out
     assert "automatic tier" in out
@@ -34,10 +33,12 @@ def test_profile_compares_automatic_cuts_with_the_networks_own_and_draws_both(dt
 
 
 def test_a_network_that_does_not_fit_in_memory_is_profiled_and_planned(dtfl):
-    status, out, err = dtfl("profile --model bert-large:cuts=2 --input-shape 128 --repeats 0")
+    status, out, err = dtfl(*["profile", "--model", "bert-large:cuts=2", "--input-shape", "128", "--repeats", "0"])
     assert (status, err) == (0, "")
     assert "128x1024" in out
-    status, out, err = dtfl("plan --model bert-large:cuts=2 --input-shape 128 --rounds 2 --no-compare")
+    status, out, err = dtfl(
+        *["plan", "--model", "bert-large:cuts=2", "--input-shape", "128", "--rounds", "2", "--no-compare"]
+    )
     assert (status, err) == (0, "")
     assert "10 clients, 2 rounds, bert-large:cuts=2" in out
 
@@ -64,8 +65,8 @@ def test_a_network_that_does_not_fit_in_memory_is_profiled_and_planned(dtfl):
         ("train --model nowhere_nets:build", "no module 'nowhere_nets'"),
     ],
 )
-def test_wrong_input_is_answered_in_one_line(dtfl, tmp_path, line, said):
-    status, out, err = dtfl(line)
+def test_wrong_networks_are_answered_in_one_line(dtfl, tmp_path, line, said):
+    status, out, err = dtfl(*line.split())
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert said in err

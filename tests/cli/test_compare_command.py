@@ -1,3 +1,5 @@
+"""The compare command from start to end."""
+
 import json
 import re
 import sys
@@ -7,40 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.report.tables.comparison import COLUMNS
-
-PRESET = """
-title = "two runs"
-seeds = [0]
-
-[[grid]]
-method = ["dtfl", "fedavg"]
-
-[sizes.small]
-dataset = "digits:size=8"
-max_train_images = 30
-batch_size = 8
-rounds = 1
-device = "cpu"
-target_accuracy = 0.01
-"""
-
-
-@pytest.fixture
-def dtfl(capsys, tmp_path, monkeypatch):
-    """Run a command in an empty folder; return status, output and errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
-    monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
-
-    def run(*arguments: str):
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return left.value.code, out, err
-
-    return run
 
 
 @pytest.fixture
@@ -127,35 +96,3 @@ def test_wrong_input_is_answered_in_one_line_and_writes_nothing(dtfl, tmp_path, 
     assert said in err
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("digits:size=8", "fashion-mnist", "no Fashion-MNIST in "),
-        ('"cpu"', '"mps"', "device 'mps' is not available here"),
-    ],
-)
-def test_a_sweep_that_no_run_of_could_start_is_refused_and_writes_nothing(dtfl, tmp_path, old, new, said):
-    (tmp_path / "p.toml").write_text(PRESET.replace(old, new))
-    status, out, err = dtfl("sweep", "p.toml", "--data-dir", "nowhere")
-    assert (status, out) == (2, "two runs: 2 runs over 1 seed\n")
-    assert err.startswith("error: ")
-    assert said in err
-    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
-
-
-def test_sweep_shows_its_runs_trains_them_and_ends_with_the_table(dtfl, tmp_path):
-    (tmp_path / "p.toml").write_text(PRESET)
-    status, out, err = dtfl("sweep", "p.toml", "--dry-run")
-    assert (status, err) == (0, "")
-    assert out.startswith("two runs: 2 runs over 1 seed\n")
-    assert "fedavg-seed0" in out
-    assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
-    status, out, err = dtfl("sweep", "p.toml", "--parallel", "1")
-    assert (status, err) == (0, "")
-    assert "[2/2] fedavg-seed0  accuracy" in out
-    assert "target accuracy 0.01" in out
-    folder = tmp_path / "runs" / "p-small"
-    assert {"compare.json", "dtfl-seed0.toml", "dtfl-seed0", "time-to-target.png"} <= {p.name for p in folder.iterdir()}
-    assert "2 of 2 runs had ended before and are not repeated" in dtfl("sweep", "p.toml")[1]
