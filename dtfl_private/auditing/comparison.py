@@ -89,7 +89,7 @@ def _require_valid(findings: Findings) -> None:
 
 
 def _figures(findings: Findings) -> dict[Key, Result]:
-    """Return the strongest attacks, and the measures: results that nobody attacked for and that are no guess."""
+    """Return the strongest attacks, and the measures: results without an adversary that are no trivial guess."""
     attacks = {(result.tier, result.metric, ATTACK): result for result in findings.strongest}
     measures = filter(is_measure, findings.results)
     return attacks | {(result.tier, result.metric, result.source): result for result in measures}
