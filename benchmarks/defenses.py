@@ -19,7 +19,7 @@ from dtfl_private import ImageDataset, TrainConfig
 from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.setup import Prepared, prepare
 from dtfl_private.models.cutting.staged import snapshot, split
-from dtfl_private.plugins.registry import installed
+from dtfl_private.plugins.installed import installed
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import ModelDownload
 from dtfl_private.report.tables.plain import plain_table

@@ -20,7 +20,8 @@ from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.plugins import registry as plugins
+from dtfl_private.plugins import descriptions, factories, specification
+from dtfl_private.plugins import installed as installed_plugins
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
@@ -54,16 +55,17 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, Any], None]:
-    """Let a test register a plug-in of its own beside the installed ones: ``offer(kind, name, factory)``."""
+    """Let a test register a plug-in of its own: ``offer(kind, name, factory)``."""
 
     def add(kind: str, name: str, factory: Any) -> None:
-        others = plugins.installed
+        others = installed_plugins.installed
 
         def installed(asked: str) -> Mapping[str, Any]:
             own = {name: SimpleNamespace(name=name, load=lambda: factory)} if asked == kind else {}
             return {**others(asked), **own}
 
-        monkeypatch.setattr(plugins, "installed", installed)
+        for module in (installed_plugins, specification, factories, descriptions):
+            monkeypatch.setattr(module, "installed", installed)
 
     return add
 

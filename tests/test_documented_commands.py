@@ -16,7 +16,8 @@ from dtfl_private.cli.group import COMMANDS, cli, load_command
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config import make_config
-from dtfl_private.plugins.registry import create, named_object
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.specification import named_object
 from dtfl_private.protocol.threat import find_adversary
 
 ROOT = Path(__file__).parent.parent

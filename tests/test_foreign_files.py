@@ -28,7 +28,8 @@ from dtfl_private.experiments.run_folder import RunFolder
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import findings_document
-from dtfl_private.plugins.registry import CORE_PARAMETERS, GROUPS, installed
+from dtfl_private.plugins.factories import CORE_PARAMETERS
+from dtfl_private.plugins.installed import GROUPS, installed
 from dtfl_private.runtime.in_process import InProcess
 
 SMALL = [

@@ -7,7 +7,9 @@ from pydantic import TypeAdapter, ValidationError
 from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.result import SettingValue
-from dtfl_private.plugins.registry import create, explicit, named_object
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import named_object
 from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
 
 

@@ -2,7 +2,8 @@
 
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.goals import goal_of
-from dtfl_private.plugins.registry import described, find
+from dtfl_private.plugins.descriptions import described
+from dtfl_private.plugins.installed import find
 from dtfl_private.report.tables.attacks import ListedAttack
 
 

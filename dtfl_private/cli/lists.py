@@ -28,7 +28,8 @@ def _models(_: Path | None) -> "Iterator[Table]":
 
 def _datasets(data_dir: Path | None) -> "Iterator[Table]":
     from dtfl_private.data.facts import facts_of
-    from dtfl_private.plugins.registry import described, find
+    from dtfl_private.plugins.descriptions import described
+    from dtfl_private.plugins.installed import find
     from dtfl_private.report.tables.datasets import datasets_table
 
     rows = described("dataset")
@@ -45,7 +46,7 @@ def _profiles(_: Path | None) -> "Iterator[Table]":
 
 
 def _defenses(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.plugins.registry import described
+    from dtfl_private.plugins.descriptions import described
     from dtfl_private.report.tables.privacy import defenses_table
 
     rows = described("defense")
@@ -87,7 +88,7 @@ def _plugins(kind: str) -> Listing:
     """Return the listing of a kind of plug-ins by name, settings and summary."""
 
     def listing(_: Path | None) -> "Iterator[Table]":
-        from dtfl_private.plugins.registry import described
+        from dtfl_private.plugins.descriptions import described
         from dtfl_private.report.tables.plain import plain_table
 
         table = plain_table(f"{kind}s", "name", "settings", "what it is", right=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from dtfl_private.errors import InputError, comparable, unknown_name
-from dtfl_private.plugins.registry import Spec
+from dtfl_private.plugins.specification import Spec
 
 Kind = Literal["client-sums", "constants", "pooled"]
 

@@ -12,7 +12,9 @@ from dtfl_private.experiments.plugin_fields import OBJECT
 from dtfl_private.leakage.findings import Findings, read_findings
 from dtfl_private.leakage.leakage_budget import LeakageBudget
 from dtfl_private.leakage.tier_limits import counted, require_valid, tiers_within
-from dtfl_private.plugins.registry import explicit, find, is_object_path
+from dtfl_private.plugins.installed import find
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import is_object_path
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable

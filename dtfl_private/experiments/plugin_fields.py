@@ -7,7 +7,7 @@ from pydantic import (
 )
 
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
-from dtfl_private.plugins.registry import canonical, named_object
+from dtfl_private.plugins.specification import canonical, named_object
 
 # Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
 OBJECT = "object:"

@@ -36,7 +36,7 @@ from dtfl_private.experiments.config_files import as_fields, load_toml
 from dtfl_private.experiments.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.plugin_fields import named_objects
 from dtfl_private.plugins.own_objects import Allowed, allowance
-from dtfl_private.plugins.registry import canonical
+from dtfl_private.plugins.specification import canonical
 
 # What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
 SIZE_KEYS = (

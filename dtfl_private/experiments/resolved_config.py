@@ -10,7 +10,7 @@ from dtfl_private.experiments.named_parts import NamedParts
 from dtfl_private.experiments.network import Network
 from dtfl_private.experiments.run_costs import RunCosts
 from dtfl_private.leakage.leakage_budget import LeakageBudget
-from dtfl_private.plugins.registry import explicit
+from dtfl_private.plugins.settings import explicit
 from dtfl_private.simulation.clients.profiles import load_profiles
 
 

@@ -12,7 +12,8 @@ from dtfl_private.experiments.footing import (
     FREE,
 )
 from dtfl_private.experiments.value_words import base_name, plain, shown
-from dtfl_private.plugins.registry import explicit, installed
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.settings import explicit
 from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Group
 from dtfl_private.report.comparison.runs import RunFigures

@@ -11,7 +11,8 @@ from dtfl_private.models.cutting.automatic import cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.norms import Norm
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
-from dtfl_private.plugins.registry import create, is_object_path
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.specification import is_object_path
 from dtfl_private.randomness import isolated
 
 # Parameters from which on a network is only described for `profile` and `plan`: 400 MB of weights in float32.

@@ -8,7 +8,9 @@ import pytest
 from dtfl_private.attacking.base import Attack, Target, name_of
 from dtfl_private.attacking.goals import GOALS, goal_of
 from dtfl_private.errors import InputError
-from dtfl_private.plugins.registry import create, explicit, installed
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dtfl_private.plugins.registry import create, installed
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, LocalStep

@@ -14,7 +14,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.setup import Prepared, prepare
-from dtfl_private.plugins.registry import create, installed
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate

@@ -18,7 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel, join, numbered, spli
 from dtfl_private.models.inputs import network_facts
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
-from dtfl_private.plugins.registry import find, installed
+from dtfl_private.plugins.installed import find, installed
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.costs.analysis import analyse
 

@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 from dtfl_private.data.partition import deal_out
-from dtfl_private.plugins.registry import (
-    CORE_PARAMETERS,
-    GROUPS,
-    canonical,
-    create,
-    described,
-    explicit,
-    find,
-    installed,
-)
+from dtfl_private.plugins.descriptions import described
+from dtfl_private.plugins.factories import CORE_PARAMETERS
+from dtfl_private.plugins.installed import GROUPS, find, installed
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import canonical
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.data.facts import DatasetFacts, described_by, facts_of, first_folder_with
-from dtfl_private.plugins.registry import installed
+from dtfl_private.plugins.installed import installed
 
 FACTS = DatasetFacts(
     title="Mine", shape="1x2x3", classes="2", train="5", test="3", obtain="ask me", look=lambda folder: str(folder)

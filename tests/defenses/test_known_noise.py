@@ -7,7 +7,8 @@ from typing import ClassVar
 import pytest
 import torch
 
-from dtfl_private.plugins.registry import create, installed
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound

@@ -4,7 +4,7 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
-from dtfl_private.plugins.registry import named_object
+from dtfl_private.plugins.specification import named_object
 from examples import own_network
 
 

@@ -21,7 +21,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import Findings, SanityCheck, findings_document
 from dtfl_private.leakage.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.plugins.registry import installed
+from dtfl_private.plugins.installed import installed
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule import ScheduleState

@@ -6,7 +6,7 @@ import pytest
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.compare import compare
 from dtfl_private.experiments.preset import SIZE_KEYS, TARGETS, load_preset
-from dtfl_private.plugins.registry import canonical
+from dtfl_private.plugins.specification import canonical
 
 PRESETS = sorted((Path(__file__).parent.parent.parent / "benchmarks" / "presets").glob("*.toml"))
 

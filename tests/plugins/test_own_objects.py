@@ -10,8 +10,11 @@ import pytest
 from dtfl_private.cli.main import main
 from dtfl_private.data.partition import deal_out
 from dtfl_private.errors import InputError
+from dtfl_private.plugins.installed import GROUPS
 from dtfl_private.plugins.own_objects import CONTRACTS, NOTHING_ALLOWED, allowance
-from dtfl_private.plugins.registry import GROUPS, create, explicit, named_object
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import named_object
 from dtfl_private.simulation.schedulers.paper import make_scheduler
 
 # Of the standard library and torch: classes and functions of other kinds, in Python and in C, and what is neither.

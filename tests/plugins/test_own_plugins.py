@@ -11,7 +11,9 @@ from torch import nn
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import as_staged, build_model
-from dtfl_private.plugins.registry import canonical, create, explicit, is_object_path, named_object
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import canonical, is_object_path, named_object
 
 SOURCE = """
 from torch import nn

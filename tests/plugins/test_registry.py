@@ -16,9 +16,14 @@ from dtfl_private.data.partition import Dirichlet, Iid
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.models.build import build_model
-from dtfl_private.plugins import registry as plugins
+from dtfl_private.plugins import factories, specification
+from dtfl_private.plugins import installed as installed_plugins
+from dtfl_private.plugins.descriptions import described
 from dtfl_private.plugins.documentation import summary
-from dtfl_private.plugins.registry import Spec, canonical, create, described, explicit, find, installed
+from dtfl_private.plugins.installed import find, installed
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import Spec, canonical
 from dtfl_private.simulation.schedulers.others import Static
 
 
@@ -183,7 +188,8 @@ def test_settings_survive_being_written_and_read(scale, kind, per_channel, min_b
     text = f"gaussian-noise:{scale},kind={kind},per_channel={per_channel},min_batch={min_batch}"
     with pytest.MonkeyPatch.context() as patch:
         point = EntryPoint(name="gaussian-noise", value=f"{__name__}:Noise", group="")
-        patch.setattr(plugins, "installed", lambda _: {"gaussian-noise": point})
+        for module in (installed_plugins, specification, factories):
+            patch.setattr(module, "installed", lambda _: {"gaussian-noise": point})
         assert create("defense", text) == wanted
         assert create("defense", explicit("defense", text)) == wanted
 
@@ -200,7 +206,9 @@ def entry_points(monkeypatch):
 
     def only(*points: tuple[str, str]) -> None:
         found = [EntryPoint(name=name, value=value, group="dtfl_private.defenses") for name, value in points]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in found if point.group == group])
+        monkeypatch.setattr(
+            installed_plugins, "entry_points", lambda group: [point for point in found if point.group == group]
+        )
         installed.cache_clear()
 
     yield only

@@ -14,7 +14,7 @@ from dtfl_private.experiments.rounds_file import read_records
 from dtfl_private.experiments.run_objects import RunObjects
 from dtfl_private.experiments.setup import prepare
 from dtfl_private.models.cutting.staged import split
-from dtfl_private.plugins.registry import installed
+from dtfl_private.plugins.installed import installed
 from dtfl_private.privacy.budget import planned_ledgers
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.chain import DefenseChain

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from dtfl_private.cli.listed_models import listed_models
-from dtfl_private.plugins.registry import installed
+from dtfl_private.plugins.installed import installed
 from dtfl_private.report.pictures.costs import cost_picture
 from dtfl_private.report.tables.networks import ListedModel, cuts_table, models_table
 from dtfl_private.simulation.costs.cut_costs import choose
@@ -40,10 +40,10 @@ def test_the_picture_is_a_png_of_four_panels_and_always_the_same(four_tiers):
 @pytest.fixture
 def only_two_models(monkeypatch, offer):
     offer("model", "mine", lambda *, input_shape, classes, norm, depth: None)  # noqa: ARG005
-    from dtfl_private.plugins import registry as plugins
+    from dtfl_private.plugins import descriptions
 
-    known = plugins.installed("model")
-    monkeypatch.setattr(plugins, "installed", lambda _kind: {name: known[name] for name in ("mine", "resnet-8")})
+    known = descriptions.installed("model")
+    monkeypatch.setattr(descriptions, "installed", lambda _kind: {name: known[name] for name in ("mine", "resnet-8")})
 
 
 @pytest.mark.usefixtures("only_two_models")

@@ -1,0 +1,27 @@
+"""What every plug-in of a kind is, in a line each."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from dtfl_private.plugins.documentation import summary
+from dtfl_private.plugins.factories import CORE_PARAMETERS, load, parameters_of
+from dtfl_private.plugins.installed import installed
+
+
+def described(kind: str) -> list[tuple[str, str, str]]:
+    """Return (name, settings with defaults, first line of the docstring) of every installed plug-in of a kind."""
+    rows = []
+    for name, point in installed(kind).items():
+        factory = load(kind, point)
+        rows.append((name, _settings_text(kind, factory), summary(factory)))
+    return rows
+
+
+def _settings_text(kind: str, factory: Callable[..., Any]) -> str:
+    parts = []
+    for name, parameter in parameters_of(factory).items():
+        if name not in CORE_PARAMETERS.get(kind, ()):
+            default = "" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"
+            parts.append(name + default)
+    return ", ".join(parts)
