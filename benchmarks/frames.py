@@ -2,7 +2,7 @@
 
     python -m benchmarks.frames
 
-Frames are counted where a client calls its network for the first time in a round, and at the first operation within an
+Frames are counted at the first operation of a client's network in a round, and at the first operation within an
 attack. Ours are those of the package and its plug-ins; click's, torch's and the standard library's are not.
 """
 
@@ -82,14 +82,11 @@ def in_attack(frames: Sequence[str]) -> bool:
 
 
 def frames_of(arguments: Sequence[str], wanted: Callable[[Sequence[str]], bool]) -> list[str]:
-    """Run a command in the current folder and return our frames at its first operation that is wanted.
-
-    Frames of networks are left out: what is counted is the way to them.
-    """
+    """Run a command in the current folder and return our frames at its first operation that is wanted."""
     first = _FirstOperation(wanted)
     with first, contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit):
         dtfl(arguments)
-    return [frame for frame in first.frames if not frame.startswith("dtfl_private/models/")]
+    return first.frames
 
 
 @click.command()

@@ -10,7 +10,7 @@ MOST_OF_ATTACK = 14
 
 @pytest.fixture(scope="module")
 def of_train(tmp_path_factory):
-    """Our frames at the first call of a network in a round, and in the current folder the run that this left."""
+    """Our frames at the first operation of a network in a round, and in the current folder the run that this left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("frames"))
         patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
