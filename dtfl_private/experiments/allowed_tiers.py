@@ -176,7 +176,7 @@ def allowed_line(config: TrainConfig) -> str | None:
         budget = LeakageBudget.parse(config.leakage_budget)
         reason = f"by the leakage budget {budget.rule}, as measured in {budget.audit} (measured, not proven)"
     plural = "s" if len(config.allowed_tiers) > 1 else ""
-    beside = ""
+    whole = ""
     if make_method(config.method, allowed=config.allowed).full_tier:
-        beside = "; beside these the whole network, which sends weights alone (their leakage is not measured)"
-    return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{beside}"
+        whole = "; beside these the whole network, which sends weights alone (their leakage is not measured)"
+    return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{whole}"

@@ -1,4 +1,4 @@
-"""Compare: finished runs side by side, on the same footing or clearly set apart.
+"""Compare: finished runs on the same footing, or clearly set apart.
 
 A run folder may be anybody's: it is read as data only, and its sizes and values are checked first.
 """
@@ -31,7 +31,7 @@ def compare(
     baseline: str | None = None,
     apart: bool = False,
 ) -> Comparison:
-    """Put runs side by side: groups that differ by their seeds alone, with means and 95 % intervals.
+    """Compare runs: groups that differ by their seeds alone, with means and 95 % intervals.
 
     Args:
         runs: run folders, or what `train` returned.

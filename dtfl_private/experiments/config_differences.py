@@ -8,7 +8,7 @@ from dtfl_private.experiments.config import TrainConfig
 FREE_ON_RESUME = frozenset({"workers", "data_dir", "download"})
 
 
-def differences(config: TrainConfig, other: TrainConfig, besides: Iterable[str] = FREE_ON_RESUME) -> Sequence[str]:
+def differences(config: TrainConfig, other: TrainConfig, free: Iterable[str] = FREE_ON_RESUME) -> Sequence[str]:
     """Return ``key: old -> new`` for each value that differs between two configurations."""
     old, new = other.model_dump(mode="json"), config.model_dump(mode="json")
-    return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in besides and old[key] != new[key]]
+    return [f"{key}: {old[key]} -> {new[key]}" for key in new if key not in free and old[key] != new[key]]

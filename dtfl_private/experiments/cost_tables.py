@@ -48,7 +48,7 @@ def defended_costs(
         )
     if table.column("statistics_bytes").any() and states_guarantees(chain):
         raise InputError(
-            f"{config.method.partition(':')[0]} has batch norm's statistics sent besides, which no guarantee of a "
+            f"{config.method.partition(':')[0]} has batch norm's statistics sent as well, which no guarantee of a "
             "defense covers: add --norm group"
         )
     return table

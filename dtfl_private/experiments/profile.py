@@ -58,7 +58,7 @@ def automatic_cuts(
     batch_size: int = 32,
     repeats: int = 0,
 ) -> CutChoice:
-    """Choose cuts among all the places where a network can be cut, beside those that it has; it is left as it was.
+    """Choose cuts among all the places where a network can be cut, besides its own; it is left as it was.
 
     Args:
         model: the network; places inside its stages are found too.

@@ -36,7 +36,7 @@ def where_to_start(folder: RunFolder, prepared: Prepared, listener: Progress) ->
         state = prepared.initial
     if len(records) < state.round:
         raise RunError(
-            f"{folder.rounds} holds {len(records)} rounds, the checkpoint {state.round}: "
+            f"{folder.rounds} ends with round {len(records)}, the checkpoint with round {state.round}: "
             "start again in a new --out folder"
         )
     if torn or len(records) > state.round:

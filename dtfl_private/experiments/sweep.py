@@ -1,4 +1,4 @@
-"""Sweep: all runs of a preset, side by side in processes of their own, resumable at any moment.
+"""Sweep: all runs of a preset, several at once in processes of their own, resumable at any moment.
 
 The folder of a sweep holds, for each run, what was asked for (NAME.toml) and the run folder (NAME/).
 """
@@ -32,7 +32,7 @@ class Sweep:
         folder: where its runs are.
         runs: the folders of all runs that ended.
         failed: why others did not, by name.
-        comparison: the runs that ended side by side, set apart where they are on different footings; None if there
+        comparison: the runs that ended, compared; set apart where they are on different footings; None if there
             are none.
     """
 

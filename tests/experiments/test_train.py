@@ -239,7 +239,9 @@ def test_a_checkpoint_without_the_records_of_its_rounds_is_an_error(run_tiny, tm
     run_tiny(path)
     lines = (path / "rounds.jsonl").read_text().splitlines(keepends=True)
     (path / "rounds.jsonl").write_text("".join(lines[:-1]))
-    with pytest.raises(RunError, match=r"holds 2 rounds, the checkpoint 3: start again in a new --out folder"):
+    with pytest.raises(
+        RunError, match=r"ends with round 2, the checkpoint with round 3: start again in a new --out folder"
+    ):
         run_tiny(path, resume=True)
 
 

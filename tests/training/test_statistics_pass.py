@@ -199,7 +199,7 @@ class Promise(Defense):
 
 
 def test_a_guarantee_that_would_not_cover_the_statistics_is_refused(prepare_tiny, grouped):
-    with pytest.raises(InputError, match=r"fedyogi has batch norm's statistics sent besides.*--norm group") as error:
+    with pytest.raises(InputError, match=r"fedyogi has batch norm's statistics sent as well.*--norm group") as error:
         prepare_tiny(method="fedyogi", defenses=[Promise()])
     assert "\n" not in str(error.value)
     prepare_tiny(method="fedyogi", defenses=[Promise()], model=grouped())
