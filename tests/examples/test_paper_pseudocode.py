@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from dtfl_private import TrainConfig
-from dtfl_private.training import client, server
-from dtfl_private.training import round as federated_round
+from dtfl_private.training import client, round_sums, server
 from dtfl_private.training.aggregate import WeightedAverage
 from dtfl_private.training.optimizers import make_optimizer
 from examples.paper_pseudocode import TOLERANCE, Compared, both_ways, gap, main
@@ -39,7 +38,7 @@ class Unweighted(WeightedAverage):
 
 
 def test_an_average_that_ignores_the_numbers_of_images_would_be_noticed(monkeypatch):
-    monkeypatch.setattr(federated_round, "WeightedAverage", Unweighted)
+    monkeypatch.setattr(round_sums, "WeightedAverage", Unweighted)
     assert far_apart(next(both_ways(uneven())))
 
 
