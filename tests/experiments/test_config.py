@@ -1,4 +1,3 @@
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from pydantic import ValidationError
 
 from dtfl_private.data.partition import deal_out
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig, make_config, plugin_options
+from dtfl_private.experiments.config import TrainConfig, make_config
 from dtfl_private.experiments.config_differences import differences
 from dtfl_private.experiments.config_errors import choices_of
 from dtfl_private.experiments.config_files import read_toml, to_toml
 from dtfl_private.experiments.norm import resolved_norm
-from dtfl_private.experiments.plugin_fields import object_name
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # A value for every field, none the default.
@@ -271,23 +269,6 @@ def test_a_concentration_that_is_not_positive_is_refused(alpha: str):
         deal_out(config.partition, np.arange(20) % 2, 4, np.random.default_rng(0))
 
 
-def test_a_configuration_does_not_differ_from_itself():
-    assert differences(make_config(OTHER), make_config(OTHER)) == []
-
-
-def test_differences_name_the_key_the_old_and_the_new_value():
-    old, new = make_config({"rounds": 5, "lr": 0.1}), make_config({"rounds": 6, "lr": 0.2})
-    assert differences(new, old) == ["rounds: 5 -> 6", "lr: 0.1 -> 0.2"]
-
-
-def test_a_resume_may_change_what_does_not_change_the_result_and_nothing_else():
-    old, new = make_config({"workers": 1}), make_config({"workers": 2, "data_dir": "elsewhere", "download": True})
-    assert differences(new, old) == []
-    assert differences(new, old, free=("data_dir", "download")) == ["workers: 1 -> 2"]
-    every = {line.partition(":")[0] for line in differences(make_config(OTHER), TrainConfig())}
-    assert every == TrainConfig.model_fields.keys() - {"workers", "data_dir", "download"}
-
-
 @pytest.mark.parametrize("name", TrainConfig.model_fields)
 def test_every_field_can_be_an_option_with_help_under_a_heading(name: str):
     field = TrainConfig.model_fields[name]
@@ -326,12 +307,6 @@ def test_automatic_norm_is_batch_norm_and_a_named_one_itself():
     ]
 
 
-def test_an_object_is_named_after_its_class_and_no_plugin_has_that_name():
-    name = object_name(np.random.default_rng(0))
-    assert name == "object:Generator"
-    assert make_config({"dataset": name, "defense": [name]}).defense == [name]
-
-
 PROFILE = {"name": "a", "cpus": 1, "up_mbit_s": 1, "down_mbit_s": 1}
 
 
@@ -362,49 +337,18 @@ def test_toml_without_end_is_refused(tmp_path: Path, text: str):
         read_toml(tmp_path / "c.toml")
 
 
-NAMING: Mapping[str, Any] = {
-    "model": "mine:Net:width=3",
-    "defense": ["gaussian-noise", " yours.too:Noise "],
-    "scheduler": "static:2",
-}
+def test_a_configuration_does_not_differ_from_itself():
+    assert differences(make_config(OTHER), make_config(OTHER)) == []
 
 
-def test_a_configuration_in_a_program_allows_what_it_names_and_one_of_a_file_what_it_is_told():
-    named = frozenset({"mine:Net", "yours.too:Noise"})
-    assert TrainConfig(**NAMING).allowed == TrainConfig(**NAMING).named_objects == named
-    assert make_config(NAMING).allowed == frozenset()
-    assert make_config(NAMING).named_objects == named
-    assert make_config(NAMING, allowed=frozenset({"mine"})).allowed == frozenset({"mine"})
-    assert TrainConfig().allowed == frozenset()
+def test_differences_name_the_key_the_old_and_the_new_value():
+    old, new = make_config({"rounds": 5, "lr": 0.1}), make_config({"rounds": 6, "lr": 0.2})
+    assert differences(new, old) == ["rounds: 5 -> 6", "lr: 0.1 -> 0.2"]
 
 
-def test_copies_and_other_processes_keep_what_is_allowed_and_nothing_more():
-    config = make_config(NAMING, allowed=frozenset({"mine"}))
-    assert pickle.loads(pickle.dumps(config)).allowed == config.model_copy(update={"seed": 3}).allowed == {"mine"}
-    assert config.allowing(["yours.too"]).allowed == {"mine", "yours.too"}
-    assert config.allowed == {"mine"}
-    assert TrainConfig().model_copy(update=NAMING).allowed == frozenset()
-
-
-def test_what_is_allowed_does_not_make_configurations_differ():
-    one, other = make_config(NAMING), make_config(NAMING, allowed=frozenset({"mine"}))
-    assert one == other
-    assert one != make_config({**NAMING, "seed": 1})
-    assert to_toml(one) == to_toml(other)
-    assert differences(one, other) == []
-
-
-def test_everything_that_is_named_must_be_allowed_but_what_objects_replace():
-    config = make_config(NAMING, allowed=frozenset({"mine"}))
-    with pytest.raises(InputError, match=r"defense 'yours\.too:Noise' .*--allow-plugin yours\.too "):
-        config.require_allowed()
-    config.require_allowed(replaced=["defense"])
-    config.allowing(["yours.too"]).require_allowed()
-    with pytest.raises(InputError, match="model 'mine:Net'"):
-        make_config(NAMING, allowed=frozenset({"yours.too"})).require_allowed()
-
-
-def test_the_options_to_use_a_run_again_name_every_module_once():
-    config = TrainConfig(model="mine:Net", scheduler="mine:Fast", defense=["yours.too:Noise", "identity"])
-    assert plugin_options(config) == ["--allow-plugin", "mine", "--allow-plugin", "yours.too"]
-    assert plugin_options(TrainConfig()) == []
+def test_a_resume_may_change_what_does_not_change_the_result_and_nothing_else():
+    old, new = make_config({"workers": 1}), make_config({"workers": 2, "data_dir": "elsewhere", "download": True})
+    assert differences(new, old) == []
+    assert differences(new, old, free=("data_dir", "download")) == ["workers: 1 -> 2"]
+    every = {line.partition(":")[0] for line in differences(make_config(OTHER), TrainConfig())}
+    assert every == TrainConfig.model_fields.keys() - {"workers", "data_dir", "download"}
