@@ -16,8 +16,8 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.cutting.staged import snapshot, split
 from dtfl_private.plugins.installed import installed
 from dtfl_private.protection.client_context import ClientRound

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import AttackConfig, Result, TrainConfig, attack, train
-from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.report.pictures.gallery import gallery
 from dtfl_private.report.pictures.leakage import leakage_picture
 from dtfl_private.report.tables.plain import plain_table

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import TrainConfig, train
-from dtfl_private.experiments.config import make_config
-from dtfl_private.experiments.rounds_file import read_records
-from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.config.train_config import make_config
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.report.tables.plain import plain_table
 
 SERVERS = {"scarce": (2, 1.0), "slow": (2, 2.0), "ample": (16, 8.0)}

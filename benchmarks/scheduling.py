@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.host import host_line
 from benchmarks.throughput import spread
 from dtfl_private import TierChoice, TrainConfig, plan
-from dtfl_private.experiments.schedule_settings import schedule_settings
+from dtfl_private.experiments.setup.schedule_settings import schedule_settings
 from dtfl_private.models.build import build_model
 from dtfl_private.numerics import Numerics
 from dtfl_private.report.tables.plain import plain_table

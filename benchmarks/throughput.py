@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TierChoice, TrainConfig
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from benchmarks.host import host_line
 from dtfl_private import TrainConfig, plan
-from dtfl_private.experiments.config import make_config
-from dtfl_private.experiments.named_plugins import make_method
-from dtfl_private.experiments.schedule_settings import method_schedule
+from dtfl_private.experiments.config.train_config import make_config
+from dtfl_private.experiments.setup.named_plugins import make_method
+from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.models.build import build_description
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import FloatArray

@@ -25,8 +25,8 @@ if typing.TYPE_CHECKING:
     from dtfl_private.auditing.runner import Audit, audit
     from dtfl_private.data.dataset import ImageDataset, TokenDataset
     from dtfl_private.errors import DtflError, InputError, RunError
-    from dtfl_private.experiments.compare import compare
-    from dtfl_private.experiments.config import TrainConfig
+    from dtfl_private.experiments.comparing.compare import compare
+    from dtfl_private.experiments.config.train_config import TrainConfig
     from dtfl_private.experiments.plan import Plan, plan
     from dtfl_private.experiments.preset import Preset, load_preset
     from dtfl_private.experiments.profile import profile

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private import TrainConfig
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.in_process import InProcess

@@ -12,10 +12,10 @@ from torch import nn
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.config_files import to_toml
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import Findings, Training
 from dtfl_private.leakage.result import Result

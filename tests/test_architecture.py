@@ -49,7 +49,7 @@ MAY_RUN_TEXT = {"dtfl_private.plugins.own_objects", "dtfl_private.__init__"}
 METHODS = {"eval", "compile"}
 
 # A configuration that is not made by `make_config` allows what it names: that is for programs of users.
-MAKES_CONFIGS = "dtfl_private.experiments.config"
+MAKES_CONFIGS = "dtfl_private.experiments.config.train_config"
 
 Source = tuple[str, str]
 """A dotted module name and its text."""
@@ -274,10 +274,10 @@ READ_WITH_CARE = {
     ("dtfl_private.attacking.result_cache", "safetensors.safe_open"),  # likewise
     ("dtfl_private.data.files.idx", "gzip.open"),  # of a file that `open_regular` opened
     ("dtfl_private.data.files.pixels", "Image.open"),  # of bytes
-    ("dtfl_private.experiments.run_folder", "os.open"),  # a folder, to lock it
+    ("dtfl_private.experiments.run_folder.folder", "os.open"),  # a folder, to lock it
     ("dtfl_private.files.writing", "os.open"),  # a folder, to sync it
     ("dtfl_private.files.writing", "path.open"),  # to write
-    ("dtfl_private.experiments.rounds_file", "folder.rounds.open"),  # to append
+    ("dtfl_private.experiments.run_folder.rounds_file", "folder.rounds.open"),  # to append
 }
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import click
 import pytest
 
-from dtfl_private.attacking.adversary_data import Knowledge
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.auditing.gate import parse_gate
 from dtfl_private.cli.attack import attacked_tiers
 from dtfl_private.cli.group import COMMANDS, cli, load_command
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import make_config
+from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.specification import named_object
 from dtfl_private.protocol.threat import find_adversary

@@ -15,16 +15,16 @@ import pytest
 
 import dtfl_private
 from dtfl_private.attacking.parallel import open_once
-from dtfl_private.attacking.replay import open_run
+from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import TrainConfig, make_config
-from dtfl_private.experiments.config_files import read_run_config, read_toml, to_toml
-from dtfl_private.experiments.plugin_fields import PLUGIN_FIELDS
+from dtfl_private.experiments.comparing.compare import compare
+from dtfl_private.experiments.config.files import read_run_config, read_toml, to_toml
+from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.preset import load_preset
-from dtfl_private.experiments.run_folder import RunFolder
+from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.findings import findings_document

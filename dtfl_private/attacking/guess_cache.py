@@ -9,9 +9,9 @@ from torch import Tensor
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.jobs import Job
-from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
-from dtfl_private.attacking.victim_rounds import Played
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.victim_rounds import Played
 
 
 def run_key(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None) -> dict[str, object]:

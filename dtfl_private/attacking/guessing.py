@@ -18,8 +18,8 @@ from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.guess_cache import guess_key
 from dtfl_private.attacking.jobs import Job
 from dtfl_private.attacking.plan import AttackPlan
-from dtfl_private.attacking.repetitions import Repetition
-from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.attacking.scoring.repetitions import Repetition
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.leakage.result import Result

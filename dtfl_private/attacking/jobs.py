@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dtfl_private.attacking.adversary_data import Knowledge
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.chosen import Chosen, choose_adversary, make_attack
-from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
+from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.guessing import guess, is_cached
 from dtfl_private.attacking.plan import AttackPlan, plan_attack
-from dtfl_private.attacking.replay import OpenedRun, open_run
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guess_cache import SharedResults, run_key, shared_key
 from dtfl_private.attacking.jobs import Job, LeftOut, plan_jobs
-from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
+from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.result_cache import ResultCache
-from dtfl_private.attacking.scoring import Judge
+from dtfl_private.attacking.scoring.scoring import Judge
 from dtfl_private.attacking.setup import AttackSetup
-from dtfl_private.attacking.shadow_runs import ShadowRuns
-from dtfl_private.attacking.victim_rounds import Played, VictimRounds
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.victim_rounds import Played, VictimRounds
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.protocol.threat import AuxiliaryKind
 from dtfl_private.runtime.device import available_cores, choose_numerics
 from dtfl_private.runtime.progress import Progress

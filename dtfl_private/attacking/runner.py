@@ -16,17 +16,17 @@ from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guessing import baselines, judged_guesses
 from dtfl_private.attacking.jobs import Job, LeftOut
 from dtfl_private.attacking.parallel import guess_in_processes
-from dtfl_private.attacking.pictures import save_pictures
 from dtfl_private.attacking.plan import AttackPlan, plan_attack
-from dtfl_private.attacking.replay import OpenedRun, open_run
-from dtfl_private.attacking.results_file import RESULTS, remarks, with_undefended, write_results
-from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.attacking.scoring.pictures import save_pictures
+from dtfl_private.attacking.scoring.results_file import RESULTS, remarks, with_undefended, write_results
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.tiers import target_at
-from dtfl_private.attacking.undefended_run import TRAIN, undefended_folder
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
+from dtfl_private.attacking.victims.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
-from dtfl_private.experiments.run_objects import RunObjects
+from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.leakage.result import Result

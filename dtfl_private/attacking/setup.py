@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from dtfl_private.attacking.adversary_data import AuxiliarySplit
 from dtfl_private.attacking.evidence import (
     AttackedRound,
     Candidates,
@@ -18,10 +17,11 @@ from dtfl_private.attacking.evidence import (
     Shadows,
     TrainingKnowledge,
 )
+from dtfl_private.attacking.knowledge.adversary_data import AuxiliarySplit
+from dtfl_private.attacking.knowledge.record_sets import IndexSets, in_pairs
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.record_sets import IndexSets, in_pairs
-from dtfl_private.attacking.replay import OpenedRun
-from dtfl_private.attacking.victims import Victims
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from dtfl_private.attacking.replay import OpenedRun
+from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.exposure import exposures
 from dtfl_private.auditing.measuring import Measured, with_undefended
@@ -14,8 +14,8 @@ from dtfl_private.auditing.not_tested import not_tested
 from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.auditing.repeat import repeat_commands
 from dtfl_private.auditing.trainings import Training as AttackedTraining
-from dtfl_private.experiments.norm import resolved_norm
-from dtfl_private.experiments.provenance import VERSIONS_OF
+from dtfl_private.experiments.config.norm import resolved_norm
+from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.findings import Findings, Guaranteed, SanityCheck, Threat, Training
 from dtfl_private.leakage.result import Result

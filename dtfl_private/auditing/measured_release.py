@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.attacking.adversary_data import Knowledge, split_auxiliary
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
+from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.setup import AttackSetup
-from dtfl_private.attacking.shadow_runs import ShadowRuns
+from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.exposure import rounds_by_tier
 from dtfl_private.data.preprocess import unit
-from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.leakage.measures.base import Release
 from dtfl_private.privacy.disclosure import ONE_ROUND
 from dtfl_private.protection.chain import DefenseChain

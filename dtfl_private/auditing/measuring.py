@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dtfl_private import leakage, privacy
 from dtfl_private.attacking.crashes import crashes_named
-from dtfl_private.attacking.replay import OpenedRun, open_run
 from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.measured_release import measured_run, release_at
 from dtfl_private.auditing.plan import AuditPlan

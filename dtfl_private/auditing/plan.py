@@ -9,9 +9,9 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.jobs import Job
 from dtfl_private.attacking.plan import AttackPlan, plan_attack
-from dtfl_private.attacking.replay import OpenedRun
 from dtfl_private.attacking.result_cache import ResultCache
-from dtfl_private.attacking.victims import victim_tasks
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.victims import victim_tasks
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
 from dtfl_private.leakage.measures.registry import MEASURES

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from dtfl_private.attacking.results_file import result_key
+from dtfl_private.attacking.scoring.results_file import result_key
 from dtfl_private.leakage.result import Result
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.replay import open_run
+from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.attacked import Galleries, attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.comparison import compare_findings, require_comparable, unequal_terms
@@ -27,9 +27,9 @@ from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config_files import read_run_config
-from dtfl_private.experiments.run_folder import RunFolder, locked, require_no_links
-from dtfl_private.experiments.run_objects import RunObjects
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.leakage.findings import Findings, NotTested, findings_document, read_findings

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.runner import AttackReport, attack
-from dtfl_private.attacking.scoring import Verdict
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.leakage.result import Result
 from dtfl_private.runtime.progress import Progress

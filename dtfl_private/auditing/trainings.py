@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtfl_private.attacking.replay import OpenedRun, open_run
-from dtfl_private.attacking.undefended_run import TRAIN, as_long_as, undefended_folder
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
+from dtfl_private.attacking.victims.undefended_run import TRAIN, as_long_as, undefended_folder
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.summary import final_accuracy
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.summary import final_accuracy
 from dtfl_private.experiments.train import train
 from dtfl_private.runtime.progress import AsOneJob, Progress
 

@@ -61,7 +61,7 @@ def compare(
       dtfl-private compare runs/a runs/b --apart --out runs/ab
     """
     from dtfl_private.cli.comparison_output import show_comparison
-    from dtfl_private.experiments.compare import compare as compare_runs
+    from dtfl_private.experiments.comparing.compare import compare as compare_runs
 
     check_targets(markdown, latex)
     require_usable(Path(out))

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedOption
-from dtfl_private.experiments.config import TrainConfig, make_config
-from dtfl_private.experiments.config_errors import choices_of
-from dtfl_private.experiments.field_kinds import AUTOMATIC
-from dtfl_private.experiments.plugin_fields import named_objects
+from dtfl_private.experiments.config.errors import choices_of
+from dtfl_private.experiments.config.field_kinds import AUTOMATIC
+from dtfl_private.experiments.config.plugin_fields import named_objects
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 
 
 def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:

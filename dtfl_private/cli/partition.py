@@ -28,7 +28,7 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.experiments.partition import partition as make_partition
+    from dtfl_private.experiments.setup.partition import partition as make_partition
     from dtfl_private.report.pictures.distribution import distribution_picture
     from dtfl_private.report.tables.distribution import distribution_table, spread_table
 

@@ -56,8 +56,8 @@ def plan(
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
     from dtfl_private.cli.plan_output import print_plan
-    from dtfl_private.experiments.input_shape import parse_shape
     from dtfl_private.experiments.plan import plan as make_plan
+    from dtfl_private.experiments.setup.input_shape import parse_shape
 
     check_targets(json_file)
     config = typed_config(options)

@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from dtfl_private.cli.terminal import open_console
-from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import Plan, planned_lines, total_tier_counts
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, si, tier_counts_text

@@ -65,10 +65,10 @@ def profile(
       dtfl-private profile --model gpt2-xl --input-shape 1024
     """
     from dtfl_private.cli.profile_output import drawn_costs, print_profile
-    from dtfl_private.experiments.input_shape import parse_shape
-    from dtfl_private.experiments.norm import resolved_norm
+    from dtfl_private.experiments.config.norm import resolved_norm
     from dtfl_private.experiments.profile import automatic_cuts
     from dtfl_private.experiments.profile import profile as make_profile
+    from dtfl_private.experiments.setup.input_shape import parse_shape
     from dtfl_private.models.build import build_description, build_model
     from dtfl_private.runtime.device import choose_numerics
 

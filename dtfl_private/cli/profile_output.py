@@ -1,7 +1,7 @@
 """What the profile command shows and draws."""
 
 from dtfl_private.cli.terminal import open_console
-from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.profile import round_times_s
 from dtfl_private.report.pictures.costs import cost_picture
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table

@@ -9,9 +9,9 @@ from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.options import COMMAND_LINE_DEFAULTS, config_options, given_options
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig, make_config, plugin_options
-from dtfl_private.experiments.field_kinds import NOTHING
-from dtfl_private.experiments.plugin_fields import named_objects
+from dtfl_private.experiments.config.field_kinds import NOTHING
+from dtfl_private.experiments.config.plugin_fields import named_objects
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config, plugin_options
 from dtfl_private.files.writing import output_path
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 
@@ -42,7 +42,7 @@ def train(
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.experiments.allowed_tiers import allowed_line
+    from dtfl_private.experiments.setup.allowed_tiers import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
     from dtfl_private.report.tables.privacy import sentences
@@ -76,8 +76,8 @@ def train_config(
 
     It may name by its module what is ``allowed``, and what the options name.
     """
-    from dtfl_private.experiments.config_files import read_run_config, read_toml
-    from dtfl_private.experiments.run_folder import RunFolder
+    from dtfl_private.experiments.config.files import read_run_config, read_toml
+    from dtfl_private.experiments.run_folder.folder import RunFolder
 
     base: dict[str, object] = {}
     source = "CONFIG.toml"
@@ -95,7 +95,7 @@ def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dic
     Raises:
         InputError: both ways to say which tiers are allowed are given as options.
     """
-    from dtfl_private.experiments.allowed_tiers import DEPENDS_ON
+    from dtfl_private.experiments.setup.allowed_tiers import DEPENDS_ON
 
     if "leakage_budget" in given and "allowed_tiers" in given:
         raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.norm import resolved_norm
+from dtfl_private.experiments.config.norm import resolved_norm
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.report.tables.privacy import norm_line
 from dtfl_private.report.tables.privacy import opening_lines as privacy_lines

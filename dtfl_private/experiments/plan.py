@@ -9,14 +9,14 @@ import numpy as np
 
 from dtfl_private.data.normalization import Normalization
 from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
-from dtfl_private.experiments.allowed_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.cost_tables import defended_costs
-from dtfl_private.experiments.named_plugins import make_chain, make_method, require_defensible
-from dtfl_private.experiments.norm import resolved_norm
-from dtfl_private.experiments.plugin_fields import object_name
-from dtfl_private.experiments.privacy_settings import calibrated, privacy_settings
-from dtfl_private.experiments.schedule_settings import method_schedule
+from dtfl_private.experiments.config.norm import resolved_norm
+from dtfl_private.experiments.config.plugin_fields import object_name
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.allowed_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
+from dtfl_private.experiments.setup.cost_tables import defended_costs
+from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
+from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
+from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.privacy.budget import end_of_run, spent_clients

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.transcripts import save_recording
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.transcripts import save_recording
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.method import Method
 from dtfl_private.training.recording import Recorder

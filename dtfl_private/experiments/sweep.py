@@ -9,13 +9,13 @@ from pathlib import Path
 
 from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments.compare import compare
-from dtfl_private.experiments.config import TrainConfig, make_config
-from dtfl_private.experiments.config_differences import differences
-from dtfl_private.experiments.config_files import read_toml, to_toml
+from dtfl_private.experiments.comparing.compare import compare
+from dtfl_private.experiments.config.differences import differences
+from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.preset import PlannedRun, Preset, baseline_names
-from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.summary import has_ended
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.summary import has_ended
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
 from dtfl_private.report.comparison.groups import Comparison

@@ -11,16 +11,16 @@ from torch import nn
 
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.config_files import read_run_config
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.opening_lines import opening_lines
 from dtfl_private.experiments.resume import where_to_start, with_tiers_of_run
-from dtfl_private.experiments.run_folder import RunFolder, disk_refusals_named, locked
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.run_place import checked_place, fresh_path, new_folder
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
+from dtfl_private.experiments.run_folder.place import checked_place, fresh_path, new_folder
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.setup.trial import try_out
 from dtfl_private.experiments.train_loop import run_rounds
-from dtfl_private.experiments.trial import try_out
 from dtfl_private.files.writing import output_path
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from dtfl_private.experiments.checkpoint import save_checkpoint
 from dtfl_private.experiments.recording import TranscriptWriter
-from dtfl_private.experiments.rounds_file import append_record
-from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.setup import Prepared
-from dtfl_private.experiments.summary import summarise, write_results
+from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.rounds_file import append_record
+from dtfl_private.experiments.run_folder.summary import summarise, write_results
+from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.report.pictures.training import plot_training

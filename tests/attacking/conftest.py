@@ -6,9 +6,9 @@ import pytest
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.setup import Prepared
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.experiments.train import train
 from dtfl_private.training.recording import Recorder, Recording
 from dtfl_private.training.state import GlobalWeights

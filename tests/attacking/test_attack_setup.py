@@ -13,7 +13,7 @@ from dtfl_private.attacking.base import (
     AttackFacts,
     Reconstruction,
 )
-from dtfl_private.attacking.record_sets import IndexSets
+from dtfl_private.attacking.knowledge.record_sets import IndexSets
 from dtfl_private.attacking.runner import attack
 from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.experiments import train_loop as training

@@ -1,8 +1,8 @@
-from dtfl_private.attacking.replay import open_run
 from dtfl_private.attacking.result_cache import ResultCache
+from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.identity_check import identity_check
-from dtfl_private.experiments.run_objects import RunObjects
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress
 

@@ -4,7 +4,7 @@ import pytest
 
 from dtfl_private.cli.plan import PLAN_FIELDS
 from dtfl_private.cli.profile import PROFILE_FIELDS
-from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config.train_config import TrainConfig
 
 
 def test_without_a_command_the_help_is_shown(dtfl):

@@ -7,7 +7,7 @@ import pytest
 from command_line import SMALL, content, same_run
 
 import dtfl_private
-from dtfl_private.experiments.config_files import read_toml
+from dtfl_private.experiments.config.files import read_toml
 from dtfl_private.leakage.findings import findings_document
 
 

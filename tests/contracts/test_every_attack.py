@@ -24,7 +24,7 @@ def attack(request) -> Attack:
 
 
 def test_there_is_one_for_every_method_that_the_documentation_lists():
-    table = (ROOT / "docs" / "attacks.md").read_text("utf-8")
+    table = (ROOT / "docs" / "reference" / "attacks.md").read_text("utf-8")
     assert [name for name in NAMES if f"| `{name}` |" not in table] == []
 
 

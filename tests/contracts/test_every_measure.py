@@ -135,7 +135,7 @@ def test_all_metrics_of_measures_are_some_measures():
 
 
 def test_the_documentation_lists_all_measures_and_metrics():
-    text = (ROOT / "docs" / "measures.md").read_text("utf-8")
+    text = (ROOT / "docs" / "reference" / "measures.md").read_text("utf-8")
     wanted = [*MEASURES, *(metric.name.removesuffix("-cumulated") for metric in OF_MEASURES)]
     assert [name for name in wanted if f"`{name}`" not in text] == []
 

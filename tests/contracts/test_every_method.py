@@ -11,9 +11,9 @@ import torch
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places

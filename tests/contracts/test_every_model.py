@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.data.dataset import TokenDataset
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
 from dtfl_private.models.inputs import network_facts

@@ -7,8 +7,8 @@ from dtfl_private.data.dataset import TokenDataset, load_dataset
 from dtfl_private.data.preprocess import AsTheyAre, require_augmentable
 from dtfl_private.data.text import ANIMALS, LENGTH, VOCABULARY, load_sentences, words_of
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round

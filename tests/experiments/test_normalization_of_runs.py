@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from dtfl_private import Transcript
-from dtfl_private.attacking.replay import open_run
+from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config_files import read_run_config
-from dtfl_private.experiments.run_folder import RunFolder
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums

@@ -10,11 +10,11 @@ from dtfl_private.cli.group import cli
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig, make_config
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.plan import COMPARED, Plan, plan, total_tier_counts
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.schedule_settings import schedule_settings
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.setup.schedule_settings import schedule_settings
 from dtfl_private.experiments.train import train
 from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs

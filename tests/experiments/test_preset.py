@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.compare import compare
+from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.experiments.preset import SIZE_KEYS, TARGETS, load_preset
 from dtfl_private.plugins.specification import canonical
 

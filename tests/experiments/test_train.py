@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from dtfl_private.errors import CheckpointError, InputError, NonFiniteLossError, RunError
-from dtfl_private.experiments import checkpoint
-from dtfl_private.experiments import summary as summary_file
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.config_files import read_run_config
-from dtfl_private.experiments.run_folder import RunFolder, locked
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import prepare
-from dtfl_private.experiments.summary import has_ended
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder import checkpoint
+from dtfl_private.experiments.run_folder import summary as summary_file
+from dtfl_private.experiments.run_folder.folder import RunFolder, locked
+from dtfl_private.experiments.run_folder.summary import has_ended
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense, DefenseFacts

@@ -20,17 +20,16 @@ from PIL import Image
 from spoiling import IN_PLACE, bytes_of, documents_of, examples, json_of
 
 from dtfl_private.attacking.result_cache import ResultCache
-from dtfl_private.cli import main as cli
 from dtfl_private.data.files.cache import cached
 from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import CheckpointError, DtflError, InputError, RunError
 from dtfl_private.experiments import train as train_command
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.config_files import to_toml
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.transcripts import load_seen, load_truth
+from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.train import train
-from dtfl_private.experiments.transcripts import load_seen, load_truth
 from dtfl_private.leakage.findings import findings_document
 from dtfl_private.leakage.result import read_results, read_round
 
@@ -71,7 +70,7 @@ def stopped(*_arguments: object, **_settings: object) -> None:
 
 @pytest.fixture
 def no_training(monkeypatch) -> None:
-    monkeypatch.setattr(cli, "run_training", stopped)
+    monkeypatch.setattr("dtfl_private.experiments.train.train", stopped)
 
 
 DEEP = b"a = " + b"[" * 100_000

@@ -7,8 +7,8 @@ import re
 import pytest
 from PIL import Image
 
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.config_files import to_toml
+from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig
 
 # ESC, a script that needs a font, bytes that are no UTF-8, markup, text that turns round, 200 characters.
 NAMES = (b"esc\x1b]0;evil\x07\x1b[31m", "猫".encode(), b"\xff\xfe", b"[red]x", "a\u202eb".encode(), b"x" * 200)

@@ -1,6 +1,6 @@
 import pytest
 
-from dtfl_private.experiments.compare import compare
+from dtfl_private.experiments.comparing.compare import compare
 
 
 @pytest.fixture

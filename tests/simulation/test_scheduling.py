@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dtfl_private.experiments.checkpoint import load_checkpoint, save_checkpoint
+from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.simulation.schedule import ScheduleState
 from dtfl_private.simulation.schedulers.others import Random, Static
 from dtfl_private.simulation.scheduling import learn_progress, schedule_round

@@ -10,9 +10,9 @@ from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.defenses.weight_jump import WeightJump
-from dtfl_private.experiments.rounds_file import read_records
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.run_folder.rounds_file import read_records
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.plugins.installed import installed
 from dtfl_private.privacy.budget import planned_ledgers

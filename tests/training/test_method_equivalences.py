@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.experiments.setup import Prepared
+from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.protocol.messages import below
 from dtfl_private.randomness import stream

@@ -8,9 +8,9 @@ import torch
 
 from dtfl_private import train
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config_files import read_run_config
-from dtfl_private.experiments.run_objects import RunObjects
-from dtfl_private.experiments.setup import prepare
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import Remark

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config import TrainConfig
-from dtfl_private.experiments.setup import Prepared, prepare
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.statistics import measure_statistics
 from dtfl_private.protection.base import Defense, DefenseFacts

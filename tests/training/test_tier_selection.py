@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dtfl_private.experiments.config import TrainConfig
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import plan as plan_command
 from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.round_plan import RoundPlan

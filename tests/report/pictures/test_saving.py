@@ -73,8 +73,8 @@ def test_a_class_that_cannot_be_drawn_is_named_with_its_number():
 @pytest.fixture
 def hostile_pictures(four_tiers, write_run, figure, patterns, tmp_path) -> dict[str, Callable[[], object]]:
     """Every kind of picture, with names of unknown origin in it."""
-    from dtfl_private.experiments.rounds_file import read_records
-    from dtfl_private.experiments.run_folder import RunFolder
+    from dtfl_private.experiments.run_folder.folder import RunFolder
+    from dtfl_private.experiments.run_folder.rounds_file import read_records
 
     records, _ = read_records(RunFolder(path=write_run(tmp_path / "run", [0.5, 0.6])))
     images = patterns.test_images.float() / 255
@@ -100,8 +100,8 @@ def test_names_of_unknown_origin_are_drawn_without_a_warning(hostile_pictures, k
 def test_a_picture_takes_the_place_of_a_pipe_without_writing_to_it(write_run, tmp_path):
     import os
 
-    from dtfl_private.experiments.rounds_file import read_records
-    from dtfl_private.experiments.run_folder import RunFolder
+    from dtfl_private.experiments.run_folder.folder import RunFolder
+    from dtfl_private.experiments.run_folder.rounds_file import read_records
 
     os.mkfifo(tmp_path / "training.png")
     records, _ = read_records(RunFolder(path=write_run(tmp_path / "run", [0.5])))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dtfl_private.experiments.compare import compare
+from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.comparison.document import as_json
 from dtfl_private.report.comparison.files import comparison_files
 from dtfl_private.report.comparison.means import Mean

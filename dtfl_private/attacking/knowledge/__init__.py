@@ -1,0 +1,1 @@
+"""What the adversary has of its own: data, and trainings on them."""

@@ -1,0 +1,84 @@
+"""Training runs of the adversary's own: like the victim's, on records of its choice."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.train import train
+from dtfl_private.files.reading import read_bytes
+from dtfl_private.protocol.messages import State
+from dtfl_private.randomness import stream
+
+# A shadow's own test images: its accuracy is not looked at, but a run judges itself after every round.
+TEST_IMAGES = 10
+
+LARGEST_MODEL_BYTES = 2**34
+
+
+class ShadowRuns:
+    """Federated runs with the victim's configuration; each leaves a run folder, and is resumed or reused there.
+
+    Args:
+        config: of the victim's run.
+        classes: number of classes.
+        folder: below which the runs lie.
+        objects: what the victim's run was given as objects; its data set is not used.
+    """
+
+    def __init__(self, config: TrainConfig, classes: int, folder: Path, objects: RunObjects) -> None:
+        self._config = config
+        self._classes = classes
+        self._folder = folder
+        self._objects = objects
+
+    def train(self, name: str, images: Tensor, labels: Tensor) -> State:
+        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name."""
+        images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
+        dataset = _shadow_dataset(images_u8, labels, self._classes)
+        run = train(
+            _shadow_config(self._config, name),
+            # Other records, as for other victims, are another run.
+            out=self._folder / f"{name}-{_digest(images_u8, labels)}",
+            resume=True,
+            **replace(self._objects, dataset=dataset).arguments(),
+        )
+        # Numbers only: safetensors hold no code.
+        return safetensors.torch.load(read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES))
+
+
+def _shadow_dataset(images_u8: Tensor, labels: Tensor, classes: int) -> ImageDataset:
+    return ImageDataset(
+        name="shadow",
+        source="records of the adversary's choice",
+        classes=tuple(map(str, range(classes))),
+        train_images=images_u8,
+        train_labels=labels,
+        test_images=images_u8[:TEST_IMAGES],
+        test_labels=labels[:TEST_IMAGES],
+    )
+
+
+def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
+    """Return the victim's configuration with chance of its own, as another run would have."""
+    changes: dict[str, object] = {
+        "seed": int(stream(victim.seed, "shadow", name).integers(2**31)),
+        "max_train_images": None,
+        "record_rounds": [],
+        "record_clients": [],
+        "workers": 1,
+        "target_accuracy": None,
+    }
+    return victim.model_copy(update=changes)
+
+
+def _digest(images_u8: Tensor, labels: Tensor) -> str:
+    digest = hashlib.blake2b(images_u8.contiguous().numpy().tobytes(), digest_size=8)
+    digest.update(labels.contiguous().numpy().tobytes())
+    return digest.hexdigest()

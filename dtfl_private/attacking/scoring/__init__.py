@@ -1,0 +1,1 @@
+"""What guesses come to: scores, results, pictures."""

@@ -1,0 +1,153 @@
+"""Guesses meet the ground truth: what the repetitions of an attack reached, in numbers and for pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from dtfl_private.attacking.base import MembershipInference, Reconstruction
+from dtfl_private.attacking.jobs import Job
+from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, sent_labels
+from dtfl_private.attacking.scoring.tampering_results import tampering_results
+from dtfl_private.attacking.scoring.value_scoring import inference_results
+from dtfl_private.attacking.setup import AttackSetup
+from dtfl_private.attacking.victims.victims import Victims
+from dtfl_private.leakage.baselines import BASELINES, Known
+from dtfl_private.leakage.classifier import Classifier, train_classifier
+from dtfl_private.leakage.heading import Heading
+from dtfl_private.leakage.image_results import baseline_results, image_results, trivial_guesses
+from dtfl_private.leakage.lpips import require_lpips
+from dtfl_private.leakage.membership_results import membership_results
+from dtfl_private.leakage.result import Result, SettingValue
+from dtfl_private.leakage.scores import psnr
+from dtfl_private.protocol.contracts import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictured:
+    """Reconstructions for pictures, all (N, C, H, W) in [0, 1]: truth, one guess per seed, the trivial guess.
+
+    ``scores`` are (seeds, N) by metric.
+    """
+
+    truth: Tensor
+    guesses: Sequence[Tensor]
+    baseline: Tensor
+    baseline_name: str
+    scores: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one attack reached at one tier; ``pictured`` of reconstructions only."""
+
+    job: Job
+    results: Sequence[Result]
+    pictured: Pictured | None = None
+
+
+class Judge:
+    """Judges guesses by the ground truth, which attacks never see.
+
+    Args:
+        setup: of the run and its data.
+        lpips: judge images by LPIPS too.
+
+    Raises:
+        InputError: LPIPS is asked for and its weights are not there.
+    """
+
+    def __init__(self, setup: AttackSetup, *, lpips: bool = False) -> None:
+        if lpips:
+            require_lpips()
+        self._setup = setup
+        self._lpips = lpips
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        """A classifier that neither the clients nor the attack trained."""
+        data, worker = self._setup.split.judging, self._setup.opened.prepared.worker
+        return train_classifier(
+            data.images,
+            data.labels,
+            data.validation_images,
+            data.validation_labels,
+            classes=worker.classes,
+            seed=worker.seed,
+            device=self._setup.numerics.device,
+        )
+
+    def verdict(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Verdict:
+        """Judge the repetitions of an attack.
+
+        Args:
+            job: the attack at its tier.
+            repetitions: one per seed.
+            settings: to be shown with the results.
+        """
+        heading = self._heading(job, repetitions, settings)
+        visible = [] if repetitions[0].tampering is None else tampering_results(self._setup, repetitions, heading)
+        guessed = [repetition for repetition in repetitions if repetition.guess is not None]
+        if not guessed:
+            return Verdict(job=job, results=visible)
+        attack = job.chosen.attack
+        if isinstance(attack, Reconstruction):
+            results, pictured = self._images(guessed, heading)
+            return Verdict(job=job, results=[*results, *visible], pictured=pictured)
+        if isinstance(attack, MembershipInference):
+            return Verdict(job=job, results=[*self._membership(guessed, heading), *visible])
+        return Verdict(job=job, results=[*inference_results(attack, self._setup, guessed, heading), *visible])
+
+    def _heading(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Heading:
+        tampering = repetitions[0].tampering
+        return Heading(
+            tier=job.tier,
+            cut=self._setup.opened.cut_shapes[job.tier if tampering is None else tampering.tier],
+            source=job.chosen.name,
+            adaptive=job.chosen.attack.adaptive,
+            adversary=job.chosen.adversary.name,
+            seed=self._setup.opened.prepared.worker.seed,
+            settings=settings,
+        )
+
+    def _known(self, truth: Tensor, labels: Tensor) -> Known | None:
+        auxiliary = self._setup.split.auxiliary
+        if auxiliary is None:
+            return None
+        return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
+
+    def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[list[Result], Pictured]:
+        common, guesses = common_victims(repetitions)
+        victims = repetitions[0].victims
+        truth, labels = victims.truth[common], victims.labels[common]
+        known = self._known(truth, sent_labels(victims)[common])
+        judged = image_results(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
+        trivial = trivial_guesses(known, truth)
+        best = max(trivial, key=lambda name: float(psnr(trivial[name], truth).mean()))
+        pictured = Pictured(
+            truth=truth, guesses=guesses, baseline=trivial[best], baseline_name=best, scores=judged.scores
+        )
+        return list(judged.results), pictured
+
+    def baselines(self, victims: Victims, tier: int) -> list[Result]:
+        """Return what the trivial guesses score on the victims, each under its own name."""
+        known = self._known(victims.truth, sent_labels(victims))
+        if known is None:
+            return []
+        found = []
+        for name in BASELINES:
+            heading = Heading(
+                tier=tier,
+                cut=self._setup.opened.cut_shapes[tier],
+                source=name,
+                adaptive=False,
+                adversary=None,
+                seed=self._setup.opened.prepared.worker.seed,
+            )
+            found += baseline_results(name, known, victims.labels, self._classifier.predict, heading)
+        return found
+
+    def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
+        _, member = self._setup.candidates(repetitions[0].victims)
+        return membership_results([guess_of(repetition) for repetition in repetitions], member, heading)

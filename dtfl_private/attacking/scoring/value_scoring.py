@@ -1,0 +1,68 @@
+"""Guessed properties and labels meet the true ones, trivial guesses, and what the raw images would tell."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dtfl_private.attacking.base import Attack, AttributeInference
+from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sent_labels
+from dtfl_private.attacking.setup import AttackSetup
+from dtfl_private.leakage.ceiling import raw_pixel_guess
+from dtfl_private.leakage.heading import Heading
+from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.value_results import value_results
+
+
+def inference_results(
+    attack: Attack, setup: AttackSetup, repetitions: Sequence[Repetition], heading: Heading
+) -> list[Result]:
+    """Return how right the guesses of a property, or of the labels, are.
+
+    Args:
+        attack: whose guesses they are.
+        setup: of the run and its data.
+        repetitions: one per seed, each with a guess.
+        heading: of the results.
+    """
+    common, guesses = common_victims(repetitions)
+    victims = repetitions[0].victims
+    images, labels = victims.truth[common], victims.labels[common]
+    auxiliary = setup.split.judging
+    if isinstance(attack, AttributeInference):
+        truth = attack.values(images, labels, auxiliary)
+        known = attack.values(auxiliary.images, auxiliary.labels, auxiliary)
+        trivial = {
+            "majority": known.mode().values.expand(len(truth)),
+            "label-prior": majority_by_label(known, auxiliary.labels, labels),
+        }
+        ceiling = {"raw-pixels": _raw_pixels(attack, setup, images, labels, known)}
+        return value_results(guesses, truth, trivial, ceiling, heading)
+    sent = sent_labels(victims)[common]
+    trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
+    return value_results(guesses, labels, trivial, {}, heading)
+
+
+def _raw_pixels(
+    attack: AttributeInference, setup: AttackSetup, images: Tensor, labels: Tensor, known: Tensor
+) -> Tensor:
+    """Return the property as it is guessed from the images themselves, by a classifier of the judge's data."""
+    auxiliary, worker = setup.split.judging, setup.opened.prepared.worker
+    checked = attack.values(auxiliary.validation_images, auxiliary.validation_labels, auxiliary)
+    return raw_pixel_guess(
+        images,
+        labels,
+        train=(auxiliary.images, auxiliary.labels, known),
+        validation=(auxiliary.validation_images, auxiliary.validation_labels, checked),
+        classes=worker.classes,
+        seed=worker.seed,
+        device=setup.numerics.device,
+    )
+
+
+def majority_by_label(values: Tensor, labels: Tensor, of: Tensor) -> Tensor:
+    """Return for each label in ``of`` (N,) the commonest value among auxiliary records of that label."""
+    guess = values.mode().values.expand(len(of)).clone()
+    for label in set(of.tolist()):
+        if (labels == label).any():
+            guess[of == label] = values[labels == label].mode().values
+    return guess

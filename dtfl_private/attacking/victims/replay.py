@@ -1,0 +1,180 @@
+"""A finished run opened again: what it was set up from, and its last round, ready to be played once more."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from dtfl_private.errors import InputError, RunError
+from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.run_folder.checkpoint import load_round
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.provenance import recorded_data
+from dtfl_private.experiments.run_folder.rounds_file import read_records
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
+from dtfl_private.experiments.train import Run
+from dtfl_private.models.cutting.staged import snapshot
+from dtfl_private.models.heads import make_heads
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
+from dtfl_private.privacy.budget import spent_clients
+from dtfl_private.randomness import isolated
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.training.record import Record
+from dtfl_private.training.recording import Recorder
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.tasks import tasks_of as round_tasks
+from dtfl_private.training.worker import WorkerSetup
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedRun:
+    """A finished run with the states around its last round.
+
+    Attributes:
+        folder: where it lies.
+        prepared: its data, network, defenses and settings, as `train` had them.
+        before: the state that the last round began with.
+        after: the state that it ended with.
+        plan: of the last round.
+        records: of all rounds.
+        objects: what `train` was given as objects.
+        cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
+            out: a malicious server may name any.
+        spare_heads: untrained auxiliary heads of the tiers that the run leaves out.
+    """
+
+    folder: RunFolder
+    prepared: Prepared
+    before: FederatedState
+    after: FederatedState
+    plan: RoundPlan
+    records: Sequence[Record]
+    objects: RunObjects
+    cut_shapes: Mapping[int, tuple[int, ...]]
+    spare_heads: Mapping[int, nn.Module]
+
+    @property
+    def tiers(self) -> list[int]:
+        """The tiers of the run in which clients send activations, ascending."""
+        return [tier for tier in self.prepared.settings.schedule.table.tiers_M.tolist() if tier in self.cut_shapes]
+
+    @property
+    def whole_tier(self) -> int | None:
+        """The tier in which a client keeps the whole network and sends weights alone, if the run has it."""
+        table = self.prepared.settings.schedule.table
+        return table.modules if table.modules in table.tiers_M else None
+
+    @property
+    def tasks(self) -> Sequence[ClientTask]:
+        """The clients' parts of the last round."""
+        return round_tasks(self.plan, self.before)
+
+    @property
+    def heads(self) -> Mapping[int, nn.Module]:
+        """An auxiliary head for every tier of the network."""
+        return {**self.spare_heads, **self.prepared.worker.heads}
+
+    @property
+    def weights(self) -> GlobalWeights:
+        """The global weights that the last round began with, with a head for every tier of the network."""
+        spare = {tier: snapshot(head) for tier, head in self.spare_heads.items()}
+        return replace(self.before.weights, heads={**spare, **self.before.weights.heads})
+
+    def recorder(self) -> Recorder:
+        """Return what plays clients' rounds once more, in any tier of the network."""
+        return Recorder(replace(self.prepared.worker, heads=self.heads))
+
+
+def open_run(
+    run: Run | RunFolder | Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    objects: RunObjects = NO_OBJECTS,
+    allow_plugins: Iterable[str] = (),
+) -> OpenedRun:
+    """Open a run, and check that its last round can be played again exactly as it was.
+
+    Args:
+        run: a run, or where its folder is.
+        data_dir: where the run's data are now, if they have moved.
+        objects: what `train` was given as objects; the weights of a network do not matter.
+        allow_plugins: modules whose objects the run's configuration may name (``package.module:function``). Those that
+            the configuration of a `Run` allows are.
+
+    Raises:
+        InputError: no run folder, one whose configuration names an object that is not allowed, or one that belongs to
+            other data or objects.
+        RunError: the run has no finished round, or is damaged.
+    """
+    folder = run.folder if isinstance(run, Run) else run if isinstance(run, RunFolder) else RunFolder(path=Path(run))
+    allowed = allowance(allow_plugins) | (run.config.allowed if isinstance(run, Run) else NOTHING_ALLOWED)
+    prepared = _prepare_again(folder, allowed, data_dir, objects)
+    records, _ = read_records(folder)
+    if not records:
+        raise InputError(f"'{folder.path}' has no finished round yet: train it first (--resume --out {folder.path})")
+    before, after = _states(folder, prepared, len(records))
+    plan = _last_plan(prepared, before, len(records))
+    _require_same_round(plan, records[-1], folder)
+    worker = prepared.worker
+    table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
+    cut_shapes = {row.tier: row.cut_shape for row in table.rows}
+    return OpenedRun(
+        folder=folder,
+        prepared=prepared,
+        before=before,
+        after=after,
+        plan=plan,
+        records=records,
+        objects=objects,
+        cut_shapes=cut_shapes,
+        spare_heads=_spare_heads(worker, cut_shapes),
+    )
+
+
+def _prepare_again(folder: RunFolder, allowed: Allowed, data_dir: Path | str | None, objects: RunObjects) -> Prepared:
+    """Return what a run was set up from, which must be what it was."""
+    config = read_run_config(folder, allowed=allowed)
+    if data_dir is not None:
+        config = config.model_copy(update={"data_dir": Path(data_dir)})
+    prepared = prepare(config.model_copy(update={"workers": 1}), objects)
+    if not prepared.method.local_loss:
+        raise InputError(
+            f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss"
+        )
+    if recorded_data(folder) != prepared.data_sha256:
+        raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
+    return prepared
+
+
+def _states(folder: RunFolder, prepared: Prepared, last: int) -> tuple[FederatedState, FederatedState]:
+    """Return the states that the last round began and ended with."""
+    initial, schedule = prepared.initial, prepared.settings.schedule
+    before = load_round(folder.checkpoint, last - 1, initial, schedule) if last > 1 else initial
+    return before, load_round(folder.checkpoint, last, initial, schedule)
+
+
+def _last_plan(prepared: Prepared, before: FederatedState, last: int) -> RoundPlan:
+    retired = spent_clients(before.ledgers, prepared.settings.privacy)
+    _, plan = schedule_round(before.schedule, prepared.settings.schedule, last, retired)
+    return plan
+
+
+def _spare_heads(worker: WorkerSetup, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:
+    """Return untrained auxiliary heads of the tiers that a run leaves out."""
+    with isolated(worker.seed, "spare heads"):
+        spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)
+    return {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}
+
+
+def _require_same_round(plan: RoundPlan, record: Record, folder: RunFolder) -> None:
+    tiers = {str(client): tier for client, tier in zip(plan.clients_P.tolist(), plan.tiers_P.tolist(), strict=True)}
+    if tiers != record["tiers"]:
+        raise RunError(
+            f"the last round of '{folder.path}' cannot be played again: its schedule differs from the recorded one; "
+            "was the run made by another version?"
+        )

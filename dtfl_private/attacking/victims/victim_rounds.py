@@ -1,0 +1,128 @@
+"""Where the victims' rounds come from: read from the run's recordings, or its last round played once more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.base import Tampering
+from dtfl_private.attacking.jobs import Job
+from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
+from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
+from dtfl_private.experiments.run_folder.transcripts import recorded_rounds
+from dtfl_private.protocol.messages import Seen
+from dtfl_private.runtime.device import one_thread
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What one repetition of an attack has in front of it.
+
+    Attributes:
+        victims: their rounds, with the ground truth.
+        earlier: what else their clients sent of the same records; empty if the attack does not look back.
+        tampering: what a malicious server sent them; None for what the protocol says.
+    """
+
+    victims: Victims
+    earlier: Sequence[Seen] = ()
+    tampering: Tampering | None = None
+
+    @property
+    def tier(self) -> int:
+        """The tier that the clients were told: a malicious server may name another than that of the job."""
+        return self.victims.recordings[0].seen.download.tier
+
+
+class VictimRounds:
+    """Reads or plays the victims' rounds; each is played only once, but for those that are tampered with.
+
+    Args:
+        opened: the run.
+        config: how many victims there are, and whether recordings are used.
+
+    Raises:
+        RunError: a recording is damaged, or is not of this run.
+    """
+
+    def __init__(self, opened: OpenedRun, config: AttackConfig) -> None:
+        self._opened, self._config = opened, config
+        self._recordings = [] if config.replay else latest_recordings(opened)
+        self._honest: dict[tuple[int, VictimKind], Victims] = {}
+
+    @property
+    def recorded(self) -> bool:
+        """Whether they are read from recordings."""
+        return bool(self._recordings)
+
+    @property
+    def recorded_tiers(self) -> list[int]:
+        """Tiers of the recorded clients; empty if the last round is played again."""
+        return [recording.seen.download.tier for recording in self._recordings]
+
+    @property
+    def number(self) -> int:
+        """The round that is attacked."""
+        return self._recordings[0].seen.download.round if self._recordings else self._opened.plan.round
+
+    @property
+    def untampered(self) -> Mapping[tuple[int, VictimKind], Victims]:
+        """Those that were read or played so far, by tier and kind, as the protocol says."""
+        return self._honest
+
+    def of(self, job: Job, tampering: Tampering | None) -> Played:
+        """Return what a repetition of an attack has in front of it."""
+        kind: VictimKind = "rounds" if "updates" in job.chosen.attack.facts.needs else "batches"
+        victims = self._untampered(job.tier, kind) if tampering is None else self._play(job.tier, kind, tampering)
+        earlier = self._earlier(victims) if job.chosen.attack.facts.looks_back and victims.seen else []
+        return Played(victims=victims, earlier=earlier, tampering=tampering)
+
+    def sent_again(self, tier: int) -> bool:
+        """Whether a tier's victims were sent once more: in further epochs, or in earlier rounds that were recorded."""
+        worker = self._opened.prepared.worker
+        if not self.recorded and worker.local_epochs > 1 and not worker.defense.releases_apart:
+            return True
+        if self.recorded:
+            clients = {recording.seen.download.client for recording in self._read(tier, "batches").recordings}
+        else:
+            clients = {task.client for task, _ in self._tasks(tier, tier, "batches")}
+        recorded = recorded_rounds(self._opened.folder.transcript)
+        return any(number < self.number and client in clients for number, client in recorded)
+
+    def _untampered(self, tier: int, kind: VictimKind) -> Victims:
+        if (tier, kind) not in self._honest:
+            self._honest[tier, kind] = self._read(tier, kind) if self.recorded else self._play(tier, kind, None)
+        return self._honest[tier, kind]
+
+    def _read(self, tier: int, kind: VictimKind) -> Victims:
+        recordings = whole_epochs(self._opened, self._recordings, kind)
+        return recorded_victims(recordings, tier, self._config.victims, kind)
+
+    def _play(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
+        weights, told = self._opened.weights, tier
+        if tampering is not None:
+            weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
+            told = tampering.tier
+        with one_thread():  # as in the run
+            # Who releases apart sends with the weights of its update, which takes the whole round to see.
+            apart = self._opened.prepared.worker.defense.releases_apart
+            tasks = self._tasks(told, tier, kind)
+            return play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)
+
+    def _tasks(self, told: int, tier: int, kind: VictimKind) -> list[tuple[ClientTask, int]]:
+        """Return the victims' clients' parts of the last round, told to be in a tier, and their victims' batches."""
+        among = tier if self._config.as_scheduled else None
+        return victim_tasks(self._opened, told, self._config.victims, kind, scheduled_in=among)
+
+    def _earlier(self, victims: Victims) -> list[Seen]:
+        """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""
+        rounds = earlier_rounds(self._opened, victims.seen)
+        earlier = [epoch for one in rounds for epoch in by_epoch(self._opened, one)]
+        if self.recorded:  # only their first batches are on the disk
+            return earlier
+        with one_thread():
+            recorder = self._opened.recorder()
+            return earlier + [later for seen in victims.seen for later in later_epochs(self._opened, recorder, seen)]

@@ -1,0 +1,147 @@
+"""Who is attacked: victims' rounds, played once more or as they were recorded.
+
+The first batch of each client in the run's last round, for then the server knows the client's weights exactly; further
+batches, whose weights have moved on, only when more victims are asked for. Each client is placed in the tier in
+question and starts from the same global weights, so that tiers are compared at equal training.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.data.preprocess import unit
+from dtfl_private.protocol.messages import Seen
+from dtfl_private.training.recording import Recorder, Recording
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ClientTask
+
+VictimKind = Literal["batches", "rounds"]
+"""Which records are attacked: those of clients' first batches, or all that a client's weight update depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victims:
+    """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused."""
+
+    recordings: Sequence[Recording]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What the server saw of the clients that took part."""
+        return [recording.seen for recording in self.recordings if recording.seen.batches]
+
+    @property
+    def truth(self) -> Tensor:
+        """The victims' images (N, C, H, W) in [0, 1], as they were really fed in."""
+        return unit(torch.cat([recording.truth.images for recording in self.recordings]))
+
+    @property
+    def labels(self) -> Tensor:
+        """The victims' true labels (N,)."""
+        return torch.cat([recording.truth.labels for recording in self.recordings])
+
+    @property
+    def records(self) -> Tensor:
+        """The victims' places in the training set (N,)."""
+        return torch.cat([recording.truth.records for recording in self.recordings])
+
+
+def recorded_victims(recordings: Sequence[Recording], tier: int, count: int, kind: VictimKind) -> Victims:
+    """Return the victims of recorded clients in a tier: their first batches until there are ``count`` victims.
+
+    Whole rounds are only those whose client sent an update.
+    """
+    fit = {
+        recording.seen.download.client: recording
+        for recording in recordings
+        if recording.seen.download.tier == tier and (kind == "batches" or recording.seen.update is not None)
+    }
+    sizes = {client: [len(batch.labels) for batch in recording.seen.batches] for client, recording in fit.items()}
+    taken = _victim_batches(sizes, count, kind)
+    return Victims(recordings=[fit[client].first(batches) for client, batches in taken.items()])
+
+
+def victim_tasks(
+    opened: OpenedRun, tier: int, count: int, kind: VictimKind, *, scheduled_in: int | None = None
+) -> list[tuple[ClientTask, int]]:
+    """Return clients' parts of the last round, placed in a tier, with the number of batches that hold victims.
+
+    Args:
+        opened: the run.
+        tier: where every client is placed.
+        count: victims that are wanted; whole batches are taken until they are reached, or all there are.
+        kind: first batches of many clients, or whole rounds of few.
+        scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent.
+    """
+    if scheduled_in is not None:
+        return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
+    worker = opened.prepared.worker
+    tasks = {task.client: task for task in opened.tasks}
+    sizes = {client: _batch_sizes(len(worker.parts[client]), worker.batch_size) for client in tasks}
+    taken = _victim_batches(sizes, count, kind)
+    return [
+        (_whole_round(tasks[client], tier, len(sizes[client]) * worker.local_epochs), batches)
+        for client, batches in taken.items()
+    ]
+
+
+def _scheduled_tasks(
+    opened: OpenedRun, tier: int, count: int, kind: VictimKind, scheduled_in: int
+) -> list[tuple[ClientTask, int]]:
+    """Return the parts of clients that the scheduler had in a tier, with what they really sent."""
+    worker = opened.prepared.worker
+    tasks = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
+    sizes = {
+        task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size)[: task.sends] for task in tasks
+    }
+    taken = _victim_batches(sizes, count, kind)
+    return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+
+
+def _whole_round(task: ClientTask, tier: int, batches: int) -> ClientTask:
+    """Return a client's part as if it were in a tier and completed its round there."""
+    return replace(task, tier=tier, batches=batches, sent_batches=None, completes=True)
+
+
+def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: VictimKind) -> dict[int, int]:
+    """Return how many of its first batches each client's victims fill, for ``count`` victims or as many as there are.
+
+    Args:
+        sizes: records in each of a client's batches.
+        count: victims that are wanted.
+        kind: first batches of all clients before second ones, or whole rounds of one client after the other.
+    """
+    if kind == "batches":
+        deepest = max(map(len, sizes.values()), default=0)
+        chunks = [[client] for batch in range(deepest) for client in sizes if batch < len(sizes[client])]
+    else:
+        chunks = [[client] * len(sizes[client]) for client in sizes]
+    taken, have = dict.fromkeys(sizes, 0), 0
+    for chunk in chunks:
+        if have >= count:
+            break
+        for client in chunk:
+            have += sizes[client][taken[client]]
+            taken[client] += 1
+    return {client: batches for client, batches in taken.items() if batches}
+
+
+def _batch_sizes(records: int, batch_size: int) -> list[int]:
+    return [min(batch_size, records - start) for start in range(0, records, batch_size)]
+
+
+def play(
+    recorder: Recorder,
+    tasks: Sequence[tuple[ClientTask, int]],
+    weights: GlobalWeights,
+    *,
+    kind: VictimKind,
+) -> Victims:
+    """Let the victims' clients play their round from these weights, and record it."""
+    return Victims(
+        recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
+    )

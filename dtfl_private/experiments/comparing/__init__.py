@@ -1,0 +1,1 @@
+"""Finished runs compared: read, grouped, and held to equal terms."""

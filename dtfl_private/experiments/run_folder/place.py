@@ -1,0 +1,62 @@
+"""Where the folder of a run is, or will be."""
+
+import re
+from pathlib import Path
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.differences import differences
+from dtfl_private.experiments.config.files import read_run_config, to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.folder import RunFolder, create_run_folder, require_name, require_no_links
+from dtfl_private.experiments.run_folder.provenance import describe_environment, recorded_data
+from dtfl_private.experiments.setup.prepare import Prepared
+from dtfl_private.files.writing import require_writable
+
+DEFAULT_RUNS = Path("runs")
+
+
+def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[Path, bool]:
+    """Return where the run's folder is or will be, and whether it is still to be made; nothing is left there.
+
+    Raises:
+        InputError: it cannot be made or written, or is of another run.
+    """
+    path = fresh_path(prepared.config) if out is None else out
+    if resume and out is None:
+        raise InputError("--resume needs --out RUN: the run folder to go on with")
+    used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if not used:  # on resume too: a run may have been killed before its folder was there
+        require_name(path)
+        require_writable(path.parent, f"run folder '{path}' cannot be made")
+        return path, True
+    if not resume:
+        raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
+    folder = RunFolder(path=path)
+    changed = differences(prepared.config, read_run_config(folder))
+    if changed:
+        raise InputError(f"run folder '{path}' has another configuration ({'; '.join(changed)}): choose another --out")
+    if recorded_data(folder) != prepared.data_sha256:
+        raise InputError(
+            f"run folder '{path}' was started with other data: choose another --out, or the old --data-dir"
+        )
+    require_no_links(folder)
+    require_writable(path, f"run folder '{path}' cannot be written")
+    return path, False
+
+
+def new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
+    """Return the run folder, which is made first if the run is new."""
+    if not is_new:
+        return RunFolder(path=path)
+    environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
+    return create_run_folder(path, to_toml(prepared.config), environment)
+
+
+def fresh_path(config: TrainConfig) -> Path:
+    """Return a path below ``runs`` that is not in use, named after data set, network and method."""
+    words = (config.dataset, config.model, config.method)
+    name = "-".join(re.sub(r"[^\w-]+", "", word.removeprefix("object:").partition(":")[0]) for word in words)
+    number = 1
+    while (path := DEFAULT_RUNS / f"{name}-{number:03d}").exists():
+        number += 1
+    return path

@@ -1,0 +1,53 @@
+"""The method and the defenses that a configuration names."""
+
+from collections.abc import Sequence
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.models.norms import Norm
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
+from dtfl_private.plugins.registry import create
+from dtfl_private.printable import shown_value
+from dtfl_private.privacy.compatibility import check_defenses, check_places
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.training.method import Method
+
+
+def make_method(text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> Method:
+    """Build the training method that ``text`` names; ``allowed`` is as for `create`.
+
+    Raises:
+        InputError: no such method, or what it names is none.
+    """
+    method = create("method", text, allowed=allowed)
+    if not isinstance(method, Method):
+        raise InputError(f"method '{text}' is a {type(method).__name__}, expected an object of a subclass of Method")
+    return method
+
+
+def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -> DefenseChain:
+    """Build the clients' defenses, those that the configuration names or the given ones.
+
+    Raises:
+        InputError: no such defense, or what is given is none.
+    """
+    for defense in defenses or ():
+        if not isinstance(defense, Defense):
+            raise InputError(
+                f"defense {shown_value(defense)} is a {type(defense).__name__}, expected an object of a subclass of "
+                "dtfl_private.Defense"
+            )
+    if defenses is None:
+        defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
+    return DefenseChain(defenses)
+
+
+def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain, norm: Norm) -> None:
+    """Refuse defenses that cannot act in this method, together, or in this run.
+
+    Raises:
+        InputError: naming the first one and the reason.
+    """
+    check_places(chain, method.places, config.method.partition(":")[0])
+    check_defenses(chain, norm, config.precision, config.local_epochs)

@@ -1,0 +1,46 @@
+"""The network of a run, and what each of its tiers costs."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.named_parts import NamedParts
+from dtfl_private.models.build import as_staged, build_model
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.privacy.compatibility import check_network
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.table import TierTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network, its name, and the cost table of all its tiers."""
+
+    name: str
+    model: StagedModel
+    table: TierTable
+
+
+def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedParts, dataset: Dataset) -> Network:
+    """Return the network that the configuration names, or the given one.
+
+    Raises:
+        InputError: there is no such network, it does not fit the data, cannot be cut, or a defense refuses it.
+    """
+    classes = len(dataset.classes)
+    if given is not None:
+        model = as_staged(given, dataset.input_shape)
+    else:
+        model = build_model(
+            config.model,
+            input_shape=dataset.input_shape,
+            classes=classes,
+            norm=parts.norm,
+            seed=config.seed,
+            allowed=config.allowed,
+        )
+    check_network(parts.defense, model)
+    table = analyse(model, dataset.input_shape, classes, parts.numerics)
+    return Network(name=parts.names.get("model", config.model), model=model, table=table)

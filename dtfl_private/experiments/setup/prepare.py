@@ -1,0 +1,125 @@
+"""Setup: from a configuration to all that a run needs; everything is checked, and nothing is written.
+
+load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> worker_setup -> Prepared
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dtfl_private.data.registration import Registration, register
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.inputs import RunInputs, load_inputs
+from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
+from dtfl_private.experiments.setup.network import build_network
+from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
+from dtfl_private.experiments.setup.resolved_config import resolved_config
+from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
+from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
+from dtfl_private.experiments.setup.schedule_settings import method_schedule
+from dtfl_private.experiments.setup.worker_setup import plateau_settings, worker_setup
+from dtfl_private.models.cutting.staged import snapshot
+from dtfl_private.models.norms import norms_of
+from dtfl_private.privacy.ledger import Ledger
+from dtfl_private.protection.base import name_of
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protocol.messages import ChannelSums
+from dtfl_private.runtime.device import choose_workers
+from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.training.method import Method
+from dtfl_private.training.optimizers import PlateauState
+from dtfl_private.training.round import RoundSettings
+from dtfl_private.training.state import FederatedState, GlobalWeights
+from dtfl_private.training.worker import WorkerSetup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that has been checked completely and has written nothing yet.
+
+    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
+    """
+
+    config: TrainConfig
+    method: Method
+    settings: RoundSettings
+    initial: FederatedState
+    worker: WorkerSetup
+    workers: int
+    data_sha256: str
+    statistics: Sequence[ChannelSums] = ()
+    notes: Sequence[str] = ()
+
+
+def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
+    """Check everything about a run and build what it needs; write nothing.
+
+    Raises:
+        InputError: something of it is wrong.
+    """
+    parts = named_parts(config, objects)
+    inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
+    network = build_network(config, objects.model, parts, inputs.dataset)
+    costs = cost_table(config, parts, network, inputs)
+    config, method, images_K = costs.config, parts.method, inputs.images_K
+    defense = calibrated(config, parts.defense, inputs.classes, images_K)
+    schedule = method_schedule(config, method, costs.table, objects.scheduler, images_K, defense)
+    registration = _registration(inputs, defense, method)
+    worker = worker_setup(config, parts, inputs, network, costs.table, defense, registration.preprocessor)
+    privacy, ledgers = privacy_settings(config, method, defense, images_K)
+    workers = choose_workers(config.workers, parts.numerics.device, max(1, round(config.fraction * config.clients)))
+    return Prepared(
+        config=resolved_config(parts, inputs, network, costs, workers),
+        method=method,
+        settings=RoundSettings(
+            schedule=schedule,
+            plateau=plateau_settings(config),
+            privacy=replace(privacy, statistics=registration.statistics),
+            registration=registration.traffic,
+            norms=norms_of(network.model),
+        ),
+        initial=_initial_state(config, method, worker, schedule, ledgers),
+        worker=worker,
+        workers=workers,
+        data_sha256=inputs.dataset.fingerprint(),
+        statistics=registration.sums,
+        notes=_notes(parts, inputs, costs, registration, workers),
+    )
+
+
+def _registration(inputs: RunInputs, defense: DefenseChain, method: Method) -> Registration:
+    """Return what clients say of their images before round 1; nothing where a defense keeps records apart."""
+    apart = [name_of(member) for member in defense if member.facts.group_norm]
+    return register(inputs.dataset, inputs.parts, inputs.normalization, apart=apart, central=method.pooled)
+
+
+def _initial_state(
+    config: TrainConfig, method: Method, worker: WorkerSetup, schedule: ScheduleSettings, ledgers: Mapping[int, Ledger]
+) -> FederatedState:
+    return FederatedState(
+        round=0,
+        weights=GlobalWeights(
+            model=snapshot(worker.model),
+            heads={tier: snapshot(head) for tier, head in worker.heads.items()},
+        ),
+        schedule=ScheduleState.start(schedule),
+        plateau=PlateauState(lr=config.lr),
+        ledgers=ledgers,
+        extras=method.initial_extras(worker),
+    )
+
+
+def _notes(
+    parts: NamedParts, inputs: RunInputs, costs: RunCosts, registration: Registration, workers: int
+) -> list[str]:
+    """Return the lines for the user: of the data, the workers, the normalisation and the audit."""
+    asked = costs.config.workers
+    few = []
+    if asked is not None and asked > workers:
+        plural = "" if workers == 1 else "s"
+        few = [f"{workers} worker{plural} instead of {asked}: more clients do not train in a round"]
+    return [
+        *inputs.dataset.notes,
+        *few,
+        *([] if registration.note is None else [registration.note]),
+        *([] if parts.audited is None else parts.audited.notes(costs.in_use)),
+    ]

@@ -1,0 +1,102 @@
+"""From a configuration to all that the schedule of a run depends on."""
+
+from dataclasses import replace
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protocol.contracts import IntArray, Scheduler
+from dtfl_private.simulation.clients.conditions import EnvironmentSettings
+from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedulers.others import Static
+from dtfl_private.simulation.schedulers.paper import make_scheduler
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import Overlapping, Timing
+from dtfl_private.training.method import Method
+
+
+def environment_settings(config: TrainConfig) -> EnvironmentSettings:
+    """Return the clients' environment."""
+    return EnvironmentSettings(
+        clients=config.clients,
+        profiles=load_profiles(config.profiles),
+        link_unit=config.link_unit,
+        drift_share=config.drift_share,
+        drift_every=config.drift_every,
+        noise=config.noise,
+        profile_error=config.profile_error,
+        dropout=config.dropout,
+        absent=config.absent,
+        leave=config.leave,
+        join=config.join,
+        seed=config.seed,
+    )
+
+
+def schedule_settings(
+    config: TrainConfig, table: TierTable, scheduler: Scheduler, images_K: IntArray
+) -> ScheduleSettings:
+    """Return all that the schedule of a run depends on."""
+    return ScheduleSettings(
+        environment=environment_settings(config),
+        server=ServerCapacity(workers=config.server_workers, cpus=config.server_cpus),
+        table=table,
+        scheduler=scheduler,
+        images_K=images_K,
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        fraction=config.fraction,
+        first_tier=config.first_tier,
+        ema=config.ema,
+        cpu_macs_per_s=config.cpu_gmacs * 1e9,
+        seed=config.seed,
+    )
+
+
+def method_schedule(
+    config: TrainConfig,
+    method: Method,
+    table: TierTable,
+    scheduler: Scheduler | None,
+    images_K: IntArray,
+    chain: DefenseChain,
+) -> ScheduleSettings:
+    """Return all that the schedule of a method's run depends on.
+
+    Args:
+        config: of the run.
+        method: gives its time model and its choice of participants.
+        table: the method's cost table.
+        scheduler: to use instead of the one that the configuration names; None for methods without one.
+        images_K: images of each participant there can be.
+        chain: the clients' defenses; with some of them clients train first and send afterwards.
+
+    Raises:
+        InputError: a scheduler for a method that has no use for it, or defenses that its time model does not know.
+    """
+    if method.tiered:
+        scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M, allowed=config.allowed)
+    elif scheduler is not None:
+        raise InputError(f"method {config.method.partition(':')[0]} has no tiers to schedule: leave the scheduler out")
+    else:
+        scheduler = Static(table.rows[0].tier)
+    settings = schedule_settings(config, table, scheduler, images_K)
+    if method.pooled:
+        always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
+        settings = replace(settings, environment=always_there)
+    return replace(settings, timing=_timing(config, method, chain), selection=method.selection)
+
+
+def _timing(config: TrainConfig, method: Method, chain: DefenseChain) -> Timing:
+    """Return the method's time model, in the order in which clients with these defenses train and send."""
+    timing = method.timing
+    if not chain.releases_apart:
+        return timing
+    if not isinstance(timing, Overlapping):
+        raise InputError(
+            f"method {config.method.partition(':')[0]} has a time model of its own ({type(timing).__name__}), which "
+            "does not know of clients that train first and send afterwards: leave out the defenses that release apart"
+        )
+    return replace(timing, trains_first=True)
