@@ -3,14 +3,14 @@
 load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> worker_setup -> Prepared
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.inputs import RunInputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
-from dtfl_private.experiments.setup.network import build_network
+from dtfl_private.experiments.setup.network import Network, build_network
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
 from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
@@ -19,7 +19,6 @@ from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.experiments.setup.worker_setup import plateau_settings, worker_setup
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.norms import norms_of
-from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ChannelSums
@@ -60,24 +59,17 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
     inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
     network = build_network(config, objects.model, parts, inputs.dataset)
     costs = cost_table(config, parts, network, inputs)
-    config, method, images_K = costs.config, parts.method, inputs.images_K
-    defense = calibrated(config, parts.defense, inputs.classes, images_K)
-    schedule = method_schedule(config, method, costs.table, objects.scheduler, images_K, defense)
-    registration = _registration(inputs, defense, method)
-    worker = worker_setup(config, parts, inputs, network, costs.table, defense, registration.preprocessor)
-    privacy, ledgers = privacy_settings(config, method, defense, images_K)
+    defense = calibrated(costs.config, parts.defense, inputs.classes, inputs.images_K)
+    schedule = method_schedule(costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense)
+    registration = _registration(inputs, defense, parts.method)
+    worker = worker_setup(costs.config, parts, inputs, network, costs.table, defense, registration.preprocessor)
+    settings, initial = _first_round(costs.config, parts.method, network, schedule, worker, registration)
     workers = choose_workers(config.workers, parts.numerics.device, max(1, round(config.fraction * config.clients)))
     return Prepared(
         config=resolved_config(parts, inputs, network, costs, workers),
-        method=method,
-        settings=RoundSettings(
-            schedule=schedule,
-            plateau=plateau_settings(config),
-            privacy=replace(privacy, statistics=registration.statistics),
-            registration=registration.traffic,
-            norms=norms_of(network.model),
-        ),
-        initial=_initial_state(config, method, worker, schedule, ledgers),
+        method=parts.method,
+        settings=settings,
+        initial=initial,
         worker=worker,
         workers=workers,
         data_sha256=inputs.dataset.fingerprint(),
@@ -92,10 +84,24 @@ def _registration(inputs: RunInputs, defense: DefenseChain, method: Method) -> R
     return register(inputs.dataset, inputs.parts, inputs.normalization, apart=apart, central=method.pooled)
 
 
-def _initial_state(
-    config: TrainConfig, method: Method, worker: WorkerSetup, schedule: ScheduleSettings, ledgers: Mapping[int, Ledger]
-) -> FederatedState:
-    return FederatedState(
+def _first_round(
+    config: TrainConfig,
+    method: Method,
+    network: Network,
+    schedule: ScheduleSettings,
+    worker: WorkerSetup,
+    registration: Registration,
+) -> tuple[RoundSettings, FederatedState]:
+    """Return what all rounds share, and the state before the first."""
+    privacy, ledgers = privacy_settings(config, method, worker.defense, schedule.images_K)
+    settings = RoundSettings(
+        schedule=schedule,
+        plateau=plateau_settings(config),
+        privacy=replace(privacy, statistics=registration.statistics),
+        registration=registration.traffic,
+        norms=norms_of(network.model),
+    )
+    initial = FederatedState(
         round=0,
         weights=GlobalWeights(
             model=snapshot(worker.model),
@@ -106,6 +112,7 @@ def _initial_state(
         ledgers=ledgers,
         extras=method.initial_extras(worker),
     )
+    return settings, initial
 
 
 def _notes(
