@@ -13,10 +13,10 @@ from dtfl_private.simulation.clients.conditions import (
 )
 from dtfl_private.simulation.clock import VirtualClock
 from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import (
     History,
 )
-from dtfl_private.simulation.progress import Progress
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
 
@@ -104,7 +104,7 @@ class ScheduleState:
     environment: EnvironmentState
     history: History
     clock: VirtualClock
-    progress: Progress = field(default_factory=Progress)
+    progress: DepthProgress = field(default_factory=DepthProgress)
     changes: Changes = field(default_factory=Changes)
 
     @classmethod

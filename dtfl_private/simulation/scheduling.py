@@ -12,10 +12,10 @@ import numpy as np
 from dtfl_private.simulation.changes import factors
 from dtfl_private.simulation.client_workloads import client_workloads
 from dtfl_private.simulation.clients.conditions import advance, conditions
+from dtfl_private.simulation.depth_progress import mean_depth
 from dtfl_private.simulation.estimates import note_first_tiers, observe
 from dtfl_private.simulation.measurements import measure_round, probe_newcomers
 from dtfl_private.simulation.participation import sample_participants
-from dtfl_private.simulation.progress import mean_depth
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.round_simulation import simulate_round
 from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState

@@ -31,8 +31,8 @@ from dtfl_private.protocol.messages import State
 from dtfl_private.simulation.changes import Changes
 from dtfl_private.simulation.clients.conditions import EnvironmentState
 from dtfl_private.simulation.clock import VirtualClock
+from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import NEVER, History
-from dtfl_private.simulation.progress import Progress
 from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.state import FederatedState, GlobalWeights
@@ -195,7 +195,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
             ),
             history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
             clock=VirtualClock(now_s=numbers.virtual_time_s),
-            progress=Progress.of(arrays["history/progress"]),
+            progress=DepthProgress.of(arrays["history/progress"]),
             changes=Changes(changed=float(changed), measured=float(measured)),
         ),
         plateau=PlateauState(

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, RoundEstimates, TierChoice
-from dtfl_private.simulation.progress import depths
+from dtfl_private.simulation.depth_progress import depths
 from dtfl_private.simulation.server_queue import done_s
 
 SHORTLIST = 4

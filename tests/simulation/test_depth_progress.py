@@ -4,11 +4,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dtfl_private.simulation.progress import MEMORY, Progress, depths, mean_depth
+from dtfl_private.simulation.depth_progress import MEMORY, DepthProgress, depths, mean_depth
 
 
-def taught(depth_R: list[float], loss_R: list[float]) -> Progress:
-    progress = Progress()
+def taught(depth_R: list[float], loss_R: list[float]) -> DepthProgress:
+    progress = DepthProgress()
     for depth, loss in zip(depth_R, loss_R, strict=True):
         progress = progress.learn(depth, loss)
     return progress
@@ -49,8 +49,8 @@ def test_a_round_without_a_usable_loss_changes_nothing(loss: float | None):
 
 def test_it_survives_as_an_array():
     progress = taught([0.2, 0.9, 0.3], [2.0, 1.0, 0.9])
-    assert Progress.of(progress.array()) == progress
-    assert np.isnan(Progress.of(Progress().array()).last_log_loss)
+    assert DepthProgress.of(progress.array()) == progress
+    assert np.isnan(DepthProgress.of(DepthProgress().array()).last_log_loss)
 
 
 def test_depth_runs_from_the_shallowest_tier_to_the_deepest_and_is_weighted_by_images():

@@ -12,7 +12,7 @@ MEMORY = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class DepthProgress:
     """Weighted sums over pairs of successive rounds, of their mean depth and of their progress.
 
     The progress is the drop of the logarithm of the training loss. A round's loss is a mean over its batches, so that
@@ -28,7 +28,7 @@ class Progress:
     last_depth: float = math.nan
     last_log_loss: float = math.nan
 
-    def learn(self, depth: float, loss: float | None) -> "Progress":
+    def learn(self, depth: float, loss: float | None) -> "DepthProgress":
         """Return the sums after a round of this mean depth (0 to 1) and training loss; None if nobody finished it."""
         if loss is None or not 0 < loss < math.inf:
             return self
@@ -37,7 +37,7 @@ class Progress:
         if not math.isnan(self.last_log_loss):
             x, y = (self.last_depth + depth) / 2, self.last_log_loss - log_loss
             sums = MEMORY * sums + np.array([1.0, x, y, x * x, x * y])
-        return Progress.of(np.array([*sums, depth, log_loss]))
+        return DepthProgress.of(np.array([*sums, depth, log_loss]))
 
     def evidence(self) -> tuple[float, float]:
         """Return `RoundEstimates.depth_spread` and ``depth_gain``; both 0 while the loss does not fall."""
@@ -48,7 +48,7 @@ class Progress:
         return spread, (self.depth_times_gain - self.depth * mean_gain) / mean_gain
 
     @classmethod
-    def of(cls, values: FloatArray) -> "Progress":
+    def of(cls, values: FloatArray) -> "DepthProgress":
         """Return the progress of which ``values`` is the array."""
         return cls(**{field.name: float(value) for field, value in zip(fields(cls), values, strict=True)})
 
