@@ -2,16 +2,19 @@
 
 A stream is named by the seed and a path such as ``("order", client, round)``. Two paths give independent streams,
 the same path gives the same numbers in every process and on every host, so that neither the number of workers
-nor a resume can change a run.
+nor a resume can change a run. torch is imported by the functions that need it: `stream` does not.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _key(seed: int, path: tuple[str | int, ...]) -> int:
@@ -25,8 +28,10 @@ def stream(seed: int, *path: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(_key(seed, path)))
 
 
-def torch_stream(seed: int, *path: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+def torch_stream(seed: int, *path: str | int, device: "torch.device | str" = "cpu") -> "torch.Generator":
     """Return the torch generator of this seed and path on ``device``."""
+    import torch
+
     return torch.Generator(device).manual_seed(_key(seed, path) % 2**63)
 
 
@@ -37,6 +42,8 @@ def isolated(seed: int, *path: str | int) -> Iterator[None]:
     For code that draws from the global generators and takes no generator: ``torch.nn`` initialisers, dropout. The
     generators are those of the CPU and of the current CUDA device.
     """
+    import torch
+
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(_key(seed, path) % 2**63)

@@ -1,15 +1,15 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) by torchvision, which checks the published MD5 of each file first."""
 
 from pathlib import Path
-from typing import Literal
-
-import torch
-from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100
+from typing import TYPE_CHECKING, Literal
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 from dtfl_private.data.files.checksums import refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchvision.datasets import CIFAR10
 
 # The 20 superclasses of CIFAR-100 and their five classes each, in the order of their labels (www.cs.toronto.edu/~kriz).
 SUPERCLASSES = {
@@ -79,6 +79,8 @@ def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> Ima
         data_dir: folder that holds ``cifar-10-batches-py``.
         download: fetch the files into ``data_dir`` when they are not there.
     """
+    from torchvision.datasets import CIFAR10
+
     return _load(CIFAR10, "cifar-10", CIFAR10_FACTS, CIFAR10_CONSTANTS, data_dir, download)
 
 
@@ -95,12 +97,14 @@ def load_cifar100(
         download: fetch the files into ``data_dir`` when they are not there.
         labels: the 100 classes, or their 20 superclasses.
     """
+    from torchvision.datasets import CIFAR100
+
     dataset = _load(CIFAR100, "cifar-100", CIFAR100_FACTS, CIFAR100_CONSTANTS, data_dir, download)
     return dataset if labels == "fine" else _coarse(dataset)
 
 
 def _load(
-    kind: type[CIFAR10],
+    kind: "type[CIFAR10]",
     name: str,
     facts: DatasetFacts,
     constants: ChannelConstants,
@@ -126,20 +130,26 @@ def _load(
     )
 
 
-def _published(kind: type[CIFAR10]) -> dict[str, str]:
+def _published(kind: "type[CIFAR10]") -> dict[str, str]:
     """Return the published MD5 of each file, by its path below the data folder."""
     files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     return {f"{kind.base_folder}/{name}": md5 for name, md5 in files}
 
 
-def _part(kind: type[CIFAR10], data_dir: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _part(
+    kind: "type[CIFAR10]", data_dir: Path, train: bool, download: bool
+) -> "tuple[Tensor, Tensor, tuple[str, ...]]":
     """Return images (N, 3, 32, 32), labels and class names; torchvision's (N, 32, 32, 3) is a view of what we want."""
+    import torch
+
     part = kind(str(data_dir), train=train, download=download)
     images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor(part.targets, dtype=torch.int64), tuple(part.classes)
 
 
 def _coarse(fine: ImageDataset) -> ImageDataset:
+    import torch
+
     superclass = {name: number for number, names in enumerate(SUPERCLASSES.values()) for name in names.split()}
     coarse_of = torch.tensor([superclass[name] for name in fine.classes])
     return ImageDataset(

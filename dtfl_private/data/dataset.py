@@ -1,17 +1,21 @@
-"""A data set of images or of token sequences in memory: uint8, decoded once, held once."""
+"""A data set of images or of token sequences in memory: uint8, decoded once, held once.
+
+torch is imported where tensors are made or checked: what a data set is, is listed without it.
+"""
 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +35,16 @@ class Dataset:
     name: str
     source: str
     classes: tuple[str, ...]
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    client_ids: Tensor | None = None
+    train_images: "Tensor"
+    train_labels: "Tensor"
+    test_images: "Tensor"
+    test_labels: "Tensor"
+    client_ids: "Tensor | None" = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        import torch
+
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             if images.dtype != torch.uint8 or images.ndim != len(self.LAYOUT.split(", ")):
@@ -75,6 +81,8 @@ class Dataset:
         if count > len(self.train_labels):
             have = f"the {len(self.train_labels)} training {self.WORD} of {self.name}"
             raise InputError(f"max_train_images {count} is more than {have}")
+        import torch
+
         chosen = torch.from_numpy(np.sort(rng.permutation(len(self.train_labels))[:count]))
         return replace(
             self,
@@ -123,5 +131,5 @@ def load_dataset(text: str, *, data_dir: Path | None, download: bool, allowed: A
     return dataset
 
 
-def _kind(tensor: Tensor) -> str:
+def _kind(tensor: "Tensor") -> str:
     return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -4,11 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 from pydantic import Field
-from sklearn.datasets import load_digits as load_sklearn_digits
-from sklearn.model_selection import train_test_split
-from torch.nn import functional as F
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
@@ -50,6 +46,11 @@ def load_digits(
         download: unused, the data are embedded.
         size: side in pixels after bilinear enlargement.
     """
+    import torch
+    from sklearn.datasets import load_digits as load_sklearn_digits
+    from sklearn.model_selection import train_test_split
+    from torch.nn import functional as F
+
     bundle = load_sklearn_digits()
     images = torch.from_numpy(bundle.images).unsqueeze(1).float() / FULL_SCALE
     if size != ORIGINAL_SIDE:

@@ -2,14 +2,15 @@
 
 import string
 from pathlib import Path
-from typing import Literal, get_args
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.idx_sets import IdxFiles, find_idx_set, load_idx_set
 from dtfl_private.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Split = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
@@ -101,12 +102,12 @@ def load_emnist(*, data_dir: Path | None = None, download: bool = False, split: 
     )
 
 
-def _upright(images: Tensor) -> Tensor:
+def _upright(images: "Tensor") -> "Tensor":
     """Return the images as people read them: the files hold them with rows and columns exchanged."""
     return images.transpose(2, 3).contiguous()
 
 
-def _from_zero(split: Split, labels: Tensor) -> Tensor:
+def _from_zero(split: Split, labels: "Tensor") -> "Tensor":
     """Return labels from 0: those of the letters are 1..26 in the files."""
     if split != "letters":
         return labels

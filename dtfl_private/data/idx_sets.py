@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeAlias
 
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.data.files.idx import read_idx
 from dtfl_private.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SIDE = 28
 
@@ -39,11 +40,11 @@ class IdxFiles:
         ]
 
 
-Parts = tuple[Tensor, Tensor, Tensor, Tensor]
+Parts: TypeAlias = "tuple[Tensor, Tensor, Tensor, Tensor]"
 """Training images (N, 1, 28, 28) uint8 and labels (N,) int64, test images and labels."""
 
 
-def load_idx_set(files: IdxFiles, data_dir: Path | None, download: bool) -> tuple[Path, Parts]:
+def load_idx_set(files: IdxFiles, data_dir: Path | None, download: bool) -> "tuple[Path, Parts]":
     """Return the folder that the files were found in, and what they hold.
 
     Raises:
@@ -83,7 +84,9 @@ def _places(files: IdxFiles, base: Path) -> list[Path]:
     return [base, *(base / below for below in files.below)]
 
 
-def _read_part(files: IdxFiles, folder: Path, part: str) -> tuple[Tensor, Tensor]:
+def _read_part(files: IdxFiles, folder: Path, part: str) -> "tuple[Tensor, Tensor]":
+    import torch
+
     images_file = _existing(files, folder, f"{part}-images-idx3-ubyte")
     labels_file = _existing(files, folder, f"{part}-labels-idx1-ubyte")
     images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)

@@ -1,14 +1,15 @@
 """SVHN (Netzer et al., 2011), cropped digits, by torchvision, which checks the published MD5 of each file first."""
 
 from pathlib import Path
-
-import torch
-from torch import Tensor
-from torchvision.datasets import SVHN
+from typing import TYPE_CHECKING
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.files.checksums import refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torchvision.datasets import SVHN
 
 
 def _look(data_dir: Path | None) -> str | None:
@@ -44,9 +45,11 @@ def load_svhn(*, data_dir: Path | None = None, download: bool = False) -> ImageD
     """
     if data_dir is None:
         raise FACTS.absent(None)
+    from torchvision.datasets import SVHN
+
     try:
-        train_images, train_labels = _part(data_dir, "train", download)
-        test_images, test_labels = _part(data_dir, "test", download)
+        train_images, train_labels = _part(SVHN, data_dir, "train", download)
+        test_images, test_labels = _part(SVHN, data_dir, "test", download)
     except (OSError, RuntimeError) as error:
         md5_of = {SVHN.split_list[split][1]: SVHN.split_list[split][2] for split in ("train", "test")}
         raise refused(FACTS, data_dir, md5_of, error, download) from None
@@ -62,7 +65,9 @@ def load_svhn(*, data_dir: Path | None = None, download: bool = False) -> ImageD
     )
 
 
-def _part(data_dir: Path, split: str, download: bool) -> tuple[Tensor, Tensor]:
+def _part(kind: "type[SVHN]", data_dir: Path, split: str, download: bool) -> "tuple[Tensor, Tensor]":
     """Return images (N, 3, 32, 32) and labels; torchvision has turned the files' label 10 into the digit 0."""
-    part = SVHN(str(data_dir), split=split, download=download)
+    import torch
+
+    part = kind(str(data_dir), split=split, download=download)
     return torch.from_numpy(part.data).contiguous(), torch.from_numpy(part.labels)

@@ -1,15 +1,17 @@
 """Sentences: a small text task that cannot be solved by which words occur, made by a grammar."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.randomness import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ANIMALS = ("bear", "cat", "dog", "fox", "goat", "horse", "mouse", "wolf")
 ADJECTIVES = ("big", "grey", "old", "quick", "shy", "small")
@@ -67,12 +69,14 @@ def load_sentences(
     )
 
 
-def words_of(tokens_T: torch.Tensor) -> str:
+def words_of(tokens_T: "Tensor") -> str:
     """Return a sentence in words, without the filling."""
     return " ".join(VOCABULARY[token] for token in tokens_T.tolist()).partition(f" {PADDING}")[0]
 
 
-def _make(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _make(count: int) -> "tuple[Tensor, Tensor]":
+    import torch
+
     number = {word: token for token, word in enumerate(VOCABULARY)}
     rng = stream(0, "sentences")
     tokens = np.zeros((count, LENGTH), dtype=np.uint8)

@@ -76,9 +76,9 @@ def test_help_of_options_that_stand_for_a_configuration_needs_pydantic_at_most(c
     assert imported(command, "--help") & HEAVY <= {"pydantic", "numpy"}
 
 
-@pytest.mark.parametrize("kind", ["profiles", "partitions", "schedulers", "adversaries"])
+@pytest.mark.parametrize("kind", ["profiles", "partitions", "schedulers", "adversaries", "datasets"])
 def test_what_is_listed_without_tensors_loads_no_torch(kind):
-    assert imported("list", kind) & HEAVY <= {"pydantic", "numpy", "rich"}
+    assert imported("list", kind) & HEAVY <= {"pydantic", "numpy", "rich", "PIL"}
 
 
 def test_compare_loads_no_torch(write_run, tmp_path):

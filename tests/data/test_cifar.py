@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 from torch import from_numpy
 from torchvision.datasets import CIFAR10, CIFAR100
 
@@ -272,9 +273,7 @@ def test_the_images_of_a_batch_are_not_copied(tmp_path, folder, monkeypatch):
     # torchvision shows rows of 3x32x32 as 32x32x3; turning that back needs no second copy of the data set.
     trust(monkeypatch, folder)
     kept = []
-    monkeypatch.setattr(
-        "dtfl_private.data.cifar.torch.from_numpy", lambda array: kept.append(array) or from_numpy(array)
-    )
+    monkeypatch.setattr(torch, "from_numpy", lambda array: kept.append(array) or from_numpy(array))
     dataset = load_cifar10(data_dir=tmp_path)
     assert dataset.train_images.data_ptr() == kept[0].__array_interface__["data"][0]
 

@@ -16,20 +16,22 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 LARGEST_ABOUT_BYTES = 2**16
 
 log = logging.getLogger(__name__)
 
-Tensors = dict[str, Tensor]
+Tensors: TypeAlias = "dict[str, Tensor]"
 
 
 def cache_folder() -> Path:
@@ -49,7 +51,7 @@ def cache_folder() -> Path:
     return places.get(sys.platform, home / ".cache" / "dtfl-private")
 
 
-def cached(stem: str, stamp: str, build: Callable[[], Tensors]) -> Tensors:
+def cached(stem: str, stamp: str, build: "Callable[[], Tensors]") -> Tensors:
     """Return the tensors of an entry, decoding them if there is none for this stamp.
 
     What comes from the cache is mapped from the file, privately: processes share its pages, and changes stay here.
@@ -73,7 +75,7 @@ def cached(stem: str, stamp: str, build: Callable[[], Tensors]) -> Tensors:
     return _read(folder, stem, stamp) or tensors
 
 
-def _read(folder: Path, stem: str, stamp: str) -> Tensors | None:
+def _read(folder: Path, stem: str, stamp: str) -> "Tensors | None":
     """Return the entry's tensors; None if there is no entry, it is of other sources, or damaged (which is logged)."""
     about, data = folder / f"{stem}.json", folder / f"{stem}.safetensors"
     try:
@@ -96,6 +98,8 @@ def _read(folder: Path, stem: str, stamp: str) -> Tensors | None:
 
 
 def _write(folder: Path, stem: str, stamp: str, tensors: Tensors) -> None:
+    import safetensors.torch
+
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / f"{stem}.safetensors"
     size = _replace(data, lambda path: safetensors.torch.save_file(tensors, path))
@@ -119,7 +123,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> int:
     return size
 
 
-def _sha256(tensors: Mapping[str, Tensor]) -> str:
+def _sha256(tensors: "Mapping[str, Tensor]") -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from torchvision.datasets.utils import check_integrity
-
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.errors import InputError
 
@@ -34,6 +32,8 @@ def refused(
 
 
 def _first_fault(data_dir: Path, md5_of: Mapping[str, str], download: bool) -> str | None:
+    from torchvision.datasets.utils import check_integrity
+
     for name, md5 in md5_of.items():
         path = data_dir / name
         if not path.exists():

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import PIL
-import torch
-from torch import Tensor
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.files.cache import cached
@@ -22,6 +21,9 @@ from dtfl_private.data.files.pixels import (
     require_bounded,
 )
 from dtfl_private.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Deeper trees than this are no data set; following them would have no end that is known.
 MOST_LEVELS = 32
@@ -70,6 +72,8 @@ class ImageFiles:
         Raises:
             InputError: a file that cannot be decoded, or differs in size from the others; or too much for memory.
         """
+        import torch
+
         tensors = cached(self._stem(target), self._stamp(), lambda: self._decode(target))
         clients = [file.client for file in self.train if file.client is not None]
         return ImageDataset(
@@ -85,7 +89,9 @@ class ImageFiles:
             constants=self.constants,
         )
 
-    def _decode(self, target: Target) -> dict[str, Tensor]:
+    def _decode(self, target: Target) -> "dict[str, Tensor]":
+        import torch
+
         train_files = [self.root / file.name for file in self.train]
         test_files = [self.root / file.name for file in self.test]
         require_bounded([*train_files, *test_files], target)
@@ -116,7 +122,7 @@ class ImageFiles:
         return _digest([PIL.__version__, parts])
 
 
-def _transparency(tensors: Mapping[str, Tensor], target: Target) -> list[str]:
+def _transparency(tensors: "Mapping[str, Tensor]", target: Target) -> list[str]:
     """Return what to say of transparent images."""
     if target.background is None:
         return []
@@ -211,7 +217,9 @@ def _unreadable(path: Path | str, error: OSError) -> InputError:
     return InputError(f"{path} cannot be read ({error.strerror}): check that it exists and may be read")
 
 
-def _labels(files: Sequence[ImageFile]) -> Tensor:
+def _labels(files: Sequence[ImageFile]) -> "Tensor":
+    import torch
+
     return torch.tensor([file.label for file in files])
 
 

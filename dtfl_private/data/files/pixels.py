@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A side in pixels that images may be resized to.
 Side = Annotated[int, Field(ge=4, le=1024)]
@@ -91,7 +92,7 @@ def require_bounded(files: Sequence[Path], target: Target) -> None:
         )
 
 
-def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | None = None) -> tuple[Tensor, int]:
+def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | None = None) -> "tuple[Tensor, int]":
     """Return the images of at least one file, uint8 (N, C, H, W), and how many of them were transparent.
 
     Each is decoded straight into its place, one at a time.
@@ -105,6 +106,8 @@ def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | N
         TransparentImageError: an image is transparent, and ``target`` has no background.
         InputError: a file that cannot be read, is damaged, is no PNG or JPEG image of 8 bits, or differs in size.
     """
+    import torch
+
     with _quiet():
         first, first_transparent = _decode(files[0], target)
         transparent = int(first_transparent)
