@@ -47,7 +47,7 @@ def _facts(title: str, folder: str, classes: str) -> DatasetFacts:
         classes=classes,
         train="50,000",
         test="10,000",
-        obtain=f"the folder that holds {folder}, or that --download fills",
+        obtain=f"name the folder that holds {folder} by --data-dir, or add --download to fill it",
         look=look,
     )
 

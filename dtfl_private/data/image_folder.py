@@ -43,7 +43,7 @@ FACTS = DatasetFacts(
     classes="its folders",
     train="80%, or its own split",
     test="20%",
-    obtain="the folder that holds one folder of PNG or JPEG images for each class",
+    obtain="name by --data-dir the folder that holds one folder of PNG or JPEG images for each class",
     look=_look,
 )
 

@@ -23,7 +23,7 @@ FACTS = DatasetFacts(
     classes="10",
     train="73,257",
     test="26,032",
-    obtain="the folder that holds train_32x32.mat and test_32x32.mat, or that --download fills",
+    obtain="name the folder of train_32x32.mat and test_32x32.mat by --data-dir, or add --download to fill it",
     look=_look,
 )
 

@@ -48,4 +48,4 @@ def test_a_data_set_of_another_package_is_listed_without_facts(in_tree, offer):
     offer("dataset", "theirs", load)
     status, out, _ = in_tree("list", "datasets")
     assert status == 0
-    assert "theirs ? ? ? ? ? shade=3 Somebody's images." in " ".join(out.split())
+    assert "theirs what it is Somebody's images. settings shade=3" in " ".join(out.split())

@@ -154,7 +154,7 @@ def test_a_missing_batch_is_refused(tmp_path, folder, monkeypatch):
 
 
 def test_a_missing_folder_is_answered_by_how_to_get_the_files(tmp_path):
-    with pytest.raises(InputError, match=r"^no CIFAR-10 in .*nowhere: the folder that holds cifar-10-batches-py"):
+    with pytest.raises(InputError, match=r"^no CIFAR-10 in .*nowhere: name the folder that holds cifar-10-batches-py"):
         load_cifar10(data_dir=tmp_path / "nowhere")
 
 

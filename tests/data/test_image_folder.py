@@ -185,8 +185,8 @@ def test_a_renamed_class_changes_labels_though_the_pixels_are_cached(tree):
 
 
 def test_an_absent_folder_is_answered_by_what_it_should_be(tmp_path):
-    assert refusal(tmp_path / "none").startswith(f"no image-folder in {tmp_path / 'none'}: the folder that holds one")
-    with pytest.raises(InputError, match="image-folder needs --data-dir: the folder that holds one folder of"):
+    assert refusal(tmp_path / "none").startswith(f"no image-folder in {tmp_path / 'none'}: name by --data-dir the")
+    with pytest.raises(InputError, match="image-folder needs --data-dir: name by --data-dir the folder that"):
         load_image_folder()
 
 

@@ -64,7 +64,7 @@ def test_the_published_checksums_are_in_force(folder):
 def test_absent_files_are_answered_by_how_to_get_them(tmp_path):
     with pytest.raises(InputError, match=r"^SVHN needs --data-dir: .*train_32x32\.mat"):
         load_svhn()
-    with pytest.raises(InputError, match=r"^no SVHN in .*none: the folder that holds train_32x32\.mat"):
+    with pytest.raises(InputError, match=r"^no SVHN in .*none: name the folder of train_32x32\.mat"):
         load_svhn(data_dir=tmp_path / "none")
     assert FACTS.look(tmp_path) is None
 

@@ -9,34 +9,41 @@ from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.errors import InputError
 from dtfl_private.report.tables.plain import plain_table
 
-UNKNOWN = "?"
-
 
 def datasets_table(
-    described: Sequence[tuple[str, str, str]], facts: Mapping[str, DatasetFacts | None], data_dir: Path | None
+    rows: Sequence[tuple[str, str, str]], facts: Mapping[str, DatasetFacts | None], data_dir: Path | None
 ) -> Table:
-    """Return a row per data set; nothing is decoded for it.
+    """Return the table of ``list datasets``; nothing is decoded for it.
 
     Args:
-        described: name, settings and summary of each.
-        facts: fact sheets by name, None for loaders that have none.
+        rows: name, settings and summary of each.
+        facts: fact sheets by name; of a loader that has none, only the row is shown.
         data_dir: where to look; None looks only where data sets look by themselves.
     """
-    columns = ("name", "shape", "classes", "train", "test", "found here", "settings", "what it is")
-    table = plain_table("datasets", *columns, right=False)
-    for column in table.columns:
-        column.overflow = "fold"  # a path that is cut short says nothing
-    for name, settings, summary in described:
+    table = plain_table("datasets", "name", "", "", right=False)
+    table.columns[0].no_wrap = True
+    table.columns[2].overflow = "fold"  # a path that is cut short says nothing
+    for name, settings, summary in rows:
+        table.add_row(name, "what it is", summary)
+        table.add_row("", "settings", settings or "none")
         sheet = facts[name]
-        if sheet is None:
-            table.add_row(name, *[UNKNOWN] * 5, settings, summary)
-            continue
-        found = _found(sheet, data_dir)
-        table.add_row(name, sheet.shape, sheet.classes, sheet.train, sheet.test, found, settings, summary)
+        for title, text in _lines(sheet, data_dir) if sheet is not None else ():
+            table.add_row("", title, text)
+        table.add_section()
     table.caption = "looked in " + ("the data sets' own places" if data_dir is None else f"'{data_dir}'")
     table.caption += ", settings follow the name: NAME:key=value,..."
     table.caption_justify = "left"
     return table
+
+
+def _lines(sheet: DatasetFacts, data_dir: Path | None) -> list[tuple[str, str]]:
+    return [
+        ("shape", sheet.shape),
+        ("classes", sheet.classes),
+        ("examples", f"training: {sheet.train}; test: {sheet.test}"),
+        ("found here", _found(sheet, data_dir)),
+        ("how to get", sheet.obtain),
+    ]
 
 
 def _found(sheet: DatasetFacts, data_dir: Path | None) -> str:

@@ -18,24 +18,30 @@ FACTS = DatasetFacts(title="Mine", shape="1x2x3", classes="2", train="50", test=
 DESCRIBED = [("mine", "size=3", "My images."), ("other", "", "No sheet.")]
 
 
-def row(name: str, folder: Path | None) -> str:
-    console = Console(width=200, file=io.StringIO(), markup=False)
+def shown(folder: Path | None) -> str:
+    """Return the table as one line, at the width of a narrow terminal."""
+    console = Console(width=80, file=io.StringIO(), markup=False)
     console.print(datasets_table(DESCRIBED, {"mine": FACTS, "other": None}, folder))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return next(" ".join(line.split()) for line in text.splitlines() if line.split()[:1] == [name])
+    return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
 
 
 def test_a_data_set_is_shown_with_its_facts():
-    assert row("mine", None) == "mine 1x2x3 2 50 30 no size=3 My images."
+    facts = "shape 1x2x3 classes 2 examples training: 50; test: 30 found here no how to get ask me"
+    assert f" mine what it is My images. settings size=3 {facts} other " in shown(None)
 
 
 def test_where_the_data_are_is_shown():
-    assert row("mine", Path("here")) == "mine 1x2x3 2 50 30 yes, here/mine size=3 My images."
+    assert " found here yes, here/mine how to get " in shown(Path("here"))
+
+
+def test_a_path_without_spaces_is_shown_whole():
+    folder = Path("/", *["deep"] * 40)
+    assert f"yes,{folder}/mine" in shown(folder).replace(" ", "")
 
 
 def test_a_folder_that_cannot_be_read_stops_no_list():
-    assert row("mine", Path("forbidden")) == "mine 1x2x3 2 50 30 no: forbidden cannot be read size=3 My images."
+    assert " found here no: forbidden cannot be read " in shown(Path("forbidden"))
 
 
 def test_a_loader_without_a_fact_sheet_is_listed():
-    assert row("other", None) == "other ? ? ? ? ? No sheet."
+    assert " other what it is No sheet. settings none looked in " in shown(None)
