@@ -7,7 +7,10 @@ import pytest
 from command_line import SMALL, content, same_run
 
 import dtfl_private
-from dtfl_private.experiments.config.files import read_toml
+from dtfl_private.cli.train import train_config
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.leakage.findings import findings_document
 
 
@@ -198,3 +201,36 @@ def test_a_leakage_budget_limits_what_train_and_plan_may_name(dtfl, tmp_path, fi
     changed = dtfl("train", "run/config.toml", "--norm", "group", "--out", "other")
     assert (changed.status, "audit.json cannot be read" in changed.err) == (2, True)
     assert dtfl("train", "run/config.toml", "--leakage-budget", "none", "--rounds", 1, "--out", "free").status == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed", "budget"),
+    [
+        ({}, [1, 3], "OLD"),
+        ({"rounds": "5"}, [1, 3], "OLD"),
+        ({"leakage_budget": "b.json:max=0.2"}, None, "b.json:metric=ssim,max=0.2"),
+        ({"leakage_budget": "none"}, None, None),
+        ({"allowed_tiers": "2,1"}, [1, 2], None),
+        ({"allowed_tiers": "none"}, None, None),
+        ({"norm": "group"}, None, "OLD"),
+        ({"model": "resnet-20"}, None, "OLD"),
+    ],
+)
+def test_an_option_wins_over_the_tiers_in_a_file(tmp_path, given, allowed, budget):
+    old = "/x/a.json:metric=ssim,max=0.4"
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(make_config({"allowed_tiers": [3, 1], "leakage_budget": old})))
+    config = train_config(str(path), None, False, given)
+    assert config.allowed_tiers == allowed
+    assert config.leakage_budget == (old if budget == "OLD" else budget)
+
+
+def test_tiers_that_the_user_allowed_stay_with_another_network(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(make_config({"allowed_tiers": [3, 1]})))
+    assert train_config(str(path), None, False, {"model": "resnet-20"}).allowed_tiers == [1, 3]
+
+
+def test_both_options_together_are_refused():
+    with pytest.raises(InputError, match="give one of them"):
+        train_config(None, None, False, {"allowed_tiers": "1", "leakage_budget": "a.json:max=1"})

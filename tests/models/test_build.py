@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.build import build_model
+from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 
 
@@ -67,3 +67,25 @@ def test_a_plugin_gets_the_shape_the_classes_the_norm_and_its_own_settings(offer
     model = build_model("own:width=6", input_shape=(3, 8, 9), classes=5, norm="group", seed=0)
     assert asked == [((3, 8, 9), 5, "group", 6)]
     assert model[0].weight.shape == (6, 3, 3, 3)
+
+
+def test_a_registered_network_that_takes_no_norm_is_built_whatever_norm_is_asked_for(offer, tiny_network):
+    asked = []
+
+    def plain(*, input_shape, classes):
+        asked.append((input_shape, classes))
+        return tiny_network()
+
+    offer("model", "plain", plain)
+    for norm in ("batch", "group"):
+        assert build_model("plain", input_shape=(1, 8, 8), classes=3, norm=norm, seed=0).tiers == (1, 2, 3)
+    assert asked == [((1, 8, 8), 3)] * 2
+    with pytest.raises(InputError, match="model 'plain' takes no settings, but 'plain:norm=group' gives 'norm'"):
+        build_model("plain:norm=group", input_shape=(1, 8, 8), classes=3, norm="group", seed=0)
+
+
+def test_any_module_can_be_passed_as_an_object():
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    assert len(as_staged(module, (1, 8, 8)).tiers) == 1
+    model = as_staged(module, (1, 8, 8))
+    assert as_staged(model, (1, 8, 8)) is model

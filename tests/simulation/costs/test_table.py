@@ -1,6 +1,7 @@
 import pytest
 
 from dtfl_private.errors import InputError
+from dtfl_private.simulation.costs.table import TierTable
 
 
 def test_the_deepest_cuts_are_kept(table):
@@ -13,3 +14,7 @@ def test_the_deepest_cuts_are_kept(table):
 def test_more_cuts_than_there_are_or_none_are_refused(table, count):
     with pytest.raises(InputError, match=f"tiers {count} is out of range: this network has 2 tiers"):
         table.deepest(count)
+
+
+def test_a_table_of_some_tiers_has_their_rows(four_tiers: TierTable):
+    assert four_tiers.only([4, 1, 9]).rows == (four_tiers.rows[0], four_tiers.rows[3])

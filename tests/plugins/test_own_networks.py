@@ -1,4 +1,4 @@
-"""Plug-ins that a user names by their module: ``package.module:function``."""
+"""Networks that a user names by their module: ``package.module:function``."""
 
 import sys
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from torch import nn
 
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError
-from dtfl_private.models.build import as_staged, build_model
+from dtfl_private.models.build import build_model
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
-from dtfl_private.plugins.specification import canonical, is_object_path, named_object
+from dtfl_private.plugins.specification import canonical, named_object
 
 SOURCE = """
 from torch import nn
@@ -247,28 +247,3 @@ def test_its_explicit_spelling_builds_it_again(build, text, written):
 def test_other_kinds_of_plugins_can_be_named_so_too():
     assert create("scheduler", "own_nets:Fastest", allowed=frozenset({"own_nets"})).uses_times
     assert create("partition", "own_nets:deals", allowed=frozenset({"own_nets"})).deal
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "is_one"),
-    [
-        ("model", "nets:build", True),
-        ("model", "my.nets:build:width=3", True),
-        ("model", "resnet-8:x", False),
-        ("model", "ResNet_8:x", False),
-        ("model", "nets", False),
-        ("model", "nets:width=3", False),
-        ("model", "nets:3", False),
-        ("scheduler", "static:m", False),
-        ("model", "object:Mine", False),
-    ],
-)
-def test_a_path_is_told_from_a_registered_name_with_settings(kind, text, is_one):
-    assert is_object_path(kind, text) == is_one
-
-
-def test_any_module_can_be_passed_as_an_object():
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
-    assert len(as_staged(module, (1, 8, 8)).tiers) == 1
-    model = as_staged(module, (1, 8, 8))
-    assert as_staged(model, (1, 8, 8)) is model

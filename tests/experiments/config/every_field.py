@@ -1,0 +1,63 @@
+"""A configuration that differs from the default in every field."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dtfl_private.simulation.clients.profiles import ResourceProfile
+
+# A value for every field, none the default.
+OTHER: Mapping[str, Any] = {
+    "dataset": "fashion-mnist",
+    "data_dir": Path("some/folder"),
+    "download": True,
+    "max_train_images": 500,
+    "normalization": "constants:mean=0.1/0.25,std=0.5",
+    "augment": ["flip", "crop"],
+    "partition": "dirichlet:0.3",
+    "model": "resnet-20",
+    "norm": "group",
+    "method": "object:Mine",
+    "scheduler": "static:2",
+    "tiers": 3,
+    "allowed_tiers": [1, 3],
+    "first_tier": "middle",
+    "ema": 0.1,
+    "clients": 7,
+    "fraction": 1 / 3,
+    "rounds": 11,
+    "target_accuracy": 0.85,
+    "stop_at_target": True,
+    "record_rounds": [2, "last"],
+    "record_clients": [0, 3],
+    "record_images": 100,
+    "batch_size": 50,
+    "local_epochs": 2,
+    "optimizer": "sgd",
+    "lr": 3e-05,
+    "lr_decay": 0.5,
+    "lr_patience": 3,
+    "weight_decay": 5e-4,
+    "momentum": 0.9,
+    "profiles": [ResourceProfile(name='a "b" ä', cpus=0.1, up_mbit_s=5, down_mbit_s=7, latency_ms=40, share=2)],
+    "link_unit": "mbyte",
+    "cpu_gmacs": 2.5,
+    "drift_share": 0.3,
+    "drift_every": 20,
+    "noise": 0.2,
+    "profile_error": 0.1,
+    "dropout": 0.01,
+    "absent": 0.02,
+    "leave": 0.03,
+    "join": 0.04,
+    "server_workers": 4,
+    "server_cpus": 2.0,
+    "defense": ["identity", "identity"],
+    "leakage_budget": "a:b/c,d.json:metric=mse,min=0.02",
+    "on_budget": "stop",
+    "device": "cpu",
+    "precision": "bf16",
+    "memory_format": "contiguous",
+    "workers": 3,
+    "seed": 2**63 - 1,
+}
