@@ -21,20 +21,12 @@ LAYERS = (
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, what a defense and an attack are, and what computes without knowing of a run.
 OPEN_TO_PLUGINS = (
-    *(
-        "printable",
-        "errors",
-        "files",
-        "randomness",
-        "numerics",
-        "protocol",
-        "models",
-        "protection",
-        "privacy",
-        "leakage",
-    ),
+    *("printable", "errors", "files", "randomness", "numerics", "protocol", "models", "protection"),
+    *("privacy", "leakage"),
     *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program"),
 )
+# Folders of tests of several rooms; every other folder of tests is named after a folder of the package.
+ACROSS_ROOMS = {"contracts", "docs", "end_to_end", "examples", "hostile", "statistics"}
 NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
 
 # Reading any of these can run code that somebody else wrote.
@@ -371,3 +363,21 @@ def test_the_packages_to_install_are_those_on_the_disk_and_no_others():
     assert not {package.partition(".")[0] for package in listed} & NEVER_INSTALLED
     with_code = {name.rpartition(".")[0] for name, _ in INSTALLED}
     assert with_code == set(listed)
+
+
+TEST_FILES = [path.relative_to(ROOT / "tests") for path in sorted((ROOT / "tests").rglob("test_*.py"))]
+
+
+def test_a_folder_of_tests_is_named_after_the_folder_it_tests_or_of_several_rooms():
+    mirrored = {str(path.parent) for path in TEST_FILES if path.parts[0] not in ACROSS_ROOMS and len(path.parts) > 1}
+    packages = {name.removesuffix(".__init__") for name, _ in INSTALLED if name.endswith(".__init__")}
+    folders = {package.removeprefix("dtfl_private").lstrip(".").replace(".", "/") for package in packages}
+    assert mirrored - folders == set()
+    rooms = {folder for folder in folders if folder and "/" not in folder}
+    assert rooms - {path.parts[0] for path in TEST_FILES} == set()
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """They are no packages: pytest could not tell them apart."""
+    names = [path.name for path in TEST_FILES]
+    assert [name for name in names if names.count(name) > 1] == []

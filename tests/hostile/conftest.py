@@ -1,12 +1,19 @@
 """What the tests of hostile files share: commands run in this process, and how many cases were tried."""
 
+import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import foreign_files
 import pytest
 
 from dtfl_private.cli.main import main
+from dtfl_private.experiments import train_loop as training
+from dtfl_private.leakage.findings import findings_document
 from dtfl_private.printable import LONGEST_LINE
 
 CASES = "hostile cases"
@@ -71,3 +78,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"hostile files: {sum(tried.values())} cases")
         for kind, cases in tried.items():
             terminalreporter.write_line(f"  {cases:4d}  {kind}")
+
+
+@pytest.fixture
+def audit(findings_of, figure) -> dict[str, Any]:
+    """An audit.json of the runs that these tests compare."""
+    ssim = figure(1, 0.4, cut=(16, 8, 8))
+    run = {"dataset": "digits", "model": "resnet-8", "method": "fedavg", "scheduler": "dynamic", "clients": 10}
+    run |= {"rounds": 2, "test_accuracy": 0.6}
+    return json.loads(findings_document(findings_of([ssim], strongest=(ssim,), **run)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder to be in, with modules ``evil`` and ``own`` and a run ``good``, which anybody may have made."""
+    there = tmp_path_factory.mktemp("foreign")
+    (there / "evil.py").write_text(foreign_files.EVIL)
+    (there / "own.py").write_text(foreign_files.OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(there)
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
+        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        assert foreign_files.dtfl("train", *foreign_files.SMALL, "--out", "good").status == 0
+        yield there
+
+
+@pytest.fixture
+def here(folder, monkeypatch) -> Path:
+    """The folder, where nothing has been imported yet."""
+    (folder / "marker").unlink(missing_ok=True)
+    for name in ("evil", "own"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return folder

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+from dtfl_private.errors import DtflError, InputError, RunError
 
 # Deterministic and bounded: the same cases every time, none of them timed.
 BOUNDED: dict[str, Any] = {
@@ -117,3 +120,33 @@ IN_PLACE: dict[str, Callable[[Path], None]] = {
     "folder": _folder,
     "link to itself": _loop,
 }
+
+
+def toml_of(whole: dict[str, object]) -> st.SearchStrategy[bytes]:
+    """Return spoiled texts of a TOML document, about half of them still TOML."""
+    return st.one_of(documents_of(whole).map(as_toml), bytes_of(tomli_w.dumps(whole).encode()))
+
+
+def as_toml(document: dict[str, object]) -> bytes:
+    try:
+        return tomli_w.dumps(document).encode()
+    except (TypeError, ValueError):  # what TOML cannot say: null, half a surrogate pair
+        return b"rounds = 0x" + b"f" * 5000
+
+
+def as_line(document: object) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def refused_or_done(act: Callable[[], object]) -> None:
+    """Do it; the only errors may be the project's own, in one line that may be shown."""
+    error = refusal(act)
+    assert error is None or (isinstance(error, InputError | RunError) and str(error).isprintable())
+
+
+def refusal(act: Callable[[], object]) -> DtflError | None:
+    try:
+        act()
+    except DtflError as error:
+        return error
+    return None
