@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dtfl_private.errors import InputError
@@ -119,6 +118,8 @@ def hungarian(costs: Tensor) -> Tensor:
 
     The assignment problem of Kuhn 1955.
     """
+    from scipy.optimize import linear_sum_assignment  # scipy takes a while to load
+
     rows = [linear_sum_assignment(cost.T)[1] for cost in costs.detach().double().cpu().numpy()]
     return torch.stack([torch.from_numpy(row) for row in rows])
 

@@ -6,8 +6,6 @@ from typing import Annotated, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, LabelInference, Target, name_of
@@ -61,6 +59,9 @@ class LabelClustering(LabelInference):
 
     def _groups(self, smashed: Tensor, view: View) -> Tensor:
         """Return the cluster of each record (N,), int64."""
+        from sklearn.cluster import KMeans  # scikit-learn takes a while to load
+        from sklearn.decomposition import PCA
+
         count = len(smashed)
         seed = int(torch.randint(2**31, (1,), generator=view.chance("clusters")))
         reduced = PCA(min(self.components, count, smashed.shape[1]), random_state=seed).fit_transform(smashed.numpy())

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from scipy.stats import chi2
 from torch import Tensor
 
 from dtfl_private.defenses.precision import standard_normal, working
@@ -51,6 +50,8 @@ def safety_factor(probes: int) -> float:
     The estimate is most likely to be too low for a Jacobian of rank one, where it is distributed as chi-squared with
     ``probes`` degrees of freedom (Roosta-Khorasani, Szekely and Ascher 2015, 1404.0122).
     """
+    from scipy.stats import chi2  # scipy takes a while to load
+
     return float(probes / chi2.ppf(UNDERESTIMATED, probes))
 
 

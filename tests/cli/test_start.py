@@ -81,6 +81,11 @@ def test_what_is_listed_without_tensors_loads_no_torch(kind):
     assert imported("list", kind) & HEAVY <= {"pydantic", "numpy", "rich", "PIL"}
 
 
+@pytest.mark.parametrize("kind", ["methods", "measures", "defenses", "attacks"])
+def test_what_is_listed_with_tensors_loads_torch_and_no_other_large_package(kind):
+    assert imported("list", kind) & HEAVY <= {"torch", "pydantic", "numpy", "rich"}
+
+
 def test_compare_loads_no_torch(write_run, tmp_path):
     methods = ("dtfl", "fedavg")
     runs = [str(write_run(tmp_path / name, [0.5, 0.8], target_accuracy=0.7, method=name)) for name in methods]
