@@ -17,8 +17,8 @@ SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle")
 class Puzzle:
     """What the adversary knows of a shuffle: all but the orders drawn.
 
-    A group holds pieces (N, V) that may stand for one another, and has as many slots: the channels or the blocks of a
-    record, or, where records exchange blocks, the blocks that a batch's records have in one place.
+    A group holds pieces (N, V) that may be exchanged for one another, and has as many slots: the channels or the blocks
+    of a record, or, where records exchange blocks, the blocks that a batch's records have in one place.
 
     Attributes:
         shuffle: name of the defense.

@@ -65,9 +65,9 @@ def examine(out: Path, training: TrainConfig, auditing: AuditConfig, console: Co
         run = train(training.model_copy(update={"defense": list(defense)}), out=out / name, resume=True)
         console.print(f"{name}: audit")
         # The undefended run is there: audits of the others need not train it again.
-        beside = auditing.model_copy(update={"undefended": str(out / PLAIN)})
+        compared = auditing.model_copy(update={"undefended": str(out / PLAIN)})
         with AttackDisplay(console) as display:
-            found[name] = Examined(run=run, audit=audit(run, beside, listener=display))
+            found[name] = Examined(run=run, audit=audit(run, compared, listener=display))
     return found
 
 

@@ -1,7 +1,7 @@
 """DTFL's round as the paper writes it: plain loops, and a full copy of the model for every client.
 
-The readable twin of the trainer (arXiv 2312.05642). It shares the trainer's data, initial weights, order of batches
-and tiers, and none of its training code, so that each can be held against the other::
+A readable reference for the trainer (arXiv 2312.05642). It shares the trainer's data, initial weights, order of batches
+and tiers, and none of its training code, so that their results can be compared::
 
     python examples/paper_pseudocode.py
 
@@ -95,7 +95,7 @@ def average(states: Sequence[tuple[State, int]]) -> State:
     return mean
 
 
-# What follows sets the two side by side.
+# What follows compares the two.
 
 
 @dataclass(frozen=True, kw_only=True)

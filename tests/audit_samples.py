@@ -42,17 +42,17 @@ def attacked(factor: float = 1.0, tiers: int = 4) -> list[dict[str, Any]]:
             for metric in METRICS:
                 value = scale(factor * ssim, metric)
                 undefended = None if bare is None else scale(bare[tier - 1], metric)
-                beside = {"baseline": MEAN_IMAGE[metric], "baseline_name": "mean-image", "undefended": undefended}
+                reference = {"baseline": MEAN_IMAGE[metric], "baseline_name": "mean-image", "undefended": undefended}
                 settings = {"epochs": 60, "width": 96, "perceptual": False}
                 half = 0.35 if metric == "psnr" else 0.018
-                found.append(result(tier, source, metric, value, half, **beside, settings=settings))
+                found.append(result(tier, source, metric, value, half, **reference, settings=settings))
     return found
 
 
 def guesses() -> list[dict[str, Any]]:
-    beside = {"adversary": None, "adaptive": False, "seeds": 1}
+    shared = {"adversary": None, "adaptive": False, "seeds": 1}
     return [
-        result(tier, source, metric, MEAN_IMAGE[metric] * factor, 0.01 * MEAN_IMAGE[metric], **beside)
+        result(tier, source, metric, MEAN_IMAGE[metric] * factor, 0.01 * MEAN_IMAGE[metric], **shared)
         for source, factor in (("mean-image", 1.0), ("nearest-auxiliary", 1.4))
         for tier in CUTS
         for metric in METRICS
@@ -60,12 +60,12 @@ def guesses() -> list[dict[str, Any]]:
 
 
 def measured() -> list[dict[str, Any]]:
-    beside = {"adversary": None, "adaptive": False}
+    shared = {"adversary": None, "adaptive": False}
     found = [
-        result(tier, "distance-correlation", "dcor-squared", value, 0.02, **beside)
+        result(tier, "distance-correlation", "dcor-squared", value, 0.02, **shared)
         for tier, value in zip(CUTS, (0.71, 0.62, 0.44, 0.31), strict=True)
     ]
-    return [*found, result(1, "own-measure", "own-bits", 1234.5, 20.0, **beside, settings={"sigma": 0.5})]
+    return [*found, result(1, "own-measure", "own-bits", 1234.5, 20.0, **shared, settings={"sigma": 0.5})]
 
 
 def strongest(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

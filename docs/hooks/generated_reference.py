@@ -17,7 +17,7 @@ HELP_COLUMNS = 100
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Return the page's text with what stands for a generated part replaced by that part."""
+    """Return the page's text with each placeholder replaced by the generated part."""
     for marker, generated in GENERATED.items():
         if marker in markdown:
             markdown = markdown.replace(marker, generated())

@@ -62,7 +62,7 @@ class AttackConfig(BaseModel):
     device: DeviceName = described("auto", "where attacks compute")
     threads: Count | None = described(None, "CPU threads")
     workers: Count = described(
-        1, "processes that mount attacks side by side; two one-thread workers beat one process with two threads"
+        1, "processes that run attacks in parallel; two one-thread workers beat one process with two threads"
     )
     where_applicable: bool = described(
         False, "leave out attacks where they cannot run, and say so, instead of refusing them"

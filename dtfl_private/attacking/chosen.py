@@ -1,4 +1,4 @@
-"""An attack as it will be mounted: the object, how a user would write it, and who attacks."""
+"""An attack as it will be run: the object, how a user would write it, and who attacks."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """An attack as it will be mounted: the object, how a user would write it, and who attacks."""
+    """An attack as it will be run: the object, how a user would write it, and who attacks."""
 
     attack: Attack
     text: str

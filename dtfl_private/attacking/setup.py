@@ -58,7 +58,7 @@ class AttackSetup:
         )
 
     def evidence(self, tier: int, victims: Victims | None, earlier: Sequence[Seen] = ()) -> Evidence:
-        """Return all that there is to see at a tier; without victims, what there is before the clients' round."""
+        """Return what can be observed at a tier; without victims, what is known before the clients' round."""
         return Evidence(
             round=self._attacked_round(tier, victims, earlier),
             network=self._network(tier),

@@ -13,7 +13,7 @@ from dtfl_private.numerics import DeviceName
 PresetName = Literal["quick", "thorough"]
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 
-# Attacks of the presets, in the order in which they are mounted: later ones use what earlier ones trained. Those that
+# Attacks of the presets, in the order in which they are run: later ones use what earlier ones trained. Those that
 # are about a defense that the run has not are left out, and the report says so.
 QUICK = (
     "decoder:epochs=20",
@@ -70,7 +70,7 @@ class AuditConfig(BaseModel):
 
     preset: PresetName = described(
         "quick",
-        "quick takes minutes on two cores; thorough mounts every attack on three trainings, and is for a GPU",
+        "quick takes minutes on two cores; thorough runs every attack on three trainings, and is for a GPU",
     )
     attacks: Annotated[tuple[str, ...], Field(min_length=1)] | None = described(
         None, "attack instead of the preset's; repeat for several"

@@ -69,7 +69,7 @@ def _exposure(
 def rounds_by_tier(records: Sequence[Record]) -> dict[int, Counter[int]]:
     """Return for each client in how many rounds it was in which tier.
 
-    A client that vanished in mid-round counts: what it had sent, it had sent. One whose guard refused does not.
+    A client that dropped out in mid-round counts, for what it had sent. One whose guard refused does not.
     """
     found: dict[int, Counter[int]] = {}
     for record in records:

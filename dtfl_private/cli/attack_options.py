@@ -1,4 +1,4 @@
-"""The options that stand for fields of `AttackConfig` and `AuditConfig`: one for each that a command names."""
+"""Options made of the fields of `AttackConfig` and `AuditConfig`: one for each field that a command names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args

@@ -48,7 +48,7 @@ def compare(
     markdown: str | None,
     latex: str | None,
 ) -> None:
-    """Show runs side by side: accuracy, and what it took to reach a target.
+    """Compare runs: accuracy, and what it took to reach a target.
 
     Runs that differ by their seeds alone make one row: means with 95 % intervals. Runs on different footings (data,
     environment, target) are refused, or set apart with --apart. A run that never reached the target counts as such:

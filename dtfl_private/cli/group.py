@@ -15,7 +15,7 @@ COMMAND_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 COMMANDS: Mapping[str, str] = {
     "attack": "Attack a finished run: what the server, or another party, can reconstruct.",
     "audit": "Audit a finished run: what leaks at each tier, in one page to show to others.",
-    "compare": "Show runs side by side: accuracy, and what it took to reach a target.",
+    "compare": "Compare runs: accuracy, and what it took to reach a target.",
     "list": "List models, data sets, schedulers and all else there is to choose.",
     "partition": "Show who gets which training images, as `train` would deal them out.",
     "plan": "Schedule without training, for any number of clients.",

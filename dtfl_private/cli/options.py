@@ -1,4 +1,4 @@
-"""The options that stand for fields of `TrainConfig`: one for each, under the heading of its group."""
+"""Options made of the fields of `TrainConfig`: one for each, under the heading of its group."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -8,6 +8,7 @@ from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.options import config_options, typed_config
 from dtfl_private.cli.targets import check_targets, write_file, write_json
 from dtfl_private.printable import one_line
+from dtfl_private.report.words.numbers import number_of
 
 PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
 
@@ -35,9 +36,8 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
     check_targets(json_file, picture=plot)
     config = typed_config(options)
     spread = make_partition(config)
-    title = (
-        f"{config.dataset}, {spread.sizes_K.sum():,} training images, {config.clients:,} clients, {config.partition}"
-    )
+    dealt = f"{spread.sizes_K.sum():,} training images, {number_of(config.clients, 'client')}"
+    title = f"{config.dataset}, {dealt}, {config.partition}"
     for note in spread.notes:
         click.echo(f"note: {one_line(note)}", err=True)
     if plot is not None:

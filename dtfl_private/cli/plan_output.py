@@ -6,7 +6,7 @@ from dtfl_private.cli.terminal import open_console
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import Plan, planned_lines, total_tier_counts
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words.numbers import duration, si, tier_counts_text
+from dtfl_private.report.words.numbers import duration, number_of, si, tier_counts_text
 
 
 def print_plan(config: TrainConfig, planned: Plan) -> None:
@@ -21,8 +21,9 @@ def print_plan(config: TrainConfig, planned: Plan) -> None:
 def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
     """Return the table of the first rounds and the last."""
     rounds = planned.rounds
+    size = f"{number_of(config.clients, 'client')}, {number_of(len(rounds), 'round')}"
     table = plain_table(
-        f"{config.clients:,} clients, {len(rounds)} rounds, {config.model}, link unit {config.link_unit}",
+        f"{size}, {config.model}, link unit {config.link_unit}",
         *("round", "participants", "dropped", "this round", "simulated", "server wait", "sent up", "tier:clients"),
     )
     for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:

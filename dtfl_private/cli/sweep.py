@@ -9,6 +9,7 @@ from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.shared_options import form_option, plugin_option
 from dtfl_private.errors import DtflError
 from dtfl_private.files.writing import output_path
+from dtfl_private.report.words.numbers import number_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -83,8 +84,8 @@ class InterruptedSweepError(DtflError):
 
 
 def _preset_line(preset: "Preset") -> str:
-    seeds = len({run.config.seed for run in preset.runs})
-    return f"{preset.title}: {len(preset.runs)} runs over {seeds} seed{'s' if seeds != 1 else ''}"
+    seeds = {run.config.seed for run in preset.runs}
+    return f"{preset.title}: {number_of(len(preset.runs), 'run')} over {number_of(len(seeds), 'seed')}"
 
 
 def _runs_table(preset: "Preset") -> "Table":

@@ -8,16 +8,17 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.report.tables.privacy import norm_line
 from dtfl_private.report.tables.privacy import opening_lines as privacy_lines
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.training.round import RoundSettings
 
 
 def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) -> list[str]:
     """Return lines that say what a run is about to do, and what of it leaves the clients."""
     tiers = settings.schedule.table.tiers_M.tolist()
-    machine = f"{config.device}, {config.precision}, {config.workers} worker{'s' if config.workers != 1 else ''}"
+    machine = f"{config.device}, {config.precision}, {number_of(config.workers or 1, 'worker')}"
     lines = [
         f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
-        f"{config.clients} clients, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
+        f"{number_of(config.clients, 'client')}, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
         f"{machine}; run folder {folder}",
     ]
     if config.defense:
@@ -29,5 +30,5 @@ def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) ->
 
 def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:
     if len(tiers) == 1:
-        return f"every participant holds {tiers[0]} modules of the network"
+        return f"every participant holds {number_of(tiers[0], 'module')} of the network"
     return f"scheduler {scheduler}, tiers {tier_names(tiers)} (tier m = the client holds m modules)"

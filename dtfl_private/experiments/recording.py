@@ -5,6 +5,7 @@ from pathlib import Path
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.transcripts import save_recording
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.method import Method
 from dtfl_private.training.recording import Recorder
@@ -29,7 +30,8 @@ def check_recording(config: TrainConfig, method: Method) -> None:
         )
     numbers = [number for number in config.record_rounds if isinstance(number, int)]
     if numbers and max(numbers) > config.rounds:
-        raise InputError(f"record_rounds {max(numbers)} is after the last of {config.rounds} rounds: write last")
+        of = number_of(config.rounds, "round")
+        raise InputError(f"record_rounds {max(numbers)} is after the last of {of}: write last")
     if config.record_clients and max(config.record_clients) >= config.clients:
         raise InputError(
             f"record_clients {max(config.record_clients)} does not exist: clients are 0..{config.clients - 1}"
@@ -58,7 +60,7 @@ class TranscriptWriter:
         self._recorder: Recorder | None = None
 
     def record(self, before: FederatedState, plan: RoundPlan) -> None:
-        """Record what there is to record of the round that was just finished.
+        """Record the round that was just finished, if it is one to record.
 
         Args:
             before: the state that the round began with.

@@ -19,6 +19,7 @@ from dtfl_private.experiments.run_folder.summary import has_ended
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import output_path, write_atomic
 from dtfl_private.report.comparison.groups import Comparison
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_device, choose_workers
 from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
 from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
@@ -46,7 +47,8 @@ class Sweep:
         if self.failed:
             first, reason = next(iter(self.failed.items()))
             raise RunError(
-                f"{len(self.failed)} of {len(self.failed) + len(self.runs)} runs failed; '{first}': {reason}; "
+                f"{len(self.failed)} of {number_of(len(self.failed) + len(self.runs), 'run')} failed; "
+                f"'{first}': {reason}; "
                 "the same command goes on with them"
             )
 
@@ -89,7 +91,7 @@ def sweep(
 def _announce(runs: Sequence[PlannedRun], ended: Sequence[str], progress: Progress) -> None:
     """Tell of all runs, and of those that had ended before."""
     if ended:
-        progress.note(f"{len(ended)} of {len(runs)} runs had ended before and are not repeated")
+        progress.note(f"{len(ended)} of {number_of(len(runs), 'run')} had ended before and are not repeated")
     progress.jobs_announced([run.name for run in runs], [run.config.rounds for run in runs])
     for name in ended:
         progress.job_finished(name, cached=True)

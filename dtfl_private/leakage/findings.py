@@ -80,7 +80,7 @@ class SanityCheck(_Strict):
 
     Attributes:
         name: "identity" (the smashed data are the inputs themselves) or "md1" (the shallowest cut, undefended).
-        attack: the strongest that was mounted.
+        attack: the strongest that was run.
         metric: that must reach ``needed``.
         value: that it reached.
         passed: whether it did.
@@ -97,7 +97,7 @@ class SanityCheck(_Strict):
 class TierVerdict(_Strict):
     """What a tier comes to: the strongest attack, what it reached, and which result decided.
 
-    Of a tier with a proof but no attack, the proof stands for both.
+    Of a tier with a proof but no attack, the proof is both.
 
     Attributes:
         tier: client modules m.

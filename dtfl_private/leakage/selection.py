@@ -17,7 +17,7 @@ def is_guess(result: Result) -> bool:
 
 
 def is_measure(result: Result) -> bool:
-    """Return whether a result comes from a measure that mounts no attack."""
+    """Return whether a result comes from a measure, which is no attack."""
     return result.adversary is None and not is_guess(result)
 
 

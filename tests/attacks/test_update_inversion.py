@@ -41,7 +41,7 @@ def halves() -> tuple[StagedModel, nn.Module]:
 def trained(digits) -> Callable[..., tuple[View, Tensor]]:
     """Let a client take a step on each batch: ``trained([2, 2])`` is the view of it, and the truth."""
 
-    def make(sizes: list[int], *, seed: int = 0, vanishes: bool = False, **changes: str) -> tuple[View, Tensor]:
+    def make(sizes: list[int], *, seed: int = 0, drops: bool = False, **changes: str) -> tuple[View, Tensor]:
         images, labels = (part[: sum(sizes)] for part in digits)
         modules, head = halves()
         about = {"client": 0, "round": 1, "tier": 2}
@@ -55,7 +55,7 @@ def trained(digits) -> Callable[..., tuple[View, Tensor]]:
             optimizer.step()
             batches.append(SmashedBatch(**about, batch=number, smashed=smashed.detach(), labels=kinds))
         update = WeightUpdate(**about, examples=len(labels), weights=snapshot(modules), head=snapshot(head))
-        seen = Seen(download=download, batches=tuple(batches), update=None if vanishes else update)
+        seen = Seen(download=download, batches=tuple(batches), update=None if drops else update)
 
         def program(one: Seen, _: bool, own: int) -> ClientProgram:
             return ClientProgram(
@@ -124,6 +124,6 @@ def test_the_seed_decides(trained):
 
 def test_it_needs_the_update(trained):
     with pytest.raises(InputError, match="client 0 sent no weight update"):
-        ATTACK.reconstruct(trained([2], vanishes=True)[0])
+        ATTACK.reconstruct(trained([2], drops=True)[0])
     with pytest.raises(InputError, match="updates"):
         ATTACK.reconstruct(trained([2], adversary="server-with-secure-aggregation")[0])

@@ -118,7 +118,7 @@ def test_each_job_is_a_line_and_all_were_expected(first):
     total = len(lines)
     assert [line.partition("  ")[0] for line in lines] == [f"{number}/{total}" for number in range(1, total + 1)]
     assert "optimization, tier 1, seed 0" in first.out
-    assert "kept from before" not in first.out
+    assert "cached" not in first.out
 
 
 @pytest.mark.usefixtures("first")
@@ -128,7 +128,7 @@ def test_a_second_audit_reuses_what_the_first_has_done(folder, audit):
     assert (answer.status, answer.err) == (0, "")
     lines = [line for line in answer.out.splitlines() if line.partition("/")[0].isdigit()]
     assert lines
-    assert all(line.endswith("kept from before") for line in lines)
+    assert all(line.endswith("cached") for line in lines)
     assert found_in(folder / "plain") == before
 
 

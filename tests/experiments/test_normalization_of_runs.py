@@ -122,7 +122,7 @@ def test_constants_that_a_data_set_lacks_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize(("defense", "covered"), [("label-rr:2", False), ("identity", None)])
-def test_beside_a_guarantee_it_is_said_that_no_epsilon_covers_them(prepare_tiny, play, defense, covered):
+def test_with_a_guarantee_it_is_said_that_no_epsilon_covers_them(prepare_tiny, play, defense, covered):
     ((_, outcome),) = play(prepare_tiny(defenses=[create("defense", defense)]))
     (sentence,) = [entry["sentence"] for entry in outcome.privacy if entry["what"] == "statistics"]
     assert sentence == (SENT if covered is None else f"{SENT}; no epsilon covers them")

@@ -190,18 +190,18 @@ DEFENDED = [
 
 @pytest.mark.parametrize(("method", "defense"), DEFENDED)
 def test_a_defended_run_is_planned_as_it_is_trained(patterns, tiny_config, play, method: str, defense: str):
-    """Times, bytes, MACs and tiers, with clients that vanish while they train or while they send."""
+    """Times, bytes, MACs and tiers, with clients that drop out while they train or while they send."""
     values = {"method": method, "defense": [defense], "scheduler": cuts_of(method), "clients": 4, "rounds": 3}
     config = tiny_config(model="resnet-8", dropout=0.4, noise=0.2, seed=2, fraction=0.75, **values)
     trained = play(prepare(config, objects=RunObjects(dataset=patterns)), 3)
     result = planned(config, images_per_client=10, classes=3)
-    vanished = 0
+    dropped_out = 0
     for row, (_, outcome) in zip(result.rounds, trained, strict=True):
         assert (row.virtual_time_s, row.round_time_s) == (outcome.virtual_time_s, outcome.plan.round_time_s)
         assert (row.bytes, row.macs) == (outcome.traffic, outcome.macs)
         assert sum(row.tier_counts[tier] for tier in set(outcome.plan.tiers_P.tolist())) == row.participants
-        vanished += row.dropped
-    assert vanished > 0
+        dropped_out += row.dropped
+    assert dropped_out > 0
 
 
 def test_clients_retire_in_a_plan_as_in_a_run(patterns, tiny_config, tmp_path):

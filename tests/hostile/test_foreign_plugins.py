@@ -62,7 +62,7 @@ def test_a_typed_object_does_not_allow_another_one_of_the_file(here):
     assert "own" not in sys.modules
 
 
-def test_runs_side_by_side_are_read_as_data_only(here):
+def test_compared_runs_are_read_as_data_only(here):
     runs = [foreign_run(here, kind, "evil:thing:cmd=touch pwned") for kind in PLUGIN_FIELDS]
     compare([here / "good", *runs], apart=True)
     assert dtfl("compare", "good", *runs, "--apart").status == 0
@@ -70,7 +70,7 @@ def test_runs_side_by_side_are_read_as_data_only(here):
 
 
 @pytest.mark.parametrize("kind", ["scheduler", "defense", "dataset", "model"])
-def test_an_audit_beside_another_run_does_not_run_its_code(kind, here):
+def test_an_audit_compared_with_another_run_does_not_run_its_code(kind, here):
     run = foreign_run(here, kind, "evil:thing")
     answer = dtfl("audit", "good", "--compare", run, "--victims", 8, "--aux-images", 60, "--tier", 1, "--workers", 1)
     assert (answer.status, mark(here), answer.err.count("\n")) == (2, None, 1)
@@ -82,7 +82,7 @@ def test_an_audit_beside_another_run_does_not_run_its_code(kind, here):
 
 
 @pytest.mark.parametrize("command", ["attack", "audit"])
-def test_the_undefended_run_beside_a_defended_one_is_read_as_data_only(command, here):
+def test_the_undefended_run_of_a_defended_one_is_read_as_data_only(command, here):
     if not (here / "noisy").exists():
         assert dtfl("train", *SMALL, "--defense", "gaussian-noise", "--out", "noisy").status == 0
     for kind in ("scheduler", "defense"):

@@ -111,7 +111,7 @@ def first_train(training: list[float], releasing: list[float], transfer: list[fl
 
 
 def test_who_trains_first_keeps_the_server_waiting():
-    """By hand: T_train + T_com + max(T_release, T_s), where side by side it was max(T_c, T_s) + T_com."""
+    """By hand: T_train + T_com + max(T_release, T_s), where in parallel it was max(T_c, T_s) + T_com."""
     parts = first_train([5, 5], [2, 2], [3, 3], [1, 4])
     times = Overlapping(trains_first=True).simulate(parts, MANY)
     assert times.client_time_s_P.tolist() == [5 + 3 + 2, 5 + 3 + 4]
@@ -127,7 +127,8 @@ def test_who_trains_first_queues_when_its_training_is_over():
     times = Overlapping(trains_first=True).simulate(first_train([1, 8], [2, 1], [1, 1], [3, 4]), ONE)
     assert times.client_time_s_P.tolist() == [5, 13]
     assert times.server_wait_s == 0
-    # If both have trained at 1, 3 + 4 s come in from 2 on: 2 + 7 is when the last is done, for who sends until 4.
+    # If both have trained at 1, 3 + 4 s come in from 2 on: 2 + 7 is when the last is done,
+    # which sends until 4.
     times = Overlapping(trains_first=True).simulate(first_train([1, 1], [2, 1], [1, 1], [3, 4]), ONE)
     assert times.client_time_s_P.tolist() == pytest.approx([9, 7.5])
     assert times.server_wait_s == pytest.approx(4 + 1.5)

@@ -6,6 +6,7 @@ from dtfl_private.attacking.plan import AttackPlan
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.leakage.result import Result, read_results, read_round, results_document
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.progress import Progress
 
 RESULTS = "attack.json"
@@ -68,8 +69,8 @@ def remarks(plan: AttackPlan) -> list[str]:
     recorded = "recorded " if plan.rounds.recorded else ""
     known = "" if auxiliary is None else f", {len(auxiliary.images)} images of {auxiliary.name} to train on"
     lines = [
-        f"attacked: {_victims(plan)} images of {recorded}round {plan.rounds.number}, {where}, {config.seeds} "
-        "repetitions",
+        f"attacked: {_victims(plan)} images of {recorded}round {plan.rounds.number}, {where}, "
+        f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
     ]
     if any(not job.chosen.attack.adaptive for job in plan.jobs):

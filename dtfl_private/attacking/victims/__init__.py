@@ -1,1 +1,1 @@
-"""Whom attacks are mounted on: the rounds of a finished run, recorded or played once more."""
+"""The victims of attacks: clients in rounds of a finished run, recorded or replayed."""

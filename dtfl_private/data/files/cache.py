@@ -2,7 +2,7 @@
 
 An entry is two files. ``STEM.safetensors`` holds the tensors, ``STEM.json`` the stamp of the sources that they were
 decoded from, their size in bytes and their SHA-256. Both are written under another name and renamed, the JSON last;
-several processes may do so at once, because each name always stands for a whole file. A read verifies the very memory
+several processes may do so at once, because the file of a name is always whole. A read verifies the very memory
 that it returns: an entry that is torn, mixed or changed is said to be damaged (log of this module, shown on standard
 error unless the program configures logging) and made anew. Deleting the folder at any time does no harm.
 """
@@ -71,7 +71,7 @@ def cached(stem: str, stamp: str, build: "Callable[[], Tensors]") -> Tensors:
     except (OSError, SafetensorError) as error:
         log.warning("cache %s cannot be written (%s): images are decoded again next time", folder, error)
         return tensors
-    # The file's pages, which the system shares and can reclaim, stand for the decoded copy, which ends here.
+    # The file's pages, which the system shares and can reclaim, replace the decoded copy, which ends here.
     return _read(folder, stem, stamp) or tensors
 
 

@@ -19,6 +19,7 @@ from dtfl_private.experiments.comparing.footing import (
 from dtfl_private.experiments.comparing.run_groups import grouped_runs
 from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting
+from dtfl_private.report.words.numbers import number_of
 
 if TYPE_CHECKING:
     from dtfl_private.experiments.train import Run
@@ -87,7 +88,7 @@ def _setting(name: str, about: str, members: Sequence[LoadedRun], baseline: str 
 def _notes(loaded: Sequence[LoadedRun], settings: Sequence[ComparisonSetting]) -> Iterator[str]:
     for run in loaded:
         if not run.figures.finished:
-            done = f"{len(run.figures.course.accuracy_R)} of {run.config.rounds} rounds"
+            done = f"{len(run.figures.course.accuracy_R)} of {number_of(run.config.rounds, 'round')}"
             yield f"run '{run.figures.run}' has not ended ({done}): its final accuracy is that of the last of these"
         if run.remark is not None:
             yield run.remark

@@ -104,7 +104,7 @@ def _figures(folder: RunFolder, config: TrainConfig, records: Sequence[Record], 
 
 
 def _idle_and_busy(records: Sequence[Record]) -> tuple[dict[str, float], dict[str, float]]:
-    """Return each client's idle and own seconds; a client that vanished waits for nobody."""
+    """Return each client's idle and own seconds; a client that dropped out waits for nobody."""
     idle_s: dict[str, float] = defaultdict(float)
     busy_s: dict[str, float] = defaultdict(float)
     for record in records:

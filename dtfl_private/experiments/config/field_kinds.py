@@ -23,7 +23,7 @@ AUTOMATIC = "auto"
 
 
 def as_nothing(value: object) -> object:
-    """Let ``none`` stand for no value."""
+    """Read ``none`` as no value."""
     return None if value == NOTHING else value
 
 
@@ -33,7 +33,7 @@ def as_automatic(value: object) -> object:
 
 
 def as_several(value: object) -> object:
-    """Let one name stand for a list of one, and an empty text for none."""
+    """Read one name as a list of one, and an empty text as an empty list."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value

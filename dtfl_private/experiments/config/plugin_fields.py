@@ -19,7 +19,7 @@ def named(kind: str) -> BeforeValidator:
 
 
 def all_named(kind: str) -> BeforeValidator:
-    """Return what spells the names of several plug-ins; one name stands for a list of one."""
+    """Return what spells the names of several plug-ins; one name is a list of one."""
 
     def spell(value: object) -> object:
         texts = [value] if isinstance(value, str) else value

@@ -165,7 +165,7 @@ class TrainConfig(BaseModel):
         0.0,
         "log-standard deviation by which each module's time on each client differs from what its MACs say",
     )
-    dropout: Share = _field("Environment", 0.0, "probability that a participant vanishes in mid-round")
+    dropout: Share = _field("Environment", 0.0, "probability that a participant drops out in mid-round")
     absent: Share = _field("Environment", 0.0, "share of the clients that are not there at the start")
     leave: Share = _field("Environment", 0.0, "probability per round that a present client leaves")
     join: Share = _field("Environment", 0.0, "probability per round that an absent client joins")

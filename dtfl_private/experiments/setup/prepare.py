@@ -22,6 +22,7 @@ from dtfl_private.models.norms import norms_of
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ChannelSums
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_workers
 from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
 from dtfl_private.training.method import Method
@@ -122,8 +123,7 @@ def _notes(
     asked = costs.config.workers
     few = []
     if asked is not None and asked > workers:
-        plural = "" if workers == 1 else "s"
-        few = [f"{workers} worker{plural} instead of {asked}: more clients do not train in a round"]
+        few = [f"{number_of(workers, 'worker')} instead of {asked}: more clients do not train in a round"]
     return [
         *inputs.dataset.notes,
         *few,

@@ -18,7 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel, numbered
 
 MODE = "it depends on self.training"
 
-# What stands for a tensor while torch.fx traces: its errors speak of it, and no user knows it.
+# The placeholder of a tensor while torch.fx traces: its errors speak of it, and no user knows it.
 STAND_IN = "Proxy"
 
 OF_TORCH = str(Path(torch.__file__).parent)

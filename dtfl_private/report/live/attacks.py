@@ -79,7 +79,7 @@ class AttackDisplay(Display):
         running = self._running.pop(job)
         self._bars.remove_task(running.bar)
         self._show_all()
-        took = "kept from before" if cached else duration(time.monotonic() - running.began_s)
+        took = "cached" if cached else duration(time.monotonic() - running.began_s)
         self._print_off_terminal(f"{self._done}/{self._total}  {job}  {took}")
 
     def _show_all(self) -> None:

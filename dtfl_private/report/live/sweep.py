@@ -8,7 +8,7 @@ from rich.progress import MofNCompleteColumn, TaskID, TextColumn
 
 from dtfl_private.printable import printable
 from dtfl_private.report.live.display import Display
-from dtfl_private.report.words.numbers import duration
+from dtfl_private.report.words.numbers import duration, number_of
 
 
 class SweepDisplay(Display):
@@ -67,7 +67,7 @@ class SweepDisplay(Display):
         self._done[job] = self._rounds[job]
         self._show()
         if not cached:
-            how = f"failed: {error}" if error else f"{self._reached.get(job, '')} after {rounds} rounds"
+            how = f"failed: {error}" if error else f"{self._reached.get(job, '')} after {number_of(rounds, 'round')}"
             self._print(f"[{len(self._ended)}/{len(self._rounds)}] {job}  {how}{self._left()}")
 
     def _show(self) -> None:

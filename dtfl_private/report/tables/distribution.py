@@ -8,6 +8,7 @@ from rich.table import Table
 from dtfl_private.printable import short_name
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.words.numbers import number_of
 
 # With more classes a client's largest ones are named instead of a column for each class.
 MOST_COLUMNS = 12
@@ -51,7 +52,7 @@ def distribution_table(
 
 def spread_table(sizes_K: IntArray, effective_K: FloatArray, distance_K: FloatArray) -> Table:
     """Return minimum, median and maximum over the clients."""
-    table = plain_table(f"over {len(sizes_K):,} clients", "", "min", "median", "max")
+    table = plain_table(f"over {number_of(len(sizes_K), 'client')}", "", "min", "median", "max")
     for name, values, form in (
         ("images", sizes_K, ",.0f"),
         ("effective classes: exp(entropy of the labels)", effective_K, ".2f"),

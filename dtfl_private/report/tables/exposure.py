@@ -12,7 +12,7 @@ from dtfl_private.leakage.selection import exposes_more
 from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.results import NONE, figure
 
-# With more clients, their devices stand for them, and the most exposed are shown.
+# With more clients, kinds of devices are shown, and the most exposed clients.
 MOST_CLIENTS = 100
 MOST_EXPOSED = 20
 

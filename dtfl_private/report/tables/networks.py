@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words.numbers import si
+from dtfl_private.report.words.numbers import number_of, si
 from dtfl_private.simulation.costs.cut_costs import CutChoice
 
 
@@ -49,7 +49,7 @@ def cuts_table(choice: CutChoice, *, title: str) -> Table:
             str(chosen.get(place, "")),
         )
     costs = [f"automatic {choice.cost(choice.chosen):.3f}"]
-    costs += [f"own {choice.cost(choice.own):.3f} ({len(choice.own)} cuts)"] if choice.own else []
+    costs += [f"own {choice.cost(choice.own):.3f} ({number_of(len(choice.own), 'cut')})"] if choice.own else []
     table.caption = f"objective (unevenness in {choice.measure} + width, less is better): {', '.join(costs)}"
     table.caption_justify = "left"
     return table

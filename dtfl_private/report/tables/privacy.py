@@ -26,7 +26,8 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
     if any(planned.values()):
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
-        lines.append(f"these privacy figures are for a client that takes part in all {rounds} rounds{last}")
+        part = f"all {rounds} rounds" if rounds > 1 else "the one round"
+        lines.append(f"these privacy figures are for a client that takes part in {part}{last}")
     if _has_budget(planned):
         end = "takes no further part" if privacy.on_budget == "retire" else "ends the run"
         lines.append(f"a client whose privacy budget is spent {end} (on_budget = {privacy.on_budget})")

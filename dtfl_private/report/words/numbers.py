@@ -40,6 +40,11 @@ def bytes_text(traffic: Mapping[str, int]) -> str:
     return ", ".join(f"{kind.replace('_', ' ')} {si(sent, 'B')}" for kind, sent in traffic.items())
 
 
+def number_of(count: int, noun: str) -> str:
+    """Return how many there are: "1 round", "2 rounds"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def listed(items: Sequence[object]) -> str:
     """Return "1", "1 and 2" or "1, 2 and 3"."""
     texts = [str(item) for item in items]

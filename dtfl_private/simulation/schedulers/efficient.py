@@ -37,7 +37,7 @@ class Efficient:
     A round with limit T gives each client the tier that gets furthest of those with T_k(m) <= T (of equal ones the
     deepest), or the deepest, which spares the server work even where it gets less far. It lasts as long as the server's
     queue makes it, and longer if a client has changed since it was measured: then it is as fast as one of the
-    participants. Tiers in which that would last longest can be given up for all who have another within the limit. A
+    participants. Tiers in which that would last longest can be given up, where clients have another within the limit. A
     round gets as far as the mean of its clients' tiers, weighted by images. A tier's progress is linear in its depth,
     from 1 / ``rounds_ratio`` in the shallowest to 1 in the deepest, until the training losses of the rounds correct it.
     All limits are ranked by a bound of the round's time; the first few, and the paper's, are simulated on the queue,
@@ -96,7 +96,7 @@ def time_to_progress(
 ) -> float:
     """Return the expected seconds of a round with these tiers (columns), queue included, per progress of the round.
 
-    Each client stands for ``every`` clients like it.
+    Each client represents ``every`` clients like it.
     """
     rows_K = np.arange(len(column_K))
     time_s = times_s_KM[rows_K, column_K].max(initial=0.0)
@@ -161,7 +161,7 @@ def columns_within(limit: Limit, times_s_KM: FloatArray) -> IntArray:
 
 
 def best_limit(times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray) -> Limit:
-    """Return the limit with the least time to progress; of more than `EXACT` clients every n-th stands for n.
+    """Return the limit with the least time to progress; of more than `EXACT` clients every n-th represents n.
 
     Of limits that differ by less than `WORTHWHILE` the one with the deepest tiers is taken: nobody is to offload more,
     and to leak more, for next to nothing.

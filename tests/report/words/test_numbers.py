@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.report.words.numbers import bytes_text, duration, si, tier_counts_text, tiers_text
+from dtfl_private.report.words.numbers import bytes_text, duration, number_of, si, tier_counts_text, tiers_text
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,8 @@ def test_tiers_are_counted_in_ascending_order():
 
 def test_bytes_are_named_by_kind():
     assert bytes_text({"down_weights": 1500, "up_labels": 8}) == "down weights 1.5 kB, up labels 8 B"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 rounds"), (1, "1 round"), (2, "2 rounds"), (1234, "1,234 rounds")])
+def test_one_is_no_plural(count, text):
+    assert number_of(count, "round") == text

@@ -1,4 +1,4 @@
-"""The twin of the trainer holds for activations (batch, tokens, width) too."""
+"""The paper's pseudo-code equals the trainer for activations (batch, tokens, width) too."""
 
 import pytest
 
