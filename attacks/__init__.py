@@ -1,5 +1,7 @@
 """Attacks: one method a file, each an entry point of the group ``dtfl_private.attacks``.
 
+What several of them use lies in ``shared``.
+
 The folder is installed as the package ``dtfl_private.attacks``, so that a user's own module ``attacks`` never
 stands in its way.
 """

@@ -11,8 +11,8 @@ from dtfl_private.attacking import base
 from dtfl_private.attacking.base import AttackFacts
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.auxiliary_release import release_auxiliary, same_weights
-from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
+from dtfl_private.attacks.shared.auxiliary_release import release_auxiliary, same_weights
+from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
 from dtfl_private.protocol.messages import Seen
 
 

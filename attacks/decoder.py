@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.inverse_network import map_shape
-from dtfl_private.attacks.inversion import Training, trained_decoders
+from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inversion import Training, trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.inverse_network import map_shape
-from dtfl_private.attacks.inversion import Decoders, trained_decoders
 from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
-from dtfl_private.leakage.scores import psnr
+from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
+from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inversion import Decoders, trained_decoders
+from dtfl_private.leakage.image_scores import psnr
 
 # Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)

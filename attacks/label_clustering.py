@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, LabelInference, Target, name_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_inference import require_protected_labels
+from dtfl_private.attacks.shared.auxiliary_release import label_channel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from dtfl_private.attacking import base
 from dtfl_private.attacking.base import AttackFacts, Target, name_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.auxiliary_release import label_channel, release_auxiliary, same_weights
-from dtfl_private.attacks.property_classifier import Examples, PropertyClassifier
+from dtfl_private.attacks.shared.auxiliary_release import label_channel, release_auxiliary, same_weights
+from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
 

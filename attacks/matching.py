@@ -10,9 +10,14 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, MembershipInference
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.auxiliary_release import AuxiliaryRelease, label_channel, release_auxiliary, same_weights
-from dtfl_private.attacks.inversion import batch_size
-from dtfl_private.attacks.templates import FORMS, Likeness, altered, templates
+from dtfl_private.attacks.shared.auxiliary_release import (
+    AuxiliaryRelease,
+    label_channel,
+    release_auxiliary,
+    same_weights,
+)
+from dtfl_private.attacks.shared.inversion import batch_size
+from dtfl_private.attacks.shared.templates import FORMS, Likeness, altered, templates
 from dtfl_private.protocol.messages import Seen
 
 # Auxiliary images at most on which likeness is learnt, and as many members and non-members to choose it by.

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.arrangement import hungarian, squared_distances
-from dtfl_private.attacks.inverse_network import map_shape
-from dtfl_private.attacks.inversion import Decoder, Releaser, Training, batch_size, fingerprint, trained_decoder
+from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
+from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inversion import Decoder, Releaser, Training, batch_size, fingerprint, trained_decoder
 from dtfl_private.protocol.messages import Seen
 
 # Added to the distance of records whose labels differ: more than any two images are apart.

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.feature_matching import Matching, match
-from dtfl_private.attacks.inversion import Released, Releaser, batch_size
-from dtfl_private.leakage.scores import psnr
+from dtfl_private.attacks.shared.feature_matching import Matching, match
+from dtfl_private.attacks.shared.inversion import Released, Releaser, batch_size
+from dtfl_private.leakage.image_scores import psnr
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
 

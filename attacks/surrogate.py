@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.inverse_network import map_shape
-from dtfl_private.attacks.inversion import Training, trained_decoder
-from dtfl_private.attacks.shadow_client import Imitation, train_shadow
+from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inversion import Training, trained_decoder
+from dtfl_private.attacks.shared.shadow_client import Imitation, train_shadow
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 
 

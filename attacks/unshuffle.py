@@ -11,11 +11,11 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.arrangement import Puzzle, puzzle_of
-from dtfl_private.attacks.exchange_matcher import ExchangeMatcher, train_exchange_matcher
-from dtfl_private.attacks.inverse_network import map_shape
-from dtfl_private.attacks.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
-from dtfl_private.attacks.piece_matcher import PieceMatcher, train_matcher
+from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
+from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
+from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
+from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 

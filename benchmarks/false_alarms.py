@@ -15,15 +15,15 @@ import click
 import numpy as np
 
 from benchmarks.host import host_line
+from dtfl_private.leakage.findings.verdict import is_of_attack, tier_verdicts
 from dtfl_private.leakage.metrics import METRICS
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import (
     auc_p_value,
     mean_p_value,
     shares_p_value,
     tpr_p_value,
 )
-from dtfl_private.leakage.verdict import is_of_attack, tier_verdicts
 from dtfl_private.privacy.one_run import epsilon_lower_bound, guess_probability
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream

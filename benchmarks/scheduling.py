@@ -20,9 +20,9 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import estimate
-from dtfl_private.simulation.schedule import ScheduleState
-from dtfl_private.simulation.schedulers.paper import Dynamic
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleState
+from dtfl_private.simulation.schedulers.dynamic import Dynamic
 
 
 def seconds(call: Callable[[], object], repeats: int) -> list[float]:

@@ -21,8 +21,8 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.schedule import ScheduleState
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleState
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, RoundTimes, RoundWork
 

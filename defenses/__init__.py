@@ -1,5 +1,7 @@
 """Defenses: one method a file, each an entry point of the group ``dtfl_private.defenses``.
 
+What several of them use lies in ``shared``.
+
 The folder is installed as the package ``dtfl_private.defenses``, so that a user's own module ``defenses`` never
 stands in its way.
 """

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
-from dtfl_private.defenses.precision import working
+from dtfl_private.defenses.shared.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
+from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep

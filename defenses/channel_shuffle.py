@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from dtfl_private.defenses.pieces import drawn_orders
+from dtfl_private.defenses.shared.pieces import drawn_orders
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound

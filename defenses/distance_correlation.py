@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from dtfl_private.defenses.precision import working
+from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.dcor import distance_correlation
 from dtfl_private.protection.base import Defense, DefenseFacts

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from dtfl_private.defenses.clipping import clip_factors
-from dtfl_private.defenses.noise_dial import NoiseDial, Positive
+from dtfl_private.defenses.shared.clipping import clip_factors
+from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from dtfl_private.defenses.clipping import clipped_sum
-from dtfl_private.defenses.noise_dial import NoiseDial, Positive
+from dtfl_private.defenses.shared.clipping import clipped_sum
+from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.privacy.calibrate import noise_for_steps
 from dtfl_private.protection.base import DefenseFacts
@@ -17,7 +17,7 @@ from dtfl_private.protection.cost import Released, RunFacts
 from dtfl_private.protocol.guarantees import Guarantee, SampledGaussian
 
 if TYPE_CHECKING:
-    from dtfl_private.defenses.per_record import PerRecordGradients
+    from dtfl_private.defenses.shared.per_record import PerRecordGradients
 
 
 def sampling_rate(records: int, batch_size: int) -> float:
@@ -80,7 +80,7 @@ class DpWeights(NoiseDial):
 
     def training_pass(self, training: LocalTraining, at: ClientRound) -> list[Tensor]:
         """Take the round's DP-SGD steps; return a loss per step, none for a step whose sample was empty."""
-        from dtfl_private.defenses.per_record import per_record_gradients  # loads Opacus, which takes seconds
+        from dtfl_private.defenses.shared.per_record import per_record_gradients  # loads Opacus, which takes seconds
 
         buffers = {name: buffer.clone() for name, buffer in training.modules.named_buffers()}
         losses = []

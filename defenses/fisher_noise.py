@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defenses.precision import standard_normal, working
+from dtfl_private.defenses.shared.precision import standard_normal, working
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound

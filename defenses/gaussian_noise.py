@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.defenses.added_noise import AddedNoise
-from dtfl_private.defenses.precision import standard_normal
+from dtfl_private.defenses.shared.added_noise import AddedNoise
+from dtfl_private.defenses.shared.precision import standard_normal
 from dtfl_private.protection.cost import Cut, KnownNoise
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defenses.precision import standard_normal, working
+from dtfl_private.defenses.shared.precision import standard_normal, working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut, KnownNoise

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.defenses.added_noise import AddedNoise
+from dtfl_private.defenses.shared.added_noise import AddedNoise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.defenses.pieces import count_pieces, cut_pieces, drawn_orders, join_pieces, piece_side
+from dtfl_private.defenses.shared.pieces import count_pieces, cut_pieces, drawn_orders, join_pieces, piece_side
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut

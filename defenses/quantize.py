@@ -7,7 +7,7 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
-from dtfl_private.defenses.precision import working
+from dtfl_private.defenses.shared.precision import working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut

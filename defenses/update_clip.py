@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.defenses.updates import changes, download_of, rewritten
+from dtfl_private.defenses.shared.updates import changes, download_of, rewritten
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import WeightUpdate

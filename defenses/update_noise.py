@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.defenses.precision import standard_normal
-from dtfl_private.defenses.updates import rewritten
+from dtfl_private.defenses.shared.precision import standard_normal
+from dtfl_private.defenses.shared.updates import rewritten
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import WeightUpdate

@@ -32,7 +32,7 @@ if typing.TYPE_CHECKING:
     from dtfl_private.experiments.profile import profile
     from dtfl_private.experiments.sweep import Sweep, sweep
     from dtfl_private.experiments.train import Run, train
-    from dtfl_private.leakage.result import Result
+    from dtfl_private.leakage.results.result import Result
     from dtfl_private.models.cutting.staged import StagedModel, join, split
     from dtfl_private.models.cutting.tracing import staged
     from dtfl_private.protection.base import Defense, DefenseFacts

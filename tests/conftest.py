@@ -17,8 +17,8 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
-from dtfl_private.leakage.findings import Findings, Training
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.findings.findings import Findings, Training
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins import descriptions, factories, specification
 from dtfl_private.plugins import installed as installed_plugins
@@ -31,8 +31,8 @@ from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.table import TierCost, TierTable
-from dtfl_private.simulation.schedule import ScheduleSettings
-from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.training.round import RoundOutcome, run_round
 from dtfl_private.training.state import FederatedState

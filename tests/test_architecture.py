@@ -169,9 +169,9 @@ def test_imports_point_in_one_direction(source):
         ("dtfl_private.newcomer", "import os"),
         ("dtfl_private.defenses.identity", "from dtfl_private.training.worker import Worker"),
         ("dtfl_private.defenses.identity", "from dtfl_private.simulation.costs.table import TierTable"),
-        ("dtfl_private.defenses.identity", "from dtfl_private.attacks.inversion import Inversion"),
-        ("dtfl_private.attacks.inversion", "import dtfl_private.defenses.identity"),
-        ("dtfl_private.attacks.inversion", "from dtfl_private import Transcript"),
+        ("dtfl_private.defenses.identity", "from dtfl_private.attacks.shared.inversion import Inversion"),
+        ("dtfl_private.attacks.shared.inversion", "import dtfl_private.defenses.identity"),
+        ("dtfl_private.attacks.shared.inversion", "from dtfl_private import Transcript"),
     ],
 )
 def test_an_import_in_the_other_direction_is_noticed(module, line):
@@ -184,7 +184,7 @@ def test_an_import_in_the_other_direction_is_noticed(module, line):
         ("dtfl_private.training.worker", "from dtfl_private.training.client import ClientHalf"),
         ("dtfl_private.training.worker", "from . import client"),
         ("dtfl_private.training.worker", "from dtfl_private import errors"),
-        ("dtfl_private.cli.main", "from dtfl_private.cli.options import Commands\nimport torch, click"),
+        ("dtfl_private.cli.main", "from dtfl_private.cli.config_options import Commands\nimport torch, click"),
         ("dtfl_private.__init__", "from dtfl_private.cli.main import main"),
         (
             "dtfl_private.defenses.noise",

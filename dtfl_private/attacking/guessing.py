@@ -22,7 +22,7 @@ from dtfl_private.attacking.scoring.repetitions import Repetition
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import threads
 from dtfl_private.runtime.progress import Progress

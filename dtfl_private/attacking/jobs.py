@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, name_of
-from dtfl_private.attacking.chosen import Chosen, choose_adversary, make_attack
+from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_attack
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun

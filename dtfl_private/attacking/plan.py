@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guess_cache import SharedResults, run_key, shared_key
 from dtfl_private.attacking.jobs import Job, LeftOut, plan_jobs
@@ -13,7 +14,6 @@ from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_aux
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.scoring.scoring import Judge
-from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victim_rounds import Played, VictimRounds
 from dtfl_private.attacking.view import View

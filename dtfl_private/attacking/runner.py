@@ -29,7 +29,7 @@ from dtfl_private.experiments.run_folder.folder import RunFolder, locked, requir
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.device import deterministic_kernels, one_thread

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_setup import local_steps
 from dtfl_private.attacking.base import Attack, Reconstruction, name_of
 from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.evidence import AttackedRound, Evidence, Network
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
-from dtfl_private.attacking.setup import local_steps
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import View
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
-from dtfl_private.leakage.findings import SanityCheck
-from dtfl_private.leakage.scores import ssim
+from dtfl_private.leakage.findings.findings import SanityCheck
+from dtfl_private.leakage.image_scores import ssim
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.chain import DefenseChain

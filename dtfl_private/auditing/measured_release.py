@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.exposure import rounds_by_tier

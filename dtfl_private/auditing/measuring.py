@@ -20,10 +20,10 @@ from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.auditing.trainings import Training
 from dtfl_private.errors import InputError
 from dtfl_private.files.reading import read_bytes
-from dtfl_private.leakage.findings import NotTested
+from dtfl_private.leakage.findings.findings import NotTested
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.progress import Progress

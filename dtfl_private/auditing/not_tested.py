@@ -7,7 +7,7 @@ from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.auditing.trainings import Training
-from dtfl_private.leakage.findings import NotTested
+from dtfl_private.leakage.findings.findings import NotTested
 
 # What no preset tests.
 NEVER = (

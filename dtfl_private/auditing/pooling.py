@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from dtfl_private.attacking.scoring.results_file import result_key
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 
 
 def pooled(groups: Sequence[Sequence[Result]]) -> list[Result]:

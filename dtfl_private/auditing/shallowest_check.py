@@ -8,8 +8,8 @@ from dtfl_private.attacking.plan import plan_attack
 from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.auditing.sanity_attacks import sanity_attacks
-from dtfl_private.leakage.findings import SanityCheck
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.findings.findings import SanityCheck
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.runtime.progress import Progress
 

@@ -1,7 +1,7 @@
 """The attacks that ``list attacks`` shows."""
 
+from dtfl_private.attacking.attack_goals import goal_of
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.goals import goal_of
 from dtfl_private.plugins.descriptions import described
 from dtfl_private.plugins.installed import find
 from dtfl_private.report.tables.attacks import ListedAttack

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedCommand
-from dtfl_private.cli.options import config_options, typed_config
+from dtfl_private.cli.config_options import config_options, typed_config
 from dtfl_private.cli.targets import check_targets, write_file, write_json
 from dtfl_private.printable import one_line
 from dtfl_private.report.words.numbers import number_of
@@ -29,7 +29,7 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.experiments.setup.partition import partition as make_partition
+    from dtfl_private.experiments.partition import partition as make_partition
     from dtfl_private.report.pictures.distribution import distribution_picture
     from dtfl_private.report.tables.distribution import distribution_table, spread_table
 

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from dtfl_private.cli.command import GroupedCommand
-from dtfl_private.cli.options import config_options, typed_config
+from dtfl_private.cli.config_options import config_options, typed_config
 from dtfl_private.cli.shared_options import data_options
 from dtfl_private.cli.targets import check_targets, write_file, write_json
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedCommand
-from dtfl_private.cli.options import COMMAND_LINE_DEFAULTS, config_options, given_options
+from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, given_options
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.field_kinds import NOTHING
@@ -42,7 +42,7 @@ def train(
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.experiments.setup.allowed_tiers import allowed_line
+    from dtfl_private.experiments.setup.audited_tiers import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
     from dtfl_private.report.tables.privacy import sentences
@@ -95,7 +95,7 @@ def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dic
     Raises:
         InputError: both ways to say which tiers are allowed are given as options.
     """
-    from dtfl_private.experiments.setup.allowed_tiers import DEPENDS_ON
+    from dtfl_private.experiments.setup.audited_tiers import DEPENDS_ON
 
     if "leakage_budget" in given and "allowed_tiers" in given:
         raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")

@@ -12,7 +12,7 @@ from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.plugin_fields import object_name
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.allowed_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
+from dtfl_private.experiments.setup.audited_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
 from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
@@ -29,10 +29,10 @@ from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.schedulers.others import Static
-from dtfl_private.simulation.schedulers.paper import make_scheduler
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.baselines import Static
+from dtfl_private.simulation.schedulers.named import make_scheduler
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")
 """The schedulers that a plan can be compared with."""

@@ -16,8 +16,8 @@ from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.cut_costs import CutChoice, Measure, choose
 from dtfl_private.simulation.costs.measurement import measure
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.estimates import transfer_s
 from dtfl_private.simulation.server_queue import alone_s
+from dtfl_private.simulation.transfer_time import transfer_s
 
 
 def profile(

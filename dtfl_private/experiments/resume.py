@@ -7,7 +7,7 @@ from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import keep_records, read_records
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.record import Record
 from dtfl_private.training.state import FederatedState

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from dtfl_private.experiments.recording import TranscriptWriter
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
 from dtfl_private.experiments.run_folder.rounds_file import append_record
 from dtfl_private.experiments.run_folder.summary import summarise, write_results
 from dtfl_private.experiments.setup.prepare import Prepared

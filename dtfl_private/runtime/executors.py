@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.runtime.worker_processes import WorkerProcesses
+from dtfl_private.runtime.worker_pool import WorkerProcesses
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.worker import WorkerSetup
 

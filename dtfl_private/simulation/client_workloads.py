@@ -6,9 +6,9 @@ import numpy as np
 
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.simulation.clients.conditions import Conditions, slowness
-from dtfl_private.simulation.estimates import transfer_s
 from dtfl_private.simulation.participation import draw_dropouts
-from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.transfer_time import transfer_s
 from dtfl_private.simulation.workload import Workload
 
 

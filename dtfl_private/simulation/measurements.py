@@ -7,7 +7,7 @@ from dtfl_private.simulation.client_workloads import macs_per_s
 from dtfl_private.simulation.clients.conditions import Conditions
 from dtfl_private.simulation.estimates import NEVER, History, Observation, observe
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedule_state import ScheduleSettings
 
 
 def probe_newcomers(

@@ -8,7 +8,7 @@ from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.randomness import stream
 from dtfl_private.simulation.clients.conditions import EnvironmentState
 from dtfl_private.simulation.estimates import History
-from dtfl_private.simulation.schedule import ScheduleSettings
+from dtfl_private.simulation.schedule_state import ScheduleSettings
 
 
 def sample_participants(

@@ -9,7 +9,7 @@ from dtfl_private.protocol.contracts import BoolArray, IntArray, RoundEstimates,
 from dtfl_private.randomness import stream
 from dtfl_private.simulation.client_workloads import ClientWorkloads
 from dtfl_private.simulation.estimates import NEVER, History, estimate_parts
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.workload import Workload
 
 

@@ -12,7 +12,7 @@ from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import State
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.schedule import Selection, Uniform
+from dtfl_private.simulation.schedule_state import Selection, Uniform
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round_sums import Sums

@@ -18,8 +18,8 @@ from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
-from dtfl_private.simulation.schedule import ScheduleSettings
-from dtfl_private.simulation.scheduling import learn_progress, schedule_round
+from dtfl_private.simulation.schedule_round import learn_progress, schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauSettings, decay_on_plateau

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.protocol.messages import State
-from dtfl_private.simulation.schedule import ScheduleState
+from dtfl_private.simulation.schedule_state import ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 
 

@@ -9,13 +9,13 @@ from fast_attacks import SEES, LeastSquares
 from torch import nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import (
     AttackFacts,
     Reconstruction,
 )
 from dtfl_private.attacking.knowledge.record_sets import IndexSets
 from dtfl_private.attacking.runner import attack
-from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel

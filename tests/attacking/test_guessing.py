@@ -8,7 +8,7 @@ from fast_attacks import Blind, LeastSquares
 from recall import Remembers
 
 from dtfl_private.errors import RunError
-from dtfl_private.leakage.result import read_results
+from dtfl_private.leakage.results.result import read_results
 
 
 def test_a_second_call_does_not_attack_again(trained, mount):

@@ -7,7 +7,7 @@ from attack_reports import Heard, of
 from fast_attacks import Blind, LeastSquares
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.result import read_results
+from dtfl_private.leakage.results.result import read_results
 from dtfl_private.plugins.registry import create
 
 

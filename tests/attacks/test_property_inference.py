@@ -8,9 +8,9 @@ from torch import nn
 
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.attribute import MEASURES, AttributeInference
-from dtfl_private.attacks.auxiliary_release import label_channel
 from dtfl_private.attacks.label_clustering import LabelClustering, mix_of_labels
 from dtfl_private.attacks.label_inference import LabelInference, first_of_each_class
+from dtfl_private.attacks.shared.auxiliary_release import label_channel
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.ceiling import raw_pixel_guess

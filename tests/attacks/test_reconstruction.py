@@ -13,7 +13,7 @@ from dtfl_private.attacks.optimization import Optimization, default_steps
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.scores import mse, psnr, ssim
+from dtfl_private.leakage.image_scores import mse, psnr, ssim
 from dtfl_private.models.resnet import Stem
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.chain import DefenseChain

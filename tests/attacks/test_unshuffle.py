@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from dtfl_private.attacking.base import Target
-from dtfl_private.attacks.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.shared.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.unshuffle import Unshuffle
 from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.scores import psnr, ssim
+from dtfl_private.leakage.image_scores import psnr, ssim
 from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protocol.messages import SmashedBatch

@@ -16,7 +16,7 @@ from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.runner import audit
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.findings import read_findings
+from dtfl_private.leakage.findings.findings import read_findings
 from dtfl_private.leakage.measures.base import Figure
 from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress

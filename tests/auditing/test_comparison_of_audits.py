@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from dtfl_private.auditing.comparison import apart, compare_findings, require_comparable, unequal_terms
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.findings import Comparison, Findings
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.findings.findings import Comparison, Findings
+from dtfl_private.leakage.results.result import Result
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]

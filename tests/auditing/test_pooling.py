@@ -1,7 +1,7 @@
 import pytest
 
 from dtfl_private.auditing.pooling import pooled
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 
 
 def test_of_several_trainings_the_least_sure_counts():

@@ -17,7 +17,7 @@ from dtfl_private.auditing import identity_check, measuring
 from dtfl_private.auditing import plan as audit_plan
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.leakage.findings import read_findings
+from dtfl_private.leakage.findings.findings import read_findings
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
 
 RUN = [

@@ -97,7 +97,7 @@ def test_ctrl_c_before_the_run_began_leaves_nothing(dtfl, monkeypatch, tmp_path)
     def press(*_args, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dtfl_private.experiments.setup.partition.load_dataset", press)
+    monkeypatch.setattr("dtfl_private.experiments.partition.load_dataset", press)
     answer = dtfl("train", "--out", "run")
     assert answer.status == 1
     assert answer.err == "error: interrupted before the run began: nothing was written\n"

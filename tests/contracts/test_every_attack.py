@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dtfl_private.attacking.attack_goals import GOALS, goal_of
 from dtfl_private.attacking.base import Attack, Target, name_of
-from dtfl_private.attacking.goals import GOALS, goal_of
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create

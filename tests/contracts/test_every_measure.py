@@ -12,7 +12,7 @@ from dtfl_private.cli.group import cli
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.metrics import METRICS, OF_MEASURES
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.cost import KnownNoise
 from dtfl_private.randomness import torch_stream
 

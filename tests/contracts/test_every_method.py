@@ -21,7 +21,7 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.runtime.worker_processes import WorkerProcesses
+from dtfl_private.runtime.worker_pool import WorkerProcesses
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.training.method import Method
 from dtfl_private.training.round import run_round

@@ -13,8 +13,8 @@ from dtfl_private.experiments.plan import COMPARED
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.installed import installed
-from dtfl_private.simulation.schedule import ScheduleState
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleState
 
 
 class Disobedient:

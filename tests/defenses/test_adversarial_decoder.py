@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.defenses.adversarial_decoder import AdversarialDecoder
-from dtfl_private.defenses.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
+from dtfl_private.defenses.shared.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
 from dtfl_private.errors import InputError
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut

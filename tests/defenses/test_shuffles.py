@@ -11,7 +11,7 @@ from torch import Tensor
 from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle, exchange_patches, random_sources
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle, shuffle_channels
 from dtfl_private.defenses.patch_shuffle import PatchShuffle, shuffle_patches
-from dtfl_private.defenses.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
+from dtfl_private.defenses.shared.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
 from dtfl_private.errors import InputError
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut

@@ -18,9 +18,9 @@ from dtfl_private.experiments.setup.schedule_settings import schedule_settings
 from dtfl_private.experiments.train import train
 from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
-from dtfl_private.simulation.schedule import ScheduleState
-from dtfl_private.simulation.schedulers.paper import make_scheduler
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleState
+from dtfl_private.simulation.schedulers.named import make_scheduler
 from dtfl_private.simulation.timing import BatchByBatch, Timing
 from dtfl_private.training.methods.tiered import Dtfl
 

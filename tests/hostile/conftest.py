@@ -13,7 +13,7 @@ import pytest
 
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.leakage.findings import findings_document
+from dtfl_private.leakage.findings.findings import findings_document
 from dtfl_private.printable import LONGEST_LINE
 
 CASES = "hostile cases"

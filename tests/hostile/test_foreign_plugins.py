@@ -19,7 +19,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
-from dtfl_private.leakage.findings import findings_document
+from dtfl_private.leakage.findings.findings import findings_document
 from dtfl_private.plugins.factories import CORE_PARAMETERS
 from dtfl_private.plugins.installed import GROUPS, installed
 

@@ -16,10 +16,10 @@ from dtfl_private.errors import CheckpointError, InputError
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config.files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.run_folder.transcripts import load_seen, load_truth
+from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.train import train
-from dtfl_private.leakage.result import read_results, read_round
+from dtfl_private.leakage.results.result import read_results, read_round
 
 RUN_FILES = ("config.toml", "environment.json", "summary.json", "rounds.jsonl", "audit/audit.json")
 

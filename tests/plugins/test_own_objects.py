@@ -15,7 +15,7 @@ from dtfl_private.plugins.own_objects import CONTRACTS, NOTHING_ALLOWED, allowan
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import named_object
-from dtfl_private.simulation.schedulers.paper import make_scheduler
+from dtfl_private.simulation.schedulers.named import make_scheduler
 
 # Of the standard library and torch: classes and functions of other kinds, in Python and in C, and what is neither.
 STRANGERS = (

@@ -10,8 +10,8 @@ from dtfl_private.protocol.contracts import FloatArray, IntArray, TierChoice
 from dtfl_private.simulation.clients.conditions import slowness
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.timing import Overlapping
 
 MakeSchedule = Callable[..., ScheduleSettings]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.simulation.costs.table import TierCost, TierTable
-from dtfl_private.simulation.estimates import NEVER, History, Observation, estimate, observe, transfer_s
+from dtfl_private.simulation.estimates import NEVER, History, Observation, estimate, observe
+from dtfl_private.simulation.transfer_time import transfer_s
 
 CLIENTS = 3
 TIERS = (2, 3, 5)

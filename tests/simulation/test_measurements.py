@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dtfl_private.simulation.estimates import estimate
-from dtfl_private.simulation.schedule import ScheduleState
-from dtfl_private.simulation.schedulers.others import Random, Static
+from dtfl_private.simulation.schedule_state import ScheduleState
+from dtfl_private.simulation.schedulers.baselines import Random, Static
 from tests.simulation.rounds_by_hand import CPU_MACS_PER_S, PAPER, MakeSchedule, by_hand, papers_choice, play
 
 

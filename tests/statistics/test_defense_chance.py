@@ -16,7 +16,7 @@ from dtfl_private.defenses.fisher_noise import safety_factor, sensitivities
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
-from dtfl_private.defenses.pieces import random_orders
+from dtfl_private.defenses.shared.pieces import random_orders
 from dtfl_private.defenses.update_noise import UpdateNoise
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound

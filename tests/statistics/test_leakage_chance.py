@@ -11,10 +11,10 @@ import torch
 from scipy.stats import binom, norm
 
 from dtfl_private.leakage.baselines import mean_image
+from dtfl_private.leakage.image_scores import identifiability, mse
 from dtfl_private.leakage.intervals import Interval, Statistic, bootstrap, mean, metric_interval, worst
 from dtfl_private.leakage.membership import auc, correct
 from dtfl_private.leakage.metrics import ACCURACY, SSIM
-from dtfl_private.leakage.scores import identifiability, mse
 from dtfl_private.randomness import stream, torch_stream
 
 FALSE_ALARM = 1e-6

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.schedulers.others import Static
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.baselines import Static
 
 
 def plausible_rate(hits: int, trials: int, rate: float) -> bool:

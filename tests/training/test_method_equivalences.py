@@ -17,7 +17,7 @@ from dtfl_private.protocol.messages import below
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.training.methods.server_optimizers import FedAdam, FedYogi
 from dtfl_private.training.tasks import tasks_of
 from dtfl_private.training.worker import WorkerSetup

@@ -16,7 +16,7 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.simulation.schedulers.paper import Dynamic
+from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.training.methods.full import FedAvg
 
 

@@ -70,6 +70,6 @@ def record_truth(prepare_tiny):
 
 
 def _first_plan(prepared):
-    from dtfl_private.simulation.scheduling import schedule_round
+    from dtfl_private.simulation.schedule_round import schedule_round
 
     return schedule_round(prepared.initial.schedule, prepared.settings.schedule, 1)[1]

@@ -11,9 +11,9 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import plan as plan_command
 from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.schedulers.others import Static
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedulers.baselines import Static
 from dtfl_private.training.methods.full import SpeedGroups
 
 MakeSchedule = Callable[..., ScheduleSettings]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.scoring.scoring import Pictured, Verdict
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.gallery import gallery
 from dtfl_private.report.pictures.leakage import leakage_picture
 

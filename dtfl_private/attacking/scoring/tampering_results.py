@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.scoring.repetitions import Repetition
-from dtfl_private.attacking.setup import AttackSetup
-from dtfl_private.leakage.heading import Heading
 from dtfl_private.leakage.intervals import mean_interval, metric_interval
 from dtfl_private.leakage.metrics import Metric
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
 from dtfl_private.protocol.messages import Seen
 

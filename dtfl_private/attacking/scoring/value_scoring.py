@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sent_labels
-from dtfl_private.attacking.setup import AttackSetup
 from dtfl_private.leakage.ceiling import raw_pixel_guess
-from dtfl_private.leakage.heading import Heading
-from dtfl_private.leakage.result import Result
-from dtfl_private.leakage.value_results import value_results
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.leakage.results.result_heading import Heading
+from dtfl_private.leakage.results.value_results import value_results
 
 
 def inference_results(

@@ -6,7 +6,7 @@ import torch
 
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import RunError
-from dtfl_private.experiments.run_folder.transcripts import load_seen, load_truth, recorded_rounds
+from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protocol.messages import Seen, State
 from dtfl_private.training.recording import Recording, Truth

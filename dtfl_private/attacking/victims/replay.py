@@ -22,7 +22,7 @@ from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.scheduling import schedule_round
+from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.training.record import Record
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.state import FederatedState, GlobalWeights

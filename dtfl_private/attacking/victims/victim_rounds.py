@@ -10,7 +10,7 @@ from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_
 from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
-from dtfl_private.experiments.run_folder.transcripts import recorded_rounds
+from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.training.state import GlobalWeights

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.baseline import find_baseline, require_baseline
 from dtfl_private.experiments.comparing.compared_runs import LoadedRun, load_run
-from dtfl_private.experiments.comparing.footing import (
+from dtfl_private.experiments.comparing.equal_terms import (
     footing_of,
     require_equal_data,
     require_one_footing,

@@ -6,7 +6,7 @@ from typing import Any
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.compared_runs import LoadedRun
-from dtfl_private.experiments.comparing.footing import (
+from dtfl_private.experiments.comparing.equal_terms import (
     FOOTING,
     FREE,
 )

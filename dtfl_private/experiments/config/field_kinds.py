@@ -11,7 +11,7 @@ from pydantic import (
 
 from dtfl_private.data.normalization import Normalization
 from dtfl_private.files import reading
-from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # How "no value" is written in TOML, which has no null, and on the command line.

@@ -28,12 +28,12 @@ from dtfl_private.files.writing import sync_folder, write_synced
 from dtfl_private.privacy.ledger import LedgerEntries
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import State
-from dtfl_private.simulation.changes import Changes
 from dtfl_private.simulation.clients.conditions import EnvironmentState
 from dtfl_private.simulation.clock import VirtualClock
 from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import NEVER, History
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.resource_changes import Changes
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.state import FederatedState, GlobalWeights
 

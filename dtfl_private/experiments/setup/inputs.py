@@ -10,7 +10,7 @@ from dtfl_private.data.normalization import Normalization
 from dtfl_private.data.preprocess import require_augmentable
 from dtfl_private.data.registration import resolved_normalization
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.partition import dealt
+from dtfl_private.experiments.partition import dealt
 from dtfl_private.protocol.contracts import IntArray
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.recording import check_recording
-from dtfl_private.experiments.setup.allowed_tiers import AuditedTiers, open_budget
+from dtfl_private.experiments.run_folder.recording_writer import check_recording
+from dtfl_private.experiments.setup.audited_tiers import AuditedTiers, open_budget
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.norms import Norm

@@ -24,7 +24,7 @@ from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protocol.messages import ChannelSums
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_workers
-from dtfl_private.simulation.schedule import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.round import RoundSettings

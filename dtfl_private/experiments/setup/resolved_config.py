@@ -9,7 +9,7 @@ from dtfl_private.experiments.setup.inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.experiments.setup.network import Network
 from dtfl_private.experiments.setup.run_costs import RunCosts
-from dtfl_private.leakage.leakage_budget import LeakageBudget
+from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.simulation.clients.profiles import load_profiles
 

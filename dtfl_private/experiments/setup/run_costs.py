@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.allowed_tiers import limit_tiers
+from dtfl_private.experiments.setup.audited_tiers import limit_tiers
 from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.protocol.contracts import FloatArray
 
 AxisName = Literal["time_s", "rounds", "bytes", "macs"]

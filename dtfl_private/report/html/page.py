@@ -4,10 +4,10 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dtfl_private.leakage import selection
-from dtfl_private.leakage.findings import Compared, Findings, Training
+from dtfl_private.leakage.findings.findings import Compared, Findings, Training
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results import selection
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.html.environment import environment, setting_text
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series

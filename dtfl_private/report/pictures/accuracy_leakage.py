@@ -8,10 +8,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dtfl_private.leakage.findings import Findings
+from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.result import Result
-from dtfl_private.leakage.selection import compared_rows, leakage_metric, of_metric
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.leakage.results.selection import compared_rows, leakage_metric, of_metric
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
 

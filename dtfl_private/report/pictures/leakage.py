@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.saving import PictureForm, drawable, picture_bytes
 from dtfl_private.report.words.results import attack_labels, guess_label
 

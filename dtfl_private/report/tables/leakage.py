@@ -8,7 +8,7 @@ from rich.table import Table
 
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.results import attack_labels, guess_label
 

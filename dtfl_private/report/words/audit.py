@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from dtfl_private.leakage.findings import Findings, Level, SanityCheck, TierVerdict
+from dtfl_private.leakage.findings.findings import Findings, Level, SanityCheck, TierVerdict
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.selection import is_valid
+from dtfl_private.leakage.results.selection import is_valid
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from dtfl_private.leakage.baselines import BASELINES, ORACLES
 from dtfl_private.leakage.metrics import METRICS, find_metric
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 
 NONE = "-"
 

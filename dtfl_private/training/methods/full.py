@@ -19,7 +19,7 @@ from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.estimates import NEVER, History, estimate
-from dtfl_private.simulation.schedule import ScheduleSettings, Selection
+from dtfl_private.simulation.schedule_state import ScheduleSettings, Selection
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.method import Method, Places
 from dtfl_private.training.optimizers import make_optimizer

@@ -8,7 +8,7 @@ import safetensors.torch
 from fast_attacks import LeastSquares
 
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments.run_folder.transcripts import recorded_rounds
+from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.experiments.train import train
 
 

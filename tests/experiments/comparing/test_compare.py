@@ -6,7 +6,7 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.compare import compare
-from dtfl_private.leakage.findings import findings_document
+from dtfl_private.leakage.findings.findings import findings_document
 from dtfl_private.report.comparison.means import mean_of, mean_to_target
 from dtfl_private.report.comparison.runs import AXES
 from dtfl_private.report.comparison.speedups import speedup

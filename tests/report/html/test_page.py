@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, invalid, minimal, picture
 
-from dtfl_private.leakage.findings import Findings
-from dtfl_private.leakage.selection import leakage_metric
+from dtfl_private.leakage.findings.findings import Findings
+from dtfl_private.leakage.results.selection import leakage_metric
 from dtfl_private.report.html.environment import printed
 from dtfl_private.report.html.page import SECTIONS, audit_page
 

@@ -5,7 +5,7 @@ import matplotlib as mpl
 import pytest
 from PIL import Image
 
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures import leakage as module
 from dtfl_private.report.pictures.leakage import leakage_picture
 

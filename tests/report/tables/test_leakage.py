@@ -3,7 +3,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dtfl_private.leakage.result import Result
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.tables.leakage import leakage_table
 from dtfl_private.report.words.results import attack_labels
 

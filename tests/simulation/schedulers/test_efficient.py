@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import FloatArray, IntArray, RoundEstimates, TierChoice
 from dtfl_private.simulation.schedulers import efficient
+from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.schedulers.efficient import Efficient, Limit, columns_within, time_to_progress
-from dtfl_private.simulation.schedulers.paper import Dynamic, make_scheduler
+from dtfl_private.simulation.schedulers.named import make_scheduler
 
 SMALL = settings(max_examples=150, deadline=None, derandomize=True)
 UNUSED = np.random.default_rng(0)

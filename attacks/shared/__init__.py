@@ -1,0 +1,1 @@
+"""What several attacks share: networks, searches, matching."""

@@ -1,0 +1,69 @@
+"""Search for images whose activations at the cut are those that were seen: what `optimization` and `hybrid` share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacks.shared.inversion import half_cosine
+from dtfl_private.attacks.shared.similarity import total_variation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """How images are searched for.
+
+    Attributes:
+        steps: at most.
+        lr: first step of a pixel; falls as a half cosine.
+        smoothness: weight of the total variation (mean absolute difference of neighbouring pixels).
+        proximity: weight of the mean squared distance to the start.
+    """
+
+    steps: int
+    lr: float
+    smoothness: float
+    proximity: float = 0.0
+
+
+def residuals(program: ClientProgram, images: Tensor, smashed: Tensor) -> Tensor:
+    """Return |f(x) - z|^2 / |z|^2 of each image of a batch (B,): what an adversary sees of its own success."""
+    difference = (program.activations(images) - smashed).flatten(1).square().sum(dim=1)
+    return difference / smashed.flatten(1).square().sum(dim=1).clamp(min=1e-12)
+
+
+def match(
+    program: ClientProgram,
+    smashed: Tensor,
+    start: Tensor,
+    matching: Matching,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return images (B, C, H, W) in [0, 1] near a start whose activations are near those seen (B, *cut shape).
+
+    AMSGrad over the whole batch at once, as batch norm couples its images; after each step pixels are moved to the
+    nearest value in [0, 1]. The sigmoid that is often used instead converges far more slowly where pixels are black or
+    white.
+
+    Args:
+        program: of the client; with what its defenses do in the forward pass, not to the message.
+        smashed: as seen.
+        start: images (B, C, H, W) in [0, 1].
+        matching: how to search.
+        tick: called after each step.
+    """
+    images = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([images], lr=matching.lr, amsgrad=True)
+    for step in range(matching.steps):
+        optimizer.param_groups[0]["lr"] = matching.lr * half_cosine(step, matching.steps)
+        residual = residuals(program, images, smashed)
+        loss = residual + matching.smoothness * total_variation(images)
+        loss = loss + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
+        (images.grad,) = torch.autograd.grad(loss.sum(), images)
+        optimizer.step()
+        with torch.no_grad():
+            images.clamp_(0, 1)
+        tick()
+    return images.detach()

@@ -1,0 +1,1 @@
+"""What several defenses share: noise, clipping, pieces of activations."""

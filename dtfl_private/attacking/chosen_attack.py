@@ -1,0 +1,79 @@
+"""An attack as it will be run: the object, how a user would write it, and who attacks."""
+
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from dtfl_private.attacking.base import Attack, name_of
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.results.result import SettingValue
+from dtfl_private.plugins.registry import create
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import named_object
+from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """An attack as it will be run: the object, how a user would write it, and who attacks."""
+
+    attack: Attack
+    text: str
+    adversary: Adversary
+
+    @property
+    def name(self) -> str:
+        """Its name as users write it."""
+        return name_of(self.attack)
+
+    @property
+    def settings(self) -> dict[str, SettingValue]:
+        """Its settings, by name; of an object passed from Python those that can be written down."""
+        simple = {name: value for name, value in vars(self.attack).items() if name != "adaptive"}
+        return {name: value for name, value in simple.items() if isinstance(value, bool | int | float | str | None)}
+
+
+def make_attack(item: Attack | str) -> tuple[Attack, str]:
+    """Return an attack, and how a user would write it."""
+    if isinstance(item, str):
+        allowed = named_object("attack", item)  # attacks are named by the user, never by a file
+        attack, text = create("attack", item, allowed=allowed), explicit("attack", item, allowed=allowed)
+    else:
+        attack, text = item, f"object:{item!r}"
+    if not isinstance(attack, Attack):
+        raise InputError(f"attack '{text}' is a {type(attack).__name__}, expected an Attack")
+    _validate(attack)
+    return attack, text
+
+
+def choose_adversary(attack: Attack, name: str | None, knows: AuxiliaryKind) -> Adversary:
+    """Return who mounts an attack: the adversary of this name, or else the weakest that can.
+
+    Args:
+        attack: that is mounted.
+        name: of the adversary; None to choose it.
+        knows: its auxiliary knowledge.
+
+    Raises:
+        InputError: there is no such adversary, or it lacks what the attack needs.
+    """
+    needs = attack.facts.needs
+    if name is not None:
+        named = find_adversary(name)
+        require(needs, named, knows, name_of(attack))
+        return named
+    able = [other for other in ADVERSARIES.values() if needs <= other.knowing(knows)]
+    if not able:
+        require(needs, ADVERSARIES["server-malicious"], knows, name_of(attack))
+    # Those who see less are better evidence.
+    return min(able, key=lambda other: len(other.has))
+
+
+def _validate(attack: Attack) -> None:
+    """Check an object's settings as those from the command line are."""
+    try:
+        TypeAdapter(type(attack)).validate_python({**vars(attack)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"attack '{name_of(attack)}': {where}={first['input']} is refused: {first['msg']}") from None

@@ -1,0 +1,60 @@
+"""Attacks as scheduled: on clients in the tiers in which they really were, by each tier's strongest reconstruction."""
+
+from collections.abc import Mapping, Sequence
+
+from dtfl_private.attacking.runner import AttackReport, attack
+from dtfl_private.attacking.scoring.scoring import Verdict
+from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.runtime.progress import Progress
+
+
+def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Progress) -> list[Result]:
+    """Return what the strongest reconstruction of each tier gets from clients that the scheduler put there.
+
+    Of half as many victims: it is to confirm what clients that were placed there lost, and trains all anew.
+
+    Args:
+        plan: of the audit.
+        report: of the attacks on clients placed in every tier.
+        progress: hears of the attacks.
+    """
+    tiers_by_attack = _strongest_reconstructions(plan.scheduled_tiers, report.verdicts)
+    found = [result for text, tiers in tiers_by_attack.items() for result in _attack_again(plan, text, tiers, progress)]
+    return [result for result in found if result.adversary is not None]
+
+
+def _strongest_reconstructions(tiers: Sequence[int], verdicts: Sequence[Verdict]) -> Mapping[str, list[int]]:
+    """Return the attacks that reached the highest SSIM at some tier, with these tiers."""
+    tiers_by_attack: dict[str, list[int]] = {}
+    for tier in tiers:
+        of_tier = [verdict for verdict in verdicts if verdict.job.tier == tier]
+        reached = {verdict.job.chosen.text: ssim for verdict in of_tier if (ssim := _ssim(verdict)) is not None}
+        if reached:
+            tiers_by_attack.setdefault(max(reached, key=reached.__getitem__), []).append(tier)
+    return tiers_by_attack
+
+
+def _ssim(verdict: Verdict) -> float | None:
+    """Return the mean SSIM that an attack reached, if it reconstructs images of clients that are in the job's tier."""
+    if verdict.job.chosen.attack.tampers:
+        return None
+    return next((result.value for result in verdict.results if result.metric == "ssim"), None)
+
+
+def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Progress) -> Sequence[Result]:
+    half = max(1, plan.attack_config.victims // 2)
+    settings = {"as_scheduled": True, "tiers": tuple(tiers), "victims": half}
+    if plan.attacks is None:
+        settings["attacks"] = (text,)
+    chosen = [job.chosen.attack for job in plan.jobs if job.chosen.text == text][:1]
+    return attack(
+        plan.opened.folder,
+        plan.attack_config.model_copy(update=settings),
+        attacks=None if plan.attacks is None else chosen,
+        out=plan.folder / "as-scheduled",
+        data_dir=plan.opened.prepared.config.data_dir,
+        allow_plugins=plan.opened.prepared.config.allowed,
+        listener=progress,
+        **plan.opened.objects.arguments(),
+    ).results

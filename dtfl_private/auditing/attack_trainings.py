@@ -1,0 +1,55 @@
+"""Attacks on a training at every audited tier, compared with the same attacks on the training without defenses."""
+
+from collections.abc import Mapping, Sequence
+
+from dtfl_private.attacking.runner import AttackReport, attack
+from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.trainings import Training
+from dtfl_private.files.reading import read_bytes
+from dtfl_private.leakage.findings.verdict import strongest
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.runtime.progress import Progress
+
+Galleries = Mapping[int, Sequence[tuple[str, bytes]]]
+"""Pictures of reconstructions by tier: captions and PNG files."""
+
+
+def attack_training(plan: AuditPlan, training: Training, progress: Progress) -> AttackReport:
+    """Attack a training, and the same without defenses if there is one."""
+    undefended = None if training.undefended is None else str(training.undefended.path)
+    return attack(
+        training.run,
+        plan.attack_config.model_copy(update={"undefended": undefended}),
+        attacks=plan.attacks,
+        out=training.folder / "attacks",
+        data_dir=plan.opened.prepared.config.data_dir,
+        allow_plugins=plan.opened.prepared.config.allowed,
+        listener=progress,
+        **plan.opened.objects.arguments(),
+    )
+
+
+def compared_with_undefended(report: AttackReport) -> list[Result]:
+    """Return results with the undefended value; where an attack has none of its own, that of the strongest attack."""
+    if report.undefended is None:
+        return list(report.results)
+    best = {(result.tier, result.metric): result.value for result in strongest(report.undefended.results)}
+    return [_with_undefended(result, best.get((result.tier, result.metric))) for result in report.results]
+
+
+def _with_undefended(result: Result, value: float | None) -> Result:
+    if result.undefended is not None or result.adversary is None or value is None:
+        return result
+    return result.model_copy(update={"undefended": value})
+
+
+def galleries(report: AttackReport, tiers: Sequence[int]) -> Galleries:
+    """Return the pictures of an attack report by tier."""
+    return {
+        tier: [
+            (path.stem.removeprefix(f"tier-{tier}-").replace("-", " "), read_bytes(path, most_bytes=2**28))
+            for path in report.pictures
+            if path.name.startswith(f"tier-{tier}-")
+        ]
+        for tier in tiers
+    }

@@ -1,0 +1,148 @@
+"""Findings gathered from the results of an audit's steps: verdicts, exposure, guarantees, what was not tested."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.exposure import exposures
+from dtfl_private.auditing.measuring import Measured, with_undefended
+from dtfl_private.auditing.not_tested import not_tested
+from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.repeat import repeat_commands
+from dtfl_private.auditing.trainings import Training as AttackedTraining
+from dtfl_private.experiments.config.norm import resolved_norm
+from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
+from dtfl_private.files.writing import path_text
+from dtfl_private.leakage.findings.findings import Findings, Guaranteed, SanityCheck, Threat, Training
+from dtfl_private.leakage.findings.verdict import chance, is_of_attack, strongest, tier_verdicts
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.protocol.threat import ADVERSARIES, MEANING
+from dtfl_private.runtime.device import choose_device
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResults:
+    """All that the steps of an audit found.
+
+    Attributes:
+        trainings: that were attacked, the run itself first.
+        sanity: the checks.
+        attacked: results of attacks at every tier, pooled over the trainings.
+        measured: of the run.
+        measured_undefended: results of measures on the run without defenses.
+        scheduled: results on clients in the tiers in which they really were.
+    """
+
+    trainings: Sequence[AttackedTraining]
+    sanity: Sequence[SanityCheck]
+    attacked: Sequence[Result]
+    measured: Measured
+    measured_undefended: Sequence[Result]
+    scheduled: Sequence[Result]
+
+    @property
+    def valid(self) -> bool:
+        """Whether all sanity checks passed."""
+        return all(check.passed for check in self.sanity)
+
+
+def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
+    """Return what an audit found, as it is written to audit.json."""
+    attacked, measured, opened = found.attacked, found.measured, plan.opened
+    best, judged = strongest(attacked), [*attacked, *measured.results]
+    verdicts = tier_verdicts(judged, valid=found.valid)
+    metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
+    return Findings(
+        program=version("dtfl-private"),
+        run=path_text(opened.folder.path),
+        round=opened.plan.round,
+        preset=plan.config.preset,
+        settings=_settings(plan.config, [job.chosen.text for job in plan.jobs]),
+        training=describe_training(opened, found.trainings[0].undefended_accuracy),
+        threat_model=_threats(attacked),
+        auxiliary=_knowledge(plan),
+        victims=max((result.n for result in attacked if result.metric == "ssim"), default=plan.attack_config.victims),
+        aux=plan.attack_plan.auxiliary_images,
+        valid=found.valid,
+        sanity=tuple(found.sanity),
+        results=(*attacked, *with_undefended(measured.results, found.measured_undefended)),
+        as_scheduled=tuple(found.scheduled),
+        strongest=tuple(best),
+        verdict=tuple(verdicts),
+        chance=chance(judged),
+        clients=tuple(exposures(opened, best, metric)),
+        guarantees=_guarantees(opened),
+        not_tested=tuple(not_tested(plan, found.trainings, measured)),
+        repeat=repeat_commands(plan),
+        environment=_environment(plan.workers, choose_device(plan.config.device)),
+    )
+
+
+def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> Training:
+    """Return what an audit says of a run, with the accuracy of the same without defenses if that is known."""
+    config = opened.prepared.config
+    return Training(
+        dataset=config.dataset,
+        model=config.model,
+        norm=resolved_norm(config),
+        method=config.method,
+        partition=config.partition,
+        scheduler=config.scheduler,
+        clients=config.clients,
+        rounds=len(opened.records),
+        seed=config.seed,
+        defense=tuple(config.defense),
+        test_accuracy=opened.records[-1]["test_accuracy"],
+        undefended_accuracy=undefended_accuracy,
+        tiers=tuple(opened.tiers),
+    )
+
+
+def _settings(config: AuditConfig, attacks: Sequence[str]) -> dict[str, Any]:
+    values = {**config.model_dump(mode="json"), "attacks": list(dict.fromkeys(attacks))}
+    return {
+        name: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in values.items()
+    }
+
+
+def _threats(results: Sequence[Result]) -> tuple[Threat, ...]:
+    """Return the adversaries that attacked, with what they see and may do."""
+    names = {result.adversary for result in results if result.adversary is not None}
+    found = [ADVERSARIES[name] for name in sorted(names)]
+    return tuple(
+        Threat(
+            adversary=one.name,
+            who=one.who,
+            capabilities=tuple(MEANING[capability] for capability in MEANING if capability in one.has),
+        )
+        for one in found
+    )
+
+
+def _knowledge(plan: AuditPlan) -> str:
+    count, name = plan.attack_plan.auxiliary_images, plan.config.aux
+    if not count:
+        return f"{name}: no images of its own"
+    return f"{name}: {count} labelled images to train on, and a fifth as many to tune by, that no client holds"
+
+
+def _guarantees(opened: OpenedRun) -> tuple[Guaranteed, ...]:
+    method = opened.prepared.method
+    stated = disclosures(
+        opened.prepared.worker.defense,
+        opened.after.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=opened.prepared.settings.privacy.statistics,
+    )
+    return tuple(Guaranteed(**entry) for entry in stated)
+
+
+def _environment(workers: int, device: str) -> dict[str, Any]:
+    versions = {name: version(name) for name in VERSIONS_OF}
+    return {**versions, "platform": platform.platform(), "device": device, "workers": workers}

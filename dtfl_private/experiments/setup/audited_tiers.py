@@ -1,0 +1,182 @@
+"""From a leakage budget to the tiers that a run may use: read once at the start, explicit ever after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.plugin_fields import OBJECT
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.cost_tables import tiers_in_use
+from dtfl_private.experiments.setup.named_plugins import make_method
+from dtfl_private.leakage.findings.findings import Findings, read_findings
+from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
+from dtfl_private.leakage.findings.tiers_within_budget import counted, require_valid, tiers_within
+from dtfl_private.plugins.installed import find
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import is_object_path
+from dtfl_private.protection.base import Defense
+from dtfl_private.protocol.contracts import tier_names
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.training.method import Method
+
+DEPENDS_ON = ("dataset", "model", "norm", "defense")
+"""What must be the same in the audited run and in the one to be trained, by key of the configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedTiers:
+    """A leakage budget and the audit it refers to, which is one of a run like this."""
+
+    budget: LeakageBudget
+    findings: Findings
+
+    def allowed(self, table: TierTable, *, same_images: bool = True) -> tuple[int, ...]:
+        """Return the tiers of the table that are within the budget, ascending.
+
+        Args:
+            table: of the tiers in use.
+            same_images: whether the table is of the audited images' shape; if so, the cuts must agree.
+
+        Raises:
+            InputError: none is, or a cut has another shape in the audit.
+        """
+        allowed = tiers_within(self.budget, self.findings, table.tiers_M.tolist())
+        cuts = {row.tier: row.cut_shape for row in table.rows}
+        for result in counted(self.findings.judged, self.budget.metric) if same_images else ():
+            if result.tier in allowed and result.cut != cuts[result.tier]:
+                raise InputError(
+                    f"audit {self.budget.audit} is of another network or other images: tier {result.tier} sends "
+                    f"{_shape(result.cut)} there, {_shape(cuts[result.tier])} here; audit a run like this one"
+                )
+        return allowed
+
+    def notes(self, table: TierTable) -> list[str]:
+        """Return what to say of tiers that the audit did not measure."""
+        known = {result.tier for result in counted(self.findings.judged, self.budget.metric)}
+        missing = [tier for tier in table.tiers_M.tolist() if tier not in known]
+        if not missing:
+            return []
+        which = f"tier {missing[0]} is" if len(missing) == 1 else f"tiers {tier_names(missing)} are"
+        return [f"{which} not measured in {self.budget.audit} ({self.budget.metric}), hence not allowed"]
+
+
+def open_budget(config: TrainConfig, method: Method, own: Mapping[str, Any]) -> AuditedTiers | None:
+    """Return what limits a run's tiers, checked against the run; None without a budget, or if its tiers are known.
+
+    Args:
+        config: of the run; with ``allowed_tiers`` its budget is on record only, and the audit is not read.
+        method: of the run.
+        own: what is known of the run among `DEPENDS_ON`; defenses as specifications.
+
+    Raises:
+        InputError: the method has no tiers, the audit cannot be read, is invalid, or is of another kind of run.
+    """
+    limited = config.leakage_budget or config.allowed_tiers
+    if limited and not method.tiered:
+        key = "leakage_budget" if config.leakage_budget else "allowed_tiers"
+        raise InputError(f"method {config.method.partition(':')[0]} has no tiers to choose from: leave {key} out")
+    if config.leakage_budget is None or config.allowed_tiers is not None:
+        return None
+    budget = LeakageBudget.parse(config.leakage_budget)
+    findings = read_findings(budget.audit)
+    require_valid(findings, budget.audit)
+    _require_same_kind(findings, budget, own)
+    return AuditedTiers(budget=budget, findings=findings)
+
+
+def limit_tiers(
+    config: TrainConfig,
+    network: TierTable,
+    audited: AuditedTiers | None,
+    model: str,
+    *,
+    floor: int = 1,
+    same_images: bool = True,
+) -> tuple[TrainConfig, TierTable]:
+    """Return the configuration with the tiers that the audit allows, and the table of those it could allow.
+
+    Args:
+        config: of a run with tiers.
+        network: cost table of all tiers.
+        audited: from `open_budget`; without it the configuration stays as it is.
+        model: name of the network.
+        floor: the shallowest tier that the clients accept.
+        same_images: see `AuditedTiers.allowed`.
+
+    Raises:
+        InputError: no tier is within the budget, or the network has fewer tiers than asked for.
+    """
+    table = tiers_in_use(network, config.model_copy(update={"allowed_tiers": None}), model)
+    table = table.only([tier for tier in table.tiers_M.tolist() if tier >= floor])
+    # Below a floor beyond all tiers there is nothing to choose from; who applies the floor says so.
+    if audited is not None and table.rows:
+        allowed = audited.allowed(table, same_images=same_images)
+        config = config.model_copy(update={"allowed_tiers": list(allowed)})
+    return config, table
+
+
+def _require_same_kind(findings: Findings, budget: LeakageBudget, own: Mapping[str, Any]) -> None:
+    audited = {key: getattr(findings.training, key) for key in DEPENDS_ON}
+    different = [
+        f"{key} {_shown(audited[key])} there, {_shown(own[key])} here"
+        for key in DEPENDS_ON
+        if key in own and _comparable(key, audited[key]) != _comparable(key, own[key])
+    ]
+    if different:
+        raise InputError(
+            f"audit {budget.audit} is of another kind of run ({'; '.join(different)}): audit a run like this one"
+        )
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """Return a value of the configuration in the one way that two spellings of it share; guards send nothing."""
+    if key == "norm":
+        return value
+    if key == "defense":
+        return [_explicit("defense", text) for text in value if not _only_guards(text)]
+    return _explicit(key, value)
+
+
+def _explicit(kind: str, text: str) -> str:
+    """Return a specification with its settings written out; of objects and modules, which are not loaded, as it is."""
+    if text.startswith(OBJECT) or is_object_path(kind, text):
+        return text
+    try:
+        return explicit(kind, text)
+    except InputError:  # a plug-in that is not installed here
+        return text
+
+
+def _only_guards(text: str) -> bool:
+    """Whether an installed defense looks at what the server sends, and changes nothing that a client sends."""
+    if text.startswith(OBJECT) or is_object_path("defense", text):
+        return False
+    try:
+        defense = find("defense", text.partition(":")[0].strip()).load()
+    except InputError:
+        return False
+    return isinstance(defense, type) and issubclass(defense, Defense) and defense.facts.acts_on == ("download",)
+
+
+def _shown(value: object) -> str:
+    return (" + ".join(value) or "none") if isinstance(value, list | tuple) else str(value)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def allowed_line(config: TrainConfig) -> str | None:
+    """Return what to say of the tiers that a resolved configuration allows, and why; None without a limit."""
+    if config.allowed_tiers is None:
+        return None
+    reason = "as allowed_tiers says"
+    if config.leakage_budget is not None:
+        budget = LeakageBudget.parse(config.leakage_budget)
+        reason = f"by the leakage budget {budget.rule}, as measured in {budget.audit} (measured, not proven)"
+    plural = "s" if len(config.allowed_tiers) > 1 else ""
+    whole = ""
+    if make_method(config.method, allowed=config.allowed).full_tier:
+        whole = "; also the whole network, which sends weights alone (their leakage is not measured)"
+    return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{whole}"

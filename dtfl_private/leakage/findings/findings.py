@@ -1,0 +1,294 @@
+"""What an audit found, as one value: the contents of audit.json, whose JSON Schema is docs/audit.schema.json."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.results.result import (
+    MAX_RESULTS,
+    SCHEMA_VERSION,
+    Finite,
+    Name,
+    Positive,
+    Result,
+    SettingValue,
+    first_fault,
+    read_limited,
+)
+
+Text = Annotated[str, Field(max_length=4000)]
+Count = Annotated[int, Field(ge=0)]
+Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8, strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+Level = Literal["exposed", "partly exposed", "not shown to leak", "invalid"]
+"""What a tier's verdict comes to. None of them is "safe": an attack that failed proves nothing."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Threat(_Strict):
+    """An adversary that was played.
+
+    Attributes:
+        adversary: its name.
+        who: in words.
+        capabilities: what it sees and may do, in words.
+    """
+
+    adversary: Name
+    who: Text
+    capabilities: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
+
+
+class Training(_Strict):
+    """The run that was audited, as far as its leakage depends on it.
+
+    Attributes:
+        dataset, model, method: names.
+        norm: of the network.
+        partition, scheduler: specifications.
+        clients, rounds, seed: of the run.
+        defense: specifications, in the order in which they are applied; empty for none.
+        test_accuracy: of the global model after the last round.
+        undefended_accuracy: of the same run without defenses, where that was trained.
+        tiers: all that the run's scheduler could choose.
+    """
+
+    dataset: Name
+    model: Name
+    norm: Name
+    method: Name
+    partition: Name
+    scheduler: Name
+    clients: Positive
+    rounds: Positive
+    seed: int
+    defense: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=50, strict=False)]
+    test_accuracy: Share
+    undefended_accuracy: Share | None
+    tiers: Annotated[tuple[Positive, ...], Field(max_length=1000, strict=False)]
+
+
+class SanityCheck(_Strict):
+    """An attack that must succeed, or the audit's other attacks prove nothing.
+
+    Attributes:
+        name: "identity" (the smashed data are the inputs themselves) or "md1" (the shallowest cut, undefended).
+        attack: the strongest that was run.
+        metric: that must reach ``needed``.
+        value: that it reached.
+        passed: whether it did.
+    """
+
+    name: Literal["identity", "md1"]
+    attack: Name
+    metric: Name
+    value: Finite
+    needed: Finite
+    passed: bool
+
+
+class TierVerdict(_Strict):
+    """What a tier comes to: the strongest attack, what it reached, and which result decided.
+
+    Of a tier with a proof but no attack, the proof is both.
+
+    Attributes:
+        tier: client modules m.
+        cut: shape of one record's activations.
+        level: in a word; see docs/explanation/verdict.md for the thresholds.
+        attack: the strongest; the measure, where there was none.
+        strongest: its result.
+        decided_by: the result that the level rests on; None if nothing was shown, or in files of older versions.
+        sentence: the verdict in words.
+    """
+
+    tier: Positive
+    cut: Shape
+    level: Level
+    attack: Name
+    strongest: Result
+    decided_by: Result | None = None
+    sentence: Text
+
+
+class Chance(_Strict):
+    """How often an audit of a run that leaks nothing would call some tier exposed or partly exposed, at most.
+
+    Attributes:
+        tests: results that could have decided a verdict.
+        level: p-value that each needed.
+        false_alarm_rate: of all of them together, at most.
+    """
+
+    tests: Count
+    level: Share
+    false_alarm_rate: Share
+
+
+class ClientExposure(_Strict):
+    """What one client sent over the run.
+
+    Attributes:
+        client: id.
+        profile: its device in the last round.
+        records: N_k.
+        releases: how often each of its records was sent, at most; by tier in ``by_tier``.
+        by_tier: tier to the releases of each record there.
+        rounds: rounds that it took part in.
+        shallowest: the shallowest tier in which it sent activations; None if it never did.
+        metric: by which ``value`` is measured; None where no reconstruction was judged.
+        value: the strongest reconstruction at the most exposing of its tiers.
+    """
+
+    client: Count
+    profile: Name
+    records: Count
+    releases: Count
+    by_tier: dict[Name, Count]
+    rounds: Count
+    shallowest: Positive | None
+    metric: Name | None
+    value: Finite | None
+
+
+class Guaranteed(_Strict):
+    """What may truthfully be said of one kind of data that left the clients; see `privacy.disclosure`."""
+
+    what: Literal["weights", "smashed", "labels", "statistics"]
+    epsilon: Finite | None
+    delta: Finite | None
+    per: Text | None
+    sentence: Text
+    client: Count | None
+
+
+class NotTested(_Strict):
+    """Something that the audit left out.
+
+    Attributes:
+        what: attack, measure or condition.
+        why: in words.
+    """
+
+    what: Text
+    why: Text
+
+
+class Compared(_Strict):
+    """The same figure of this run and of another: strongest attack per tier and metric, or a measure.
+
+    Attributes:
+        apart: whether the two intervals do not overlap.
+    """
+
+    tier: Positive
+    metric: Name
+    this: Result
+    other: Result
+    apart: bool
+
+
+class Comparison(_Strict):
+    """This run compared with another.
+
+    Attributes:
+        run: the other's folder.
+        training: the other.
+        rows: tier by tier.
+    """
+
+    run: Text
+    training: Training
+    rows: Annotated[tuple[Compared, ...], Field(max_length=MAX_RESULTS, strict=False)]
+
+
+class Findings(_Strict):
+    """All that audit.json holds.
+
+    Attributes:
+        schema_version: of this layout.
+        program: version of this program.
+        run: folder of the run.
+        round: that was attacked.
+        preset: quick or thorough.
+        settings: of the audit, by name.
+        training: the run.
+        threat_model: adversaries that were played.
+        auxiliary: the adversary's knowledge, in words.
+        victims: images that were attacked at each tier.
+        aux: auxiliary images.
+        valid: whether all sanity checks passed.
+        sanity: the checks.
+        results: of attacks, trivial guesses and measures.
+        as_scheduled: results on clients in the tiers in which they really were.
+        strongest: of ``results``, the most exposing of all attacks for each tier and metric.
+        verdict: tier by tier.
+        chance: of a false alarm in the verdict; None in files of older versions.
+        clients: exposure of each.
+        guarantees: sentences that may be said.
+        not_tested: what was left out.
+        compared: with another run.
+        repeat: commands that repeat run and audit.
+        environment: versions and machine.
+    """
+
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    program: Name
+    run: Text
+    round: Positive
+    preset: Name
+    settings: Annotated[dict[Name, SettingValue], Field(max_length=100)]
+    training: Training
+    threat_model: Annotated[tuple[Threat, ...], Field(max_length=50, strict=False)]
+    auxiliary: Text
+    victims: Positive
+    aux: Count
+    valid: bool
+    sanity: Annotated[tuple[SanityCheck, ...], Field(max_length=50, strict=False)]
+    results: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
+    as_scheduled: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
+    strongest: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
+    verdict: Annotated[tuple[TierVerdict, ...], Field(max_length=1000, strict=False)]
+    chance: Chance | None = None
+    clients: Annotated[tuple[ClientExposure, ...], Field(max_length=1_000_000, strict=False)]
+    guarantees: Annotated[tuple[Guaranteed, ...], Field(max_length=50, strict=False)]
+    not_tested: Annotated[tuple[NotTested, ...], Field(max_length=1000, strict=False)]
+    compared: Comparison | None = None
+    repeat: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
+    environment: Annotated[dict[Name, SettingValue], Field(max_length=100)]
+
+    @property
+    def judged(self) -> tuple[Result, ...]:
+        """All results that a gate or a budget judges by: of clients placed in every tier, and as scheduled."""
+        return (*self.results, *self.as_scheduled)
+
+
+def findings_document(findings: Findings) -> bytes:
+    """Return the text of audit.json."""
+    return (findings.model_dump_json(indent=2) + "\n").encode()
+
+
+def read_findings(path: Path) -> Findings:
+    """Return what an audit.json holds, which may come from anybody.
+
+    Raises:
+        InputError: the file is missing, too large, no such JSON, or of another version.
+    """
+    data = read_limited(path, "audit")
+    try:
+        return Findings.model_validate_json(data)
+    except ValidationError as error:
+        raise InputError(f"audit {path}: {first_fault(error)}") from None
+
+
+def findings_schema() -> str:
+    """Return the JSON Schema of audit.json, as it is published in docs/audit.schema.json."""
+    schema: dict[str, Any] = Findings.model_json_schema()
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"

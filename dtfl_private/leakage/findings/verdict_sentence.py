@@ -1,0 +1,76 @@
+"""A tier's verdict in words."""
+
+from collections.abc import Mapping, Sequence
+
+from dtfl_private.leakage.findings.findings import Level
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.results.result import Result
+
+# Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
+# Positive, they are proven leakage all the same.
+PROVEN: Mapping[str, str] = {
+    "empirical-epsilon": "epsilon of the smashed data is {value:.1f} at least",
+    "empirical-epsilon-cumulated": "epsilon of repeated releases is {value:.1f} at least",
+}
+
+
+SAID: Mapping[str, str] = {
+    "ssim": "rebuilds images with an SSIM of {value}",
+    "psnr": "rebuilds images with a PSNR of {value} dB",
+    "mse": "rebuilds images with a mean squared error of {value}",
+    "auc": "tells records that were trained on from others with an AUC of {value}",
+    "accuracy": "guesses right for {value} of the records",
+    "identifiability": "rebuilds images of which {value} can be told among the victims",
+}
+
+
+def verdict_sentence(
+    chosen: Result, decisive: Result | None, by_metric: Mapping[str, Result], proofs: Sequence[Result], level: Level
+) -> str:
+    """Return a tier's verdict in a sentence.
+
+    Args:
+        chosen: the strongest attack's result; a proof where no attack was judged.
+        decisive: the result that the level rests on.
+        by_metric: the strongest attacks' results.
+        proofs: bounds above 0 on epsilon.
+        level: of the tier.
+    """
+    if level == "invalid":
+        return "A sanity check failed: what the attacks reached here proves nothing."
+    parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen)}"]
+    if decisive is not None and decisive is not chosen and decisive.metric not in PROVEN:
+        parts.append(f"what decides is that {_reached(decisive)}")
+    singled_out, members = by_metric.get("identifiability"), by_metric.get("auc")
+    if singled_out is not None and singled_out not in (chosen, decisive):
+        parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
+    if members is not None and members not in (chosen, decisive):
+        parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
+    if proofs:
+        bounds = [PROVEN[proof.metric].format(value=proof.value) for proof in proofs]
+        parts.append(f"canaries prove that {', and that '.join(bounds)}")
+    if chosen.metric in PROVEN:
+        parts = [f"No attack was judged here, but {parts[0]}"]
+    closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
+    return "; ".join(parts) + "." + closing
+
+
+def _reached(result: Result) -> str:
+    said = SAID.get(result.metric, f"reaches {find_metric(result.metric).label} of {{value}}")
+    return f"{result.source}, {said.format(value=_figure(result))}{_compared(result)}"
+
+
+def _figure(result: Result) -> str:
+    digits = find_metric(result.metric).digits
+    value, low, high = (f"{figure:.{digits}f}" for figure in (result.value, result.ci_low, result.ci_high))
+    return f"{value} ({low} to {high})"
+
+
+def _compared(result: Result) -> str:
+    digits = find_metric(result.metric).digits
+    compared = []
+    if result.baseline is not None:
+        compared.append(f"a guess without the smashed data: {result.baseline:.{digits}f}")
+    if result.undefended is not None:
+        compared.append(f"undefended: {result.undefended:.{digits}f}")
+    return f" [{'; '.join(compared)}]" if compared else ""

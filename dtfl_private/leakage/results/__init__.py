@@ -1,0 +1,1 @@
+"""From guesses and measures to results: numbers with intervals, next to trivial guesses."""

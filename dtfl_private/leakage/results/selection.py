@@ -1,0 +1,70 @@
+"""Selection from an audit's findings: by metric, tier and kind of result, for tables and pictures."""
+
+from collections.abc import Callable, Iterable
+
+from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.findings.findings import Compared, Findings, SanityCheck, TierVerdict
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.results.result import Result
+
+# Shown first and drawn, where attacks reached any of them.
+OF_IMAGES = ("ssim", "psnr", "identifiability")
+
+
+def is_guess(result: Result) -> bool:
+    """Return whether a result is that of a trivial guess or an oracle."""
+    return result.source in BASELINES
+
+
+def is_measure(result: Result) -> bool:
+    """Return whether a result comes from a measure, which is no attack."""
+    return result.adversary is None and not is_guess(result)
+
+
+def leakage_metric(findings: Findings) -> str | None:
+    """Return the metric by which tiers are drawn against accuracy: SSIM, or what most verdicts were decided by."""
+    there = {result.metric for result in findings.strongest}
+    if "ssim" in there:
+        return "ssim"
+    # Of a tier without an attack, a proof is the strongest; it is no attack's.
+    metrics = [verdict.strongest.metric for verdict in findings.verdict if verdict.strongest.metric in there]
+    return max(dict.fromkeys(metrics), key=metrics.count, default=None)
+
+
+def drawn_metrics(findings: Findings) -> list[str]:
+    """Return the metrics that are drawn by tier: the usual ones of images, or those that verdicts were decided by."""
+    there = dict.fromkeys(result.metric for result in findings.strongest)
+    decisive = dict.fromkeys(verdict.strongest.metric for verdict in findings.verdict)
+    of_images = [metric for metric in OF_IMAGES if metric in there]
+    return of_images or [metric for metric in decisive if metric in there]
+
+
+def of_metric(results: Iterable[Result], metric: str) -> list[Result]:
+    """Return the results with a metric, by tier."""
+    return sorted((result for result in results if result.metric == metric), key=lambda result: result.tier)
+
+
+def exposes_more(metric: str) -> Callable[[float], float]:
+    """Return a key that is larger for values that expose more."""
+    return (lambda value: value) if find_metric(metric).exposing == "high" else (lambda value: -value)
+
+
+def compared_rows(findings: Findings, metric: str) -> list[Compared]:
+    """Return what is compared by a metric with another run, by tier; nothing where no run is compared."""
+    rows = findings.compared.rows if findings.compared else ()
+    return sorted((row for row in rows if row.metric == metric), key=lambda row: row.tier)
+
+
+def by_tier(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:
+    """Return verdicts from the shallowest tier on."""
+    return sorted(verdicts, key=lambda verdict: verdict.tier)
+
+
+def failed_checks(findings: Findings) -> list[SanityCheck]:
+    """Return the sanity checks that failed."""
+    return [check for check in findings.sanity if not check.passed]
+
+
+def is_valid(findings: Findings) -> bool:
+    """Return whether the figures may be used: no sanity check failed, and the audit itself says so."""
+    return findings.valid and not failed_checks(findings)

@@ -1,0 +1,117 @@
+"""What a schedule depends on, and what one round's hands to the next."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, TimesSource
+from dtfl_private.randomness import stream
+from dtfl_private.simulation.clients.conditions import (
+    EnvironmentSettings,
+    EnvironmentState,
+    initial_state,
+)
+from dtfl_private.simulation.clock import VirtualClock
+from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.depth_progress import DepthProgress
+from dtfl_private.simulation.estimates import (
+    History,
+)
+from dtfl_private.simulation.resource_changes import Changes
+from dtfl_private.simulation.server_queue import ServerCapacity
+from dtfl_private.simulation.timing import Overlapping, Timing
+
+
+class Selection(Protocol):
+    """Which of the clients that are there take part in a round."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return the ids of about ``count`` participants, at least one, out of ``present`` (not empty)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """Every present client is as likely as any other."""
+
+    def choose(
+        self, present: IntArray, count: int, history: History, settings: "ScheduleSettings", round_number: int
+    ) -> IntArray:
+        """Return a sample without replacement."""
+        if count == len(present):
+            return present
+        return stream(settings.seed, "sample", round_number).permutation(present)[:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """All that a schedule depends on.
+
+    Attributes:
+        environment: the clients' resources.
+        server: the server's capacity.
+        table: cost of the allowed tiers.
+        scheduler: names the tiers.
+        images_K: N_k, the training images of each client.
+        batch_size: images per batch.
+        local_epochs: passes over a client's images in a round.
+        fraction: share of the present clients that take part in a round.
+        first_tier: what a client gets before it was ever observed. "probe": it times one standard batch in the
+            shallowest tier, which counts as its first measurement and costs it that time; otherwise a fixed tier.
+        ema: weight of the newest sample in the moving averages.
+        cpu_macs_per_s: speed of one reference CPU.
+        seed: of sampling, dropouts and the scheduler.
+        timing: the method's time model: what waits for what.
+        selection: the method's choice of participants.
+    """
+
+    environment: EnvironmentSettings
+    server: ServerCapacity
+    table: TierTable
+    scheduler: Scheduler
+    images_K: IntArray
+    batch_size: int
+    local_epochs: int
+    fraction: float
+    first_tier: FirstTier
+    ema: float
+    cpu_macs_per_s: float
+    seed: int
+    timing: Timing = field(default_factory=Overlapping)
+    selection: Selection = field(default_factory=Uniform)
+
+    @property
+    def server_seconds_M(self) -> FloatArray:
+        """A server worker's seconds per image for each tier's server half."""
+        return self.table.column("server_train_macs") / (self.server.cpus * self.cpu_macs_per_s)
+
+    @property
+    def sees(self) -> TimesSource:
+        """What the scheduler's times come from."""
+        return getattr(self.scheduler, "sees", "average")
+
+    @property
+    def newest(self) -> float:
+        """Weight of the newest sample: all of it for a scheduler that sees the last one only."""
+        return 1.0 if self.sees == "last" else self.ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleState:
+    """What one round's schedule hands to the next."""
+
+    environment: EnvironmentState
+    history: History
+    clock: VirtualClock
+    progress: DepthProgress = field(default_factory=DepthProgress)
+    changes: Changes = field(default_factory=Changes)
+
+    @classmethod
+    def start(cls, settings: ScheduleSettings) -> "ScheduleState":
+        """Return the state before the first round."""
+        return cls(
+            environment=initial_state(settings.environment),
+            history=History.empty(settings.environment.clients, len(settings.table.rows)),
+            clock=VirtualClock(),
+        )
