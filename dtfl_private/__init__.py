@@ -118,7 +118,7 @@ _HOMES = {
     "experiments.profile": ("profile",),
     "experiments.sweep": ("Sweep", "sweep"),
     "experiments.train": ("Run", "train"),
-    "leakage.result": ("Result",),
+    "leakage.results.result": ("Result",),
     "models.cutting.staged": ("StagedModel", "join", "split"),
     "models.cutting.tracing": ("staged",),
     "protection.base": ("Defense", "DefenseFacts"),
