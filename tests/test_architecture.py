@@ -159,7 +159,7 @@ def test_imports_point_in_one_direction(source):
         ("dtfl_private.errors", "from dtfl_private.randomness import stream"),
         ("dtfl_private.protocol.messages", "import dtfl_private.training.round"),
         ("dtfl_private.data.files.idx", "from dtfl_private.models.cutting.staged import split"),
-        ("dtfl_private.simulation.costs.table", "def f():\n    from dtfl_private.federated import worker"),
+        ("dtfl_private.simulation.costs.table", "def f():\n    from dtfl_private.training import worker"),
         ("dtfl_private.training.worker", "from dtfl_private import runtime"),
         ("dtfl_private.training.worker", "from ..cli import main"),
         ("dtfl_private.files.writing", "from dtfl_private import train"),
@@ -184,7 +184,7 @@ def test_an_import_in_the_other_direction_is_noticed(module, line):
         ("dtfl_private.training.worker", "from dtfl_private.training.client import ClientHalf"),
         ("dtfl_private.training.worker", "from . import client"),
         ("dtfl_private.training.worker", "from dtfl_private import errors"),
-        ("dtfl_private.cli.main", "from dtfl_private.cli.config_options import Commands\nimport torch, click"),
+        ("dtfl_private.cli.main", "from dtfl_private.cli.group import Commands\nimport torch, click"),
         ("dtfl_private.__init__", "from dtfl_private.cli.main import main"),
         (
             "dtfl_private.defenses.noise",

@@ -14,9 +14,10 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from dtfl_private.errors import DtflError, InputError, shortened, unknown_name
@@ -126,7 +127,7 @@ def require_allowed(kind: str, path: str, allowed: Allowed) -> None:
 
 
 def import_object(kind: str, path: str, allowed: Allowed, known: Iterable[str]) -> Callable[..., Any]:
-    """Import ``package.module:function``; modules in the current folder come first, as for ``python -m``.
+    """Import ``package.module:function``; this module is looked for in the current folder first, no other one is.
 
     Args:
         kind: key of `CONTRACTS`.
@@ -149,10 +150,47 @@ def import_object(kind: str, path: str, allowed: Allowed, known: Iterable[str]) 
     return factory
 
 
+class _OwnModules:
+    """Finds the modules that a user has named, each in the folder where it was named, before all others."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, str] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a module of the user's lies; None of every other module."""
+        if path is not None or name not in self.folders:
+            return None
+        return PathFinder.find_spec(name, [self.folders[name]])
+
+
+_own_modules = _OwnModules()
+
+
+def search_first(folders: Mapping[str, str]) -> None:
+    """Look for these modules in these folders before all others, from now on.
+
+    No other module is looked for there first, so that a file ``scipy.py`` next to a user's own module is not taken for
+    scipy. Modules that a user's own imports are found there too, after those that are installed.
+
+    Args:
+        folders: by the name of the module or package, without dots.
+    """
+    if _own_modules not in sys.meta_path:
+        sys.meta_path.insert(0, _own_modules)
+    _own_modules.folders.update(folders)
+    sys.path.extend(dict.fromkeys(folder for folder in folders.values() if folder not in sys.path))
+
+
+def searched_first() -> Mapping[str, str]:
+    """Return the folders of the modules that `search_first` was told of, for worker processes."""
+    return dict(_own_modules.folders)
+
+
 def _module(kind: str, path: str, name: str, known: Iterable[str]) -> types.ModuleType:
     folder = os.getcwd()  # noqa: PTH109 - sys.path holds texts
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # for good: worker processes import the same modules
+    search_first({name.partition(".")[0]: folder})
     what = f"{kind} '{shortened(path)}'"
     try:
         return importlib.import_module(name)

@@ -16,15 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.plugins.own_objects import search_first, searched_first
 from dtfl_private.runtime.shared_block import SharedBlock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """An object to be sent: its bytes, and its tensors' storages in shared memory."""
+    """An object to be sent: its bytes, its tensors' storages in shared memory, and where the user's own modules lie."""
 
     data: bytes
     storages: SharedBlock
+    own_modules: Mapping[str, str]
 
 
 class _NotFoundError(Exception):
@@ -50,7 +52,7 @@ def packed(thing: object, parts: Mapping[str, object]) -> Parcel:
             f"{name or 'a part of this run'} cannot be sent to worker processes ({one_line(reason)}): "
             "define it in a .py file, or use workers=1"
         ) from None
-    return Parcel(data=data, storages=SharedBlock.holding(storages))
+    return Parcel(data=data, storages=SharedBlock.holding(storages), own_modules=searched_first())
 
 
 def unpacked(parcel: Parcel) -> Any:
@@ -59,6 +61,7 @@ def unpacked(parcel: Parcel) -> Any:
     Raises:
         InputError: its classes are not found here.
     """
+    search_first(parcel.own_modules)
     # Tensors are written as calls of `_tensor`, which looks here.
     _storages[:] = parcel.storages.pieces()
     try:

@@ -21,25 +21,57 @@ if __name__ == "__main__":
 """
 
 
+# What a command imports after it has imported a module of the user's own.
+LATER_IMPORTED = ("scipy", "getpass", "profile", "cProfile", "matplotlib", "PIL")
+
+OWN_DEFENSE = """
+import helper_of_mine
+from dtfl_private import Defense, DefenseFacts
+
+class Mine(Defense):
+    facts = DefenseFacts(protects="nothing", acts_on=("smashed",))
+"""
+
+
 @pytest.fixture
 def foreign(tmp_path):
     """A folder with modules that leave a mark when they are imported, and fail."""
     folder = tmp_path / "foreign"
     folder.mkdir()
-    for name in FIRST_IMPORTED:
+    for name in (*FIRST_IMPORTED, *LATER_IMPORTED):
         text = f"open({str(tmp_path / 'mark')!r}, 'w').write({name!r})\nraise SystemExit('planted')\n"
         (folder / f"{name}.py").write_text(text, "utf-8")
     return folder
 
 
-def test_worker_processes_import_nothing_from_the_current_folder(foreign, tmp_path):
+@pytest.mark.parametrize("own", [None, "mydefense", "defenses"])
+def test_nothing_but_an_own_module_is_imported_from_the_current_folder(own, foreign, tmp_path):
+    """Nor by worker processes; the folder of the checkout, on the path, has a package ``defenses`` too."""
+    defense = []
+    if own is not None:
+        (foreign / f"{own}.py").write_text(OWN_DEFENSE, "utf-8")
+        (foreign / "helper_of_mine.py").write_text("", "utf-8")
+        defense = ["--defense", f"{own}:Mine"]
     command = tmp_path / "bin" / "command.py"
     command.parent.mkdir()
     command.write_text(COMMAND, "utf-8")
     small = ["--dataset", "digits:size=8", "--max-train-images", "60", "--clients", "2", "--rounds", "1"]
+    one_tier = ["--scheduler", "static:1", "--workers", "2"]
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     done = subprocess.run(
-        [sys.executable, command, "train", *small, "--scheduler", "static:1", "--workers", "2", "--out", "run"],
+        [
+            sys.executable,
+            command,
+            "train",
+            *small,
+            "--scheduler",
+            "static:1",
+            "--workers",
+            "2",
+            *defense,
+            "--out",
+            "run",
+        ],
         cwd=foreign,
         env={**inherited, "PYTHONPATH": str(ROOT)},
         capture_output=True,
