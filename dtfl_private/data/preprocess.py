@@ -12,8 +12,6 @@ from dtfl_private.data.dataset import Dataset, ImageDataset
 from dtfl_private.data.pixel_sums import clients_sums, pooled_scale
 from dtfl_private.errors import InputError
 
-AUGMENTATIONS = ("crop", "flip", "cutout")
-
 
 def unit(images_u8: Tensor) -> Tensor:
     """Return uint8 images as float32 in [0, 1]."""

@@ -1,7 +1,7 @@
 """Who attacks, and what they see and may do: adversaries as sets of capabilities.
 
-An attack states what it needs (`dtfl_private.attack.AttackFacts.needs`). It runs only against an adversary that has all
-of it, and what it gets to see is limited to what this adversary has.
+An attack states what it needs (`dtfl_private.attacking.base.AttackFacts.needs`). It runs only against an adversary that
+has all of it, and what it gets to see is limited to what this adversary has.
 """
 
 from collections.abc import Mapping

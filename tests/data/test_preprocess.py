@@ -1,4 +1,5 @@
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,10 +8,13 @@ from scipy import stats
 from torch import Tensor
 
 from dtfl_private.data.dataset import ImageDataset
-from dtfl_private.data.preprocess import AUGMENTATIONS, Normaliser, augment
+from dtfl_private.data.preprocess import Normaliser, augment
+from dtfl_private.experiments.config.field_kinds import Augmentation
 
 # Positions and mirrorings are drawn uniformly: a test over them has this chance of a false alarm with a fresh seed.
 FALSE_ALARM = 1e-6
+
+AUGMENTATIONS = get_args(Augmentation)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -97,6 +97,6 @@ def _timing(config: TrainConfig, method: Method, chain: DefenseChain) -> Timing:
     if not isinstance(timing, Overlapping):
         raise InputError(
             f"method {config.method.partition(':')[0]} has a time model of its own ({type(timing).__name__}), which "
-            "does not know of clients that train first and send afterwards: leave out the defenses that release apart"
+            "does not know of clients that train first and send afterwards: leave out the defenses that send only then"
         )
     return replace(timing, trains_first=True)
