@@ -8,7 +8,7 @@ from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.simulation.clients.conditions import Conditions, slowness
 from dtfl_private.simulation.participation import draw_dropouts
 from dtfl_private.simulation.schedule_state import ScheduleSettings
-from dtfl_private.simulation.transfer_time import transfer_s
+from dtfl_private.simulation.transfer_time import statistics_transfer_s, transfer_s
 from dtfl_private.simulation.workload import Workload
 
 
@@ -125,9 +125,9 @@ def _statistics_pass(
         nothing_PM = np.zeros((len(clients_P), len(sent_M)))
         return StatisticsPass(images_PM=nothing_PM.astype(np.int64), compute_s_PM=nothing_PM, transfer_s_PM=nothing_PM)
     images_PM = np.where(dropped_P[:, None] | (sent_M == 0), 0, settings.images_K[clients_P][:, None])
-    down_s_PM = table.column("weight_bytes") / truth.down_bytes_s_K[clients_P][:, None]
-    up_s_PM = sent_M / truth.up_bytes_s_K[clients_P][:, None]
-    transfer_s_PM = 2 * truth.latency_s_K[clients_P][:, None] + down_s_PM + up_s_PM
+    transfer_s_PM = statistics_transfer_s(
+        table, truth.up_bytes_s_K[clients_P], truth.down_bytes_s_K[clients_P], truth.latency_s_K[clients_P]
+    )
     return StatisticsPass(
         images_PM=images_PM,
         compute_s_PM=images_PM * table.column("statistics_macs") / macs_per_s(settings, truth, clients_P),

@@ -35,3 +35,19 @@ def transfer_s(
     up_PM = (images[:, None] * per_image_M + sends_update_P[:, None] * weights_M) / up_bytes_s[:, None]
     down_PM = (images[:, None] * returned_M + weights_M) / down_bytes_s[:, None]
     return 2 * (latency_s * round_trips)[:, None] + up_PM + down_PM
+
+
+def statistics_transfer_s(
+    table: TierTable, up_bytes_s: FloatArray, down_bytes_s: FloatArray, latency_s: FloatArray
+) -> FloatArray:
+    """Return how long it takes to get new weights and to send batch norm's statistics of them, (P, M) seconds.
+
+    Args:
+        table: cost per tier.
+        up_bytes_s: (P,) speed to the server.
+        down_bytes_s: (P,) speed to the client.
+        latency_s: (P,) delay of one transfer.
+    """
+    down_s_PM = table.column("weight_bytes") / down_bytes_s[:, None]
+    up_s_PM = table.column("statistics_bytes") / up_bytes_s[:, None]
+    return 2 * latency_s[:, None] + down_s_PM + up_s_PM

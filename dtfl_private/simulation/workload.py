@@ -1,4 +1,7 @@
-"""What clients have to do in a round, in seconds, and in which order: the one place of DTFL's time model."""
+"""What clients have to do in a round, in seconds, and in which order: how DTFL's times add up.
+
+The times of transfers themselves are in `dtfl_private.simulation.transfer_time`.
+"""
 
 from dataclasses import dataclass, replace
 
