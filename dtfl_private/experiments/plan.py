@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,23 @@ from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.budget import end_of_run, spent_clients
 from dtfl_private.privacy.compatibility import check_network, needs_group_norm
 from dtfl_private.privacy.ledger import Ledger
-from dtfl_private.privacy.round_releases import PrivacySettings, charge_scheduled
+from dtfl_private.privacy.round_releases import charge_scheduled
 from dtfl_private.protection.base import Defense
-from dtfl_private.protocol.contracts import Scheduler
+from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.simulation.schedule_round import schedule_round
-from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule_state import ScheduleState
 from dtfl_private.simulation.schedulers.baselines import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
+from dtfl_private.training.method import Method
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")
 """The schedulers that a plan can be compared with."""
@@ -116,7 +119,61 @@ def plan(
         compare_static: also play the same rounds with every client in one tier, for each tier, if the method has tiers.
         compare_schedulers: also play the same rounds with each of `COMPARED`, if the method has tiers.
     """
-    config = config or TrainConfig()
+    run = _described_run(config or TrainConfig(), input_shape, classes, images_per_client, model, defenses)
+    tiers = run.table.tiers_M.tolist() if compare_static and run.method.tiered else []
+    others = COMPARED if compare_schedulers and run.method.tiered else ()
+    rounds = _rounds(run, scheduler)
+    return Plan(
+        table=run.table,
+        rounds=rounds,
+        static_time_s={tier: _time_s(run, Static(tier)) for tier in tiers},
+        scheduler_time_s={name: _time_s(run, make_scheduler(name, run.table.tiers_M)) for name in others},
+        allowed=allowed_line(run.config),
+        unlimited_time_s=None if run.config.allowed_tiers is None else _time_s(_unlimited(run), scheduler),
+        notes=[*run.notes, *_ends_early(rounds, run.config)],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DescribedRun:
+    """What a schedule follows from, of a run whose data and network are only described.
+
+    Attributes:
+        config: with the tiers that a leakage budget allows.
+        method: the training method.
+        defense: the clients' defenses, calibrated.
+        numerics: device and number formats.
+        whole: costs of all tiers of the network.
+        table: costs of the allowed tiers, with what method and defenses add.
+        name: of the network, for messages.
+        classes: number of classes.
+        input_shape: of one input.
+        images_K: (K,) images of each client.
+        notes: lines for the user.
+    """
+
+    config: TrainConfig
+    method: Method
+    defense: DefenseChain
+    numerics: Numerics
+    whole: TierTable
+    table: TierTable
+    name: str
+    classes: int
+    input_shape: tuple[int, ...]
+    images_K: IntArray
+    notes: Sequence[str]
+
+
+def _described_run(
+    config: TrainConfig,
+    input_shape: tuple[int, ...],
+    classes: int,
+    images_per_client: int,
+    model: StagedModel | None,
+    defenses: Sequence[Defense] | None,
+) -> _DescribedRun:
+    """Check the run, and return what its schedule follows from."""
     chain = make_chain(config, defenses)
     norm = resolved_norm(config, chain)
     method = make_method(config.method, allowed=config.allowed)
@@ -126,12 +183,7 @@ def plan(
     audited = open_budget(config, method, {"model": name, **_facts_given(config), **own})
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
     model = model or build_description(
-        config.model,
-        input_shape=input_shape,
-        classes=classes,
-        norm=norm,
-        seed=config.seed,
-        allowed=config.allowed,
+        config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed, allowed=config.allowed
     )
     check_network(chain, model)
     with one_thread():
@@ -139,38 +191,36 @@ def plan(
     in_use = whole
     if method.tiered:
         config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
-    table = defended_costs(config, method, whole, numerics, classes, name, chain, input_shape)
     images_K = np.full(config.clients, images_per_client, dtype=np.int64)
     if method.pooled:
         images_K = images_K.sum(keepdims=True)
-    chain = calibrated(config, chain, classes, images_K)
-    privacy, ledgers = privacy_settings(config, method, chain, images_K)
-
-    registration = NO_TRAFFIC
-    if not (method.pooled or needs_group_norm(chain)):
-        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, input_shape)
-
-    def played(scheduler: Scheduler | None, costs: TierTable = table) -> list[PlannedRound]:
-        schedule = method_schedule(config, method, costs, scheduler, images_K, chain)
-        return _play(schedule, config.rounds, privacy, ledgers, registration)
-
-    def unlimited_s() -> float:
-        free = config.model_copy(update={"allowed_tiers": None})
-        costs = defended_costs(free, method, whole, numerics, classes, name, chain, input_shape)
-        return played(scheduler, costs)[-1].virtual_time_s
-
-    tiers = table.tiers_M.tolist() if compare_static and method.tiered else []
-    others = COMPARED if compare_schedulers and method.tiered else ()
-    rounds = played(scheduler)
-    return Plan(
-        table=table,
-        rounds=rounds,
-        static_time_s={tier: played(Static(tier))[-1].virtual_time_s for tier in tiers},
-        scheduler_time_s={name: played(make_scheduler(name, table.tiers_M))[-1].virtual_time_s for name in others},
-        allowed=allowed_line(config),
-        unlimited_time_s=None if config.allowed_tiers is None else unlimited_s(),
-        notes=[*(() if audited is None else audited.notes(in_use)), *_ends_early(rounds, config)],
+    return _DescribedRun(
+        config=config,
+        method=method,
+        numerics=numerics,
+        whole=whole,
+        table=defended_costs(config, method, whole, numerics, classes, name, chain, input_shape),
+        defense=calibrated(config, chain, classes, images_K),
+        name=name,
+        classes=classes,
+        input_shape=input_shape,
+        images_K=images_K,
+        notes=() if audited is None else audited.notes(in_use),
     )
+
+
+def _unlimited(run: _DescribedRun) -> _DescribedRun:
+    """Return the same run, were no tier forbidden."""
+    free = run.config.model_copy(update={"allowed_tiers": None})
+    costs = defended_costs(
+        free, run.method, run.whole, run.numerics, run.classes, run.name, run.defense, run.input_shape
+    )
+    return replace(run, config=free, table=costs)
+
+
+def _time_s(run: _DescribedRun, scheduler: Scheduler | None) -> float:
+    """Return the simulated seconds of all rounds with this scheduler."""
+    return _rounds(run, scheduler)[-1].virtual_time_s
 
 
 def _ends_early(rounds: Sequence[PlannedRound], config: TrainConfig) -> list[str]:
@@ -196,17 +246,18 @@ def planned_lines(planned: Plan) -> list[str]:
     return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
 
 
-def _play(
-    settings: ScheduleSettings,
-    rounds: int,
-    privacy: PrivacySettings,
-    ledgers: Mapping[int, Ledger],
-    registration: Mapping[str, int],
-) -> list[PlannedRound]:
-    """Return the rounds, until privacy budgets end them."""
+def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRound]:
+    """Return the rounds, until privacy budgets end them; a scheduler of None is the configuration's."""
+    config, method = run.config, run.method
+    settings = method_schedule(config, method, run.table, scheduler, run.images_K, run.defense)
+    privacy, spent = privacy_settings(config, method, run.defense, run.images_K)
+    ledgers: Mapping[int, Ledger] = spent
+    registration = NO_TRAFFIC
+    if not (method.pooled or needs_group_norm(run.defense)):
+        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, run.input_shape)
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
-    for number in range(1, rounds + 1):
+    for number in range(1, config.rounds + 1):
         if end_of_run(ledgers, privacy) is not None:
             break
         retired = spent_clients(ledgers, privacy)
