@@ -8,7 +8,7 @@ from typing import Any
 
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
-from dtfl_private.auditing.exposure import exposures
+from dtfl_private.auditing.client_exposure import exposures
 from dtfl_private.auditing.measuring import Measured, with_undefended
 from dtfl_private.auditing.not_tested import not_tested
 from dtfl_private.auditing.plan import AuditPlan

@@ -12,7 +12,7 @@ from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
-from dtfl_private.auditing.exposure import rounds_by_tier
+from dtfl_private.auditing.client_exposure import rounds_by_tier
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.leakage.measures.base import Release
