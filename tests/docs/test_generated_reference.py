@@ -19,7 +19,7 @@ def test_all_public_names_are_listed():
 
 def test_a_command_is_shown_as_it_explains_itself():
     shown = on_page_markdown("<!-- commands -->")
-    assert "Usage: dtfl-private [OPTIONS] [COMMAND]" in shown
+    assert "Usage: dtfl-private [OPTIONS]" in shown
     assert "## plan\n\n```text\nUsage: dtfl-private plan" in shown
 
 
