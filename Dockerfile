@@ -1,8 +1,6 @@
-# dtfl-private for CPUs. To leave out the CUDA libraries that torch brings by default, name an index of its CPU builds:
-#     docker build --build-arg PIP_EXTRA_INDEX_URL=... --tag dtfl-private .
+# dtfl-private for CPUs:
+#     docker build --tag dtfl-private .
 FROM python:3.11-slim
-
-ARG PIP_EXTRA_INDEX_URL=""
 
 COPY pyproject.toml README.md LICENSE /src/
 COPY attacks /src/attacks
@@ -11,9 +9,9 @@ COPY dtfl_private /src/dtfl_private
 RUN pip install --no-cache-dir /src && rm -r /src
 
 # Anybody may write here, so that `docker run --user` can name the owner of a mounted folder.
-RUN useradd --create-home --uid 1000 dtfl && install --directory --mode 1777 /work
+RUN useradd --create-home --uid 1000 dtfl && install --directory --mode 1777 /federated
 ENV MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
+WORKDIR /federated
 USER 1000
 
 ENTRYPOINT ["dtfl-private"]

@@ -43,7 +43,7 @@ class _FirstOperation(TorchDispatchMode):
     """Keep our frames at the first operation that is wanted, outermost first, as ``file:line function``."""
 
     def __init__(self, wanted: Callable[[Sequence[str]], bool]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call] # torch has no types for it
         self.frames: list[str] = []
         self._wanted = wanted
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted\n")
         sys.exit(INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # what is no known failure is raised again there
         sys.exit(_answer(error))
     sys.exit(0)
 

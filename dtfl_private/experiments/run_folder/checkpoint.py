@@ -168,7 +168,7 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
     contents = _verified(path, _largest_tensors(like, settings.environment.clients))
     try:
         numbers = _Numbers.model_validate_json(contents["state.json"])
-        tensors = safetensors.torch.load(contents["state.safetensors"])
+        tensors = safetensors.torch.load(contents["state.safetensors"])  # numbers only: safetensors hold no code
     except (ValidationError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"unreadable content ({str(error).partition(chr(10))[0]})") from None
     if numbers.round != number:

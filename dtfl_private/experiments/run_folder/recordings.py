@@ -143,7 +143,7 @@ def load_truth(folder: Path, round_number: int, client: int) -> Truth:
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     try:
         data = reading.read_bytes(path, most_bytes=LARGEST_RECORDING_BYTES)
-        tensors = safetensors.torch.load(data)
+        tensors = safetensors.torch.load(data)  # numbers only: safetensors hold no code
         header = reading.parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except FileNotFoundError:
         raise RunError(f"recorded round {path} is missing") from None

@@ -1,29 +1,12 @@
 import io
-from typing import Any
 
 import matplotlib as mpl
 import pytest
+from leakage_results import made
 from PIL import Image
 
-from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures import leakage as module
 from dtfl_private.report.pictures.leakage import leakage_picture
-
-
-def made(**values: Any) -> Result:
-    value = values.setdefault("value", 0.5)
-    given = {
-        "tier": 1,
-        "cut": [16, 28, 28],
-        "source": "decoder",
-        "metric": "ssim",
-        "ci_low": value - 0.1,
-        "ci_high": value + 0.2,
-        "n": 100,
-        "seeds": 3,
-        "adaptive": True,
-    }
-    return Result.model_validate({**given, **values})
 
 
 @pytest.fixture

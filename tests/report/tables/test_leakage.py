@@ -1,27 +1,11 @@
 from io import StringIO
-from typing import Any
 
+from leakage_results import made
 from rich.console import Console
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.tables.leakage import leakage_table
 from dtfl_private.report.words.results import attack_labels
-
-
-def made(**values: Any) -> Result:
-    value = values.setdefault("value", 0.5)
-    given = {
-        "tier": 1,
-        "cut": [16, 28, 28],
-        "source": "decoder",
-        "metric": "ssim",
-        "ci_low": value - 0.1,
-        "ci_high": value + 0.2,
-        "n": 100,
-        "seeds": 3,
-        "adaptive": True,
-    }
-    return Result.model_validate({**given, **values})
 
 
 def lines(results: list[Result]) -> list[str]:
