@@ -52,7 +52,7 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 schema: $(READY) ## write docs/audit.schema.json anew
-	$(BIN)/python -c 'from dtfl_private.leakage.findings.findings import findings_schema as text; print(text(), end="")' \
+	$(BIN)/python -c 'from dtfl_private.verdicts.findings import findings_schema as text; print(text(), end="")' \
 		> docs/audit.schema.json
 
 bench: $(READY) ## the figures of docs/reference/benchmarks.md, measured on this machine (long)

@@ -10,7 +10,7 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import Training, trained_decoders
+from dtfl_private.attacks.shared.inversion import DecoderTraining, trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class Decoder(Reconstruction):
         map_shape(target.cut_shape, name_of(self))
 
     @property
-    def training(self) -> Training:
+    def training(self) -> DecoderTraining:
         """How its networks are trained."""
-        return Training(
+        return DecoderTraining(
             size=self.size,
             epochs=self.epochs,
             lr=self.lr,

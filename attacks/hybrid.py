@@ -17,7 +17,7 @@ from dtfl_private.attacks.optimization import Optimization, Ticks, validation_re
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.inversion import Decoders, trained_decoders
-from dtfl_private.leakage.image_scores import psnr
+from dtfl_private.leakage.image_metrics import psnr
 
 # Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)
@@ -44,7 +44,7 @@ RULES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidates:
+class DecodedCandidates:
     """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
 
     images: Tensor
@@ -115,13 +115,13 @@ class Hybrid(Reconstruction):
         *,
         matching: Matching,
         tick: Callable[[], None],
-    ) -> Candidates:
+    ) -> DecodedCandidates:
         """Return the decoder's images, those found from grey, and the refinements, with their residuals."""
         ways = [replace(matching, lr=self.lr, proximity=proximity) for proximity in PROXIMITIES]
         images = [decoded, from_grey, *(match(program, smashed, decoded, way, tick) for way in ways)]
         with torch.no_grad():
             kept = [residuals(program, guess, smashed) for guess in images]
-        return Candidates(images=torch.stack(images), residuals=torch.stack(kept))
+        return DecodedCandidates(images=torch.stack(images), residuals=torch.stack(kept))
 
     def _rule(
         self,
@@ -129,7 +129,7 @@ class Hybrid(Reconstruction):
         decoders: Decoders,
         optimization: Optimization,
         matching: Matching,
-        search: Callable[..., Candidates],
+        search: Callable[..., DecodedCandidates],
     ) -> Rule:
         """Return the rule with the best mean PSNR on auxiliary validation images."""
         seen = view.seen[0]

@@ -12,7 +12,14 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import Decoder, Releaser, Training, batch_size, fingerprint, trained_decoder
+from dtfl_private.attacks.shared.inversion import (
+    DecoderTraining,
+    Releaser,
+    TrainedDecoder,
+    batch_size,
+    fingerprint,
+    trained_decoder,
+)
 from dtfl_private.protocol.messages import Seen
 
 # Added to the distance of records whose labels differ: more than any two images are apart.
@@ -61,7 +68,7 @@ class MultiRelease(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        training = Training(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
+        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
         fitting = [one for one in view.earlier if one.download.tier == view.tier]
         rounds = _by_download([*view.seen, *fitting])
         decoders = {name: trained_decoder(view, group, training) for name, group in rounds.items()}
@@ -95,7 +102,7 @@ class Decoded:
         return Decoded(images=self.images[start : start + count], labels=self.labels[start : start + count])
 
 
-def decode_all(decoder: Decoder, seen: Seen) -> Decoded:
+def decode_all(decoder: TrainedDecoder, seen: Seen) -> Decoded:
     """Return the images of all batches of a release."""
     smashed, labels = (torch.cat([getattr(batch, part) for batch in seen.batches]) for part in ("smashed", "labels"))
     return Decoded(images=decoder.decode(smashed, labels), labels=labels)
@@ -119,7 +126,9 @@ class _Known:
     limits: Sequence[float]
 
     @classmethod
-    def of(cls, view: View, groups: Sequence[Sequence[Seen]], decoders: Sequence[Decoder], adaptive: bool) -> "_Known":
+    def of(
+        cls, view: View, groups: Sequence[Sequence[Seen]], decoders: Sequence[TrainedDecoder], adaptive: bool
+    ) -> "_Known":
         """Release the validation images under each of these downloads in turn, with draws of their own."""
         data = view.auxiliary
         count = len(data.validation_labels)

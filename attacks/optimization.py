@@ -14,8 +14,8 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
-from dtfl_private.attacks.shared.inversion import Released, Releaser, batch_size
-from dtfl_private.leakage.image_scores import psnr
+from dtfl_private.attacks.shared.inversion import AuxiliaryRelease, Releaser, batch_size
+from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
 
@@ -138,13 +138,13 @@ def default_steps(modules: nn.Module) -> int:
     return min(MOST_STEPS, FEWEST_STEPS + STEPS_PER_LAYER * max(0, layers - 1))
 
 
-def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[Released]:
+def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[AuxiliaryRelease]:
     """Return up to so many whole batches of auxiliary validation images, as a client sends them."""
     size = batch_size([seen])
     auxiliary = view.auxiliary
     images, labels = auxiliary.validation_images[: batches * size], auxiliary.validation_labels[: batches * size]
     released = Releaser(view, [seen], adaptive).release(images, labels, "tuning")
-    return [Released(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]
+    return [AuxiliaryRelease(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]
 
 
 def _victims(view: View) -> str:

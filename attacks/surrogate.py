@@ -11,7 +11,7 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import Training, trained_decoder
+from dtfl_private.attacks.shared.inversion import DecoderTraining, trained_decoder
 from dtfl_private.attacks.shared.shadow_client import Imitation, train_shadow
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 
@@ -65,7 +65,7 @@ class Surrogate(Reconstruction):
         batches = [batch for one in view.batches for batch in one]
         shadows = [self._shadow(view, batches, number) for number in range(self.shadows)]
         rounds = [_seen(shadow, one) for one in view.batches for shadow in shadows]
-        training = Training(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
+        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
         decoder = trained_decoder(view.derived("surrogate", rounds), rounds, training)
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 

@@ -14,7 +14,13 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import Decoder, Training, batch_size, fingerprint, trained_decoder
+from dtfl_private.attacks.shared.inversion import (
+    DecoderTraining,
+    TrainedDecoder,
+    batch_size,
+    fingerprint,
+    trained_decoder,
+)
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
@@ -76,7 +82,7 @@ class Unshuffle(Reconstruction):
         matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
-        training = Training(size=self.size, epochs=self.epochs, adaptive=True)
+        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=True)
         solver.decoder = _decoder(view, f"matched/{self}", solver.first, group, training)
         if self.refinements == 0:
             return solver
@@ -90,7 +96,9 @@ class Unshuffle(Reconstruction):
         return solver
 
 
-def _decoder(view: View, name: str, receive: Receive, group: Sequence[Seen], training: Training) -> Decoder:
+def _decoder(
+    view: View, name: str, receive: Receive, group: Sequence[Seen], training: DecoderTraining
+) -> TrainedDecoder:
     """Return a decoder of what is made of the releases; the victims' own are not needed for it."""
     return trained_decoder(view.derived(f"unshuffle/{name}", group, receive), group, training)
 
@@ -104,7 +112,7 @@ class _Solver:
         matcher: of pieces to slots, or to records.
     """
 
-    decoder: Decoder
+    decoder: TrainedDecoder
 
     def __init__(self, view: View, puzzle: Puzzle, matcher: PieceMatcher | ExchangeMatcher) -> None:
         self._view, self._puzzle, self._matcher = view, puzzle, matcher

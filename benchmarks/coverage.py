@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from dtfl_private.leakage.intervals import Interval, bootstrap, mean, metric_interval, worst
-from dtfl_private.leakage.membership import auc_interval
+from dtfl_private.leakage.membership_metrics import auc_interval
 from dtfl_private.leakage.metrics import ACCURACY, SSIM
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream

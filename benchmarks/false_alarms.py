@@ -15,7 +15,6 @@ import click
 import numpy as np
 
 from benchmarks.host import host_line
-from dtfl_private.leakage.findings.verdict import is_of_attack, tier_verdicts
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import (
@@ -27,6 +26,7 @@ from dtfl_private.leakage.significance import (
 from dtfl_private.privacy.one_run import epsilon_lower_bound, guess_probability
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream
+from dtfl_private.verdicts.verdict import is_of_attack, tier_verdicts
 
 TIERS, VICTIMS, SEEDS, CANARIES, DELTA = 4, 64, 3, 1000, 1e-5
 SHARES: Mapping[str, float] = {"identifiability": 0.14, "classifier-accuracy": 0.8}

@@ -22,7 +22,7 @@ from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig, train
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 MIB = 2**20
 IMAGE_BYTES = 3 * 32 * 32

@@ -17,7 +17,7 @@ from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.experiments.setup.named_plugins import make_method
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.models.build import build_description
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.simulation.costs.table import TierTable

@@ -13,7 +13,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Cut, KnownNoise, Released, RunFacts
+from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
 from dtfl_private.protocol.messages import SmashedBatch
 
@@ -75,7 +75,7 @@ class DpActivations(NoiseDial):
     def _clip_of(self, cut_values: int) -> float:
         return math.sqrt(cut_values / 2) if self.clip is None else self.clip
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the releases of each record."""
         if not released.batches:
             return ()

@@ -13,7 +13,7 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.privacy.calibrate import noise_for_steps
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalTraining
-from dtfl_private.protection.cost import Released, RunFacts
+from dtfl_private.protection.cost import RoundRelease, RunFacts
 from dtfl_private.protocol.guarantees import Guarantee, SampledGaussian
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class DpWeights(NoiseDial):
         training.optimizer.zero_grad()
         return losses
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the steps that a released update depends on."""
         # Smashed data that were sent were made with the trained weights, also when these did not follow.
         if not (released.update or released.batches):

@@ -13,7 +13,7 @@ from dtfl_private.defenses.shared.precision import standard_normal, working
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Cut, Released
+from dtfl_private.protection.cost import Cut, RoundRelease
 from dtfl_private.protocol.guarantees import Guarantee, ReconstructionBound
 
 # The sensitivity of a record is underestimated with this probability at most.
@@ -121,7 +121,7 @@ class FisherNoise(Defense):
         noise = standard_normal(exact, at.chance) * scales.to(exact.dtype).reshape(-1, *[1] * (exact.ndim - 1))
         return (exact + noise).to(smashed.dtype)
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the bound, for as many releases as there were epochs."""
         return [ReconstructionBound(mse=self.mse, releases=released.epochs)] if released.batches else []
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Released
+from dtfl_private.protection.cost import RoundRelease
 from dtfl_private.protocol.guarantees import Guarantee, RandomizedResponse
 
 
@@ -72,7 +72,7 @@ class LabelRr(Defense):
         chosen = F.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
         return -torch.logaddexp(chosen + log_gap, torch.full_like(chosen, log_other)).mean()
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the one draw, which batches and update both repeat."""
         if not (released.batches or released.update):
             return ()

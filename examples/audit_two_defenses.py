@@ -20,10 +20,10 @@ from dtfl_private import Audit, AuditConfig, InputError, Result, Run, TrainConfi
 from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.cli.terminal import open_console
 from dtfl_private.errors import GateCrossedError
-from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration
+from dtfl_private.verdicts.findings import Findings
 
 PLAIN = "undefended"
 DEFENSES: Mapping[str, Sequence[str]] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from dtfl_private.leakage.findings.findings import Findings
+from dtfl_private.verdicts.findings import Findings
 
 CUTS = {1: (16, 32, 32), 2: (16, 32, 32), 3: (32, 16, 16), 4: (64, 8, 8)}
 SSIM = {"decoder": (0.78, 0.61, 0.38, 0.16), "hybrid": (0.83, 0.63, 0.36, 0.15), "surrogate": (0.41, 0.27, 0.19, 0.12)}

@@ -12,12 +12,11 @@ from torch import nn
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
-from dtfl_private.leakage.findings.findings import Findings, Training
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins import descriptions, factories, specification
@@ -36,6 +35,7 @@ from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.training.round import RoundOutcome, run_round
 from dtfl_private.training.state import FederatedState
+from dtfl_private.verdicts.findings import Findings, Training
 
 
 @pytest.fixture(scope="session", autouse=True)

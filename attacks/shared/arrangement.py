@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, name_of
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 
 SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle")
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle
 from dtfl_private.attacks.shared.inversion import half_cosine
-from dtfl_private.attacks.shared.piece_matcher import WIDTH, Attention
+from dtfl_private.attacks.shared.piece_matcher import WIDTH, PieceAttention
 from dtfl_private.randomness import isolated
 
 LAYERS = 2
@@ -38,7 +38,7 @@ class ExchangeMatcher(nn.Module):
         self.offer = nn.Sequential(nn.Linear(values, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
         self.place = nn.Parameter(0.02 * torch.randn(2, places, WIDTH))
         self.label = nn.Embedding(classes, WIDTH)
-        self.layers = nn.Sequential(*(Attention() for _ in range(LAYERS)))
+        self.layers = nn.Sequential(*(PieceAttention() for _ in range(LAYERS)))
         self.ask = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH))
 
     def standardise_by(self, pieces: Tensor) -> None:

@@ -3,7 +3,7 @@
 Chance comes from the repetition's seed and not from the attack's stream, so that the cached decoder is the same
 whichever attack trains it.
 
-decoders = trained_decoders(view, Training())
+decoders = trained_decoders(view, DecoderTraining())
 images = decoders.of(seen).decode(smashed, labels)
 """
 
@@ -37,7 +37,7 @@ SECRETS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class DecoderTraining:
     """How inverse networks are trained.
 
     Attributes:
@@ -62,7 +62,7 @@ class Training:
         return SIZES if self.size == "best" else (self.size,)
 
 
-class Released(NamedTuple):
+class AuxiliaryRelease(NamedTuple):
     """What a client sends of auxiliary images: activations (N, *cut shape) and labels (N,), and the images."""
 
     smashed: Tensor
@@ -86,7 +86,7 @@ class Releaser:
         # Batch norm couples a batch, so that one's own batches are of the victims' size.
         self._size = batch_size(group)
 
-    def release(self, images: Tensor, labels: Tensor, *path: str | int) -> Released:
+    def release(self, images: Tensor, labels: Tensor, *path: str | int) -> AuxiliaryRelease:
         """Return a release of images (N, C, H, W) in random batches; what makes no whole batch is left out."""
         chance = torch_stream(self._view.seed, "release", self._view.tier, *path)
         with isolated(self._view.seed, "release", self._view.tier, *path):
@@ -98,7 +98,7 @@ class Releaser:
                 sent = program.release(own, labels[batch].to(program.device))
                 parts.append((sent, program.sent_labels(labels[batch]), own))
         smashed, sent_labels, kept = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return Released(smashed=smashed, labels=sent_labels.to(smashed.device), images=kept)
+        return AuxiliaryRelease(smashed=smashed, labels=sent_labels.to(smashed.device), images=kept)
 
     @cached_property
     def varies(self) -> bool:
@@ -112,7 +112,7 @@ class Releaser:
         return self._view.program(self._group[turn % len(self._group)], adaptive=self._adaptive, draw=draw)
 
 
-def _sorted(released: Released) -> Tensor:
+def _sorted(released: AuxiliaryRelease) -> Tensor:
     """Return a release's activations in an order that depends on the images alone."""
     return released.smashed[released.images.flatten(1).double().sum(dim=1).argsort()]
 
@@ -144,7 +144,7 @@ def placed(network: InverseNetwork, device: str) -> InverseNetwork:
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-class Decoder:
+class TrainedDecoder:
     """A trained inverse network."""
 
     def __init__(self, network: InverseNetwork, device: str) -> None:
@@ -162,15 +162,15 @@ class Decoder:
 class Decoders:
     """The decoders of all clients' rounds: one for each distinct download."""
 
-    def __init__(self, by_download: Mapping[str, Decoder]) -> None:
+    def __init__(self, by_download: Mapping[str, TrainedDecoder]) -> None:
         self._by_download = by_download
 
-    def of(self, seen: Seen) -> Decoder:
+    def of(self, seen: Seen) -> TrainedDecoder:
         """Return the decoder for the weights that a client began with."""
         return self._by_download[fingerprint(seen.download)]
 
 
-def trained_decoders(view: View, training: Training) -> Decoders:
+def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
     """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
     groups: dict[str, list[Seen]] = {}
     for seen in view.seen:
@@ -178,7 +178,7 @@ def trained_decoders(view: View, training: Training) -> Decoders:
     return Decoders({name: trained_decoder(view, group, training) for name, group in groups.items()})
 
 
-def trained_decoder(view: View, group: Sequence[Seen], training: Training) -> Decoder:
+def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining) -> TrainedDecoder:
     """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
 
     The network with the least error on validation images, over epochs and sizes.
@@ -194,14 +194,16 @@ def trained_decoder(view: View, group: Sequence[Seen], training: Training) -> De
             network.load_state_dict(trained)
             best = (error, network)
     assert best is not None
-    return Decoder(best[1], view.device)
+    return TrainedDecoder(best[1], view.device)
 
 
-def _settings(training: Training) -> str:
+def _settings(training: DecoderTraining) -> str:
     return f"{training.epochs}/{training.lr}/{training.ssim}/{training.patience}/{training.adaptive}"
 
 
-def _train(view: View, group: Sequence[Seen], shapes: Shapes, size: Size, training: Training) -> dict[str, Tensor]:
+def _train(
+    view: View, group: Sequence[Seen], shapes: Shapes, size: Size, training: DecoderTraining
+) -> dict[str, Tensor]:
     """Train one network; return its best weights and their error on validation images."""
     auxiliary, releaser = view.auxiliary, Releaser(view, group, training.adaptive)
     validation = releaser.release(auxiliary.validation_images, auxiliary.validation_labels, "validation")
@@ -229,8 +231,8 @@ def _train(view: View, group: Sequence[Seen], shapes: Shapes, size: Size, traini
 def _train_epoch(
     network: InverseNetwork,
     optimizer: torch.optim.Optimizer,
-    released: Released,
-    training: Training,
+    released: AuxiliaryRelease,
+    training: DecoderTraining,
     epoch: int,
     chance: torch.Generator,
 ) -> None:
@@ -254,7 +256,9 @@ def half_cosine(done: float, total: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * done / total))
 
 
-def _losses(network: InverseNetwork, smashed: Tensor, labels: Tensor, images: Tensor, training: Training) -> Tensor:
+def _losses(
+    network: InverseNetwork, smashed: Tensor, labels: Tensor, images: Tensor, training: DecoderTraining
+) -> Tensor:
     """Return the loss of each image (B,)."""
     device = smashed.device.type
     # Half the time, and in measurements the same error, which is far above this type's rounding.
@@ -267,7 +271,7 @@ def _losses(network: InverseNetwork, smashed: Tensor, labels: Tensor, images: Te
 
 
 @torch.no_grad()
-def _error(network: InverseNetwork, validation: Released, training: Training) -> float:
+def _error(network: InverseNetwork, validation: AuxiliaryRelease, training: DecoderTraining) -> float:
     """Return the mean loss on validation images."""
     parts = zip(*(torch.split(part, CHUNK) for part in validation), strict=True)
     return float(torch.cat([_losses(network, z, y, x, training) for z, y, x in parts]).double().mean())

@@ -18,7 +18,7 @@ LAYERS = 2
 CHUNK = 256
 
 
-class Attention(nn.Module):
+class PieceAttention(nn.Module):
     """Self-attention among the pieces of a record, and a step on each piece; both with a shortcut around them."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class PieceMatcher(nn.Module):
         self.register_buffer("mean", torch.zeros(values))
         self.register_buffer("scale", torch.ones(()))
         self.enter = nn.Sequential(nn.Linear(values, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
-        self.layers = nn.Sequential(*(Attention() for _ in range(LAYERS)))
+        self.layers = nn.Sequential(*(PieceAttention() for _ in range(LAYERS)))
         self.leave = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, slots))
 
     def standardise_by(self, pieces: Tensor) -> None:

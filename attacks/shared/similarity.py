@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.leakage.image_scores import SSIM_C1, SSIM_C2, SSIM_SIGMA, ssim_window
+from dtfl_private.leakage.image_metrics import SSIM_C1, SSIM_C2, SSIM_SIGMA, ssim_window
 
 
 def structural_similarity(guess: Tensor, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pydantic import Field
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.cost import RunFacts
-from dtfl_private.protocol.guarantees import Target
+from dtfl_private.protocol.guarantees import PrivacyTarget
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Below it squares underflow, and it would be no noise at all.
@@ -45,9 +45,9 @@ class NoiseDial(Defense):
             raise InputError(f"delta={self.delta} is refused: it must lie between 0 and 1")
 
     @property
-    def target(self) -> Target:
+    def target(self) -> PrivacyTarget:
         """Delta and budget."""
-        return Target(delta=self.delta, epsilon=self.epsilon)
+        return PrivacyTarget(delta=self.delta, epsilon=self.epsilon)
 
     @property
     def needs_calibration(self) -> bool:

@@ -25,7 +25,7 @@ from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
 from dtfl_private.training.worker import honest_download

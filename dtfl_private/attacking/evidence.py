@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 
 

@@ -7,8 +7,8 @@ from importlib.metadata import version
 from torch import Tensor
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.evidence import Auxiliary
-from dtfl_private.attacking.jobs import Job
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victim_rounds import Played

@@ -8,6 +8,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.attack_jobs import Job
+from dtfl_private.attacking.attack_plan import AttackPlan
 from dtfl_private.attacking.base import (
     AttributeInference,
     LabelInference,
@@ -16,8 +18,6 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.guess_cache import guess_key
-from dtfl_private.attacking.jobs import Job
-from dtfl_private.attacking.plan import AttackPlan
 from dtfl_private.attacking.scoring.repetitions import Repetition
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View

@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.guessing import guess, is_cached
-from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed

@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dtfl_private.data.preprocess import Preprocessor
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated, stream
 

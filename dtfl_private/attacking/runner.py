@@ -12,11 +12,11 @@ from typing import Any
 from torch import nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_jobs import Job, LeftOut
+from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guessing import baselines, judged_guesses
-from dtfl_private.attacking.jobs import Job, LeftOut
 from dtfl_private.attacking.parallel import guess_in_processes
-from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.scoring.pictures import save_pictures
 from dtfl_private.attacking.scoring.results_file import RESULTS, remarks, with_undefended, write_results
 from dtfl_private.attacking.scoring.scoring import Verdict

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.attacking.scoring.scoring import Verdict
-from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.runtime.progress import Progress
 

@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.runner import AttackReport, attack
-from dtfl_private.auditing.plan import AuditPlan
-from dtfl_private.auditing.trainings import Training
+from dtfl_private.auditing.audit_plan import AuditPlan
+from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.files.reading import read_bytes
-from dtfl_private.leakage.findings.verdict import strongest
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.verdict import strongest
 
 Galleries = Mapping[int, Sequence[tuple[str, bytes]]]
 """Pictures of reconstructions by tier: captions and PNG files."""
 
 
-def attack_training(plan: AuditPlan, training: Training, progress: Progress) -> AttackReport:
+def attack_training(plan: AuditPlan, training: AttackedTraining, progress: Progress) -> AttackReport:
     """Attack a training, and the same without defenses if there is one."""
     undefended = None if training.undefended is None else str(training.undefended.path)
     return attack(

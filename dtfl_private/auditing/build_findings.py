@@ -8,21 +8,21 @@ from typing import Any
 
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.client_exposure import exposures
 from dtfl_private.auditing.measuring import Measured, with_undefended
 from dtfl_private.auditing.not_tested import not_tested
-from dtfl_private.auditing.plan import AuditPlan
 from dtfl_private.auditing.repeat import repeat_commands
-from dtfl_private.auditing.trainings import Training as AttackedTraining
+from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
 from dtfl_private.files.writing import path_text
-from dtfl_private.leakage.findings.findings import Findings, Guaranteed, SanityCheck, Threat, Training
-from dtfl_private.leakage.findings.verdict import chance, is_of_attack, strongest, tier_verdicts
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device
+from dtfl_private.verdicts.findings import Findings, Guaranteed, SanityCheck, Threat, Training
+from dtfl_private.verdicts.verdict import chance, is_of_attack, strongest, tier_verdicts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.leakage.findings.findings import ClientExposure
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
+from dtfl_private.verdicts.findings import ClientExposure
 
 
 def exposures(opened: OpenedRun, best: Sequence[Result], metric: str) -> list[ClientExposure]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from dtfl_private.errors import GateCrossedError, InputError, comparable, unknown_name
 from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Findings
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

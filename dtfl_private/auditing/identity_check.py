@@ -23,17 +23,17 @@ from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import View
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
-from dtfl_private.leakage.findings.findings import SanityCheck
-from dtfl_private.leakage.image_scores import ssim
+from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 from dtfl_private.protocol.threat import ADVERSARIES
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, threads
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.worker import WorkerSetup
+from dtfl_private.verdicts.findings import SanityCheck
 
 # What the strongest attack must reach, as mean SSIM.
 IDENTITY_SSIM = 0.99

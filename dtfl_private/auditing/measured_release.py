@@ -17,8 +17,8 @@ from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.leakage.measures.base import Release
 from dtfl_private.privacy.disclosure import ONE_ROUND
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.defended_costs import cut_of
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.guarantees import GaussianRelease
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, stream

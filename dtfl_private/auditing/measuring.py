@@ -15,18 +15,18 @@ from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measured_release import measured_run, release_at
-from dtfl_private.auditing.plan import AuditPlan
-from dtfl_private.auditing.trainings import Training
+from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.errors import InputError
 from dtfl_private.files.reading import read_bytes
-from dtfl_private.leakage.findings.findings import NotTested
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import NotTested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,9 @@ class Measured:
     not_given: Sequence[NotTested]
 
 
-def measure_training(plan: AuditPlan, training: Training, progress: Progress) -> tuple[Measured, Sequence[Result]]:
+def measure_training(
+    plan: AuditPlan, training: AttackedTraining, progress: Progress
+) -> tuple[Measured, Sequence[Result]]:
     """Return what measures say of the run, and their results on the same without defenses if there is one."""
     own = measure_run(plan.opened, plan.config, plan.tiers, plan.cache, progress)
     if training.undefended is None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from dtfl_private.attacking.jobs import LeftOut
+from dtfl_private.attacking.attack_jobs import LeftOut
 from dtfl_private.auditing.audit_config import QUICK, THOROUGH
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
-from dtfl_private.auditing.plan import AuditPlan
-from dtfl_private.auditing.trainings import Training
-from dtfl_private.leakage.findings.findings import NotTested
+from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.verdicts.findings import NotTested
 
 # What no preset tests.
 NEVER = (
@@ -19,7 +19,7 @@ NEVER = (
 )
 
 
-def not_tested(plan: AuditPlan, trainings: Sequence[Training], measured: Measured) -> list[NotTested]:
+def not_tested(plan: AuditPlan, trainings: Sequence[AttackedTraining], measured: Measured) -> list[NotTested]:
     """Return all that was left out."""
     return [
         *_left_out(plan.attack_plan.left_out),
@@ -70,7 +70,7 @@ def _trainings(count: int) -> Iterator[NotTested]:
     yield NotTested(what="measures of other trainings", why=why)
 
 
-def _of_the_run(plan: AuditPlan, training: Training) -> Iterator[NotTested]:
+def _of_the_run(plan: AuditPlan, training: AttackedTraining) -> Iterator[NotTested]:
     if plan.opened.prepared.statistics:
         why = "each client's pixel count, sum and sum of squares per channel were sent; no attack here uses them"
         yield NotTested(what="statistics of the images", why=why)

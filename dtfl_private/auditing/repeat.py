@@ -3,7 +3,7 @@
 import shlex
 
 from dtfl_private.auditing.audit_config import AuditConfig
-from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.experiments.config.train_config import plugin_options
 from dtfl_private.files.writing import path_text
 

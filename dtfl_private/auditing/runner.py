@@ -15,24 +15,23 @@ from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
 from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.audit_plan import AuditPlan, expected_jobs, plan_audit
 from dtfl_private.auditing.build_findings import AuditResults, describe_training, gather_findings
-from dtfl_private.auditing.comparison import compare_findings, require_comparable, unequal_terms
+from dtfl_private.auditing.compared_audits import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.auditing.identity_check import identity_check
 from dtfl_private.auditing.measuring import measure_training
-from dtfl_private.auditing.plan import AuditPlan, expected_jobs, plan_audit
-from dtfl_private.auditing.pooling import pooled
+from dtfl_private.auditing.pooled_results import pooled
 from dtfl_private.auditing.sanity_attacks import sanity_attacks
 from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
-from dtfl_private.leakage.findings.findings import Findings, NotTested, findings_document, read_findings
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
@@ -40,6 +39,7 @@ from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import Findings, NotTested, findings_document, read_findings
 
 AUDIT = "audit.json"
 REPORT = "report.html"

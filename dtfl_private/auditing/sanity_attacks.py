@@ -1,10 +1,10 @@
 """The attacks that the sanity checks mount: those of the audit that reconstruct images from smashed data."""
 
 from dtfl_private.attacking.base import Attack, Reconstruction, Target
-from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 
 # Mounted if none of the audit's attacks reconstructs images.
 FALLBACK = "optimization:steps=120"

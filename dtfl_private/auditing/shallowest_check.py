@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dtfl_private.attacking.attack_plan import plan_attack
 from dtfl_private.attacking.guessing import judged_guesses
-from dtfl_private.attacking.plan import plan_attack
 from dtfl_private.attacking.runner import AttackReport
-from dtfl_private.auditing.plan import AuditPlan
+from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.sanity_attacks import sanity_attacks
-from dtfl_private.leakage.findings.findings import SanityCheck
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import SanityCheck
 
 # What the strongest attack must reach, as mean SSIM.
 SHALLOWEST_SSIM = 0.9

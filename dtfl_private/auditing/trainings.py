@@ -16,7 +16,7 @@ NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class AttackedTraining:
     """A training that is attacked.
 
     Attributes:
@@ -51,7 +51,9 @@ def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
     undefended_folder(opened, config.undefended, opened.folder.path)
 
 
-def attacked_trainings(opened: OpenedRun, config: AuditConfig, folder: Path, progress: Progress) -> list[Training]:
+def attacked_trainings(
+    opened: OpenedRun, config: AuditConfig, folder: Path, progress: Progress
+) -> list[AttackedTraining]:
     """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
 
     Args:
@@ -80,10 +82,10 @@ def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Pro
     return open_run(run, data_dir=config.data_dir, objects=opened.objects, allow_plugins=config.allowed)
 
 
-def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Progress) -> Training:
+def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Progress) -> AttackedTraining:
     """Return a training together with the same without defenses; ``where`` that is, as the configuration says."""
     if where == NONE or not opened.prepared.config.defense:
-        return Training(run=opened.folder, undefended=None, folder=folder)
+        return AttackedTraining(run=opened.folder, undefended=None, folder=folder)
     label = f"training seed {opened.prepared.config.seed} without defenses"
     if where == TRAIN:
         progress.jobs_announced([label])
@@ -91,4 +93,4 @@ def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Prog
     undefended = undefended_folder(opened, where, folder / "undefended", listener=job)
     if where == TRAIN:
         job.end()
-    return Training(run=opened.folder, undefended=undefended, folder=folder)
+    return AttackedTraining(run=opened.folder, undefended=undefended, folder=folder)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.errors import choices_of
+from dtfl_private.experiments.config.config_errors import choices_of
 from dtfl_private.protocol.threat import ADVERSARIES
 
 # Options that are repeated, named in the singular.

@@ -6,8 +6,8 @@ from dtfl_private.cli.targets import write_file
 from dtfl_private.cli.terminal import open_console
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import output_path
-from dtfl_private.report.comparison.files import comparison_files
 from dtfl_private.report.comparison.groups import Comparison
+from dtfl_private.report.comparison.written_files import comparison_files
 from dtfl_private.report.pictures.saving import PictureForm
 from dtfl_private.report.tables.comparison import legend, terminal_tables
 from dtfl_private.report.tables.comparison_markup import latex as latex_tables

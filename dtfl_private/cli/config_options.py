@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedOption
-from dtfl_private.experiments.config.errors import choices_of
+from dtfl_private.experiments.config.config_errors import choices_of
 from dtfl_private.experiments.config.field_kinds import AUTOMATIC
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config

@@ -3,7 +3,7 @@
 import torch
 
 from dtfl_private.models.build import build_model
-from dtfl_private.models.inputs import network_facts
+from dtfl_private.models.input_kinds import network_facts
 from dtfl_private.plugins.descriptions import described
 from dtfl_private.plugins.installed import find
 from dtfl_private.report.tables.networks import ListedModel

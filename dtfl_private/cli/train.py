@@ -42,7 +42,7 @@ def train(
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
     from dtfl_private.cli.terminal import open_console
-    from dtfl_private.experiments.setup.audited_tiers import allowed_line
+    from dtfl_private.experiments.setup.tiers_allowed_by_audit import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
     from dtfl_private.report.tables.privacy import sentences
@@ -76,7 +76,7 @@ def train_config(
 
     It may name by its module what is ``allowed``, and what the options name.
     """
-    from dtfl_private.experiments.config.files import read_run_config, read_toml
+    from dtfl_private.experiments.config.toml_files import read_run_config, read_toml
     from dtfl_private.experiments.run_folder.folder import RunFolder
 
     base: dict[str, object] = {}
@@ -95,7 +95,7 @@ def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dic
     Raises:
         InputError: both ways to say which tiers are allowed are given as options.
     """
-    from dtfl_private.experiments.setup.audited_tiers import DEPENDS_ON
+    from dtfl_private.experiments.setup.tiers_allowed_by_audit import DEPENDS_ON
 
     if "leakage_budget" in given and "allowed_tiers" in given:
         raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")

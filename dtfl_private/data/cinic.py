@@ -6,7 +6,7 @@ from typing import Literal
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
 from dtfl_private.data.files.image_files import ImageFile, ImageFiles, images_below
-from dtfl_private.data.files.pixels import Target
+from dtfl_private.data.files.pixels import PixelFormat
 from dtfl_private.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -69,7 +69,7 @@ def load_cinic10(
         test=_part(root, "test"),
         constants=CONSTANTS,
     )
-    dataset = files.load(Target(size=None, grey=False))
+    dataset = files.load(PixelFormat(size=None, grey=False))
     _, height, width = dataset.input_shape
     if (height, width) != (32, 32):  # all of them, since they agree in size
         raise InputError(

@@ -12,7 +12,7 @@ from pydantic import Field
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.files.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
-from dtfl_private.data.files.pixels import Side, Target
+from dtfl_private.data.files.pixels import PixelFormat, Side
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
 
@@ -100,7 +100,7 @@ def load_ham10000(
         test=[file for file, hold in zip(files, on_test, strict=True) if hold],
         constants=CONSTANTS,
     )
-    return found.load(Target(size=size, grey=False))
+    return found.load(PixelFormat(size=size, grey=False))
 
 
 def _read(table: Path) -> list[Row]:

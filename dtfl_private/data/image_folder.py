@@ -9,7 +9,7 @@ from pydantic import Field
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.files.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
-from dtfl_private.data.files.pixels import Side, Target
+from dtfl_private.data.files.pixels import PixelFormat, Side
 from dtfl_private.errors import InputError
 from dtfl_private.printable import short_name
 
@@ -106,7 +106,7 @@ def load_image_folder(
         test=held_out,
         notes=[f"{len(classes)} classes: {_some(classes, CLASSES_NAMED)}", *notes],
     )
-    return found.load(Target(size=size, grey=grey, background=None if background == "none" else background))
+    return found.load(PixelFormat(size=size, grey=grey, background=None if background == "none" else background))
 
 
 def _of_classes(root: Path, above: str, classes: Sequence[str]) -> list[ImageFile]:

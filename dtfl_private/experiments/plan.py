@@ -12,11 +12,11 @@ from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.plugin_fields import object_name
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.audited_tiers import DEPENDS_ON, allowed_line, limit_tiers, open_budget
 from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import DEPENDS_ON, allowed_line, limit_tiers, open_budget
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
@@ -25,7 +25,7 @@ from dtfl_private.privacy.compatibility import check_network, needs_group_norm
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import charge_scheduled
 from dtfl_private.protection.base import Defense
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
@@ -33,8 +33,8 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleState
-from dtfl_private.simulation.schedulers.baselines import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
+from dtfl_private.simulation.schedulers.simple import Static
 from dtfl_private.training.method import Method
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")

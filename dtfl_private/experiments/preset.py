@@ -32,8 +32,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
-from dtfl_private.experiments.config.files import as_fields, load_toml
 from dtfl_private.experiments.config.plugin_fields import named_objects
+from dtfl_private.experiments.config.toml_files import as_fields, load_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.plugins.specification import canonical

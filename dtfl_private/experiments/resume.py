@@ -1,16 +1,16 @@
 """How a run goes on: with the tiers that it began with, after its last intact round."""
 
 from dtfl_private.errors import RunError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import keep_records, read_records
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState
+from dtfl_private.verdicts.leakage_budget import LeakageBudget
 
 
 def with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:

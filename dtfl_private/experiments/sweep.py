@@ -11,7 +11,7 @@ from dtfl_private.data.dataset import load_dataset
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.experiments.config.differences import differences
-from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.preset import PlannedRun, Preset, baseline_names
 from dtfl_private.experiments.run_folder.folder import RunFolder

@@ -11,7 +11,7 @@ from torch import nn
 
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.opening_lines import opening_lines
 from dtfl_private.experiments.resume import where_to_start, with_tiers_of_run
@@ -28,7 +28,7 @@ from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.executor import Executor
-from dtfl_private.training.record import Record, round_record
 from dtfl_private.training.round import run_round
+from dtfl_private.training.round_record import Record, round_record
 from dtfl_private.training.state import FederatedState
 
 

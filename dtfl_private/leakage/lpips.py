@@ -12,7 +12,7 @@ from torchvision.models import AlexNet_Weights
 
 from dtfl_private.errors import InputError
 from dtfl_private.files.reading import open_regular
-from dtfl_private.leakage.image_scores import checked
+from dtfl_private.leakage.image_metrics import checked
 from dtfl_private.protocol.contracts import FloatArray
 
 # AlexNet's layers of stride leave nothing of a smaller image.

@@ -19,7 +19,7 @@ from torchvision.models.vgg import VGG, make_layers
 
 from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.models.inputs import network
+from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm, make_norm
 from dtfl_private.models.setting_types import Rate
 

@@ -5,7 +5,7 @@ import math
 from torch import nn
 
 from dtfl_private.models.cutting.staged import StagedModel, numbered
-from dtfl_private.models.inputs import network
+from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm
 
 WIDTHS = (64, 64, 128, 128, 128, 128)

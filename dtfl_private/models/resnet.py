@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
-from dtfl_private.models.inputs import network
+from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm, make_norm
 from dtfl_private.models.residual import fork
 

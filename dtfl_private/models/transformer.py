@@ -18,7 +18,7 @@ from dtfl_private.models.attention import Attention
 from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
-from dtfl_private.models.inputs import network
+from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.setting_types import Rate, Width
 

@@ -9,7 +9,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.attention import Attention, require_divisor
 from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.models.inputs import network
+from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.setting_types import Rate, Width
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
+from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_epsilon
 from dtfl_private.privacy.ledger import Ledger, unknown
-from dtfl_private.privacy.sampled_gaussian import Steps, precise_epsilon, rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import Steps, precise_epsilon, rdp_epsilon
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,

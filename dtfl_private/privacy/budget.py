@@ -9,7 +9,7 @@ import numpy as np
 from dtfl_private.privacy.accounting import released_epsilon, steps_of
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.privacy.round_releases import PrivacySettings, round_guarantees
-from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import exceeds_epsilon
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, SampledGaussian
 
 # A budget that was calibrated to be used up exactly is not to fail by a rounding error of the sums.

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.accounting import rounded_up
-from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
-from dtfl_private.privacy.sampled_gaussian import exceeds_epsilon, precise_epsilon, rdp_epsilon
-from dtfl_private.protocol.guarantees import Target
+from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import exceeds_epsilon, precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import PrivacyTarget
 
 # Noise multipliers that are tried: less noise than the least hides nothing, with more than the most nothing is learnt.
 LEAST_NOISE = 0.05
@@ -20,7 +20,7 @@ TOLERANCE = 2e-4
 TINY = 1e-300
 
 
-def noise_for_steps(target: Target, plans: Iterable[tuple[float, int]]) -> float:
+def noise_for_steps(target: PrivacyTarget, plans: Iterable[tuple[float, int]]) -> float:
     """Return the smallest common noise multiplier with which no client's DP-SGD steps exceed the target epsilon.
 
     Epsilon is that of the tightest accountant, by which budgets are checked and final figures stated.
@@ -39,7 +39,7 @@ def noise_for_steps(target: Target, plans: Iterable[tuple[float, int]]) -> float
     return noise
 
 
-def _noise_for_plan(target: Target, rate: float, steps: int) -> float:
+def _noise_for_plan(target: PrivacyTarget, rate: float, steps: int) -> float:
     return _smallest_noise(
         target,
         lambda noise: precise_epsilon([(noise, rate, steps)], target.delta),
@@ -47,7 +47,7 @@ def _noise_for_plan(target: Target, rate: float, steps: int) -> float:
     )
 
 
-def noise_for_releases(target: Target, releases: int) -> float:
+def noise_for_releases(target: PrivacyTarget, releases: int) -> float:
     """Return the smallest noise multiplier with which so many releases of clipped records meet the target epsilon.
 
     Raises:
@@ -60,7 +60,7 @@ def noise_for_releases(target: Target, releases: int) -> float:
     )
 
 
-def _epsilon(target: Target) -> float:
+def _epsilon(target: PrivacyTarget) -> float:
     if target.epsilon is None:
         raise ValueError("noise can be calibrated for a target with an epsilon only")
     return target.epsilon
@@ -78,7 +78,7 @@ def _hardest_first(plans: Iterable[tuple[float, int]], delta: float) -> list[tup
     return sorted(kept, key=lambda plan: rdp_epsilon([(1.0, *plan)], delta), reverse=True)
 
 
-def _smallest_noise(target: Target, epsilon_of: Callable[[float], float], what: str) -> float:
+def _smallest_noise(target: PrivacyTarget, epsilon_of: Callable[[float], float], what: str) -> float:
     """Solve for the noise on a logarithmic scale, where the epsilon falls almost linearly, and round it up."""
     from scipy.optimize import brentq  # scipy takes a while to load
 

@@ -11,7 +11,7 @@ from dtfl_private.errors import InputError, comparable
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
 from dtfl_private.protection.base import Defense, Place, name_of
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 
 # What happens to a record before its loss is known, and before its activations are sent.
 BEFORE_THE_LOSS: frozenset[Place] = frozenset({"input", "activations", "loss"})

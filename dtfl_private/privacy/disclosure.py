@@ -6,8 +6,8 @@ from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.protection.base import Defense, Place, name_of
-from dtfl_private.protection.chain import DefenseChain
-from dtfl_private.protection.cost import Released
+from dtfl_private.protection.cost import RoundRelease
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.guarantees import Disclosed, Disclosure, Protected
 
 ACTING_ON: Mapping[Protected, frozenset[Place]] = {
@@ -18,7 +18,7 @@ ACTING_ON: Mapping[Protected, frozenset[Place]] = {
 EVERYTHING: tuple[Protected, ...] = ("smashed", "labels", "weights")
 NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", "weights": "weight updates"}
 # A round in which everything leaves: what is guaranteed of it shows which kinds of data have a guarantee at all.
-ONE_ROUND = Released(records=1, batch_size=1, steps=1, epochs=1)
+ONE_ROUND = RoundRelease(records=1, batch_size=1, steps=1, epochs=1)
 CENTRAL = "the server holds all inputs and labels themselves"
 NOTHING = "smashed data and labels are sent in clear"
 EXCEPT = ", except by clients that keep the whole network"

@@ -13,10 +13,10 @@ from dtfl_private.errors import InputError
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
+    PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
-    Target,
 )
 
 Ledger = tuple[Guarantee, ...]
@@ -85,8 +85,8 @@ class _Target(_Strict):
     delta: Annotated[float, Field(gt=0, lt=1)]
     epsilon: Positive | None
 
-    def value(self) -> Target:
-        return Target(delta=self.delta, epsilon=self.epsilon)
+    def value(self) -> PrivacyTarget:
+        return PrivacyTarget(delta=self.delta, epsilon=self.epsilon)
 
 
 class _SampledGaussian(_Strict):

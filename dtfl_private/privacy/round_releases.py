@@ -7,7 +7,7 @@ from functools import cache
 from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.privacy.ledger import Ledger, OnBudget, charge
-from dtfl_private.protection.chain import DefenseChain, full_round
+from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee, Protected
 from dtfl_private.simulation.round_plan import RoundPlan

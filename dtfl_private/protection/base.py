@@ -23,7 +23,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
-from dtfl_private.protection.cost import Cut, KnownNoise, Released, RunFacts
+from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
@@ -131,7 +131,7 @@ class Defense:
         """Return the weight update as it may leave the client."""
         return message
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return what holds of what a client released in one round."""
         return ()
 

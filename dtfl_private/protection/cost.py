@@ -61,7 +61,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Released:
+class RoundRelease:
     """What left a client in one round: its batches (each record once per epoch, or once) and its weight update.
 
     steps: steps of local training that the update depends on.

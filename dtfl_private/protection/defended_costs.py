@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from dtfl_private.errors import InputError
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.cost import Cut
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 
 

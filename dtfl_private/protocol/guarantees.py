@@ -13,7 +13,7 @@ Protected = Literal["weights", "smashed", "labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class PrivacyTarget:
     """The delta at which an epsilon is asked for, and the epsilon that a client may spend in the whole run, if any."""
 
     delta: float
@@ -37,7 +37,7 @@ class SampledGaussian:
     noise_multiplier: float
     sampling_rate: float
     steps: int
-    target: Target
+    target: PrivacyTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class GaussianRelease:
 
     noise_multiplier: float
     releases: int
-    target: Target
+    target: PrivacyTarget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtfl_private.training.progress import RoundProgress
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_progress import RoundProgress
+from dtfl_private.training.round_record import Record
 
 
 class Progress(RoundProgress):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
+from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer

@@ -23,7 +23,7 @@ from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauSettings, decay_on_plateau
-from dtfl_private.training.progress import RoundProgress
+from dtfl_private.training.round_progress import RoundProgress
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState
 from dtfl_private.training.tasks import Evaluation

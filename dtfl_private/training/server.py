@@ -5,7 +5,7 @@ from torch import Tensor
 
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch, State
 from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
 

@@ -17,8 +17,8 @@ from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import Message, MessageObserver, ModelDownload, State
 from dtfl_private.randomness import stream, torch_stream

@@ -37,7 +37,7 @@ def program_of() -> Callable[..., Any]:
 
     from dtfl_private.attacking.program import ClientProgram
     from dtfl_private.models.cutting.staged import split
-    from dtfl_private.protection.chain import DefenseChain
+    from dtfl_private.protection.defense_chain import DefenseChain
 
     def build(prepared: Prepared, recording: Recording, *, adaptive: bool = True, seed: int = 0) -> ClientProgram:
         worker, download = prepared.worker, recording.seen.download

@@ -12,8 +12,8 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.multi_release import Decoded, MultiRelease, link
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_scores import mse
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.leakage.image_metrics import mse
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 from dtfl_private.randomness import isolated
 

@@ -14,7 +14,7 @@ from dtfl_private.attacks.shared.auxiliary_release import label_channel
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.ceiling import raw_pixel_guess
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 
 CLIENTS = 8

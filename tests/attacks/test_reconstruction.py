@@ -8,15 +8,15 @@ from torch import nn
 
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.hybrid import Candidates, Hybrid, Rule
+from dtfl_private.attacks.hybrid import DecodedCandidates, Hybrid, Rule
 from dtfl_private.attacks.optimization import Optimization, default_steps
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_scores import mse, psnr, ssim
+from dtfl_private.leakage.image_metrics import mse, psnr, ssim
 from dtfl_private.models.resnet import Stem
 from dtfl_private.protection.base import Defense
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", epochs=6, lr=5e-3)
@@ -133,7 +133,7 @@ def test_deeper_halves_are_searched_longer():
 
 def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():
     images = torch.tensor([0.0, 0.4, 1.0]).view(3, 1, 1, 1, 1).expand(3, 2, 1, 1, 1)
-    candidates = Candidates(images=images, residuals=torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]))
+    candidates = DecodedCandidates(images=images, residuals=torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]))
     assert candidates.chosen(Rule(1)).flatten().tolist() == pytest.approx([0.4, 0.4])
     assert candidates.chosen(Rule(2, 0.25)).flatten().tolist() == pytest.approx([0.25, 0.25])
     assert candidates.chosen(Rule(None)).flatten().tolist() == [1.0, 0.0]

@@ -12,8 +12,8 @@ from dtfl_private.attacks.shared.shadow_client import Received
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_scores import mse
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.leakage.image_metrics import mse
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 

@@ -16,9 +16,9 @@ from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_scores import psnr, ssim
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.leakage.image_metrics import psnr, ssim
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 

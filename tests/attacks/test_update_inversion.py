@@ -14,10 +14,10 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_scores import mse
+from dtfl_private.leakage.image_metrics import mse
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
 from dtfl_private.protocol.threat import find_adversary
 from dtfl_private.randomness import isolated

@@ -9,17 +9,17 @@ from fast_attacks import SEES, Blind, LeastSquares
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.auditing import audit_plan as planning
 from dtfl_private.auditing import identity_check, measuring, shallowest_check
-from dtfl_private.auditing import plan as planning
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.runner import audit
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.findings.findings import read_findings
 from dtfl_private.leakage.measures.base import Figure
 from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import read_findings
 
 QUICKLY = {"victims": 8, "aux_images": 60, "seeds": 2, "measured": 100, "workers": 1, "device": "cpu"}
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from dtfl_private.auditing.gate import Gate, parse_gate, require_gates
 from dtfl_private.cli import main as cli
 from dtfl_private.errors import GateCrossedError, InputError
-from dtfl_private.leakage.findings.findings import Findings, SanityCheck
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Findings, SanityCheck
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]

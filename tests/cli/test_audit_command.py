@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.attacking import plan as attack_plan
-from dtfl_private.auditing import identity_check, measuring
-from dtfl_private.auditing import plan as audit_plan
+from dtfl_private.attacking import attack_plan
+from dtfl_private.auditing import audit_plan, identity_check, measuring
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.leakage.findings.findings import read_findings
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
+from dtfl_private.verdicts.findings import read_findings
 
 RUN = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "2"),

@@ -9,9 +9,9 @@ from command_line import SMALL, content, same_run
 import dtfl_private
 from dtfl_private.cli.train import train_config
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import make_config
-from dtfl_private.leakage.findings.findings import findings_document
+from dtfl_private.verdicts.findings import findings_document
 
 
 @pytest.mark.parametrize(

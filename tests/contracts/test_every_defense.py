@@ -14,9 +14,9 @@ from torch import Tensor
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense, Place, name_of
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, LocalStep
-from dtfl_private.protection.cost import Cut, Released, RunFacts
+from dtfl_private.protection.cost import Cut, RoundRelease, RunFacts
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 pytestmark = pytest.mark.parametrize("name", sorted(installed("defense")))
@@ -168,7 +168,7 @@ def test_it_acts_where_its_facts_say_and_nowhere_else(name):
 
 
 def test_what_guarantees_something_says_so_in_its_facts(name):
-    released = Released(records=60, batch_size=6, steps=10, epochs=1)
+    released = RoundRelease(records=60, batch_size=6, steps=10, epochs=1)
     values = made(name).guarantees(released)
     assert bool(values) == (create("defense", name).facts.guarantee != "none")
     assert made(name).guarantees(dataclasses.replace(released, batches=False, update=False)) in ([], ())
@@ -309,7 +309,7 @@ def test_a_chain_of_it_is_the_defense_itself(name):
     alone = everything_of(made(name), a_round(shape).member(0), shape)
     chain = DefenseChain([made(name)])
     assert same(alone, everything_of(chain, a_round(shape), shape))
-    cut, released = a_cut(shape), Released(records=60, batch_size=6, steps=10, epochs=1)
+    cut, released = a_cut(shape), RoundRelease(records=60, batch_size=6, steps=10, epochs=1)
     assert chain.wire_bytes(cut) == made(name).wire_bytes(cut)
     assert list(chain.guarantees(released)) == list(made(name).guarantees(released))
     assert chain.tier_floor == made(name).tier_floor

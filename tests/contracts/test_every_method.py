@@ -17,7 +17,7 @@ from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress

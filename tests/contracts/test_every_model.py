@@ -15,7 +15,7 @@ from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
-from dtfl_private.models.inputs import network_facts
+from dtfl_private.models.input_kinds import network_facts
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.installed import find, installed

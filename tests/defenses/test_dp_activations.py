@@ -8,8 +8,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.accounting import released_epsilon
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Released, RunFacts
-from dtfl_private.protocol.guarantees import GaussianRelease, Target
+from dtfl_private.protection.cost import RoundRelease, RunFacts
+from dtfl_private.protocol.guarantees import GaussianRelease, PrivacyTarget
 from dtfl_private.protocol.messages import SmashedBatch
 
 RUN = RunFacts(rounds=25, batch_size=32, local_epochs=1, classes=10, records_K=(100, 250))
@@ -82,10 +82,10 @@ def test_the_noise_of_two_batches_differs():
 
 
 def test_what_it_guarantees_of_a_round():
-    released = Released(records=100, batch_size=32, steps=4, epochs=1)
+    released = RoundRelease(records=100, batch_size=32, steps=4, epochs=1)
     defense = DpActivations(noise_multiplier=5.0, epsilon=3.0)
     assert defense.guarantees(released) == (
-        GaussianRelease(noise_multiplier=5.0, releases=1, target=Target(delta=1e-5, epsilon=3.0)),
+        GaussianRelease(noise_multiplier=5.0, releases=1, target=PrivacyTarget(delta=1e-5, epsilon=3.0)),
     )
     assert defense.guarantees(replace(released, batches=False)) == ()
 

@@ -9,10 +9,10 @@ from dtfl_private.defenses.dp_weights import DpWeights, poisson_sample, sampling
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import create
-from dtfl_private.privacy.sampled_gaussian import precise_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import precise_epsilon
 from dtfl_private.protection.client_context import ClientRound, LocalTraining
-from dtfl_private.protection.cost import Released, RunFacts
-from dtfl_private.protocol.guarantees import SampledGaussian, Target
+from dtfl_private.protection.cost import RoundRelease, RunFacts
+from dtfl_private.protocol.guarantees import PrivacyTarget, SampledGaussian
 
 RUN = RunFacts(rounds=20, batch_size=32, local_epochs=1, classes=10, records_K=(100, 250, 40, 250))
 
@@ -141,9 +141,11 @@ def test_small_clients_are_in_every_sample():
 
 def test_what_it_guarantees_of_a_round():
     defense = DpWeights(noise_multiplier=1.3, epsilon=8.0, delta=1e-6)
-    released = Released(records=100, batch_size=32, steps=4, epochs=1)
+    released = RoundRelease(records=100, batch_size=32, steps=4, epochs=1)
     assert defense.guarantees(released) == (
-        SampledGaussian(noise_multiplier=1.3, sampling_rate=0.32, steps=4, target=Target(delta=1e-6, epsilon=8.0)),
+        SampledGaussian(
+            noise_multiplier=1.3, sampling_rate=0.32, steps=4, target=PrivacyTarget(delta=1e-6, epsilon=8.0)
+        ),
     )
     # What was sent before it dropped out was made with these weights.
     assert defense.guarantees(replace(released, update=False)) == defense.guarantees(released)

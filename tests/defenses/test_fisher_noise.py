@@ -12,7 +12,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Cut, Released
+from dtfl_private.protection.cost import Cut, RoundRelease
 from dtfl_private.protocol.guarantees import ReconstructionBound
 
 
@@ -119,7 +119,7 @@ def test_it_also_works_where_gradients_are_switched_off():
 
 
 def test_the_claim_is_the_bound_for_as_many_releases_as_epochs():
-    released = Released(records=9, batch_size=3, steps=6, epochs=2)
+    released = RoundRelease(records=9, batch_size=3, steps=6, epochs=2)
     assert FisherNoise(mse=0.3).guarantees(released) == [ReconstructionBound(mse=0.3, releases=2)]
 
 

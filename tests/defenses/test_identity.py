@@ -1,8 +1,8 @@
 import torch
 
 from dtfl_private.defenses.identity import Identity
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch, WeightUpdate
 
 BATCH = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=torch.ones(2, 3), labels=torch.zeros(2).long())

@@ -10,9 +10,9 @@ import torch
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense, DefenseFacts
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, KnownNoise
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 
 CUT = Cut(tier=1, input_shape=(1, 8, 8), cut_shape=(4, 8, 8), smashed_bytes=1024, forward_macs=1, batch_size=6)

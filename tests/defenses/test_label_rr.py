@@ -9,7 +9,7 @@ from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.cost import Released
+from dtfl_private.protection.cost import RoundRelease
 from dtfl_private.protocol.guarantees import RandomizedResponse
 
 RECORDS = 200
@@ -122,7 +122,7 @@ def test_without_noise_to_speak_of_the_corrected_loss_is_cross_entropy_and_it_ca
 
 
 def test_what_it_guarantees_of_a_round():
-    released = Released(records=100, batch_size=32, steps=4, epochs=1)
+    released = RoundRelease(records=100, batch_size=32, steps=4, epochs=1)
     draw = (RandomizedResponse(epsilon=1.5),)
     assert LabelRr(epsilon=1.5).guarantees(released) == draw
     assert LabelRr(epsilon=1.5).guarantees(replace(released, update=False)) == draw

@@ -16,9 +16,9 @@ from dtfl_private.defenses.top_k import TopK
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 
 AT = ClientRound(seed=0, client=0, round=1, tier=1, records=9, classes=2)

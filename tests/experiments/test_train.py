@@ -6,7 +6,7 @@ import torch
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 
 
 def test_the_folder_holds_the_whole_run(run_tiny, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 from interrupted_runs import Notes, left_behind
 
 from dtfl_private.errors import InputError, NonFiniteLossError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 
 
 def test_a_listener_hears_every_step_in_order(run_tiny, tmp_path):

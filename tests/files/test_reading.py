@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.experiments.config.files import read_toml
+from dtfl_private.experiments.config.toml_files import read_toml
 from dtfl_private.files import reading
 
 READERS = [reading.read_bytes, reading.read_text, reading.read_json, reading.read_toml, reading.require_regular]

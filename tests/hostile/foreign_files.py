@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments.config.files import read_run_config, to_toml
+from dtfl_private.experiments.config.toml_files import read_run_config, to_toml
 from dtfl_private.experiments.run_folder.folder import RunFolder
 
 SMALL = [

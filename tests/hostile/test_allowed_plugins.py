@@ -8,7 +8,7 @@ from foreign_files import SMALL, dtfl, mark
 from dtfl_private.attacking.parallel import open_once
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.train import train
 from dtfl_private.runtime.in_process import InProcess

@@ -13,15 +13,15 @@ import dtfl_private
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.compare import compare
-from dtfl_private.experiments.config.files import read_toml, to_toml
 from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS
+from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
-from dtfl_private.leakage.findings.findings import findings_document
 from dtfl_private.plugins.factories import CORE_PARAMETERS
 from dtfl_private.plugins.installed import GROUPS, installed
+from dtfl_private.verdicts.findings import findings_document
 
 
 @pytest.mark.parametrize("kind", PLUGIN_FIELDS)

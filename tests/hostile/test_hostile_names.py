@@ -7,7 +7,7 @@ import re
 import pytest
 from PIL import Image
 
-from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 
 # ESC, a script that needs a font, bytes that are no UTF-8, markup, text that turns round, 200 characters.

@@ -14,7 +14,7 @@ from spoiling import IN_PLACE, as_line, bytes_of, documents_of, examples, json_o
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.errors import CheckpointError, InputError
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.config.files import to_toml
+from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth
 from dtfl_private.experiments.setup.prepare import prepare

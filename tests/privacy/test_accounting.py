@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.accounting import rounded_up, statements, steps_of, worst
 from dtfl_private.privacy.ledger import charge
-from dtfl_private.privacy.sampled_gaussian import rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import rdp_epsilon
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
+    PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
-    Target,
 )
 
-TARGET = Target(delta=1e-5)
+TARGET = PrivacyTarget(delta=1e-5)
 
 
 def steps(count, noise=1.16, rate=0.04, target=TARGET):
@@ -52,7 +52,7 @@ def test_one_ledger_survives_changes_of_tier_and_of_the_delta():
     for _tier in (2, 3, 1, 2):
         ledger = charge(ledger, [steps(25)])
     assert only(ledger) == only((steps(100),))
-    strict = Target(delta=1e-7)
+    strict = PrivacyTarget(delta=1e-7)
     assert only((steps(50), steps(50, target=strict))).epsilon == only((steps(100, target=strict),)).epsilon
 
 

@@ -6,23 +6,23 @@ from dtfl_private.privacy.accounting import released_epsilon, sampled_epsilon
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.calibrate import noise_for_steps
 from dtfl_private.privacy.ledger import charge
-from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import precise_epsilon, rdp_epsilon
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
+    PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
-    Target,
 )
 
 
 def steps(count, epsilon):
-    target = Target(delta=1e-5, epsilon=epsilon)
+    target = PrivacyTarget(delta=1e-5, epsilon=epsilon)
     return SampledGaussian(noise_multiplier=1.2, sampling_rate=0.1, steps=count, target=target)
 
 
 def release(epsilon, count=1):
-    return GaussianRelease(noise_multiplier=10.0, releases=count, target=Target(delta=1e-5, epsilon=epsilon))
+    return GaussianRelease(noise_multiplier=10.0, releases=count, target=PrivacyTarget(delta=1e-5, epsilon=epsilon))
 
 
 def rounds_within_budget(guarantee):
@@ -45,13 +45,15 @@ def test_a_budget_is_checked_by_the_tight_accountant():
     """10,000 steps at a rate of 0.01 with noise 1.8 spend 2.49, of which Renyi DP knows only that it is below 2.70."""
     spent = [(1.8, 0.01, 10_000)]
     assert precise_epsilon(spent, 1e-5) < 2.6 < rdp_epsilon(spent, 1e-5)
-    step = SampledGaussian(noise_multiplier=1.8, sampling_rate=0.01, steps=1, target=Target(delta=1e-5, epsilon=2.6))
+    step = SampledGaussian(
+        noise_multiplier=1.8, sampling_rate=0.01, steps=1, target=PrivacyTarget(delta=1e-5, epsilon=2.6)
+    )
     assert not exceeds((replace(step, steps=9_999),), [step])
     assert exceeds((replace(step, steps=11_999),), [step])
 
 
 def test_steps_that_were_calibrated_to_use_a_budget_up_may_all_be_taken():
-    target = Target(delta=1e-5, epsilon=8.0)
+    target = PrivacyTarget(delta=1e-5, epsilon=8.0)
     noise = noise_for_steps(target, [(0.1, 200)])
     step = SampledGaussian(noise_multiplier=noise, sampling_rate=0.1, steps=10, target=target)
     assert not exceeds((replace(step, steps=190),), [step])

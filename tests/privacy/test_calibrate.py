@@ -4,13 +4,13 @@ from dp_accounting import pld
 
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import LEAST_NOISE, MOST_NOISE, noise_for_releases, noise_for_steps
-from dtfl_private.privacy.gaussian import composed_mu, gaussian_epsilon
-from dtfl_private.privacy.sampled_gaussian import precise_epsilon, rdp_epsilon
-from dtfl_private.protocol.guarantees import Target
+from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import precise_epsilon, rdp_epsilon
+from dtfl_private.protocol.guarantees import PrivacyTarget
 
 
 def a_target(epsilon, delta=1e-5):
-    return Target(delta=delta, epsilon=epsilon)
+    return PrivacyTarget(delta=delta, epsilon=epsilon)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_a_target_beyond_reach_is_refused_and_the_one_within_reach_works(calibra
 
 def test_a_target_without_epsilon_is_a_mistake():
     with pytest.raises(ValueError, match="with an epsilon only"):
-        noise_for_releases(Target(delta=1e-5), 1)
+        noise_for_releases(PrivacyTarget(delta=1e-5), 1)

@@ -11,7 +11,7 @@ from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
 from dtfl_private.protection.base import Defense, DefenseFacts
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 
 
 def a_defense(name, **facts):

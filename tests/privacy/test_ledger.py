@@ -10,14 +10,14 @@ from dtfl_private.errors import InputError
 from dtfl_private.privacy.ledger import LedgerEntries, charge, from_json, to_json
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
+    PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
-    Target,
 )
 
 positive = st.sampled_from([0.3, 1.0, 1.7, 20.0])
-targets = st.builds(Target, delta=st.sampled_from([1e-5, 1e-6]), epsilon=st.sampled_from([None, 8.0]))
+targets = st.builds(PrivacyTarget, delta=st.sampled_from([1e-5, 1e-6]), epsilon=st.sampled_from([None, 8.0]))
 counts = st.integers(0, 1000)
 guarantees = st.one_of(
     st.builds(
@@ -33,8 +33,10 @@ guarantees = st.one_of(
 )
 rounds = st.lists(guarantees, max_size=12)
 
-STEPS = SampledGaussian(noise_multiplier=1.1, sampling_rate=0.04, steps=25, target=Target(delta=1e-5, epsilon=8.0))
-RELEASE = GaussianRelease(noise_multiplier=10.0, releases=1, target=Target(delta=1e-5))
+STEPS = SampledGaussian(
+    noise_multiplier=1.1, sampling_rate=0.04, steps=25, target=PrivacyTarget(delta=1e-5, epsilon=8.0)
+)
+RELEASE = GaussianRelease(noise_multiplier=10.0, releases=1, target=PrivacyTarget(delta=1e-5))
 DRAW = RandomizedResponse(epsilon=2.0)
 BOUND = ReconstructionBound(mse=0.5, releases=1)
 
@@ -81,7 +83,7 @@ def test_different_mechanisms_and_targets_stay_apart():
     others = [
         SampledGaussian(noise_multiplier=1.2, sampling_rate=0.04, steps=25, target=STEPS.target),
         SampledGaussian(noise_multiplier=1.1, sampling_rate=0.05, steps=25, target=STEPS.target),
-        SampledGaussian(noise_multiplier=1.1, sampling_rate=0.04, steps=25, target=Target(delta=1e-5)),
+        SampledGaussian(noise_multiplier=1.1, sampling_rate=0.04, steps=25, target=PrivacyTarget(delta=1e-5)),
         RandomizedResponse(epsilon=3.0),
     ]
     assert charge((), [STEPS, DRAW, *others]) == (STEPS, DRAW, *others)

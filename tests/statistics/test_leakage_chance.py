@@ -11,9 +11,9 @@ import torch
 from scipy.stats import binom, norm
 
 from dtfl_private.leakage.baselines import mean_image
-from dtfl_private.leakage.image_scores import identifiability, mse
+from dtfl_private.leakage.image_metrics import identifiability, mse
 from dtfl_private.leakage.intervals import Interval, Statistic, bootstrap, mean, metric_interval, worst
-from dtfl_private.leakage.membership import auc, correct
+from dtfl_private.leakage.membership_metrics import auc, correct
 from dtfl_private.leakage.metrics import ACCURACY, SSIM
 from dtfl_private.randomness import stream, torch_stream
 

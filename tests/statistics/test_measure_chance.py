@@ -17,7 +17,7 @@ from dtfl_private.leakage.measures.base import Release
 from dtfl_private.leakage.measures.dependence import Dependence, dependence
 from dtfl_private.leakage.measures.empirical_epsilon import EmpiricalEpsilon
 from dtfl_private.leakage.measures.linear_cka import inner_products
-from dtfl_private.privacy.gaussian import gaussian_epsilon
+from dtfl_private.privacy.gaussian_epsilon import gaussian_epsilon
 from dtfl_private.privacy.one_run import epsilon_lower_bound
 from dtfl_private.randomness import stream, torch_stream
 

@@ -10,11 +10,11 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.false_alarms import is_alarm, is_uncorrected_alarm, null_audit
-from dtfl_private.leakage.findings import verdict
-from dtfl_private.leakage.findings.verdict import chance
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS, auc_p_value, mean_p_value, shares_p_value
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import stream
+from dtfl_private.verdicts import verdict
+from dtfl_private.verdicts.verdict import chance
 
 FALSE_ALARM = 1e-6
 AUDITS = 60

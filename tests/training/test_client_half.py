@@ -9,8 +9,8 @@ from dtfl_private.models.cutting.staged import StagedModel, numbered, snapshot
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.base import Defense
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload
 from dtfl_private.training.client import ClientData, ClientHalf
 from dtfl_private.training.optimizers import OptimizerSettings

@@ -17,8 +17,8 @@ from dtfl_private.models.cutting.staged import split
 from dtfl_private.plugins.installed import installed
 from dtfl_private.privacy.budget import planned_ledgers
 from dtfl_private.protection.base import Defense, DefenseFacts
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.client_context import ClientRound, Remark
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.round_plan import planned_bytes

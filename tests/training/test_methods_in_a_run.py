@@ -8,7 +8,7 @@ import torch
 
 from dtfl_private import train
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.cutting.staged import StagedModel

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from dtfl_private.models.cutting.staged import StagedModel, numbered, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.training.optimizers import OptimizerSettings
 from dtfl_private.training.server import ServerHalf

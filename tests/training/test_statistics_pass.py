@@ -14,7 +14,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.statistics import measure_statistics
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import Remark
-from dtfl_private.protocol.guarantees import SampledGaussian, Target
+from dtfl_private.protocol.guarantees import PrivacyTarget, SampledGaussian
 from dtfl_private.protocol.messages import Transcript, WeightUpdate
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
@@ -194,7 +194,7 @@ class Promise(Defense):
     facts = DefenseFacts(protects="", acts_on=("weights",))
 
     def guarantees(self, released):
-        target = Target(delta=1e-5)
+        target = PrivacyTarget(delta=1e-5)
         return (SampledGaussian(noise_multiplier=1.0, sampling_rate=0.5, steps=released.steps, target=target),)
 
 

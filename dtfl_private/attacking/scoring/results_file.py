@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dtfl_private.attacking.plan import AttackPlan
+from dtfl_private.attacking.attack_plan import AttackPlan
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.leakage.results.result import Result, read_results, read_round, results_document

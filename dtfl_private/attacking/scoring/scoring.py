@@ -6,16 +6,16 @@ from functools import cached_property
 
 from torch import Tensor
 
+from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import MembershipInference, Reconstruction
-from dtfl_private.attacking.jobs import Job
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, sent_labels
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
 from dtfl_private.attacking.scoring.value_scoring import inference_results
 from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.classifier import Classifier, train_classifier
-from dtfl_private.leakage.image_scores import psnr
+from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.leakage.lpips import require_lpips
 from dtfl_private.leakage.results.image_results import baseline_results, image_results, trivial_guesses
 from dtfl_private.leakage.results.membership_results import membership_results

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run_folder.checkpoint import load_round
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.provenance import recorded_data
@@ -23,8 +23,8 @@ from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import schedule_round
-from dtfl_private.training.record import Record
 from dtfl_private.training.recording import Recorder
+from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.tasks import tasks_of as round_tasks

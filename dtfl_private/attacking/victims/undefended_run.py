@@ -5,7 +5,7 @@ from pathlib import Path
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.differences import differences
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.train import train

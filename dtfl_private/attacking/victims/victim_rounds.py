@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.base import Tampering
-from dtfl_private.attacking.jobs import Job
 from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
 from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun

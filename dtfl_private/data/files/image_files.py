@@ -14,7 +14,7 @@ from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.files.cache import cached
 from dtfl_private.data.files.pixels import (
     SUFFIXES,
-    Target,
+    PixelFormat,
     TransparentImageError,
     count_transparent,
     decode_all,
@@ -66,7 +66,7 @@ class ImageFiles:
     notes: Sequence[str] = ()
     constants: ChannelConstants | None = None
 
-    def load(self, target: Target) -> ImageDataset:
+    def load(self, target: PixelFormat) -> ImageDataset:
         """Decode the images, or take them from the cache.
 
         Raises:
@@ -89,7 +89,7 @@ class ImageFiles:
             constants=self.constants,
         )
 
-    def _decode(self, target: Target) -> "dict[str, Tensor]":
+    def _decode(self, target: PixelFormat) -> "dict[str, Tensor]":
         import torch
 
         train_files = [self.root / file.name for file in self.train]
@@ -109,7 +109,7 @@ class ImageFiles:
             tensors["transparent"] = torch.tensor([seen_through + also_seen_through])
         return tensors
 
-    def _stem(self, target: Target) -> str:
+    def _stem(self, target: PixelFormat) -> str:
         """Name the cache entry by folder and settings: one entry each, replaced when the files change."""
         key = [str(self.root.resolve()), self.variant, target.size, target.grey]
         if target.background is not None:
@@ -122,7 +122,7 @@ class ImageFiles:
         return _digest([PIL.__version__, parts])
 
 
-def _transparency(tensors: "Mapping[str, Tensor]", target: Target) -> list[str]:
+def _transparency(tensors: "Mapping[str, Tensor]", target: PixelFormat) -> list[str]:
     """Return what to say of transparent images."""
     if target.background is None:
         return []

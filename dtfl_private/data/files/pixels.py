@@ -51,7 +51,7 @@ ALPHA_MODES = ("LA", "PA", "RGBA")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class PixelFormat:
     """What images are turned into.
 
     size: side in pixels of the square that every image is resized to (bilinear with antialiasing; the aspect ratio is
@@ -73,7 +73,7 @@ class TransparentImageError(InputError):
         super().__init__(f"{path} has transparent pixels: put it on a background and save it without transparency")
 
 
-def require_bounded(files: Sequence[Path], target: Target) -> None:
+def require_bounded(files: Sequence[Path], target: PixelFormat) -> None:
     """Refuse files whose images together would take more than `MAX_DECODED_BYTES`, from the first one's header alone.
 
     Raises:
@@ -92,7 +92,9 @@ def require_bounded(files: Sequence[Path], target: Target) -> None:
         )
 
 
-def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | None = None) -> "tuple[Tensor, int]":
+def decode_all(
+    files: Sequence[Path], target: PixelFormat, shape: tuple[int, ...] | None = None
+) -> "tuple[Tensor, int]":
     """Return the images of at least one file, uint8 (N, C, H, W), and how many of them were transparent.
 
     Each is decoded straight into its place, one at a time.
@@ -126,7 +128,7 @@ def decode_all(files: Sequence[Path], target: Target, shape: tuple[int, ...] | N
     return torch.from_numpy(images), transparent
 
 
-def count_transparent(files: Sequence[Path], target: Target) -> int:
+def count_transparent(files: Sequence[Path], target: PixelFormat) -> int:
     """Return how many images have transparent pixels; of files with another fault it is not known, they count as none.
 
     It decodes them all, one at a time.
@@ -134,7 +136,7 @@ def count_transparent(files: Sequence[Path], target: Target) -> int:
     return sum(_is_transparent(path, target) for path in files)
 
 
-def _is_transparent(path: Path, target: Target) -> bool:
+def _is_transparent(path: Path, target: PixelFormat) -> bool:
     try:
         decode(path, target)
     except TransparentImageError:
@@ -144,7 +146,7 @@ def _is_transparent(path: Path, target: Target) -> bool:
     return False
 
 
-def decode(path: Path, target: Target) -> NDArray[np.uint8]:
+def decode(path: Path, target: PixelFormat) -> NDArray[np.uint8]:
     """Return one image, uint8 (C, H, W). Errors as those of `decode_all`."""
     with _quiet():
         return _decode(path, target)[0]
@@ -159,7 +161,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _decode(path: Path, target: Target) -> tuple[NDArray[np.uint8], bool]:
+def _decode(path: Path, target: PixelFormat) -> tuple[NDArray[np.uint8], bool]:
     """Return one image, and whether it had transparent pixels."""
     with _opened(path) as image:
         image.load()
@@ -193,7 +195,7 @@ def _check(path: Path, image: Image.Image, data: bytes) -> None:
         raise InputError(f"{path} is a {image.mode} image, expected grey or RGB: convert it")
 
 
-def _converted(path: Path, image: Image.Image, target: Target) -> tuple[NDArray[np.uint8], bool]:
+def _converted(path: Path, image: Image.Image, target: PixelFormat) -> tuple[NDArray[np.uint8], bool]:
     transparent = False
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
-from dtfl_private.leakage.findings.findings import Training, read_findings
 from dtfl_private.leakage.metrics import SSIM
 from dtfl_private.report.comparison.runs import Leakage
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
+from dtfl_private.verdicts.findings import Training, read_findings
 
 SAME = ("dataset", "model", "method", "partition", "scheduler", "clients", "seed", "defense")
 """What must be the same in the audited run and in the one whose folder holds the audit, by key of the configuration."""

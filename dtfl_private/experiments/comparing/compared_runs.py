@@ -9,14 +9,14 @@ import numpy as np
 
 from dtfl_private.errors import DtflError, InputError
 from dtfl_private.experiments.comparing.audited_leakage import audited_leakage
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.provenance import recorded_code, recorded_data
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.run_folder.summary import has_ended
 from dtfl_private.report.comparison.runs import Course, RunFigures
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 # No count of bytes or operations in a run comes near it.
 LARGEST_COUNT = 2**80

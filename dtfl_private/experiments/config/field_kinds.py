@@ -11,8 +11,8 @@ from pydantic import (
 
 from dtfl_private.data.normalization import Normalization
 from dtfl_private.files import reading
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.simulation.clients.profiles import ResourceProfile
+from dtfl_private.verdicts.leakage_budget import LeakageBudget
 
 # How "no value" is written in TOML, which has no null, and on the command line.
 NOTHING = "none"

@@ -19,7 +19,7 @@ from pydantic import (
     field_validator,
 )
 
-from dtfl_private.experiments.config.errors import config_error
+from dtfl_private.experiments.config.config_errors import config_error
 from dtfl_private.experiments.config.field_kinds import (
     LARGEST_INTEGER,
     Augmentation,

@@ -11,7 +11,7 @@ from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 _RECORD = TypeAdapter(Record)
 

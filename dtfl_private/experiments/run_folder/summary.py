@@ -8,7 +8,7 @@ from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 if TYPE_CHECKING:
     from dtfl_private.protocol.messages import State

@@ -4,8 +4,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.privacy_settings import states_guarantees
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
 from dtfl_private.protection.defended_costs import defended
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method

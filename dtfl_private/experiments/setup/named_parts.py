@@ -8,12 +8,12 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.recording_writer import check_recording
-from dtfl_private.experiments.setup.audited_tiers import AuditedTiers, open_budget
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import AuditedTiers, open_budget
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.training.method import Method
 

@@ -10,7 +10,7 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.protection.base import Defense
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.training.method import Method
 
 

@@ -15,7 +15,7 @@ from dtfl_private.simulation.costs.table import TierTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class CostedNetwork:
     """A network, its name, and the cost table of all its tiers."""
 
     name: str
@@ -23,7 +23,7 @@ class Network:
     table: TierTable
 
 
-def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedParts, dataset: Dataset) -> Network:
+def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedParts, dataset: Dataset) -> CostedNetwork:
     """Return the network that the configuration names, or the given one.
 
     Raises:
@@ -43,4 +43,4 @@ def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedPart
         )
     check_network(parts.defense, model)
     table = analyse(model, dataset.input_shape, classes, parts.numerics)
-    return Network(name=parts.names.get("model", config.model), model=model, table=table)
+    return CostedNetwork(name=parts.names.get("model", config.model), model=model, table=table)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.inputs import RunInputs, load_inputs
+from dtfl_private.experiments.setup.loaded_inputs import RunInputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
-from dtfl_private.experiments.setup.network import Network, build_network
+from dtfl_private.experiments.setup.network import CostedNetwork, build_network
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
 from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
@@ -20,7 +20,7 @@ from dtfl_private.experiments.setup.worker_setup import plateau_settings, worker
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.norms import norms_of
 from dtfl_private.protection.base import name_of
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ChannelSums
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_workers
@@ -88,7 +88,7 @@ def _registration(inputs: RunInputs, defense: DefenseChain, method: Method) -> R
 def _first_round(
     config: TrainConfig,
     method: Method,
-    network: Network,
+    network: CostedNetwork,
     schedule: ScheduleSettings,
     worker: WorkerSetup,
     registration: Registration,

@@ -5,8 +5,8 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
-from dtfl_private.protection.chain import DefenseChain, full_round
 from dtfl_private.protection.cost import RunFacts
+from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.training.method import Method
 

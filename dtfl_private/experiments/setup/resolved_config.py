@@ -5,17 +5,17 @@ from typing import Any
 
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.cost_tables import cut_tiers
-from dtfl_private.experiments.setup.inputs import RunInputs
+from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
-from dtfl_private.experiments.setup.network import Network
+from dtfl_private.experiments.setup.network import CostedNetwork
 from dtfl_private.experiments.setup.run_costs import RunCosts
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.verdicts.leakage_budget import LeakageBudget
 
 
 def resolved_config(
-    parts: NamedParts, inputs: RunInputs, network: Network, costs: RunCosts, workers: int
+    parts: NamedParts, inputs: RunInputs, network: CostedNetwork, costs: RunCosts, workers: int
 ) -> TrainConfig:
     """Return the configuration of a run with nothing left open."""
     config, tiered = costs.config, parts.method.tiered

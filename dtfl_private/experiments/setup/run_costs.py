@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.audited_tiers import limit_tiers
 from dtfl_private.experiments.setup.cost_tables import defended_costs
-from dtfl_private.experiments.setup.inputs import RunInputs
+from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
-from dtfl_private.experiments.setup.network import Network
+from dtfl_private.experiments.setup.network import CostedNetwork
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import limit_tiers
 from dtfl_private.simulation.costs.table import TierTable
 
 
@@ -26,7 +26,7 @@ class RunCosts:
     table: TierTable
 
 
-def cost_table(config: TrainConfig, parts: NamedParts, network: Network, inputs: RunInputs) -> RunCosts:
+def cost_table(config: TrainConfig, parts: NamedParts, network: CostedNetwork, inputs: RunInputs) -> RunCosts:
     """Return the cost tables of a run.
 
     Raises:

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule_state import ScheduleSettings
-from dtfl_private.simulation.schedulers.baselines import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
+from dtfl_private.simulation.schedulers.simple import Static
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.method import Method

@@ -10,7 +10,7 @@ import torch
 from dtfl_private.errors import DtflError, InputError, NonFiniteLossError
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.protection.base import name_of
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import below
 from dtfl_private.training.method import Method

@@ -6,11 +6,11 @@ from torch import nn
 
 from dtfl_private.data.preprocess import Preprocessor
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.inputs import RunInputs
+from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
-from dtfl_private.experiments.setup.network import Network
+from dtfl_private.experiments.setup.network import CostedNetwork
 from dtfl_private.models.heads import make_heads
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.optimizers import OptimizerSettings, PlateauSettings
@@ -31,7 +31,7 @@ def worker_setup(
     config: TrainConfig,
     parts: NamedParts,
     inputs: RunInputs,
-    network: Network,
+    network: CostedNetwork,
     table: TierTable,
     defense: DefenseChain,
     normaliser: Preprocessor,
@@ -70,7 +70,7 @@ def worker_setup(
 
 
 def _heads(
-    config: TrainConfig, parts: NamedParts, inputs: RunInputs, network: Network, table: TierTable
+    config: TrainConfig, parts: NamedParts, inputs: RunInputs, network: CostedNetwork, table: TierTable
 ) -> dict[int, nn.Module]:
     """Return the auxiliary heads of the run's tiers.
 

@@ -79,7 +79,7 @@ class Release:
         release: from (images, labels, draw) of a batch to what would be received, with the defenses' fresh draws of
             this number.
         noise: what is known of the Gaussian noise between the two; see
-            `dtfl_private.protection.chain.DefenseChain.known_noise`.
+            `dtfl_private.protection.defense_chain.DefenseChain.known_noise`.
         releases: how often each record was sent over the run.
         delta: at which epsilon is stated.
         auxiliary: (k, C, H, W) images of the same kind that the adversary has, for what it knows beforehand; the

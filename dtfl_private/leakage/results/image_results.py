@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtfl_private.leakage import image_scores as scores
+from dtfl_private.leakage import image_metrics as scores
 from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.intervals import metric_interval, worst_interval
 from dtfl_private.leakage.lpips import lpips
@@ -41,7 +41,7 @@ class ImageResults:
     scores: Mapping[str, FloatArray]
 
 
-def image_scores(
+def score_images(
     guess: Tensor, truth: Tensor, labels: Tensor, classify: Classify | None, *, with_lpips: bool = False
 ) -> dict[str, FloatArray]:
     """Return every metric of one repetition's images, (N,) each.
@@ -83,14 +83,14 @@ def image_results(
         known: what trivial guesses are made from; None without auxiliary data: then a grey image is the trivial guess.
         truth: the victims' images.
         labels: their true classes.
-        classify: see `image_scores`.
+        classify: see `score_images`.
         heading: of the results.
         with_lpips: add LPIPS.
     """
-    each = [image_scores(guess, truth, labels, classify, with_lpips=with_lpips) for guess in guesses]
+    each = [score_images(guess, truth, labels, classify, with_lpips=with_lpips) for guess in guesses]
     judged = {name: np.stack([seed[name] for seed in each]) for name in each[0]}
     trivial = {
-        name: image_scores(guess, truth, labels, classify, with_lpips=with_lpips)
+        name: score_images(guess, truth, labels, classify, with_lpips=with_lpips)
         for name, guess in trivial_guesses(known, truth).items()
     }
     results, different = [], distinct(guesses)
@@ -120,7 +120,7 @@ def baseline_results(
     """Return the results of a trivial guess itself, for tables and plots."""
     guess = BASELINES[name](known)
     found = []
-    for metric, scores_N in image_scores(guess, known.truth, labels, classify).items():
+    for metric, scores_N in score_images(guess, known.truth, labels, classify).items():
         interval = metric_interval(METRICS[metric], scores_N[None], heading.draws(metric))
         found.append(heading.result(metric, interval, n=len(scores_N), seeds=1))
     return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from dtfl_private.leakage import membership
+from dtfl_private.leakage import membership_metrics as membership
 from dtfl_private.leakage.intervals import Interval
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading

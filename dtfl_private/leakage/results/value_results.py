@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from dtfl_private.leakage import image_scores as scores
+from dtfl_private.leakage import image_metrics as scores
 from dtfl_private.leakage.intervals import metric_interval
 from dtfl_private.leakage.metrics import ACCURACY
 from dtfl_private.leakage.results.compared_with_baselines import against_best_guess

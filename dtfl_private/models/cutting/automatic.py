@@ -12,7 +12,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.cuts import choose_cuts
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
-from dtfl_private.models.inputs import blank_inputs
+from dtfl_private.models.input_kinds import blank_inputs
 
 Cuts = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
 """How many cuts: a number, all that there are, or "auto": the seven of the DTFL paper, or all where there are fewer."""

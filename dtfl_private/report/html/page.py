@@ -4,9 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dtfl_private.leakage.findings.findings import Compared, Findings, Training
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.results import selection
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.html.environment import environment, setting_text
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
@@ -16,6 +14,8 @@ from dtfl_private.report.pictures.themes import DARK, LIGHT
 from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
 from dtfl_private.report.words.results import attack_labels
+from dtfl_private.verdicts import selected_results as selection
+from dtfl_private.verdicts.findings import Compared, Findings, Training
 
 SECTIONS: Mapping[str, str] = {
     "threat": "Who attacks, and what they know",

@@ -1,13 +1,13 @@
 """What an audit's pictures show, in words: for readers who do not see them."""
 
-from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.leakage.results.selection import is_guess, leakage_metric, of_metric
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_series
 from dtfl_private.report.pictures.audit import drawn_results
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import attack_labels, figure
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.selected_results import is_guess, leakage_metric, of_metric
 
 
 def accuracy_leakage_text(findings: Findings) -> str:

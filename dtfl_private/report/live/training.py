@@ -13,7 +13,7 @@ from dtfl_private.report.live.display import Display
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, tiers_text
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 SHOWN_ROUNDS = 8
 SHOWN_CLIENTS = 20

@@ -8,12 +8,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.leakage.results.selection import compared_rows, leakage_metric, of_metric
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.selected_results import compared_rows, leakage_metric, of_metric
 
 SIZE = (4.6, 3.6)
 

@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dtfl_private.leakage.findings.findings import Findings
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.leakage.results.selection import drawn_metrics, is_guess, is_measure, of_metric
 from dtfl_private.report.pictures.accuracy_leakage import SIZE, accuracy_leakage_picture, accuracy_leakage_series
 from dtfl_private.report.pictures.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.selected_results import drawn_metrics, is_guess, is_measure, of_metric
 
 # More attacks in one picture would hide each other.
 MOST_ATTACKS = 4

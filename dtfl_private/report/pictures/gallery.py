@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dtfl_private.leakage.image_scores import checked, psnr, ssim
+from dtfl_private.leakage.image_metrics import checked, psnr, ssim
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes
 

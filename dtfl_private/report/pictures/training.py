@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.report.pictures.saving import literal, picture_bytes
-from dtfl_private.training.record import Record
+from dtfl_private.training.round_record import Record
 
 
 def plot_training(records: Sequence[Record], path: Path, *, title: str) -> None:

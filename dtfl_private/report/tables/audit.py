@@ -6,15 +6,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dtfl_private.leakage.findings.findings import Findings, Level
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.leakage.results.selection import by_tier, failed_checks, is_valid
 from dtfl_private.printable import printable
 from dtfl_private.report.tables.exposure import exposure_table
 from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.audit import check_text, decided_by, overall
 from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
+from dtfl_private.verdicts.findings import Findings, Level
+from dtfl_private.verdicts.selected_results import by_tier, failed_checks, is_valid
 
 # Shape, then colour: each tells the levels apart without the other.
 SIGNS: Mapping[Level, tuple[str, str]] = {

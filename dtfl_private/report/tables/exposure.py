@@ -6,11 +6,11 @@ from statistics import median
 
 from rich.table import Table
 
-from dtfl_private.leakage.findings.findings import ClientExposure, Findings
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.results.selection import exposes_more
 from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.results import NONE, figure
+from dtfl_private.verdicts.findings import ClientExposure, Findings
+from dtfl_private.verdicts.selected_results import exposes_more
 
 # With more clients, kinds of devices are shown, and the most exposed clients.
 MOST_CLIENTS = 100

@@ -11,7 +11,7 @@ from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.base import Defense, name_of
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
 from dtfl_private.report.tables.plain import plain_table
 

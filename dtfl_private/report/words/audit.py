@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from dtfl_private.leakage.findings.findings import Findings, Level, SanityCheck, TierVerdict
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.leakage.results.selection import is_valid
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
+from dtfl_private.verdicts.findings import Findings, Level, SanityCheck, TierVerdict
+from dtfl_private.verdicts.selected_results import is_valid
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""

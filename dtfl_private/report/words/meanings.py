@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from dtfl_private.leakage.findings.findings import Level
-from dtfl_private.leakage.findings.verdict import EXPOSED
 from dtfl_private.leakage.measures.base import MeasureFacts
 from dtfl_private.leakage.measures.registry import MEASURES
+from dtfl_private.verdicts.findings import Level
+from dtfl_private.verdicts.verdict import EXPOSED
 
 LEVEL_MEANING: Mapping[Level, str] = {
     "exposed": f"at least {EXPOSED:.0%} of the attacked records can be told from the others by their reconstructions, "
@@ -15,7 +15,7 @@ LEVEL_MEANING: Mapping[Level, str] = {
     "not shown to leak": "neither. It does not mean safe: an attack that failed proves nothing",
     "invalid": "a sanity check failed, so the attacks prove nothing",
 }
-"""What levels are, as `dtfl_private.leakage.findings.verdict` gives them."""
+"""What levels are, as `dtfl_private.verdicts.verdict` gives them."""
 
 
 MEANING: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from torch import nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
 from dtfl_private.models.heads import make_heads
-from dtfl_private.models.inputs import blank_inputs
+from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes

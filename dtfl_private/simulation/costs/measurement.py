@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.models.heads import make_heads
-from dtfl_private.models.inputs import blank_inputs
+from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import full_round
+from dtfl_private.protection.defense_chain import full_round
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate

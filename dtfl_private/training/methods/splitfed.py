@@ -12,8 +12,8 @@ from torch import Tensor
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.chain import full_round
 from dtfl_private.protection.client_context import Remark
+from dtfl_private.protection.defense_chain import full_round
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable

@@ -5,7 +5,7 @@ import torch
 
 from dtfl_private.attacks.shared.inverse_network import SIZES, InverseNetwork, Shapes, as_map, map_shape
 from dtfl_private.attacks.shared.similarity import structural_similarity, total_variation
-from dtfl_private.leakage.image_scores import ssim
+from dtfl_private.leakage.image_metrics import ssim
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from dtfl_private.data.files import pixels
-from dtfl_private.data.files.pixels import Target, count_transparent, decode, decode_all, require_bounded
+from dtfl_private.data.files.pixels import PixelFormat, count_transparent, decode, decode_all, require_bounded
 from dtfl_private.errors import InputError
 
-AS_IS = Target(size=None, grey=False)
-GREY = Target(size=None, grey=True)
+AS_IS = PixelFormat(size=None, grey=False)
+GREY = PixelFormat(size=None, grey=True)
 COLOUR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
@@ -34,7 +34,7 @@ def png(width: int, height: int, *, depth: int, colour: int, rows: bytes) -> byt
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def refusal(path: Path, target: Target = AS_IS) -> str:
+def refusal(path: Path, target: PixelFormat = AS_IS) -> str:
     with pytest.raises(InputError) as error:
         decode_all([path], target)
     text = str(error.value)
@@ -88,14 +88,14 @@ def test_black_and_white_and_palette_images_are_expanded(tmp_path):
 
 def test_images_are_resized_to_a_square(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(np.full((6, 9, 3), 77, np.uint8)))
-    image = decode(path, Target(size=4, grey=False))
+    image = decode(path, PixelFormat(size=4, grey=False))
     np.testing.assert_array_equal(image, np.full((3, 4, 4), 77))
 
 
 def test_resizing_averages_and_does_not_skip_pixels(tmp_path):
     # Columns of 0 and 255 in turn: whoever only takes every fourth pixel returns pure black or pure white.
     path = save(tmp_path / "a.png", Image.fromarray(np.tile(np.array([0, 255], np.uint8), (32, 16))))
-    image = decode(path, Target(size=8, grey=True))
+    image = decode(path, PixelFormat(size=8, grey=True))
     assert np.abs(image.astype(int) - 127.5).max() < 20
 
 
@@ -210,7 +210,7 @@ def test_the_first_image_of_another_size_is_named_with_both_sizes(tmp_path):
         decode_all(files, GREY)
     assert str(error.value).startswith(f"{files[1]} is 5x4 pixels, the images before it 4x4: ")
     assert "size=PIXELS" in str(error.value)
-    assert decode_all(files, Target(size=4, grey=True))[0].shape == (3, 1, 4, 4)
+    assert decode_all(files, PixelFormat(size=4, grey=True))[0].shape == (3, 1, 4, 4)
 
 
 def test_a_shape_may_be_prescribed(tmp_path):
@@ -223,11 +223,11 @@ def test_a_shape_may_be_prescribed(tmp_path):
 def test_transparent_pixels_become_white_on_request_and_are_counted(tmp_path):
     colours = [(200, 0, 0, 255), (200, 0, 0, 0), (200, 0, 0, 102)]
     files = [save(tmp_path / f"{alpha}.png", Image.new("RGBA", (2, 2), (*rgb, alpha))) for *rgb, alpha in colours]
-    images, transparent = decode_all(files, Target(size=None, grey=False, background="white"))
+    images, transparent = decode_all(files, PixelFormat(size=None, grey=False, background="white"))
     assert images[:, :, 0, 0].tolist() == [[200, 0, 0], [255, 255, 255], [233, 153, 153]]
     assert transparent == 2
     assert count_transparent([*files, tmp_path / "none.png"], AS_IS) == 2
-    grey, _ = decode_all(files, Target(size=None, grey=True, background="white"))
+    grey, _ = decode_all(files, PixelFormat(size=None, grey=True, background="white"))
     assert grey[1, 0, 0, 0] == 255
 
 
@@ -239,4 +239,4 @@ def test_the_bound_on_a_set_is_read_from_one_header(tmp_path):
         require_bounded([path] * 40, AS_IS)
     require_bounded([path] * 21, AS_IS)
     require_bounded([path] * 40, GREY)
-    require_bounded([path] * 10_000, Target(size=224, grey=False))
+    require_bounded([path] * 10_000, PixelFormat(size=224, grey=False))

@@ -1,7 +1,7 @@
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.errors import choices_of
+from dtfl_private.experiments.config.config_errors import choices_of
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 
 

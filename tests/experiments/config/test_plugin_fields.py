@@ -7,8 +7,8 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.differences import differences
-from dtfl_private.experiments.config.files import to_toml
 from dtfl_private.experiments.config.plugin_fields import object_name
+from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config, plugin_options
 
 

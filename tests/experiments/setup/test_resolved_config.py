@@ -3,7 +3,7 @@ import json
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_run_config, read_toml, to_toml
+from dtfl_private.experiments.config.toml_files import read_run_config, read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 

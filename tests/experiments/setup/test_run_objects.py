@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_run_config
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.train import train
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import Transcript

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from dtfl_private.leakage.baselines import Known
-from dtfl_private.leakage.findings.verdict import beats_guess, tier_verdicts
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.image_results import baseline_results, image_results
 from dtfl_private.leakage.results.membership_results import membership_results
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.results.value_results import value_results
 from dtfl_private.leakage.significance import LEVEL
+from dtfl_private.verdicts.verdict import beats_guess, tier_verdicts
 
 HEADING = Heading(tier=2, cut=(4, 8, 8), source="some-attack", adaptive=True, adversary="server-malicious", seed=0)
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, invalid, minimal, picture
 
-from dtfl_private.leakage.findings.findings import Findings
-from dtfl_private.leakage.results.selection import leakage_metric
 from dtfl_private.report.html.environment import printed
 from dtfl_private.report.html.page import SECTIONS, audit_page
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.selected_results import leakage_metric
 
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 # What a browser fetches, runs or submits by itself.

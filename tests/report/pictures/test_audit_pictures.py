@@ -2,10 +2,10 @@ import matplotlib as mpl
 import pytest
 from audit_samples import attacked, contrast, full, strongest
 
-from dtfl_private.leakage.results.selection import drawn_metrics, leakage_metric
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture
 from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
 from dtfl_private.report.pictures.themes import DARK, LIGHT
+from dtfl_private.verdicts.selected_results import drawn_metrics, leakage_metric
 
 
 def test_by_tier_only_attacks_that_are_strongest_somewhere_are_drawn_with_all_guesses():

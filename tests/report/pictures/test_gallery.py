@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dtfl_private.leakage.image_scores import psnr, ssim
+from dtfl_private.leakage.image_metrics import psnr, ssim
 from dtfl_private.report.pictures import gallery as module
 from dtfl_private.report.pictures.gallery import choose_victims, gallery
 

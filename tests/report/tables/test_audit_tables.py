@@ -4,10 +4,10 @@ import pytest
 from audit_samples import clients, full, invalid, minimal
 from rich.console import Console
 
-from dtfl_private.leakage.findings.findings import ClientExposure
 from dtfl_private.report.tables.audit import audit_output, sanity_line
 from dtfl_private.report.tables.exposure import by_exposure, profile_rows, segments, shown_clients
 from dtfl_private.report.words.audit import overall
+from dtfl_private.verdicts.findings import ClientExposure
 
 
 def lines(findings) -> list[str]:

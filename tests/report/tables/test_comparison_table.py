@@ -4,10 +4,10 @@ import pytest
 
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.comparison.document import as_json
-from dtfl_private.report.comparison.files import comparison_files
 from dtfl_private.report.comparison.means import Mean
 from dtfl_private.report.comparison.runs import Leakage
 from dtfl_private.report.comparison.speedups import Speedup
+from dtfl_private.report.comparison.written_files import comparison_files
 from dtfl_private.report.tables.comparison import (
     COLUMNS,
     cells,

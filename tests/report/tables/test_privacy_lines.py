@@ -3,7 +3,7 @@ from torch import nn
 
 from dtfl_private.models.norms import norms_of
 from dtfl_private.plugins.registry import create
-from dtfl_private.protection.chain import DefenseChain
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.report.tables.privacy import norm_line
 
 CONV = nn.Conv2d(1, 8, 3)

@@ -4,8 +4,8 @@ import dp_accounting
 import pytest
 from dp_accounting import pld, rdp
 
-from dtfl_private.privacy.gaussian import gaussian_epsilon
-from dtfl_private.privacy.sampled_gaussian import ORDERS, precise_epsilon, rdp_epsilon
+from dtfl_private.privacy.gaussian_epsilon import gaussian_epsilon
+from dtfl_private.privacy.sampled_gaussian_epsilon import ORDERS, precise_epsilon, rdp_epsilon
 
 DELTA = 1e-5
 # A round's steps: a client of 250 images, one of 2,500, and what changes of batch size and noise on the way bring.

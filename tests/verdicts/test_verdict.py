@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.leakage.findings.verdict import LEVELS, beats_guess, chance, p_value, strongest, tier_verdicts
-from dtfl_private.leakage.findings.verdict_sentence import PROVEN
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS
+from dtfl_private.verdicts.verdict import LEVELS, beats_guess, chance, p_value, strongest, tier_verdicts
+from dtfl_private.verdicts.verdict_sentence import PROVEN
 
 
 def result(metric, value, *, source="hybrid", tier=1, low=None, high=None, baseline=None, **values):

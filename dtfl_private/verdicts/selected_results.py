@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 
 from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.findings.findings import Compared, Findings, SanityCheck, TierVerdict
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Compared, Findings, SanityCheck, TierVerdict
 
 # Shown first and drawn, where attacks reached any of them.
 OF_IMAGES = ("ssim", "psnr", "identifiability")

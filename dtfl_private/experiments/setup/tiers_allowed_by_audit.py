@@ -9,9 +9,6 @@ from dtfl_private.experiments.config.plugin_fields import OBJECT
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.cost_tables import tiers_in_use
 from dtfl_private.experiments.setup.named_plugins import make_method
-from dtfl_private.leakage.findings.findings import Findings, read_findings
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
-from dtfl_private.leakage.findings.tiers_within_budget import counted, require_valid, tiers_within
 from dtfl_private.plugins.installed import find
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import is_object_path
@@ -19,6 +16,9 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
+from dtfl_private.verdicts.findings import Findings, read_findings
+from dtfl_private.verdicts.leakage_budget import LeakageBudget
+from dtfl_private.verdicts.tiers_within_budget import counted, require_valid, tiers_within
 
 DEPENDS_ON = ("dataset", "model", "norm", "defense")
 """What must be the same in the audited run and in the one to be trained, by key of the configuration."""

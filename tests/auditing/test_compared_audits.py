@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtfl_private.auditing.comparison import apart, compare_findings, require_comparable, unequal_terms
+from dtfl_private.auditing.compared_audits import apart, compare_findings, require_comparable, unequal_terms
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.findings.findings import Comparison, Findings
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Comparison, Findings
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]

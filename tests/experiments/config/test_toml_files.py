@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.config.files import read_toml, to_toml
+from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 
 

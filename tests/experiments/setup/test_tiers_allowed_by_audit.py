@@ -6,9 +6,9 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.setup.audited_tiers import allowed_line
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.leakage.findings.findings import SanityCheck
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import allowed_line
+from dtfl_private.verdicts.findings import SanityCheck
 
 PrepareTiny = Callable[..., Prepared]
 

@@ -1,6 +1,6 @@
 import json
 
-from dtfl_private.training.record import Record, round_record
+from dtfl_private.training.round_record import Record, round_record
 
 # The keys that interface.md promises, and what this release adds.
 PROMISED = {

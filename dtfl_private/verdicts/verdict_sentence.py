@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from dtfl_private.leakage.findings.findings import Level
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Level
 
 # Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
 # Positive, they are proven leakage all the same.

@@ -6,9 +6,9 @@ Defenses may differ: that is what such a comparison is for. Data set and network
 from collections.abc import Sequence
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.findings.findings import Compared, Comparison, Findings, Training
 from dtfl_private.leakage.results.result import SCHEMA_VERSION, Result
-from dtfl_private.leakage.results.selection import is_measure
+from dtfl_private.verdicts.findings import Compared, Comparison, Findings, Training
+from dtfl_private.verdicts.selected_results import is_measure
 
 ATTACK = ""
 """In keys: the strongest attack, whichever it is; a measure is compared with itself alone."""

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_jobs import Job
+from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.jobs import Job
-from dtfl_private.attacking.plan import AttackPlan, plan_attack
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks

@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.findings.findings import Findings, SanityCheck
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget
-from dtfl_private.leakage.findings.tiers_within_budget import feasible_limit, measured, tiers_within
 from dtfl_private.leakage.metrics import METRICS
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.findings import Findings, SanityCheck
+from dtfl_private.verdicts.leakage_budget import LeakageBudget
+from dtfl_private.verdicts.tiers_within_budget import feasible_limit, measured, tiers_within
 
 Figure = Callable[..., Result]
 FindingsOf = Callable[..., Findings]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from dtfl_private.leakage import membership
-from dtfl_private.leakage.membership import (
+from dtfl_private.leakage import membership_metrics as membership
+from dtfl_private.leakage.membership_metrics import (
     accuracy_interval,
     auc,
     auc_interval,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
-from dtfl_private.protection.cost import Cut, KnownNoise, Released, RunFacts
+from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
@@ -106,7 +106,7 @@ class DefenseChain(Defense):
             message = defense.protect_update(message, own)
         return message
 
-    def guarantees(self, released: Released) -> Sequence[Guarantee]:
+    def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the guarantees of all members."""
         return [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
 
@@ -161,9 +161,9 @@ def full_round(
     local_epochs: int,
     batches: bool = True,
     update: bool = True,
-) -> Released:
+) -> RoundRelease:
     """Return what a client of ``records`` records releases in a round."""
-    return Released(
+    return RoundRelease(
         records=records,
         batch_size=batch_size,
         steps=-(-records // batch_size) * local_epochs,

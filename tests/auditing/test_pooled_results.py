@@ -1,6 +1,6 @@
 import pytest
 
-from dtfl_private.auditing.pooling import pooled
+from dtfl_private.auditing.pooled_results import pooled
 from dtfl_private.leakage.results.result import Result
 
 

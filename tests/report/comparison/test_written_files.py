@@ -2,7 +2,7 @@ import json
 
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.comparison.document import as_json
-from dtfl_private.report.comparison.files import comparison_files
+from dtfl_private.report.comparison.written_files import comparison_files
 from dtfl_private.report.pictures.comparison import COLOURS, group_styles
 
 

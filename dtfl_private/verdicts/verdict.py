@@ -18,12 +18,12 @@ The 95 % interval of the difference, which covers the repetitions of an attack t
 from collections.abc import Collection, Iterable, Sequence
 from statistics import NormalDist
 
-from dtfl_private.leakage.findings.findings import Chance, Level, TierVerdict
-from dtfl_private.leakage.findings.verdict_sentence import PROVEN, verdict_sentence
 from dtfl_private.leakage.intervals import LEVEL as CONFIDENCE
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import LEVEL
+from dtfl_private.verdicts.findings import Chance, Level, TierVerdict
+from dtfl_private.verdicts.verdict_sentence import PROVEN, verdict_sentence
 
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
 # malicious server is (weight jumps, guards) is no leakage.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.baselines import BASELINES
-from dtfl_private.leakage.findings.findings import Findings
-from dtfl_private.leakage.findings.leakage_budget import LeakageBudget, limit_key
 from dtfl_private.leakage.metrics import METRICS, Metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protocol.threat import ADVERSARIES, Capability
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.leakage_budget import LeakageBudget, limit_key
 
 UNBOUND: frozenset[Capability] = frozenset({"chooses-weights", "chooses-tier"})
 """With one of these a server does what it likes, whatever tiers it was allowed."""

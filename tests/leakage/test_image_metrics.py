@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import correlate1d
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from dtfl_private.leakage import image_scores as scores
+from dtfl_private.leakage import image_metrics as scores
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

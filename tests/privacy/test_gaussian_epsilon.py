@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate
 from scipy.stats import norm
 
-from dtfl_private.privacy.gaussian import composed_mu, gaussian_delta, gaussian_epsilon
+from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_delta, gaussian_epsilon
 
 DELTA = 1e-5
 

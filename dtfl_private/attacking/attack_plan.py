@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_jobs import Job, LeftOut, plan_jobs
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guess_cache import SharedResults, run_key, shared_key
-from dtfl_private.attacking.jobs import Job, LeftOut, plan_jobs
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.result_cache import ResultCache
