@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from dtfl_private.errors import InputError
 from dtfl_private.verdicts.findings import Findings, findings_document, findings_schema, read_findings
 
-PUBLISHED = Path(__file__).parents[3] / "docs" / "audit.schema.json"
+PUBLISHED = Path(__file__).parents[2] / "docs" / "audit.schema.json"
 
 
 @pytest.fixture(scope="module")
