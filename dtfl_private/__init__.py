@@ -30,8 +30,9 @@ if typing.TYPE_CHECKING:
     from dtfl_private.experiments.plan import Plan, plan
     from dtfl_private.experiments.preset import Preset, load_preset
     from dtfl_private.experiments.profile import profile
+    from dtfl_private.experiments.run import Run
     from dtfl_private.experiments.sweep import Sweep, sweep
-    from dtfl_private.experiments.train import Run, train
+    from dtfl_private.experiments.train import train
     from dtfl_private.leakage.results.result import Result
     from dtfl_private.models.cutting.staged import StagedModel, join, split
     from dtfl_private.models.cutting.tracing import staged
@@ -116,8 +117,9 @@ _HOMES = {
     "experiments.plan": ("Plan", "plan"),
     "experiments.preset": ("Preset", "load_preset"),
     "experiments.profile": ("profile",),
+    "experiments.run": ("Run",),
     "experiments.sweep": ("Sweep", "sweep"),
-    "experiments.train": ("Run", "train"),
+    "experiments.train": ("train",),
     "leakage.results.result": ("Result",),
     "models.cutting.staged": ("StagedModel", "join", "split"),
     "models.cutting.tracing": ("staged",),

@@ -25,9 +25,9 @@ from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.attacking.victims.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
 from dtfl_private.experiments.setup.run_objects import RunObjects
-from dtfl_private.experiments.train import Run
 from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.base import Defense

@@ -2,10 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -15,6 +13,7 @@ from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.opening_lines import opening_lines
 from dtfl_private.experiments.resume import where_to_start, with_tiers_of_run
+from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
 from dtfl_private.experiments.run_folder.place import checked_place, fresh_path, new_folder
 from dtfl_private.experiments.setup.prepare import prepare
@@ -28,17 +27,6 @@ from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.round_record import Record
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run and what it left behind."""
-
-    folder: RunFolder
-    config: TrainConfig
-    records: Sequence[Record]
-    summary: dict[str, Any]
 
 
 def train(

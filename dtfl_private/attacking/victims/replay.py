@@ -8,13 +8,13 @@ from torch import nn
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.toml_files import read_run_config
+from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.checkpoint import load_round
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.provenance import recorded_data
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
-from dtfl_private.experiments.train import Run
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance

@@ -5,7 +5,6 @@ A run folder may be anybody's: it is read as data only, and its sizes and values
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.baseline import find_baseline, require_baseline
@@ -17,16 +16,14 @@ from dtfl_private.experiments.comparing.equal_terms import (
     setting_names,
 )
 from dtfl_private.experiments.comparing.run_groups import grouped_runs
+from dtfl_private.experiments.run import Run
 from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting
 from dtfl_private.report.words.numbers import number_of
 
-if TYPE_CHECKING:
-    from dtfl_private.experiments.train import Run
-
 
 def compare(
-    runs: "Sequence[Run | Path | str]",
+    runs: Sequence[Run | Path | str],
     *,
     target: float | None = None,
     baseline: str | None = None,
