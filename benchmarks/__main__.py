@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-ALL = ("scheduling", "memory", "images", "throughput", "dp_step", "precision", "fashion_mnist")
+ALL = ("scheduling", "memory", "images", "throughput", "dp_step", "precision", "fashion_mnist", "startup", "frames")
 
 if __name__ == "__main__":
     for name in ALL:
