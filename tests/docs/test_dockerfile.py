@@ -52,8 +52,10 @@ def test_the_command_runs_without_privileges():
 def test_the_python_of_the_image_is_one_that_the_project_allows():
     (image,) = arguments("FROM")
     version = re.fullmatch(r"python:(\d+)\.(\d+)-slim", image)
+    least = re.fullmatch(r">=(\d+)\.(\d+)", PROJECT["project"]["requires-python"])
     assert version is not None
-    assert f">={version[1]}.{version[2]}" >= PROJECT["project"]["requires-python"]
+    assert least is not None
+    assert tuple(map(int, version.groups())) >= tuple(map(int, least.groups()))
 
 
 def test_the_docs_build_and_run_one_image_and_its_commands_work(capsys):
