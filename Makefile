@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs lowest format schema bench clean
+.PHONY: help demo test check docs lowest format schema lists bench clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ format: $(READY) ## rewrite the code in the project's format
 schema: $(READY) ## write docs/audit.schema.json anew
 	$(BIN)/python -c 'from dtfl_private.verdicts.findings import findings_schema as text; print(text(), end="")' \
 		> docs/audit.schema.json
+
+lists: $(READY) ## write what `list` shows of the built-in plug-ins anew
+	$(BIN)/python -c 'from dtfl_private.cli.listed.built_in import built_in_document as text; print(text(), end="")' \
+		> dtfl_private/cli/listed/built_in.json
 
 bench: $(READY) ## the figures of docs/reference/benchmarks.md, measured on this machine (long)
 	$(BIN)/python -m benchmarks

@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 
 from benchmarks.host import host_line
+from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.report.tables.plain import plain_table
 
 # Runs a command, then prints the peak of resident memory in KiB as the last line of standard error.
@@ -36,8 +37,7 @@ COMPLETION = {"_DTFL_PRIVATE_COMPLETE": "bash_complete", "COMP_WORDS": "dtfl-pri
 
 COMMANDS = (
     *("--help", "--version", "list --help", "train --help", "attack --help"),
-    *("list adversaries", "list profiles", "list partitions", "list schedulers"),
-    *("list datasets", "list methods", "list measures", "list defenses", "list attacks"),
+    *(f"list {kind}" for kind in LISTINGS),
 )
 
 

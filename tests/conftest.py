@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from dtfl_private.cli.listed import built_in
+from dtfl_private.cli.listed import plugins as listed_plugins
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config.toml_files import to_toml
@@ -61,10 +63,14 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, Any], None]:
         others = installed_plugins.installed
 
         def installed(asked: str) -> Mapping[str, Any]:
-            own = {name: SimpleNamespace(name=name, load=lambda: factory)} if asked == kind else {}
+            own = (
+                {name: SimpleNamespace(name=name, value=f"made_up:{name}", load=lambda: factory)}
+                if asked == kind
+                else {}
+            )
             return {**others(asked), **own}
 
-        for module in (installed_plugins, specification, factories, descriptions):
+        for module in (installed_plugins, specification, factories, descriptions, listed_plugins, built_in):
             monkeypatch.setattr(module, "installed", installed)
 
     return add

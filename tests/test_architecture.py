@@ -365,6 +365,18 @@ def test_the_packages_to_install_are_those_on_the_disk_and_no_others():
     assert with_code == set(listed)
 
 
+def test_all_that_is_no_module_is_installed_too():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    package = ROOT / "dtfl_private"
+    listed = {
+        path
+        for pattern in project["tool"]["setuptools"]["package-data"]["dtfl_private"]
+        for path in package.glob(pattern)
+    }
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} == listed
+
+
 TEST_FILES = [path.relative_to(ROOT / "tests") for path in sorted((ROOT / "tests").rglob("test_*.py"))]
 
 

@@ -1,29 +1,43 @@
-"""The list command. What a table shows is imported when it is asked for: some kinds need torch, others do not."""
+"""The list command. What a table shows is imported when it is asked for: torch only for plug-ins of other packages."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dtfl_private.cli.command import GroupedCommand
-from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.errors import unknown_name
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from dtfl_private.protection.base import Defense
 
 Listing = Callable[[Path | None], "Iterable[Table]"]
 """From the folder of data to the tables to show."""
 
 
-def _models(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.cli.listed_models import listed_models
-    from dtfl_private.report.tables.networks import models_table
+def _columns(kind: str, *columns: str, caption: str = "") -> Listing:
+    """Return the listing of a kind of plug-ins as a table of a row each."""
 
-    yield models_table(listed_models())
+    def listing(_: Path | None) -> "Iterator[Table]":
+        from dtfl_private.cli.listed.plugins import listed_plugins
+        from dtfl_private.report.tables.facts import columns_table
+
+        yield columns_table(f"{kind}s", columns, listed_plugins(kind), caption=caption)
+
+    return listing
+
+
+def _blocks(kind: str, *, caption: str) -> Listing:
+    """Return the listing of a kind of plug-ins as a table of a block of lines each."""
+
+    def listing(_: Path | None) -> "Iterator[Table]":
+        from dtfl_private.cli.listed.plugins import listed_plugins
+        from dtfl_private.report.tables.facts import blocks_table
+
+        yield blocks_table(f"{kind}s", listed_plugins(kind), caption=caption)
+
+    return listing
 
 
 def _datasets(data_dir: Path | None) -> "Iterator[Table]":
@@ -45,69 +59,31 @@ def _profiles(_: Path | None) -> "Iterator[Table]":
         yield profiles_table(name, load_profiles(name), "mbit")
 
 
-def _defenses(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.plugins.descriptions import described
-    from dtfl_private.report.tables.privacy import defenses_table
-
-    rows = described("defense")
-    yield defenses_table(rows, _defenses_by_default(name for name, _, _ in rows))
-
-
-def _defenses_by_default(names: Iterable[str]) -> "dict[str, Defense]":
-    """Return the defenses that need no settings, by name."""
-    from dtfl_private.plugins.registry import create
-
-    found = {}
-    for name in names:
-        with suppress(InputError):  # it has a setting without a default
-            found[name] = create("defense", name)
-    return found
-
-
-def _attacks(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.cli.listed_attacks import listed_attacks
-    from dtfl_private.report.tables.attacks import attacks_table
-
-    yield attacks_table(listed_attacks())
-
-
 def _adversaries(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.report.tables.attacks import adversaries_table
+    from dtfl_private.report.tables.adversaries import adversaries_table
 
     yield adversaries_table()
 
 
 def _measures(_: Path | None) -> "Iterator[Table]":
-    from dtfl_private.leakage.measures.registry import MEASURES
-    from dtfl_private.report.tables.measures import measures_table
+    from dtfl_private.cli.listed.built_in import built_in
+    from dtfl_private.report.tables.facts import blocks_table
 
-    yield measures_table(MEASURES)
-
-
-def _plugins(kind: str) -> Listing:
-    """Return the listing of a kind of plug-ins by name, settings and summary."""
-
-    def listing(_: Path | None) -> "Iterator[Table]":
-        from dtfl_private.plugins.descriptions import described
-        from dtfl_private.report.tables.plain import plain_table
-
-        table = plain_table(f"{kind}s", "name", "settings", "what it is", right=False)
-        for row in described(kind):
-            table.add_row(*row)
-        yield table
-
-    return listing
+    yield blocks_table("measures", built_in("measure"), caption="figures, units and costs: docs/reference/measures.md")
 
 
 LISTINGS: Mapping[str, Listing] = {
-    "models": _models,
+    "models": _columns(
+        *("model", "takes", "tiers", "params", "settings", "what it is", "source"),
+        caption="tiers and parameters for 10 classes and the usual input (images 3x32x32)",
+    ),
     "datasets": _datasets,
-    "partitions": _plugins("partition"),
-    "methods": _plugins("method"),
-    "schedulers": _plugins("scheduler"),
+    "partitions": _columns("partition", "settings", "what it is"),
+    "methods": _columns("method", "settings", "what it is"),
+    "schedulers": _columns("scheduler", "settings", "what it is"),
     "profiles": _profiles,
-    "defenses": _defenses,
-    "attacks": _attacks,
+    "defenses": _blocks("defense", caption="give several by repeating --defense: they act in that order"),
+    "attacks": _blocks("attack", caption="what they need, adversaries have or have not: see `list adversaries`"),
     "adversaries": _adversaries,
     "measures": _measures,
 }

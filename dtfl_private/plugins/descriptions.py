@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from dtfl_private.plugins.documentation import summary
@@ -11,11 +12,13 @@ from dtfl_private.plugins.installed import installed
 
 def described(kind: str) -> list[tuple[str, str, str]]:
     """Return (name, settings with defaults, first line of the docstring) of every installed plug-in of a kind."""
-    rows = []
-    for name, point in installed(kind).items():
-        factory = load(kind, point)
-        rows.append((name, _settings_text(kind, factory), summary(factory)))
-    return rows
+    return [(name, *description(kind, point)) for name, point in installed(kind).items()]
+
+
+def description(kind: str, point: EntryPoint) -> tuple[str, str]:
+    """Return (settings with defaults, first line of the docstring) of a plug-in, which is imported."""
+    factory = load(kind, point)
+    return _settings_text(kind, factory), summary(factory)
 
 
 def _settings_text(kind: str, factory: Callable[..., Any]) -> str:

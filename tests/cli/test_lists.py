@@ -41,6 +41,18 @@ def test_data_sets_are_listed_with_where_they_are(in_tree):
         assert f" {name} " in flat
 
 
+def test_a_plugin_of_another_package_is_listed_next_to_the_built_in_ones(dtfl, offer):
+    def noise(*, scale: float, kind: str = "normal") -> None:
+        """Add noise."""
+
+    offer("defense", "theirs", noise)
+    status, out, err = dtfl("list", "defenses")
+    assert (status, err) == (0, "")
+    flat = " ".join(out.split())
+    assert "theirs what it is Add noise. settings scale, kind=normal " in flat
+    assert " dropout what it is " in flat
+
+
 def test_a_data_set_of_another_package_is_listed_without_facts(in_tree, offer):
     def load(*, data_dir: Path | None, download: bool, shade: int = 3) -> None:
         """Somebody's images."""

@@ -33,6 +33,15 @@ LISTING_MODULES = """if True:
         print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
 
+THEIR_ATTACK = """if True:
+    from dtfl_private.attacking.base import AttackFacts, LabelInference
+
+    class Theirs(LabelInference):
+        '''Attack as they do.'''
+
+        facts = AttackFacts(needs=frozenset(), recipe="theirs")
+"""
+
 INTERRUPTED = """if True:
     import sys
 
@@ -77,13 +86,26 @@ def test_help_of_options_that_stand_for_a_configuration_needs_pydantic_at_most(c
 
 
 @pytest.mark.parametrize("kind", ["profiles", "partitions", "schedulers", "adversaries", "datasets"])
-def test_what_is_listed_without_tensors_loads_no_torch(kind):
+def test_what_is_no_torch_code_is_listed_without_torch(kind):
     assert imported("list", kind) & HEAVY <= {"pydantic", "numpy", "rich", "PIL"}
 
 
-@pytest.mark.parametrize("kind", ["methods", "measures", "defenses", "attacks"])
-def test_what_is_listed_with_tensors_loads_torch_and_no_other_large_package(kind):
-    assert imported("list", kind) & HEAVY <= {"torch", "pydantic", "numpy", "rich"}
+@pytest.mark.parametrize("kind", ["models", "methods", "measures", "defenses", "attacks"])
+def test_what_is_torch_code_is_listed_as_recorded(kind):
+    assert imported("list", kind) & HEAVY == {"rich"}
+
+
+def test_to_list_an_attack_of_another_package_loads_torch_and_no_built_in_attack(tmp_path):
+    (tmp_path / "theirs.py").write_text(THEIR_ATTACK)
+    metadata = tmp_path / "theirs-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[dtfl_private.attacks]\ntheirs = theirs:Theirs\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    modules = imported("list", "attacks", PYTHONPATH=path)
+    assert modules & HEAVY <= {"torch", "pydantic", "numpy", "rich"}
+    assert {"theirs", "torch"} <= modules
+    assert [name for name in modules if name.startswith("dtfl_private.attacks.")] == []
 
 
 def test_compare_loads_no_torch(write_run, tmp_path):

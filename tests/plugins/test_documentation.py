@@ -38,7 +38,7 @@ def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
     program = """if True:
         from dtfl_private.cli.group import cli
         from dtfl_private.plugins.documentation import documentation
-        for line in ("--help", "train --help", "audit --help", "list defenses", "list measures"):
+        for line in ("--help", "train --help", "audit --help", "list defenses", "list measures", "list partitions"):
             cli.main(line.split(), prog_name="dtfl-private", standalone_mode=False)
         exec("def made(): 'Gone.'")
         assert False, "not run: -O strips it"
@@ -53,7 +53,7 @@ def test_help_and_lists_lose_no_text_under_python_oo(tmp_path):
         "train Train a network federatedly; leave a run folder.",
         "dtfl-private train --resume --out runs/mine",
         "Audit a finished run: what leaks at each tier",
-        *(summary(find("defense", name).load()) for name in installed("defense")),
+        *(summary(find(kind, name).load()) for kind in ("defense", "partition") for name in installed(kind)),
         *(summary(type(measure)) for measure in MEASURES.values()),
     ):
         assert text in said

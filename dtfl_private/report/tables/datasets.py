@@ -7,7 +7,7 @@ from rich.table import Table
 
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.errors import InputError
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.facts import Facts, blocks_table
 
 
 def datasets_table(
@@ -20,30 +20,27 @@ def datasets_table(
         facts: fact sheets by name; of a loader that has none, only the row is shown.
         data_dir: where to look; None looks only where data sets look by themselves.
     """
-    table = plain_table("datasets", "name", "", "", right=False)
-    table.columns[0].no_wrap = True
+    things = {
+        name: {"what it is": summary, "settings": settings or "none", **_facts(facts[name], data_dir)}
+        for name, settings, summary in rows
+    }
+    where = "the data sets' own places" if data_dir is None else f"'{data_dir}'"
+    caption = f"looked in {where}, settings follow the name: NAME:key=value,..."
+    table = blocks_table("datasets", things, caption=caption)
     table.columns[2].overflow = "fold"  # a path that is cut short says nothing
-    for name, settings, summary in rows:
-        table.add_row(name, "what it is", summary)
-        table.add_row("", "settings", settings or "none")
-        sheet = facts[name]
-        for title, text in _lines(sheet, data_dir) if sheet is not None else ():
-            table.add_row("", title, text)
-        table.add_section()
-    table.caption = "looked in " + ("the data sets' own places" if data_dir is None else f"'{data_dir}'")
-    table.caption += ", settings follow the name: NAME:key=value,..."
-    table.caption_justify = "left"
     return table
 
 
-def _lines(sheet: DatasetFacts, data_dir: Path | None) -> list[tuple[str, str]]:
-    return [
-        ("shape", sheet.shape),
-        ("classes", sheet.classes),
-        ("examples", f"training: {sheet.train}; test: {sheet.test}"),
-        ("found here", _found(sheet, data_dir)),
-        ("how to get", sheet.obtain),
-    ]
+def _facts(sheet: DatasetFacts | None, data_dir: Path | None) -> Facts:
+    if sheet is None:
+        return {}
+    return {
+        "shape": sheet.shape,
+        "classes": sheet.classes,
+        "examples": f"training: {sheet.train}; test: {sheet.test}",
+        "found here": _found(sheet, data_dir),
+        "how to get": sheet.obtain,
+    }
 
 
 def _found(sheet: DatasetFacts, data_dir: Path | None) -> str:

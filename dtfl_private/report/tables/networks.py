@@ -1,36 +1,10 @@
-"""Tables of networks: which there are, and where they can be cut."""
-
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+"""The table of places where a network can be cut."""
 
 from rich.table import Table
 
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import number_of, si
 from dtfl_private.simulation.costs.cut_costs import CutChoice
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedModel:
-    """A line of the list of networks; what an installed plug-in does not say of itself is a dash."""
-
-    name: str
-    takes: str
-    tiers: str
-    parameters: str
-    settings: str
-    summary: str
-    source: str
-
-
-def models_table(rows: Sequence[ListedModel]) -> Table:
-    """Return the list of networks."""
-    table = plain_table("models", "name", "takes", "tiers", "params", "settings", "what it is", "source", right=False)
-    for row in rows:
-        table.add_row(*astuple(row))
-    table.caption = "tiers and parameters for 10 classes and the usual input (images 3x32x32)"
-    table.caption_justify = "left"
-    return table
 
 
 def cuts_table(choice: CutChoice, *, title: str) -> Table:

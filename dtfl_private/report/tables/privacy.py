@@ -1,19 +1,15 @@
 """What is said of privacy at the start and at the end of a run: only what is true."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-
-from rich.table import Table
+from collections.abc import Collection, Iterable, Mapping
 
 from dtfl_private.models.norms import Norm
 from dtfl_private.privacy.budget import planned_ledgers
-from dtfl_private.privacy.compatibility import exclusions
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
-from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.base import name_of
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
-from dtfl_private.report.tables.plain import plain_table
 
 
 def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
@@ -63,34 +59,3 @@ def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:
         for ledger in ledgers.values()
         for entry in ledger
     )
-
-
-def defenses_table(rows: Sequence[tuple[str, str, str]], defenses: Mapping[str, Defense]) -> Table:
-    """Return the table of ``list defenses``.
-
-    Args:
-        rows: name, settings and summary of each.
-        defenses: each with its default settings, by name; of one that has none, only the row is shown.
-    """
-    table = plain_table("defenses", "name", "", "", right=False)
-    table.columns[0].no_wrap = True
-    for name, settings, summary in rows:
-        table.add_row(name, "what it is", summary)
-        table.add_row("", "settings", settings or "none")
-        for title, text in _lines(defenses[name], defenses.values()) if name in defenses else ():
-            table.add_row("", title, text)
-        table.add_section()
-    table.caption = "give several by repeating --defense: they act in that order"
-    table.caption_justify = "left"
-    return table
-
-
-def _lines(defense: Defense, all_defenses: Iterable[Defense]) -> list[tuple[str, str]]:
-    facts = defense.facts
-    return [
-        ("protects", facts.protects),
-        ("guarantees", facts.guarantee),
-        ("costs", facts.cost),
-        ("attacker does not know", facts.attacker),
-        ("excludes", ", ".join(exclusions(defense, all_defenses)) or "nothing"),
-    ]

@@ -1,12 +1,9 @@
 import struct
 
-import pytest
 from rich.console import Console
 
-from dtfl_private.cli.listed_models import listed_models
-from dtfl_private.plugins.installed import installed
 from dtfl_private.report.pictures.costs import cost_picture
-from dtfl_private.report.tables.networks import ListedModel, cuts_table, models_table
+from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.simulation.costs.cut_costs import choose
 
 
@@ -35,24 +32,3 @@ def test_the_picture_is_a_png_of_four_panels_and_always_the_same(four_tiers):
     assert (width, height) == (1800, 540)
     assert cost_picture({"own cuts": four_tiers, "others": four_tiers.deepest(2)}, **settings) == picture
     assert cost_picture({"own cuts": four_tiers}, **settings) != picture
-
-
-@pytest.fixture
-def only_two_models(monkeypatch, offer):
-    offer("model", "mine", lambda *, input_shape, classes, norm, depth: None)  # noqa: ARG005
-    from dtfl_private.plugins import descriptions
-
-    known = descriptions.installed("model")
-    monkeypatch.setattr(descriptions, "installed", lambda _kind: {name: known[name] for name in ("mine", "resnet-8")})
-
-
-@pytest.mark.usefixtures("only_two_models")
-def test_the_list_counts_tiers_and_parameters_and_leaves_out_what_it_does_not_know():
-    mine, known = listed_models()
-    assert mine == ListedModel(
-        name="mine", takes="-", tiers="-", parameters="-", settings="depth", summary="", source="-"
-    )
-    assert (known.name, known.takes, known.tiers, known.parameters) == ("resnet-8", "images from 8x8", "4", "78,042")
-    text = shown(models_table([mine, known]))
-    assert "arXiv 1512.03385" in text
-    assert len(installed("model")) > 10
