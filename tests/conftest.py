@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.cli.listed import built_in
 from dtfl_private.cli.listed import plugins as listed_plugins
 from dtfl_private.data.dataset import ImageDataset
@@ -332,3 +333,17 @@ def trained(tmp_path_factory, tiny_config, objects) -> Callable[..., Path]:
         return made[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def opened(trained, objects) -> Callable[..., OpenedRun]:
+    """Open a tiny run once for each configuration, to be read only: ``opened(defenses=..., **settings)``."""
+    found: dict[str, OpenedRun] = {}
+
+    def open_tiny(**values: Any) -> OpenedRun:
+        key = repr(sorted(values.items()))
+        if key not in found:
+            found[key] = open_run(trained(**values), objects=RunObjects(**objects, defenses=values.get("defenses")))
+        return found[key]
+
+    return open_tiny

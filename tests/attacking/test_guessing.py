@@ -8,7 +8,6 @@ from fast_attacks import Blind, LeastSquares
 from recall import Remembers
 
 from dtfl_private.errors import RunError
-from dtfl_private.leakage.results.result import read_results
 
 
 def test_a_second_call_does_not_attack_again(trained, mount):
@@ -25,15 +24,6 @@ def test_an_interrupted_attack_goes_on_where_it_was(trained, mount):
     again = Heard()
     mount(trained(), [LeastSquares()], tiers=[2], seeds=3, listener=again)
     assert again.kept == [True, True, False]
-
-
-def test_other_settings_are_another_attack(trained, mount):
-    mount(trained(), [LeastSquares()], tiers=[2])
-    heard = Heard()
-    report = mount(trained(), [LeastSquares(ridge=1.0)], tiers=[2], listener=heard)
-    assert heard.kept == [False]
-    both = read_results(report.path)
-    assert {result.settings["ridge"] for result in both if result.source == "least-squares"} == {1e-3, 1.0}
 
 
 def test_what_cannot_be_written_down_is_guessed_anew(trained, mount, patterns):

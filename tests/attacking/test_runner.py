@@ -3,12 +3,11 @@
 import json
 
 import pytest
-from attack_reports import Heard, of
+from attack_reports import of
 from fast_attacks import Blind, LeastSquares
 
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.results.result import read_results
-from dtfl_private.plugins.registry import create
 
 
 def test_results_have_what_the_interface_promises(trained, mount, tmp_path):
@@ -31,26 +30,6 @@ def test_a_sharp_attack_beats_the_trivial_guesses_and_a_blind_one_does_not(train
     assert of(report, "psnr", "nearest-auxiliary").value > of(report, "psnr", "mean-image").value
 
 
-def test_the_undefended_run_is_attacked_too(trained, mount):
-    noise = [create("defense", "laplace-noise:sd=5")]
-    folder = trained(defenses=noise)
-    heard = Heard()
-    report = mount(folder, [LeastSquares()], tiers=[1], undefended="train", defenses=noise, victims=24, listener=heard)
-    found = of(report, "psnr")
-    assert found.undefended > found.ci_high
-    assert of(report, "psnr", "mean-image").undefended == of(report, "psnr", "mean-image").value
-    with pytest.raises(InputError, match="is not this run without defenses"):
-        mount(folder, [LeastSquares()], tiers=[1], undefended=str(trained(seed=9)), defenses=noise)
-    with pytest.raises(InputError, match="has no defenses: leave --undefended out"):
-        mount(trained(), [LeastSquares()], undefended="train")
-
-
-def test_a_blind_eye_to_the_defense_is_recorded_as_such(trained, mount):
-    report = mount(trained(), [LeastSquares(adaptive=False)], tiers=[1])
-    assert not of(report, "mse").adaptive
-    assert "not adaptive make defenses look better" in report.remarks[-1]
-
-
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -63,8 +42,3 @@ def test_wrong_input_is_refused_before_anything_is_written(trained, mount, tmp_p
     with pytest.raises(InputError, match=words):
         mount(trained(), [LeastSquares()], **values)
     assert not (tmp_path / "out").exists()
-
-
-def test_what_is_no_run_is_refused(mount, tmp_path):
-    with pytest.raises(InputError, match="is not a run folder"):
-        mount(tmp_path, [LeastSquares()])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from dtfl_private.auditing.pooled_results import pooled
@@ -36,3 +38,22 @@ def test_what_only_one_training_has_is_not_pooled():
     )
     other = one.model_copy(update={"metric": "psnr"})
     assert [result.metric for result in pooled([[one, other], [one]])] == ["ssim"]
+
+
+def test_several_trainings_are_pooled_by_their_envelope(trained, examine, tmp_path):
+    findings = examine(trained(), training_seeds=2, tiers=(1,)).findings
+    first, second = (
+        next(r for r in examine_results(path) if (r["source"], r["metric"]) == ("least-squares", "mse"))
+        for path in (tmp_path / "audit" / "attacks", tmp_path / "audit" / "seed-4" / "attacks")
+    )
+    both = next(r for r in findings.results if (r.source, r.metric) == ("least-squares", "mse"))
+    assert both.value == pytest.approx((first["value"] + second["value"]) / 2)
+    assert (both.ci_low, both.ci_high) == (
+        min(first["ci_low"], second["ci_low"]),
+        max(first["ci_high"], second["ci_high"]),
+    )
+    assert both.n == 8
+
+
+def examine_results(folder):
+    return json.loads((folder / "attack.json").read_text())["results"]

@@ -1,7 +1,7 @@
 import pytest
 from interrupted_runs import Notes, left_behind
 
-from dtfl_private.errors import InputError, NonFiniteLossError
+from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.experiments.config.toml_files import read_run_config
 
 
@@ -23,12 +23,6 @@ def test_a_run_that_stops_at_its_target_ends_there_and_stays_finished(run_tiny, 
     before = left_behind(tmp_path / "run")
     run_tiny(tmp_path / "run", rounds=4, target_accuracy=target, stop_at_target=True, resume=True)
     assert left_behind(tmp_path / "run") == before
-
-
-def test_stopping_at_a_target_needs_one(run_tiny, tmp_path):
-    with pytest.raises(InputError, match="stop_at_target needs a target"):
-        run_tiny(tmp_path / "run", stop_at_target=True)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loss_that_explodes_ends_the_run_and_names_the_culprit(run_tiny, tmp_path):

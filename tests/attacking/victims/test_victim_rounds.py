@@ -6,14 +6,11 @@ from typing import ClassVar
 
 import pytest
 from attack_reports import of
-from fast_attacks import SEES, LeastSquares
+from fast_attacks import LeastSquares
+from malicious_servers import Downgrade
 
-from dtfl_private.attacking.base import (
-    AttackFacts,
-    Tampering,
-)
+from dtfl_private.attacking.base import AttackFacts
 from dtfl_private.errors import InputError
-from dtfl_private.plugins.registry import create
 
 
 def test_what_is_attacked_is_what_the_run_recorded(trained, mount):
@@ -58,23 +55,8 @@ def test_attacks_on_several_releases_are_for_tiers_whose_victims_were_sent_befor
     assert {result.tier for result in left.results if result.source == "looks-back"} == {2, 3}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Downgrade(LeastSquares):
-    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES | {"chooses-tier"}, recipe="")
-
-    def tamper(self, view):
-        return Tampering(tier=1, weights={})
-
-
 def test_a_malicious_server_is_played_out_by_the_clients(trained, mount):
     report = mount(trained(), [Downgrade(), LeastSquares()], tiers=[3], victims=24)
     assert of(report, "psnr", "downgrade").value > of(report, "psnr").value
     assert of(report, "psnr", "downgrade").adversary == "server-malicious"
     assert of(report, "refused", "downgrade").value == 0
-
-
-def test_clients_that_refuse_leave_nothing_to_reconstruct(trained, mount):
-    floor = [create("defense", "tier-floor:2")]
-    report = mount(trained(defenses=floor), [Downgrade()], tiers=[3], defenses=floor)
-    assert of(report, "refused", "downgrade").value == 1
-    assert [r for r in report.results if r.metric == "psnr" and r.source == "downgrade"] == []

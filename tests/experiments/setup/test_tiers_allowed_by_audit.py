@@ -49,13 +49,6 @@ def test_budget_tier_floor_and_fewer_tiers_hold_together(prepare_tiny: PrepareTi
     assert tiers(prepare_tiny(allowed_tiers=[1, 2], tiers=2)) == [2]
 
 
-def test_the_weights_of_the_run_do_not_depend_on_the_limit(prepare_tiny: PrepareTiny):
-    limited, free = prepare_tiny(allowed_tiers=[1, 3]), prepare_tiny()
-    assert limited.initial.weights.heads.keys() == {1, 3}
-    for tier, head in limited.initial.weights.heads.items():
-        assert all((head[name] == free.initial.weights.heads[tier][name]).all() for name in head)
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -118,13 +111,6 @@ def test_spellings_of_one_run_are_the_same_and_guards_send_nothing(prepare_tiny:
     explicit = prepare_tiny(defense=["gaussian-noise"]).config.defense
     assert explicit != ["gaussian-noise"]
     assert tiers(prepare_tiny(leakage_budget=f"{audit}:max=0.4", defense=explicit)) == [3]
-
-
-@pytest.mark.parametrize("values", [{"defense": ["tier-floor:4"]}, {"defense": ["tier-floor:3"], "allowed_tiers": [1]}])
-def test_a_floor_that_leaves_only_the_whole_network_is_refused(run_tiny, tmp_path, values):
-    with pytest.raises(InputError, match=r"tier floor . leaves only the tier of the whole network: .* --method fedavg"):
-        run_tiny("run", method="dtfl-full", **values)
-    assert not (tmp_path / "run").exists()
 
 
 def test_the_closing_line_says_which_tiers_and_why():

@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from dtfl_private.attacking.knowledge import shadow_runs
+from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
+from dtfl_private.experiments import train_loop
+from dtfl_private.experiments.config.toml_files import read_run_config
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.setup.run_objects import RunObjects
+
+
+@pytest.fixture
+def shadows(tiny_config, tiny_network, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_loop, "plot_training", lambda *_, **__: None)
+    victim = tiny_config(rounds=1, clients=2, seed=3, max_train_images=40, record_rounds=["last"])
+    return ShadowRuns(victim, 3, tmp_path, RunObjects(model=tiny_network()))
+
+
+def test_a_shadow_is_trained_on_its_records_with_chance_of_its_own_and_only_once(shadows, patterns, tmp_path):
+    images, labels = patterns.train_images[:12].float() / 255, patterns.train_labels[:12]
+    first = shadows.train("in", images, labels)
+    (folder,) = tmp_path.iterdir()
+    rounds = (folder / "rounds.jsonl").stat().st_mtime_ns
+    config = read_run_config(RunFolder(path=folder))
+    assert (config.clients, config.max_train_images, list(config.record_rounds)) == (2, 12, [])
+    assert config.seed != 3
+    again = shadows.train("in", images, labels)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert (folder / "rounds.jsonl").stat().st_mtime_ns == rounds
+
+
+def test_other_records_and_other_names_are_other_runs(monkeypatch, tmp_path, tiny_config, patterns):
+    folders = []
+
+    def train(config, *, out, **_):
+        folders.append((config.seed, out))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shadow_runs, "train", train)
+    shadows = ShadowRuns(tiny_config(), 3, tmp_path, RunObjects())
+    images, labels = patterns.train_images[:12].float() / 255, patterns.train_labels[:12]
+    given = [("a", images, labels), ("a", 1 - images, labels), ("a", images, 2 - labels), ("b", images, labels)]
+    for name, records, own_labels in given:
+        with pytest.raises(KeyboardInterrupt):
+            shadows.train(name, records, own_labels)
+    assert len({out for _, out in folders}) == 4
+    (one, same, labelled, other) = (seed for seed, _ in folders)
+    assert one == same == labelled != other

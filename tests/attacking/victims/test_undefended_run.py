@@ -1,0 +1,36 @@
+import pytest
+from attack_reports import Heard, of
+from fast_attacks import LeastSquares
+
+from dtfl_private.attacking.victims.undefended_run import as_long_as, undefended_folder
+from dtfl_private.errors import InputError
+from dtfl_private.plugins.registry import create
+
+
+def test_the_undefended_run_is_attacked_too(trained, mount):
+    noise = [create("defense", "laplace-noise:sd=5")]
+    folder = trained(defenses=noise)
+    heard = Heard()
+    report = mount(folder, [LeastSquares()], tiers=[1], undefended="train", defenses=noise, victims=24, listener=heard)
+    found = of(report, "psnr")
+    assert found.undefended > found.ci_high
+    assert of(report, "psnr", "mean-image").undefended == of(report, "psnr", "mean-image").value
+    with pytest.raises(InputError, match="is not this run without defenses"):
+        mount(folder, [LeastSquares()], tiers=[1], undefended=str(trained(seed=9)), defenses=noise)
+    with pytest.raises(InputError, match="has no defenses: leave --undefended out"):
+        mount(trained(), [LeastSquares()], undefended="train")
+
+
+def test_a_run_that_ended_early_is_compared_with_one_of_as_many_rounds(opened):
+    run = opened()
+    longer = run.prepared.config.model_copy(update={"rounds": 50, "stop_at_target": True, "target_accuracy": 0.5})
+    assert (as_long_as(run, longer).rounds, as_long_as(run, longer).stop_at_target) == (2, False)
+
+
+def test_a_run_without_defenses_may_lie_elsewhere(opened, trained, tmp_path):
+    noise = [create("defense", "laplace-noise:sd=5")]
+    run = opened(defenses=noise)
+    assert undefended_folder(run, str(trained()), tmp_path / "unused").path == trained()
+    assert not (tmp_path / "unused").exists()
+    with pytest.raises(InputError, match=r"is not this run without defenses \(it has some\)"):
+        undefended_folder(run, str(trained(defenses=noise)), tmp_path / "unused")

@@ -1,0 +1,22 @@
+from audit_progress import HeardJobs
+
+from dtfl_private.plugins.registry import create
+
+
+def test_the_progress_expects_as_many_jobs_as_there_are(trained, examine):
+    noise = [create("defense", "gaussian-noise:sd=0.1")]
+    for settings in ({}, {"defenses": noise}):
+        heard = HeardJobs()
+        examine(trained(**settings), listener=heard, out=trained(**settings) / "watched", **settings)
+        done = sum(map(len, heard.kept.values()))
+        assert not heard.running
+        assert heard.expected == len(heard.announced) == done
+
+
+def test_clients_are_attacked_as_scheduled_only_in_audited_tiers_that_were_used(opened, plan):
+    used = sorted(set(opened().plan.tiers_P.tolist()))
+    assert 0 < len(used) < 3
+    assert plan(opened()).scheduled_tiers == used
+    (unused, *_) = {1, 2, 3} - set(used)
+    assert plan(opened(), tiers=(unused,)).scheduled_tiers == []
+    assert plan(opened(), tiers=(used[0],)).scheduled_tiers == used[:1]
