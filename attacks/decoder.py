@@ -9,8 +9,9 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import DecoderTraining, trained_decoders
+from dtfl_private.attacks.shared.trained_decoders import trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,10 @@ class Decoder(Reconstruction):
 
     Attributes:
         size: of the network; "best" trains all three and takes the best on validation images.
-        epochs: passes over the auxiliary images at most.
+        steps: of training, of 32 images each; 0 for as many as the effort allows.
         lr: first learning rate of Adam; falls as a half cosine.
         ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
-        patience: epochs without a better validation error after which training stops.
+        varied: learn from variations of the auxiliary images (moved, turned, resized, mixed) too.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -37,10 +38,10 @@ class Decoder(Reconstruction):
     )
 
     size: Literal["small", "medium", "large", "best"] = "medium"
-    epochs: Annotated[int, Field(ge=1)] = 40
+    steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     ssim: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    patience: Annotated[int, Field(ge=1)] = 10
+    varied: bool = True
 
     def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
@@ -52,11 +53,11 @@ class Decoder(Reconstruction):
         """How its networks are trained."""
         return DecoderTraining(
             size=self.size,
-            epochs=self.epochs,
+            steps=self.steps_of(self.steps, NORMAL_STEPS),
             lr=self.lr,
             ssim=self.ssim,
-            patience=self.patience,
             adaptive=self.adaptive,
+            varied=self.varied,
         )
 
     def reconstruct(self, view: View) -> Tensor:

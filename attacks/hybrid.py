@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -14,47 +14,14 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
+from dtfl_private.attacks.shared.candidates import Candidates, Rule, best_rule
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import Decoders, trained_decoders
-from dtfl_private.leakage.image_metrics import psnr
+from dtfl_private.attacks.shared.trained_decoders import Decoders, trained_decoders
 
 # Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)
-# Of the way from the decoder's image to a candidate: the images between two guesses are often better than both.
-WAYS = (0.25, 0.5, 0.75, 1.0)
 VALIDATION_BATCHES = 2
-
-
-class Rule(NamedTuple):
-    """Which guess is taken: the candidate, or (None) for each image that of the lowest residual.
-
-    way: how far from the decoder's image to it, 0..1.
-    """
-
-    candidate: int | None
-    way: float = 1.0
-
-
-RULES = (
-    Rule(0),
-    Rule(None),
-    *(Rule(candidate, way) for candidate in range(1, 2 + len(PROXIMITIES)) for way in WAYS),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodedCandidates:
-    """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
-
-    images: Tensor
-    residuals: Tensor
-
-    def chosen(self, rule: Rule) -> Tensor:
-        """Return the images (B, C, H, W) that a rule takes."""
-        if rule.candidate is None:
-            return self.images[self.residuals.argmin(dim=0), torch.arange(self.images.shape[1])]
-        return torch.lerp(self.images[0], self.images[rule.candidate], rule.way)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +35,7 @@ class Hybrid(Reconstruction):
 
     Attributes:
         size: of the decoder's network.
-        epochs: of the decoder, at most.
+        decoder_steps: of its training; 0 for as many as the effort allows.
         steps: of each search; 0 as for `optimization`.
         lr: first step of a pixel in a refinement.
     """
@@ -79,7 +46,7 @@ class Hybrid(Reconstruction):
     )
 
     size: Literal["small", "medium", "large", "best"] = "medium"
-    epochs: Annotated[int, Field(ge=1)] = 40
+    decoder_steps: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, le=1)] = 0.02
 
@@ -90,8 +57,9 @@ class Hybrid(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        decoders = trained_decoders(view, Decoder(size=self.size, epochs=self.epochs, adaptive=self.adaptive).training)
-        optimization = Optimization(steps=self.steps, adaptive=self.adaptive)
+        decoder = Decoder(size=self.size, steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
+        decoders = trained_decoders(view, decoder.training)
+        optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
         matching = optimization.matching(view)
         search = partial(self._candidates, matching=matching, tick=Ticks(view, self._count(view, matching)))
         rule = self._rule(view, decoders, optimization, matching, search)
@@ -115,13 +83,13 @@ class Hybrid(Reconstruction):
         *,
         matching: Matching,
         tick: Callable[[], None],
-    ) -> DecodedCandidates:
+    ) -> Candidates:
         """Return the decoder's images, those found from grey, and the refinements, with their residuals."""
         ways = [replace(matching, lr=self.lr, proximity=proximity) for proximity in PROXIMITIES]
         images = [decoded, from_grey, *(match(program, smashed, decoded, way, tick) for way in ways)]
         with torch.no_grad():
             kept = [residuals(program, guess, smashed) for guess in images]
-        return DecodedCandidates(images=torch.stack(images), residuals=torch.stack(kept))
+        return Candidates(images=torch.stack(images), residuals=torch.stack(kept))
 
     def _rule(
         self,
@@ -129,20 +97,17 @@ class Hybrid(Reconstruction):
         decoders: Decoders,
         optimization: Optimization,
         matching: Matching,
-        search: Callable[..., DecodedCandidates],
+        search: Callable[..., Candidates],
     ) -> Rule:
-        """Return the rule with the best mean PSNR on auxiliary validation images."""
+        """Return the rule that serves best on auxiliary validation images."""
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
-        released = validation_release(view, seen, self.adaptive, VALIDATION_BATCHES)
-        scores: dict[Rule, list[float]] = {rule: [] for rule in RULES}
-        for smashed, labels, images in released:
+        found = []
+        for smashed, labels, images in validation_release(view, seen, self.adaptive, VALIDATION_BATCHES):
             decoded = decoders.of(seen).decode(smashed, labels)
             from_grey = optimization.of_batch(program, smashed, view, matching)
-            candidates = search(program, smashed, decoded, from_grey)
-            for rule, own in scores.items():
-                own.extend(psnr(candidates.chosen(rule), images))
-        return max(RULES, key=lambda rule: sum(scores[rule]))
+            found.append((search(program, smashed, decoded, from_grey), images))
+        return best_rule(found)
 
     def _count(self, view: View, matching: Matching) -> int:
         """Return the number of steps of all refinements."""

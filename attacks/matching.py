@@ -16,7 +16,7 @@ from dtfl_private.attacks.shared.auxiliary_release import (
     release_auxiliary,
     same_weights,
 )
-from dtfl_private.attacks.shared.inversion import batch_size
+from dtfl_private.attacks.shared.releaser import batch_size
 from dtfl_private.attacks.shared.templates import FORMS, Likeness, altered, templates
 from dtfl_private.protocol.messages import Seen
 

@@ -11,15 +11,10 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
+from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import (
-    DecoderTraining,
-    Releaser,
-    TrainedDecoder,
-    batch_size,
-    fingerprint,
-    trained_decoder,
-)
+from dtfl_private.attacks.shared.releaser import Releaser, batch_size, fingerprint
+from dtfl_private.attacks.shared.trained_decoders import TrainedDecoder, trained_decoder
 from dtfl_private.protocol.messages import Seen
 
 # Added to the distance of records whose labels differ: more than any two images are apart.
@@ -47,7 +42,8 @@ class MultiRelease(Reconstruction):
 
     Attributes:
         size: of the decoders' network.
-        epochs: of each decoder, at most; there is one for each round's weights.
+        decoder_steps: of each decoder's training, 0 for as many as the effort allows; there is one for each round's
+            weights.
         releases: of one record that are used at most, the victim's own first, then the latest.
     """
 
@@ -58,7 +54,7 @@ class MultiRelease(Reconstruction):
     )
 
     size: Literal["small", "medium", "large", "best"] = "medium"
-    epochs: Annotated[int, Field(ge=1)] = 40
+    decoder_steps: Annotated[int, Field(ge=0)] = 0
     releases: Annotated[int, Field(ge=2)] = 8
 
     def check(self, target: Target) -> None:
@@ -68,7 +64,9 @@ class MultiRelease(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
+        training = DecoderTraining(
+            size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
+        )
         fitting = [one for one in view.earlier if one.download.tier == view.tier]
         rounds = _by_download([*view.seen, *fitting])
         decoders = {name: trained_decoder(view, group, training) for name, group in rounds.items()}

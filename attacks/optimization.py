@@ -14,7 +14,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
-from dtfl_private.attacks.shared.inversion import AuxiliaryRelease, Releaser, batch_size
+from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser, batch_size
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
@@ -38,12 +38,12 @@ class Optimization(Reconstruction):
     Regularised maximum likelihood (rMLE) of He, Zhang and Lee 2019 (ACSAC, section 4). Published, for their CIFAR-10
     network after convolutions 1, 4 and 6: PSNR 37.6, 19.5 and 13.4 dB, SSIM 0.996, 0.694 and 0.163 (model ``he-cnn``).
 
-    f is the client half with what defenses do inside its forward pass. What they do to the finished message is not
-    inverted: noise leaves the residual right on average, rounding and dropped values nearly, and a shuffle makes it
-    wrong, for which there are attacks of its own. Those that draw inside the forward pass draw anew at every step.
+    f is the client half. What a defense draws is not guessed at but read as far as it shows, and weighed by its known
+    likelihood as far as it does not (`Reading`): values left out do not count, rounded ones may be anywhere within
+    their step, noise has its own distribution. A shuffle makes the residual wrong; there is `unshuffle` for it.
 
     Attributes:
-        steps: of the search; 0 for 300 and 50 more for each layer after the first, up to 1,000.
+        steps: of the search; 0 for 300 and 50 more for each layer after the first, up to 1,000, times the effort.
         lr: first step of a pixel; falls as a half cosine.
         smoothness: weight of the total variation; "auto" takes the one of 0.0001, 0.001 ... 1 that is best on a batch
             of auxiliary validation images, and 0.01 without auxiliary data.
@@ -92,7 +92,7 @@ class Optimization(Reconstruction):
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
         """Return how to search at this tier, tuned on auxiliary validation images if there are any; cached."""
         seen = view.seen[0]
-        steps = self.steps or default_steps(view.program(seen, adaptive=self.adaptive).modules)
+        steps = self.steps_of(self.steps, default_steps(view.program(seen, adaptive=self.adaptive).modules))
         matching = Matching(steps=steps, lr=self.lr, smoothness=DEFAULT_SMOOTHNESS)
         if self.smoothness != "auto":
             return replace(matching, smoothness=self.smoothness)
@@ -115,7 +115,7 @@ class Optimization(Reconstruction):
     def _count(self, view: View) -> int:
         """Return the number of steps of all searches."""
         seen = view.seen[0]
-        steps = self.steps or default_steps(view.program(seen, adaptive=self.adaptive).modules)
+        steps = self.steps_of(self.steps, default_steps(view.program(seen, adaptive=self.adaptive).modules))
         tuning = len(SMOOTHNESS) if self.smoothness == "auto" and view.has("auxiliary-data") else 0
         return steps * (tuning + sum(len(seen.batches) for seen in view.seen))
 
@@ -138,13 +138,13 @@ def default_steps(modules: nn.Module) -> int:
     return min(MOST_STEPS, FEWEST_STEPS + STEPS_PER_LAYER * max(0, layers - 1))
 
 
-def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[AuxiliaryRelease]:
+def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[ReleasedImages]:
     """Return up to so many whole batches of auxiliary validation images, as a client sends them."""
     size = batch_size([seen])
     auxiliary = view.auxiliary
     images, labels = auxiliary.validation_images[: batches * size], auxiliary.validation_labels[: batches * size]
     released = Releaser(view, [seen], adaptive).release(images, labels, "tuning")
-    return [AuxiliaryRelease(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]
+    return [ReleasedImages(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]
 
 
 def _victims(view: View) -> str:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import DecoderTraining, trained_decoder
 from dtfl_private.attacks.shared.shadow_client import Imitation, train_shadow
+from dtfl_private.attacks.shared.trained_decoders import trained_decoder
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 
 
@@ -38,7 +39,7 @@ class Surrogate(Reconstruction):
         statistics: weight of the distance between the moments of activations.
         adversarial: weight of the discriminator.
         size: of the decoder's network.
-        epochs: of the decoder, at most.
+        decoder_steps: of the decoder's training; 0 for as many as the effort allows.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -53,7 +54,7 @@ class Surrogate(Reconstruction):
     statistics: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     adversarial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     size: Literal["small", "medium", "large", "best"] = "medium"
-    epochs: Annotated[int, Field(ge=1)] = 40
+    decoder_steps: Annotated[int, Field(ge=0)] = 0
 
     def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
@@ -65,7 +66,9 @@ class Surrogate(Reconstruction):
         batches = [batch for one in view.batches for batch in one]
         shadows = [self._shadow(view, batches, number) for number in range(self.shadows)]
         rounds = [_seen(shadow, one) for one in view.batches for shadow in shadows]
-        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=self.adaptive)
+        training = DecoderTraining(
+            size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
+        )
         decoder = trained_decoder(view.derived("surrogate", rounds), rounds, training)
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 

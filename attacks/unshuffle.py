@@ -11,20 +11,23 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.optimization import default_steps, validation_release
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
+from dtfl_private.attacks.shared.candidates import Candidates, Rule, best_rule
+from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
+from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.inversion import (
-    DecoderTraining,
-    TrainedDecoder,
-    batch_size,
-    fingerprint,
-    trained_decoder,
-)
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
+from dtfl_private.attacks.shared.releaser import batch_size, fingerprint
+from dtfl_private.attacks.shared.trained_decoders import TrainedDecoder, trained_decoder
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 
+# Searches from the decoded images: weights of the total variation, and of the distance to the start.
+SEARCHES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.3), (1e-2, 3.0))
+SEARCH_LR = 0.02
+VALIDATION_BATCHES = 2
 # A second decoder is worth its time if this share of pieces more is in place than when the first was trained.
 WORTH = 0.02
 
@@ -37,7 +40,9 @@ class Unshuffle(Reconstruction):
     runs the client's program itself; an assignment of least cost (Hungarian method, Kuhn 1955) puts each record in
     order. A decoder is trained on activations put back in the same way, mistakes included. Its images are then sent
     through the known client half, and the pieces received are assigned anew by their distance from those: analysis by
-    synthesis. An order that lasts is found from all records of a client together. Where records exchange
+    synthesis. From there pixels are searched for, by gradient, whose activations are the pieces received, which are
+    assigned anew every few steps. Whether the decoded or the found images are taken is decided on auxiliary images.
+    An order that lasts is found from all records of a client together. Where records exchange
     pieces, which keep their places, the network tells instead which of a batch's pieces fits the rest of a record.
 
     Assumes that the adversary knows which shuffle it is and how large its pieces are (``architecture``), no order.
@@ -45,9 +50,10 @@ class Unshuffle(Reconstruction):
 
     Attributes:
         size: of the decoders' network.
-        epochs: passes over the auxiliary images at most, of a decoder.
-        matching_epochs: the same of the matcher.
+        decoder_steps: of a decoder's training; 0 for as many as the effort allows.
+        matching_epochs: passes over the auxiliary images at most, of the matcher.
         refinements: how often images are decoded and the pieces matched to them.
+        steps: of each search for pixels; 0 for as many as `optimization` takes.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -56,9 +62,10 @@ class Unshuffle(Reconstruction):
     )
 
     size: Literal["small", "medium", "large", "best"] = "medium"
-    epochs: Annotated[int, Field(ge=1)] = 40
+    decoder_steps: Annotated[int, Field(ge=0)] = 0
     matching_epochs: Annotated[int, Field(ge=1)] = 15
     refinements: Annotated[int, Field(ge=0)] = 3
+    steps: Annotated[int, Field(ge=0)] = 0
 
     def check(self, target: Target) -> None:
         """Refuse runs without a shuffle, and activations that are no map."""
@@ -74,7 +81,20 @@ class Unshuffle(Reconstruction):
         for seen in view.seen:
             groups.setdefault(fingerprint(seen.download), []).append(seen)
         solvers = {name: self._solver(view, group) for name, group in groups.items()}
-        return torch.cat([solvers[fingerprint(seen.download)].images(seen) for seen in view.seen]).cpu()
+        first = view.program(view.seen[0], adaptive=True)
+        search = _Search(
+            puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
+            steps=self.steps_of(self.steps, default_steps(first.modules)),
+            view=view,
+        )
+        rule = search.rule(solvers[fingerprint(view.seen[0].download)])
+        parts = []
+        for seen in view.seen:
+            solver, program = solvers[fingerprint(seen.download)], view.program(seen, adaptive=True)
+            decoded = torch.split(solver.images(seen), [len(batch.labels) for batch in seen.batches])
+            for batch, images in zip(seen.batches, decoded, strict=True):
+                parts.append(search.candidates(program, batch.smashed, images).chosen(rule))
+        return torch.cat(parts).cpu()
 
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
         puzzle = puzzle_of(view.defense, view.cut_shape, name_of(self))
@@ -82,7 +102,7 @@ class Unshuffle(Reconstruction):
         matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
-        training = DecoderTraining(size=self.size, epochs=self.epochs, adaptive=True)
+        training = DecoderTraining(size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=True)
         solver.decoder = _decoder(view, f"matched/{self}", solver.first, group, training)
         if self.refinements == 0:
             return solver
@@ -141,13 +161,53 @@ class _Solver:
         """Return the images of a client's batches, an order that lasts being sought in all of them together."""
         program = self._view.program(seen, adaptive=True)
         if not self._puzzle.lasting or len({len(batch.labels) for batch in seen.batches}) > 1:
-            parts = [self._decoded(program, batch.smashed, batch.labels) for batch in seen.batches]
+            parts = [self.decode(program, batch.smashed, batch.labels) for batch in seen.batches]
             return torch.cat(parts)
         whole = _joined(seen)
-        return self._decoded(program, whole.smashed, whole.labels)
+        return self.decode(program, whole.smashed, whole.labels)
 
-    def _decoded(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
+    def decode(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return the images (B, C, H, W) of activations as they were received."""
         return self.decoder.decode(self.refined(program, smashed, labels), labels)
+
+
+class _Search:
+    """Searches for pixels whose activations, in some order, are those received, from decoded images on.
+
+    Args:
+        view: of the adversary.
+        puzzle: the shuffle.
+        steps: of each search.
+    """
+
+    def __init__(self, *, view: View, puzzle: Puzzle, steps: int) -> None:
+        self._view, self._puzzle = view, puzzle
+        self._ways = [
+            Matching(steps=steps, lr=SEARCH_LR, smoothness=smoothness, proximity=proximity)
+            for smoothness, proximity in SEARCHES
+        ]
+
+    def candidates(self, program: ClientProgram, smashed: Tensor, decoded: Tensor) -> Candidates:
+        """Return the decoded images (B, C, H, W) of a batch, and what the searches make of them."""
+        smashed = smashed.to(decoded.device)
+
+        def arrange(activations: Tensor) -> Tensor:
+            return self._puzzle.put(smashed, self._puzzle.match(smashed, activations))
+
+        images = [decoded, *(match(program, smashed, decoded, way, arrange=arrange) for way in self._ways)]
+        with torch.no_grad():
+            left = [residuals(program, guess, arrange(program.expected(guess))) for guess in images]
+        return Candidates(images=torch.stack(images), residuals=torch.stack(left))
+
+    def rule(self, solver: _Solver) -> Rule:
+        """Return which candidate serves best on auxiliary validation images."""
+        seen = self._view.seen[0]
+        program = self._view.program(seen, adaptive=True)
+        found = []
+        for smashed, labels, images in validation_release(self._view, seen, True, VALIDATION_BATCHES):
+            decoded = solver.decode(program, smashed, labels)
+            found.append((self.candidates(program, smashed, decoded), images))
+        return best_rule(found)
 
 
 def _joined(seen: Seen) -> SmashedBatch:

@@ -13,7 +13,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.evidence import LocalSteps
 from dtfl_private.attacking.program import ClientProgram, Parameters
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.inversion import half_cosine
+from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch, WeightUpdate

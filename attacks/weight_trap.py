@@ -13,7 +13,8 @@ from dtfl_private.attacking.program import ClientProgram, batches_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, as_map, map_shape
-from dtfl_private.attacks.shared.inversion import fingerprint, half_cosine
+from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.attacks.shared.releaser import fingerprint
 from dtfl_private.randomness import isolated
 
 BATCH = 32

@@ -14,6 +14,7 @@ from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
 from dtfl_private.protocol.messages import SmashedBatch
 
@@ -67,6 +68,11 @@ class DpActivations(NoiseDial):
         noise = torch.randn(values.shape, generator=at.chance, dtype=values.dtype, device=values.device)
         noisy = (values * factors).add(noise, alpha=self.noise * clip)
         return replace(message, smashed=noisy.to(message.smashed.dtype))
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the clipped values before the noise."""
+        clip = self._clip_of(reading.values[0].numel())
+        return replace(reading.noisier(self.noise * clip), clip=clip)
 
     def known_noise(self, cut: Cut) -> KnownNoise:
         """Return the noise, after clipping, which is a projection."""

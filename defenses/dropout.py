@@ -1,6 +1,6 @@
 """Leave out random values of the activations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +35,14 @@ class Dropout(Defense):
         """Return the activations without the values that were drawn."""
         kept = torch.rand(smashed.shape, generator=at.chance, device=smashed.device) >= self.p
         return smashed * kept / (1 - self.p)
+
+    def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Return the activations as they are: what is drawn is read."""
+        return smashed
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values that were kept, where the zeros show; under noise, how likely each was left out."""
+        whole = reading.scaled(1 - self.p)
+        if reading.is_noisy:
+            return replace(whole, left_out=1 - (1 - self.p) * (1 - reading.left_out))
+        return replace(whole, shown=whole.shown & (whole.values != 0))

@@ -1,7 +1,7 @@
 """Add as much noise to the activations as a stated bound on the reconstruction error asks for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -14,6 +14,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, RoundRelease
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee, ReconstructionBound
 
 # The sensitivity of a record is underestimated with this probability at most.
@@ -120,6 +121,14 @@ class FisherNoise(Defense):
         exact = working(smashed)
         noise = standard_normal(exact, at.chance) * scales.to(exact.dtype).reshape(-1, *[1] * (exact.ndim - 1))
         return (exact + noise).to(smashed.dtype)
+
+    def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Return the activations as they are: what is drawn is read."""
+        return smashed
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values before the noise, whose scale is another one for each record."""
+        return replace(reading, deviation=None, shape="normal")
 
     def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the bound, for as many releases as there were epochs."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from dtfl_private.defenses.shared.added_noise import AddedNoise
 from dtfl_private.defenses.shared.precision import standard_normal
 from dtfl_private.protection.cost import Cut, KnownNoise
+from dtfl_private.protection.reading import NoiseShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,11 @@ class GaussianNoise(AddedNoise):
     Attributes:
         sd: standard deviation of the noise, in units of the activations.
     """
+
+    @property
+    def shape(self) -> NoiseShape:
+        """It is normal."""
+        return "normal"
 
     def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
         """Return standard normal noise."""

@@ -11,6 +11,7 @@ from dtfl_private.defenses.shared.precision import standard_normal, working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut, KnownNoise
+from dtfl_private.protection.reading import Reading
 
 
 def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:
@@ -49,6 +50,14 @@ class InformationBottleneck(Defense):
         """Return the activations with noise."""
         exact = working(smashed)
         return (exact + self.sigma * standard_normal(exact, at.chance)).to(smashed.dtype)
+
+    def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Return the activations as they are: what is drawn is read."""
+        return smashed
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values before the noise."""
+        return reading.noisier(self.sigma)
 
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
         """Return the loss with the price of the information."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.defenses.shared.added_noise import AddedNoise
+from dtfl_private.protection.reading import NoiseShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,11 @@ class LaplaceNoise(AddedNoise):
     Attributes:
         sd: standard deviation of the noise, in units of the activations; the scale parameter is sd / sqrt(2).
     """
+
+    @property
+    def shape(self) -> NoiseShape:
+        """It is Laplace."""
+        return "laplace"
 
     def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
         """Return Laplace noise of variance 1."""

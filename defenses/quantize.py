@@ -1,5 +1,6 @@
 """Send the smashed data in 8 or 4 bits a value."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -11,6 +12,7 @@ from dtfl_private.defenses.shared.precision import working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
 
 
@@ -97,3 +99,10 @@ class Quantize(Defense):
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes of codes and constants."""
         return record_bytes(cut.cut_values, self.bits)
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values with the noise of rounding; the grid shows, as a record's extremes do."""
+        rows = reading.values.flatten(1)
+        step = (rows.amax(dim=1) - rows.amin(dim=1)) / (2**self.bits - 1)
+        deviation = (step / math.sqrt(12)).clamp(min=1e-12)
+        return reading.noisier(deviation.reshape(-1, *[1] * (reading.values.ndim - 1)), "uniform")

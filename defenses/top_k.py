@@ -11,6 +11,7 @@ from torch import Tensor
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
 
 
@@ -82,3 +83,12 @@ class TopK(Defense):
         """Return the bytes of values and places."""
         value_bytes = cut.smashed_bytes // cut.cut_values
         return self._kept(cut.cut_values) * (value_bytes + index_type(cut.cut_values).itemsize)
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values that were sent; what was not is no greater than the least of them."""
+        if reading.is_noisy:  # what was not sent is under noise, and may be anything
+            return reading
+        shown = reading.values != 0
+        least = torch.where(shown, reading.values.abs(), torch.inf).flatten(1).amin(dim=1)
+        bound = least.reshape(-1, *[1] * (reading.values.ndim - 1))
+        return replace(reading, shown=reading.shown & shown, bound=torch.where(bound.isfinite(), bound, 0))

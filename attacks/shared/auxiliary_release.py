@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.program import batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.inversion import SECRETS, batch_size, fingerprint
+from dtfl_private.attacks.shared.releaser import SECRETS, batch_size, fingerprint
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle
-from dtfl_private.attacks.shared.inversion import half_cosine
+from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.piece_matcher import WIDTH, PieceAttention
 from dtfl_private.randomness import isolated
 

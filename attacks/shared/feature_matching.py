@@ -7,8 +7,15 @@ import torch
 from torch import Tensor
 
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacks.shared.inversion import half_cosine
+from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
+from dtfl_private.protection.reading import misfit
+
+Arrange = Callable[[Tensor], Tensor]
+"""From activations (B, *cut shape) that a guess has, to those received in the order that comes nearest to them."""
+
+# Steps of a search between two looks at the order of what was received.
+ARRANGE_EVERY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +36,11 @@ class Matching:
 
 
 def residuals(program: ClientProgram, images: Tensor, smashed: Tensor) -> Tensor:
-    """Return |f(x) - z|^2 / |z|^2 of each image of a batch (B,): what an adversary sees of its own success."""
-    difference = (program.activations(images) - smashed).flatten(1).square().sum(dim=1)
-    return difference / smashed.flatten(1).square().sum(dim=1).clamp(min=1e-12)
+    """Return how badly each image of a batch explains what was received (B,): what an adversary sees of its success.
+
+    |f(x) - z|^2 / |z|^2 without defenses, and by what each defense lets show otherwise: see `misfit`.
+    """
+    return misfit(program.read(smashed), program.expected(images))
 
 
 def match(
@@ -40,6 +49,7 @@ def match(
     start: Tensor,
     matching: Matching,
     tick: Callable[[], None] = lambda: None,
+    arrange: Arrange | None = None,
 ) -> Tensor:
     """Return images (B, C, H, W) in [0, 1] near a start whose activations are near those seen (B, *cut shape).
 
@@ -48,18 +58,22 @@ def match(
     white.
 
     Args:
-        program: of the client; with what its defenses do in the forward pass, not to the message.
+        program: of the client, with what its defenses let show of their draws.
         smashed: as seen.
         start: images (B, C, H, W) in [0, 1].
         matching: how to search.
         tick: called after each step.
+        arrange: puts what was received in the order that fits, where a shuffle has drawn it; asked again and again.
     """
+    reading = program.read(smashed)
     images = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([images], lr=matching.lr, amsgrad=True)
     for step in range(matching.steps):
         optimizer.param_groups[0]["lr"] = matching.lr * half_cosine(step, matching.steps)
-        residual = residuals(program, images, smashed)
-        loss = residual + matching.smoothness * total_variation(images)
+        if arrange is not None and step % ARRANGE_EVERY == 0:
+            with torch.no_grad():
+                reading = program.read(arrange(program.expected(images)))
+        loss = misfit(reading, program.expected(images)) + matching.smoothness * total_variation(images)
         loss = loss + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
         (images.grad,) = torch.autograd.grad(loss.sum(), images)
         optimizer.step()

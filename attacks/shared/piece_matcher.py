@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle
-from dtfl_private.attacks.shared.inversion import STEP, half_cosine
+from dtfl_private.attacks.shared.decoder_training import STEP
+from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.randomness import isolated
 
 WIDTH = 128

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dtfl_private.attacking.program import Parameters
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.inverse_network import as_map
-from dtfl_private.attacks.shared.inversion import half_cosine
+from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated
 

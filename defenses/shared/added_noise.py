@@ -14,6 +14,7 @@ from torch import Tensor
 from dtfl_private.defenses.shared.precision import working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.reading import NoiseShape, Reading
 from dtfl_private.protocol.messages import SmashedBatch
 
 
@@ -39,8 +40,17 @@ class AddedNoise(Defense):
     def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
         """Return noise of variance 1, of the shape and type of ``like``."""
 
+    @property
+    @abstractmethod
+    def shape(self) -> NoiseShape:
+        """Which noise it is."""
+
     def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Return the batch with noise on its activations."""
         exact = working(message.smashed)
         noisy = exact + self.sd * self.draw(exact, at.chance)
         return replace(message, smashed=noisy.to(message.smashed.dtype))
+
+    def read(self, reading: Reading) -> Reading:
+        """Return the values before the noise."""
+        return reading.noisier(self.sd, self.shape)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import InputError
 from dtfl_private.numerics import DeviceName
 from dtfl_private.printable import shown_value
@@ -55,6 +56,7 @@ class AttackConfig(BaseModel):
         64, "images to attack, in whole batches: first batches of the clients in the last round, then further ones"
     )
     seeds: Count = described(3, "repetitions of each attack")
+    effort: Effort = described("normal", EFFORT_HELP)
     lpips: bool = described(False, "judge images by LPIPS too; its weights must be there, nothing is downloaded")
     undefended: str | None = described(
         None, "also attack the same run without its defenses: train it, or take it from a run folder"

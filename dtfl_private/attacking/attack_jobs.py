@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_attack
+from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
@@ -84,7 +85,7 @@ def _choose(
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
     for item in attacks or config.attacks:
-        attack, text = make_attack(item)
+        attack, text = make_attack(item, EFFORTS[config.effort])
         try:
             adversary = choose_adversary(attack, config.adversary, knowledge.kind)
         except InputError as error:

@@ -15,8 +15,9 @@ with that, guards and all.
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.attacking.evidence import Auxiliary
@@ -84,11 +85,17 @@ class Attack(ABC):
     Attributes:
         adaptive: attack through the defenses' own samplers, as an adversary who knows them would; false only for
             comparison, as it makes defenses look better than they are.
+        effort: how much work, in steps, relative to the normal; what a setting names itself stays as it is.
     """
 
     facts: ClassVar[AttackFacts]
 
     adaptive: bool = True
+    effort: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
+
+    def steps_of(self, given: int, normal: int) -> int:
+        """Return the steps of a training or a search: those given, or if that is 0 the normal ones by the effort."""
+        return given or max(1, round(normal * self.effort))
 
     def check(self, target: Target) -> None:
         """Raise `InputError` if the attack cannot act here."""

@@ -1,6 +1,6 @@
 """An attack as it will be run: the object, how a user would write it, and who attacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -9,7 +9,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.results.result import SettingValue
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
-from dtfl_private.plugins.specification import named_object
+from dtfl_private.plugins.specification import named_object, parse
 from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
 
 
@@ -33,17 +33,32 @@ class Chosen:
         return {name: value for name, value in simple.items() if isinstance(value, bool | int | float | str | None)}
 
 
-def make_attack(item: Attack | str) -> tuple[Attack, str]:
-    """Return an attack, and how a user would write it."""
+def make_attack(item: Attack | str, effort: float = 1.0) -> tuple[Attack, str]:
+    """Return an attack, and how a user would write it.
+
+    Args:
+        item: as an object, or as the user wrote it.
+        effort: of an attack that is given none of its own.
+    """
     if isinstance(item, str):
+        item = _with_effort(item, effort)
         allowed = named_object("attack", item)  # attacks are named by the user, never by a file
         attack, text = create("attack", item, allowed=allowed), explicit("attack", item, allowed=allowed)
     else:
-        attack, text = item, f"object:{item!r}"
+        attack = replace(item, effort=effort) if isinstance(item, Attack) and item.effort == 1 else item
+        text = f"object:{attack!r}"
     if not isinstance(attack, Attack):
         raise InputError(f"attack '{text}' is a {type(attack).__name__}, expected an Attack")
     _validate(attack)
     return attack, text
+
+
+def _with_effort(text: str, effort: float) -> str:
+    """Return a specification with an effort, unless it has one or this one is the normal."""
+    settings = parse("attack", text).settings
+    if effort == 1 or "effort" in settings:
+        return text
+    return f"{text}{',' if settings else ':'}effort={effort}"
 
 
 def choose_adversary(attack: Attack, name: str | None, knows: AuxiliaryKind) -> Adversary:

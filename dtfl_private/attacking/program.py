@@ -18,6 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated, stream
 
@@ -117,6 +118,18 @@ class ClientProgram:
             if defended:
                 smashed = self._defense.encode(smashed, self._at.during(self.modules, inputs.detach()))
         return smashed.float()
+
+    def expected(self, images: Tensor) -> Tensor:
+        """Return the activations (B, *cut shape), float32, that `read` is compared with; differentiable in images."""
+        inputs = self.inputs(images)
+        with self._numerics.autocast():
+            smashed: Tensor = self.modules(inputs)
+            smashed = self._defense.expect(smashed, self._at.during(self.modules, inputs.detach()))
+        return smashed.float()
+
+    def read(self, received: Tensor) -> Reading:
+        """Return what a release (B, *cut shape) shows of the activations that it was made from."""
+        return self._defense.read(Reading.of(received.to(self.device)))
 
     @torch.no_grad()
     def release(self, images: Tensor, labels: Tensor) -> Tensor:

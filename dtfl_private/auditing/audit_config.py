@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from dtfl_private.attacking.attack_config import AttackConfig, Count, described, make
+from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import unknown_name
 from dtfl_private.numerics import DeviceName
 
@@ -16,10 +17,10 @@ PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 # Attacks of the presets, in the order in which they are run: later ones use what earlier ones trained. Those that
 # are about a defense that the run has not are left out, and the report says so.
 QUICK = (
-    "decoder:epochs=20",
-    "optimization:steps=120",
-    "hybrid:epochs=20,steps=120",
-    "unshuffle:epochs=20",
+    "decoder",
+    "optimization",
+    "hybrid",
+    "unshuffle",
     "membership-matching",
     "label-clustering",
     "label-inference",
@@ -52,11 +53,12 @@ class _Preset(BaseModel):
     aux_images: int
     seeds: int
     training_seeds: int
+    effort: Effort
 
 
 SETTLED: Mapping[PresetName, _Preset] = {
-    "quick": _Preset(attacks=QUICK, victims=64, aux_images=3000, seeds=3, training_seeds=1),
-    "thorough": _Preset(attacks=THOROUGH, victims=256, aux_images=8000, seeds=3, training_seeds=3),
+    "quick": _Preset(attacks=QUICK, victims=64, aux_images=3000, seeds=3, training_seeds=1, effort="quick"),
+    "thorough": _Preset(attacks=THOROUGH, victims=256, aux_images=8000, seeds=3, training_seeds=3, effort="normal"),
 }
 
 
@@ -81,6 +83,7 @@ class AuditConfig(BaseModel):
     aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET")
     aux_images: Count | None = described(None, "auxiliary images")
     seeds: Count | None = described(None, "repetitions of each attack")
+    effort: Effort | None = described(None, EFFORT_HELP)
     training_seeds: Count | None = described(
         None, "trainings to attack: the run, and others of further seeds, which are trained once"
     )
@@ -109,6 +112,7 @@ class AuditConfig(BaseModel):
             aux_images=self.aux_images,
             victims=self.victims,
             seeds=self.seeds,
+            effort=self.effort,
             device=self.device,
             threads=1 if workers > 1 else None,
             workers=workers,

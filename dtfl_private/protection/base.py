@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
@@ -142,6 +143,21 @@ class Defense:
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes of one record's activations as they are sent."""
         return cut.smashed_bytes
+
+    def read(self, reading: Reading) -> Reading:
+        """Return what is known of the activations before this defense, from what is known of those after it.
+
+        For an attacker who knows the sampler and its settings, not its draws; see `Reading`. A defense that draws
+        something in `encode` or `protect_batch` says here what of it shows.
+        """
+        return reading
+
+    def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Return the activations after `encode` as far as `read` does not speak of it; differentiable.
+
+        A defense that draws in `encode` and says in `read` what it drew returns the activations as they are.
+        """
+        return self.encode(smashed, at)
 
     def known_noise(self, cut: Cut) -> KnownNoise:
         """Return the Gaussian noise that it adds, for measures that need a noisy channel.

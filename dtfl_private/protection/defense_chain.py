@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
+from dtfl_private.protection.reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
@@ -79,6 +80,20 @@ class DefenseChain(Defense):
         for defense, own in self._members(at):
             smashed = defense.encode(smashed, own)
         return smashed
+
+    def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        """Apply each member in order."""
+        for defense, own in self._members(at):
+            smashed = defense.expect(smashed, own)
+        return smashed
+
+    def read(self, reading: Reading) -> Reading:
+        """Read backwards: what members did to the message, the last first, and before that to the activations."""
+        encoding = [member for member in self.defenses if "activations" in member.facts.acts_on]
+        sending = [member for member in self.defenses if member not in encoding]
+        for defense in reversed([*encoding, *sending]):
+            reading = defense.read(reading)
+        return reading
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of the first member that has one, or plain cross-entropy."""

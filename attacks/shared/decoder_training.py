@@ -1,0 +1,167 @@
+"""How inverse networks are trained on what the client's own program makes of auxiliary images.
+
+The budget is in steps: an adversary with few images has no less time. Each release is of variations of the images
+(`variations`), with fresh draws of the defenses, and is used for a few passes. What is kept is the average of the
+weights over the last steps, at the step where it served best on validation images, which are never varied.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from dtfl_private.attacking.evidence import Auxiliary
+from dtfl_private.attacks.shared.inverse_network import SIZES, InverseNetwork, Size
+from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
+from dtfl_private.attacks.shared.similarity import structural_similarity
+from dtfl_private.attacks.shared.variations import varied
+
+# Images per step of training, and at a time without gradients.
+STEP = 32
+CHUNK = 256
+# A release is of so many images, and goes through training so often; the next one has other variations and draws.
+FEWEST_RELEASED, MOST_RELEASED = 512, 4096
+PASSES = 2
+NORMAL_STEPS = 4000
+# Steps between looks at the validation images, of which there are at least so many.
+LOOK_EVERY = 50
+FEWEST_LOOKS = 10
+WARM_UP = 20
+# Of the weights' average, once it has gone on for long; before, it forgets faster.
+DECAY = 0.995
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderTraining:
+    """How inverse networks are trained.
+
+    Attributes:
+        size: of the network; "best" trains all three and takes the best on validation images.
+        steps: of Adam, of `STEP` images each.
+        lr: first learning rate; falls as a half cosine.
+        ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
+        adaptive: through the defenses' samplers.
+        varied: on variations of the auxiliary images; otherwise on the images as they are.
+    """
+
+    size: Literal["small", "medium", "large", "best"] = "medium"
+    steps: int = NORMAL_STEPS
+    lr: float = 3e-3
+    ssim: float = 0.0
+    adaptive: bool = True
+    varied: bool = True
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The networks to be trained."""
+        return SIZES if self.size == "best" else (self.size,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """Where an inverse network learns from: releases of the adversary's images, and chance.
+
+    Attributes:
+        images: the adversary's.
+        releaser: makes releases of them.
+        augmentations: what clients do to their training images, by name.
+        chance: of orders and variations.
+    """
+
+    images: Auxiliary
+    releaser: Releaser
+    augmentations: tuple[str, ...]
+    chance: torch.Generator
+
+    def first(self) -> ReleasedImages:
+        """Return a release of the images as they are."""
+        return self.releaser.release(self.images.images, self.images.labels, "train", 0)
+
+    def batches(self, *, vary: bool) -> Iterator[ReleasedImages]:
+        """Yield batches to train on without end, from releases of images drawn without repetition."""
+        images, labels = self.images.images, self.images.labels
+        count = min(max(len(images), FEWEST_RELEASED), MOST_RELEASED)
+        for number in itertools.count(1):
+            drawn = self._drawn(count)
+            own = images[drawn]
+            if vary:
+                own = varied(own, labels[drawn], self.augmentations, self.chance)
+            released = self.releaser.release(own, labels[drawn], "train", number)
+            for _ in range(PASSES):
+                order = torch.randperm(len(released.images), generator=self.chance).to(released.images.device)
+                for batch in torch.split(order, STEP):
+                    yield ReleasedImages(*(part[batch] for part in released))
+
+    def _drawn(self, count: int) -> Tensor:
+        """Return places of ``count`` images, all of them once before any a second time."""
+        rounds = -(-count // len(self.images.images))
+        orders = [torch.randperm(len(self.images.images), generator=self.chance) for _ in range(rounds)]
+        return torch.cat(orders)[:count]
+
+
+def train_decoder(
+    network: InverseNetwork, lessons: Lessons, training: DecoderTraining, advance: Callable[[int, int], None]
+) -> tuple[InverseNetwork, float]:
+    """Train a network; return the average of its weights that served best, and its error on validation images."""
+    validation = lessons.releaser.release(
+        lessons.images.validation_images, lessons.images.validation_labels, "validate"
+    )
+    average = AveragedModel(network, avg_fn=_forgetting)
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
+    look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
+    best, best_error = copy.deepcopy(network), math.inf
+    batches = lessons.batches(vary=training.varied)
+    for step, batch in enumerate(itertools.islice(batches, training.steps), start=1):
+        warm = min(1.0, step / WARM_UP)
+        optimizer.param_groups[0]["lr"] = training.lr * warm * half_cosine(step - 1, training.steps)
+        loss = losses(network, batch, training.ssim).mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        average.update_parameters(network)
+        if step % look_every == 0 or step == training.steps:
+            latest = cast(InverseNetwork, average.module)
+            error = error_on(latest, validation, training.ssim)
+            if error < best_error:
+                best, best_error = copy.deepcopy(latest), error
+        advance(step, training.steps)
+    return best, best_error
+
+
+def _forgetting(average: Tensor, latest: Tensor, updates: Tensor | int) -> Tensor:
+    """Return the average of weights after one more step: exponential, over the last tenth as long as it is young."""
+    decay = min(DECAY, (1 + int(updates)) / (10 + int(updates)))
+    return torch.lerp(latest, average, decay)
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether layers in bfloat16 are worth their rounding on this kind of device."""
+    if device == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def losses(network: InverseNetwork, released: ReleasedImages, ssim: float) -> Tensor:
+    """Return the loss of each image (B,): the squared error, and ``ssim`` times 1 - SSIM."""
+    device = released.smashed.device.type
+    # Half the time, and in measurements the same error, which is far above this type's rounding.
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device)):
+        guess = network(released.smashed, released.labels)
+    errors: Tensor = (guess - released.images).square().flatten(1).mean(dim=1)
+    if ssim:
+        errors = errors + ssim * (1 - structural_similarity(guess, released.images))
+    return errors
+
+
+@torch.no_grad()
+def error_on(network: InverseNetwork, released: ReleasedImages, ssim: float) -> float:
+    """Return the mean loss on released images."""
+    parts = zip(*(torch.split(part, CHUNK) for part in released), strict=True)
+    return float(torch.cat([losses(network, ReleasedImages(*part), ssim) for part in parts]).double().mean())

@@ -1,0 +1,102 @@
+"""Decoders of clients' rounds: trained inverse networks, one for each distinct download; shared by several attacks.
+
+Chance comes from the repetition's seed and not from the attack's stream, so that the cached decoder is the same
+whichever attack trains it.
+
+decoders = trained_decoders(view, DecoderTraining())
+images = decoders.of(seen).decode(smashed, labels)
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, train_decoder
+from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
+from dtfl_private.attacks.shared.releaser import Releaser, batch_size, fingerprint
+from dtfl_private.protocol.messages import Seen
+from dtfl_private.randomness import isolated, torch_stream
+
+VALIDATION_ERROR = "validation error"
+
+
+class TrainedDecoder:
+    """A trained inverse network."""
+
+    def __init__(self, network: InverseNetwork, device: str) -> None:
+        self._network = placed(network, device).eval()
+        self._device = device
+
+    @torch.no_grad()
+    def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return images (N, C, H, W) in [0, 1] of activations (N, *cut shape) and labels (N,), on the device."""
+        pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
+        parts = [self._network(z.to(self._device), y.to(self._device)) for z, y in pairs]
+        return torch.cat(parts).clamp(0, 1)
+
+
+class Decoders:
+    """The decoders of all clients' rounds: one for each distinct download."""
+
+    def __init__(self, by_download: Mapping[str, TrainedDecoder]) -> None:
+        self._by_download = by_download
+
+    def of(self, seen: Seen) -> TrainedDecoder:
+        """Return the decoder for the weights that a client began with."""
+        return self._by_download[fingerprint(seen.download)]
+
+
+def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
+    """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
+    groups: dict[str, list[Seen]] = {}
+    for seen in view.seen:
+        groups.setdefault(fingerprint(seen.download), []).append(seen)
+    return Decoders({name: trained_decoder(view, group, training) for name, group in groups.items()})
+
+
+def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining) -> TrainedDecoder:
+    """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
+
+    The network with the least error on validation images, over steps and sizes.
+    """
+    shapes = Shapes(cut=map_shape(view.cut_shape, "decoder"), image=view.input_shape, classes=view.classes)
+    best: tuple[float, InverseNetwork] | None = None
+    for size in training.sizes:
+        name = f"decoder/{fingerprint(group[0].download)}/{batch_size(group)}/{size}/{_settings(training)}"
+        trained = dict(view.keep(name, partial(_train, view, group, shapes, size, training)))
+        error = float(trained.pop(VALIDATION_ERROR))
+        if best is None or error < best[0]:
+            network = InverseNetwork(shapes, size)
+            network.load_state_dict(trained)
+            best = (error, network)
+    assert best is not None
+    return TrainedDecoder(best[1], view.device)
+
+
+def _settings(training: DecoderTraining) -> str:
+    return f"{training.steps}/{training.lr}/{training.ssim}/{training.adaptive}/{training.varied}"
+
+
+def placed(network: InverseNetwork, device: str) -> InverseNetwork:
+    """Return a network on a device, in the memory format in which its convolutions are fastest."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def _train(
+    view: View, group: Sequence[Seen], shapes: Shapes, size: Size, training: DecoderTraining
+) -> dict[str, Tensor]:
+    """Train one network; return its best weights and their error on validation images."""
+    lessons = Lessons(
+        images=view.auxiliary,
+        releaser=Releaser(view, group, training.adaptive),
+        augmentations=tuple(view.augmentations),
+        chance=torch_stream(view.seed, "order of training", view.tier, size),
+    )
+    with isolated(view.seed, "inverse network", view.tier, size):
+        network = placed(InverseNetwork(shapes, size), view.device)
+    network.standardise_by(lessons.first().smashed)
+    best, error = train_decoder(network, lessons, training, view.progress)
+    return {**best.state_dict(), VALIDATION_ERROR: torch.tensor(error, dtype=torch.float64)}

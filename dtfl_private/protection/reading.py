@@ -1,0 +1,157 @@
+"""What a release shows of the activations that it was made from: the likelihood, for an attacker who knows the sampler.
+
+A reading begins as the release itself and goes backwards through the defenses, the last first; each says what of its
+randomness shows, and what does not (`Defense.read`). At the end it is compared with activations that an attacker
+computes of its guess. An order that a shuffle drew is not in it: that is searched for apart.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+NoiseShape = Literal["normal", "laplace", "uniform"]
+
+# Values are sent in a type of limited precision, and networks compute in one: what is not noisy is compared with this
+# deviation, relative to the root mean square of what shows.
+PRECISION = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A release as far as it has been read backwards.
+
+    Attributes:
+        values: (B, *cut shape), what the values were before the defenses that have been read, plus noise.
+        shown: (B, *cut shape), whether a value shows at all.
+        deviation: standard deviation of the noise: of all values, or (B, 1, ...) of each record's; 0 if there is none,
+            None if it is normal with a deviation of each record that is not known.
+        shape: of the noise.
+        left_out: probability of a value to have been replaced by 0 before noise came to it, so that it does not show
+            which.
+        bound: (B, 1, ...) what the magnitude of a value that does not show is at most; None if anything.
+        clip: Euclidean norm that a record's activations were scaled down to, if theirs was greater; None if unbounded.
+    """
+
+    values: Tensor
+    shown: Tensor
+    deviation: Tensor | float | None = 0.0
+    shape: NoiseShape = "normal"
+    left_out: float = 0.0
+    bound: Tensor | None = None
+    clip: float | None = None
+
+    @classmethod
+    def of(cls, received: Tensor) -> "Reading":
+        """Return the reading of a release (B, *cut shape) of which nothing is known but its values."""
+        return cls(values=received, shown=torch.ones_like(received, dtype=torch.bool))
+
+    def noisier(self, deviation: Tensor | float, shape: NoiseShape = "normal") -> "Reading":
+        """Return the reading with independent noise before what was read; two noises are taken for a normal one."""
+        if self.deviation is None:
+            return self
+        alone = isinstance(self.deviation, float) and self.deviation == 0
+        total = (torch.as_tensor(self.deviation) ** 2 + torch.as_tensor(deviation) ** 2).sqrt().to(self.values)
+        return _changed(self, deviation=total, shape=shape if alone else "normal")
+
+    def scaled(self, factor: float) -> "Reading":
+        """Return the reading of what was multiplied by 1 / factor before what was read."""
+        deviation = None if self.deviation is None else self.deviation * factor
+        bound = None if self.bound is None else self.bound * factor
+        return _changed(self, values=self.values * factor, deviation=deviation, bound=bound)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether noise covers which values were left out."""
+        return not (isinstance(self.deviation, float) and self.deviation == 0)
+
+    def __getitem__(self, records: slice) -> "Reading":
+        """Return the reading of some of the records."""
+        parts = {
+            name: part[records]
+            for name, part in vars(self).items()
+            if isinstance(part, Tensor) and part.ndim and len(part) == len(self.values)
+        }
+        return _changed(self, **parts)
+
+
+def _changed(reading: Reading, **changes: object) -> Reading:
+    return Reading(**{**vars(reading), **changes})
+
+
+def log_likelihood(reading: Reading, activations: Tensor) -> Tensor:
+    """Return log p(release | activations) of each record (B,), float64, but for a constant that no activations change.
+
+    Args:
+        reading: of the release, read to its beginning.
+        activations: (B, *cut shape), before all defenses that have been read; differentiable.
+    """
+    expected = _clipped(reading, activations).double()
+    difference, shown = reading.values.double() - expected, reading.shown
+    if reading.deviation is None:  # the likeliest deviation of each record
+        count = shown.flatten(1).sum(dim=1)
+        squares = (difference.square() * shown).flatten(1).sum(dim=1)
+        return -count / 2 * (squares / count.clamp(min=1)).clamp(min=1e-30).log()
+    deviation = torch.maximum(torch.as_tensor(reading.deviation).double().to(difference.device), _precision(reading))
+    density = _log_density(difference, deviation, reading.shape)
+    if reading.left_out:
+        covered = _log_density(reading.values.double(), deviation, reading.shape)
+        share = reading.left_out
+        density = torch.logaddexp(density + math.log(1 - share), covered + math.log(share))
+    total = (density * shown).flatten(1).sum(dim=1)
+    if reading.bound is not None:
+        total = total + (_beyond(expected, reading.bound.double(), _precision(reading)) * ~shown).flatten(1).sum(dim=1)
+    return total
+
+
+def misfit(reading: Reading, activations: Tensor) -> Tensor:
+    """Return how badly activations explain a release, one number per record (B,): what a search minimises.
+
+    -2 s^2 log p(release | activations) / |z|^2 but for a constant, s the noise's deviation, z what shows: of normal
+    noise, or of none, the relative residual |a - z|^2 / |z|^2.
+    """
+    size = (reading.values * reading.shown).flatten(1).square().sum(dim=1).clamp(min=1e-12)
+    plain = reading.shape == "normal" and not reading.left_out
+    if plain or reading.deviation is None:
+        expected = _clipped(reading, activations)
+        error = ((reading.values - expected).square() * reading.shown).flatten(1).sum(dim=1)
+        if reading.bound is not None:
+            over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
+            error = error + over.square().flatten(1).sum(dim=1)
+        return error / size
+    scale = torch.as_tensor(reading.deviation).to(size) ** 2
+    return -2 * scale.reshape(-1) * log_likelihood(reading, activations).to(size) / size
+
+
+def _clipped(reading: Reading, activations: Tensor) -> Tensor:
+    """Return activations scaled down to the norm that they were clipped to."""
+    if reading.clip is None:
+        return activations
+    norms = torch.linalg.vector_norm(activations.flatten(1), dim=1).clamp(min=1e-12)
+    factors: Tensor = (reading.clip / norms).clamp(max=1)
+    return activations * factors.reshape(-1, *[1] * (activations.ndim - 1))
+
+
+def _precision(reading: Reading) -> Tensor:
+    """Return the deviation of rounding (B, 1, ...) of what shows."""
+    shown = (reading.values.double() * reading.shown).flatten(1)
+    mean_square = shown.square().sum(dim=1) / reading.shown.flatten(1).sum(dim=1).clamp(min=1)
+    return (PRECISION * mean_square.sqrt()).clamp(min=1e-12).reshape(-1, *[1] * (reading.values.ndim - 1))
+
+
+def _log_density(difference: Tensor, deviation: Tensor, shape: NoiseShape) -> Tensor:
+    """Return the log density of noise of mean 0 and this deviation."""
+    if shape == "laplace":
+        return -math.sqrt(2) * difference.abs() / deviation - (math.sqrt(2) * deviation).log()
+    if shape == "uniform":
+        reach = math.sqrt(3) * deviation
+        return _beyond(difference, reach, deviation) - (2 * reach).log()
+    return -(difference / deviation).square() / 2 - (math.sqrt(2 * math.pi) * deviation).log()
+
+
+def _beyond(values: Tensor, bound: Tensor, deviation: Tensor) -> Tensor:
+    """Return what values of a magnitude beyond a bound cost: as normal ones of this deviation from it."""
+    over = (values.abs() - bound).clamp(min=0)
+    return -(over / deviation).square() / 2
