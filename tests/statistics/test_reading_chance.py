@@ -1,0 +1,65 @@
+"""Likelihoods of releases against the defenses' samplers. The draws are seeded: a test fails always or never.
+
+For releases z of activations a, the mean of p(z | b) / p(z | a) is 1 for every b that has the same noise: only the
+right likelihood has that for all b. The bounds are five standard errors wide, so that a right one would fail with
+probability 6e-7 with another stream. Each is shown to reject a deviation that is wrong by a tenth.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dtfl_private.defenses.dp_activations import DpActivations
+from dtfl_private.defenses.dropout import Dropout
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.information_bottleneck import InformationBottleneck
+from dtfl_private.defenses.laplace_noise import LaplaceNoise
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.reading import Reading, log_likelihood
+from dtfl_private.protocol.messages import SmashedBatch
+
+RECORDS = 20_000
+SHAPE = (2, 2, 2)
+DEFENSES = {
+    "gaussian-noise": GaussianNoise(sd=0.5),
+    "laplace-noise": LaplaceNoise(sd=0.5),
+    "information-bottleneck": InformationBottleneck(sigma=0.5),
+    "dp-activations": DpActivations(noise_multiplier=0.5, clip=1.0),
+    "dropout under noise": DefenseChain([Dropout(p=0.5), GaussianNoise(sd=0.5)]),
+    "two noises": DefenseChain([InformationBottleneck(sigma=0.3), GaussianNoise(sd=0.4)]),
+}
+
+
+def deviations_from_one(defense: Defense, factor: float = 1.0) -> float:
+    """Return how many standard errors the mean ratio is from 1, for a deviation wrong by a factor."""
+    chance = torch.Generator().manual_seed(4)
+    truth, step = torch.randn(2, *SHAPE, generator=chance)
+    other = truth + 0.2 * step
+    at = ClientRound(seed=2, client=0, round=1, tier=1, records=RECORDS, classes=2)
+    sent = SmashedBatch(
+        client=0,
+        round=1,
+        tier=1,
+        batch=0,
+        smashed=defense.encode(truth.expand(RECORDS, *SHAPE), at),
+        labels=torch.zeros(RECORDS).long(),
+    )
+    reading = defense.read(Reading.of(defense.protect_batch(sent, at).smashed))
+    reading = replace(reading, deviation=torch.as_tensor(reading.deviation) * factor)
+    ratios = (
+        log_likelihood(reading, other.expand(RECORDS, *SHAPE)) - log_likelihood(reading, truth.expand(RECORDS, *SHAPE))
+    ).exp()
+    return float((ratios.mean() - 1) / (ratios.std() / RECORDS**0.5))
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_mean_likelihood_ratio_is_one(name):
+    assert abs(deviations_from_one(DEFENSES[name])) < 5
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_that_of_a_wrong_deviation_is_not(name):
+    assert abs(deviations_from_one(DEFENSES[name], 0.9)) > 5
