@@ -14,8 +14,8 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
-from dtfl_private.attacks.shared.candidates import Candidates, Rule, best_rule
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
+from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.trained_decoders import Decoders, trained_decoders
 
@@ -83,13 +83,13 @@ class Hybrid(Reconstruction):
         *,
         matching: Matching,
         tick: Callable[[], None],
-    ) -> Candidates:
+    ) -> Guesses:
         """Return the decoder's images, those found from grey, and the refinements, with their residuals."""
         ways = [replace(matching, lr=self.lr, proximity=proximity) for proximity in PROXIMITIES]
         images = [decoded, from_grey, *(match(program, smashed, decoded, way, tick) for way in ways)]
         with torch.no_grad():
             kept = [residuals(program, guess, smashed) for guess in images]
-        return Candidates(images=torch.stack(images), residuals=torch.stack(kept))
+        return Guesses(images=torch.stack(images), residuals=torch.stack(kept))
 
     def _rule(
         self,
@@ -97,7 +97,7 @@ class Hybrid(Reconstruction):
         decoders: Decoders,
         optimization: Optimization,
         matching: Matching,
-        search: Callable[..., Candidates],
+        search: Callable[..., Guesses],
     ) -> Rule:
         """Return the rule that serves best on auxiliary validation images."""
         seen = view.seen[0]

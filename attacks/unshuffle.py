@@ -13,10 +13,10 @@ from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.optimization import default_steps, validation_release
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
-from dtfl_private.attacks.shared.candidates import Candidates, Rule, best_rule
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
+from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.attacks.shared.releaser import batch_size, fingerprint
@@ -187,7 +187,7 @@ class _Search:
             for smoothness, proximity in SEARCHES
         ]
 
-    def candidates(self, program: ClientProgram, smashed: Tensor, decoded: Tensor) -> Candidates:
+    def candidates(self, program: ClientProgram, smashed: Tensor, decoded: Tensor) -> Guesses:
         """Return the decoded images (B, C, H, W) of a batch, and what the searches make of them."""
         smashed = smashed.to(decoded.device)
 
@@ -197,7 +197,7 @@ class _Search:
         images = [decoded, *(match(program, smashed, decoded, way, arrange=arrange) for way in self._ways)]
         with torch.no_grad():
             left = [residuals(program, guess, arrange(program.expected(guess))) for guess in images]
-        return Candidates(images=torch.stack(images), residuals=torch.stack(left))
+        return Guesses(images=torch.stack(images), residuals=torch.stack(left))
 
     def rule(self, solver: _Solver) -> Rule:
         """Return which candidate serves best on auxiliary validation images."""

@@ -30,7 +30,7 @@ TRAIN = (
     *("train", "--dataset", "digits:size=8", "--max-train-images", "60", "--clients", "2", "--rounds", "1"),
     *("--batch-size", "16", "--workers", "1", "--device", "cpu", "--out", "run"),
 )
-ATTACKS = ("hybrid:epochs=1,steps=1", "optimization:steps=1")
+ATTACKS = ("hybrid:decoder_steps=1,steps=1", "optimization:steps=1")
 
 
 def attack_with(attack: str) -> list[str]:

@@ -17,7 +17,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = MultiRelease(size="small", epochs=12)
+ATTACK = MultiRelease(size="small", decoder_steps=150)
 
 
 def stem(seed: int = 0) -> nn.Module:
@@ -80,7 +80,7 @@ def test_records_of_other_labels_are_never_linked():
 
 
 def test_the_seed_decides(released):
-    short = replace(ATTACK, epochs=1)
+    short = replace(ATTACK, decoder_steps=1)
     first, again, other = (short.reconstruct(released(2, seed=seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

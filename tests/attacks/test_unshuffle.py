@@ -22,8 +22,8 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
-DECODER = Decoder(size="small", epochs=6, lr=5e-3)
-ATTACK = Unshuffle(size="small", epochs=6, matching_epochs=8, refinements=1)
+DECODER = Decoder(size="small", steps=75, lr=5e-3)
+ATTACK = Unshuffle(size="small", decoder_steps=75, matching_epochs=8, refinements=1, steps=60)
 SHUFFLES = [
     ChannelShuffle(),
     ChannelShuffle(key="client"),
@@ -90,7 +90,7 @@ def test_noise_after_the_shuffle_is_matched_through(make_view):
 
 
 def test_the_seed_decides(make_view):
-    short = replace(ATTACK, epochs=1, matching_epochs=1)
+    short = replace(ATTACK, decoder_steps=1, matching_epochs=1, steps=1)
     first, again, other = (short.reconstruct(make_view(stem(), ChannelShuffle(), seed=seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -177,7 +177,7 @@ def test_a_folder_without_write_permission_is_said_before_any_work(audit, monkey
         ("plain --fail-if sim>0.5", "unknown metric in gate 'sim>0.5' 'sim': did you mean 'ssim'?"),
         ("plain --fail-if ssim", "gate 'ssim' is refused: expected METRIC>NUMBER"),
         ("plain --attack decodr", "unknown attack 'decodr': did you mean 'decoder'?"),
-        ("plain --attack decoder:epoch=3", "unknown setting of attack 'decoder' 'epoch': did you mean 'epochs'?"),
+        ("plain --attack decoder:step=3", "unknown setting of attack 'decoder' 'step': did you mean 'steps'?"),
         ("plain --tier 9", "tier 9 does not exist in this network: its tiers are 1, 2, 3, 4"),
         ("plain --tier deep", "tier 'deep' is refused"),
         ("plain --aux some", "auxiliary knowledge 'some' is none of same, shifted:DATASET, architecture, none"),

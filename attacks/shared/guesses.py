@@ -24,7 +24,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidates:
+class Guesses:
     """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
 
     images: Tensor
@@ -42,7 +42,7 @@ class Candidates:
         return (Rule(0), Rule(None), *(Rule(candidate, way) for candidate in others for way in WAYS))
 
 
-def best_rule(batches: Sequence[tuple[Candidates, Tensor]]) -> Rule:
+def best_rule(batches: Sequence[tuple[Guesses, Tensor]]) -> Rule:
     """Return the rule with the best mean PSNR, of candidates for batches and the images (B, C, H, W) they are for.
 
     Of equally good rules the first, which is the simplest.
