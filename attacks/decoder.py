@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -11,7 +10,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.trained_decoders import trained_decoders
+from dtfl_private.attacks.shared.trained_decoders import decoded_by, trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +61,4 @@ class Decoder(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        decoders = trained_decoders(view, self.training)
-        parts = [decoders.of(seen).decode(batch.smashed, batch.labels) for seen in view.seen for batch in seen.batches]
-        return torch.cat(parts).cpu()
+        return decoded_by(view, trained_decoders(view, self.training))

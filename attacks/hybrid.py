@@ -15,9 +15,9 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
+from dtfl_private.attacks.shared.guesses import DECODED, Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.trained_decoders import Decoders, trained_decoders
+from dtfl_private.attacks.shared.trained_decoders import Decoders, decoded_by, trained_decoders
 
 # Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)
@@ -63,6 +63,8 @@ class Hybrid(Reconstruction):
         matching = optimization.matching(view)
         search = partial(self._candidates, matching=matching, tick=Ticks(view, self._count(view, matching)))
         rule = self._rule(view, decoders, optimization, matching, search)
+        if rule == DECODED:  # nothing that a search finds serves better
+            return decoded_by(view, decoders)
         found = optimization.reconstruct(view).to(view.device)
         parts: list[Tensor] = []
         for seen in view.seen:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
@@ -26,7 +26,7 @@ DEFAULT_SMOOTHNESS = 1e-2
 # How far the search starts from grey.
 OFF_GREY = 0.05
 
-FEWEST_STEPS, STEPS_PER_LAYER, MOST_STEPS = 300, 50, 1000
+SEARCH_STEPS = 1000
 
 Smoothness = Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"]
 
@@ -43,7 +43,7 @@ class Optimization(Reconstruction):
     their step, noise has its own distribution. A shuffle makes the residual wrong; there is `unshuffle` for it.
 
     Attributes:
-        steps: of the search; 0 for 300 and 50 more for each layer after the first, up to 1,000, times the effort.
+        steps: of the search; 0 for as many as the effort allows, 1,000 as a rule.
         lr: first step of a pixel; falls as a half cosine.
         smoothness: weight of the total variation; "auto" takes the one of 0.0001, 0.001 ... 1 that is best on a batch
             of auxiliary validation images, and 0.01 without auxiliary data.
@@ -91,8 +91,7 @@ class Optimization(Reconstruction):
 
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
         """Return how to search at this tier, tuned on auxiliary validation images if there are any; cached."""
-        seen = view.seen[0]
-        steps = self.steps_of(self.steps, default_steps(view.program(seen, adaptive=self.adaptive).modules))
+        steps = self.steps_of(self.steps, SEARCH_STEPS)
         matching = Matching(steps=steps, lr=self.lr, smoothness=DEFAULT_SMOOTHNESS)
         if self.smoothness != "auto":
             return replace(matching, smoothness=self.smoothness)
@@ -114,8 +113,7 @@ class Optimization(Reconstruction):
 
     def _count(self, view: View) -> int:
         """Return the number of steps of all searches."""
-        seen = view.seen[0]
-        steps = self.steps_of(self.steps, default_steps(view.program(seen, adaptive=self.adaptive).modules))
+        steps = self.steps_of(self.steps, SEARCH_STEPS)
         tuning = len(SMOOTHNESS) if self.smoothness == "auto" and view.has("auxiliary-data") else 0
         return steps * (tuning + sum(len(seen.batches) for seen in view.seen))
 
@@ -130,12 +128,6 @@ class Ticks:
         """Count a step."""
         self._done += 1
         self._view.progress(self._done, self._total)
-
-
-def default_steps(modules: nn.Module) -> int:
-    """Return how many steps a search through these modules gets, by their convolutions and linear layers."""
-    layers = sum(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) for module in modules.modules())
-    return min(MOST_STEPS, FEWEST_STEPS + STEPS_PER_LAYER * max(0, layers - 1))
 
 
 def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[ReleasedImages]:

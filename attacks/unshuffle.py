@@ -11,7 +11,7 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.optimization import default_steps, validation_release
+from dtfl_private.attacks.optimization import SEARCH_STEPS, validation_release
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
@@ -81,10 +81,9 @@ class Unshuffle(Reconstruction):
         for seen in view.seen:
             groups.setdefault(fingerprint(seen.download), []).append(seen)
         solvers = {name: self._solver(view, group) for name, group in groups.items()}
-        first = view.program(view.seen[0], adaptive=True)
         search = _Search(
             puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
-            steps=self.steps_of(self.steps, default_steps(first.modules)),
+            steps=self.steps_of(self.steps, SEARCH_STEPS),
             view=view,
         )
         rule = search.rule(solvers[fingerprint(view.seen[0].download)])

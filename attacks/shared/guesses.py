@@ -23,6 +23,10 @@ class Rule(NamedTuple):
     way: float = 1.0
 
 
+DECODED = Rule(0)
+"""The first candidate, a decoder's image, as it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
     """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
@@ -39,7 +43,7 @@ class Guesses:
     def rules(self) -> Sequence[Rule]:
         """Return all rules that there are to take one of so many candidates."""
         others = range(1, len(self.images))
-        return (Rule(0), Rule(None), *(Rule(candidate, way) for candidate in others for way in WAYS))
+        return (DECODED, Rule(None), *(Rule(candidate, way) for candidate in others for way in WAYS))
 
 
 def best_rule(batches: Sequence[tuple[Guesses, Tensor]]) -> Rule:

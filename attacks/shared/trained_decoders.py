@@ -57,6 +57,12 @@ def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
     return Decoders({name: trained_decoder(view, group, training) for name, group in groups.items()})
 
 
+def decoded_by(view: View, decoders: Decoders) -> Tensor:
+    """Return the victims' images (victims, C, H, W) as their decoders see them, on the CPU."""
+    parts = [decoders.of(seen).decode(batch.smashed, batch.labels) for seen in view.seen for batch in seen.batches]
+    return torch.cat(parts).cpu()
+
+
 def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining) -> TrainedDecoder:
     """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
 

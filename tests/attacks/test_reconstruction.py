@@ -9,7 +9,7 @@ from torch import nn
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
-from dtfl_private.attacks.optimization import Optimization, default_steps
+from dtfl_private.attacks.optimization import Optimization
 from dtfl_private.attacks.shared.guesses import Guesses, Rule
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
@@ -127,11 +127,9 @@ def test_smoothness_is_tuned_by_validation_images(make_view):
     assert Optimization(steps=150).matching(plain).smoothness == 1e-4
 
 
-def test_deeper_halves_are_searched_longer():
-    layers = [nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Conv2d(1, 1, 3), nn.Linear(1, 1)]
-    assert default_steps(nn.Sequential(*layers[:1])) == 300
-    assert default_steps(nn.Sequential(*layers)) == 400
-    assert default_steps(nn.Sequential(*(nn.Linear(1, 1) for _ in range(30)))) == 1000
+@pytest.mark.parametrize(("given", "effort", "steps"), [(0, 1.0, 4000), (0, 0.15, 600), (70, 0.15, 70)])
+def test_the_effort_decides_the_steps_that_are_not_given(given, effort, steps):
+    assert Decoder(steps=given, effort=effort).training.steps == steps
 
 
 def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():
