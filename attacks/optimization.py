@@ -98,7 +98,7 @@ class Optimization(Reconstruction):
         if not view.has("auxiliary-data"):
             return matching
         name = f"optimization smoothness/{matching}/{self.adaptive}"
-        cached = view.keep(name, partial(self._tuned, view, seen, matching, tick))
+        cached = view.keep(name, partial(self._tuned, view, view.seen[0], matching, tick))
         return replace(matching, smoothness=SMOOTHNESS[int(cached["best"])])
 
     def _tuned(self, view: View, seen: Seen, matching: Matching, tick: Callable[[], None]) -> dict[str, Tensor]:
