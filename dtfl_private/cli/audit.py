@@ -10,7 +10,19 @@ from dtfl_private.errors import DtflError
 
 # Before and after the options that are no fields.
 FIRST = (
-    *("preset", "tiers", "attacks", "victims", "aux", "aux_dir", "aux_images", "seeds", "training_seeds", "undefended"),
+    *(
+        "preset",
+        "tiers",
+        "attacks",
+        "victims",
+        "aux",
+        "aux_dir",
+        "aux_images",
+        "seeds",
+        "training_seeds",
+        "effort",
+        "undefended",
+    ),
 )
 LAST = ("measured", "device", "workers")
 
@@ -21,6 +33,7 @@ DEFAULTS = {
     "aux_images": "the preset's",
     "seeds": "3",
     "training_seeds": "the preset's",
+    "effort": "the preset's",
     "workers": "one per core",
 }
 
