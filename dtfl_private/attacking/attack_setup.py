@@ -100,7 +100,8 @@ class AttackSetup:
     def _as_known(self, seen: Seen) -> Seen:
         """Return a client's round with the weights under which it sent, as far as they are known.
 
-        Who releases apart trains first and sends with its weights frozen: those of its update, not of the download.
+        With some defenses a client trains first and sends afterwards: with the weights of its update, not of its
+        download.
         """
         if seen.update is None or not self.opened.prepared.worker.defense.releases_apart:
             return seen

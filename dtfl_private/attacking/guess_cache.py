@@ -15,7 +15,7 @@ from dtfl_private.attacking.victims.victim_rounds import Played
 
 
 def run_key(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None) -> dict[str, object]:
-    """Return what every guess on a run depends on besides attack, tier, seed and what is seen."""
+    """Return what every guess on a run depends on, in addition to attack, tier, seed and what is seen."""
     digest = hashlib.sha256()
     for state in (opened.before.weights.model, opened.after.weights.model):
         for name, tensor in sorted(state.items()):

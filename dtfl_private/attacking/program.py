@@ -44,7 +44,7 @@ class ClientProgram:
         preprocessor: from images to inputs.
         defense: the client's; the empty chain for an adversary that does not take it into account.
         numerics: device and precision.
-        training: whether the client sends in training mode; not if it releases apart, its weights frozen.
+        training: whether the client sends in training mode; not if it trains first and then sends with frozen weights.
         seed: of the adversary's draws of the defenses.
         records: N_k, as the adversary knows it from the weight of the client in the average.
         classes: number of classes.

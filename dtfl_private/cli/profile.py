@@ -81,13 +81,10 @@ def profile(
     building |= {"allowed": config.allowed}
     model = build_description(config.model, **building)
     if repeats and next(model.parameters()).is_meta:
-        if click.get_current_context().get_parameter_source("repeats") is ParameterSource.DEFAULT:
-            repeats = 0
-            click.echo(
-                f"note: {config.model} is large and was not measured; --repeats N builds and measures it", err=True
-            )
-        else:
+        if _asked_for_repeats(config.model):
             model = build_model(config.model, **building)
+        else:
+            repeats = 0
     settings: dict[str, Any] = {"input_shape": shape, "classes": classes, "numerics": numerics}
     settings |= {"batch_size": config.batch_size, "repeats": repeats}
     choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
@@ -98,3 +95,11 @@ def profile(
         write_json(json_file, dataclasses.asdict(costs))
     if json_file != "-":
         print_profile(config, costs, input_shape, images_per_client, choice)
+
+
+def _asked_for_repeats(model: str) -> bool:
+    """Whether the user wants a large network measured; if nothing was said, it is not, and the user is told."""
+    if click.get_current_context().get_parameter_source("repeats") is not ParameterSource.DEFAULT:
+        return True
+    click.echo(f"note: {model} is large and was not measured; --repeats N builds and measures it", err=True)
+    return False

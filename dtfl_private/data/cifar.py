@@ -81,7 +81,7 @@ def load_cifar10(*, data_dir: Path | None = None, download: bool = False) -> Ima
     """
     from torchvision.datasets import CIFAR10
 
-    return _load(CIFAR10, "cifar-10", CIFAR10_FACTS, CIFAR10_CONSTANTS, data_dir, download)
+    return _load_parts(CIFAR10, "cifar-10", CIFAR10_FACTS, CIFAR10_CONSTANTS, data_dir, download)
 
 
 @described_by(CIFAR100_FACTS)
@@ -99,11 +99,11 @@ def load_cifar100(
     """
     from torchvision.datasets import CIFAR100
 
-    dataset = _load(CIFAR100, "cifar-100", CIFAR100_FACTS, CIFAR100_CONSTANTS, data_dir, download)
+    dataset = _load_parts(CIFAR100, "cifar-100", CIFAR100_FACTS, CIFAR100_CONSTANTS, data_dir, download)
     return dataset if labels == "fine" else _coarse(dataset)
 
 
-def _load(
+def _load_parts(
     kind: "type[CIFAR10]",
     name: str,
     facts: DatasetFacts,

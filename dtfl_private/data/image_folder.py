@@ -18,6 +18,9 @@ CLASSES_NAMED = 20
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
+_Listed = tuple[tuple[str, ...], list[ImageFile], list[ImageFile], list[str]]
+"""Classes, training and test files of a tree, and what to say of it."""
+
 # What the folders of a tree that brings its own split are called, in any case of letters.
 SPLIT_NAMES = {
     "train": "train",
@@ -80,22 +83,7 @@ def load_image_folder(
     """
     if data_dir is None or not data_dir.is_dir():
         raise FACTS.absent(data_dir)
-    parts = _own_split(data_dir)
-    notes: list[str] = []
-    if by_client:
-        if parts:
-            raise InputError(
-                f"{data_dir} holds a split ({', '.join(parts.values())}), with by_client its folders are clients: "
-                "name one of them by --data-dir, or leave by_client out"
-            )
-        classes, files = _of_clients(data_dir)
-        train, held_out = _split(classes, files, test)
-    elif parts:
-        classes, train, held_out, notes = _as_split(data_dir, parts, valid)
-    else:
-        classes = _at_least_two(data_dir, folders_in(data_dir))
-        _refuse_look_alikes(data_dir, classes)
-        train, held_out = _split(classes, _of_classes(data_dir, "", classes), test)
+    classes, train, held_out, notes = _listed(data_dir, test, valid, by_client=by_client)
     found = ImageFiles(
         name="image-folder",
         source=f"images in {data_dir}",
@@ -107,6 +95,24 @@ def load_image_folder(
         notes=[f"{len(classes)} classes: {_some(classes, CLASSES_NAMED)}", *notes],
     )
     return found.load(PixelFormat(size=size, grey=grey, background=None if background == "none" else background))
+
+
+def _listed(root: Path, test: float, valid: Literal["drop", "join"], *, by_client: bool) -> _Listed:
+    """Return what a tree holds: of clients, with a split of its own, or of class folders alone."""
+    parts = _own_split(root)
+    if by_client:
+        if parts:
+            raise InputError(
+                f"{root} holds a split ({', '.join(parts.values())}), with by_client its folders are clients: "
+                "name one of them by --data-dir, or leave by_client out"
+            )
+        classes, files = _of_clients(root)
+        return classes, *_split(classes, files, test), []
+    if parts:
+        return _as_split(root, parts, valid)
+    classes = _at_least_two(root, folders_in(root))
+    _refuse_look_alikes(root, classes)
+    return classes, *_split(classes, _of_classes(root, "", classes), test), []
 
 
 def _of_classes(root: Path, above: str, classes: Sequence[str]) -> list[ImageFile]:
@@ -149,9 +155,7 @@ def _own_split(root: Path) -> dict[str, str]:
     return parts
 
 
-def _as_split(
-    root: Path, parts: Mapping[str, str], valid: Literal["drop", "join"]
-) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFile], list[str]]:
+def _as_split(root: Path, parts: Mapping[str, str], valid: Literal["drop", "join"]) -> _Listed:
     """Return the classes, the training and the test files of a tree with its own split, and what to say of it."""
     classes = _same_classes(root, parts)
     files = {part: _of_classes(root, f"{name}/", classes) for part, name in parts.items()}

@@ -30,7 +30,7 @@ from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
+from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleState
 from dtfl_private.simulation.schedulers.named import make_scheduler
@@ -187,13 +187,10 @@ def _described_run(
     )
     check_network(chain, model)
     with one_thread():
-        whole = analyse(model, input_shape, classes, numerics)
-    in_use = whole
+        in_use = whole = analyse(model, input_shape, classes, numerics)
     if method.tiered:
         config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
-    images_K = np.full(config.clients, images_per_client, dtype=np.int64)
-    if method.pooled:
-        images_K = images_K.sum(keepdims=True)
+    images_K = _images_K(config, method, images_per_client)
     return _DescribedRun(
         config=config,
         method=method,
@@ -207,6 +204,12 @@ def _described_run(
         images_K=images_K,
         notes=() if audited is None else audited.notes(in_use),
     )
+
+
+def _images_K(config: TrainConfig, method: Method, images_per_client: int) -> IntArray:
+    """Return the images of each client, which are all at one place in a method that pools them."""
+    images_K = np.full(config.clients, images_per_client, dtype=np.int64)
+    return images_K.sum(keepdims=True) if method.pooled else images_K
 
 
 def _unlimited(run: _DescribedRun) -> _DescribedRun:
@@ -252,9 +255,7 @@ def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRoun
     settings = method_schedule(config, method, run.table, scheduler, run.images_K, run.defense)
     privacy, spent = privacy_settings(config, method, run.defense, run.images_K)
     ledgers: Mapping[int, Ledger] = spent
-    registration = NO_TRAFFIC
-    if not (method.pooled or needs_group_norm(run.defense)):
-        registration = planned_traffic(Normalization.parse(config.normalization), config.clients, run.input_shape)
+    registration = _registration(run)
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
     for number in range(1, config.rounds + 1):
@@ -263,23 +264,35 @@ def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRoun
         retired = spent_clients(ledgers, privacy)
         state, planned = schedule_round(state, settings, number, retired)
         ledgers = charge_scheduled(ledgers, planned, privacy, whole_tier)
-        tiers, counts = np.unique(planned.tiers_P, return_counts=True)
-        played.append(
-            PlannedRound(
-                round=number,
-                round_time_s=planned.round_time_s,
-                virtual_time_s=state.clock.now_s,
-                participants=len(planned.clients_P),
-                dropped=int(planned.dropped_P.sum()),
-                retired=len(retired),
-                tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
-                server_wait_s=planned.server_wait_s,
-                oracle_time_s=planned.oracle_time_s,
-                bytes=dict(planned_bytes(planned, settings.table, registration)),
-                macs=dict(planned_macs(planned, settings.table)),
-            )
-        )
+        played.append(_planned_round(planned, settings.table, state.clock.now_s, len(retired), registration))
     return played
+
+
+def _registration(run: _DescribedRun) -> Mapping[str, int]:
+    """Return the bytes that clients send of their images before round 1."""
+    if run.method.pooled or needs_group_norm(run.defense):
+        return NO_TRAFFIC
+    return planned_traffic(Normalization.parse(run.config.normalization), run.config.clients, run.input_shape)
+
+
+def _planned_round(
+    planned: RoundPlan, table: TierTable, now_s: float, retired: int, registration: Mapping[str, int]
+) -> PlannedRound:
+    """Return the figures of a round that was scheduled and ends at ``now_s``."""
+    tiers, counts = np.unique(planned.tiers_P, return_counts=True)
+    return PlannedRound(
+        round=planned.round,
+        round_time_s=planned.round_time_s,
+        virtual_time_s=now_s,
+        participants=len(planned.clients_P),
+        dropped=int(planned.dropped_P.sum()),
+        retired=retired,
+        tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
+        server_wait_s=planned.server_wait_s,
+        oracle_time_s=planned.oracle_time_s,
+        bytes=dict(planned_bytes(planned, table, registration)),
+        macs=dict(planned_macs(planned, table)),
+    )
 
 
 def total_tier_counts(rounds: Sequence[PlannedRound]) -> Counter[int]:

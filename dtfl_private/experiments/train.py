@@ -16,7 +16,7 @@ from dtfl_private.experiments.resume import where_to_start, with_tiers_of_run
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
 from dtfl_private.experiments.run_folder.place import checked_place, fresh_path, new_folder
-from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.setup.trial import try_out
 from dtfl_private.experiments.train_loop import run_rounds
@@ -27,6 +27,7 @@ from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.training.executor import Executor
 
 
 def train(
@@ -68,12 +69,7 @@ def train(
     listener = listener or Progress()
     objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
     out = None if out is None else output_path(out)
-    if config is None:
-        run = RunFolder(path=out) if resume and out is not None else None
-        config = read_run_config(run) if run is not None and run.config.is_file() else TrainConfig()
-    config = config.allowing(allow_plugins)
-    if resume and out is not None:
-        config = with_tiers_of_run(config, RunFolder(path=out))
+    config = _config_of_run(config, RunFolder(path=out) if resume and out is not None else None, allow_plugins)
     with one_thread(), deterministic_kernels():
         prepared = prepare(config, objects)
         if observers and prepared.workers > 1:
@@ -87,20 +83,43 @@ def train(
                 executor.start()
             folder = new_folder(prepared, path if out is not None else fresh_path(prepared.config), is_new)
             with locked(folder):
-                state, records = where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
-                listener.run_started(
-                    folder.path,
-                    prepared.config.rounds,
-                    records,
-                    partial(opening_lines, prepared.config, folder.path, prepared.settings),
-                )
-                for line in prepared.notes:
-                    listener.note(line)
-                if state.round == 0:
-                    for message, observer in itertools.product(prepared.statistics, observers):
-                        observer(message)
-                with disk_refusals_named(folder):
-                    records, summary = run_rounds(folder, prepared, state, records, executor, listener)
-            return Run(folder=folder, config=prepared.config, records=records, summary=summary)
+                return _train_in(folder, prepared, executor, observers, listener, resume=resume)
         finally:
             executor.close()
+
+
+def _config_of_run(config: TrainConfig | None, resumed: RunFolder | None, allow_plugins: Iterable[str]) -> TrainConfig:
+    """Return the configuration to train by: the given one, that of the run to be resumed, or the default.
+
+    Args:
+        config: that was given.
+        resumed: the run to be resumed, if it is there; it says which tiers are allowed.
+        allow_plugins: modules that it may name.
+    """
+    if config is None:
+        config = read_run_config(resumed) if resumed is not None and resumed.config.is_file() else TrainConfig()
+    config = config.allowing(allow_plugins)
+    return config if resumed is None else with_tiers_of_run(config, resumed)
+
+
+def _train_in(
+    folder: RunFolder,
+    prepared: Prepared,
+    executor: Executor,
+    observers: Sequence[MessageObserver],
+    listener: Progress,
+    *,
+    resume: bool,
+) -> Run:
+    """Train a prepared run in its folder, from its last checkpoint or from the start."""
+    state, records = where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
+    describe = partial(opening_lines, prepared.config, folder.path, prepared.settings)
+    listener.run_started(folder.path, prepared.config.rounds, records, describe)
+    for line in prepared.notes:
+        listener.note(line)
+    if state.round == 0:
+        for message, observer in itertools.product(prepared.statistics, observers):
+            observer(message)
+    with disk_refusals_named(folder):
+        records, summary = run_rounds(folder, prepared, state, records, executor, listener)
+    return Run(folder=folder, config=prepared.config, records=records, summary=summary)

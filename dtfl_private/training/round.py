@@ -17,15 +17,16 @@ from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Disclosure
+from dtfl_private.protocol.messages import State
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
 from dtfl_private.simulation.schedule_round import learn_progress, schedule_round
-from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauSettings, decay_on_plateau
 from dtfl_private.training.round_progress import RoundProgress
 from dtfl_private.training.round_sums import Sums
-from dtfl_private.training.state import FederatedState
+from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import Evaluation
 
 
@@ -102,17 +103,29 @@ def run_round(
         remarks=sums.remarks,
         retired=sorted(retired),
     )
+    learned = learn_progress(schedule, plan, settings.schedule, sums.whole_loss)
+    return _state_after(state, learned, settings.plateau, weights, extras, sums), outcome
+
+
+def _state_after(
+    before: FederatedState,
+    schedule: ScheduleState,
+    plateau: PlateauSettings,
+    weights: GlobalWeights,
+    extras: State,
+    sums: Sums,
+) -> FederatedState:
+    """Return the state that the next round begins with; the learning rate decays by the loss of this one."""
     loss = sums.whole_loss
-    after = FederatedState(
-        round=number,
+    return FederatedState(
+        round=before.round + 1,
         weights=weights,
-        schedule=learn_progress(schedule, plan, settings.schedule, loss),
-        plateau=state.plateau if loss is None else decay_on_plateau(state.plateau, loss, settings.plateau),
+        schedule=schedule,
+        plateau=before.plateau if loss is None else decay_on_plateau(before.plateau, loss, plateau),
         ledgers=sums.ledgers,
         memories=sums.memories,
         extras=extras,
     )
-    return after, outcome
 
 
 def _require_finite(judged: Evaluation, number: int) -> None:

@@ -22,7 +22,7 @@ def latest_recordings(opened: OpenedRun) -> list[Recording]:
     if not names:
         return []
     last, _ = names[-1]
-    return [_load(opened, last, client) for number, client in names if number == last]
+    return [_load_recording(opened, last, client) for number, client in names if number == last]
 
 
 def earlier_rounds(opened: OpenedRun, seen: Sequence[Seen]) -> list[Seen]:
@@ -33,18 +33,18 @@ def earlier_rounds(opened: OpenedRun, seen: Sequence[Seen]) -> list[Seen]:
     """
     now = {one.download.client: one.download.round for one in seen}
     names = recorded_rounds(opened.folder.transcript)
-    return [_seen(opened, number, client) for number, client in names if number < now.get(client, 0)]
+    return [_load_checked_seen(opened, number, client) for number, client in names if number < now.get(client, 0)]
 
 
-def _load(opened: OpenedRun, number: int, client: int) -> Recording:
-    seen, truth = _seen(opened, number, client), load_truth(opened.folder.transcript, number, client)
+def _load_recording(opened: OpenedRun, number: int, client: int) -> Recording:
+    seen, truth = _load_checked_seen(opened, number, client), load_truth(opened.folder.transcript, number, client)
     if len(truth.labels) != sum(len(batch.labels) for batch in seen.batches):
         raise _not_of_this_run(number, client, "its ground truth is of other batches")
     _require_truth(opened, truth, number, client)
     return Recording(seen=seen, truth=truth, remarks=())
 
 
-def _seen(opened: OpenedRun, number: int, client: int) -> Seen:
+def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
     seen = load_seen(opened.folder.transcript, number, client)
     worker, tier = opened.prepared.worker, seen.download.tier
     if tier not in worker.heads or client >= len(worker.parts) or number > len(opened.records):

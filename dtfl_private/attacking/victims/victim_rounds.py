@@ -76,7 +76,7 @@ class VictimRounds:
     def of(self, job: Job, tampering: Tampering | None) -> Played:
         """Return what a repetition of an attack has in front of it."""
         kind: VictimKind = "rounds" if "updates" in job.chosen.attack.facts.needs else "batches"
-        victims = self._untampered(job.tier, kind) if tampering is None else self._play(job.tier, kind, tampering)
+        victims = self._untampered(job.tier, kind) if tampering is None else self._play_round(job.tier, kind, tampering)
         earlier = self._earlier(victims) if job.chosen.attack.facts.looks_back and victims.seen else []
         return Played(victims=victims, earlier=earlier, tampering=tampering)
 
@@ -86,7 +86,7 @@ class VictimRounds:
         if not self.recorded and worker.local_epochs > 1 and not worker.defense.releases_apart:
             return True
         if self.recorded:
-            clients = {recording.seen.download.client for recording in self._read(tier, "batches").recordings}
+            clients = {recording.seen.download.client for recording in self._read_round(tier, "batches").recordings}
         else:
             clients = {task.client for task, _ in self._tasks(tier, tier, "batches")}
         recorded = recorded_rounds(self._opened.folder.transcript)
@@ -94,20 +94,21 @@ class VictimRounds:
 
     def _untampered(self, tier: int, kind: VictimKind) -> Victims:
         if (tier, kind) not in self._honest:
-            self._honest[tier, kind] = self._read(tier, kind) if self.recorded else self._play(tier, kind, None)
+            read = self.recorded
+            self._honest[tier, kind] = self._read_round(tier, kind) if read else self._play_round(tier, kind, None)
         return self._honest[tier, kind]
 
-    def _read(self, tier: int, kind: VictimKind) -> Victims:
+    def _read_round(self, tier: int, kind: VictimKind) -> Victims:
         recordings = whole_epochs(self._opened, self._recordings, kind)
         return recorded_victims(recordings, tier, self._config.victims, kind)
 
-    def _play(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
+    def _play_round(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
         weights, told = self._opened.weights, tier
         if tampering is not None:
             weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
             told = tampering.tier
         with one_thread():  # as in the run
-            # Who releases apart sends with the weights of its update, which takes the whole round to see.
+            # Who trains first and then sends does so with the weights of its update: only the whole round shows them.
             apart = self._opened.prepared.worker.defense.releases_apart
             tasks = self._tasks(told, tier, kind)
             return play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)

@@ -13,12 +13,13 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
@@ -105,7 +106,7 @@ def load_checkpoint(
     found = _found(folder)
     for number, path in found:
         try:
-            return _load(path, number, like, settings)
+            return _load_state(path, number, like, settings)
         except (CheckpointError, OSError) as error:
             warn(f"checkpoint {path.name} is damaged and was not loaded: {error}")
     if found:
@@ -123,7 +124,7 @@ def load_round(folder: Path, number: int, like: FederatedState, settings: Schedu
     if not path.is_dir():
         raise CheckpointError(f"there is no checkpoint of round {number} in {folder}")
     try:
-        return _load(path, number, like, settings)
+        return _load_state(path, number, like, settings)
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from None
 
@@ -164,40 +165,21 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSettings) -> FederatedState:
+def _load_state(path: Path, number: int, like: FederatedState, settings: ScheduleSettings) -> FederatedState:
+    """Return the state that a checkpoint holds, once all of it is known to fit the run."""
     contents = _verified(path, _largest_tensors(like, settings.environment.clients))
-    try:
-        numbers = _Numbers.model_validate_json(contents["state.json"])
-        tensors = safetensors.torch.load(contents["state.safetensors"])  # numbers only: safetensors hold no code
-    except (ValidationError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"unreadable content ({str(error).partition(chr(10))[0]})") from None
-    if numbers.round != number:
-        raise CheckpointError(f"it holds round {numbers.round}")
+    numbers, tensors = _parsed(contents, number)
     memories = _memories(tensors, settings.environment.clients)
     if numbers.ledgers and max(numbers.ledgers) >= settings.environment.clients:
         raise CheckpointError(f"it does not fit the run: client {max(numbers.ledgers)} has a privacy ledger")
-    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
-    _require_same_layout(rest, _tensors(like))
-    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
-    for tiers in ("history/tier_K", "history/first_tier_K"):
-        _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
-    _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
-    changed, measured = arrays["history/changes"]
+    arrays = _fitting_arrays(tensors, like, settings)
     return FederatedState(
         round=numbers.round,
         weights=GlobalWeights(
             model=_named(tensors, "model/", like.weights.model),
             heads={tier: _named(tensors, f"head/{tier}/", head) for tier, head in like.weights.heads.items()},
         ),
-        schedule=ScheduleState(
-            environment=EnvironmentState(
-                profile_K=arrays["environment/profile_K"], present_K=arrays["environment/present_K"]
-            ),
-            history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
-            clock=VirtualClock(now_s=numbers.virtual_time_s),
-            progress=DepthProgress.of(arrays["history/progress"]),
-            changes=Changes(changed=float(changed), measured=float(measured)),
-        ),
+        schedule=_schedule(arrays, numbers.virtual_time_s),
         plateau=PlateauState(
             lr=numbers.lr,
             best_loss=math.inf if numbers.best_loss is None else numbers.best_loss,
@@ -206,6 +188,45 @@ def _load(path: Path, number: int, like: FederatedState, settings: ScheduleSetti
         ledgers=numbers.ledgers,
         memories=memories,
         extras=_named(tensors, "extra/", like.extras),
+    )
+
+
+def _parsed(contents: Mapping[str, bytes], number: int) -> tuple[_Numbers, dict[str, Tensor]]:
+    """Return the numbers and the tensors of the checkpoint of a round."""
+    try:
+        numbers = _Numbers.model_validate_json(contents["state.json"])
+        tensors = safetensors.torch.load(contents["state.safetensors"])  # numbers only: safetensors hold no code
+    except (ValidationError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"unreadable content ({str(error).partition(chr(10))[0]})") from None
+    if numbers.round != number:
+        raise CheckpointError(f"it holds round {numbers.round}")
+    return numbers, tensors
+
+
+def _fitting_arrays(
+    tensors: Mapping[str, Tensor], like: FederatedState, settings: ScheduleSettings
+) -> dict[str, NDArray[Any]]:
+    """Return what is no part of the network, checked against the run; so is the layout of the network."""
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("memory/")}
+    _require_same_layout(rest, _tensors(like))
+    arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
+    for tiers in ("history/tier_K", "history/first_tier_K"):
+        _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
+    _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
+    return arrays
+
+
+def _schedule(arrays: Mapping[str, NDArray[Any]], now_s: float) -> ScheduleState:
+    """Return the state of the schedule that these arrays hold."""
+    changed, measured = arrays["history/changes"]
+    return ScheduleState(
+        environment=EnvironmentState(
+            profile_K=arrays["environment/profile_K"], present_K=arrays["environment/present_K"]
+        ),
+        history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
+        clock=VirtualClock(now_s=now_s),
+        progress=DepthProgress.of(arrays["history/progress"]),
+        changes=Changes(changed=float(changed), measured=float(measured)),
     )
 
 

@@ -90,26 +90,11 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
     """
     path = folder / "seen" / f"round-{round_number:06d}-client-{client}.safetensors"
     tensors, metadata = _read(path)
-    try:
-        facts = _Facts.model_validate_json(metadata.get("recording", ""))
-    except ValidationError as error:
-        raise _damaged(path, str(error.errors()[0]["msg"])) from None
+    facts = _parse_facts(path, metadata)
     if (facts.round, facts.client) != (round_number, client) or len(facts.batches) != len(facts.packed_bytes):
         raise _damaged(path, f"it is of round {facts.round} and client {facts.client}")
     numbers = {"client": client, "round": round_number, "tier": facts.tier}
-    try:
-        batches = tuple(
-            SmashedBatch(
-                **numbers,
-                batch=number,
-                smashed=tensors[f"batch/{position}/smashed"],
-                labels=tensors[f"batch/{position}/labels"],
-                packed_bytes=packed,
-            )
-            for position, (number, packed) in enumerate(zip(facts.batches, facts.packed_bytes, strict=True))
-        )
-    except (KeyError, ValueError, IndexError) as error:
-        raise _damaged(path, f"{error} is amiss") from None
+    batches = _batches(path, facts, tensors)
     download = ModelDownload(
         **numbers, weights=_below("download/weights/", tensors), head=_below("download/head/", tensors)
     )
@@ -122,6 +107,32 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
             head=_below("update/head/", tensors),
         )
     return Seen(download=download, batches=batches, update=update)
+
+
+def _parse_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:
+    try:
+        return _Facts.model_validate_json(metadata.get("recording", ""))
+    except ValidationError as error:
+        raise _damaged(path, str(error.errors()[0]["msg"])) from None
+
+
+def _batches(path: Path, facts: _Facts, tensors: Mapping[str, Tensor]) -> tuple[SmashedBatch, ...]:
+    """Return the recorded batches of smashed data, in the order in which they were sent."""
+    try:
+        return tuple(
+            SmashedBatch(
+                client=facts.client,
+                round=facts.round,
+                tier=facts.tier,
+                batch=number,
+                smashed=tensors[f"batch/{position}/smashed"],
+                labels=tensors[f"batch/{position}/labels"],
+                packed_bytes=packed,
+            )
+            for position, (number, packed) in enumerate(zip(facts.batches, facts.packed_bytes, strict=True))
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise _damaged(path, f"{error} is amiss") from None
 
 
 def load_truth(folder: Path, round_number: int, client: int) -> Truth:

@@ -53,10 +53,7 @@ def _measure_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Cl
     remarks = setup.defense.inspect(download, at)
     traffic, statistics = {"down_weights": download.weight_bytes, "up_weights": 0}, {}
     if not any(remark.refuses for remark in remarks):
-        worker.model.load_state_dict(weights.model)
-        data = worker.data(task)
-        once = data.batches[: len(data.batches) // setup.local_epochs]
-        measured = measure_statistics(worker.model, (data.fetch(records)[0] for records in once), setup.numerics)
+        measured = _measured_once(worker, task, weights)
         update = setup.defense.protect_update(
             WeightUpdate(
                 client=task.client,
@@ -82,6 +79,14 @@ def _measure_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Cl
         traffic=traffic,
         remarks=remarks,
     )
+
+
+def _measured_once(worker: Worker, task: ClientTask, weights: GlobalWeights) -> State:
+    """Return the statistics of these weights over a client's records, each once."""
+    worker.model.load_state_dict(weights.model)
+    data = worker.data(task)
+    once = data.batches[: len(data.batches) // worker.setup.local_epochs]
+    return measure_statistics(worker.model, (data.fetch(records)[0] for records in once), worker.setup.numerics)
 
 
 @dataclass(frozen=True, kw_only=True)
