@@ -14,8 +14,8 @@ with that, guards and all.
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -96,6 +96,18 @@ class Attack(ABC):
     def steps_of(self, given: int, normal: int) -> int:
         """Return the steps of a training or a search: those given, or if that is 0 the normal ones by the effort."""
         return given or max(1, round(normal * self.effort))
+
+    @property
+    def own_steps(self) -> dict[str, int]:
+        """The steps that settings such as ``steps`` or ``decoder_steps`` name, so that no effort changes them."""
+        named = [field.name for field in fields(self) if field.name == "steps" or field.name.endswith("_steps")]
+        values = {name: getattr(self, name) for name in named}
+        return {name: value for name, value in values.items() if type(value) is int and value > 0}
+
+    def doubled(self) -> Self:
+        """Return the same attack with twice the effort, and with twice the steps where settings name them."""
+        changes: dict[str, Any] = {name: 2 * steps for name, steps in self.own_steps.items()}
+        return replace(self, effort=2 * self.effort, **changes)
 
     def check(self, target: Target) -> None:
         """Raise `InputError` if the attack cannot act here."""

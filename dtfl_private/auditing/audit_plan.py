@@ -8,7 +8,7 @@ from pathlib import Path
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
-from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.base import Attack, Reconstruction
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
@@ -64,6 +64,11 @@ class AuditPlan:
         return bool(self.opened.prepared.config.defense)
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether any attack reconstructs images from what clients send by the protocol."""
+        return any(isinstance(job.chosen.attack, Reconstruction) and not job.chosen.attack.tampers for job in self.jobs)
+
+    @property
     def by_name(self) -> bool:
         """Whether a command can name all that the audit is made of."""
         return self.attacks is None and not self.opened.objects
@@ -101,4 +106,5 @@ def expected_jobs(plan: AuditPlan, sanity_jobs: int) -> int:
     trained = (plan.config.training_seeds or 1) * runs
     scheduled = len(plan.scheduled_tiers) * (plan.config.seeds or 1)
     measures = len(MEASURES) * len(plan.tiers) * runs
-    return len(plan.attack_plan.labels) * trained + trained - 1 + scheduled + measures + sanity_jobs
+    attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
+    return attacks + trained - 1 + measures + sanity_jobs

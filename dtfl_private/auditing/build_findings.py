@@ -21,7 +21,7 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protocol.threat import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device
-from dtfl_private.verdicts.findings import Findings, Guaranteed, SanityCheck, Threat, Training
+from dtfl_private.verdicts.findings import Convergence, Findings, Guaranteed, NotTested, SanityCheck, Threat, Training
 from dtfl_private.verdicts.verdict import chance, is_of_attack, strongest, tier_verdicts
 
 
@@ -36,6 +36,7 @@ class AuditResults:
         measured: of the run.
         measured_undefended: results of measures on the run without defenses.
         scheduled: results on clients in the tiers in which they really were.
+        convergence: of one attack, or why that is not known.
     """
 
     trainings: Sequence[AttackedTraining]
@@ -44,6 +45,7 @@ class AuditResults:
     measured: Measured
     measured_undefended: Sequence[Result]
     scheduled: Sequence[Result]
+    convergence: Convergence | NotTested
 
     @property
     def valid(self) -> bool:
@@ -55,7 +57,8 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     """Return what an audit found, as it is written to audit.json."""
     attacked, measured, opened = found.attacked, found.measured, plan.opened
     best, judged = strongest(attacked), [*attacked, *measured.results]
-    verdicts = tier_verdicts(judged, valid=found.valid)
+    convergence = found.convergence if isinstance(found.convergence, Convergence) else None
+    verdicts = tier_verdicts(judged, valid=found.valid, convergence=convergence)
     metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
     return Findings(
         program=version("dtfl-private"),
@@ -70,6 +73,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         aux=plan.attack_plan.auxiliary_images,
         valid=found.valid,
         sanity=tuple(found.sanity),
+        convergence=convergence,
         results=(*attacked, *with_undefended(measured.results, found.measured_undefended)),
         as_scheduled=tuple(found.scheduled),
         strongest=tuple(best),
@@ -77,10 +81,26 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         chance=chance(judged),
         clients=tuple(exposures(opened, best, metric)),
         guarantees=_guarantees(opened),
-        not_tested=tuple(not_tested(plan, found.trainings, measured)),
+        not_tested=tuple(not_tested(plan, found.trainings, measured, found.convergence)),
         repeat=repeat_commands(plan),
         environment=_environment(plan.workers, choose_device(plan.config.device)),
     )
+
+
+def stopped_findings(plan: AuditPlan, identity: SanityCheck) -> Findings:
+    """Return the findings of an audit that ended at its check on the identity: invalid, with nothing attacked."""
+    why = "the sanity check on the identity failed: attacks that do not get back what is sent as it is prove nothing"
+    all_else = NotTested(what="everything else: attacks at every tier, the sanity check at md1, measures", why=why)
+    nothing = AuditResults(
+        trainings=[AttackedTraining(run=plan.opened.folder, undefended=None, folder=plan.folder)],
+        sanity=[identity],
+        attacked=(),
+        measured=Measured(results=(), not_given=()),
+        measured_undefended=(),
+        scheduled=(),
+        convergence=all_else,
+    )
+    return gather_findings(plan, nothing).model_copy(update={"not_tested": (all_else,)})
 
 
 def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> Training:

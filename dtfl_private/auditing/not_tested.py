@@ -7,7 +7,7 @@ from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.trainings import AttackedTraining
-from dtfl_private.verdicts.findings import NotTested
+from dtfl_private.verdicts.findings import Convergence, NotTested
 
 # What no preset tests.
 NEVER = (
@@ -19,12 +19,18 @@ NEVER = (
 )
 
 
-def not_tested(plan: AuditPlan, trainings: Sequence[AttackedTraining], measured: Measured) -> list[NotTested]:
+def not_tested(
+    plan: AuditPlan,
+    trainings: Sequence[AttackedTraining],
+    measured: Measured,
+    convergence: Convergence | NotTested,
+) -> list[NotTested]:
     """Return all that was left out."""
     return [
         *_left_out(plan.attack_plan.left_out),
         *measured.not_given,
         *_attacks(plan),
+        *([convergence] if isinstance(convergence, NotTested) else []),
         *_tiers(plan),
         *_trainings(len(trainings)),
         *_of_the_run(plan, trainings[0]),
@@ -48,8 +54,8 @@ def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
     known = {job.chosen.name for job in plan.jobs} | {one.attack for one in plan.attack_plan.left_out}
     if missing := ", ".join(name for name in names if name not in known):
         yield NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")
-    if plan.attacks is None and plan.config.attacks == QUICK:
-        why = "decoders train for 20 epochs and searches take 120 steps here; longer ones get more"
+    if plan.attacks is None and plan.attack_config.effort == "quick":
+        why = "trainings and searches take 15 % of the normal steps here; longer ones (--effort) get more"
         yield NotTested(what="longer attacks", why=why)
 
 

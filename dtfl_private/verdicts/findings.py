@@ -94,6 +94,30 @@ class SanityCheck(_Strict):
     passed: bool
 
 
+class Convergence(_Strict):
+    """One attack once more with twice the effort: whether it reaches more than the audit says.
+
+    Attributes:
+        tier: client modules m.
+        attack: that was repeated, the strongest reconstruction there.
+        metric: by which the two are compared.
+        value: with the audit's effort; mean over the victims of the first repetition.
+        doubled: with twice the effort, on the same victims.
+        margin: by how much ``doubled`` may be above ``value``.
+        converged: whether it is no more than that.
+        remedy: how more effort is asked for, in words.
+    """
+
+    tier: Positive
+    attack: Name
+    metric: Literal["ssim"]
+    value: Finite
+    doubled: Finite
+    margin: Annotated[Finite, Field(ge=0)]
+    converged: bool
+    remedy: Text
+
+
 class TierVerdict(_Strict):
     """What a tier comes to: the strongest attack, what it reached, and which result decided.
 
@@ -226,6 +250,7 @@ class Findings(_Strict):
         aux: auxiliary images.
         valid: whether all sanity checks passed.
         sanity: the checks.
+        convergence: of one attack; None where no reconstruction was judged, and in files of older versions.
         results: of attacks, trivial guesses and measures.
         as_scheduled: results on clients in the tiers in which they really were.
         strongest: of ``results``, the most exposing of all attacks for each tier and metric.
@@ -252,6 +277,7 @@ class Findings(_Strict):
     aux: Count
     valid: bool
     sanity: Annotated[tuple[SanityCheck, ...], Field(max_length=50, strict=False)]
+    convergence: Convergence | None = None
     results: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     as_scheduled: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     strongest: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]

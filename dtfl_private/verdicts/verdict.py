@@ -22,8 +22,8 @@ from dtfl_private.leakage.intervals import LEVEL as CONFIDENCE
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import LEVEL
-from dtfl_private.verdicts.findings import Chance, Level, TierVerdict
-from dtfl_private.verdicts.verdict_sentence import PROVEN, verdict_sentence
+from dtfl_private.verdicts.findings import Chance, Convergence, Level, TierVerdict
+from dtfl_private.verdicts.verdict_sentence import PROVEN, not_converged, verdict_sentence
 
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
 # malicious server is (weight jumps, guards) is no leakage.
@@ -152,8 +152,16 @@ def chance(results: Iterable[Result]) -> Chance:
     return Chance(tests=tests, level=LEVEL, false_alarm_rate=min(1.0, tests * LEVEL))
 
 
-def tier_verdicts(results: Sequence[Result], *, valid: bool) -> list[TierVerdict]:
-    """Return what each tier comes to that was attacked, or of which something is proven without an attack."""
+def tier_verdicts(
+    results: Sequence[Result], *, valid: bool, convergence: Convergence | None = None
+) -> list[TierVerdict]:
+    """Return what each tier comes to that was attacked, or of which something is proven without an attack.
+
+    Args:
+        results: of attacks and measures.
+        valid: whether all sanity checks passed.
+        convergence: of one attack; its tier's sentence says so if it has not converged. It changes no level.
+    """
     best = strongest(results)
     tiers = {result.tier for result in best} | {result.tier for result in results if proves(result)}
     return [
@@ -161,12 +169,15 @@ def tier_verdicts(results: Sequence[Result], *, valid: bool) -> list[TierVerdict
             [result for result in results if result.tier == tier],
             [result for result in best if result.tier == tier],
             valid=valid,
+            convergence=convergence if convergence is not None and convergence.tier == tier else None,
         )
         for tier in sorted(tiers)
     ]
 
 
-def _verdict(results: Sequence[Result], best: Sequence[Result], *, valid: bool) -> TierVerdict:
+def _verdict(
+    results: Sequence[Result], best: Sequence[Result], *, valid: bool, convergence: Convergence | None
+) -> TierVerdict:
     """Return a tier's verdict; ``best`` are the strongest attacks by metric, if there are any."""
     proofs = [max(own, key=_proof_rank) for metric in PROVEN if (own := _proofs(results, metric))]
     by_metric = {result.metric: result for result in best}
@@ -184,7 +195,7 @@ def _verdict(results: Sequence[Result], best: Sequence[Result], *, valid: bool) 
         attack=chosen.source,
         strongest=chosen,
         decided_by=decisive,
-        sentence=verdict_sentence(chosen, decisive, by_metric, proofs, level),
+        sentence=verdict_sentence(chosen, decisive, by_metric, proofs, level) + not_converged(convergence, level),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.verdicts.findings import Level
+from dtfl_private.verdicts.findings import Convergence, Level
 
 # Lower bounds on epsilon, of a measure and no attack of the audit's: of one release of a record, and of several.
 # Positive, they are proven leakage all the same.
@@ -53,6 +53,18 @@ def verdict_sentence(
         parts = [f"No attack was judged here, but {parts[0]}"]
     closing = "" if level != "not shown to leak" else " That these attacks failed does not show that others would."
     return "; ".join(parts) + "." + closing
+
+
+def not_converged(convergence: Convergence | None, level: Level) -> str:
+    """Return the sentence that a tier's verdict ends with if the attack that was repeated there has not converged."""
+    if convergence is None or convergence.converged or level == "invalid":
+        return ""
+    metric = find_metric(convergence.metric)
+    value, doubled = (f"{figure:.{metric.digits}f}" for figure in (convergence.value, convergence.doubled))
+    return (
+        f" Not converged: with twice the effort {convergence.attack} reaches {metric.label} {doubled} instead of "
+        f"{value}, so it leaks at least this; audit again with {convergence.remedy}."
+    )
 
 
 def _reached(result: Result) -> str:

@@ -36,6 +36,7 @@ def test_an_audit_leaves_what_the_interface_promises(trained, examine):
     assert {verdict["attack"] for verdict in document["verdict"]} == {"least-squares"}
     assert {result["source"] for result in document["results"]} >= {*BASELINES, "constant", "blind"}
     judged = [result for result in done.findings.results if result.adversary and result.p_value is not None]
+    assert (done.findings.convergence.tier, done.findings.convergence.attack) == (3, done.findings.verdict[2].attack)
     assert done.findings.chance.tests == len(judged) > 0
     assert {result.metric for result in judged} >= {"mse", "psnr", "ssim", "identifiability"}
     assert done.findings == read_findings(done.path)
@@ -51,11 +52,20 @@ def test_a_second_audit_repeats_nothing_and_finds_the_same(trained, examine):
     assert first.findings == second.findings
 
 
-def test_an_attack_that_fails_where_nothing_is_hidden_makes_the_audit_invalid(trained, examine):
-    findings = examine(trained(), [Blind()]).findings
+def test_an_attack_that_fails_where_nothing_is_hidden_ends_the_audit_at_once(trained, examine):
+    heard = HeardJobs()
+    done = examine(trained(), [Blind()], listener=heard)
+    assert list(heard.kept) == ["blind, sanity check on the identity"]
+    findings = done.findings
     assert not findings.valid
-    assert {check.name: check.passed for check in findings.sanity} == {"identity": False, "md1": False}
-    assert {verdict.level for verdict in findings.verdict} == {"invalid"}
+    assert [(check.name, check.passed) for check in findings.sanity] == [("identity", False)]
+    assert (findings.verdict, findings.results, findings.convergence) == ((), (), None)
+    (left_out,) = findings.not_tested
+    assert "attacks at every tier" in left_out.what
+    assert findings == read_findings(done.path)
+    text = done.report.read_text()
+    assert "identity: blind reached SSIM" in text
+    assert "What to try: more effort" in text
     with pytest.raises(GateCrossedError, match="the audit is invalid"):
         examine(trained(), [Blind()], fail_if=["ssim>2"])
 

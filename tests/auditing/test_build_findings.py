@@ -1,6 +1,6 @@
 from dtfl_private.auditing.build_findings import AuditResults, describe_training
 from dtfl_private.auditing.measuring import Measured
-from dtfl_private.verdicts.findings import SanityCheck
+from dtfl_private.verdicts.findings import NotTested, SanityCheck
 
 
 def test_a_run_is_described_by_what_it_really_was(opened):
@@ -19,7 +19,13 @@ def test_one_failed_check_makes_an_audit_invalid():
     def results(*sanity):
         measured = Measured(results=(), not_given=())
         return AuditResults(
-            trainings=(), sanity=sanity, attacked=(), measured=measured, measured_undefended=(), scheduled=()
+            trainings=(),
+            sanity=sanity,
+            attacked=(),
+            measured=measured,
+            measured_undefended=(),
+            scheduled=(),
+            convergence=NotTested(what="convergence", why="made up"),
         )
 
     assert results(passed, passed).valid

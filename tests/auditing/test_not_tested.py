@@ -3,19 +3,30 @@ from dataclasses import replace
 from fast_attacks import LeastSquares
 
 from dtfl_private.attacking.attack_jobs import LeftOut
-from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.not_tested import NEVER, not_tested
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.plugins.registry import create
-from dtfl_private.verdicts.findings import NotTested
+from dtfl_private.verdicts.findings import Convergence, NotTested
 
 NOTHING = Measured(results=(), not_given=())
 
 
-def said(plan, trainings=1, measured=NOTHING):
+CONVERGED = Convergence(
+    tier=3,
+    attack="hybrid",
+    metric="ssim",
+    value=0.5,
+    doubled=0.51,
+    margin=0.02,
+    converged=True,
+    remedy="--effort normal",
+)
+
+
+def said(plan, trainings=1, measured=NOTHING, convergence=CONVERGED):
     training = AttackedTraining(run=plan.opened.folder, undefended=None, folder=plan.folder)
-    return {one.what: one.why for one in not_tested(plan, [training] * trainings, measured)}
+    return {one.what: one.why for one in not_tested(plan, [training] * trainings, measured, convergence)}
 
 
 def test_attacks_that_cannot_run_are_named_once_with_their_tiers(opened, plan):
@@ -40,11 +51,17 @@ def test_tiers_that_were_not_asked_for_are_named(opened, plan):
     assert not any(what.startswith("tiers") for what in said(plan(opened())))
 
 
-def test_only_the_attacks_of_the_quick_preset_are_called_short(opened, plan):
-    by_name = replace(plan(opened()), attacks=None, config=AuditConfig().settled())
-    assert "decoders train for 20 epochs" in said(by_name)["longer attacks"]
-    assert "longer attacks" not in said(replace(by_name, config=AuditConfig(attacks=("decoder",)).settled()))
+def test_only_attacks_of_little_effort_are_called_short(opened, plan):
+    by_name = replace(plan(opened(), effort="quick"), attacks=None)
+    assert "15 % of the normal steps" in said(by_name)["longer attacks"]
+    assert "longer attacks" not in said(replace(plan(opened(), effort="normal"), attacks=None))
     assert "longer attacks" not in said(plan(opened(), [LeastSquares()]))
+
+
+def test_why_nothing_is_known_of_convergence_is_said(opened, plan):
+    unknown = NotTested(what="convergence", why="nothing was reconstructed")
+    assert said(plan(opened()), convergence=unknown)["convergence"] == "nothing was reconstructed"
+    assert "convergence" not in said(plan(opened()))
 
 
 def test_one_training_says_nothing_of_others_and_several_say_what_is_of_the_run_alone(opened, plan):

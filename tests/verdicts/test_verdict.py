@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS
+from dtfl_private.verdicts.findings import Convergence
 from dtfl_private.verdicts.verdict import LEVELS, beats_guess, chance, p_value, strongest, tier_verdicts
 from dtfl_private.verdicts.verdict_sentence import PROVEN
 
@@ -194,6 +195,30 @@ def test_a_tier_with_a_proof_but_no_attack_gets_a_verdict():
     (_, invalid) = tier_verdicts([result("ssim", 0.3, baseline=0.6), proof], valid=False)
     assert invalid.level == "invalid"
     assert not tier_verdicts([proof.model_copy(update={"value": 0.0, "ci_low": 0.0})], valid=True)
+
+
+def test_an_attack_that_has_not_converged_ends_the_sentence_of_its_tier_and_changes_no_level():
+    results = [result("ssim", 0.48, baseline=0.6), result("ssim", 0.9, low=0.8, high=1.0, baseline=0.6, tier=2)]
+    rising = Convergence(
+        tier=1,
+        attack="hybrid",
+        metric="ssim",
+        value=0.48,
+        doubled=0.512,
+        margin=0.02,
+        converged=False,
+        remedy="--effort normal or exhaustive",
+    )
+    before, after = tier_verdicts(results, valid=True), tier_verdicts(results, valid=True, convergence=rising)
+    assert after[0].sentence == (
+        f"{before[0].sentence} Not converged: with twice the effort hybrid reaches SSIM 0.512 instead of 0.480, so it "
+        "leaks at least this; audit again with --effort normal or exhaustive."
+    )
+    assert after[0].level == before[0].level
+    assert after[1] == before[1]
+    steady = rising.model_copy(update={"converged": True})
+    assert tier_verdicts(results, valid=True, convergence=steady) == before
+    assert tier_verdicts(results, valid=False, convergence=rising) == tier_verdicts(results, valid=False)
 
 
 def test_a_p_value_decides_where_there_is_one_together_with_the_interval_of_the_difference():

@@ -34,6 +34,8 @@ def environment() -> Environment:
     }
     made.globals |= {
         "check_text": audit.check_text,
+        "convergence_text": audit.convergence_text,
+        "remedy": audit.REMEDY,
         "explanation": meanings.explanation,
         "segments": segments,
         "most_clients": MOST_CLIENTS,

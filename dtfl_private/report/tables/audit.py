@@ -11,9 +11,9 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.printable import printable
 from dtfl_private.report.tables.exposure import exposure_table
 from dtfl_private.report.tables.plain import as_printed, plain_table
-from dtfl_private.report.words.audit import check_text, decided_by, overall
+from dtfl_private.report.words.audit import REMEDY, check_text, convergence_text, decided_by, overall
 from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
-from dtfl_private.verdicts.findings import Findings, Level
+from dtfl_private.verdicts.findings import Convergence, Findings, Level
 from dtfl_private.verdicts.selected_results import by_tier, failed_checks, is_valid
 
 # Shape, then colour: each tells the levels apart without the other.
@@ -31,8 +31,11 @@ def audit_output(findings: Findings) -> list[RenderableType]:
     shown += [Text(printable(line)) for line in decision_lines(findings)]
     if findings.clients:
         shown.append(exposure_table(findings))
+    if findings.convergence is not None and is_valid(findings):
+        shown.append(_convergence_line(findings.convergence))
     sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")
-    return [*shown, sanity, overall(findings)]
+    remedy = [f"what to try: {REMEDY}"] if failed_checks(findings) else []
+    return [*shown, sanity, *remedy, overall(findings)]
 
 
 def verdict_table(findings: Findings) -> Table:
@@ -82,6 +85,11 @@ def _level(level: Level) -> Text:
 def _guess(result: Result) -> Text:
     name = f" {result.baseline_name}" if result.baseline_name else ""
     return as_printed(figure(result.baseline, result.metric) + name)
+
+
+def _convergence_line(convergence: Convergence) -> Text:
+    line = printable(f"convergence: {convergence_text(convergence)}")
+    return Text(line, style="" if convergence.converged else "bold yellow")
 
 
 def sanity_line(findings: Findings) -> str:

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
-from dtfl_private.verdicts.findings import Findings, Level, SanityCheck, TierVerdict
+from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
 from dtfl_private.verdicts.selected_results import is_valid
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
+
+
+REMEDY = "more effort (--effort normal or exhaustive), other attacks (--attack), more auxiliary images (--aux-images)"
+"""What to try when attacks fail where they must succeed."""
 
 
 def decided_by(verdict: TierVerdict) -> str:
@@ -42,6 +46,20 @@ def check_text(check: SanityCheck) -> str:
     bound = "at least" if metric.exposing == "high" else "at most"
     value, needed = figure(check.value, check.metric), figure(check.needed, check.metric)
     return f"{check.name}: {check.attack} reached {metric.label} {value}, needed: {bound} {needed}"
+
+
+def convergence_text(convergence: Convergence) -> str:
+    """Return what a repeated attack got, for example "tier 4, hybrid with twice the effort: SSIM 0.944 ..."."""
+    metric, margin = convergence.metric, f"{convergence.margin:g}"
+    value, doubled = figure(convergence.value, metric), figure(convergence.doubled, metric)
+    meaning = f"converged: no more than {margin} above"
+    if not convergence.converged:
+        meaning = f"NOT converged: more than {margin} above; it leaks at least this, audit again with "
+        meaning += convergence.remedy
+    return (
+        f"tier {convergence.tier}, {convergence.attack} with twice the effort: "
+        f"{find_metric(metric).label} {doubled} instead of {value} ({meaning})"
+    )
 
 
 def overall(findings: Findings) -> str:

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from audit_samples import SMASHED, WEIGHTS, clients, contrast, document, full, invalid, minimal, picture
+from audit_samples import SMASHED, WEIGHTS, clients, contrast, convergence, document, full, invalid, minimal, picture
 
 from dtfl_private.report.html.environment import printed
 from dtfl_private.report.html.page import SECTIONS, audit_page
@@ -163,6 +163,16 @@ def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
     assert "SSIM 0.830" in text
 
 
+def test_the_page_says_whether_attacks_have_converged_unless_the_audit_is_invalid(texts):
+    text = "Convergence: tier 4, hybrid with twice the effort: SSIM"
+    assert f"{text} 0.151 instead of 0.150 (converged" in Page(texts["full"]).text
+    rising = Page(audit_page(full(convergence=convergence(0.182)), {})).text
+    assert f"{text} 0.182 instead of 0.150 (NOT converged" in rising
+    assert "Convergence:" not in Page(texts["invalid"]).text
+    assert "What to try: more effort" in Page(texts["invalid"]).text
+    assert "What to try" not in Page(texts["full"]).text
+
+
 def test_nothing_compared_nothing_scheduled_and_no_pictures_are_said(texts):
     text = Page(texts["minimal"]).text
     for said in ("No other run was compared", "Nothing was attacked as scheduled", "There are no pictures"):
@@ -195,6 +205,7 @@ def test_texts_from_anybody_stay_texts():
         verdict["attack"] = verdict["sentence"] = HOSTILE
     given["training"] |= dict.fromkeys(("dataset", "model", "norm", "method", "partition", "scheduler"), HOSTILE)
     given["training"]["defense"] = [HOSTILE]
+    given["convergence"]["attack"] = given["convergence"]["remedy"] = HOSTILE
     given |= dict.fromkeys(("run", "preset", "program", "auxiliary"), HOSTILE)
     given["compared"]["run"] = HOSTILE
     given["clients"][0] |= {"profile": HOSTILE, "by_tier": {HOSTILE: 3}, "metric": HOSTILE}

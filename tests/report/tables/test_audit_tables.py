@@ -1,7 +1,7 @@
 from io import StringIO
 
 import pytest
-from audit_samples import clients, full, invalid, minimal
+from audit_samples import clients, convergence, full, invalid, minimal
 from rich.console import Console
 
 from dtfl_private.report.tables.audit import audit_output, sanity_line
@@ -70,16 +70,29 @@ def test_an_invalid_audit_is_called_so_whatever_its_levels():
     found = lines(full(sanity=invalid().sanity))
     assert found[0] == "verdict: INVALID, do not use these figures"
     assert "1 16x32x32 ✕ invalid hybrid" in found[3]
-    assert "INVALID: sanity check failed" in found[-2]
-    assert "md1: decoder reached SSIM 0.412" in found[-2]
+    assert "INVALID: sanity check failed" in found[-3]
+    assert "md1: decoder reached SSIM 0.412" in found[-3]
+    assert found[-2].startswith("what to try: more effort (--effort normal or exhaustive), other attacks")
     assert found[-1] == "This audit is invalid: it says nothing about how much leaks."
     assert sanity_line(full(valid=False)).startswith("INVALID")
+
+
+def test_whether_attacks_have_converged_is_said_unless_the_audit_is_invalid():
+    text = "convergence: tier 4, hybrid with twice the effort: SSIM"
+    assert f"{text} 0.151 instead of 0.150 (converged: no more than 0.02 above)" in lines(full())
+    (found,) = (line for line in lines(full(convergence=convergence(0.182))) if line.startswith("convergence"))
+    assert found.startswith(
+        f"{text} 0.182 instead of 0.150 (NOT converged: more than 0.02 above; it leaks at least this"
+    )
+    assert found.endswith("audit again with --effort normal or exhaustive)")
+    for without in (full(convergence=None), invalid()):
+        assert not any(line.startswith("convergence") for line in lines(without))
 
 
 def test_without_checks_or_verdicts_that_is_said():
     assert "prove nothing" in sanity_line(full(sanity=[]))
     assert overall(full(verdict=[])) == "No tier was judged: see what was not tested."
-    assert lines(full(verdict=[], clients=[]))[0].startswith("sanity checks passed")
+    assert lines(full(verdict=[], clients=[], convergence=None))[0].startswith("sanity checks passed")
     assert "no proof" not in overall(minimal())
 
 

@@ -1,0 +1,97 @@
+"""Convergence: an attack that gets more with twice the effort has not shown how much leaks, only that so much does.
+
+The strongest reconstruction at the deepest tier is mounted there once more: where most is hidden, effort counts most.
+"""
+
+from collections.abc import Sequence
+
+from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
+from dtfl_private.attacking.base import Attack, name_of
+from dtfl_private.attacking.effort import EFFORTS, Effort
+from dtfl_private.attacking.guessing import guess
+from dtfl_private.attacking.runner import AttackReport
+from dtfl_private.attacking.scoring.scoring import Verdict
+from dtfl_private.auditing.audit_plan import AuditPlan
+from dtfl_private.errors import InputError
+from dtfl_private.leakage.image_metrics import ssim
+from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import Convergence, NotTested
+
+# By how much the mean SSIM may rise with twice the effort.
+MARGIN = 0.02
+
+WHAT = "convergence of the attacks"
+
+
+def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress) -> Convergence | NotTested:
+    """Mount one attack once more with twice the effort, and return whether it gets more; or why none was mounted.
+
+    Args:
+        plan: of the audit.
+        report: of the attacks on the run, which tells what they reached with the audit's effort.
+        progress: hears of one job.
+    """
+    judged = _strongest_at_the_deepest(report.verdicts)
+    if judged is None:
+        return NotTested(what=WHAT, why="no reconstruction was judged, so none was repeated with twice the effort")
+    attack, tier = judged.job.chosen.attack, judged.job.tier
+    try:
+        attack_plan = _with_twice_the_effort(plan, attack, tier)
+    except InputError as error:
+        return NotTested(what=WHAT, why=f"{name_of(attack)} cannot take twice the effort: {error}")
+    progress.note(f"{name_of(attack)} at tier {tier} once more, with twice the effort: does it get more?")
+    value, doubled = _first_ssim(judged), _attack_again(attack_plan, progress)
+    return Convergence(
+        tier=tier,
+        attack=name_of(attack),
+        metric="ssim",
+        value=value,
+        doubled=doubled,
+        margin=MARGIN,
+        converged=doubled <= value + MARGIN,
+        remedy=_remedy(attack, plan.attack_config.effort),
+    )
+
+
+def _strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Return the reconstruction with the highest mean SSIM at the deepest tier that has any.
+
+    Attacks that send other weights or tiers do not count: they attack what they have planted.
+    """
+    honest = [one for one in verdicts if one.pictured is not None and not one.job.chosen.attack.tampers]
+    return max(honest, key=lambda one: (one.job.tier, _mean_ssim(one)), default=None)
+
+
+def _mean_ssim(verdict: Verdict) -> float:
+    assert verdict.pictured is not None
+    return float(verdict.pictured.scores["ssim"].mean())
+
+
+def _first_ssim(verdict: Verdict) -> float:
+    """Return the mean SSIM of the first repetition, which has the seed of the repeated attack."""
+    assert verdict.pictured is not None
+    return float(verdict.pictured.scores["ssim"][0].mean())
+
+
+def _with_twice_the_effort(plan: AuditPlan, attack: Attack, tier: int) -> AttackPlan:
+    # An effort of its own is kept by the normal effort alone; see `make_attack`.
+    config = plan.attack_config.model_copy(update={"tiers": (tier,), "seeds": 1, "effort": "normal"})
+    return plan_attack(plan.opened, config, [attack.doubled()], plan.folder / "convergence")
+
+
+def _attack_again(attack_plan: AttackPlan, progress: Progress) -> float:
+    """Return the mean SSIM that the only attack of a plan reaches."""
+    (job,) = attack_plan.jobs
+    progress.jobs_announced(attack_plan.labels)
+    repetition = guess(attack_plan, job, 0, progress)
+    assert repetition.guess is not None  # so had the same victims before
+    return float(ssim(repetition.guess, repetition.victims.truth).mean())
+
+
+def _remedy(attack: Attack, effort: Effort) -> str:
+    """Return how a user asks for more effort than an attack had; ``effort`` is that of the audit."""
+    more = [name for name, value in EFFORTS.items() if value > attack.effort]
+    if more and attack.effort == EFFORTS[effort] and not attack.own_steps:
+        return f"--effort {' or '.join(more)}"
+    settings = {name: 2 * steps for name, steps in attack.own_steps.items()} or {"effort": f"{2 * attack.effort:g}"}
+    return f"{name_of(attack)} at {', '.join(f'{name}={value}' for name, value in settings.items())} or more"

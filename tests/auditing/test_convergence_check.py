@@ -1,0 +1,111 @@
+"""One attack once more with twice the effort: made-up attacks that get more by it, and some that do not."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import pytest
+import torch
+from audit_progress import HeardJobs
+from fast_attacks import SEES, Blind
+from pydantic import Field
+
+from dtfl_private.attacking import runner as attacking
+from dtfl_private.attacking.base import AttackFacts, MembershipInference, Reconstruction
+from dtfl_private.auditing.attack_trainings import attack_training
+from dtfl_private.auditing.convergence_check import check_convergence
+from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings import NotTested
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rising(Reconstruction):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="the mean image, with noise that effort removes")
+
+    left: float = 0.1
+    steps: Annotated[int, Field(le=30)] = 0
+
+    def reconstruct(self, view):
+        noise = torch.randn(view.victims, *view.input_shape, generator=view.chance())
+        return view.auxiliary.images.mean(dim=0) + noise * self.left ** (self.steps_of(self.steps, 10) / 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guessing(MembershipInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="chance")
+
+    def scores(self, view):
+        return view.candidates.images.flatten(1).mean(dim=1)
+
+
+@pytest.fixture
+def check(opened, plan, monkeypatch):
+    """Attack a run at tiers 1 and 2, and check the convergence: ``check(attacks, listener, **settings)``."""
+    monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
+
+    def checked(attacks, listener=None, **settings):
+        audit = plan(opened(), attacks, tiers=(1, 2), **{"effort": "normal", "seeds": 1, **settings})
+        training = AttackedTraining(run=audit.opened.folder, undefended=None, folder=audit.folder)
+        report = attack_training(audit, training, Progress())
+        found = check_convergence(audit, report, listener or Progress())
+        reached = {
+            verdict.job.chosen.name: result.value
+            for verdict in report.verdicts
+            for result in verdict.results
+            if (verdict.job.tier, result.metric) == (2, "ssim")
+        }
+        return found, reached
+
+    return checked
+
+
+def test_an_attack_that_gets_more_with_twice_the_effort_has_not_converged(check):
+    found, reached = check([Rising(left=0.9), Rising()])
+    assert (found.tier, found.attack, found.metric) == (2, "rising", "ssim")
+    assert found.value == pytest.approx(reached["rising"])
+    assert found.doubled > found.value + found.margin
+    assert not found.converged
+    assert found.remedy == "--effort exhaustive"
+
+
+def test_an_attack_that_has_got_all_it_can_has_converged(check):
+    found, reached = check([Rising(left=0.05)])
+    assert found.value == pytest.approx(reached["rising"])
+    assert found.converged
+    assert found.value < found.doubled < found.value + found.margin
+
+
+def test_it_is_compared_with_the_repetition_of_the_same_seed(check):
+    found, reached = check([Blind()], seeds=2)
+    assert found.converged
+    assert found.doubled == pytest.approx(found.value)
+    assert found.value != pytest.approx(reached["blind"])
+
+
+def test_the_effort_is_twice_that_of_the_audit_or_of_the_attack_s_own_settings(check):
+    half, _ = check([Rising(effort=0.5)])
+    whole, reached = check([Rising()])
+    assert half.doubled == pytest.approx(whole.value) == pytest.approx(reached["rising"])
+    quick, _ = check([Rising()], effort="quick")
+    assert quick.value < quick.doubled < half.value
+    assert quick.remedy == "--effort normal or exhaustive"
+    steps, _ = check([Rising(steps=5)])
+    assert (steps.value, steps.doubled) == pytest.approx((half.value, half.doubled))
+    assert steps.remedy == "rising at steps=10 or more"
+    assert half.remedy == "rising at effort=1 or more"
+
+
+def test_the_repeated_attack_is_announced_and_cached(check):
+    first, second = HeardJobs(), HeardJobs()
+    assert check([Rising()], first) == check([Rising()], second)
+    assert first.announced == second.announced == ["rising, tier 2, seed 0"]
+    assert (first.kept, second.kept) == ({"rising, tier 2, seed 0": [False]}, {"rising, tier 2, seed 0": [True]})
+
+
+def test_where_no_attack_can_be_repeated_it_is_said_why(check):
+    nothing, _ = check([Guessing()])
+    assert isinstance(nothing, NotTested)
+    assert nothing.why.startswith("no reconstruction was judged")
+    limited, _ = check([Rising(steps=20)])
+    assert isinstance(limited, NotTested)
+    assert limited.why.startswith("rising cannot take twice the effort: attack 'rising': steps=40 is refused")
