@@ -93,5 +93,5 @@ def _remedy(attack: Attack, effort: Effort) -> str:
     more = [name for name, value in EFFORTS.items() if value > attack.effort]
     if more and attack.effort == EFFORTS[effort] and not attack.own_steps:
         return f"--effort {' or '.join(more)}"
-    settings = {name: 2 * steps for name, steps in attack.own_steps.items()} or {"effort": f"{2 * attack.effort:g}"}
-    return f"{name_of(attack)} at {', '.join(f'{name}={value}' for name, value in settings.items())} or more"
+    settings = [f"{name}={2 * steps}" for name, steps in attack.own_steps.items()] or [f"effort={2 * attack.effort:g}"]
+    return f"{name_of(attack)} at {', '.join(settings)} or more"

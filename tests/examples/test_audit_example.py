@@ -41,10 +41,10 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
-        for module in ("plan", "measuring"):
+        for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
         # Threads of so little work wait for each other where other tests run at the same time.
-        for module in ("attacking.plan", "auditing.identity_check"):
+        for module in ("attacking.attack_plan", "auditing.identity_check"):
             patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))

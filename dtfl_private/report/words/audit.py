@@ -12,7 +12,9 @@ LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "
 """From the worst on."""
 
 
-REMEDY = "more effort (--effort normal or exhaustive), other attacks (--attack), more auxiliary images (--aux-images)"
+REMEDY = (
+    "more effort (--effort, or an attack's own steps), other attacks (--attack), more auxiliary images (--aux-images)"
+)
 """What to try when attacks fail where they must succeed."""
 
 
@@ -54,7 +56,7 @@ def convergence_text(convergence: Convergence) -> str:
     value, doubled = figure(convergence.value, metric), figure(convergence.doubled, metric)
     meaning = f"converged: no more than {margin} above"
     if not convergence.converged:
-        meaning = f"NOT converged: more than {margin} above; it leaks at least this, audit again with "
+        meaning = f"NOT converged: more than {margin} above; it leaks at least this; audit again with "
         meaning += convergence.remedy
     return (
         f"tier {convergence.tier}, {convergence.attack} with twice the effort: "

@@ -72,7 +72,7 @@ def test_an_invalid_audit_is_called_so_whatever_its_levels():
     assert "1 16x32x32 ✕ invalid hybrid" in found[3]
     assert "INVALID: sanity check failed" in found[-3]
     assert "md1: decoder reached SSIM 0.412" in found[-3]
-    assert found[-2].startswith("what to try: more effort (--effort normal or exhaustive), other attacks")
+    assert found[-2].startswith("what to try: more effort (--effort, or an attack's own steps), other attacks")
     assert found[-1] == "This audit is invalid: it says nothing about how much leaks."
     assert sanity_line(full(valid=False)).startswith("INVALID")
 
