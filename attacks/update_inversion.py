@@ -22,6 +22,8 @@ from dtfl_private.protocol.messages import Seen, SmashedBatch, WeightUpdate
 HALF = "client_half."
 # Local steps of SGD that are followed one by one; derivatives through more cost too much memory.
 FOLLOWED = 8
+# Steps of the search with the normal effort.
+SEARCH_STEPS = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,9 @@ class UpdateInversion(Reconstruction):
     epochs, whose batches are others, are left out of account, and so is what defenses do to the update.
 
     Attributes:
-        steps: of the search.
+        steps: of the search; 0 for as many as the effort allows, 600 as a rule.
         lr: first step of a pixel.
-        smoothness: weight of the total variation.
+        smoothness: weight of the total variation; ten times as much hides a single digit behind sigmoids.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
@@ -50,9 +52,9 @@ class UpdateInversion(Reconstruction):
         source="Geiping et al. 2020, NeurIPS",
     )
 
-    steps: Annotated[int, Field(ge=1)] = 600
+    steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
+    smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     joint: bool = False
     smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
@@ -77,14 +79,15 @@ class UpdateInversion(Reconstruction):
         start = 0.5 + 0.1 * torch.randn(count, *view.input_shape, generator=chance)
         images = start.clamp(0, 1).to(program.device).requires_grad_()
         optimizer = torch.optim.Adam([images], lr=self.lr)
-        for step in range(self.steps):
-            optimizer.param_groups[0]["lr"] = self.lr * half_cosine(step, self.steps)
+        steps = self.steps_of(self.steps, SEARCH_STEPS)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = self.lr * half_cosine(step, steps)
             (slope,) = torch.autograd.grad(self._loss(program, target, images), images)
             images.grad = slope.sign()
             optimizer.step()
             with torch.no_grad():
                 images.clamp_(0, 1)
-            view.progress(place * self.steps + step + 1, clients * self.steps)
+            view.progress(place * steps + step + 1, clients * steps)
         return images.detach()
 
     def _loss(self, program: ClientProgram, target: "_Target", images: Tensor) -> Tensor:
