@@ -86,5 +86,6 @@ def _solved(said_KK: Tensor, bias_slopes: Tensor, records: int) -> Tensor:
     classes = len(bias_slopes)
     equations = torch.cat([said_KK.T - torch.eye(classes, dtype=torch.float64), torch.ones(1, classes)])
     given = torch.cat([records * bias_slopes, torch.tensor([float(records)])])
-    found = torch.linalg.lstsq(equations, given[:, None], driver="gelsd").solution[:, 0].clamp(min=0)
-    return found * records / found.sum()
+    found: Tensor = torch.linalg.lstsq(equations, given[:, None], driver="gelsd").solution[:, 0].clamp(min=0)
+    scaled: Tensor = found * records / found.sum()
+    return scaled
