@@ -2,6 +2,7 @@
 
 python examples/own_attack.py
 dtfl-private attack RUN --attack examples.own_attack:RidgeRegression:strength=0.1
+dtfl-private attack RUN --attack examples.own_attack:RidgeRegression --against ladder --tier all
 """
 
 from dataclasses import dataclass

@@ -57,6 +57,9 @@ class AttackConfig(BaseModel):
     )
     seeds: Count = described(3, "repetitions of each attack")
     effort: Effort = described("normal", EFFORT_HELP)
+    against: Literal["ladder"] | None = described(
+        None, "also attack by our own attacks with the same aim, where they can run, and say who is ahead at each tier"
+    )
     lpips: bool = described(False, "judge images by LPIPS too; its weights must be there, nothing is downloaded")
     undefended: str | None = described(
         None, "also attack the same run without its defenses: train it, or take it from a run folder"

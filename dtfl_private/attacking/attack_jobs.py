@@ -8,6 +8,7 @@ from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_attack
 from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
+from dtfl_private.attacking.ladder import rungs_for
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import once_only
@@ -58,7 +59,7 @@ def plan_jobs(
     Raises:
         InputError: an unknown attack, adversary or tier, or an attack that cannot run here and may not be left out.
     """
-    chosen, left_out = _choose(config, knowledge, attacks)
+    chosen, left_out, rungs = _choose(config, knowledge, attacks)
     jobs: list[Job] = []
     for tier in tiers_to_attack(opened, config, recorded):
         target = target_at(opened, tier)
@@ -70,7 +71,7 @@ def plan_jobs(
                 if one.attack.facts.looks_back and not sent_again(tier):
                     raise once_only(one.name, tier)
             except InputError as error:
-                left_out.append(_left_out(config, one.name, tier, error))
+                left_out.append(_left_out(config, one.name, tier, error, rungs))
             else:
                 jobs.append(Job(chosen=one, tier=tier))
     if not jobs:
@@ -80,22 +81,28 @@ def plan_jobs(
 
 def _choose(
     config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
-) -> tuple[list[Chosen], list[LeftOut]]:
-    """Return the attacks with who mounts them, and those that nobody can mount."""
+) -> tuple[list[Chosen], list[LeftOut], list[str]]:
+    """Return the attacks with who mounts them, those that nobody can mount, and which are the ladder's."""
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
-    for item in attacks or config.attacks:
-        attack, text = make_attack(item, EFFORTS[config.effort])
+    made = [make_attack(item, EFFORTS[config.effort]) for item in attacks or config.attacks]
+    rungs = _rungs_of(config, [attack for attack, _ in made])
+    for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:
             adversary = choose_adversary(attack, config.adversary, knowledge.kind)
         except InputError as error:
-            left_out.append(_left_out(config, name_of(attack), None, error))
+            left_out.append(_left_out(config, name_of(attack), None, error, rungs))
         else:
             chosen.append(Chosen(attack=attack, text=text, adversary=adversary))
-    return chosen, left_out
+    return chosen, left_out, rungs
 
 
-def _left_out(config: AttackConfig, attack: str, tier: int | None, why: InputError) -> LeftOut:
-    if not config.where_applicable:
+def _rungs_of(config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:
+    """Return the names of the ladder's attacks that these are set against; none if that is not asked for."""
+    return [] if config.against is None else rungs_for(attacks, {name_of(attack) for attack in attacks})
+
+
+def _left_out(config: AttackConfig, attack: str, tier: int | None, why: InputError, rungs: Sequence[str]) -> LeftOut:
+    if not config.where_applicable and attack not in rungs:
         raise why
     return LeftOut(attack=attack, tier=tier, why=str(why))
