@@ -72,7 +72,7 @@ class Optimization(Reconstruction):
             ]
             return {"images": torch.cat(parts)}
 
-        return view.keep(f"optimization/{matching}/{self.adaptive}/{_victims(view)}", search)["images"].cpu()
+        return view.keep(f"search from grey/{matching}/{self.adaptive}/{_victims(view)}", search)["images"].cpu()
 
     def of_batch(
         self,
@@ -97,7 +97,7 @@ class Optimization(Reconstruction):
             return replace(matching, smoothness=self.smoothness)
         if not view.has("auxiliary-data"):
             return matching
-        name = f"optimization smoothness/{matching}/{self.adaptive}"
+        name = f"smoothness of searches/{matching}/{self.adaptive}"
         cached = view.keep(name, partial(self._tuned, view, view.seen[0], matching, tick))
         return replace(matching, smoothness=SMOOTHNESS[int(cached["best"])])
 
