@@ -1,4 +1,4 @@
-"""Small views: handwritten digits of 8x8 pixels behind a client half of the test's choice."""
+"""Small views: handwritten digits of 16x16 pixels behind a client half of the test's choice."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ def preprocess(inputs: Tensor) -> Tensor:
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 8, 8) in [0, 1] and labels."""
+    """Images (N, 1, 16, 16) in [0, 1] and labels."""
     data = load_digits()
     return data.train_images.float() / 255, data.train_labels
 

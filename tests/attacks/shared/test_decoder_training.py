@@ -1,0 +1,78 @@
+"""How decoders are trained: steps, averages, and the step that served best."""
+
+from itertools import islice
+
+import pytest
+from torch import nn
+
+from dtfl_private.attacks.shared.decoder_training import (
+    FEWEST_RELEASED,
+    PASSES,
+    STEP,
+    DecoderTraining,
+    Lessons,
+    error_on,
+    train_decoder,
+)
+from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes
+from dtfl_private.attacks.shared.releaser import Releaser
+from dtfl_private.randomness import isolated, torch_stream
+
+SHAPES = Shapes(cut=(1, 16, 16), image=(1, 16, 16), classes=10)
+
+
+@pytest.fixture
+def lessons(make_view):
+    """Make lessons of what a client half that changes nothing sends of few images."""
+    view, _ = make_view(nn.Identity(), auxiliary=48)
+
+    def make() -> Lessons:
+        return Lessons(
+            images=view.auxiliary,
+            releaser=Releaser(view, view.seen, True),
+            augmentations=(),
+            chance=torch_stream(0, "lessons"),
+        )
+
+    return make
+
+
+def network() -> InverseNetwork:
+    with isolated(0, "network"):
+        return InverseNetwork(SHAPES, "small")
+
+
+def test_few_images_are_released_often_enough_for_many_steps(lessons):
+    batches = list(islice(lessons().batches(vary=False), PASSES * FEWEST_RELEASED // STEP))
+    assert {len(batch.labels) for batch in batches} == {STEP}
+    images = {tuple(image.flatten().tolist()) for batch in batches for image in batch.images}
+    assert len(images) == len(lessons().images.images)
+
+
+def test_variations_are_new_in_every_release(lessons):
+    steps = PASSES * FEWEST_RELEASED // STEP
+    batches = list(islice(lessons().batches(vary=True), 2 * steps))
+    parts = [
+        {tuple(image.flatten().tolist()) for batch in half for image in batch.images}
+        for half in (batches[:steps], batches[steps:])
+    ]
+    assert len(parts[1] - parts[0]) > len(parts[1]) / 2
+
+
+def test_the_best_average_is_returned_with_its_error_and_the_steps_are_told(lessons):
+    told, trained = [], DecoderTraining(size="small", steps=40)
+    own = lessons()
+    best, error = train_decoder(network(), own, trained, lambda done, total: told.append((done, total)))
+    assert told == [(step, 40) for step in range(1, 41)]
+    known = own.images
+    validation = own.releaser.release(known.validation_images, known.validation_labels, "validate")
+    assert error == pytest.approx(error_on(best, validation, 0.0))
+    assert error < error_on(network(), validation, 0.0)
+
+
+def test_more_steps_serve_better(lessons):
+    errors = [
+        train_decoder(network(), lessons(), DecoderTraining(size="small", steps=steps), lambda *_: None)[1]
+        for steps in (10, 120)
+    ]
+    assert errors[1] < errors[0] / 2
