@@ -21,7 +21,7 @@ from dtfl_private.attacks.shared.inverse_network import SIZES, InverseNetwork, S
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
 from dtfl_private.attacks.shared.similarity import structural_similarity
-from dtfl_private.attacks.shared.variations import varied
+from dtfl_private.attacks.shared.variations import varied, varied_share
 
 # Images per step of training, and at a time without gradients.
 STEP = 32
@@ -92,7 +92,7 @@ class Lessons:
             drawn = self._drawn(count)
             own = images[drawn]
             if vary:
-                own = varied(own, labels[drawn], self.augmentations, self.chance)
+                own = varied(own, labels[drawn], self.augmentations, varied_share(len(images)), self.chance)
             released = self.releaser.release(own, labels[drawn], "train", number)
             for _ in range(PASSES):
                 order = torch.randperm(len(released.images), generator=self.chance).to(released.images.device)
