@@ -39,8 +39,8 @@ class Optimization(Reconstruction):
     network after convolutions 1, 4 and 6: PSNR 37.6, 19.5 and 13.4 dB, SSIM 0.996, 0.694 and 0.163 (model ``he-cnn``).
 
     f is the client half. What a defense draws is not guessed at but read as far as it shows, and weighed by its known
-    likelihood as far as it does not (`Reading`): values left out do not count, rounded ones may be anywhere within
-    their step, noise has its own distribution. A shuffle makes the residual wrong; there is `unshuffle` for it.
+    likelihood as far as it does not (`Reading`): values left out do not count, those not sent are smaller than those
+    sent, noise has its own distribution. A shuffle makes the residual wrong; there is `unshuffle` for it.
 
     Attributes:
         steps: of the search; 0 for as many as the effort allows, 1,000 as a rule.

@@ -42,7 +42,10 @@ class Dropout(Defense):
 
     def read(self, reading: Reading) -> Reading:
         """Return the values that were kept, where the zeros show; under noise, how likely each was left out."""
+        if self.p == 0:
+            return reading
         whole = reading.scaled(1 - self.p)
         if reading.is_noisy:
             return replace(whole, left_out=1 - (1 - self.p) * (1 - reading.left_out))
-        return replace(whole, shown=whole.shown & (whole.values != 0))
+        # What does not show may have been left out here, whatever it was.
+        return replace(whole, shown=whole.shown & (whole.values != 0), bound=None)

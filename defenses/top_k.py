@@ -88,7 +88,13 @@ class TopK(Defense):
         """Return the values that were sent; what was not is no greater than the least of them."""
         if reading.is_noisy:  # what was not sent is under noise, and may be anything
             return reading
-        shown = reading.values != 0
-        least = torch.where(shown, reading.values.abs(), torch.inf).flatten(1).amin(dim=1)
-        bound = least.reshape(-1, *[1] * (reading.values.ndim - 1))
-        return replace(reading, shown=reading.shown & shown, bound=torch.where(bound.isfinite(), bound, 0))
+        sent = reading.values != 0
+        records = (-1, *[1] * (reading.values.ndim - 1))
+        # A record with fewer values than are sent has sent zeros too: the others are zeros as well.
+        whole = sent.flatten(1).sum(dim=1) < self._kept(reading.values[0].numel())
+        least = torch.where(sent, reading.values.abs(), torch.inf).flatten(1).amin(dim=1)
+        return replace(
+            reading,
+            shown=reading.shown & (sent | whole.reshape(records)),
+            bound=torch.where(whole, 0, least).reshape(records),
+        )

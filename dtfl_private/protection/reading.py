@@ -31,8 +31,9 @@ class Reading:
         shape: of the noise.
         left_out: probability of a value to have been replaced by 0 before noise came to it, so that it does not show
             which.
-        bound: (B, 1, ...) what the magnitude of a value that does not show is at most; None if anything.
+        bound: (B, 1, ...) the greatest magnitude that a value that does not show may have, with its noise; None if any.
         clip: Euclidean norm that a record's activations were scaled down to, if theirs was greater; None if unbounded.
+            Noise from before that is taken for noise after it.
     """
 
     values: Tensor
@@ -46,21 +47,21 @@ class Reading:
     @classmethod
     def of(cls, received: Tensor) -> "Reading":
         """Return the reading of a release (B, *cut shape) of which nothing is known but its values."""
-        return cls(values=received, shown=torch.ones_like(received, dtype=torch.bool))
+        values = received.to(torch.promote_types(received.dtype, torch.float32))  # sums in bfloat16 would be too coarse
+        return cls(values=values, shown=torch.ones_like(values, dtype=torch.bool))
 
     def noisier(self, deviation: Tensor | float, shape: NoiseShape = "normal") -> "Reading":
         """Return the reading with independent noise before what was read; two noises are taken for a normal one."""
-        if self.deviation is None:
+        if self.deviation is None or (not isinstance(deviation, Tensor) and deviation == 0):
             return self
-        alone = isinstance(self.deviation, float) and self.deviation == 0
         total = (torch.as_tensor(self.deviation) ** 2 + torch.as_tensor(deviation) ** 2).sqrt().to(self.values)
-        return _changed(self, deviation=total, shape=shape if alone else "normal")
+        return _changed(self, deviation=total, shape="normal" if self.is_noisy else shape)
 
     def scaled(self, factor: float) -> "Reading":
         """Return the reading of what was multiplied by 1 / factor before what was read."""
-        deviation = None if self.deviation is None else self.deviation * factor
-        bound = None if self.bound is None else self.bound * factor
-        return _changed(self, values=self.values * factor, deviation=deviation, bound=bound)
+        names = ("values", "deviation", "bound", "clip")
+        parts = {name: part * factor for name, part in vars(self).items() if name in names and part is not None}
+        return _changed(self, **parts)
 
     @property
     def is_noisy(self) -> bool:
@@ -94,7 +95,7 @@ def log_likelihood(reading: Reading, activations: Tensor) -> Tensor:
         count = shown.flatten(1).sum(dim=1)
         squares = (difference.square() * shown).flatten(1).sum(dim=1)
         return -count / 2 * (squares / count.clamp(min=1)).clamp(min=1e-30).log()
-    deviation = torch.maximum(torch.as_tensor(reading.deviation).double().to(difference.device), _precision(reading))
+    deviation = _deviation(reading, reading.deviation)
     density = _log_density(difference, deviation, reading.shape)
     if reading.left_out:
         covered = _log_density(reading.values.double(), deviation, reading.shape)
@@ -102,7 +103,11 @@ def log_likelihood(reading: Reading, activations: Tensor) -> Tensor:
         density = torch.logaddexp(density + math.log(1 - share), covered + math.log(share))
     total = (density * shown).flatten(1).sum(dim=1)
     if reading.bound is not None:
-        total = total + (_beyond(expected, reading.bound.double(), _precision(reading)) * ~shown).flatten(1).sum(dim=1)
+        within = _log_within(expected, reading.bound.double(), deviation, reading.shape)
+        if reading.left_out:  # then it is noise alone that may exceed the bound, whatever the value was
+            noise = _log_within(torch.zeros_like(expected), reading.bound.double(), deviation, reading.shape)
+            within = torch.logaddexp(within + math.log(1 - reading.left_out), noise + math.log(reading.left_out))
+        total = total + (within * ~shown).flatten(1).sum(dim=1)
     return total
 
 
@@ -110,10 +115,12 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     """Return how badly activations explain a release, one number per record (B,): what a search minimises.
 
     -2 s^2 log p(release | activations) / |z|^2 but for a constant, s the noise's deviation, z what shows: of normal
-    noise, or of none, the relative residual |a - z|^2 / |z|^2.
+    noise, or of none, the relative residual |a - z|^2 / |z|^2. So it is of uniform noise too, whose own likelihood is
+    flat where a search still needs a slope.
     """
     size = (reading.values * reading.shown).flatten(1).square().sum(dim=1).clamp(min=1e-12)
-    plain = reading.shape == "normal" and not reading.left_out
+    hidden_by_noise = reading.bound is not None and reading.is_noisy
+    plain = reading.shape != "laplace" and not reading.left_out and not hidden_by_noise
     if plain or reading.deviation is None:
         expected = _clipped(reading, activations)
         error = ((reading.values - expected).square() * reading.shown).flatten(1).sum(dim=1)
@@ -121,17 +128,24 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
             over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
             error = error + over.square().flatten(1).sum(dim=1)
         return error / size
-    scale = torch.as_tensor(reading.deviation).to(size) ** 2
-    return -2 * scale.reshape(-1) * log_likelihood(reading, activations).to(size) / size
+    scale = _deviation(reading, reading.deviation).square().reshape(-1)
+    scaled: Tensor = -2 * scale * log_likelihood(reading, activations) / size
+    return scaled.to(size)
 
 
 def _clipped(reading: Reading, activations: Tensor) -> Tensor:
-    """Return activations scaled down to the norm that they were clipped to."""
+    """Return activations scaled down to the norm that they were clipped to, less what was left out of them before."""
     if reading.clip is None:
         return activations
-    norms = torch.linalg.vector_norm(activations.flatten(1), dim=1).clamp(min=1e-12)
-    factors: Tensor = (reading.clip / norms).clamp(max=1)
+    norms = torch.linalg.vector_norm(activations.flatten(1), dim=1) * math.sqrt(1 - reading.left_out)
+    factors: Tensor = reading.clip / norms.clamp(min=reading.clip)
     return activations * factors.reshape(-1, *[1] * (activations.ndim - 1))
+
+
+def _deviation(reading: Reading, deviation: Tensor | float) -> Tensor:
+    """Return the noise's deviation (B, 1, ...), float64: that of rounding at least."""
+    precision = _precision(reading)
+    return torch.maximum(torch.as_tensor(deviation).to(precision), precision)
 
 
 def _precision(reading: Reading) -> Tensor:
@@ -149,6 +163,15 @@ def _log_density(difference: Tensor, deviation: Tensor, shape: NoiseShape) -> Te
         reach = math.sqrt(3) * deviation
         return _beyond(difference, reach, deviation) - (2 * reach).log()
     return -(difference / deviation).square() / 2 - (math.sqrt(2 * math.pi) * deviation).log()
+
+
+def _log_within(values: Tensor, bound: Tensor, deviation: Tensor, shape: NoiseShape) -> Tensor:
+    """Return the log probability that values with noise are within a bound; an estimate where noise is not normal."""
+    if shape != "normal":
+        return _beyond(values, bound, deviation)
+    upper, lower = (torch.special.log_ndtr((edge - values.abs()) / deviation) for edge in (bound, -bound))
+    inside: Tensor = upper + torch.log(-torch.expm1((lower - upper).clamp(max=-1e-12)))
+    return inside
 
 
 def _beyond(values: Tensor, bound: Tensor, deviation: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from dtfl_private.defenses.dropout import Dropout
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
+from dtfl_private.defenses.top_k import TopK
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -30,6 +31,8 @@ DEFENSES = {
     "dp-activations": DpActivations(noise_multiplier=0.5, clip=1.0),
     "dropout under noise": DefenseChain([Dropout(p=0.5), GaussianNoise(sd=0.5)]),
     "two noises": DefenseChain([InformationBottleneck(sigma=0.3), GaussianNoise(sd=0.4)]),
+    "noise under top-k": DefenseChain([GaussianNoise(sd=0.5), TopK(share=0.5)]),
+    "dropout under noise under top-k": DefenseChain([Dropout(p=0.5), GaussianNoise(sd=0.5), TopK(share=0.5)]),
 }
 
 

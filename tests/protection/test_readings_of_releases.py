@@ -1,6 +1,7 @@
 """What a release shows of its activations: against closed forms, and against what the defenses really send."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
+from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dropout import Dropout
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
@@ -102,6 +104,50 @@ def test_what_was_not_sent_is_smaller_than_what_was():
     reading = read(defense, released(defense, truth))
     assert misfit(reading, truth).max() < 1e-10
     assert (misfit(reading, torch.where(reading.shown, truth, 3.0)) > 0.1).all()
+
+
+def test_where_more_is_sent_than_there_is_the_rest_is_zero():
+    truth = (activations() > 0).float()
+    reading = read(TopK(share=1.0), released(TopK(share=1.0), truth))
+    assert misfit(reading, truth).max() == 0
+    assert (misfit(reading, torch.where(truth == 0, 0.5, truth)) > 0.01).all()
+
+
+def test_what_was_left_out_before_a_selection_may_have_been_large():
+    chain = DefenseChain([Dropout(p=0.5), TopK(share=0.2)])
+    truth = activations()
+    received = released(chain, truth)
+    hidden = truth.abs().masked_fill(received != 0, 0).flatten(1).amax(dim=1)
+    assert (hidden > received.abs().flatten(1).amax(dim=1) / 4).all()  # larger than much that was sent, times 1 - p
+    assert misfit(read(chain, received), truth).max() < 1e-10
+
+
+def test_nothing_left_out_is_nothing_hidden():
+    truth = activations().relu()
+    received = released(Dropout(p=0.0), truth)
+    reading = read(Dropout(p=0.0), received)
+    assert reading.shown.all()
+    assert (misfit(reading, torch.where(truth == 0, 0.5, truth)) > 0.01).all()
+
+
+@pytest.mark.parametrize(
+    "defense", [Quantize(bits=8), DefenseChain([Dropout(p=0.5), DpActivations(noise_multiplier=1e-7, clip=100.0)])]
+)
+def test_next_to_no_noise_is_no_reason_to_believe_anything(defense):
+    """A record of equal values is rounded by nothing; noise may be far below the precision of the numbers."""
+    truth = torch.full((3, *SHAPE), 0.7)
+    reading = read(defense, released(defense, truth))
+    assert (misfit(reading, truth + 0.5) > misfit(reading, truth) + 0.1).all()
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.25])
+def test_the_norm_to_clip_to_is_that_of_what_was_not_left_out(factor):
+    chain = DefenseChain([Dropout(p=0.4), DpActivations(noise_multiplier=0.01, clip=5.0)])
+    truth = activations(records=20)
+    reading = read(chain, released(chain, truth))
+    assert reading.clip is not None
+    wrong = replace(reading, clip=reading.clip * factor)
+    assert log_likelihood(reading, truth).mean() > log_likelihood(wrong, truth).mean()
 
 
 def test_a_record_scaled_down_is_compared_at_its_new_norm():
