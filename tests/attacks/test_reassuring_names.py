@@ -1,0 +1,98 @@
+"""Defenses as a user might write them, under names that reassure: attacks are misled by none of them."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.hybrid import Hybrid
+from dtfl_private.attacks.optimization import Optimization
+from dtfl_private.leakage.image_metrics import mse, psnr, ssim
+from dtfl_private.models.resnet import Stem
+from dtfl_private.protection.base import Defense
+from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protocol.messages import SmashedBatch
+from dtfl_private.randomness import isolated
+
+DECODER = Decoder(size="small", steps=50, lr=5e-3)
+OPTIMIZATION = Optimization(steps=60, smoothness=1e-2)
+HYBRID = Hybrid(size="small", decoder_steps=50, steps=20)
+
+KEY = 20261128
+
+
+def of_the_key() -> torch.Generator:
+    return torch.Generator().manual_seed(KEY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewriting(Defense):
+    """Send something else in the place of the activations."""
+
+    def rewritten(self, smashed: Tensor, at: ClientRound) -> Tensor:
+        raise NotImplementedError
+
+    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
+        return replace(message, smashed=self.rewritten(message.smashed, at))
+
+
+class MilitaryGradeVault(Rewriting):
+    """Do nothing."""
+
+    def rewritten(self, smashed, at):
+        return smashed
+
+
+class HomomorphicRotation(Rewriting):
+    """Turn the channels by one orthogonal matrix."""
+
+    def rewritten(self, smashed, at):
+        channels = smashed.shape[1]
+        rotation = torch.linalg.qr(torch.randn(channels, channels, generator=of_the_key())).Q
+        return torch.einsum("dc,bchw->bdhw", rotation, smashed)
+
+
+class SignCipher(Rewriting):
+    """Flip the signs of the same channels in every record."""
+
+    def rewritten(self, smashed, at):
+        return smashed * (1 - 2 * torch.randint(2, (smashed.shape[1], 1, 1), generator=of_the_key()))
+
+
+class KeyedPermutation(Rewriting):
+    """Shuffle the channels by one order, whose key is in the code."""
+
+    def rewritten(self, smashed, at):
+        return smashed[:, torch.randperm(smashed.shape[1], generator=of_the_key())]
+
+
+def stem() -> Stem:
+    with isolated(0, "stem"):
+        return Stem(1, "group")
+
+
+def class_means(view) -> Tensor:
+    """Return the mean auxiliary image (B, C, H, W) of each victim's class: a guess without the smashed data."""
+    labels = torch.cat([batch.labels for seen in view.seen for batch in seen.batches])
+    known = view.auxiliary
+    return torch.stack([known.images[known.labels == label].mean(dim=0) for label in range(10)])[labels]
+
+
+@pytest.mark.parametrize("defense", [MilitaryGradeVault(), HomomorphicRotation(), SignCipher(), KeyedPermutation()])
+def test_what_hides_nothing_is_seen_through(defense, make_view):
+    view, truth = make_view(stem(), defense)
+    assert ssim(DECODER.reconstruct(view), truth).mean() > ssim(class_means(view), truth).mean() + 0.1
+
+
+@pytest.mark.parametrize("attack", [OPTIMIZATION, HYBRID])
+def test_victims_that_are_all_one_image_are_no_trouble(attack, digits, make_view):
+    images, labels = (part.clone() for part in digits)
+    images[:16], labels[:16] = images[0].clone(), labels[0].clone()
+    view, truth = make_view(stem(), images=(images, labels))
+    guesses = attack.reconstruct(view)
+    assert guesses.shape == truth.shape
+    for score in (mse, psnr, ssim):
+        assert torch.as_tensor(score(guesses, truth)).isfinite().all()
+    assert ssim(guesses, truth).mean() > ssim(class_means(view), truth).mean()
