@@ -23,11 +23,12 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
-from dtfl_private.models.cutting.staged import split
+from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
+from dtfl_private.training.methods.full import FullModelWork
 from dtfl_private.training.worker import honest_download
 
 
@@ -138,9 +139,8 @@ class AttackSetup:
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""
         worker, tier = self.opened.prepared.worker, seen.download.tier
-        client_half, _ = split(worker.model, tier)
         return ClientProgram(
-            modules=self.numerics.place(copy.deepcopy(client_half)),
+            modules=self.numerics.place(copy.deepcopy(client_modules(worker.model, tier))),
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
             download=seen.download,
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
@@ -177,10 +177,14 @@ class AttackSetup:
 
 def local_steps(opened: OpenedRun, number: int) -> LocalSteps:
     """Return how the clients of a round trained."""
-    settings = opened.prepared.worker.optimizer
+    worker = opened.prepared.worker
+    settings = worker.optimizer
     return LocalSteps(
         optimizer=settings.name,
         lr=opened.records[number - 1]["lr"],
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
+        proximal=worker.work.proximal if isinstance(worker.work, FullModelWork) else 0.0,
+        batch_size=worker.batch_size,
+        epochs=worker.local_epochs,
     )

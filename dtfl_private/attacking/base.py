@@ -37,6 +37,7 @@ class AttackFacts:
     source: the paper it is from; "new" if it is ours.
     per_tier: whether the outcome depends on the tier; an attack on the final model does not.
     looks_back: whether it uses other releases of the victims' records (`View.earlier`), which take time to play.
+    whole: whether it also attacks a client that trains the whole network and sends its weight update alone.
     """
 
     needs: frozenset[Capability]
@@ -44,6 +45,7 @@ class AttackFacts:
     source: str = "new"
     per_tier: bool = True
     looks_back: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class Target:
     """What an attack may know before it runs, to refuse what it cannot do.
 
     classes: number of classes; ``images`` false if the inputs are token sequences.
+    whole: whether clients train the whole network there, and send their weight update alone.
+    optimizer: of the clients.
     """
 
     tier: int
@@ -58,6 +62,8 @@ class Target:
     cut_shape: tuple[int, ...]
     classes: int
     defense: DefenseChain
+    whole: bool = False
+    optimizer: str = "sgd"
 
     @property
     def images(self) -> bool:
@@ -113,6 +119,11 @@ class Attack(ABC):
         """Raise `InputError` if the attack cannot act here."""
         if not target.images:
             raise InputError(f"{name_of(self)} attacks images; this run's inputs are sequences of tokens")
+        if target.whole and not self.facts.whole:
+            raise InputError(
+                f"{name_of(self)} is not made for clients that train the whole network and send its weights alone, as "
+                "those of this run: use --attack update-inversion"
+            )
 
     @property
     def tampers(self) -> bool:

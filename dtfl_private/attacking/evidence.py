@@ -38,12 +38,19 @@ class Candidates:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSteps:
-    """How a client trains: ``adam`` or ``sgd``, learning rate of the round, momentum (sgd only), weight decay."""
+    """How a client trains.
+
+    ``adam`` or ``sgd``, learning rate of the round, momentum (sgd only), weight decay; mu of FedProx's term, which
+    holds the weights near the download; records of a batch, by default all that the client has; passes over them.
+    """
 
     optimizer: str
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
+    proximal: float = 0.0
+    batch_size: int | None = None
+    epochs: int = 1
 
 
 class Shadows(Protocol):

@@ -43,12 +43,17 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
 
 def _require_sending(opened: OpenedRun, tier: int) -> None:
     """Raise `InputError` if clients send no activations in a tier; those that the run leaves out are fine."""
-    if tier == opened.whole_tier:
+    if tier == opened.whole_tier and tier not in opened.tiers:
         raise InputError(
             f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
             f"one: attack tier {tier_names(opened.tiers)}"
         )
     network = sorted(opened.cut_shapes)
+    if tier not in network and opened.tiers == [opened.whole_tier]:
+        raise InputError(
+            f"clients of this run train the whole network, which is tier {opened.whole_tier}, and send nothing at tier "
+            f"{tier}: leave --tier out"
+        )
     if tier not in network:
         raise InputError(f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}")
 
@@ -62,4 +67,6 @@ def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:
         cut_shape=opened.cut_shapes[tier],
         classes=worker.classes,
         defense=worker.defense if defended else DefenseChain(),
+        whole=tier == opened.whole_tier,
+        optimizer=worker.optimizer.name,
     )

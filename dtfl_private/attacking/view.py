@@ -147,8 +147,8 @@ class View:
 
     @property
     def victims(self) -> int:
-        """Number of images to be reconstructed or judged: all those of `batches`."""
-        return sum(len(batch.labels) for seen in self._evidence.round.seen for batch in seen.batches)
+        """Number of images to be reconstructed or judged: all those of `batches`, or of whole updates."""
+        return sum(seen.records for seen in self._evidence.round.seen)
 
     @property
     def seen(self) -> Sequence[Seen]:

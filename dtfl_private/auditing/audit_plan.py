@@ -14,6 +14,7 @@ from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
+from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
 
@@ -85,6 +86,12 @@ def plan_audit(
     Raises:
         InputError: wrong input, or none of the attacks can run here.
     """
+    if opened.tiers == [opened.whole_tier]:
+        raise InputError(
+            f"'{opened.folder.path}' was trained by {opened.prepared.config.method}, whose clients send the weights of "
+            "the whole network alone, and audits know what is sent at a cut: use `dtfl-private attack` with --attack "
+            "update-inversion"
+        )
     check_trainings(opened, config)
     workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
     attack_config = config.attacking(workers)

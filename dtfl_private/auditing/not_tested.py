@@ -62,7 +62,7 @@ def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
 def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
     if others := [tier for tier in plan.opened.tiers if tier not in plan.tiers]:
         yield NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)")
-    if plan.opened.whole_tier is not None:
+    if plan.opened.whole_tier is not None and plan.opened.whole_tier not in plan.opened.tiers:
         why = "its clients keep the whole network; no attack here is made for the weight update of one"
         yield NotTested(what=f"tier {plan.opened.whole_tier}", why=why)
 

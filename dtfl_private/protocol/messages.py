@@ -213,3 +213,10 @@ class Seen:
     download: ModelDownload
     batches: tuple[SmashedBatch, ...]
     update: WeightUpdate | None
+
+    @property
+    def records(self) -> int:
+        """How many records this is of: those of the batches; of a client that sends weights alone, all of its own."""
+        if self.batches or self.update is None:
+            return sum(len(batch.labels) for batch in self.batches)
+        return self.update.examples

@@ -62,11 +62,15 @@ class Recorder:
         self._setup = setup
         self._messages: list[Message] = []
         self._inputs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._fetched: list[tuple[Tensor, Tensor, Tensor]] = []
         self._latest: tuple[Tensor, Tensor, Tensor] | None = None
+        self._keeps_whole, self._batches = False, 0
         self._worker = Worker(setup, [self._on_message], self._on_inputs)
 
     def _on_inputs(self, records: Tensor, images: Tensor, labels: Tensor) -> None:
         self._latest = (records, images, labels)
+        if self._keeps_whole and len(self._fetched) < self._batches:
+            self._fetched.append(self._latest)
 
     def _on_message(self, message: Message) -> None:
         self._messages.append(message)
@@ -81,10 +85,12 @@ class Recorder:
         Args:
             task: the client's part of the round.
             weights: that the round begins with, or what a malicious server sends in their place.
-            batches: batches to keep, the first ones; fewer if the client sends fewer.
+            batches: batches to keep, the first ones; fewer if the client sends fewer. Of a client that keeps the whole
+                network, and sends no batches, those that it trained on.
             whole: replay the round to its end, for the weight update.
         """
-        self._messages, self._inputs, self._latest = [], [], None
+        self._messages, self._inputs, self._fetched, self._latest = [], [], [], None
+        self._keeps_whole, self._batches = task.tier == len(self._setup.model), batches
         if not whole:
             task = replace(task, sent_batches=min(task.sends, batches), completes=False)
         (result,) = self._setup.work.train(self._worker, [task], weights)
@@ -92,11 +98,11 @@ class Recorder:
         updates = [message for message in self._messages if isinstance(message, WeightUpdate)]
         download = honest_download(self._setup.model, task, weights)
         seen = Seen(download=download, batches=tuple(smashed), update=updates[0] if updates else None)
-        return Recording(seen=seen, truth=self._truth(task.client, len(smashed)), remarks=result.remarks)
+        kept = self._fetched if self._keeps_whole else self._inputs[: len(smashed)]
+        return Recording(seen=seen, truth=self._truth(task.client, kept), remarks=result.remarks)
 
-    def _truth(self, client: int, batches: int) -> Truth:
+    def _truth(self, client: int, kept: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Truth:
         part = torch.from_numpy(self._setup.parts[client])
-        kept = self._inputs[:batches]
         shape = self._setup.train_images.shape[1:]
         return Truth(
             images=torch.cat([images.cpu() for _, images, _ in kept])

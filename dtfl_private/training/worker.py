@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
-from dtfl_private.models.cutting.staged import StagedModel, split
+from dtfl_private.models.cutting.staged import StagedModel, client_modules
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -56,13 +56,15 @@ class WorkerSetup:
 
 
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
-    """Return what the protocol sends a client at the start of its round, of a method with auxiliary heads."""
-    client_half, _ = split(model, task.tier)
+    """Return what the protocol sends a client at the start of its round.
+
+    In the tier of all L modules, where there is no auxiliary head, ``weights`` may have an empty one.
+    """
     return ModelDownload(
         client=task.client,
         round=task.round,
         tier=task.tier,
-        weights={name: weights.model[name] for name in client_half.state_dict()},
+        weights={name: weights.model[name] for name in client_modules(model, task.tier).state_dict()},
         head=weights.heads[task.tier],
     )
 

@@ -1,9 +1,10 @@
 """Repetitions of an attack, and the victims that all of them have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dtfl_private.attacking.base import Tampering
@@ -23,7 +24,12 @@ class Repetition:
 
 
 def sent_labels(victims: Victims) -> Tensor:
-    """Return the victims' labels (N,) as they were sent: what an adversary knows of them."""
+    """Return the victims' labels (N,) as they were sent: what an adversary knows of them.
+
+    Of clients that send weights alone the true ones, so that no trivial guess lacks what an attack may have counted.
+    """
+    if not any(seen.batches for seen in victims.seen):
+        return victims.labels
     return torch.cat([batch.labels.cpu() for seen in victims.seen for batch in seen.batches])
 
 
@@ -36,6 +42,22 @@ def common_victims(repetitions: Sequence[Repetition]) -> tuple[Tensor, list[Tens
         places.append(torch.tensor([where[record] for record in sorted(shared)]))
         guesses.append(guess_of(repetition)[places[-1]])
     return places[0], guesses
+
+
+def in_best_order(repetition: Repetition) -> Repetition:
+    """Return a repetition whose guessed images are in the order, within each client's, that fits the truth best.
+
+    For guesses from a weight update alone, which does not say in which order a client has its records. The order is the
+    one of least squared error (Hungarian assignment).
+    """
+    sizes = [len(recording.truth.records) for recording in repetition.victims.recordings]
+    ordered = []
+    guessed, truths = torch.split(guess_of(repetition), sizes), torch.split(repetition.victims.truth, sizes)
+    for own, truth in zip(guessed, truths, strict=True):
+        apart = torch.cdist(truth.flatten(1).double(), own.flatten(1).double()).square()
+        _, places = linear_sum_assignment(apart.numpy())
+        ordered.append(own[torch.from_numpy(places)])
+    return replace(repetition, guess=torch.cat(ordered))
 
 
 def guess_of(repetition: Repetition) -> Tensor:

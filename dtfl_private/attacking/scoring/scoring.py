@@ -9,7 +9,7 @@ from torch import Tensor
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import MembershipInference, Reconstruction
-from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, sent_labels
+from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, in_best_order, sent_labels
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
 from dtfl_private.attacking.scoring.value_scoring import inference_results
 from dtfl_private.attacking.victims.victims import Victims
@@ -118,6 +118,9 @@ class Judge:
         return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
 
     def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[list[Result], Pictured]:
+        whole = heading.tier == self._setup.opened.whole_tier
+        if whole:
+            repetitions = [in_best_order(repetition) for repetition in repetitions]
         common, guesses = common_victims(repetitions)
         victims = repetitions[0].victims
         truth, labels = victims.truth[common], victims.labels[common]
@@ -128,7 +131,9 @@ class Judge:
         pictured = Pictured(
             truth=truth, guesses=guesses, baseline=trivial[best], baseline_name=best, scores=judged.scores
         )
-        return list(judged.results), pictured
+        # An order that is found by the truth gives even noise some advantage: chance does not explain how much.
+        unknown = {"p_value": None} if whole else {}
+        return [result.model_copy(update=unknown) for result in judged.results], pictured
 
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""

@@ -23,12 +23,12 @@ from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.training.method import Method
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.tasks import tasks_of as round_tasks
-from dtfl_private.training.worker import WorkerSetup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ class OpenedRun:
         objects: what `train` was given as objects.
         cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
             out: a malicious server may name any.
-        spare_heads: untrained auxiliary heads of the tiers that the run leaves out.
+        spare_heads: untrained auxiliary heads of the tiers that the run leaves out; behind a whole network nothing.
+
+    Where the method does not cut the network, its one tier is that of all modules, and the shape that of the logits.
     """
 
     folder: RunFolder
@@ -60,7 +62,7 @@ class OpenedRun:
 
     @property
     def tiers(self) -> list[int]:
-        """The tiers of the run in which clients send activations, ascending."""
+        """The tiers of the run that can be attacked, ascending: where activations are sent, or only weights in all."""
         return [tier for tier in self.prepared.settings.schedule.table.tiers_M.tolist() if tier in self.cut_shapes]
 
     @property
@@ -122,7 +124,8 @@ def open_run(
     _require_same_round(plan, records[-1], folder)
     worker = prepared.worker
     table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
-    cut_shapes = {row.tier: row.cut_shape for row in table.rows}
+    rows = table.rows if prepared.method.cuts else prepared.settings.schedule.table.rows
+    cut_shapes = {row.tier: row.cut_shape for row in rows}
     return OpenedRun(
         folder=folder,
         prepared=prepared,
@@ -132,7 +135,7 @@ def open_run(
         records=records,
         objects=objects,
         cut_shapes=cut_shapes,
-        spare_heads=_spare_heads(worker, cut_shapes),
+        spare_heads=_spare_heads(prepared, cut_shapes),
     )
 
 
@@ -142,13 +145,19 @@ def _prepare_again(folder: RunFolder, allowed: Allowed, data_dir: Path | str | N
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
     prepared = prepare(config.model_copy(update={"workers": 1}), objects)
-    if not prepared.method.local_loss:
+    if not (prepared.method.local_loss or _sends_whole_updates(prepared.method)):
         raise InputError(
-            f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss"
+            f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss, "
+            "and methods that send the update of the whole network, as fedavg"
         )
     if recorded_data(folder) != prepared.data_sha256:
         raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
     return prepared
+
+
+def _sends_whole_updates(method: Method) -> bool:
+    """Return whether clients train the whole network, and send its weights and nothing else."""
+    return not method.cuts and "weights" in method.sends
 
 
 def _states(folder: RunFolder, prepared: Prepared, last: int) -> tuple[FederatedState, FederatedState]:
@@ -164,8 +173,11 @@ def _last_plan(prepared: Prepared, before: FederatedState, last: int) -> RoundPl
     return plan
 
 
-def _spare_heads(worker: WorkerSetup, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:
-    """Return untrained auxiliary heads of the tiers that a run leaves out."""
+def _spare_heads(prepared: Prepared, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:
+    """Return untrained auxiliary heads of the tiers that a run leaves out; behind a whole network there is nothing."""
+    worker = prepared.worker
+    if not prepared.method.cuts:
+        return {tier: nn.Identity() for tier in cut_shapes}
     with isolated(worker.seed, "spare heads"):
         spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)
     return {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}

@@ -32,7 +32,7 @@ class Victims:
     @property
     def seen(self) -> list[Seen]:
         """What the server saw of the clients that took part."""
-        return [recording.seen for recording in self.recordings if recording.seen.batches]
+        return [recording.seen for recording in self.recordings if recording.seen.records]
 
     @property
     def truth(self) -> Tensor:

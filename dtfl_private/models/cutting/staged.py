@@ -53,6 +53,15 @@ def split(model: StagedModel, tier: int) -> tuple[StagedModel, StagedModel]:
     return StagedModel(stages[:tier]), StagedModel(stages[tier:])
 
 
+def client_modules(model: StagedModel, tier: int) -> StagedModel:
+    """Return md1..md_tier, sharing the model's parameters: a client half, or of all L modules the whole network.
+
+    Raises:
+        InputError: the model has no such tier, nor so many modules.
+    """
+    return model if tier == len(model) else split(model, tier)[0]
+
+
 def join(client: StagedModel, server: StagedModel) -> StagedModel:
     """Return the whole model of a client half and a server half, sharing their parameters: the inverse of `split`."""
     stages = [*client.named_children(), *server.named_children()]

@@ -1,0 +1,126 @@
+"""Runs whose clients train the whole network and send its weight update alone, from training to scores."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from attack_reports import of
+from fast_attacks import LeastSquares
+from torch import nn
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.runner import attack
+from dtfl_private.attacking.scoring.repetitions import Repetition, in_best_order
+from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.attacking.victims.victims import Victims
+from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
+from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.audit_plan import plan_audit
+from dtfl_private.data.preprocess import unit
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run import Run
+from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.train import train
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.protocol.messages import ModelDownload, Seen, WeightUpdate
+from dtfl_private.randomness import isolated
+from dtfl_private.runtime.progress import Progress
+from dtfl_private.training.recording import Recording, Truth
+
+# So many records that the update of one step is of all of them.
+ONE_STEP = {"optimizer": "sgd", "lr": 0.05, "batch_size": 64, "max_train_images": 6, "rounds": 1}
+
+
+@pytest.fixture
+def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
+    """Train a network that forgets no places, as it ends in all pixels, and says all with its weights: no dropout."""
+
+    def make(method: str, images: int, size: int) -> tuple[Run, RunObjects]:
+        with isolated(0, "network"):
+            first = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.Sigmoid())
+            model = StagedModel([("md1", first), ("md2", nn.Sequential(nn.Flatten(), nn.Linear(768, 3)))])
+        settings = {**ONE_STEP, "max_train_images": images, "batch_size": size}
+        config = TrainConfig(**settings, method=method, clients=3, seed=3, device="cpu", workers=1)
+        run = train(config, out=tmp_path / "run", dataset=more_patterns, model=model)
+        return run, RunObjects(dataset=more_patterns, model=model)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [("fedavg", 64), ("fedavg", 1), ("fedprox:mu=0.5", 1), ("tifl", 1), ("fedyogi", 1), ("fedadam", 64)],
+)
+def test_the_true_images_and_labels_explain_the_update(method, size, run_of, tmp_path):
+    """In one step and in several, with FedProx's term and whatever the server does with the update."""
+    run, objects = run_of(method, 15, size)
+    plan = plan_attack(open_run(run, objects=objects), AttackConfig(seeds=1), [UpdateInversion()], tmp_path / "out")
+    played = plan.rounds.of(plan.jobs[0], None)
+    view = plan.view(plan.jobs[0], 0, played, Progress())
+    assert view.victims == len(played.victims.records) == sum(update.examples for _, update in view.updates)
+    for recording, (seen, update) in zip(played.victims.recordings, view.updates, strict=True):
+        assert not seen.batches
+        program = view.program(seen, adaptive=True)
+        target = _Target.of_whole(program, update, view.local_steps, view.classes, view.chance())
+        assert target.sizes == ([5] if size == 64 else [2, 2, 1])
+        if size == 64:
+            assert torch.cat(list(target.labels)).sort().values.equal(recording.truth.labels.sort().values)
+        truth = replace(target, labels=torch.split(recording.truth.labels, target.sizes))
+        change, _ = truth.retraced(program, torch.split(unit(recording.truth.images), target.sizes))
+        for name, tensor in target.change.items():
+            torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-3)
+
+
+def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
+    """As published, 20 dB and more for an image alone."""
+    run, objects = run_of("fedavg", 3, 64)
+    report = attack(
+        run,
+        AttackConfig(victims=3, seeds=1, threads=1),
+        attacks=[UpdateInversion(steps=250)],
+        dataset=objects.dataset,
+        model=objects.model,
+    )
+    found = of(report, "psnr", source="update-inversion")
+    assert found.value > 20
+    assert (found.tier, found.cut, found.p_value) == (2, (3,), None)
+
+
+def test_other_attacks_say_that_they_are_not_made_for_it(trained, mount):
+    folder = trained(method="fedavg", **ONE_STEP)
+    with pytest.raises(InputError, match="least-squares is not made for clients that train the whole network"):
+        mount(folder, [LeastSquares()])
+    with pytest.raises(InputError, match="joint=true needs smashed data, and this run's clients send none"):
+        mount(folder, [UpdateInversion(joint=True)])
+    with pytest.raises(InputError, match="which is tier 4, and send nothing at tier 1: leave --tier out"):
+        mount(folder, [UpdateInversion()], tiers=[1])
+
+
+def test_steps_of_adam_do_not_show_labels(trained, mount):
+    with pytest.raises(InputError, match="clients train by adam, whose steps do not show them"):
+        mount(trained(method="fedavg", rounds=1), [UpdateInversion()])
+
+
+def test_an_audit_says_that_it_knows_cuts_only(opened, tmp_path):
+    with pytest.raises(InputError, match="audits know what is sent at a cut: use `dtfl-private attack`"):
+        plan_audit(opened(method="fedavg", **ONE_STEP), AuditConfig().settled(), None, tmp_path)
+
+
+def test_the_best_order_is_within_each_client():
+    truth = torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1) * 60
+    recordings = []
+    for client, own in enumerate(truth.split(2)):
+        about = {"client": client, "round": 1, "tier": 4, "weights": {}, "head": {}}
+        seen = Seen(download=ModelDownload(**about), batches=(), update=WeightUpdate(**about, examples=2))
+        known = Truth(images=own, labels=torch.zeros(2, dtype=torch.int64), records=torch.arange(2) + 2 * client)
+        recordings.append(Recording(seen=seen, truth=known, remarks=()))
+    victims = Victims(recordings=recordings)
+    guess = victims.truth[[1, 0, 3, 2]]
+    found = in_best_order(Repetition(victims=victims, tampering=None, guess=guess))
+    assert torch.equal(found.guess, victims.truth)
+    swapped = victims.truth[[2, 3, 0, 1]]
+    found = in_best_order(Repetition(victims=victims, tampering=None, guess=swapped))
+    assert torch.equal(found.guess, swapped)
