@@ -52,7 +52,7 @@ def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
 
 @pytest.mark.parametrize(
     ("method", "size"),
-    [("fedavg", 64), ("fedavg", 1), ("fedprox:mu=0.5", 1), ("tifl", 1), ("fedyogi", 1), ("fedadam", 64)],
+    [("fedavg", 64), ("fedavg", 2), ("fedprox:mu=0.5", 2), ("tifl", 2), ("fedyogi", 2), ("fedadam", 64)],
 )
 def test_the_true_images_and_labels_explain_the_update(method, size, run_of, tmp_path):
     """In one step and in several, with FedProx's term and whatever the server does with the update."""
