@@ -9,8 +9,8 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
+from dtfl_private.attacks.shared.decoders_by_download import decoded_by, trained_decoders
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.trained_decoders import decoded_by, trained_decoders
 
 
 @dataclass(frozen=True, kw_only=True)

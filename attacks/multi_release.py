@@ -12,9 +12,9 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
+from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, fingerprint
-from dtfl_private.attacks.shared.trained_decoders import TrainedDecoder, trained_decoder
 from dtfl_private.protocol.messages import Seen
 
 # Added to the distance of records whose labels differ: more than any two images are apart.

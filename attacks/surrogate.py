@@ -11,9 +11,9 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
+from dtfl_private.attacks.shared.decoders_by_download import trained_decoder
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.shadow_client import Imitation, train_shadow
-from dtfl_private.attacks.shared.trained_decoders import trained_decoder
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
 
 

@@ -14,13 +14,13 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.optimization import SEARCH_STEPS, validation_release
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
+from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.attacks.shared.releaser import batch_size, fingerprint
-from dtfl_private.attacks.shared.trained_decoders import TrainedDecoder, trained_decoder
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 

@@ -14,7 +14,7 @@ from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
 from dtfl_private.protocol.messages import SmashedBatch
 

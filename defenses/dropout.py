@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)

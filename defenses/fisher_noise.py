@@ -14,7 +14,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, RoundRelease
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee, ReconstructionBound
 
 # The sensitivity of a record is underestimated with this probability at most.

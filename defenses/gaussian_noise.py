@@ -8,7 +8,7 @@ from torch import Tensor
 from dtfl_private.defenses.shared.added_noise import AddedNoise
 from dtfl_private.defenses.shared.precision import standard_normal
 from dtfl_private.protection.cost import Cut, KnownNoise
-from dtfl_private.protection.reading import NoiseShape
+from dtfl_private.protection.release_reading import NoiseShape
 
 
 @dataclass(frozen=True, kw_only=True)

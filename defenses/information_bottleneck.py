@@ -11,7 +11,7 @@ from dtfl_private.defenses.shared.precision import standard_normal, working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut, KnownNoise
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 
 
 def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.defenses.shared.added_noise import AddedNoise
-from dtfl_private.protection.reading import NoiseShape
+from dtfl_private.protection.release_reading import NoiseShape
 
 
 @dataclass(frozen=True, kw_only=True)

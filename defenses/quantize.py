@@ -12,7 +12,7 @@ from dtfl_private.defenses.shared.precision import working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
 
 

@@ -169,9 +169,12 @@ def test_imports_point_in_one_direction(source):
         ("dtfl_private.newcomer", "import os"),
         ("dtfl_private.defenses.identity", "from dtfl_private.training.worker import Worker"),
         ("dtfl_private.defenses.identity", "from dtfl_private.simulation.costs.table import TierTable"),
-        ("dtfl_private.defenses.identity", "from dtfl_private.attacks.shared.trained_decoders import TrainedDecoder"),
-        ("dtfl_private.attacks.shared.trained_decoders", "import dtfl_private.defenses.identity"),
-        ("dtfl_private.attacks.shared.trained_decoders", "from dtfl_private import Transcript"),
+        (
+            "dtfl_private.defenses.identity",
+            "from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder",
+        ),
+        ("dtfl_private.attacks.shared.decoders_by_download", "import dtfl_private.defenses.identity"),
+        ("dtfl_private.attacks.shared.decoders_by_download", "from dtfl_private import Transcript"),
     ],
 )
 def test_an_import_in_the_other_direction_is_noticed(module, line):

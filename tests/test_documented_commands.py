@@ -18,7 +18,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.specification import named_object
-from dtfl_private.protocol.threat import find_adversary
+from dtfl_private.protocol.adversaries import find_adversary
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"])

@@ -9,7 +9,7 @@ from torch import Tensor
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
-from dtfl_private.protection.reading import misfit
+from dtfl_private.protection.release_reading import misfit
 
 Arrange = Callable[[Tensor], Tensor]
 """From activations (B, *cut shape) that a guess has, to those received in the order that comes nearest to them."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from dtfl_private.defenses.shared.precision import working
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protection.reading import NoiseShape, Reading
+from dtfl_private.protection.release_reading import NoiseShape, Reading
 from dtfl_private.protocol.messages import SmashedBatch
 
 

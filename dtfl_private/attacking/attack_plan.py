@@ -9,7 +9,7 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job, LeftOut, plan_jobs
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.guess_cache import SharedResults, run_key, shared_key
+from dtfl_private.attacking.cache_keys import SharedResults, run_key, shared_key
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.result_cache import ResultCache
@@ -19,7 +19,7 @@ from dtfl_private.attacking.victims.victim_rounds import Played, VictimRounds
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
-from dtfl_private.protocol.threat import AuxiliaryKind
+from dtfl_private.protocol.adversaries import AuxiliaryKind
 from dtfl_private.runtime.device import available_cores, choose_numerics
 from dtfl_private.runtime.progress import Progress
 

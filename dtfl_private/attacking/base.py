@@ -24,8 +24,8 @@ from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.messages import State
-from dtfl_private.protocol.threat import Capability
 
 
 @dataclass(frozen=True, kw_only=True)

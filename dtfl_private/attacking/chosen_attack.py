@@ -10,7 +10,7 @@ from dtfl_private.leakage.results.result import SettingValue
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import named_object, parse
-from dtfl_private.protocol.threat import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
+from dtfl_private.protocol.adversaries import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from dtfl_private.attacking.base import (
     MembershipInference,
     Reconstruction,
 )
+from dtfl_private.attacking.cache_keys import guess_key
 from dtfl_private.attacking.crashes import crashes_named
-from dtfl_private.attacking.guess_cache import guess_key
 from dtfl_private.attacking.scoring.repetitions import Repetition
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View

@@ -18,7 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated, stream
 

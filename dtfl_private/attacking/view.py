@@ -23,8 +23,8 @@ from dtfl_private.attacking.evidence import (
 from dtfl_private.attacking.program import ClientProgram, Receive
 from dtfl_private.errors import InputError
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.adversaries import Adversary, AuxiliaryKind, Capability, require
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, State, WeightUpdate
-from dtfl_private.protocol.threat import Adversary, AuxiliaryKind, Capability, require
 from dtfl_private.randomness import stream, torch_stream
 
 Part = TypeVar("Part")

@@ -19,7 +19,7 @@ from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.protocol.threat import ADVERSARIES, MEANING
+from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.verdicts.findings import Convergence, Findings, Guaranteed, NotTested, SanityCheck, Threat, Training
 from dtfl_private.verdicts.verdict import chance, is_of_attack, strongest, tier_verdicts

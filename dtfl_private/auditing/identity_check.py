@@ -27,8 +27,8 @@ from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.adversaries import ADVERSARIES
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
-from dtfl_private.protocol.threat import ADVERSARIES
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import available_cores, choose_numerics, threads
 from dtfl_private.runtime.progress import Progress

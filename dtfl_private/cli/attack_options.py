@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.config_errors import choices_of
-from dtfl_private.protocol.threat import ADVERSARIES
+from dtfl_private.protocol.adversaries import ADVERSARIES
 
 # Options that are repeated, named in the singular.
 REPEATED = {"attacks": "--attack", "tiers": "--tier"}

@@ -33,8 +33,8 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleState
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
-from dtfl_private.simulation.schedulers.simple import Static
 from dtfl_private.training.method import Method
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")

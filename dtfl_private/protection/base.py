@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
-from dtfl_private.protection.reading import Reading
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 

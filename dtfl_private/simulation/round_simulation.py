@@ -9,7 +9,7 @@ from dtfl_private.simulation.client_workloads import ClientWorkloads, macs_per_s
 from dtfl_private.simulation.clients.conditions import Conditions
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_state import ScheduleSettings
-from dtfl_private.simulation.schedulers.simple import Oracle
+from dtfl_private.simulation.schedulers.baseline_schedulers import Oracle
 from dtfl_private.simulation.timing import RoundTimes, RoundWork
 
 

@@ -17,7 +17,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import METRICS, Metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.protocol.threat import ADVERSARIES, Capability
+from dtfl_private.protocol.adversaries import ADVERSARIES, Capability
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.leakage_budget import LeakageBudget, limit_key
 

@@ -16,8 +16,8 @@ from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.adversaries import find_adversary
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
-from dtfl_private.protocol.threat import find_adversary
 
 BATCH = 16
 

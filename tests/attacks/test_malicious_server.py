@@ -14,7 +14,7 @@ from dtfl_private.attacks.tier_downgrade import TierDowngrade
 from dtfl_private.attacks.weight_trap import WeightTrap
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
-from dtfl_private.protocol.threat import find_adversary, require
+from dtfl_private.protocol.adversaries import find_adversary, require
 from dtfl_private.randomness import isolated
 
 

@@ -24,8 +24,8 @@ from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.leakage.membership_metrics import auc_interval
+from dtfl_private.protocol.adversaries import find_adversary
 from dtfl_private.protocol.messages import SmashedBatch
-from dtfl_private.protocol.threat import find_adversary
 from dtfl_private.randomness import isolated, stream
 
 MEMBERS = 96

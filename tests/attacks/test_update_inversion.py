@@ -18,8 +18,8 @@ from dtfl_private.leakage.image_metrics import mse, psnr
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.adversaries import find_adversary
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
-from dtfl_private.protocol.threat import find_adversary
 from dtfl_private.randomness import isolated
 
 ATTACK = UpdateInversion(steps=250)

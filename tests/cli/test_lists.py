@@ -7,7 +7,7 @@ import pytest
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.plugins.installed import GROUPS, installed
-from dtfl_private.protocol.threat import ADVERSARIES
+from dtfl_private.protocol.adversaries import ADVERSARIES
 
 
 @pytest.mark.parametrize("kind", LISTINGS)

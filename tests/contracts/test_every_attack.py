@@ -12,7 +12,7 @@ from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.threat import ADVERSARIES, MEANING
+from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = sorted(installed("attack"))

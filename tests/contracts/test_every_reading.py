@@ -17,7 +17,7 @@ from dtfl_private.privacy.compatibility import check_defenses
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.reading import Reading, log_likelihood, misfit
+from dtfl_private.protection.release_reading import Reading, log_likelihood, misfit
 from dtfl_private.protocol.messages import SmashedBatch
 
 CUT_SHAPES = {"maps": (6, 8, 8), "tokens": (8, 6)}

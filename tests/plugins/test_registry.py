@@ -9,7 +9,7 @@ from dtfl_private.plugins.installed import find
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import canonical
-from dtfl_private.simulation.schedulers.simple import Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 
 
 @pytest.mark.usefixtures("noise")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dtfl_private.simulation.client_workloads import images_in
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import planned_bytes
-from dtfl_private.simulation.schedulers.simple import Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping
 from tests.simulation.rounds_by_hand import (

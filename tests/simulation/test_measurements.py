@@ -3,7 +3,7 @@ import pytest
 
 from dtfl_private.simulation.estimates import estimate
 from dtfl_private.simulation.schedule_state import ScheduleState
-from dtfl_private.simulation.schedulers.simple import Random, Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Random, Static
 from tests.simulation.rounds_by_hand import CPU_MACS_PER_S, PAPER, MakeSchedule, by_hand, papers_choice, play
 
 

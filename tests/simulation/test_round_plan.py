@@ -1,6 +1,6 @@
 from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.simulation.round_plan import planned_bytes, planned_macs
-from dtfl_private.simulation.schedulers.simple import Random
+from dtfl_private.simulation.schedulers.baseline_schedulers import Random
 from tests.simulation.rounds_by_hand import MakeSchedule, play
 
 

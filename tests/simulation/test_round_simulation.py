@@ -6,9 +6,9 @@ import pytest
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import NEVER
 from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.schedulers.baseline_schedulers import LastValue, Oracle, Random, Static, StaticProfile
 from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.schedulers.efficient import Efficient
-from dtfl_private.simulation.schedulers.simple import LastValue, Oracle, Random, Static, StaticProfile
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping
 from tests.simulation.rounds_by_hand import (

@@ -8,7 +8,7 @@ import pytest
 from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.simulation.schedule_round import learn_progress, schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleState
-from dtfl_private.simulation.schedulers.simple import Random, Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Random, Static
 from tests.simulation.rounds_by_hand import MakeSchedule, assert_same, play
 
 ALL_CHANCE = {

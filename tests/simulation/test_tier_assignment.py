@@ -8,8 +8,8 @@ from dtfl_private.errors import RunError
 from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.estimates import NEVER
+from dtfl_private.simulation.schedulers.baseline_schedulers import LastValue, Random, Static, StaticProfile
 from dtfl_private.simulation.schedulers.dynamic import Dynamic
-from dtfl_private.simulation.schedulers.simple import LastValue, Random, Static, StaticProfile
 from tests.simulation.rounds_by_hand import (
     CHANGING,
     CPU_MACS_PER_S,

@@ -11,7 +11,7 @@ import numpy as np
 
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.schedulers.simple import Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 
 
 def plausible_rate(hits: int, trials: int, rate: float) -> bool:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from dtfl_private.protocol.contracts import TierChoice
-from dtfl_private.simulation.schedulers.simple import Random
+from dtfl_private.simulation.schedulers.baseline_schedulers import Random
 
 TIERS = np.arange(1, 8)
 DRAWS = 70_000

@@ -13,7 +13,7 @@ from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
-from dtfl_private.simulation.schedulers.simple import Static
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.training.methods.full import SpeedGroups
 
 MakeSchedule = Callable[..., ScheduleSettings]

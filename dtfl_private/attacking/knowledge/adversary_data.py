@@ -12,7 +12,7 @@ from dtfl_private.data.dataset import ImageDataset, load_dataset
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.specification import named_object
-from dtfl_private.protocol.threat import AUXILIARY_KINDS, AuxiliaryKind
+from dtfl_private.protocol.adversaries import AUXILIARY_KINDS, AuxiliaryKind
 from dtfl_private.randomness import stream
 
 # Of the auxiliary images, the share that tunes and stops early; the rest trains.

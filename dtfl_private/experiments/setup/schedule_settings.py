@@ -10,8 +10,8 @@ from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
-from dtfl_private.simulation.schedulers.simple import Static
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.method import Method

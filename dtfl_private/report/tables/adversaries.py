@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from dtfl_private.protocol.threat import ADVERSARIES, MEANING
+from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING
 from dtfl_private.report.tables.plain import plain_table
 
 

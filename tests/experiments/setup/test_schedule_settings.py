@@ -4,8 +4,8 @@ import pytest
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method
 from dtfl_private.experiments.setup.schedule_settings import environment_settings, method_schedule
+from dtfl_private.simulation.schedulers.baseline_schedulers import Random, Static
 from dtfl_private.simulation.schedulers.dynamic import Dynamic
-from dtfl_private.simulation.schedulers.simple import Random, Static
 
 IMAGES_K = np.array([14, 13, 13])
 ABSENCES = {"dropout": 0.1, "absent": 0.2, "leave": 0.3, "join": 0.4}

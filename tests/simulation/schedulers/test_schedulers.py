@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import FloatArray, IntArray, RoundEstimates, TierChoice
+from dtfl_private.simulation.schedulers.baseline_schedulers import LastValue, Oracle, Random, Static, StaticProfile
 from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.schedulers.named import make_scheduler
-from dtfl_private.simulation.schedulers.simple import LastValue, Oracle, Random, Static, StaticProfile
 
 TIERS = np.array([2, 3, 5, 7])
 

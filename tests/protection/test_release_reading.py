@@ -18,7 +18,7 @@ from dtfl_private.defenses.top_k import TopK
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.reading import Reading, log_likelihood, misfit
+from dtfl_private.protection.release_reading import Reading, log_likelihood, misfit
 from dtfl_private.protocol.messages import SmashedBatch
 
 SHAPE = (4, 5, 5)

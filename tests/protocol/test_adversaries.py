@@ -1,7 +1,7 @@
 import pytest
 
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.threat import ADVERSARIES, MEANING, find_adversary, require
+from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, find_adversary, require
 
 
 def test_what_a_curious_server_sees_a_malicious_one_sees_too():
