@@ -52,7 +52,7 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 schema: $(READY) ## write docs/audit.schema.json anew
-	$(BIN)/python -c 'from dtfl_private.verdicts.findings import findings_schema as text; print(text(), end="")' \
+	$(BIN)/python -c 'from dtfl_private.verdicts.findings_file import findings_schema as text; print(text(), end="")' \
 		> docs/audit.schema.json
 
 lists: $(READY) ## write what `list` shows of the built-in plug-ins anew

@@ -41,7 +41,8 @@ from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.verdicts.findings import Findings, NotTested, findings_document, read_findings
+from dtfl_private.verdicts.findings import Findings, NotTested
+from dtfl_private.verdicts.findings_file import findings_document, read_findings
 
 AUDIT = "audit.json"
 REPORT = "report.html"

@@ -43,7 +43,7 @@ class InterruptedAuditError(DtflError):
 
 
 def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    from dtfl_private.verdicts.findings import findings_schema
+    from dtfl_private.verdicts.findings_file import findings_schema
 
     if wanted:
         click.echo(findings_schema(), nl=False)

@@ -297,7 +297,4 @@ def _planned_round(
 
 def total_tier_counts(rounds: Sequence[PlannedRound]) -> Counter[int]:
     """Return how often each tier was given over all rounds."""
-    total: Counter[int] = Counter()
-    for planned in rounds:
-        total.update(planned.tier_counts)
-    return total
+    return sum((Counter(planned.tier_counts) for planned in rounds), Counter())

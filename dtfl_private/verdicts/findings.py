@@ -1,12 +1,9 @@
 """What an audit found, as one value: the contents of audit.json, whose JSON Schema is docs/audit.schema.json."""
 
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dtfl_private.errors import InputError
 from dtfl_private.leakage.results.result import (
     MAX_RESULTS,
     SCHEMA_VERSION,
@@ -15,8 +12,6 @@ from dtfl_private.leakage.results.result import (
     Positive,
     Result,
     SettingValue,
-    first_fault,
-    read_limited,
 )
 
 Text = Annotated[str, Field(max_length=4000)]
@@ -294,27 +289,3 @@ class Findings(_Strict):
     def judged(self) -> tuple[Result, ...]:
         """All results that a gate or a budget judges by: of clients placed in every tier, and as scheduled."""
         return (*self.results, *self.as_scheduled)
-
-
-def findings_document(findings: Findings) -> bytes:
-    """Return the text of audit.json."""
-    return (findings.model_dump_json(indent=2) + "\n").encode()
-
-
-def read_findings(path: Path) -> Findings:
-    """Return what an audit.json holds, which may come from anybody.
-
-    Raises:
-        InputError: the file is missing, too large, no such JSON, or of another version.
-    """
-    data = read_limited(path, "audit")
-    try:
-        return Findings.model_validate_json(data)
-    except ValidationError as error:
-        raise InputError(f"audit {path}: {first_fault(error)}") from None
-
-
-def findings_schema() -> str:
-    """Return the JSON Schema of audit.json, as it is published in docs/audit.schema.json."""
-    schema: dict[str, Any] = Findings.model_json_schema()
-    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2) + "\n"

@@ -12,7 +12,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.plugins.registry import create
-from dtfl_private.verdicts.findings import read_findings
+from dtfl_private.verdicts.findings_file import read_findings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from dtfl_private.auditing import audit_plan, identity_check, measuring
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
-from dtfl_private.verdicts.findings import read_findings
+from dtfl_private.verdicts.findings_file import read_findings
 
 RUN = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "2"),

@@ -11,7 +11,7 @@ from dtfl_private.cli.train import train_config
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import make_config
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
-from dtfl_private.verdicts.findings import read_findings
+from dtfl_private.verdicts.findings_file import read_findings
 from examples.audit_two_defenses import DEFENSES, PLAIN, Examined, best_of, gate_lines, main, within_budget
 
 RUN = TrainConfig(

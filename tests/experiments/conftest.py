@@ -8,7 +8,7 @@ import pytest
 
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.train import train
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 CUTS = {1: (4, 8, 8), 2: (8, 4, 4), 3: (8, 4, 4)}
 """What the tiers of the tiny network send of the patterns."""

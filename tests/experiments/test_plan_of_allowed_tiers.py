@@ -8,7 +8,7 @@ import pytest
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.plan import plan, planned_lines
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 
 @pytest.fixture

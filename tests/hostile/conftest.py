@@ -14,7 +14,7 @@ import pytest
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.printable import LONGEST_LINE
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 CASES = "hostile cases"
 

@@ -21,7 +21,7 @@ from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.plugins.factories import CORE_PARAMETERS
 from dtfl_private.plugins.installed import GROUPS, installed
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 
 @pytest.mark.parametrize("kind", PLUGIN_FIELDS)

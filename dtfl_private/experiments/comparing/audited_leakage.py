@@ -8,7 +8,8 @@ from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.leakage.metrics import SSIM
 from dtfl_private.report.comparison.runs import Leakage
 from dtfl_private.training.round_record import Record
-from dtfl_private.verdicts.findings import Training, read_findings
+from dtfl_private.verdicts.findings import Training
+from dtfl_private.verdicts.findings_file import read_findings
 
 SAME = ("dataset", "model", "method", "partition", "scheduler", "clients", "seed", "defense")
 """What must be the same in the audited run and in the one whose folder holds the audit, by key of the configuration."""

@@ -16,7 +16,8 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
-from dtfl_private.verdicts.findings import Findings, read_findings
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.findings_file import read_findings
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
 from dtfl_private.verdicts.tiers_within_budget import counted, require_valid, tiers_within
 

@@ -9,7 +9,7 @@ from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.comparison.means import mean_of, mean_to_target
 from dtfl_private.report.comparison.runs import AXES
 from dtfl_private.report.comparison.speedups import speedup
-from dtfl_private.verdicts.findings import findings_document
+from dtfl_private.verdicts.findings_file import findings_document
 
 # Student's t with one and with two degrees of freedom, 97.5 % (any table).
 T1, T2 = 12.7062, 4.3027

@@ -7,7 +7,8 @@ from audit_samples import full
 from pydantic import ValidationError
 
 from dtfl_private.errors import InputError
-from dtfl_private.verdicts.findings import Findings, findings_document, findings_schema, read_findings
+from dtfl_private.verdicts.findings import Findings
+from dtfl_private.verdicts.findings_file import findings_document, findings_schema, read_findings
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "audit.schema.json"
 
