@@ -27,7 +27,8 @@ from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.executor import Executor
+from dtfl_private.training.round_record import Record
+from dtfl_private.training.state import FederatedState
 
 
 def train(
@@ -83,7 +84,10 @@ def train(
                 executor.start()
             folder = new_folder(prepared, path if out is not None else fresh_path(prepared.config), is_new)
             with locked(folder):
-                return _train_in(folder, prepared, executor, observers, listener, resume=resume)
+                state, records = _begun(folder, prepared, observers, listener, resume=resume)
+                with disk_refusals_named(folder):
+                    records, summary = run_rounds(folder, prepared, state, records, executor, listener)
+            return Run(folder=folder, config=prepared.config, records=records, summary=summary)
         finally:
             executor.close()
 
@@ -102,16 +106,15 @@ def _config_of_run(config: TrainConfig | None, resumed: RunFolder | None, allow_
     return config if resumed is None else with_tiers_of_run(config, resumed)
 
 
-def _train_in(
+def _begun(
     folder: RunFolder,
     prepared: Prepared,
-    executor: Executor,
     observers: Sequence[MessageObserver],
     listener: Progress,
     *,
     resume: bool,
-) -> Run:
-    """Train a prepared run in its folder, from its last checkpoint or from the start."""
+) -> tuple[FederatedState, list[Record]]:
+    """Say that a run begins or goes on, and return the state and the records of rounds that it goes on from."""
     state, records = where_to_start(folder, prepared, listener) if resume else (prepared.initial, [])
     describe = partial(opening_lines, prepared.config, folder.path, prepared.settings)
     listener.run_started(folder.path, prepared.config.rounds, records, describe)
@@ -120,6 +123,4 @@ def _train_in(
     if state.round == 0:
         for message, observer in itertools.product(prepared.statistics, observers):
             observer(message)
-    with disk_refusals_named(folder):
-        records, summary = run_rounds(folder, prepared, state, records, executor, listener)
-    return Run(folder=folder, config=prepared.config, records=records, summary=summary)
+    return state, records

@@ -25,7 +25,7 @@ def test_it_is_an_option_of_the_command_line():
     own = frozenset({"examples.own_attack"})
     made = create("attack", "examples.own_attack:RidgeRegression:strength=0.1", allowed=own)
     assert made == RidgeRegression(strength=0.1)
-    assert [field.name for field in fields(RidgeRegression)] == ["adaptive", "strength"]
+    assert [field.name for field in fields(RidgeRegression)] == ["adaptive", "effort", "strength"]
     with pytest.raises(InputError, match="strength=much is refused"):
         create("attack", "examples.own_attack:RidgeRegression:strength=much", allowed=own)
 

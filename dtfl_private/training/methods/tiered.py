@@ -9,7 +9,7 @@ from pydantic import Field
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate
+from dtfl_private.protocol.messages import ModelDownload, State
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.client import ClientHalf
@@ -46,7 +46,13 @@ def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Clie
     remarks = client.inspect()
     update = None
     if not any(remark.refuses for remark in remarks):
-        update = _train_halves(worker, task, client, server, traffic)
+        with isolated(worker.setup.seed, "layers", task.client, task.round):
+            for message in client.train(worker.data(task), task.sends):
+                traffic["up_smashed"] += message.smashed_bytes
+                traffic["up_labels"] += message.label_bytes
+                worker.observe(message)
+                server.train_on(message)
+            update = client.update() if task.completes else None
     require_finite(client.mean_loss, task, "local loss")
     require_finite(server.mean_loss, task, "server loss")
     model: State = {}
@@ -70,23 +76,6 @@ def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Clie
         remarks=remarks,
         guarantees=client.guarantees(),
     )
-
-
-def _train_halves(
-    worker: Worker, task: ClientTask, client: ClientHalf, server: ServerHalf, traffic: dict[str, int]
-) -> WeightUpdate | None:
-    """Let the client train and the server train on each of its messages, whose bytes are added to ``traffic``.
-
-    Returns:
-        The client's update; None if it drops out before the end.
-    """
-    with isolated(worker.setup.seed, "layers", task.client, task.round):
-        for message in client.train(worker.data(task), task.sends):
-            traffic["up_smashed"] += message.smashed_bytes
-            traffic["up_labels"] += message.label_bytes
-            worker.observe(message)
-            server.train_on(message)
-        return client.update() if task.completes else None
 
 
 def _client_half(
