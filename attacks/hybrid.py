@@ -13,11 +13,12 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.optimization import Optimization, Ticks, validation_release
+from dtfl_private.attacks.optimization import Optimization, Ticks
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import DECODED, Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.releaser import validation_release
 
 # Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
 PROXIMITIES = (0.0, 0.3, 3.0)

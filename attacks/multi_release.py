@@ -14,7 +14,7 @@ from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.releaser import Releaser, batch_size, fingerprint
+from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.protocol.messages import Seen
 
 # Added to the distance of records whose labels differ: more than any two images are apart.
@@ -68,7 +68,7 @@ class MultiRelease(Reconstruction):
             size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
         )
         fitting = [one for one in view.earlier if one.download.tier == view.tier]
-        rounds = _by_download([*view.seen, *fitting])
+        rounds = by_download([*view.seen, *fitting])
         decoders = {name: trained_decoder(view, group, training) for name, group in rounds.items()}
         parts = []
         for seen in view.seen:
@@ -79,13 +79,6 @@ class MultiRelease(Reconstruction):
             decoded = [decode_all(decoders[name], one) for name, one in zip(names, chosen, strict=True)]
             parts.append(known.combined(decoded, mirrored="flip" in view.augmentations))
         return torch.cat(parts).cpu()
-
-
-def _by_download(rounds: Sequence[Seen]) -> dict[str, list[Seen]]:
-    groups: dict[str, list[Seen]] = {}
-    for seen in rounds:
-        groups.setdefault(fingerprint(seen.download), []).append(seen)
-    return groups
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
-from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser, batch_size
+from dtfl_private.attacks.shared.releaser import validation_release
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
@@ -128,15 +128,6 @@ class Ticks:
         """Count a step."""
         self._done += 1
         self._view.progress(self._done, self._total)
-
-
-def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[ReleasedImages]:
-    """Return up to so many whole batches of auxiliary validation images, as a client sends them."""
-    size = batch_size([seen])
-    auxiliary = view.auxiliary
-    images, labels = auxiliary.validation_images[: batches * size], auxiliary.validation_labels[: batches * size]
-    released = Releaser(view, [seen], adaptive).release(images, labels, "tuning")
-    return [ReleasedImages(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]
 
 
 def _victims(view: View) -> str:

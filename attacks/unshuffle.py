@@ -11,7 +11,7 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.optimization import SEARCH_STEPS, validation_release
+from dtfl_private.attacks.optimization import SEARCH_STEPS
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
@@ -20,7 +20,7 @@ from dtfl_private.attacks.shared.feature_matching import Matching, match, residu
 from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
-from dtfl_private.attacks.shared.releaser import batch_size, fingerprint
+from dtfl_private.attacks.shared.releaser import batch_size, by_download, fingerprint, validation_release
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 
@@ -77,10 +77,7 @@ class Unshuffle(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        groups: dict[str, list[Seen]] = {}
-        for seen in view.seen:
-            groups.setdefault(fingerprint(seen.download), []).append(seen)
-        solvers = {name: self._solver(view, group) for name, group in groups.items()}
+        solvers = {name: self._solver(view, group) for name, group in by_download(view.seen).items()}
         search = _Search(
             puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
             steps=self.steps_of(self.steps, SEARCH_STEPS),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.program import batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.releaser import SECRETS, batch_size, fingerprint
+from dtfl_private.attacks.shared.releaser import SECRETS, batch_size, by_download
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 
@@ -27,10 +27,7 @@ class AuxiliaryRelease(NamedTuple):
 
 def same_weights(view: View) -> list[list[Seen]]:
     """Return the rounds of ``view.seen`` in groups of clients that began with the same weights."""
-    groups: dict[str, list[Seen]] = {}
-    for seen in view.seen:
-        groups.setdefault(fingerprint(seen.download), []).append(seen)
-    return list(groups.values())
+    return list(by_download(view.seen).values())
 
 
 def release_auxiliary(

@@ -16,7 +16,7 @@ from torch import Tensor
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, train_decoder
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
-from dtfl_private.attacks.shared.releaser import Releaser, batch_size, fingerprint
+from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, torch_stream
 
@@ -51,10 +51,7 @@ class Decoders:
 
 def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
     """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
-    groups: dict[str, list[Seen]] = {}
-    for seen in view.seen:
-        groups.setdefault(fingerprint(seen.download), []).append(seen)
-    return Decoders({name: trained_decoder(view, group, training) for name, group in groups.items()})
+    return Decoders({name: trained_decoder(view, group, training) for name, group in by_download(view.seen).items()})
 
 
 def decoded_by(view: View, decoders: Decoders) -> Tensor:

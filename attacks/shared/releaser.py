@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -79,6 +79,14 @@ def batch_size(group: Sequence[Seen]) -> int:
     return max(sizes, key=lambda size: (sizes[size], size))
 
 
+def by_download(rounds: Iterable[Seen]) -> dict[str, list[Seen]]:
+    """Return clients' rounds in groups that began with the same weights, by `fingerprint`, in order."""
+    groups: dict[str, list[Seen]] = {}
+    for seen in rounds:
+        groups.setdefault(fingerprint(seen.download), []).append(seen)
+    return groups
+
+
 def fingerprint(download: ModelDownload) -> str:
     """Return a short text that is the same for downloads of the same weights, and for no others."""
     digest = hashlib.blake2b(digest_size=8)
@@ -86,3 +94,12 @@ def fingerprint(download: ModelDownload) -> str:
         for name, tensor in sorted(state.items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def validation_release(view: View, seen: Seen, adaptive: bool, batches: int) -> list[ReleasedImages]:
+    """Return up to so many whole batches of auxiliary validation images, as a client sends them."""
+    size = batch_size([seen])
+    auxiliary = view.auxiliary
+    images, labels = auxiliary.validation_images[: batches * size], auxiliary.validation_labels[: batches * size]
+    released = Releaser(view, [seen], adaptive).release(images, labels, "tuning")
+    return [ReleasedImages(*parts) for parts in zip(*(torch.split(part, size) for part in released), strict=True)]

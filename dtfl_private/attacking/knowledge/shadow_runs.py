@@ -49,8 +49,8 @@ class ShadowRuns:
             resume=True,
             **replace(self._objects, dataset=dataset).arguments(),
         )
-        # Numbers only: safetensors hold no code.
-        return safetensors.torch.load(read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES))
+        data = read_bytes(run.folder.model, most_bytes=LARGEST_MODEL_BYTES)
+        return safetensors.torch.load(data)  # numbers only: safetensors hold no code
 
 
 def _shadow_dataset(images_u8: Tensor, labels: Tensor, classes: int) -> ImageDataset:

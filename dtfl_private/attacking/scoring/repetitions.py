@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dtfl_private.attacking.base import Tampering
@@ -50,6 +49,8 @@ def in_best_order(repetition: Repetition) -> Repetition:
     For guesses from a weight update alone, which does not say in which order a client has its records. The order is the
     one of least squared error (Hungarian assignment).
     """
+    from scipy.optimize import linear_sum_assignment  # scipy takes a while to load
+
     sizes = [len(recording.truth.records) for recording in repetition.victims.recordings]
     ordered = []
     guessed, truths = torch.split(guess_of(repetition), sizes), torch.split(repetition.victims.truth, sizes)
