@@ -5,6 +5,7 @@ from itertools import islice
 import pytest
 from torch import nn
 
+from dtfl_private.attacks.shared import decoder_training
 from dtfl_private.attacks.shared.decoder_training import (
     FEWEST_RELEASED,
     PASSES,
@@ -59,11 +60,20 @@ def test_variations_are_new_in_every_release(lessons):
     assert len(parts[1] - parts[0]) > len(parts[1]) / 2
 
 
-def test_the_best_average_is_returned_with_its_error_and_the_steps_are_told(lessons):
+def test_the_best_average_is_returned_with_its_error_and_the_steps_are_told(lessons, monkeypatch):
+    looks: list[float] = []
+
+    def noted(*parts) -> float:
+        looks.append(error_on(*parts))
+        return looks[-1]
+
+    monkeypatch.setattr(decoder_training, "error_on", noted)
     told, trained = [], DecoderTraining(size="small", steps=40)
     own = lessons()
     best, error = train_decoder(network(), own, trained, lambda done, total: told.append((done, total)))
     assert told == [(step, 40) for step in range(1, 41)]
+    assert len(looks) == 10
+    assert error == min(looks) < max(looks)
     known = own.images
     validation = own.releaser.release(known.validation_images, known.validation_labels, "validate")
     assert error == pytest.approx(error_on(best, validation, 0.0))
