@@ -18,6 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.fixed_rewriting import fixed_rewritings, rewritten
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated, stream
@@ -87,6 +88,7 @@ class ClientProgram:
         )
         self._labelled = 0
         self._receive: Receive | None = None
+        self._fixed: tuple[int, ...] | None = None
 
     @property
     def device(self) -> str:
@@ -120,12 +122,19 @@ class ClientProgram:
         return smashed.float()
 
     def expected(self, images: Tensor) -> Tensor:
-        """Return the activations (B, *cut shape), float32, that `read` is compared with; differentiable in images."""
+        """Return the activations (B, *cut shape), float32, that `read` is compared with; differentiable in images.
+
+        As the defenses rewrite them in the end, where that is a function without chance.
+        """
         inputs = self.inputs(images)
+        at = self._at.during(self.modules, inputs.detach())
         with self._numerics.autocast():
             smashed: Tensor = self.modules(inputs)
-            smashed = self._defense.expect(smashed, self._at.during(self.modules, inputs.detach()))
-        return smashed.float()
+            smashed = self._defense.expect(smashed, at)
+        smashed = smashed.float()
+        if self._fixed is None:
+            self._fixed = fixed_rewritings(self._defense, smashed, at)
+        return rewritten(self._defense, self._fixed, smashed, at)
 
     def read(self, received: Tensor) -> Reading:
         """Return what a release (B, *cut shape) shows of the activations that it was made from."""

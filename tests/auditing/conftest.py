@@ -44,6 +44,7 @@ def examine(objects, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "MEASURES", {"constant": Constant()})
 
     def run(folder, attacks=None, *, defenses=None, listener=None, fail_if=(), compare=None, out=None, **values):
+        given = {name: values.pop(name) for name in objects.keys() & values.keys()}
         config = AuditConfig.model_validate({**QUICKLY, **values})
         return audit(
             folder,
@@ -54,7 +55,7 @@ def examine(objects, tmp_path, monkeypatch):
             fail_if=fail_if,
             compare=compare,
             defenses=defenses,
-            **objects,
+            **{**objects, **given},
         )
 
     return run
