@@ -22,13 +22,12 @@ class InProcess:
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
-        for task in tasks:
-            yield from self._work.train(self._worker, [task], weights)
+        yield from self.train_groups([[task] for task in tasks], weights)
 
-    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
-        """Yield the results of clients that share one server network, in the order of the tasks."""
-        if tasks:
-            yield from self._work.train(self._worker, tasks, weights)
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients in the order of the groups, each of which shares one server network."""
+        for group in groups:
+            yield from self._work.train(self._worker, group, weights)
 
     def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
         """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""

@@ -86,14 +86,10 @@ class WorkerProcesses:
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
-        yield from self._train([[task] for task in tasks], weights)
+        yield from self.train_groups([[task] for task in tasks], weights)
 
-    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
-        """Yield the results of clients that share one server network, in the order of the tasks: one worker's work."""
-        if tasks:
-            yield from self._train([tasks], weights)
-
-    def _train(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients in the order of the groups, each of which is one worker's work."""
         _overwrite(self._shared.model, weights.model)
         for tier, head in weights.heads.items():
             _overwrite(self._shared.heads[tier], head)

@@ -32,6 +32,7 @@ class RoundPlan:
         server_wait_s: total time by which clients are done later because their work waited for a free server worker.
         round_time_s: the longest T_k, and the longest time that a client measures.
         order: positions of the participants in the order in which one server network takes their data, if it does.
+        replica_P: number of the server network that takes a participant's data, where clients share several.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
@@ -50,6 +51,7 @@ class RoundPlan:
     server_wait_s: float
     round_time_s: float
     order: IntArray = field(default_factory=lambda: NO_ORDER)
+    replica_P: IntArray = field(default_factory=lambda: NO_ORDER)
     oracle_time_s: float | None = None
 
 

@@ -41,6 +41,7 @@ def simulate_round(
         server_wait_s=times.server_wait_s,
         round_time_s=round_time_s,
         order=times.order,
+        replica_P=times.replica_P,
         oracle_time_s=_oracle_time_s(settings, workloads),
     )
 
@@ -57,7 +58,11 @@ def _work_in_tiers(
 ) -> RoundWork:
     """Return what the participants have to do in these tiers; a probe counts as training."""
     own = workloads.seconds.in_tiers(np.searchsorted(settings.table.tiers_M, tiers_P))
-    return RoundWork(seconds=replace(own, training_s=probe_s_P + own.training_s), batches_P=workloads.batches_P)
+    return RoundWork(
+        seconds=replace(own, training_s=probe_s_P + own.training_s),
+        batches_P=workloads.batches_P,
+        sent_batches_P=workloads.sent_batches_P,
+    )
 
 
 def _cells(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, IntArray]:

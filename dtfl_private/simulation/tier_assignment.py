@@ -70,7 +70,7 @@ def _tier_choice(state: ScheduleState, settings: ScheduleSettings, clients: IntA
         arrival_s_KM=seconds.arrival_s,
         streaming_s_KM=seconds.streaming_s,
         service_s_KM=seconds.service_s,
-        server_workers=settings.server.workers,
+        server_workers=settings.timing.queues(settings.server),
         images_K=settings.images_K[clients].astype(np.float64) * settings.local_epochs,
         first_tiers_K=state.history.first_tier_K[clients],
         depth_spread=depth_spread,

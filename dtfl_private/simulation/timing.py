@@ -1,7 +1,7 @@
 """What waits for what in a round: how a method's computing, transfers and server work add up to simulated seconds."""
 
 import heapq
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -9,6 +9,8 @@ import numpy as np
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.workload import Workload
+
+NO_ORDER = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +20,12 @@ class RoundWork:
     Attributes:
         seconds: in seconds under their true resources, (P,) arrays.
         batches_P: batches the client trains on.
+        sent_batches_P: batches it sends.
     """
 
     seconds: Workload
     batches_P: IntArray
+    sent_batches_P: IntArray
 
     @property
     def own_s_P(self) -> FloatArray:
@@ -38,11 +42,13 @@ class RoundTimes:
         server_wait_s: total time by which clients are done later because their work waited for a free worker.
         order: positions of the participants in the order in which the one server network takes their data, one entry
             per piece of it; empty where every client has a server half of its own.
+        replica_P: number of the server network that takes each participant's data, where clients share several.
     """
 
     client_time_s_P: FloatArray
     server_wait_s: float
     order: IntArray
+    replica_P: IntArray = field(default_factory=lambda: NO_ORDER)
 
 
 class Timing(Protocol):
@@ -69,12 +75,13 @@ class Timing(Protocol):
         """Return how often each client waits for an answer of the server."""
         ...
 
+    def queues(self, server: ServerCapacity) -> int:
+        """Return how many clients' data the server takes at once."""
+        ...
+
     def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         ...
-
-
-NO_ORDER = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +113,71 @@ class Overlapping:
         """Return one for each: weights down and up, while batches are streamed."""
         return np.full(len(batches_P), self.trips)
 
+    def queues(self, server: ServerCapacity) -> int:
+        """Return the number of workers."""
+        return server.workers
+
     def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         done_s_P = work.seconds.done_s(server.workers)
         wait_s = float((done_s_P - work.seconds.times_s).sum())
         return RoundTimes(client_time_s_P=done_s_P, server_wait_s=wait_s, order=NO_ORDER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedServer(Overlapping):
+    """As `Overlapping`, but ``replicas`` server networks take the batches of all clients one after the other.
+
+    Nobody waits for an answer. Each client's batches go to one of the networks, which takes them in the order of
+    arrival, on a worker of its own; where workers are fewer than networks, several of these share one. Clients are
+    dealt out so that the networks have about equal work. A client's batches come in evenly while it computes (while it
+    releases, with ``trains_first``): T_k = max(T_c + T_com, when its last batch is trained on), which for a client that
+    has a network to itself is DTFL's max(T_c, T_s) + T_com.
+    """
+
+    replicas: int = 1
+
+    def queues(self, server: ServerCapacity) -> int:
+        """Return how many of the networks have a worker at once."""
+        return min(self.replicas, server.workers)
+
+    def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
+        """Return how the round goes."""
+        seconds = work.seconds
+        sent_P = np.where(seconds.service_s > 0, work.sent_batches_P, 0)
+        replica_P = _dealt_out(seconds.service_s, self.replicas)
+        service_s = (seconds.service_s / np.maximum(sent_P, 1)).tolist()
+        done_s_P = work.own_s_P
+        worker_P = (replica_P % self.queues(server)).tolist()
+        free_s = [0.0] * self.queues(server)
+        order = []
+        for arrival_s, place in _arrivals(seconds, sent_P):
+            end_s = max(arrival_s, free_s[worker_P[place]]) + service_s[place]
+            free_s[worker_P[place]] = end_s
+            done_s_P[place] = max(done_s_P[place], end_s)
+            order.append(place)
+        wait_s = float(np.maximum(done_s_P - seconds.times_s, 0.0).sum())
+        taken = np.array(order, dtype=np.int64)
+        return RoundTimes(client_time_s_P=done_s_P, server_wait_s=wait_s, order=taken, replica_P=replica_P)
+
+
+def _arrivals(seconds: Workload, sent_P: IntArray) -> list[tuple[float, int]]:
+    """Return when each batch is at the server and whose it is, in order; a client's come in evenly."""
+    first_s, over_s = seconds.arrival_s.tolist(), seconds.streaming_s.tolist()
+    return sorted(
+        (first_s[place] + over_s[place] * batch / sent, place)
+        for place, sent in enumerate(sent_P.tolist())
+        for batch in range(sent)
+    )
+
+
+def _dealt_out(service_s_P: FloatArray, replicas: int) -> IntArray:
+    """Return a network for each client: the longest work first, each to the network that has the least so far."""
+    replica_P, load_s = np.zeros(len(service_s_P), dtype=np.int64), np.zeros(replicas)
+    for place in np.argsort(-service_s_P, kind="stable"):
+        replica_P[place] = load_s.argmin()
+        load_s[replica_P[place]] += service_s_P[place]
+    return replica_P
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +200,16 @@ class BatchByBatch:
         """Return one for the weights and one for each batch, whose gradient the client waits for."""
         return 1 + batches_P
 
+    def queues(self, server: ServerCapacity) -> int:
+        """Return the number of workers, or one for the one server half."""
+        return 1 if self.one_server_half else server.workers
+
     def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         if not self.one_server_half and server.workers >= len(work.batches_P):
             alone_s_P = work.own_s_P + work.seconds.service_s
             return RoundTimes(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
-        times = _in_turn(work, 1 if self.one_server_half else server.workers)
+        times = _in_turn(work, self.queues(server))
         return times if self.one_server_half else replace(times, order=NO_ORDER)
 
 
@@ -182,6 +253,10 @@ class ServerLast:
     def round_trips(self, batches_P: IntArray) -> IntArray:
         """Return one for each: data up, answers down."""
         return np.ones_like(batches_P)
+
+    def queues(self, server: ServerCapacity) -> int:
+        """Return one: there is one network."""
+        return 1
 
     def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes; the waits are those of each client's data."""

@@ -22,8 +22,8 @@ class Executor(Protocol):
         """Yield the results in the order of the tasks."""
         ...
 
-    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
-        """Yield the results of clients that share one server network, in the order of the tasks."""
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results of clients in the order of the groups, each of which shares one server network."""
         ...
 
     def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:

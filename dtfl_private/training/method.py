@@ -36,7 +36,6 @@ class Method(ABC):
         sends: what leaves the clients.
         tiered: whether a scheduler names each client's tier; otherwise the method's table has one row.
         cuts: whether the network is cut between client and server.
-        full_tier: whether it also has a tier in which a client keeps the whole network.
         has_heads: whether the client half has an auxiliary head.
         local_loss: whether client halves train by a local loss alone, and send their smashed data: what attacks know.
         pooled: whether all images are at one place, which is then the one participant and always there.
@@ -49,11 +48,15 @@ class Method(ABC):
     sends: ClassVar[tuple[Protected, ...]] = EVERYTHING
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
-    full_tier: ClassVar[bool] = False
     has_heads: ClassVar[bool] = False
     local_loss: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def full_tier(self) -> bool:
+        """Whether it also has a tier in which a client keeps the whole network."""
+        return False
 
     @property
     def timing(self) -> Timing:

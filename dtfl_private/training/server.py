@@ -1,4 +1,4 @@
-"""The server's side of a client's round: train md_(m+1)..md_L on the messages that arrive."""
+"""The server's side of a round: train md_(m+1)..md_L on the messages that arrive, of one client or of several."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,13 @@ from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
 
 
 class ServerHalf:
-    """The server's own copy of w_s for one client in one round.
+    """A copy of w_s for one round: of one client, or of clients that share it.
+
+    A message enters behind its client's cut; modules that it does not reach take no step on it.
 
     Args:
         modules: md_(m+1)..md_L, whose weights are overwritten by ``weights``.
+        tier: m, the client modules of the shallowest cut.
         weights: the global model's weights of these modules.
         optimizer: kind and constants of the optimiser, which lives for this round.
         lr: the round's learning rate.
@@ -26,6 +29,7 @@ class ServerHalf:
         self,
         *,
         modules: StagedModel,
+        tier: int,
         weights: State,
         optimizer: OptimizerSettings,
         lr: float,
@@ -34,28 +38,30 @@ class ServerHalf:
     ) -> None:
         modules.load_state_dict(weights)
         self._modules = modules.train()
+        self._tier = tier
         self._optimizer = make_optimizer(modules.parameters(), optimizer, lr)
         self._numerics = numerics
         self._defense = defense
-        self._losses: list[Tensor] = []
+        self._losses: dict[int, list[Tensor]] = {}
 
     def train_on(self, message: SmashedBatch) -> None:
         """Take one step on a client's message. No gradient goes back."""
         smashed = message.smashed
         if self._numerics.precision != "bf16":
             smashed = smashed.to(self._numerics.weight_dtype)
+        behind_the_cut = self._modules[message.tier - self._tier :]
         with self._numerics.autocast():
-            loss = self._defense.classification_loss(self._modules(smashed), message.labels)
-        self._optimizer.zero_grad()
+            loss = self._defense.classification_loss(behind_the_cut(smashed), message.labels)
+        self._optimizer.zero_grad()  # to None, so that Adam leaves out what the message does not reach
         torch.autograd.backward(loss)
         self._optimizer.step()
-        self._losses.append(loss.detach())
+        self._losses.setdefault(message.client, []).append(loss.detach())
 
     def weights(self) -> State:
         """Return a copy of the trained weights."""
         return snapshot(self._modules)
 
-    @property
-    def mean_loss(self) -> float:
-        """Mean loss over the messages so far; 0 before the first."""
-        return float(torch.stack(self._losses).cpu().double().mean()) if self._losses else 0.0
+    def mean_loss(self, client: int) -> float:
+        """Return the mean loss over a client's messages so far; 0 before the first."""
+        losses = self._losses.get(client)
+        return float(torch.stack(losses).cpu().double().mean()) if losses else 0.0

@@ -31,7 +31,7 @@ from dtfl_private.training.worker import LocalWork, Worker
 
 METHODS = list(installed("method"))
 SPLIT = {"splitfed-v1", "splitfed-v2"}
-LOCAL = {"dtfl", "dtfl-full", "local-loss"}
+LOCAL = {"dtfl", "dtfl-full", "dtfl-shared", "local-loss"}
 WHOLE = {"fedavg", "fedprox", "fedyogi", "fedadam", "tifl"}
 MEASURING = {"fedyogi", "fedadam"}  # batch norm's statistics, in a pass of their own
 
@@ -148,7 +148,7 @@ def test_the_simulated_time_is_that_of_the_bytes_and_macs_and_of_no_clock(prepar
         assert plan.round_time_s > 0
         assert plan.round_time_s >= slowest_s if name in MEASURING else plan.round_time_s == slowest_s
         assert np.min(waits) > -1e-9
-        if name in {"splitfed-v2", "fedgkt"}:
+        if name in {"splitfed-v2", "fedgkt", "dtfl-shared"}:
             assert plan.server_wait_s == pytest.approx(sum(waits), abs=1e-9)
         else:
             assert np.max(waits) < 1e-9
@@ -205,8 +205,8 @@ class Tagged:
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         return self._pool.train(self._tag(tasks), weights)
 
-    def train_together(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
-        return self._pool.train_together(self._tag(tasks), weights)
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        return self._pool.train_groups([self._tag(tasks) for tasks in groups], weights)
 
     def evaluate(self, *arguments: Any) -> Any:
         return self._pool.evaluate(*arguments)
@@ -250,7 +250,7 @@ def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
         statistics = "each client's pixel count, sum and sum of squares per channel are sent once, in clear"
         assert said == {"weight updates are sent in clear", statistics}
     exempt = "smashed data and labels are sent in clear, except by clients that keep the whole network"
-    assert (exempt in said) == (name == "dtfl-full")
+    assert (exempt in said) == (name in {"dtfl-full", "dtfl-shared"})
 
 
 @pytest.mark.parametrize("name", METHODS)

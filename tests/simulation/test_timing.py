@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtfl_private.simulation.server_queue import ServerCapacity
-from dtfl_private.simulation.timing import BatchByBatch, Overlapping, RoundWork, ServerLast
+from dtfl_private.simulation.timing import BatchByBatch, Overlapping, RoundWork, ServerLast, SharedServer
 from dtfl_private.simulation.workload import Workload
 
 ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=1.0)
@@ -17,7 +17,7 @@ def work(compute: list[float], transfer: list[float], server: list[float], batch
     seconds = Workload(
         training_s=training_s, releasing_s=np.zeros_like(training_s), transfer_s=transfer_s, service_s=service_s
     )
-    return RoundWork(seconds=seconds, batches_P=np.array(batches))
+    return RoundWork(seconds=seconds, batches_P=np.array(batches), sent_batches_P=np.array(batches))
 
 
 def test_overlapping_work_takes_as_long_as_the_longer_side():
@@ -144,3 +144,42 @@ def test_training_first_is_never_faster(rows, workers, release):
     assert later.max() >= sooner.max() * (1 - 1e-12)
     if workers >= len(rows):
         assert (later >= sooner * (1 - 1e-12)).all()
+
+
+def test_one_server_network_takes_batches_as_they_arrive():
+    """By hand. Client 0 sends at 1, 3 and 5 what takes 2 s each, client 1 at 2 and 3 what takes 1 s each."""
+    times = SharedServer().simulate(work([6, 2], [1, 2], [6, 2], [3, 2]), MANY)
+    # 1-3 of client 0, 3-4 of client 1 (since 2), 4-6 of client 0 (since 3), 6-7 of client 1 (since 3), 7-9 of client 0.
+    assert times.order.tolist() == [0, 1, 0, 1, 0]
+    assert times.client_time_s_P.tolist() == [9, 7]
+    assert times.server_wait_s == 9 - 7 + 7 - 4
+    assert times.replica_P.tolist() == [0, 0]
+
+
+def test_a_client_without_work_for_the_server_waits_for_nobody():
+    times = SharedServer().simulate(work([3, 9], [1, 1], [8, 0], [4, 5]), MANY)
+    assert times.order.tolist() == [0] * 4
+    assert times.client_time_s_P.tolist() == [9, 10]
+
+
+def test_networks_get_about_equal_work_and_wait_where_workers_are_fewer():
+    given_work = work([0, 0, 0, 0], [0, 0, 0, 0], [5, 4, 3, 2], [1, 1, 1, 1])
+    two = SharedServer(replicas=2).simulate(given_work, MANY)
+    assert two.replica_P.tolist() == [0, 1, 1, 0]
+    assert two.client_time_s_P.max() == 7
+    assert SharedServer(replicas=2).simulate(given_work, ONE).client_time_s_P.max() == 14
+    assert [SharedServer(replicas=n).queues(MANY) for n in (1, 2)] == [1, 2]
+    assert SharedServer(replicas=2).queues(ONE) == 1
+
+
+@given(times, st.integers(0, 3))
+def test_a_network_for_each_client_takes_dtfls_time_and_fewer_are_never_faster(rows, fewer):
+    columns = [list(column) for column in zip(*rows, strict=True)][:3]
+    given_work = work(*columns, [3] * len(rows))
+    many = ServerCapacity(workers=len(rows), cpus=1.0)
+    papers = Overlapping().simulate(given_work, many).client_time_s_P
+    own = SharedServer(replicas=len(rows)).simulate(given_work, many)
+    assert own.client_time_s_P == pytest.approx(papers, rel=1e-9, abs=1e-12)
+    assert own.server_wait_s == pytest.approx(0, abs=1e-9)
+    shared = SharedServer(replicas=max(1, len(rows) - fewer)).simulate(given_work, many)
+    assert (shared.client_time_s_P >= papers * (1 - 1e-9) - 1e-12).all()

@@ -42,6 +42,7 @@ def make_server(numerics=FP64, name="adam") -> ServerHalf:
             parameter.add_(1)
     return ServerHalf(
         modules=numerics.place(modules),
+        tier=1,
         weights=weights,
         optimizer=OptimizerSettings(name=name),
         lr=0.01,
@@ -77,7 +78,7 @@ def test_a_server_half_trains_like_a_plain_loop(name, plain):
         server.train_on(message)
     modules, losses = plain_training(plain, 4)
     assert close(server, modules)
-    assert server.mean_loss == pytest.approx(sum(losses) / 4, rel=1e-12)
+    assert server.mean_loss(0) == pytest.approx(sum(losses) / 4, rel=1e-12)
 
 
 def test_its_optimizer_lives_for_the_round_and_not_for_a_batch():
@@ -110,7 +111,7 @@ def test_smashed_data_of_any_floating_type_are_taken_and_weights_keep_theirs(pre
         server.train_on(message)
     floating = {tensor.dtype for tensor in server.weights().values() if tensor.is_floating_point()}
     assert floating == {numerics.weight_dtype}
-    assert server.mean_loss == pytest.approx(sum(plain_training(torch.optim.Adam, 2)[1]) / 2, rel=0.05)
+    assert server.mean_loss(0) == pytest.approx(sum(plain_training(torch.optim.Adam, 2)[1]) / 2, rel=0.05)
 
 
 def test_weights_are_a_copy_that_later_training_does_not_touch():
@@ -126,4 +127,4 @@ def test_weights_are_a_copy_that_later_training_does_not_touch():
 def test_before_the_first_message_nothing_is_trained_and_the_loss_is_zero():
     server = make_server()
     assert close(server, half())
-    assert server.mean_loss == 0
+    assert server.mean_loss(0) == 0

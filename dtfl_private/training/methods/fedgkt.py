@@ -86,7 +86,8 @@ class FedGkt(Method):
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results of clients that teach, and are taught by, the one server network."""
-        return executor.train_together(tasks_of(plan, state), state.weights)
+        tasks = tasks_of(plan, state)
+        return executor.train_groups([tasks] if tasks else [], state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
         """Return the server's network behind the mean of the clients' modules, and what every client keeps."""

@@ -256,4 +256,4 @@ class SplitFedV2(_SplitFed):
         for place, task in enumerate(tasks_of(plan, state)):
             turns = tuple(turn for turn, whose in enumerate(plan.order.tolist()) if whose == place)
             tasks.append(replace(task, turns=turns))
-        return executor.train_together(tasks, state.weights)
+        return executor.train_groups([tasks] if tasks else [], state.weights)

@@ -6,19 +6,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from dtfl_private.models.cutting.staged import StagedModel, split
+from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protocol.messages import ModelDownload, State
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.training.client import ClientHalf
 from dtfl_private.training.method import EVERYWHERE, Method, Places, only_tier
 from dtfl_private.training.methods.full import FullModelWork, whole_network
-from dtfl_private.training.server import ServerHalf
+from dtfl_private.training.participant import Participant, server_half
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
-from dtfl_private.training.worker import LocalWork, Worker, honest_download, require_finite
+from dtfl_private.training.worker import LocalWork, Worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,74 +35,12 @@ class LocalLossWork:
 
 def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
     client_modules, server_modules = split(worker.model, task.tier)
-    download = honest_download(worker.model, task, weights)
-    at = worker.client_round(task, download)
-    client = _client_half(worker, task, client_modules, download, at)
-    server = _server_half(worker, task, server_modules, weights)
-    traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
-    remarks = client.inspect()
-    update = None
-    if not any(remark.refuses for remark in remarks):
-        with isolated(worker.setup.seed, "layers", task.client, task.round):
-            for message in client.train(worker.data(task), task.sends):
-                traffic["up_smashed"] += message.smashed_bytes
-                traffic["up_labels"] += message.label_bytes
-                worker.observe(message)
-                server.train_on(message)
-            update = client.update() if task.completes else None
-    require_finite(client.mean_loss, task, "local loss")
-    require_finite(server.mean_loss, task, "server loss")
-    model: State = {}
-    head: State = {}
-    if update is not None:
-        traffic["up_weights"] = update.weight_bytes
-        worker.observe(update)
-        model, head = {**update.weights, **server.weights()}, update.head
-        # The last step of a round shows in no loss.
-        require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
-    return ClientResult(
-        client=task.client,
-        tier=task.tier,
-        examples=update.examples if update is not None else 0,
-        model=model,
-        head=head,
-        local_loss=client.mean_loss,
-        server_loss=server.mean_loss,
-        traffic=traffic,
-        memory=at.remembered() if task.completes else task.memory,
-        remarks=remarks,
-        guarantees=client.guarantees(),
-    )
-
-
-def _client_half(
-    worker: Worker, task: ClientTask, modules: StagedModel, download: ModelDownload, at: ClientRound
-) -> ClientHalf:
-    setup = worker.setup
-    return ClientHalf(
-        download=download,
-        modules=modules,
-        head=worker.heads[task.tier],
-        optimizer=setup.optimizer,
-        lr=task.lr,
-        batch_size=setup.batch_size,
-        local_epochs=setup.local_epochs,
-        numerics=setup.numerics,
-        defense=setup.defense,
-        at=at,
-    )
-
-
-def _server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> ServerHalf:
-    setup = worker.setup
-    return ServerHalf(
-        modules=modules,
-        weights={name: weights.model[name] for name in modules.state_dict()},
-        optimizer=setup.optimizer,
-        lr=task.lr,
-        numerics=setup.numerics,
-        defense=setup.defense,
-    )
+    client = Participant(worker, task, client_modules, worker.heads[task.tier], weights)
+    server = server_half(worker, task, server_modules, weights)
+    with isolated(worker.setup.seed, "layers", task.client, task.round):
+        for message in client.messages():
+            server.train_on(message)
+        return client.result(server)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +63,10 @@ class Dtfl(Method):
     def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
         """Return the network's own table: all tiers."""
         return network
+
+
+# Where defenses can act if some clients train the whole network: there are none there for inputs, labels and steps.
+BESIDE_FULL: Places = frozenset({"activations", "loss", "smashed", "weights", "download"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +96,15 @@ class DtflFull(Method):
     Time model: that of DTFL, and that of FedAvg in tier L, T_k = T_c + T_com.
     """
 
-    places: ClassVar[Places] = frozenset({"activations", "loss", "smashed", "weights", "download"})
+    places: ClassVar[Places] = BESIDE_FULL
     tiered: ClassVar[bool] = True
-    full_tier: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
     local_loss: ClassVar[bool] = True
+
+    @property
+    def full_tier(self) -> bool:
+        """It has."""
+        return True
 
     def work(self) -> LocalWork:
         """Return the work of both kinds of tiers."""
