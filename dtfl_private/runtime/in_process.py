@@ -22,7 +22,8 @@ class InProcess:
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
-        yield from self.train_groups([[task] for task in tasks], weights)
+        for task in tasks:
+            yield from self._work.train(self._worker, [task], weights)
 
     def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results of clients in the order of the groups, each of which shares one server network."""

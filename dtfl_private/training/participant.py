@@ -83,7 +83,8 @@ class Participant:
         if update is not None:
             self._traffic["up_weights"] = update.weight_bytes
             self._worker.observe(update)
-            model, head = {**server.weights(), **update.weights}, update.head
+            behind = {name: tensor for name, tensor in server.weights().items() if name not in update.weights}
+            model, head = {**update.weights, **behind}, update.head
             # The last step of a round shows in no loss.
             require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
         return ClientResult(

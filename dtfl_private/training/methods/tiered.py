@@ -29,18 +29,14 @@ class LocalLossWork:
         """Return the results, one client after the other."""
         results = []
         for task in tasks:
-            results.append(_train_one(worker, task, weights))
+            client_modules, server_modules = split(worker.model, task.tier)
+            client = Participant(worker, task, client_modules, worker.heads[task.tier], weights)
+            server = server_half(worker, task, server_modules, weights)
+            with isolated(worker.setup.seed, "layers", task.client, task.round):
+                for message in client.messages():
+                    server.train_on(message)
+                results.append(client.result(server))
         return results
-
-
-def _train_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
-    client_modules, server_modules = split(worker.model, task.tier)
-    client = Participant(worker, task, client_modules, worker.heads[task.tier], weights)
-    server = server_half(worker, task, server_modules, weights)
-    with isolated(worker.setup.seed, "layers", task.client, task.round):
-        for message in client.messages():
-            server.train_on(message)
-        return client.result(server)
 
 
 @dataclass(frozen=True, kw_only=True)
