@@ -178,6 +178,7 @@ def document() -> dict[str, Any]:
         "valid": True,
         "sanity": [check("identity", 0.998, 0.99), check("md1", 0.981, 0.9)],
         "convergence": convergence(0.151),
+        "auxiliary_curve": auxiliary_curve(0.15),
         "results": results + guesses() + measured(),
         "as_scheduled": [
             {**one, "value": one["value"] * 0.97, "ci_low": one["ci_low"] * 0.95, "n": 64} for one in best
@@ -227,6 +228,17 @@ def convergence(doubled: float) -> dict[str, Any]:
     """Return what hybrid got at tier 4 with twice the effort, instead of 0.15."""
     given = {"tier": 4, "attack": "hybrid", "metric": "ssim", "value": 0.15, "doubled": doubled, "margin": 0.02}
     return {**given, "converged": doubled <= 0.17, "remedy": "--effort normal or exhaustive"}
+
+
+def auxiliary_curve(last: float) -> list[dict[str, Any]]:
+    """Return what decoder got at tier 4 with 100, 1,000 and 5,000 images: SSIM 0.12, 0.14 and ``last``."""
+    found = []
+    for metric in ("ssim", "psnr", "identifiability"):
+        for images, ssim in ((100, 0.12), (1000, 0.14), (5000, last)):
+            reference = {"baseline": MEAN_IMAGE[metric], "baseline_name": "mean-image", "seeds": 1}
+            point = result(4, "decoder", metric, scale(ssim, metric), 0.018, **reference)
+            found.append({"images": images, "result": point})
+    return found
 
 
 def full(**changes: Any) -> Findings:

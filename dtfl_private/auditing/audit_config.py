@@ -12,6 +12,7 @@ from dtfl_private.errors import unknown_name
 from dtfl_private.numerics import DeviceName
 
 PresetName = Literal["quick", "thorough"]
+Switch = Literal["on", "off"]
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 
 # Attacks of the presets, in the order in which they are run: later ones use what earlier ones trained. Those that
@@ -53,11 +54,16 @@ class _Preset(BaseModel):
     seeds: int
     training_seeds: int
     effort: Effort
+    aux_curve: Switch
 
 
 SETTLED: Mapping[PresetName, _Preset] = {
-    "quick": _Preset(attacks=QUICK, victims=64, aux_images=3000, seeds=3, training_seeds=1, effort="quick"),
-    "thorough": _Preset(attacks=THOROUGH, victims=256, aux_images=8000, seeds=3, training_seeds=3, effort="normal"),
+    "quick": _Preset(
+        attacks=QUICK, victims=64, aux_images=3000, seeds=3, training_seeds=1, effort="quick", aux_curve="off"
+    ),
+    "thorough": _Preset(
+        attacks=THOROUGH, victims=256, aux_images=8000, seeds=3, training_seeds=3, effort="normal", aux_curve="on"
+    ),
 }
 
 
@@ -85,6 +91,9 @@ class AuditConfig(BaseModel):
     effort: Effort | None = described(None, EFFORT_HELP)
     training_seeds: Count | None = described(
         None, "trainings to attack: the run, and others of further seeds, which are trained once"
+    )
+    aux_curve: Switch | None = described(
+        None, "mount the strongest attack that learns also with 100, 1,000 and 10,000 auxiliary images, at one tier"
     )
     undefended: str = described(
         "train",

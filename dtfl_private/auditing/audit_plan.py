@@ -107,11 +107,17 @@ def plan_audit(
     )
 
 
-def expected_jobs(plan: AuditPlan, sanity_jobs: int) -> int:
-    """Return about how many jobs there will be, for a progress display."""
+def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:
+    """Return about how many jobs there will be, for a progress display.
+
+    Args:
+        plan: of the audit.
+        sanity_jobs: of the sanity check on the identity.
+        curve_jobs: of leakage against the attacker's data.
+    """
     runs = 2 if plan.defended and plan.config.undefended != NONE else 1
     trained = (plan.config.training_seeds or 1) * runs
     scheduled = len(plan.scheduled_tiers) * (plan.config.seeds or 1)
     measures = len(MEASURES) * len(plan.tiers) * runs
     attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
-    return attacks + trained - 1 + measures + sanity_jobs
+    return attacks + trained - 1 + measures + sanity_jobs + (curve_jobs if plan.reconstructs else 0)

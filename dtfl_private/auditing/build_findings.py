@@ -21,7 +21,16 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING
 from dtfl_private.runtime.device import choose_device
-from dtfl_private.verdicts.findings import Convergence, Findings, Guaranteed, NotTested, SanityCheck, Threat, Training
+from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.findings import (
+    Convergence,
+    Findings,
+    Guaranteed,
+    NotTested,
+    SanityCheck,
+    Threat,
+    Training,
+)
 from dtfl_private.verdicts.verdict import chance, is_of_attack, strongest, tier_verdicts
 
 
@@ -37,6 +46,7 @@ class AuditResults:
         measured_undefended: results of measures on the run without defenses.
         scheduled: results on clients in the tiers in which they really were.
         convergence: of one attack, or why that is not known.
+        auxiliary_curve: likewise, what one attack gets by its number of auxiliary images.
     """
 
     trainings: Sequence[AttackedTraining]
@@ -46,6 +56,7 @@ class AuditResults:
     measured_undefended: Sequence[Result]
     scheduled: Sequence[Result]
     convergence: Convergence | NotTested
+    auxiliary_curve: Sequence[AuxiliaryPoint] | NotTested
 
     @property
     def valid(self) -> bool:
@@ -74,6 +85,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         valid=found.valid,
         sanity=tuple(found.sanity),
         convergence=convergence,
+        auxiliary_curve=() if isinstance(found.auxiliary_curve, NotTested) else tuple(found.auxiliary_curve),
         results=(*attacked, *with_undefended(measured.results, found.measured_undefended)),
         as_scheduled=tuple(found.scheduled),
         strongest=tuple(best),
@@ -81,7 +93,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         chance=chance(judged),
         clients=tuple(exposures(opened, best, metric)),
         guarantees=_guarantees(opened),
-        not_tested=tuple(not_tested(plan, found.trainings, measured, found.convergence)),
+        not_tested=tuple(not_tested(plan, found.trainings, measured, [found.convergence, found.auxiliary_curve])),
         repeat=repeat_commands(plan),
         environment=_environment(plan.workers, choose_device(plan.config.device)),
     )
@@ -99,6 +111,7 @@ def stopped_findings(plan: AuditPlan, identity: SanityCheck) -> Findings:
         measured_undefended=(),
         scheduled=(),
         convergence=all_else,
+        auxiliary_curve=all_else,
     )
     return gather_findings(plan, nothing).model_copy(update={"not_tested": (all_else,)})
 

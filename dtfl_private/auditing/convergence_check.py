@@ -31,7 +31,7 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
         report: of the attacks on the run, which tells what they reached with the audit's effort.
         progress: hears of one job.
     """
-    judged = _strongest_at_the_deepest(report.verdicts)
+    judged = strongest_at_the_deepest(report.verdicts)
     if judged is None:
         return NotTested(what=WHAT, why="no reconstruction was judged, so none was repeated with twice the effort")
     attack, tier = judged.job.chosen.attack, judged.job.tier
@@ -53,7 +53,7 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
     )
 
 
-def _strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
+def strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
     """Return the reconstruction with the highest mean SSIM at the deepest tier that has any.
 
     Attacks that send other weights or tiers do not count: they attack what they have planted.

@@ -7,7 +7,7 @@ from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.trainings import AttackedTraining
-from dtfl_private.verdicts.findings import Convergence, NotTested
+from dtfl_private.verdicts.findings import NotTested
 
 # What no preset tests.
 NEVER = (
@@ -23,14 +23,21 @@ def not_tested(
     plan: AuditPlan,
     trainings: Sequence[AttackedTraining],
     measured: Measured,
-    convergence: Convergence | NotTested,
+    steps: Sequence[object],
 ) -> list[NotTested]:
-    """Return all that was left out."""
+    """Return all that was left out.
+
+    Args:
+        plan: of the audit.
+        trainings: that were attacked.
+        measured: with the measures that could not be given.
+        steps: what further steps found, or why they were left out.
+    """
     return [
         *_left_out(plan.attack_plan.left_out),
         *measured.not_given,
         *_attacks(plan),
-        *([convergence] if isinstance(convergence, NotTested) else []),
+        *(step for step in steps if isinstance(step, NotTested)),
         *_tiers(plan),
         *_trainings(len(trainings)),
         *_of_the_run(plan, trainings[0]),

@@ -1,8 +1,8 @@
 """Audit: what leaks at every tier of a run, to whom, how sure that is, and what its defenses buy, in one page.
 
 run -> plan -> sanity check on the identity -> trainings -> attacks at every tier -> sanity check at md1 -> convergence
--> measures -> attacks as scheduled -> findings -> comparison with another run -> audit.json, report.html, pictures
--> gates
+-> leakage against the attacker's data -> measures -> attacks as scheduled -> findings -> comparison with another run
+-> audit.json, report.html, pictures -> gates
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
 from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.audit_plan import AuditPlan, expected_jobs, plan_audit
+from dtfl_private.auditing.auxiliary_curve import auxiliary_curve, curve_sizes
 from dtfl_private.auditing.build_findings import AuditResults, describe_training, gather_findings, stopped_findings
 from dtfl_private.auditing.compared_audits import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.convergence_check import check_convergence
@@ -130,7 +131,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
     It ends at once, before hours are spent, if attacks do not even get back what is sent as it is.
     """
     sanity = sanity_attacks(plan)
-    progress.jobs_expected(expected_jobs(plan, len(sanity)))
+    progress.jobs_expected(expected_jobs(plan, len(sanity), len(curve_sizes(plan))))
     identity = identity_check(plan.opened, plan.attack_config, sanity, plan.cache, progress)
     if not identity.passed:
         return stopped_findings(plan, identity), {}
@@ -138,6 +139,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
     reports = [attack_training(plan, training, progress) for training in trainings]
     shallowest = check_shallowest(plan, reports[0], progress)
     convergence = check_convergence(plan, reports[0], progress)
+    curve = auxiliary_curve(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
     found = AuditResults(
         trainings=trainings,
@@ -147,6 +149,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
         measured_undefended=measured_undefended,
         scheduled=attack_as_scheduled(plan, reports[0], progress),
         convergence=convergence,
+        auxiliary_curve=curve,
     )
     return gather_findings(plan, found), galleries(reports[0], plan.tiers)
 

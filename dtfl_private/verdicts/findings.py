@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dtfl_private.leakage.results.result import (
     MAX_RESULTS,
@@ -13,6 +13,8 @@ from dtfl_private.leakage.results.result import (
     Result,
     SettingValue,
 )
+from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.strict import Strict
 
 Text = Annotated[str, Field(max_length=4000)]
 Count = Annotated[int, Field(ge=0)]
@@ -23,11 +25,7 @@ Level = Literal["exposed", "partly exposed", "not shown to leak", "invalid"]
 """What a tier's verdict comes to. None of them is "safe": an attack that failed proves nothing."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Threat(_Strict):
+class Threat(Strict):
     """An adversary that was played.
 
     Attributes:
@@ -41,7 +39,7 @@ class Threat(_Strict):
     capabilities: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
 
 
-class Training(_Strict):
+class Training(Strict):
     """The run that was audited, as far as its leakage depends on it.
 
     Attributes:
@@ -70,7 +68,7 @@ class Training(_Strict):
     tiers: Annotated[tuple[Positive, ...], Field(max_length=1000, strict=False)]
 
 
-class SanityCheck(_Strict):
+class SanityCheck(Strict):
     """An attack that must succeed, or the audit's other attacks prove nothing.
 
     Attributes:
@@ -89,7 +87,7 @@ class SanityCheck(_Strict):
     passed: bool
 
 
-class Convergence(_Strict):
+class Convergence(Strict):
     """One attack once more with twice the effort: whether it reaches more than the audit says.
 
     Attributes:
@@ -113,7 +111,7 @@ class Convergence(_Strict):
     remedy: Text
 
 
-class TierVerdict(_Strict):
+class TierVerdict(Strict):
     """What a tier comes to: the strongest attack, what it reached, and which result decided.
 
     Of a tier with a proof but no attack, the proof is both.
@@ -137,7 +135,7 @@ class TierVerdict(_Strict):
     sentence: Text
 
 
-class Chance(_Strict):
+class Chance(Strict):
     """How often an audit of a run that leaks nothing would call some tier exposed or partly exposed, at most.
 
     Attributes:
@@ -151,7 +149,7 @@ class Chance(_Strict):
     false_alarm_rate: Share
 
 
-class ClientExposure(_Strict):
+class ClientExposure(Strict):
     """What one client sent over the run.
 
     Attributes:
@@ -177,7 +175,7 @@ class ClientExposure(_Strict):
     value: Finite | None
 
 
-class Guaranteed(_Strict):
+class Guaranteed(Strict):
     """What may truthfully be said of one kind of data that left the clients; see `privacy.disclosure`."""
 
     what: Literal["weights", "smashed", "labels", "statistics"]
@@ -188,7 +186,7 @@ class Guaranteed(_Strict):
     client: Count | None
 
 
-class NotTested(_Strict):
+class NotTested(Strict):
     """Something that the audit left out.
 
     Attributes:
@@ -200,7 +198,7 @@ class NotTested(_Strict):
     why: Text
 
 
-class Compared(_Strict):
+class Compared(Strict):
     """The same figure of this run and of another: strongest attack per tier and metric, or a measure.
 
     Attributes:
@@ -214,7 +212,7 @@ class Compared(_Strict):
     apart: bool
 
 
-class Comparison(_Strict):
+class Comparison(Strict):
     """This run compared with another.
 
     Attributes:
@@ -228,7 +226,7 @@ class Comparison(_Strict):
     rows: Annotated[tuple[Compared, ...], Field(max_length=MAX_RESULTS, strict=False)]
 
 
-class Findings(_Strict):
+class Findings(Strict):
     """All that audit.json holds.
 
     Attributes:
@@ -246,6 +244,8 @@ class Findings(_Strict):
         valid: whether all sanity checks passed.
         sanity: the checks.
         convergence: of one attack; None where no reconstruction was judged, and in files of older versions.
+        auxiliary_curve: one attack at one tier by the number of auxiliary images, ascending, metric by metric; empty
+            where that was not asked for, and in files of older versions.
         results: of attacks, trivial guesses and measures.
         as_scheduled: results on clients in the tiers in which they really were.
         strongest: of ``results``, the most exposing of all attacks for each tier and metric.
@@ -273,6 +273,7 @@ class Findings(_Strict):
     valid: bool
     sanity: Annotated[tuple[SanityCheck, ...], Field(max_length=50, strict=False)]
     convergence: Convergence | None = None
+    auxiliary_curve: Annotated[tuple[AuxiliaryPoint, ...], Field(max_length=100, strict=False)] = ()
     results: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     as_scheduled: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     strongest: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]

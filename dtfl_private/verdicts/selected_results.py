@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.findings import Compared, Findings, SanityCheck, TierVerdict
 
 # Shown first and drawn, where attacks reached any of them.
@@ -53,6 +54,12 @@ def compared_rows(findings: Findings, metric: str) -> list[Compared]:
     """Return what is compared by a metric with another run, by tier; nothing where no run is compared."""
     rows = findings.compared.rows if findings.compared else ()
     return sorted((row for row in rows if row.metric == metric), key=lambda row: row.tier)
+
+
+def curve_of(findings: Findings, metric: str) -> list[AuxiliaryPoint]:
+    """Return what one attack reached by a metric over the number of auxiliary images, ascending."""
+    points = (point for point in findings.auxiliary_curve if point.result.metric == metric)
+    return sorted(points, key=lambda point: point.images)
 
 
 def by_tier(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:

@@ -1,13 +1,16 @@
 from audit_progress import HeardJobs
 
+from dtfl_private.auditing import auxiliary_curve
 from dtfl_private.plugins.registry import create
 
 
-def test_the_progress_expects_as_many_jobs_as_there_are(trained, examine):
+def test_the_progress_expects_as_many_jobs_as_there_are(trained, examine, monkeypatch):
     noise = [create("defense", "gaussian-noise:sd=0.1")]
-    for settings in ({}, {"defenses": noise}):
+    monkeypatch.setattr(auxiliary_curve, "SIZES", (15, 30))
+    for settings in ({}, {"defenses": noise, "aux_curve": "on"}):
         heard = HeardJobs()
-        examine(trained(**settings), listener=heard, out=trained(**settings) / "watched", **settings)
+        folder = trained(**{name: value for name, value in settings.items() if name == "defenses"})
+        examine(folder, listener=heard, out=folder / "watched", **settings)
         done = sum(map(len, heard.kept.values()))
         assert not heard.running
         assert heard.expected == len(heard.announced) == done

@@ -26,6 +26,7 @@ def test_one_failed_check_makes_an_audit_invalid():
             measured_undefended=(),
             scheduled=(),
             convergence=NotTested(what="convergence", why="made up"),
+            auxiliary_curve=NotTested(what="leakage against the adversary's data", why="made up"),
         )
 
     assert results(passed, passed).valid

@@ -26,7 +26,7 @@ CONVERGED = Convergence(
 
 def said(plan, trainings=1, measured=NOTHING, convergence=CONVERGED):
     training = AttackedTraining(run=plan.opened.folder, undefended=None, folder=plan.folder)
-    return {one.what: one.why for one in not_tested(plan, [training] * trainings, measured, convergence)}
+    return {one.what: one.why for one in not_tested(plan, [training] * trainings, measured, [convergence])}
 
 
 def test_attacks_that_cannot_run_are_named_once_with_their_tiers(opened, plan):

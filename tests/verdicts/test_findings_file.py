@@ -41,6 +41,7 @@ def test_a_whole_audit_is_valid_and_comes_back_as_it_was(document, validator, tm
 def test_a_file_of_before_there_were_p_values_still_opens(document, validator, tmp_path):
     """Without the keys that came later: in results, in verdicts, of the whole audit."""
     newer = {"advantage", "advantage_ci_low", "advantage_ci_high", "p_value", "decided_by", "chance", "convergence"}
+    newer |= {"auxiliary_curve"}
 
     def older(value):
         if isinstance(value, dict):
@@ -52,7 +53,7 @@ def test_a_file_of_before_there_were_p_values_still_opens(document, validator, t
     path.write_text(json.dumps(older(document)), "utf-8")
     found = read_findings(path)
     assert (found.chance, found.convergence) == (None, None)
-    assert found == full(convergence=None)
+    assert found == full(convergence=None, auxiliary_curve=())
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,7 @@ def test_a_file_of_before_there_were_p_values_still_opens(document, validator, t
         (("sanity", 0, "passed"), None),
         (("convergence", "metric"), "psnr"),
         (("convergence", "margin"), -0.1),
+        (("auxiliary_curve", 0, "images"), 0),
         (("results", 0, "p_value"), 1.5),
         (("chance",), {"tests": -1, "level": 0.1, "false_alarm_rate": 0.1}),
         (("compared", "rows", 0, "apart"), "yes"),

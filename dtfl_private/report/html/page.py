@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.html.environment import environment, setting_text
-from dtfl_private.report.html.picture_text import accuracy_leakage_text, by_tier_text
+from dtfl_private.report.html.picture_text import accuracy_leakage_text, auxiliary_curve_alt, by_tier_text
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
 from dtfl_private.report.pictures.audit import by_tier_picture, drawn_results
+from dtfl_private.report.pictures.auxiliary_curve import DRAWN, auxiliary_curve_picture
 from dtfl_private.report.pictures.themes import DARK, LIGHT
 from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
@@ -22,6 +23,7 @@ SECTIONS: Mapping[str, str] = {
     "verdict": "Verdict, tier by tier",
     "trade": "Accuracy against leakage",
     "tiers": "Leakage by tier",
+    "data": "Leakage against the attacker's data",
     "scheduled": "As scheduled",
     "gallery": "Reconstructions",
     "measures": "Measures without attack",
@@ -73,6 +75,8 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         trade=_trade(findings),
         series=accuracy_leakage_series(findings),
         by_tier=[_by_tier(findings, metric) for metric in selection.drawn_metrics(findings)],
+        curve=_auxiliary_curve(findings),
+        curve_says=audit.auxiliary_curve_text(findings),
         scheduled=_scheduled(findings),
         galleries=[
             (tier, [(caption, data_uri(picture, "image/png")) for caption, picture in galleries[tier]])
@@ -114,6 +118,14 @@ def _by_tier(findings: Findings, metric: str) -> Drawn:
     light, dark = (by_tier_picture(findings, metric, form="svg", theme=theme) for theme in (LIGHT, DARK))
     rows = list(zip(attack_labels(shown), shown, strict=True))
     return _drawn(find_metric(metric).label, (light, dark), by_tier_text(findings, metric), metric, rows)
+
+
+def _auxiliary_curve(findings: Findings) -> Drawn | None:
+    if audit.auxiliary_curve_text(findings) is None:
+        return None
+    light, dark = (auxiliary_curve_picture(findings, form="svg", theme=theme) for theme in (LIGHT, DARK))
+    rows = [(f"{point.images:,}", point.result) for metric in DRAWN for point in selection.curve_of(findings, metric)]
+    return _drawn("Leakage against the attacker's data", (light, dark), auxiliary_curve_alt(findings), "ssim", rows)
 
 
 def _drawn(

@@ -11,7 +11,14 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.printable import printable
 from dtfl_private.report.tables.exposure import exposure_table
 from dtfl_private.report.tables.plain import as_printed, plain_table
-from dtfl_private.report.words.audit import REMEDY, check_text, convergence_text, decided_by, overall
+from dtfl_private.report.words.audit import (
+    REMEDY,
+    auxiliary_curve_text,
+    check_text,
+    convergence_text,
+    decided_by,
+    overall,
+)
 from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
 from dtfl_private.verdicts.findings import Convergence, Findings, Level
 from dtfl_private.verdicts.selected_results import by_tier, failed_checks, is_valid
@@ -33,6 +40,8 @@ def audit_output(findings: Findings) -> list[RenderableType]:
         shown.append(exposure_table(findings))
     if findings.convergence is not None and is_valid(findings):
         shown.append(_convergence_line(findings.convergence))
+    if is_valid(findings) and (curve := auxiliary_curve_text(findings)) is not None:
+        shown.append(Text(printable(f"auxiliary data: {curve}")))
     sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")
     remedy = [f"what to try: {REMEDY}"] if failed_checks(findings) else []
     return [*shown, sanity, *remedy, overall(findings)]

@@ -6,11 +6,14 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
-from dtfl_private.verdicts.selected_results import is_valid
+from dtfl_private.verdicts.selected_results import curve_of, is_valid
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
 
+
+STILL_RISING = 0.02
+"""By more than so much SSIM must the most auxiliary images be ahead of the next fewer ones for a curve to be rising."""
 
 REMEDY = (
     "more effort (--effort, or an attack's own steps), other attacks (--attack), more auxiliary images (--aux-images)"
@@ -62,6 +65,21 @@ def convergence_text(convergence: Convergence) -> str:
         f"tier {convergence.tier}, {convergence.attack} with twice the effort: "
         f"{find_metric(metric).label} {doubled} instead of {value} ({meaning})"
     )
+
+
+def auxiliary_curve_text(findings: Findings) -> str | None:
+    """Return how leakage follows the attacker's data, in a sentence; None where there is no curve to speak of."""
+    curve = curve_of(findings, "ssim")
+    if len(curve) < 2:
+        return None
+    reached = [f"{figure(point.result.value, 'ssim')} with {point.images:,}" for point in curve]
+    rise = curve[-1].result.value - curve[-2].result.value
+    if rise > STILL_RISING:
+        meaning = f"still rising: with more than {curve[-1].images:,} images it leaks more"
+    else:
+        meaning = f"the last step brings no more than {STILL_RISING:g}: more images like these hardly help this attack"
+    result = curve[-1].result
+    return f"tier {result.tier}, {result.source} reaches SSIM {listed(reached)} images ({meaning})"
 
 
 def overall(findings: Findings) -> str:

@@ -1,9 +1,10 @@
 import matplotlib as mpl
 import pytest
-from audit_samples import attacked, contrast, full, strongest
+from audit_samples import attacked, auxiliary_curve, contrast, full, strongest
 
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture
 from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
+from dtfl_private.report.pictures.auxiliary_curve import auxiliary_curve_picture
 from dtfl_private.report.pictures.themes import DARK, LIGHT
 from dtfl_private.verdicts.selected_results import drawn_metrics, leakage_metric
 
@@ -34,6 +35,14 @@ def test_without_results_there_are_no_pictures():
         accuracy_leakage_picture(empty)
     with pytest.raises(ValueError, match="no results with the metric 'ssim'"):
         by_tier_picture(empty, "ssim")
+
+
+def test_leakage_against_the_attacker_s_data_is_drawn_where_it_was_measured():
+    assert auxiliary_curve_picture(full()).startswith(b"\x89PNG")
+    higher = full(auxiliary_curve=auxiliary_curve(0.4))
+    assert auxiliary_curve_picture(full(), form="svg") != auxiliary_curve_picture(higher, form="svg")
+    with pytest.raises(ValueError, match="has not measured"):
+        auxiliary_curve_picture(full(auxiliary_curve=()))
 
 
 @pytest.mark.parametrize(("theme", "page"), [(LIGHT, "#faf9f7"), (DARK, "#14161a")])

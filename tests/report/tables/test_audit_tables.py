@@ -1,7 +1,7 @@
 from io import StringIO
 
 import pytest
-from audit_samples import clients, convergence, full, invalid, minimal
+from audit_samples import auxiliary_curve, clients, convergence, full, invalid, minimal
 from rich.console import Console
 
 from dtfl_private.report.tables.audit import audit_output, sanity_line
@@ -89,10 +89,22 @@ def test_whether_attacks_have_converged_is_said_unless_the_audit_is_invalid():
         assert not any(line.startswith("convergence") for line in lines(without))
 
 
+def test_how_leakage_follows_the_attacker_s_data_is_said_unless_the_audit_is_invalid_or_has_no_curve():
+    reached = "auxiliary data: tier 4, decoder reaches SSIM 0.120 with 100, 0.140 with 1,000 and {} with 5,000 images"
+    (flat,) = (line for line in lines(full()) if line.startswith("auxiliary data"))
+    assert flat.startswith(f"{reached.format('0.150')} (the last step brings no more than 0.02")
+    (rising,) = (line for line in lines(full(auxiliary_curve=auxiliary_curve(0.17))) if line.startswith("auxiliary"))
+    assert rising == f"{reached.format('0.170')} (still rising: with more than 5,000 images it leaks more)"
+    for without in (full(auxiliary_curve=()), invalid()):
+        assert not any(line.startswith("auxiliary data") for line in lines(without))
+
+
 def test_without_checks_or_verdicts_that_is_said():
     assert "prove nothing" in sanity_line(full(sanity=[]))
     assert overall(full(verdict=[])) == "No tier was judged: see what was not tested."
-    assert lines(full(verdict=[], clients=[], convergence=None))[0].startswith("sanity checks passed")
+    assert lines(full(verdict=[], clients=[], convergence=None, auxiliary_curve=()))[0].startswith(
+        "sanity checks passed"
+    )
     assert "no proof" not in overall(minimal())
 
 
