@@ -25,7 +25,6 @@ from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
 from dtfl_private.training.methods.full import FullModelWork
@@ -144,7 +143,7 @@ class AttackSetup:
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
             download=seen.download,
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
-            defense=worker.defense if adaptive else DefenseChain(),
+            defense=worker.defense if adaptive else worker.defense.undefended,
             numerics=self.numerics,
             training=not worker.defense.releases_apart,
             seed=seed,

@@ -6,7 +6,6 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
-from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import tier_names
 
 
@@ -66,7 +65,7 @@ def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:
         input_shape=tuple(worker.train_images.shape[1:]),
         cut_shape=opened.cut_shapes[tier],
         classes=worker.classes,
-        defense=worker.defense if defended else DefenseChain(),
+        defense=worker.defense if defended else worker.defense.undefended,
         whole=tier == opened.whole_tier,
         optimizer=worker.optimizer.name,
     )

@@ -11,22 +11,35 @@ from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protection.release_reading import Reading
+from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 
 @final
 class DefenseChain(Defense):
-    """Defenses applied one after the other: a chain is a defense. The empty chain changes nothing."""
+    """Defenses applied one after the other: a chain is a defense. The empty chain changes nothing.
 
-    def __init__(self, defenses: Iterable[Defense] = ()) -> None:
+    Args:
+        defenses: in the order in which they act.
+        wire: how what they leave is written on the wire, which is no defense; None for the run's own type.
+    """
+
+    def __init__(self, defenses: Iterable[Defense] = (), wire: WireFormat | None = None) -> None:
         # Flat, for what is asked of the members' facts must not be hidden in an inner chain.
         self.defenses: tuple[Defense, ...] = tuple(
             member for defense in defenses for member in (defense if isinstance(defense, DefenseChain) else (defense,))
         )
 
+        self.wire = wire
+
     def __iter__(self) -> Iterator[Defense]:
         return iter(self.defenses)
+
+    @property
+    def undefended(self) -> "DefenseChain":
+        """The same wire without the defenses."""
+        return DefenseChain(wire=self.wire)
 
     def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
         for position, defense in enumerate(self.defenses):
@@ -44,7 +57,7 @@ class DefenseChain(Defense):
 
     def calibrated(self, run: RunFacts) -> "DefenseChain":
         """Calibrate each member."""
-        return DefenseChain([defense.calibrated(run) for defense in self.defenses])
+        return DefenseChain([defense.calibrated(run) for defense in self.defenses], self.wire)
 
     def check(self, cut: Cut) -> None:
         """Let each member refuse the cut."""
@@ -88,7 +101,8 @@ class DefenseChain(Defense):
         return smashed
 
     def read(self, reading: Reading) -> Reading:
-        """Read backwards: what members did to the message, the last first, and before that to the activations."""
+        """Read backwards: the wire, then what members did to the message, the last first, then to the activations."""
+        reading = reading if self.wire is None else self.wire.read(reading)
         encoding = [member for member in self.defenses if "activations" in member.facts.acts_on]
         sending = [member for member in self.defenses if member not in encoding]
         for defense in reversed([*encoding, *sending]):
@@ -113,7 +127,11 @@ class DefenseChain(Defense):
         """Apply each member in order."""
         for defense, own in self._members(at):
             message = defense.protect_batch(message, own)
-        return message
+        return self.written(message)
+
+    def written(self, message: SmashedBatch) -> SmashedBatch:
+        """Return a message as the server reads it from the wire."""
+        return message if self.wire is None else self.wire.sent(message)
 
     def protect_update(self, message: WeightUpdate, at: ClientRound) -> WeightUpdate:
         """Apply each member in order."""
@@ -130,8 +148,8 @@ class DefenseChain(Defense):
         return sum(defense.extra_macs(cut) for defense in self.defenses)
 
     def wire_bytes(self, cut: Cut) -> int:
-        """Return the bytes after the last member that changes them."""
-        size = cut.smashed_bytes
+        """Return the bytes after the last member that changes them, or those of the wire's format."""
+        size = cut.smashed_bytes if self.wire is None else self.wire.record_bytes(cut)
         for defense in self.defenses:
             size = defense.wire_bytes(replace(cut, smashed_bytes=size))
         return size

@@ -26,8 +26,8 @@ class Reading:
     Attributes:
         values: (B, *cut shape), what the values were before the defenses that have been read, plus noise.
         shown: (B, *cut shape), whether a value shows at all.
-        deviation: standard deviation of the noise: of all values, or (B, 1, ...) of each record's; 0 if there is none,
-            None if it is normal with a deviation of each record that is not known.
+        deviation: standard deviation of the noise: of all values, (B, 1, ...) of each record's or
+            (B, C, 1, ...) of each channel's; 0 if there is none, None if it is normal with a deviation of each record that is not known.
         shape: of the noise.
         left_out: probability of a value to have been replaced by 0 before noise came to it, so that it does not show
             which.
@@ -123,14 +123,24 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     plain = reading.shape != "laplace" and not reading.left_out and not hidden_by_noise
     if plain or reading.deviation is None:
         expected = _clipped(reading, activations)
-        error = ((reading.values - expected).square() * reading.shown).flatten(1).sum(dim=1)
+        error = (_weighed(reading, expected) * reading.shown).flatten(1).sum(dim=1)
         if reading.bound is not None:
             over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
             error = error + over.square().flatten(1).sum(dim=1)
         return error / size
-    scale = _deviation(reading, reading.deviation).square().reshape(-1)
+    scale = _deviation(reading, reading.deviation).square().flatten(1).mean(dim=1)
     scaled: Tensor = -2 * scale * log_likelihood(reading, activations) / size
     return scaled.to(size)
+
+
+def _weighed(reading: Reading, expected: Tensor) -> Tensor:
+    """Return squared errors, where channels have noise of their own relative to a record's mean noise."""
+    error = (reading.values - expected).square()
+    if not isinstance(reading.deviation, Tensor) or reading.deviation[:1].numel() == 1:
+        return error
+    squared = _deviation(reading, reading.deviation).square()
+    mean = squared.mean(dim=tuple(range(1, squared.ndim)), keepdim=True)
+    return error * (mean / squared).to(error)
 
 
 def _clipped(reading: Reading, activations: Tensor) -> Tensor:
@@ -143,7 +153,7 @@ def _clipped(reading: Reading, activations: Tensor) -> Tensor:
 
 
 def _deviation(reading: Reading, deviation: Tensor | float) -> Tensor:
-    """Return the noise's deviation (B, 1, ...), float64: that of rounding at least."""
+    """Return the noise's deviation (B, 1 or C, 1, ...), float64: that of rounding at least."""
     precision = _precision(reading)
     return torch.maximum(torch.as_tensor(deviation).to(precision), precision)
 

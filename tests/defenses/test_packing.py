@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtfl_private.defenses import quantize, top_k
+from dtfl_private.defenses import top_k
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.defenses.quantize import Quantize
@@ -16,6 +16,7 @@ from dtfl_private.defenses.top_k import TopK
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_defenses
+from dtfl_private.protection import rounding
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -43,8 +44,8 @@ def cut_of(smashed: Tensor) -> Cut:
 @pytest.mark.parametrize("shape", [(5, 3, 4, 4), (5, 3, 3, 3), (5, 7, 6), (1, 1)])
 def test_quantised_values_are_off_by_half_a_step_at_most(bits, shape):
     smashed = normal(*shape)
-    packed = quantize.pack(smashed, bits)
-    rows, back = smashed.flatten(1), quantize.unpack(packed, smashed).flatten(1)
+    packed = rounding.pack(smashed, bits)
+    rows, back = smashed.flatten(1), rounding.unpack(packed, smashed).flatten(1)
     half_steps = (rows.amax(1) - rows.amin(1)) / (2**bits - 1) / 2
     assert ((rows - back).abs() <= half_steps[:, None] * (1 + 1e-4) + 1e-6).all()
 
@@ -52,19 +53,19 @@ def test_quantised_values_are_off_by_half_a_step_at_most(bits, shape):
 @pytest.mark.parametrize("bits", [8, 4])
 def test_codes_are_whole_bytes_and_all_that_is_needed_to_read_them(bits):
     smashed = normal(5, 3, 3, 3)  # 27 values: an odd number of half bytes
-    packed = quantize.pack(smashed, bits)
+    packed = rounding.pack(smashed, bits)
     assert packed.codes.dtype == torch.uint8
     assert packed.codes.shape == (5, 27 if bits == 8 else 14)
-    assert packed.size_bytes == 5 * (packed.codes.shape[1] + 8) == 5 * quantize.record_bytes(27, bits)
+    assert packed.size_bytes == 5 * (packed.codes.shape[1] + 8) == 5 * rounding.record_bytes(27, bits)
     # Every level is used that the values span, in the order of the values.
-    levels = quantize.unpack(packed, smashed).flatten(1)
+    levels = rounding.unpack(packed, smashed).flatten(1)
     assert (levels.gather(1, smashed.flatten(1).argsort(dim=1)).diff(dim=1) >= 0).all()
 
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_equal_and_extreme_values_are_kept(bits):
     smashed = torch.stack([torch.full((6,), 0.3), torch.tensor([-2.0, -2, 5, 5, -2, 5]), torch.zeros(6)])
-    assert torch.allclose(quantize.unpack(quantize.pack(smashed, bits), smashed), smashed, atol=1e-6)
+    assert torch.allclose(rounding.unpack(rounding.pack(smashed, bits), smashed), smashed, atol=1e-6)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([8, 4]))

@@ -131,6 +131,9 @@ class TrainConfig(BaseModel):
     )
     stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
 
+    wire: Literal["auto", "fp32", "bf16", "int8", "int4"] = _field(
+        "Training", "auto", "smashed data on the wire; int8 and int4 within each channel's range, auto as computed"
+    )
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = _field("Training", 32, "images per batch")
     local_epochs: Annotated[int, Field(ge=1, le=10**6)] = _field(
         "Training", 1, "passes over a client's images in a round"

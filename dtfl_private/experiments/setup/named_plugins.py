@@ -9,8 +9,9 @@ from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
 from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_places
-from dtfl_private.protection.base import Defense
+from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.training.method import Method
 
 
@@ -40,7 +41,7 @@ def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -
             )
     if defenses is None:
         defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
-    return DefenseChain(defenses)
+    return DefenseChain(defenses, None if config.wire == "auto" else WireFormat(kind=config.wire))
 
 
 def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain, norm: Norm) -> None:
@@ -49,5 +50,17 @@ def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain,
     Raises:
         InputError: naming the first one and the reason.
     """
-    check_places(chain, method.places, config.method.partition(":")[0])
+    name = config.method.partition(":")[0]
+    check_places(chain, method.places, name)
+    if chain.wire is not None:
+        _require_smashed(chain, method, name)
     check_defenses(chain, norm, config.precision, config.local_epochs)
+
+
+def _require_smashed(chain: DefenseChain, method: Method, name: str) -> None:
+    """Refuse a wire format where no smashed data are sent, or where a defense packs them itself."""
+    if "smashed" not in method.sends:
+        raise InputError(f"--wire is the format of smashed data, and method {name} sends none: leave it out")
+    packing = [defense for defense in chain if defense.facts.packs]
+    if packing:
+        raise InputError(f"{name_of(packing[0])} packs the smashed data itself: leave --wire out")

@@ -93,6 +93,7 @@ class _Client:
                 smashed=features.to(numerics.wire_dtype),
                 labels=labels,
             )
+            smashed = self._setup.defense.written(smashed)
             theirs = LogitBatch(client=task.client, round=task.round, batch=number, logits=logits)
             self.traffic["up_smashed"] += smashed.smashed_bytes
             self.traffic["up_labels"] += smashed.label_bytes

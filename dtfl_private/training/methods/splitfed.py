@@ -67,6 +67,7 @@ class _Client:
             smashed=self._smashed.detach().to(numerics.wire_dtype),
             labels=labels,
         )
+        message = self._defense.written(message)
         self._sent_batches += 1
         self.traffic["up_smashed"] += message.smashed_bytes
         self.traffic["up_labels"] += message.label_bytes
