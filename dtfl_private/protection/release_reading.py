@@ -27,7 +27,8 @@ class Reading:
         values: (B, *cut shape), what the values were before the defenses that have been read, plus noise.
         shown: (B, *cut shape), whether a value shows at all.
         deviation: standard deviation of the noise: of all values, (B, 1, ...) of each record's or
-            (B, C, 1, ...) of each channel's; 0 if there is none, None if it is normal with a deviation of each record that is not known.
+            (B, C, 1, ...) of each channel's; 0 if there is none, None if it is normal with a deviation of each record
+            that is not known.
         shape: of the noise.
         left_out: probability of a value to have been replaced by 0 before noise came to it, so that it does not show
             which.

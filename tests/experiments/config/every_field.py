@@ -56,6 +56,7 @@ OTHER: Mapping[str, Any] = {
     "leakage_budget": "a:b/c,d.json:metric=mse,min=0.02",
     "on_budget": "stop",
     "device": "cpu",
+    "wire": "int8",
     "precision": "bf16",
     "memory_format": "contiguous",
     "workers": 3,
