@@ -1,11 +1,12 @@
-"""Measure the DTFL round against a plain PyTorch loop: images per CPU-second on one thread, back to back.
+"""Measure the round of DTFL or another method against a plain PyTorch loop: images per CPU-second on one thread.
 
-Both train the same network on the same random images with equal batch sizes, optimisers and numerics. The
-DTFL side runs whole rounds, one client in each tier: schedule, both halves of every client, average, and evaluation
+Both train the same network on the same random images with equal batch sizes, optimisers and numerics. Our
+side runs whole rounds, one client in each tier: schedule, both halves of every client, average, and evaluation
 on ten images. The plain side is one epoch of the loop that anyone would write. The two alternate; each pair gives one
 ratio.
 
-    python -m benchmarks.throughput [--models resnet-8,resnet-56] [--images 300] [--batch-size 100] [--pairs 5]
+    python -m benchmarks.throughput [--method dtfl] [--models resnet-8,resnet-56] [--images 300] [--batch-size 100]
+                                    [--pairs 5]
 """
 
 import copy
@@ -30,7 +31,6 @@ from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.training.methods.tiered import Dtfl
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round import run_round
 
@@ -52,12 +52,12 @@ class Measured:
     """Images per CPU-second of both sides, pair by pair."""
 
     label: str
-    dtfl: list[float]
+    round: list[float]
     plain: list[float]
 
     def ratios(self) -> list[float]:
-        """Return DTFL over plain of each pair."""
-        return [ours / theirs for ours, theirs in zip(self.dtfl, self.plain, strict=True)]
+        """Return the round's over the plain loop's of each pair."""
+        return [ours / theirs for ours, theirs in zip(self.round, self.plain, strict=True)]
 
 
 def random_images(count: int) -> ImageDataset:
@@ -84,13 +84,13 @@ class EveryTier:
         return choice.tiers_M[np.arange(len(choice.times_s_KM)) % len(choice.tiers_M)]
 
 
-def dtfl_side(prepared: Prepared) -> Callable[[int], int]:
+def round_side(prepared: Prepared) -> Callable[[int], int]:
     """Return a function that runs one round, schedule and averages included, and returns the number of images."""
     executor = InProcess(prepared.worker)
     images = len(prepared.worker.train_labels)
 
     def run(_number: int) -> int:
-        run_round(Dtfl(), prepared.initial, prepared.settings, executor, Progress())
+        run_round(prepared.method, prepared.initial, prepared.settings, executor, Progress())
         return images
 
     return run
@@ -131,14 +131,14 @@ def measure(model: str, label: str, config: TrainConfig, images: int, pairs: int
     prepared = prepare(
         config, objects=RunObjects(dataset=random_images(images * config.clients), scheduler=EveryTier())
     )
-    ours, theirs = dtfl_side(prepared), plain_side(prepared)
-    dtfl, plain = [], []
+    ours, theirs = round_side(prepared), plain_side(prepared)
+    rounds, plain = [], []
     for number in range(-1, pairs):
         pair = images_per_cpu_second(ours, number + 1), images_per_cpu_second(theirs, number + 1)
         if number >= 0:  # the first pair warms up
-            dtfl.append(pair[0])
+            rounds.append(pair[0])
             plain.append(pair[1])
-    return Measured(label=f"{model}, {label}", dtfl=dtfl, plain=plain)
+    return Measured(label=f"{model}, {label}", round=rounds, plain=plain)
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -148,17 +148,20 @@ def spread(values: list[float], digits: int) -> str:
 
 
 @click.command()
+@click.option("--method", default="dtfl", show_default=True, help="with tiers, such as dtfl-shared:full=false")
 @click.option("--models", default="resnet-8,resnet-56", show_default=True)
 @click.option("--images", default=300, show_default=True, help="images of each client")
 @click.option("--batch-size", default=100, show_default=True)
 @click.option("--only", default="", help="measure only the numerics whose name contains one of these, comma-separated")
 @click.option("--pairs", default=5, show_default=True, help="measured pairs")
-def main(models: str, images: int, batch_size: int, only: str, pairs: int) -> None:
+def main(method: str, models: str, images: int, batch_size: int, only: str, pairs: int) -> None:
     """Print a table of throughputs: median (min-max) over the pairs."""
     tune_allocator()  # as every worker process does; it serves both sides
     console = Console(width=140)
     title = f"images per CPU-second, one thread, 3x32x32, batch {batch_size}, n = {pairs} pairs"
-    table = plain_table(title, "network, numerics", "DTFL round", "plain loop", "DTFL / plain", "plain / first plain")
+    table = plain_table(
+        title, "network, numerics", f"{method} round", "plain loop", "round / plain", "plain / first plain"
+    )
     with one_thread():
         for model in models.split(","):
             first: list[float] = []
@@ -167,6 +170,7 @@ def main(models: str, images: int, batch_size: int, only: str, pairs: int) -> No
                     continue
                 config = TrainConfig.model_validate(
                     {
+                        "method": method,
                         "model": model,
                         "precision": precision,
                         "memory_format": memory_format,
@@ -182,7 +186,7 @@ def main(models: str, images: int, batch_size: int, only: str, pairs: int) -> No
                 gain = np.median(measured.plain) / np.median(first)
                 table.add_row(
                     measured.label,
-                    spread(measured.dtfl, 0),
+                    spread(measured.round, 0),
                     spread(measured.plain, 0),
                     spread(measured.ratios(), 3),
                     f"{gain:.2f}",
