@@ -18,7 +18,7 @@ from dtfl_private.attacks.shared.label_counts import LinearLayer, label_counts, 
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.messages import Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Prefix of the client half among the parameters of `ClientProgram`.
 HALF = "client_half."
@@ -44,6 +44,9 @@ class UpdateInversion(Reconstruction):
     from the update first (`dtfl_private.attacks.shared.label_counts`), which takes SGD and a last layer that is linear.
     Which batch a label was in, and the order of the records, the update does not say: the images come in an order of
     their own.
+
+    In SplitFed there is no local loss: the client's gradients are those of its activations, weighted by the gradients
+    that the server returned, which it knows exactly.
 
     Attributes:
         steps: of the search; 0 for as many as the effort allows, 600 as a rule.
@@ -94,7 +97,7 @@ class UpdateInversion(Reconstruction):
         program = view.program(seen, adaptive=self.adaptive)
         chance = view.chance("start", seen.download.client)
         if seen.batches:
-            target = _Target.of(program, seen.batches, update, view.local_steps)
+            target = _Target.of(program, seen, update, view.local_steps)
         else:
             target = _Target.of_whole(program, update, view.local_steps, view.classes, chance)
         start = 0.5 + 0.1 * torch.randn(seen.records, *view.input_shape, generator=chance)
@@ -126,6 +129,7 @@ class _Target:
     Attributes:
         labels: of the batches of one epoch, on the program's device.
         smashed: of the same batches; none where none was sent.
+        replies: gradients at the cut that the server returned for them; none where the client has a loss of its own.
         begin: parameters before the round, by name.
         change: what was added to them in the round.
         steps: how the client took its steps.
@@ -133,19 +137,19 @@ class _Target:
 
     labels: Sequence[Tensor]
     smashed: Sequence[Tensor]
+    replies: Sequence[Tensor]
     begin: Parameters
     change: Parameters
     steps: LocalSteps
 
     @classmethod
-    def of(
-        cls, program: ClientProgram, batches: Sequence[SmashedBatch], update: WeightUpdate, steps: LocalSteps
-    ) -> "_Target":
+    def of(cls, program: ClientProgram, seen: Seen, update: WeightUpdate, steps: LocalSteps) -> "_Target":
         """Return what the update says, with the batches that were sent."""
         begin, change = cls._changes(program, update)
         return cls(
-            labels=[batch.labels for batch in batches],
-            smashed=[batch.smashed for batch in batches],
+            labels=[batch.labels for batch in seen.batches],
+            smashed=[batch.smashed for batch in seen.batches],
+            replies=[reply.gradient.to(program.device).float() for reply in seen.replies],
             begin=begin,
             change=change,
             steps=steps,
@@ -168,7 +172,7 @@ class _Target:
         counts = label_counts(between, mean_slopes(before, moved, steps, taken), update.examples)
         labels = torch.repeat_interleave(torch.arange(classes), whole_counts(counts))
         dealt = labels[torch.randperm(len(labels), generator=chance)].to(program.device)
-        return cls(labels=torch.split(dealt, size), smashed=(), begin=begin, change=change, steps=steps)
+        return cls(labels=torch.split(dealt, size), smashed=(), replies=(), begin=begin, change=change, steps=steps)
 
     @staticmethod
     def _changes(program: ClientProgram, update: WeightUpdate) -> tuple[Parameters, Parameters]:
@@ -196,12 +200,12 @@ class _Target:
         there = {name: tensor.clone().requires_grad_() for name, tensor in self.begin.items()}
         change = {name: torch.zeros_like(tensor) for name, tensor in there.items()}
         speed, losses = dict(change), []
-        for number, (own, labels) in enumerate(zip(parts, self.labels, strict=True), start=1):
+        for number, own in enumerate(parts, start=1):
             if self.smashed:
-                half = {name.removeprefix(HALF): tensor for name, tensor in there.items() if name.startswith(HALF)}
                 sent = self.smashed[number - 1]
-                losses.append((program.activations(own, weights=half) - sent).square().sum() / sent.square().sum())
-            loss = program.local_loss(there, own, labels)
+                left = program.activations(own, weights=_half(there)) - sent
+                losses.append(left.square().sum() / sent.square().sum())
+            loss = self._loss(program, there, own, number)
             slopes = torch.autograd.grad(loss, list(there.values()), create_graph=True)
             for name, slope in zip(there, slopes, strict=True):
                 pull = self.steps.weight_decay * there[name] + self.steps.proximal * (there[name] - self.begin[name])
@@ -210,12 +214,23 @@ class _Target:
             there = self._next(change, number)
         return change, torch.stack(losses).mean() if losses else parts[0].new_zeros(())
 
+    def _loss(self, program: ClientProgram, there: Parameters, own: Tensor, number: int) -> Tensor:
+        """Return what the client went down in its step of this number, on these images."""
+        if not self.replies:
+            return program.local_loss(there, own, self.labels[number - 1])
+        return (program.activations(own, weights=_half(there)) * self.replies[number - 1]).sum()
+
     def _next(self, change: Parameters, done: int) -> dict[str, Tensor]:
         """Return the weights after so many steps: followed, or on the line to those that were sent."""
         if self.follows:
             return {name: tensor + change[name] for name, tensor in self.begin.items()}
         share = done / len(self.labels)
         return {name: (self.begin[name] + share * self.change[name]).requires_grad_() for name in self.begin}
+
+
+def _half(parameters: Parameters) -> Parameters:
+    """Return the parameters of the client half by the names of its own state."""
+    return {name.removeprefix(HALF): tensor for name, tensor in parameters.items() if name.startswith(HALF)}
 
 
 def _last_layer(program: ClientProgram, classes: int) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
+from dtfl_private.protocol.adversaries import require_shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def plan_jobs(
     Raises:
         InputError: an unknown attack, adversary or tier, or an attack that cannot run here and may not be left out.
     """
-    chosen, left_out, rungs = _choose(config, knowledge, attacks)
+    chosen, left_out, rungs = _choose(opened, config, knowledge, attacks)
     jobs: list[Job] = []
     for tier in tiers_to_attack(opened, config, recorded):
         target = target_at(opened, tier)
@@ -80,16 +81,18 @@ def plan_jobs(
 
 
 def _choose(
-    config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
+    opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
 ) -> tuple[list[Chosen], list[LeftOut], list[str]]:
     """Return the attacks with who mounts them, those that nobody can mount, and which are the ladder's."""
+    hidden = opened.prepared.method.hides
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
     made = [make_attack(item, EFFORTS[config.effort]) for item in attacks or config.attacks]
     rungs = _rungs_of(config, [attack for attack, _ in made])
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:
-            adversary = choose_adversary(attack, config.adversary, knowledge.kind)
+            require_shown(attack.facts.needs, hidden, name_of(attack), opened.method_name)
+            adversary = choose_adversary(attack, config.adversary, knowledge.kind, hidden)
         except InputError as error:
             left_out.append(_left_out(config, name_of(attack), None, error, rungs))
         else:

@@ -10,7 +10,7 @@ from dtfl_private.leakage.results.result import SettingValue
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import named_object, parse
-from dtfl_private.protocol.adversaries import ADVERSARIES, Adversary, AuxiliaryKind, find_adversary, require
+from dtfl_private.protocol.adversaries import ADVERSARIES, Adversary, AuxiliaryKind, Capability, find_adversary, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +61,27 @@ def _with_effort(text: str, effort: float) -> str:
     return f"{text}{',' if settings else ':'}effort={effort}"
 
 
-def choose_adversary(attack: Attack, name: str | None, knows: AuxiliaryKind) -> Adversary:
+def choose_adversary(
+    attack: Attack, name: str | None, knows: AuxiliaryKind, hidden: frozenset[Capability] = frozenset()
+) -> Adversary:
     """Return who mounts an attack: the adversary of this name, or else the weakest that can.
 
     Args:
         attack: that is mounted.
         name: of the adversary; None to choose it.
         knows: its auxiliary knowledge.
+        hidden: what nobody has in the run's training method.
 
     Raises:
         InputError: there is no such adversary, or it lacks what the attack needs.
     """
     needs = attack.facts.needs
+    there = [adversary.without(hidden) for adversary in ADVERSARIES.values()]
     if name is not None:
-        named = find_adversary(name)
+        named = find_adversary(name).without(hidden)
         require(needs, named, knows, name_of(attack))
         return named
-    able = [other for other in ADVERSARIES.values() if needs <= other.knowing(knows)]
+    able = [other for other in there if needs <= other.knowing(knows)]
     if not able:
         require(needs, ADVERSARIES["server-malicious"], knows, name_of(attack))
     # Those who see less are better evidence.

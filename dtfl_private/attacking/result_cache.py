@@ -85,6 +85,8 @@ def digest_of(rounds: Sequence[Seen]) -> str:
     for seen in rounds:
         states += [seen.download.weights, seen.download.head]
         states += [{"smashed": batch.smashed, "labels": batch.labels} for batch in seen.batches]
+        states += [{"reply": reply.gradient} for reply in seen.replies]
+        states += [{"logits": sent.logits} for sent in seen.logits]
         states += [] if seen.update is None else [seen.update.weights, seen.update.head]
     return _digest(tensor for state in states for _, tensor in sorted(state.items()))
 

@@ -53,6 +53,11 @@ def _require_sending(opened: OpenedRun, tier: int) -> None:
             f"clients of this run train the whole network, which is tier {opened.whole_tier}, and send nothing at tier "
             f"{tier}: leave --tier out"
         )
+    if tier not in network and not opened.prepared.method.tiered and len(network) == 1:
+        raise InputError(
+            f"{opened.method_name} cuts the network of this run at tier {network[0]} for all clients, and no server "
+            f"can name another: leave --tier {tier} out"
+        )
     if tier not in network:
         raise InputError(f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}")
 

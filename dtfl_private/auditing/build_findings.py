@@ -19,7 +19,7 @@ from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
-from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING
+from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, Capability
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.findings import (
@@ -78,7 +78,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         preset=plan.config.preset,
         settings=_settings(plan.config, [job.chosen.text for job in plan.jobs]),
         training=describe_training(opened, found.trainings[0].undefended_accuracy),
-        threat_model=_threats(attacked),
+        threat_model=_threats(attacked, opened.prepared.method.hides),
         auxiliary=_knowledge(plan),
         victims=max((result.n for result in attacked if result.metric == "ssim"), default=plan.attack_config.victims),
         aux=plan.attack_plan.auxiliary_images,
@@ -143,10 +143,10 @@ def _settings(config: AuditConfig, attacks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _threats(results: Sequence[Result]) -> tuple[Threat, ...]:
+def _threats(results: Sequence[Result], hidden: frozenset[Capability]) -> tuple[Threat, ...]:
     """Return the adversaries that attacked, with what they see and may do."""
     names = {result.adversary for result in results if result.adversary is not None}
-    found = [ADVERSARIES[name] for name in sorted(names)]
+    found = [ADVERSARIES[name].without(hidden) for name in sorted(names)]
     return tuple(
         Threat(
             adversary=one.name,

@@ -54,6 +54,8 @@ def _attack_without_defenses(plan: AuditPlan, progress: Progress) -> list[Result
     bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
     config = plan.attack_config.model_copy(update={"tiers": (1,), "seeds": 1})
     opened = replace(plan.opened, prepared=bare)
+    if 1 not in opened.cut_shapes:  # a method with one cut, which is deeper
+        opened = opened.cut_at(1)
     attack_plan = plan_attack(opened, config, sanity_attacks(plan), plan.folder / "sanity")
     progress.jobs_announced(attack_plan.labels)
     return [result for verdict in judged_guesses(attack_plan, progress) for result in verdict.results]

@@ -42,7 +42,7 @@ def run_rounds(
         The records of all rounds, and the summary.
     """
     config = prepared.config
-    transcripts = TranscriptWriter(prepared.worker, config, folder.transcript)
+    transcripts = TranscriptWriter(prepared.worker, config, prepared.method, folder.transcript)
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         _write_results(folder, prepared, state, records)

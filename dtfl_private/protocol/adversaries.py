@@ -5,7 +5,7 @@ has all of it, and what it gets to see is limited to what this adversary has.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from dtfl_private.errors import InputError, unknown_name
@@ -15,6 +15,8 @@ Capability = Literal[
     "client-weights",
     "smashed",
     "labels",
+    "logits",
+    "replies",
     "updates",
     "final-model",
     "auxiliary-data",
@@ -27,6 +29,8 @@ architecture: the network, the training procedure and the defenses with their se
 client-weights: the weights that a client starts its round with.
 smashed: each batch's activations at the cut, as they left the client.
 labels: each batch's labels, as they left the client.
+logits: what the client's own network says of each batch, where clients send that.
+replies: the gradient at the cut that the server returns for each batch, where it returns one.
 updates: each single client's trained weights at the end of its round.
 final-model: the global model after the last round.
 auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.
@@ -39,6 +43,8 @@ MEANING: Mapping[Capability, str] = {
     "client-weights": "the weights that a client starts from",
     "smashed": "the smashed data of each client",
     "labels": "the labels sent with them",
+    "logits": "the clients' logits",
+    "replies": "the gradients that the server returns",
     "updates": "the weight update of each single client",
     "final-model": "the final global model",
     "auxiliary-data": "auxiliary data",
@@ -75,8 +81,14 @@ class Adversary:
         }
         return self.has | brought[kind]
 
+    def without(self, hidden: frozenset[Capability]) -> "Adversary":
+        """Return the same party where nobody has these."""
+        return replace(self, has=self.has - hidden)
 
-_CURIOUS: frozenset[Capability] = frozenset({"client-weights", "smashed", "labels", "updates", "final-model"})
+
+_CURIOUS: frozenset[Capability] = frozenset(
+    {"client-weights", "smashed", "labels", "logits", "replies", "updates", "final-model"}
+)
 
 ADVERSARIES: Mapping[str, Adversary] = {
     adversary.name: adversary
@@ -121,6 +133,18 @@ def find_adversary(name: str) -> Adversary:
     if name not in ADVERSARIES:
         raise unknown_name("adversary", name, ADVERSARIES)
     return ADVERSARIES[name]
+
+
+def require_shown(needs: frozenset[Capability], hidden: frozenset[Capability], attack: str, method: str) -> None:
+    """Refuse an attack that needs what nobody has in a training method.
+
+    Raises:
+        InputError: the method hides something; the first is named.
+    """
+    for lacks in sorted(needs & hidden):
+        raise InputError(
+            f"{attack} needs {MEANING[lacks]} ({lacks}), which nobody has in a run of {method}: leave it out"
+        )
 
 
 def require(needs: frozenset[Capability], adversary: Adversary, kind: AuxiliaryKind, attack: str) -> None:

@@ -7,7 +7,7 @@ normalised by what the clients know together, each sends `ChannelSums` once, bef
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -179,15 +179,15 @@ class ChannelScale:
         return tensor_bytes(self.mean) + tensor_bytes(self.deviation)
 
 
-Message = ChannelSums | SmashedBatch | WeightUpdate | LogitBatch
-"""What leaves a client."""
+Message = ChannelSums | SmashedBatch | WeightUpdate | LogitBatch | GradientReply
+"""What leaves a client, and what the server answers to a batch in SplitFed."""
 
 MessageObserver = Callable[[Message], None]
-"""Called with each message after the defenses, as the server receives it; must not change it."""
+"""Called with each message after the defenses, as the server receives or sends it; must not change it."""
 
 
 class Transcript:
-    """Record every message that leaves the clients, in order of arrival: pass ``transcript.record`` as an observer.
+    """Record every message, in the order in which they are sent: pass ``transcript.record`` as an observer.
 
     The tensors are kept as they are, on their device: for a few clients and rounds, not for whole runs.
     """
@@ -208,11 +208,24 @@ class Seen:
         download: the weights that the client began with.
         batches: messages with smashed data, in order; those that hold the victims.
         update: the trained weights; None if the client dropped out.
+        replies: the gradients that the server returned for the same batches; none but in SplitFed.
+        logits: those that the client sent with the same batches; none but in FedGKT.
     """
 
     download: ModelDownload
     batches: tuple[SmashedBatch, ...]
     update: WeightUpdate | None
+    replies: tuple[GradientReply, ...] = ()
+    logits: tuple[LogitBatch, ...] = ()
+
+    def first(self, batches: int) -> "Seen":
+        """Return the round with only the first so many batches and what belongs to them."""
+        return self.part(0, batches)
+
+    def part(self, start: int, stop: int) -> "Seen":
+        """Return the round with only these batches and what belongs to them."""
+        own = slice(start, stop)
+        return replace(self, batches=self.batches[own], replies=self.replies[own], logits=self.logits[own])
 
     @property
     def records(self) -> int:

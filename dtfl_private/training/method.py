@@ -8,6 +8,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.protection.base import Place
+from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import State
 from dtfl_private.simulation.costs.table import TierCost, TierTable
@@ -17,7 +18,7 @@ from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, Evaluation, tasks_of
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, tasks_of
 from dtfl_private.training.worker import LocalWork, WorkerSetup
 
 Places = frozenset[Place]
@@ -37,7 +38,8 @@ class Method(ABC):
         tiered: whether a scheduler names each client's tier; otherwise the method's table has one row.
         cuts: whether the network is cut between client and server.
         has_heads: whether the client half has an auxiliary head.
-        local_loss: whether client halves train by a local loss alone, and send their smashed data: what attacks know.
+        hides: what no adversary has in it, whatever it has elsewhere: what is not sent, and what is in nobody's power.
+        together: whether what a client sends depends on the other clients of the round: they share a server half.
         pooled: whether all images are at one place, which is then the one participant and always there.
         also_sent: kinds of bytes other than those that every method has.
         timing: the time model.
@@ -49,7 +51,8 @@ class Method(ABC):
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     has_heads: ClassVar[bool] = False
-    local_loss: ClassVar[bool] = False
+    hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "logits"})
+    together: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
 
@@ -84,9 +87,13 @@ class Method(ABC):
         """Return the method's own tensors before the first round; their names and shapes last for the run."""
         return {}
 
+    def tasks(self, plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
+        """Return the tasks of a round's participants, ascending by client."""
+        return tasks_of(plan, state)
+
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results of the participants, in the order in which they are to be added up."""
-        return executor.train(tasks_of(plan, state), state.weights)
+        return executor.train(self.tasks(plan, state), state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:
         """Return the new global weights and the method's own tensors; by default the average of the clients' models."""

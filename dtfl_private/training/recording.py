@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.protection.client_context import Remark
-from dtfl_private.protocol.messages import Message, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, LogitBatch, Message, Seen, SmashedBatch, WeightUpdate
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import Worker, WorkerSetup, honest_download
@@ -47,12 +47,16 @@ class Recording:
 
     def first(self, batches: int) -> "Recording":
         """Return the recording with only the first so many batches."""
-        kept = self.seen.batches[:batches]
-        images = sum(len(batch.labels) for batch in kept)
+        seen = self.seen.first(batches)
+        images = sum(len(batch.labels) for batch in seen.batches)
         truth = Truth(
             images=self.truth.images[:images], labels=self.truth.labels[:images], records=self.truth.records[:images]
         )
-        return replace(self, seen=replace(self.seen, batches=kept), truth=truth)
+        return replace(self, seen=seen, truth=truth)
+
+
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Record numbers (B,) of a client, stored images or tokens (B, ...), true labels (B,)."""
 
 
 class Recorder:
@@ -61,9 +65,9 @@ class Recorder:
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
         self._messages: list[Message] = []
-        self._inputs: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._fetched: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._latest: tuple[Tensor, Tensor, Tensor] | None = None
+        self._inputs: dict[int, list[Inputs]] = {}
+        self._fetched: list[Inputs] = []
+        self._latest: Inputs | None = None
         self._keeps_whole, self._batches = False, 0
         self._worker = Worker(setup, [self._on_message], self._on_inputs)
 
@@ -77,7 +81,7 @@ class Recorder:
         if isinstance(message, SmashedBatch):
             # A message is made of the batch that was fetched last, also where the release is apart from training.
             assert self._latest is not None
-            self._inputs.append(self._latest)
+            self._inputs.setdefault(message.client, []).append(self._latest)
 
     def record(self, task: ClientTask, weights: GlobalWeights, *, batches: int, whole: bool) -> Recording:
         """Replay a client's round from these global weights.
@@ -89,19 +93,46 @@ class Recorder:
                 network, and sends no batches, those that it trained on.
             whole: replay the round to its end, for the weight update.
         """
-        self._messages, self._inputs, self._fetched, self._latest = [], [], [], None
-        self._keeps_whole, self._batches = task.tier == len(self._setup.model), batches
-        if not whole:
-            task = replace(task, sent_batches=min(task.sends, batches), completes=False)
-        (result,) = self._setup.work.train(self._worker, [task], weights)
-        smashed = [message for message in self._messages if isinstance(message, SmashedBatch)][:batches]
-        updates = [message for message in self._messages if isinstance(message, WeightUpdate)]
-        download = honest_download(self._setup.model, task, weights)
-        seen = Seen(download=download, batches=tuple(smashed), update=updates[0] if updates else None)
-        kept = self._fetched if self._keeps_whole else self._inputs[: len(smashed)]
-        return Recording(seen=seen, truth=self._truth(task.client, kept), remarks=result.remarks)
+        (recording,) = self.record_together([(task, batches)], weights, whole=whole)
+        return recording
 
-    def _truth(self, client: int, kept: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Truth:
+    def record_together(
+        self, tasks: Sequence[tuple[ClientTask, int]], weights: GlobalWeights, *, whole: bool
+    ) -> list[Recording]:
+        """Replay the round of all clients that share a server half, otherwise as `record`.
+
+        Args:
+            tasks: their parts of the round, each with the number of batches to keep.
+            weights: that the round begins with.
+            whole: replay the round to its end.
+        """
+        self._messages, self._inputs, self._fetched, self._latest = [], {}, [], None
+        first, self._batches = tasks[0]
+        self._keeps_whole = first.tier == len(self._setup.model)
+        played = [task for task, _ in tasks] if whole else _cut_short(tasks)
+        results = self._setup.work.train(self._worker, played, weights)
+        return [
+            self._recording(task, weights, batches, result.remarks)
+            for (task, batches), result in zip(tasks, results, strict=True)
+        ]
+
+    def _recording(
+        self, task: ClientTask, weights: GlobalWeights, batches: int, remarks: Sequence[Remark]
+    ) -> Recording:
+        """Return what was just played of a client."""
+        sent = [message for message in self._messages if message.client == task.client]
+        updates = [message for message in sent if isinstance(message, WeightUpdate)]
+        seen = Seen(
+            download=honest_download(self._setup.model, task, weights),
+            batches=tuple(message for message in sent if isinstance(message, SmashedBatch)),
+            update=updates[0] if updates else None,
+            replies=tuple(message for message in sent if isinstance(message, GradientReply)),
+            logits=tuple(message for message in sent if isinstance(message, LogitBatch)),
+        ).first(batches)
+        kept = self._fetched if self._keeps_whole else self._inputs.get(task.client, [])[: len(seen.batches)]
+        return Recording(seen=seen, truth=self._truth(task.client, kept), remarks=remarks)
+
+    def _truth(self, client: int, kept: Sequence[Inputs]) -> Truth:
         part = torch.from_numpy(self._setup.parts[client])
         shape = self._setup.train_images.shape[1:]
         return Truth(
@@ -113,3 +144,17 @@ class Recorder:
             if kept
             else torch.empty(0, dtype=torch.int64),
         )
+
+
+def _cut_short(tasks: Sequence[tuple[ClientTask, int]]) -> list[ClientTask]:
+    """Return tasks that end when each client has sent as many batches as are to be kept."""
+    ends = [task.turns[min(batches, len(task.turns)) - 1] for task, batches in tasks if batches and task.turns]
+    return [_up_to(task, batches, max(ends, default=-1)) for task, batches in tasks]
+
+
+def _up_to(task: ClientTask, batches: int, last_turn: int) -> ClientTask:
+    """Return a task that ends after so many batches, or, where clients take turns, after a turn."""
+    if not task.turns:
+        return replace(task, sent_batches=min(task.sends, batches), completes=False)
+    turns = tuple(turn for turn in task.turns if turn <= last_turn)
+    return replace(task, turns=turns, sent_batches=len(turns), completes=False)

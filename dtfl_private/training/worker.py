@@ -58,14 +58,14 @@ class WorkerSetup:
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
     """Return what the protocol sends a client at the start of its round.
 
-    In the tier of all L modules, where there is no auxiliary head, ``weights`` may have an empty one.
+    Where there is no auxiliary head, as in SplitFed or in the tier of all L modules, an empty one is sent.
     """
     return ModelDownload(
         client=task.client,
         round=task.round,
         tier=task.tier,
         weights={name: weights.model[name] for name in client_modules(model, task.tier).state_dict()},
-        head=weights.heads[task.tier],
+        head=weights.heads.get(task.tier, {}),
     )
 
 

@@ -123,7 +123,7 @@ def test_two_steps_are_told_apart(trained, digits):
 def test_the_true_images_explain_the_update_exactly(sizes, trained):
     view, truth = trained(sizes)
     (seen, update), program = view.updates[0], view.program(view.seen[0], adaptive=True)
-    target = _Target.of(program, seen.batches, update, view.local_steps)
+    target = _Target.of(program, seen, update, view.local_steps)
     change, residual = target.retraced(program, truth.split(sizes))
     for name, tensor in target.change.items():
         torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-4)

@@ -20,7 +20,7 @@ PROBE = 256
 def tampering_results(setup: AttackSetup, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
     """Return shares of clients whose guards spoke up, and how far what was sent is from the honest download.
 
-    The distance is that of the weights, and of the local loss on a probe set.
+    The distance is that of the weights, and of the local loss on a probe set where clients can compute one.
 
     Args:
         setup: of the run and its data.
@@ -33,12 +33,12 @@ def tampering_results(setup: AttackSetup, repetitions: Sequence[Repetition], hea
         "remarked": np.array([[bool(record.remarks) for record in row] for row in clients], dtype=float),
     }
     seeds, count = shares["refused"].shape
-    jumps, ratios = zip(*(_departure(setup, row[0].seen) for row in clients), strict=True)
     # All clients are sent the same.
-    figures = {
-        "weight-jump": np.repeat(np.array(jumps)[:, None], count, axis=1),
-        "probe-loss-ratio": np.repeat(np.array(ratios)[:, None], count, axis=1),
-    }
+    firsts = [row[0].seen for row in clients]
+    distances = {"weight-jump": [_jump(setup, sent) for sent in firsts]}
+    if setup.opened.local_loss:
+        distances["probe-loss-ratio"] = [_loss_ratio(setup, sent) for sent in firsts]
+    figures = {name: np.repeat(np.array(values)[:, None], count, axis=1) for name, values in distances.items()}
     found = {
         name: metric_interval(Metric(name=name, label=name, share=True), share_SK, heading.draws(name))
         for name, share_SK in shares.items()
@@ -47,12 +47,17 @@ def tampering_results(setup: AttackSetup, repetitions: Sequence[Repetition], hea
     return [heading.result(name, interval, n=count, seeds=seeds) for name, interval in found.items()]
 
 
-def _departure(setup: AttackSetup, sent: Seen) -> tuple[float, float]:
-    """Return the weights' jump, and the ratio of the local losses on auxiliary images, against the honest ones."""
+def _jump(setup: AttackSetup, sent: Seen) -> float:
+    """Return the relative distance of the weights from the honest ones."""
+    return weight_jump(setup.honest(sent.download.tier).weights, sent.download.weights)
+
+
+def _loss_ratio(setup: AttackSetup, sent: Seen) -> float:
+    """Return the ratio of the local losses on auxiliary images under these weights and the honest ones."""
     honest = Seen(download=setup.honest(sent.download.tier), batches=(), update=None)
     probe, losses = setup.split.judging, []
     for seen in (honest, sent):
         program = setup.program(seen, True, 0)
         images, labels = (part.to(program.device) for part in (probe.validation_images, probe.validation_labels))
         losses.append(program.local_loss(program.parameters(), images[:PROBE], labels[:PROBE]).detach())
-    return weight_jump(honest.download.weights, sent.download.weights), loss_ratio(losses[0], losses[1])
+    return loss_ratio(losses[0], losses[1])

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.attacking.victims.victims import VictimKind, _batch_sizes
+from dtfl_private.attacking.victims.victims import VictimKind, _batch_sizes, play
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
-from dtfl_private.training.recording import Recorder, Recording
+from dtfl_private.training.recording import Recording
+from dtfl_private.training.tasks import ClientTask
 
 
 def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: VictimKind) -> list[Recording]:
@@ -28,21 +29,29 @@ def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victi
     return complete
 
 
-def later_epochs(opened: OpenedRun, recorder: Recorder, seen: Seen) -> list[Seen]:
-    """Return what a client sent in each further epoch of the round that began as ``seen``, if there were any."""
-    worker, client = opened.prepared.worker, seen.download.client
+def later_epochs(opened: OpenedRun, seen: Sequence[Seen]) -> list[Seen]:
+    """Return what clients sent in each further epoch of the round that began as ``seen``, if there were any."""
+    worker = opened.prepared.worker
     if worker.local_epochs == 1 or worker.defense.releases_apart:
         return []
-    batches = _per_epoch(opened, client) * worker.local_epochs
-    task = next(task for task in opened.tasks if task.client == client)
-    task = replace(task, tier=seen.download.tier, batches=batches, completes=False)
-    return by_epoch(opened, recorder.record(task, opened.weights, batches=batches, whole=False).seen)[1:]
+    tasks = {task.client: task for task in opened.tasks}
+    parts = [_all_epochs(opened, tasks[one.download.client], one.download.tier) for one in seen]
+    played = play(opened, [(task, task.sends) for task in parts], opened.weights, kind="batches")
+    return [later for one in played.seen for later in by_epoch(opened, one)[1:]]
+
+
+def _all_epochs(opened: OpenedRun, task: ClientTask, tier: int) -> ClientTask:
+    """Return a client's part of the round, in a tier; all of it, unless the round can only be played as it was."""
+    if opened.prepared.method.together:
+        return task
+    batches = _per_epoch(opened, task.client) * opened.prepared.worker.local_epochs
+    return replace(task, tier=tier, batches=batches, sent_batches=None, completes=False)
 
 
 def by_epoch(opened: OpenedRun, seen: Seen) -> list[Seen]:
     """Return a client's round epoch by epoch, each of which holds a record at most once."""
     size = _per_epoch(opened, seen.download.client)
-    return [replace(seen, batches=seen.batches[start : start + size]) for start in range(0, len(seen.batches), size)]
+    return [seen.part(start, start + size) for start in range(0, len(seen.batches), size)]
 
 
 def _per_epoch(opened: OpenedRun, client: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import RunError
@@ -47,12 +48,12 @@ def _load_recording(opened: OpenedRun, number: int, client: int) -> Recording:
 def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
     seen = load_seen(opened.folder.transcript, number, client)
     worker, tier = opened.prepared.worker, seen.download.tier
-    if tier not in worker.heads or client >= len(worker.parts) or number > len(opened.records):
+    if tier not in opened.tiers or client >= len(worker.parts) or number > len(opened.records):
         raise _not_of_this_run(number, client, f"client {client} in tier {tier}")
-    half, _ = split(worker.model, tier)
-    expected = [(seen.download.weights, half.state_dict()), (seen.download.head, worker.heads[tier].state_dict())]
+    (half, _), head = split(worker.model, tier), opened.heads[tier]
+    expected = [(seen.download.weights, half.state_dict()), (seen.download.head, head.state_dict())]
     if seen.update is not None:
-        expected += [(seen.update.weights, half.state_dict()), (seen.update.head, worker.heads[tier].state_dict())]
+        expected += [(seen.update.weights, half.state_dict()), (seen.update.head, head.state_dict())]
     if not all(_alike(state, like) for state, like in expected):
         raise _not_of_this_run(number, client, "weights of another network")
     for batch in seen.batches:
@@ -60,7 +61,26 @@ def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
         in_range = whole_numbers and ((batch.labels >= 0) & (batch.labels < worker.classes)).all()
         if tuple(batch.smashed.shape[1:]) != opened.cut_shapes[tier] or not in_range:
             raise _not_of_this_run(number, client, f"activations of shape {tuple(batch.smashed.shape)}")
+    _require_answers(opened, seen, number, client)
     return seen
+
+
+def _require_answers(opened: OpenedRun, seen: Seen, number: int, client: int) -> None:
+    """Check that there is a reply, or are logits, for each batch where the method has such, and none elsewhere."""
+    hides, classes = opened.prepared.method.hides, opened.prepared.worker.classes
+    shapes = [tuple(batch.smashed.shape) for batch in seen.batches]
+    replies = [] if "replies" in hides else shapes
+    if [tuple(reply.gradient.shape) for reply in seen.replies] != replies:
+        raise _not_of_this_run(number, client, "gradients at the cut that do not go with its batches")
+    logits = [] if "logits" in hides else [(shape[0], classes) for shape in shapes]
+    if [tuple(sent.logits.shape) for sent in seen.logits] != logits:
+        raise _not_of_this_run(number, client, "logits that do not go with its batches")
+    if not all(values.is_floating_point() for values in _answers(seen)):
+        raise _not_of_this_run(number, client, "gradients or logits that are no real numbers")
+
+
+def _answers(seen: Seen) -> list[Tensor]:
+    return [*(reply.gradient for reply in seen.replies), *(sent.logits for sent in seen.logits)]
 
 
 def _alike(state: State, like: State) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from dtfl_private.errors import InputError, RunError
@@ -23,12 +24,11 @@ from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import schedule_round
-from dtfl_private.training.method import Method
+from dtfl_private.training.method import only_tier
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientTask
-from dtfl_private.training.tasks import tasks_of as round_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,8 @@ class OpenedRun:
         records: of all rounds.
         objects: what `train` was given as objects.
         cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
-            out: a malicious server may name any.
-        spare_heads: untrained auxiliary heads of the tiers that the run leaves out; behind a whole network nothing.
+            out where a malicious server may name any.
+        spare_heads: untrained auxiliary heads of the tiers that the run leaves out; nothing where the method has none.
 
     Where the method does not cut the network, its one tier is that of all modules, and the shape that of the logits.
     """
@@ -74,7 +74,17 @@ class OpenedRun:
     @property
     def tasks(self) -> Sequence[ClientTask]:
         """The clients' parts of the last round."""
-        return round_tasks(self.plan, self.before)
+        return self.prepared.method.tasks(self.plan, self.before)
+
+    @property
+    def method_name(self) -> str:
+        """The training method without its settings, as users write it."""
+        return self.prepared.config.method.partition(":")[0]
+
+    @property
+    def local_loss(self) -> bool:
+        """Whether a client can compute a loss without the server's half: by an auxiliary head, or the whole network."""
+        return self.prepared.method.has_heads or not self.prepared.method.cuts
 
     @property
     def heads(self) -> Mapping[int, nn.Module]:
@@ -86,6 +96,21 @@ class OpenedRun:
         """The global weights that the last round began with, with a head for every tier of the network."""
         spare = {tier: snapshot(head) for tier, head in self.spare_heads.items()}
         return replace(self.before.weights, heads={**spare, **self.before.weights.heads})
+
+    def cut_at(self, tier: int) -> "OpenedRun":
+        """Return the same last round as if the network had been cut at another tier: for checks of attacks only."""
+        worker, schedule = self.prepared.worker, self.prepared.settings.schedule
+        network = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
+        table = replace(network, rows=(only_tier(network, tier),))
+        settings = replace(self.prepared.settings, schedule=replace(schedule, table=table))
+        shapes = {row.tier: row.cut_shape for row in table.rows}
+        return replace(
+            self,
+            prepared=replace(self.prepared, settings=settings),
+            plan=replace(self.plan, tiers_P=np.full_like(self.plan.tiers_P, tier)),
+            cut_shapes=shapes,
+            spare_heads=_spare_heads(self.prepared, shapes),
+        )
 
     def recorder(self) -> Recorder:
         """Return what plays clients' rounds once more, in any tier of the network."""
@@ -124,7 +149,8 @@ def open_run(
     _require_same_round(plan, records[-1], folder)
     worker = prepared.worker
     table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
-    rows = table.rows if prepared.method.cuts else prepared.settings.schedule.table.rows
+    # Where the server does not name the tier, there are no others than the run's own.
+    rows = prepared.settings.schedule.table.rows if "chooses-tier" in prepared.method.hides else table.rows
     cut_shapes = {row.tier: row.cut_shape for row in rows}
     return OpenedRun(
         folder=folder,
@@ -145,19 +171,11 @@ def _prepare_again(folder: RunFolder, allowed: Allowed, data_dir: Path | str | N
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
     prepared = prepare(config.model_copy(update={"workers": 1}), objects)
-    if not (prepared.method.local_loss or _sends_whole_updates(prepared.method)):
-        raise InputError(
-            f"'{folder.path}' was trained by {config.method}: attacks know local-loss methods, as dtfl and local-loss, "
-            "and methods that send the update of the whole network, as fedavg"
-        )
+    if not prepared.method.sends:
+        raise InputError(f"'{folder.path}' was trained by {config.method}, whose clients send nothing to attack")
     if recorded_data(folder) != prepared.data_sha256:
         raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
     return prepared
-
-
-def _sends_whole_updates(method: Method) -> bool:
-    """Return whether clients train the whole network, and send its weights and nothing else."""
-    return not method.cuts and "weights" in method.sends
 
 
 def _states(folder: RunFolder, prepared: Prepared, last: int) -> tuple[FederatedState, FederatedState]:
@@ -174,9 +192,9 @@ def _last_plan(prepared: Prepared, before: FederatedState, last: int) -> RoundPl
 
 
 def _spare_heads(prepared: Prepared, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:
-    """Return untrained auxiliary heads of the tiers that a run leaves out; behind a whole network there is nothing."""
+    """Return untrained auxiliary heads of the tiers that a run leaves out; without heads nothing stands in for them."""
     worker = prepared.worker
-    if not prepared.method.cuts:
+    if not prepared.method.has_heads:
         return {tier: nn.Identity() for tier in cut_shapes}
     with isolated(worker.seed, "spare heads"):
         spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)

@@ -111,7 +111,7 @@ class VictimRounds:
             # Who trains first and then sends does so with the weights of its update: only the whole round shows them.
             apart = self._opened.prepared.worker.defense.releases_apart
             tasks = self._tasks(told, tier, kind)
-            return play(self._opened.recorder(), tasks, weights, kind="rounds" if apart else kind)
+            return play(self._opened, tasks, weights, kind="rounds" if apart else kind)
 
     def _tasks(self, told: int, tier: int, kind: VictimKind) -> list[tuple[ClientTask, int]]:
         """Return the victims' clients' parts of the last round, told to be in a tier, and their victims' batches."""
@@ -125,5 +125,4 @@ class VictimRounds:
         if self.recorded:  # only their first batches are on the disk
             return earlier
         with one_thread():
-            recorder = self._opened.recorder()
-            return earlier + [later for seen in victims.seen for later in later_epochs(self._opened, recorder, seen)]
+            return earlier + later_epochs(self._opened, victims.seen)

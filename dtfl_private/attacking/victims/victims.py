@@ -15,7 +15,7 @@ from torch import Tensor
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.data.preprocess import unit
 from dtfl_private.protocol.messages import Seen
-from dtfl_private.training.recording import Recorder, Recording
+from dtfl_private.training.recording import Recording
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 
@@ -75,8 +75,11 @@ def victim_tasks(
         tier: where every client is placed.
         count: victims that are wanted; whole batches are taken until they are reached, or all there are.
         kind: first batches of many clients, or whole rounds of few.
-        scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent.
+        scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent. Clients
+            that share a server half are in one tier, and their round is as it was: whoever dropped out is left so.
     """
+    if scheduled_in is None and opened.prepared.method.together:
+        scheduled_in = tier
     if scheduled_in is not None:
         return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
     worker = opened.prepared.worker
@@ -135,13 +138,17 @@ def _batch_sizes(records: int, batch_size: int) -> list[int]:
 
 
 def play(
-    recorder: Recorder,
+    opened: OpenedRun,
     tasks: Sequence[tuple[ClientTask, int]],
     weights: GlobalWeights,
     *,
     kind: VictimKind,
 ) -> Victims:
     """Let the victims' clients play their round from these weights, and record it."""
-    return Victims(
-        recordings=[recorder.record(task, weights, batches=batches, whole=kind == "rounds") for task, batches in tasks]
-    )
+    recorder, whole = opened.recorder(), kind == "rounds"
+    if not opened.prepared.method.together:
+        return Victims(recordings=[recorder.record(task, weights, batches=own, whole=whole) for task, own in tasks])
+    kept = {task.client: batches for task, batches in tasks}
+    everybody = [(task, kept.get(task.client, 0)) for task in opened.tasks]
+    played = recorder.record_together(everybody, weights, whole=whole)
+    return Victims(recordings=[one for one in played if one.seen.download.client in kept])

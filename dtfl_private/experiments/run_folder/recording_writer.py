@@ -10,7 +10,7 @@ from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.method import Method
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.state import FederatedState
-from dtfl_private.training.tasks import tasks_of
+from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import WorkerSetup
 
 LAST = "last"
@@ -23,10 +23,10 @@ def check_recording(config: TrainConfig, method: Method) -> None:
         InputError: a round or a client that the run does not have, clients but no rounds, or a method whose rounds no
             attack can read.
     """
-    if config.record_rounds and not method.local_loss:
+    if config.record_rounds and "smashed" not in method.sends:
         raise InputError(
-            f"record_rounds keeps what clients of local-loss methods send, method is {config.method}: leave it out, "
-            "or use --method dtfl"
+            f"record_rounds keeps what clients send of single records, and those of {config.method} send nothing of "
+            "the kind: leave it out, or use --method dtfl"
         )
     numbers = [number for number in config.record_rounds if isinstance(number, int)]
     if numbers and max(numbers) > config.rounds:
@@ -48,12 +48,13 @@ class TranscriptWriter:
     Args:
         setup: of the run's workers.
         config: says which rounds, clients and how many images.
+        method: of the run.
         folder: where to write.
     """
 
-    def __init__(self, setup: WorkerSetup, config: TrainConfig, folder: Path) -> None:
+    def __init__(self, setup: WorkerSetup, config: TrainConfig, method: Method, folder: Path) -> None:
         self._setup = setup
-        self._folder = folder
+        self._folder, self._method = folder, method
         self._rounds = {config.rounds if number == LAST else number for number in config.record_rounds}
         self._clients = frozenset(config.record_clients)
         self._batches = -(-config.record_images // config.batch_size)
@@ -70,8 +71,18 @@ class TranscriptWriter:
             return
         if self._recorder is None:
             self._recorder = Recorder(self._setup)
-        for task in tasks_of(plan, before):
-            sends = task.tier in self._setup.heads  # not who keeps the whole network
-            if sends and (not self._clients or task.client in self._clients):
-                recording = self._recorder.record(task, before.weights, batches=self._batches, whole=task.completes)
-                save_recording(self._folder, recording)
+        tasks, recorder = self._method.tasks(plan, before), self._recorder
+        if self._method.together:
+            kept = [(task, self._batches) for task in tasks]
+            for task, recording in zip(tasks, recorder.record_together(kept, before.weights, whole=True), strict=True):
+                if self._wants(task):
+                    save_recording(self._folder, recording)
+            return
+        for task in filter(self._wants, tasks):
+            recording = recorder.record(task, before.weights, batches=self._batches, whole=task.completes)
+            save_recording(self._folder, recording)
+
+    def _wants(self, task: ClientTask) -> bool:
+        """Whether a client is one to record; who keeps the whole network sends nothing to record."""
+        sends = task.tier < len(self._setup.model)
+        return sends and (not self._clients or task.client in self._clients)

@@ -5,7 +5,7 @@ attack a run elsewhere is given ``seen`` only.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from dtfl_private.errors import RunError
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, LogitBatch, ModelDownload, Seen, SmashedBatch, WeightUpdate
 from dtfl_private.training.recording import Recording, Truth
 
 _NAME = re.compile(r"round-(\d{6,})-client-(\d+)\.safetensors", re.ASCII)
@@ -72,6 +72,8 @@ def _tensors(seen: Seen) -> dict[str, Tensor]:
     for position, batch in enumerate(seen.batches):
         named[f"batch/{position}/smashed"] = batch.smashed
         named[f"batch/{position}/labels"] = batch.labels
+    named |= {f"batch/{position}/reply": reply.gradient for position, reply in enumerate(seen.replies)}
+    named |= {f"batch/{position}/logits": sent.logits for position, sent in enumerate(seen.logits)}
     # Weights of a run are one tensor for many names: safetensors wants memory of its own for each.
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named.items()}
 
@@ -106,7 +108,28 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
             weights=_below("update/weights/", tensors),
             head=_below("update/head/", tensors),
         )
-    return Seen(download=download, batches=batches, update=update)
+    return Seen(
+        download=download,
+        batches=batches,
+        update=update,
+        replies=tuple(
+            GradientReply(client=client, round=round_number, batch=batch.batch, gradient=gradient)
+            for batch, gradient in _of_batches("reply", batches, tensors)
+        ),
+        logits=tuple(
+            LogitBatch(client=client, round=round_number, batch=batch.batch, logits=logits)
+            for batch, logits in _of_batches("logits", batches, tensors)
+        ),
+    )
+
+
+def _of_batches(
+    what: str, batches: Sequence[SmashedBatch], tensors: Mapping[str, Tensor]
+) -> Iterator[tuple[SmashedBatch, Tensor]]:
+    """Yield what was recorded with batches, of those that have it."""
+    for position, batch in enumerate(batches):
+        if (tensor := tensors.get(f"batch/{position}/{what}")) is not None:
+            yield batch, tensor
 
 
 def _parse_facts(path: Path, metadata: Mapping[str, str]) -> _Facts:

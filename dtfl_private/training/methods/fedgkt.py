@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dtfl_private.models.cutting.staged import snapshot, split
 from dtfl_private.numerics import Numerics
+from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import State
 from dtfl_private.simulation.costs.table import TierTable
@@ -21,7 +22,7 @@ from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.methods.fedgkt_work import Distillation, FedGktWork
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, Evaluation, tasks_of, total
+from dtfl_private.training.tasks import ClientResult, Evaluation, total
 from dtfl_private.training.worker import LocalWork, WorkerSetup
 
 
@@ -50,6 +51,9 @@ class FedGkt(Method):
     places: ClassVar[Places] = frozenset()
     sends: ClassVar[tuple[Protected, ...]] = ("smashed", "labels")
     has_heads: ClassVar[bool] = True
+    hides: ClassVar[frozenset[Capability]] = frozenset(
+        {"client-weights", "updates", "final-model", "replies", "chooses-weights", "chooses-tier"}
+    )
     also_sent: ClassVar[tuple[str, ...]] = ("up_logits", "down_logits")
 
     def work(self) -> LocalWork:
@@ -86,7 +90,7 @@ class FedGkt(Method):
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results of clients that teach, and are taught by, the one server network."""
-        tasks = tasks_of(plan, state)
+        tasks = self.tasks(plan, state)
         return executor.train_groups([tasks] if tasks else [], state.weights)
 
     def combine(self, state: FederatedState, sums: Sums) -> tuple[GlobalWeights, State]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import full_round
+from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate
@@ -152,6 +153,7 @@ class FullModelMethod(Method):
     places: ClassVar[Places] = frozenset({"weights", "download"})
     sends: ClassVar[tuple[Protected, ...]] = ("weights",)
     cuts: ClassVar[bool] = False
+    hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "replies", "chooses-tier"})
 
     def work(self) -> LocalWork:
         """Return plain local training."""

@@ -19,7 +19,7 @@ from dtfl_private.training.methods.full import FullModelWork, whole_network
 from dtfl_private.training.methods.tiered import BESIDE_FULL
 from dtfl_private.training.participant import Participant, server_half
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, tasks_of
+from dtfl_private.training.tasks import ClientResult, ClientTask
 from dtfl_private.training.worker import LocalWork, Worker
 
 
@@ -84,7 +84,6 @@ class DtflShared(Method):
     replicas: Annotated[int, Field(ge=1)] = 1
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
-    local_loss: ClassVar[bool] = True
 
     @property
     def places(self) -> Places:  # type: ignore[override]  # of the base class a constant, here it depends on ``full``
@@ -113,7 +112,7 @@ class DtflShared(Method):
         """Yield the results, network by network; clients take turns in the plan's order."""
         order, alone = plan.order.tolist(), []
         groups: list[list[ClientTask]] = [[] for _ in range(self.replicas)]
-        for place, task in enumerate(tasks_of(plan, state)):
+        for place, task in enumerate(self.tasks(plan, state)):
             turns = tuple(turn for turn, whose in enumerate(order) if whose == place)
             if turns:
                 groups[int(plan.replica_P[place])].append(replace(task, turns=turns))

@@ -14,6 +14,7 @@ from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protection.defense_chain import full_round
+from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
@@ -23,7 +24,7 @@ from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, tasks_of
+from dtfl_private.training.tasks import ClientResult, ClientTask
 from dtfl_private.training.worker import LocalWork, Worker, require_finite
 
 
@@ -175,7 +176,9 @@ class SplitFedWork:
         clients = [_Client(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
         with isolated(worker.setup.seed, "layers", task.client, task.round):
             for client in _turns(clients):
-                client.receive(server.train_on(client.send(), client.losses))
+                reply = server.train_on(client.send(), client.losses)
+                worker.observe(reply)
+                client.receive(reply)
         return [client.result(server) for client in clients]
 
 
@@ -185,7 +188,7 @@ def _turns(clients: Sequence[_Client]) -> Iterator[_Client]:
         (turn, place)
         for place, client in enumerate(clients)
         if not client.refuses
-        for turn in (client.task.turns or range(client.task.batches))
+        for turn in (client.task.turns or range(client.task.sends))
     ]
     for _, place in sorted(turns):
         yield clients[place]
@@ -195,6 +198,7 @@ def _turns(clients: Sequence[_Client]) -> Iterator[_Client]:
 class _SplitFed(Method):
     cut: Annotated[int, Field(ge=1)] = 2
     places: ClassVar[Places] = frozenset({"weights", "download", "labels", "activations"})
+    hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "chooses-tier"})
     also_sent: ClassVar[tuple[str, ...]] = ("down_gradients",)
 
     def work(self) -> LocalWork:
@@ -246,15 +250,22 @@ class SplitFedV2(_SplitFed):
     worker, and every batch queues for it.
     """
 
+    together: ClassVar[bool] = True
+
     @property
     def timing(self) -> Timing:
         """Batch by batch, all clients with the same server half."""
         return BatchByBatch(one_server_half=True)
 
-    def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
-        """Yield the results of clients that take turns in the plan's order."""
+    def tasks(self, plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
+        """Return the tasks of clients that take turns in the plan's order."""
         tasks = []
-        for place, task in enumerate(tasks_of(plan, state)):
+        for place, task in enumerate(super().tasks(plan, state)):
             turns = tuple(turn for turn, whose in enumerate(plan.order.tolist()) if whose == place)
             tasks.append(replace(task, turns=turns))
+        return tasks
+
+    def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
+        """Yield the results of clients that share the server half."""
+        tasks = self.tasks(plan, state)
         return executor.train_groups([tasks] if tasks else [], state.weights)

@@ -50,7 +50,6 @@ class Dtfl(Method):
     places: ClassVar[Places] = EVERYWHERE
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
-    local_loss: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the local-loss work."""
@@ -95,7 +94,6 @@ class DtflFull(Method):
     places: ClassVar[Places] = BESIDE_FULL
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
-    local_loss: ClassVar[bool] = True
 
     @property
     def full_tier(self) -> bool:
@@ -122,7 +120,6 @@ class LocalLoss(Method):
     cut: Annotated[int, Field(ge=1)] = 2
     places: ClassVar[Places] = EVERYWHERE
     has_heads: ClassVar[bool] = True
-    local_loss: ClassVar[bool] = True
 
     def work(self) -> LocalWork:
         """Return the local-loss work."""

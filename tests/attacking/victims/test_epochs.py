@@ -39,8 +39,8 @@ def test_of_whole_rounds_incomplete_ones_are_left_out_and_if_all_are_it_is_said(
 
 def test_later_epochs_are_played_from_what_was_seen_at_first(played, opened):
     run, recording = played
-    (later,) = later_epochs(run, run.recorder(), recording.first(1).seen)
+    (later,) = later_epochs(run, [recording.first(1).seen])
     expected = by_epoch(run, recording.seen)[1]
     assert [batch.smashed.tolist() for batch in later.batches] == [batch.smashed.tolist() for batch in expected.batches]
     once = opened()
-    assert later_epochs(once, once.recorder(), recording.seen) == []
+    assert later_epochs(once, [recording.seen]) == []

@@ -57,9 +57,9 @@ def test_a_run_on_other_data_is_refused(copied, objects, patterns):
         open_run(copied(), objects=RunObjects(**{**objects, "dataset": patterns}))
 
 
-def test_a_run_of_a_method_without_local_loss_is_refused(trained, objects):
-    with pytest.raises(InputError, match=r"was trained by fedgkt.*: attacks know local-loss methods"):
-        open_run(trained(method="fedgkt"), objects=RunObjects(**objects))
+def test_a_run_whose_clients_send_nothing_is_refused(trained, objects):
+    with pytest.raises(InputError, match="was trained by centralised, whose clients send nothing"):
+        open_run(trained(method="centralised", clients=1), objects=RunObjects(**objects))
 
 
 def test_a_schedule_that_is_not_the_recorded_one_is_refused(copied, objects):
