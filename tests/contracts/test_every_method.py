@@ -18,7 +18,7 @@ from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, LogitBatch, SmashedBatch, Transcript, WeightUpdate
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.runtime.worker_pool import WorkerProcesses
@@ -231,6 +231,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
 
 
 KINDS = {WeightUpdate: "weights", SmashedBatch: "smashed", LogitBatch: "logits"}
+ANSWERS = (GradientReply,)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -238,8 +239,11 @@ def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
     transcript = Transcript()
     ((_, outcome),) = play(prepared[name], 1, [transcript.record])
     sends = set(prepared[name].method.sends)
-    seen = {KINDS[type(message)] for message in transcript.messages}
+    seen = {KINDS[type(message)] for message in transcript.messages if not isinstance(message, ANSWERS)}
     assert seen - {"logits"} == sends - {"labels"}
+    answered = any(isinstance(message, ANSWERS) for message in transcript.messages)
+    assert answered == ("replies" not in prepared[name].method.hides)
+    assert ("logits" in seen) == ("logits" not in prepared[name].method.hides)
     assert not any(m.smashed.requires_grad for m in transcript.messages if isinstance(m, SmashedBatch))
     registered = {"statistics"} if prepared[name].statistics else set()
     assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"}) | registered
