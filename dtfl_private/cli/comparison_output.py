@@ -12,6 +12,7 @@ from dtfl_private.report.pictures.saving import PictureForm
 from dtfl_private.report.tables.comparison import legend, terminal_tables
 from dtfl_private.report.tables.comparison_markup import latex as latex_tables
 from dtfl_private.report.tables.comparison_markup import markdown as markdown_tables
+from dtfl_private.report.tables.method_leakage import method_leakage_legend, method_leakage_tables
 
 
 def show_comparison(
@@ -42,6 +43,8 @@ def show_comparison(
         console = open_console()
         for table in terminal_tables(comparison, console.width):
             console.print(table)
-        for sentence in legend(comparison):
+        for table in method_leakage_tables(comparison, console.width):
+            console.print(table)
+        for sentence in (*legend(comparison), *method_leakage_legend(comparison)):
             console.print(sentence, highlight=False)
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)

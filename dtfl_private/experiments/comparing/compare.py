@@ -9,6 +9,7 @@ from pathlib import Path
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.baseline import find_baseline, require_baseline
 from dtfl_private.experiments.comparing.compared_runs import LoadedRun, load_run
+from dtfl_private.experiments.comparing.equal_accuracy import leakage_notes
 from dtfl_private.experiments.comparing.equal_terms import (
     footing_of,
     require_equal_data,
@@ -95,6 +96,7 @@ def _notes(loaded: Sequence[LoadedRun], settings: Sequence[ComparisonSetting]) -
             yield f"the groups{where} have different seeds"
         if len({group.settings["rounds"] for group in setting.groups}) > 1:
             yield f"the groups{where} were given different numbers of rounds: their final accuracies are not comparable"
+        yield from leakage_notes(setting.groups)
     codes = [run.code for run in loaded if run.code is not None]
     for what, place in (("commits", 0), ("versions of torch", 1)):
         if len(different := {code[place] for code in codes}) > 1:

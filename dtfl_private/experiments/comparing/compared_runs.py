@@ -59,9 +59,10 @@ def load_run(path: Path, target: float | None) -> LoadedRun:
     if not records:
         raise InputError(f"'{path}' is no run with a finished round: its {folder.rounds.name} is empty")
     _require_sane(records, folder)
-    leakage, remark = audited_leakage(folder, config, records)
-    figures = replace(_figures(folder, config, records, target or config.target_accuracy), leakage=leakage)
-    return LoadedRun(config=config, figures=figures, data_sha256=data_sha256, remark=remark, code=code)
+    found = audited_leakage(folder, config, records)
+    plain = _figures(folder, config, records, target or config.target_accuracy)
+    figures = replace(plain, leakage=found.leakage, exposure=found.exposure)
+    return LoadedRun(config=config, figures=figures, data_sha256=data_sha256, remark=found.remark, code=code)
 
 
 def _require_sane(records: Sequence[Record], folder: RunFolder) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dtfl_private.report.comparison.exposure import GOALS, Exposure, Reached, labels_reached, reached
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.means import CONFIDENCE, Mean, mean_of
 from dtfl_private.report.comparison.runs import AXES, TO_TARGET, Leakage, RunFigures
@@ -51,6 +52,7 @@ def _run(run: RunFigures, group: Group, setting: ComparisonSetting) -> dict[str,
         "idle_share": run.idle_share,
         "regret": run.regret,
         "leakage": None if run.leakage is None else _leakage(run.leakage),
+        "exposure": None if run.exposure is None else _exposure([run.exposure]),
     }
 
 
@@ -69,6 +71,27 @@ def _leakage(leakage: Leakage) -> dict[str, Any]:
             for result in leakage.strongest
         },
     }
+
+
+def _exposure(exposures: Sequence[Exposure]) -> dict[str, Any]:
+    """Return what audited runs gave away: of each goal the most exposed tier, labels, what was sent."""
+    return {
+        "accuracy": sum(one.accuracy for one in exposures) / len(exposures),
+        "audited": len(exposures),
+        "goals": {metric.name: _reached(reached(exposures, metric.name)) for metric in GOALS},
+        "labels_in_clear": any(one.labels_in_clear for one in exposures),
+        "labels": _reached(labels_reached(exposures)),
+        "sent": list(dict.fromkeys(kind for one in exposures for kind in one.sent)),
+        "verdicts": [one.level for one in exposures],
+        "converged": [one.converged for one in exposures],
+    }
+
+
+def _reached(found: Reached | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    figures = {"value": found.value, "ci_low": found.low, "ci_high": found.high, "baseline": found.guess}
+    return {**figures, "tiers": list(found.tiers), "attacks": list(found.attacks)}
 
 
 def _whole(value: float | None, axis: str) -> float | int | None:
@@ -93,6 +116,7 @@ def _group(group: Group, setting: ComparisonSetting) -> dict[str, Any]:
         "idle_share": _mean(mean_of([run.idle_share for run in group.runs])),
         "regret": _mean(group.regret),
         "leakage": _leakage_of(group.leakages),
+        "exposure": _exposure(group.exposures) if group.exposures else None,
         "baseline": None if setting.baseline is None else setting.baseline.name,
         "speedup": factor.value,
         "speedup_at_least": factor.at_least,

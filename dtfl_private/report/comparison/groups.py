@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.means import Mean, mean_of, mean_to_target
 from dtfl_private.report.comparison.runs import AxisName, Leakage, RunFigures
 
@@ -38,6 +39,11 @@ class Group:
     def leakages(self) -> list[Leakage]:
         """What the audits found of those runs that were audited."""
         return [run.leakage for run in self.runs if run.leakage is not None]
+
+    @property
+    def exposures(self) -> list[Exposure]:
+        """What those runs gave away that were audited."""
+        return [run.exposure for run in self.runs if run.exposure is not None]
 
     def to_target(self, axis: AxisName) -> Mean:
         """Return the mean expense to the target; without a target there is neither mean nor bound."""

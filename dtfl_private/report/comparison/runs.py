@@ -11,6 +11,7 @@ from typing import Literal
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.report.comparison.exposure import Exposure
 
 AxisName = Literal["time_s", "rounds", "bytes", "macs"]
 
@@ -84,7 +85,8 @@ class RunFigures:
         busy_s: likewise the client's own times.
         regret: by what share the rounds lasted longer than with the tiers of a scheduler that knows the true times;
             None for methods without a choice of tiers.
-        leakage: what its audit found; None if it was not audited.
+        leakage: the SSIM that its audit found, tier by tier; None if it was not audited.
+        exposure: what its audit found, goal by goal; likewise.
     """
 
     run: str
@@ -96,6 +98,7 @@ class RunFigures:
     busy_s: Mapping[str, float]
     regret: float | None = None
     leakage: Leakage | None = None
+    exposure: Exposure | None = None
 
     @property
     def final_accuracy(self) -> float:

@@ -87,8 +87,8 @@ def cells(group: Group, setting: ComparisonSetting) -> list[str]:
         with_spread(group.to_target("rounds")),
         with_spread(group.to_target("time_s")),
         speedup_text(speedup(group, setting.baseline)),
-        _size(group.to_target("bytes"), "B"),
-        _size(group.to_target("macs"), ""),
+        byte_text(group.to_target("bytes"), "B"),
+        byte_text(group.to_target("macs"), ""),
         _number(sum(run.idle_s_per_client for run in group.runs) / runs),
         f"{sum(run.idle_share for run in group.runs) / runs:.0%}",
         BLANK if group.regret.mean is None else f"{group.regret.mean:.1%}",
@@ -136,7 +136,8 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _size(mean: Mean, unit: str) -> str:
+def byte_text(mean: Mean, unit: str = "B") -> str:
+    """Return a mean number of bytes, or of something else, with a decimal prefix; or its bound."""
     if mean.mean is None:
         return BLANK if mean.at_least is None else f"> {si(mean.at_least, unit)}".rstrip()
     return si(mean.mean, unit).rstrip()

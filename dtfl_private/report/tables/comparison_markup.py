@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from dtfl_private.report.comparison.groups import Comparison
+from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting
 from dtfl_private.report.tables.comparison import COLUMNS, cells, legend, title_of
+from dtfl_private.report.tables.method_leakage import COLUMNS as LEAKAGE_COLUMNS
+from dtfl_private.report.tables.method_leakage import leakage_cells, method_leakage_legend
 
 LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -24,7 +26,18 @@ def markdown(comparison: Comparison) -> str:
         lines += [f"**{_markdown_cell(title_of(setting))}**", "", _markdown_row(COLUMNS), "|--" * len(COLUMNS) + "|"]
         lines += [_markdown_row(cells(group, setting)) for group in setting.groups]
         lines.append("")
-    return "\n".join([*lines, *(f"- {_markdown_cell(sentence)}" for sentence in legend(comparison)), ""])
+        lines += method_leakage_markdown(setting)
+    sentences = (*legend(comparison), *method_leakage_legend(comparison))
+    return "\n".join([*lines, *(f"- {_markdown_cell(sentence)}" for sentence in sentences), ""])
+
+
+def method_leakage_markdown(setting: ComparisonSetting) -> list[str]:
+    """Return the lines of the Markdown table of what each audited group leaks; none if no run was audited."""
+    audited = [group for group in setting.groups if group.exposures]
+    if not audited:
+        return []
+    rows = [_markdown_row(leakage_cells(group)) for group in audited]
+    return [_markdown_row(LEAKAGE_COLUMNS), "|--" * len(LEAKAGE_COLUMNS) + "|", *rows, ""]
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
@@ -50,8 +63,28 @@ def latex(comparison: Comparison) -> str:
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",
+            *_method_leakage_latex(setting),
         ]
-    return "\n".join([*lines, *(f"% {sentence}" for sentence in legend(comparison)), ""])
+    sentences = (*legend(comparison), *method_leakage_legend(comparison))
+    return "\n".join([*lines, *(f"% {sentence}" for sentence in sentences), ""])
+
+
+def _method_leakage_latex(setting: ComparisonSetting) -> list[str]:
+    audited = [group for group in setting.groups if group.exposures]
+    if not audited:
+        return []
+    return [
+        r"\begin{table}",
+        rf"  \caption{{{_latex_text(f'what each method leaks: {title_of(setting)}')}}}",
+        rf"  \begin{{tabular}}{{{'l' * len(LEAKAGE_COLUMNS)}}}",
+        r"    \toprule",
+        _latex_row(LEAKAGE_COLUMNS),
+        r"    \midrule",
+        *(_latex_row(leakage_cells(group)) for group in audited),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
 
 
 def _latex_row(texts: Sequence[str]) -> str:

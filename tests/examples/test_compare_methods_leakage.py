@@ -1,0 +1,99 @@
+"""The example that sets methods side by side, in a tiny setting."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from dtfl_private import AuditConfig, InputError, TrainConfig
+from dtfl_private.attacking import runner as attacking
+from dtfl_private.auditing import runner as auditing
+from dtfl_private.experiments import train_loop as training
+from dtfl_private.leakage.measures.effective_rank import EffectiveRank
+from dtfl_private.report.comparison.document import as_json
+from examples.compare_methods_leakage import BEGIN, END, main, write_table
+
+RUN = TrainConfig(
+    dataset="digits:size=8",
+    max_train_images=120,
+    clients=3,
+    rounds=2,
+    batch_size=8,
+    lr=0.01,
+    stop_at_target=True,
+    device="cpu",
+    workers=1,
+)
+AUDIT = AuditConfig(
+    attacks=("optimization:steps=60,smoothness=0.0001", "membership-matching"),
+    tiers=(1,),
+    victims=24,
+    aux_images=60,
+    seeds=1,
+    measured=100,
+    device="cpu",
+    workers=1,
+)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """What the example printed of two methods that can be audited and one without records at the clients, and found."""
+    out, text = tmp_path_factory.mktemp("methods"), StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        patch.setattr(attacking, "save_pictures", lambda *_: [])
+        patch.setattr(auditing, "audit_pictures", lambda _: {})
+        for module in ("audit_plan", "measuring"):
+            patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", {"effective-rank": EffectiveRank()})
+        for module in ("attacking.attack_plan", "auditing.identity_check"):
+            patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
+        methods = ("local-loss:cut=1", "dtfl", "centralised")
+        console = Console(width=200, file=text)
+        found = main(
+            out,
+            methods,
+            0.05,
+            training=RUN.model_copy(update={"scheduler": "static:1"}),
+            auditing=AUDIT,
+            console=console,
+        )
+        yield found, text.getvalue(), out
+
+
+def test_methods_are_trained_to_one_target_audited_alike_and_set_side_by_side(shown):
+    found, _, out = shown
+    rows = {row["name"]: row for row in as_json(found.comparison)["methods"]}
+    assert set(rows) == {"local-loss", "dtfl", "centralised"}
+    for name in ("local-loss", "dtfl"):
+        exposure = rows[name]["exposure"]
+        assert exposure["goals"]["ssim"]["value"] > exposure["goals"]["ssim"]["baseline"]
+        assert exposure["goals"]["auc"] is not None
+        assert exposure["labels_in_clear"]
+        assert rows[name]["reached"] == 1
+    assert (out / "comparison" / "method-leakage.png").is_file()
+
+
+def test_a_method_that_cannot_be_audited_is_named_with_the_reason(shown):
+    found, text, _ = shown
+    assert set(found.refused) == {"centralised"}
+    assert f"centralised is not audited: {found.refused['centralised']}" in text
+    rows = {row["name"]: row for row in as_json(found.comparison)["methods"]}
+    assert rows["centralised"]["exposure"] is None
+
+
+def test_the_table_is_put_into_a_page_between_its_marks_as_often_as_wanted(shown, tmp_path):
+    found, _, _ = shown
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n\n{BEGIN}\n\nstale\n\n{END}\n\nafter\n")
+    write_table(page, found.comparison)
+    first = page.read_text()
+    assert first.startswith(f"before\n\n{BEGIN}\n\n| method | audited |")
+    assert first.endswith(f"{END}\n\nafter\n")
+    assert "| local-loss | 1 of 1 |" in first
+    assert "stale" not in first
+    write_table(page, found.comparison)
+    assert page.read_text() == first
+    page.write_text("nothing")
+    with pytest.raises(InputError, match="has no place for the table"):
+        write_table(page, found.comparison)

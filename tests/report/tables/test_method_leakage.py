@@ -1,0 +1,82 @@
+"""The table of what each method leaks, in the terminal, as Markdown and as LaTeX; and its picture."""
+
+from dataclasses import replace
+
+import pytest
+
+from dtfl_private.report.comparison.exposure import Exposure
+from dtfl_private.report.comparison.written_files import comparison_files
+from dtfl_private.report.pictures.comparison import group_styles
+from dtfl_private.report.pictures.method_leakage import method_leakage_picture
+from dtfl_private.report.tables.comparison_markup import latex, markdown
+from dtfl_private.report.tables.method_leakage import (
+    COLUMNS,
+    leakage_cells,
+    method_leakage_legend,
+    method_leakage_tables,
+)
+
+
+@pytest.fixture
+def audited(comparison, figure):
+    """The comparison with every run of DTFL audited, and none of FedAvg."""
+    goals = {"ssim": figure(1, 0.9, baseline=0.3), "auc": figure(2, 0.75, metric="auc")}
+    exposure = Exposure(
+        accuracy=0.7,
+        goals=goals,
+        labels=None,
+        labels_in_clear=False,
+        sent=("weights", "smashed data"),
+        level="partly exposed",
+        converged=True,
+        terms={"victims": "64"},
+    )
+    (setting,) = comparison.settings
+    dtfl, fedavg = setting.groups
+    worst = replace(exposure, level="exposed")
+    runs = [replace(run, exposure=one) for run, one in zip(dtfl.runs, (exposure, worst, exposure), strict=True)]
+    return replace(comparison, settings=[replace(setting, groups=[replace(dtfl, runs=runs), fedavg])])
+
+
+def test_a_row_sets_accuracy_cost_what_is_sent_and_each_goal_side_by_side(audited):
+    found = dict(zip(COLUMNS, leakage_cells(audited.settings[0].groups[0]), strict=True))
+    assert found == {
+        "method": "dtfl",
+        "audited": "3 of 3",
+        "accuracy": "0.7000",
+        "time, s": "16 ± 0",
+        "bytes": "20 B",
+        "sent": "weights, smashed data",
+        "images: SSIM": "0.90 (0.88 to 0.92), tier 1",
+        "guess": "0.300",
+        "told apart": "-",
+        "membership: AUC": "0.75 (0.73 to 0.77), tier 2",
+        "labels": "not sent in clear, not attacked",
+        "verdict": "exposed",
+    }
+
+
+def test_only_audited_groups_have_a_row_and_narrow_terminals_get_two_tables(audited, comparison):
+    (wide,) = method_leakage_tables(audited, 200)
+    assert wide.row_count == 1
+    assert [table.row_count for table in method_leakage_tables(audited, 80)] == [1, 1]
+    assert method_leakage_tables(comparison, 200) == []
+    assert method_leakage_legend(comparison) == []
+    assert any("tier that clients were in" in sentence for sentence in method_leakage_legend(audited))
+
+
+def test_markdown_and_latex_have_the_table_too(audited, comparison):
+    assert "| dtfl | 3 of 3 | 0.7000 | 16 ± 0 | 20 B | weights, smashed data | 0.90 (0.88 to 0.92), tier 1 |" in (
+        markdown(audited)
+    )
+    assert latex(audited).count(r"\begin{table}") == 2 * latex(comparison).count(r"\begin{table}")
+    assert "images: SSIM" not in markdown(comparison)
+
+
+def test_the_picture_is_drawn_where_runs_were_audited(audited, comparison):
+    assert "method-leakage.png" in comparison_files(audited)
+    assert "method-leakage.png" not in comparison_files(comparison)
+    drawn = method_leakage_picture(audited.settings[0], group_styles(audited), "svg")
+    assert drawn == method_leakage_picture(audited.settings[0], group_styles(audited), "svg")
+    with pytest.raises(ValueError, match="no run was audited"):
+        method_leakage_picture(comparison.settings[0], group_styles(comparison))
