@@ -26,8 +26,8 @@ from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.tables.comparison_markup import method_leakage_markdown
 
 METHODS = ("fedavg", "dtfl", "dtfl-full", "splitfed-v2", "fedgkt")
-TARGET = 0.93
-ROUNDS = 60
+TARGET = 0.96
+ROUNDS = 80
 TRAINING = TrainConfig(rounds=ROUNDS, stop_at_target=True)
 AUDIT = AuditConfig(seeds=1)
 

@@ -24,6 +24,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Level = Literal["exposed", "partly exposed", "not shown to leak", "invalid"]
 """What a tier's verdict comes to. None of them is "safe": an attack that failed proves nothing."""
 
+LEVELS: tuple[Level, ...] = ("not shown to leak", "partly exposed", "exposed")
+"""Those of a valid audit, from the mildest on."""
+
 
 class Threat(Strict):
     """An adversary that was played.

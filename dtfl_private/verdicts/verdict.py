@@ -22,7 +22,7 @@ from dtfl_private.leakage.intervals import LEVEL as CONFIDENCE
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import LEVEL
-from dtfl_private.verdicts.findings import Chance, Convergence, Level, TierVerdict
+from dtfl_private.verdicts.findings import LEVELS, Chance, Convergence, Level, TierVerdict
 from dtfl_private.verdicts.verdict_sentence import PROVEN, not_converged, verdict_sentence
 
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
@@ -33,8 +33,6 @@ OF_ATTACKS = METRICS.keys() - PROVEN.keys()
 # victim by victim, and few images; a balanced accuracy says no more than the AUC does.
 TESTED = (*DECIDING, "lpips", "classifier-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
 EXPOSED = 0.5
-LEVELS: tuple[Level, ...] = ("not shown to leak", "partly exposed", "exposed")
-"""From the mildest on."""
 
 
 def is_of_attack(result: Result) -> bool:

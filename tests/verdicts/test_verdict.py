@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS
-from dtfl_private.verdicts.findings import Convergence
-from dtfl_private.verdicts.verdict import LEVELS, beats_guess, chance, p_value, strongest, tier_verdicts
+from dtfl_private.verdicts.findings import LEVELS, Convergence
+from dtfl_private.verdicts.verdict import beats_guess, chance, p_value, strongest, tier_verdicts
 from dtfl_private.verdicts.verdict_sentence import PROVEN
 
 

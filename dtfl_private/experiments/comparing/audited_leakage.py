@@ -11,9 +11,8 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.comparison.exposure import GOALS, Exposure
 from dtfl_private.report.comparison.runs import Leakage
 from dtfl_private.training.round_record import Record
-from dtfl_private.verdicts.findings import Findings, Training
+from dtfl_private.verdicts.findings import LEVELS, Findings, Training
 from dtfl_private.verdicts.findings_file import read_findings
-from dtfl_private.verdicts.verdict import LEVELS
 
 SAME = ("dataset", "model", "method", "partition", "scheduler", "clients", "seed", "defense")
 """What must be the same in the audited run and in the one whose folder holds the audit, by key of the configuration."""

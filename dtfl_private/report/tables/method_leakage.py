@@ -9,8 +9,7 @@ from dtfl_private.report.comparison.exposure import Exposure, Reached, labels_re
 from dtfl_private.report.comparison.groups import Comparison, Group
 from dtfl_private.report.tables.comparison import BLANK, byte_text, title_of, with_spread
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words.results import figure
-from dtfl_private.verdicts.verdict import LEVELS
+from dtfl_private.verdicts.findings import LEVELS
 
 COST = ("method", "audited", "accuracy", "time, s", "bytes", "sent")
 GOALS = ("method", "images: SSIM", "guess", "told apart", "membership: AUC", "labels", "verdict")
@@ -52,7 +51,7 @@ def leakage_cells(group: Group) -> list[str]:
         byte_text(group.to_target("bytes")),
         ", ".join(dict.fromkeys(kind for one in found for kind in one.sent)) or "nothing",
         reached_text(ssim),
-        BLANK if ssim is None or ssim.guess is None else figure(ssim.guess, SSIM.name),
+        BLANK if ssim is None or ssim.guess is None else f"{ssim.guess:.2f}",
         reached_text(reached(found, IDENTIFIABILITY.name)),
         reached_text(reached(found, AUC.name)),
         labels_text(found),
