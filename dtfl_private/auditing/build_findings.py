@@ -47,6 +47,7 @@ class AuditResults:
         scheduled: results on clients in the tiers in which they really were.
         convergence: of one attack, or why that is not known.
         auxiliary_curve: likewise, what one attack gets by its number of auxiliary images.
+        equal_victims: what cannot be tested as some victims are equal.
     """
 
     trainings: Sequence[AttackedTraining]
@@ -57,6 +58,7 @@ class AuditResults:
     scheduled: Sequence[Result]
     convergence: Convergence | NotTested
     auxiliary_curve: Sequence[AuxiliaryPoint] | NotTested
+    equal_victims: NotTested | None = None
 
     @property
     def valid(self) -> bool:
@@ -68,6 +70,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     """Return what an audit found, as it is written to audit.json."""
     attacked, measured, opened = found.attacked, found.measured, plan.opened
     best, judged = strongest(attacked), [*attacked, *measured.results]
+    steps = (found.convergence, found.auxiliary_curve, found.equal_victims)
     convergence = found.convergence if isinstance(found.convergence, Convergence) else None
     verdicts = tier_verdicts(judged, valid=found.valid, convergence=convergence)
     metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
@@ -93,7 +96,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         chance=chance(judged),
         clients=tuple(exposures(opened, best, metric)),
         guarantees=_guarantees(opened),
-        not_tested=tuple(not_tested(plan, found.trainings, measured, [found.convergence, found.auxiliary_curve])),
+        not_tested=tuple(not_tested(plan, found.trainings, measured, steps)),
         repeat=repeat_commands(plan),
         environment=_environment(plan.workers, choose_device(plan.config.device)),
     )

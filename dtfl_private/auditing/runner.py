@@ -21,6 +21,7 @@ from dtfl_private.auditing.auxiliary_curve import auxiliary_curve, curve_sizes
 from dtfl_private.auditing.build_findings import AuditResults, describe_training, gather_findings, stopped_findings
 from dtfl_private.auditing.compared_audits import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.convergence_check import check_convergence
+from dtfl_private.auditing.equal_victims import equal_victims
 from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.auditing.identity_check import identity_check
 from dtfl_private.auditing.measuring import measure_training
@@ -150,6 +151,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
         scheduled=attack_as_scheduled(plan, reports[0], progress),
         convergence=convergence,
         auxiliary_curve=curve,
+        equal_victims=equal_victims(reports[0].verdicts),
     )
     return gather_findings(plan, found), galleries(reports[0], plan.tiers)
 
