@@ -1,6 +1,6 @@
 """Refine a decoder's images until their activations fit, and keep what serves best on auxiliary images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -13,16 +13,21 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.optimization import Optimization, Ticks
+from dtfl_private.attacks.optimization import TUNING_BATCHES, Optimization, Ticks, tuning_batches
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.shared.guesses import DECODED, Guesses, Rule, best_rule
+from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
-from dtfl_private.attacks.shared.releaser import validation_release
 
-# Weights of the proximity to the decoder's image in the refinements, each with a smoothness of its own.
+# Weights of the proximity to the decoder's image in the refinements.
 PROXIMITIES = (0.0, 0.3, 3.0)
-VALIDATION_BATCHES = 2
+
+# Candidates by number: the decoder's image is 0, this one is found from grey, then come the refinements.
+FROM_GREY = 1
+CANDIDATES = 2 + len(PROXIMITIES)
+
+Refine = Callable[[ClientProgram, Tensor, Tensor, float], Tensor]
+"""From a client's program, what it sent, the decoder's images, and a weight of the distance to them, to other images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,57 +67,90 @@ class Hybrid(Reconstruction):
         decoders = trained_decoders(view, decoder.training)
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
         matching = optimization.matching(view)
-        search = partial(self._candidates, matching=matching, tick=Ticks(view, self._count(view, matching)))
-        rule = self._rule(view, decoders, optimization, matching, search)
-        if rule == DECODED:  # nothing that a search finds serves better
-            return decoded_by(view, decoders)
-        found = optimization.reconstruct(view).to(view.device)
+        refine = partial(self._refined, matching=matching, tick=Ticks(view, self._count(view, matching)))
+        rule = self._rule(view, decoders, optimization, refine)
+        wanted = needed([rule], CANDIDATES)
+        found = optimization.reconstruct(view).to(view.device) if FROM_GREY in wanted else torch.empty(0)
         parts: list[Tensor] = []
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
             for batch in seen.batches:
-                start = sum(len(part) for part in parts)
                 decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
-                from_grey = found[start : start + len(decoded)]
-                parts.append(search(program, batch.smashed, decoded, from_grey).chosen(rule))
+                offer = _Offer(
+                    program=program,
+                    smashed=batch.smashed,
+                    decoded=decoded,
+                    from_grey=partial(_rows, found, sum(map(len, parts)), len(decoded)),
+                    refine=refine,
+                )
+                parts.append(offer(wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
-    def _candidates(
+    def _refined(
         self,
         program: ClientProgram,
         smashed: Tensor,
         decoded: Tensor,
-        from_grey: Tensor,
+        proximity: float,
         *,
         matching: Matching,
         tick: Callable[[], None],
-    ) -> Guesses:
-        """Return the decoder's images, those found from grey, and the refinements, with their residuals."""
-        ways = [replace(matching, lr=self.lr, proximity=proximity) for proximity in PROXIMITIES]
-        images = [decoded, from_grey, *(match(program, smashed, decoded, way, tick) for way in ways)]
-        with torch.no_grad():
-            kept = [residuals(program, guess, smashed) for guess in images]
-        return Guesses(images=torch.stack(images), residuals=torch.stack(kept))
+    ) -> Tensor:
+        """Return what a search from the decoder's images finds, at a weight of the distance to them."""
+        return match(program, smashed, decoded, replace(matching, lr=self.lr, proximity=proximity), tick)
 
-    def _rule(
-        self,
-        view: View,
-        decoders: Decoders,
-        optimization: Optimization,
-        matching: Matching,
-        search: Callable[..., Guesses],
-    ) -> Rule:
+    def _rule(self, view: View, decoders: Decoders, optimization: Optimization, refine: "Refine") -> Rule:
         """Return the rule that serves best on auxiliary validation images."""
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
         found = []
-        for smashed, labels, images in validation_release(view, seen, self.adaptive, VALIDATION_BATCHES):
-            decoded = decoders.of(seen).decode(smashed, labels)
-            from_grey = optimization.of_batch(program, smashed, view, matching)
-            found.append((search(program, smashed, decoded, from_grey), images))
-        return best_rule(found)
+        for number, (smashed, labels, images) in enumerate(tuning_batches(view, self.adaptive)):
+            offer = _Offer(
+                program=program,
+                smashed=smashed,
+                decoded=decoders.of(seen).decode(smashed, labels),
+                from_grey=partial(optimization.of_tuning_batch, view, number),
+                refine=refine,
+            )
+            found.append((offer, images))
+        return best_rule(found, CANDIDATES)
 
     def _count(self, view: View, matching: Matching) -> int:
         """Return the number of steps of all refinements."""
-        batches = VALIDATION_BATCHES + sum(len(seen.batches) for seen in view.seen)
+        batches = TUNING_BATCHES + sum(len(seen.batches) for seen in view.seen)
         return matching.steps * len(PROXIMITIES) * batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Offer:
+    """Makes those guesses for a batch that are asked for.
+
+    Attributes:
+        program: of the client.
+        smashed: what it sent.
+        decoded: the decoder's images.
+        from_grey: returns what is found from grey.
+        refine: a search from the decoder's images.
+    """
+
+    program: ClientProgram
+    smashed: Tensor
+    decoded: Tensor
+    from_grey: Callable[[], Tensor]
+    refine: Refine
+
+    def __call__(self, wanted: Collection[int]) -> Guesses:
+        """Return the decoder's images and these candidates, with their residuals."""
+        images = {0: self.decoded, **{candidate: self._of(candidate) for candidate in wanted}}
+        with torch.no_grad():
+            left = {number: residuals(self.program, guess, self.smashed) for number, guess in images.items()}
+        return Guesses(images=images, residuals=left)
+
+    def _of(self, candidate: int) -> Tensor:
+        if candidate == FROM_GREY:
+            return self.from_grey()
+        return self.refine(self.program, self.smashed, self.decoded, PROXIMITIES[candidate - FROM_GREY - 1])
+
+
+def _rows(images: Tensor, first: int, count: int) -> Tensor:
+    return images[first : first + count]

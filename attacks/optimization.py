@@ -1,10 +1,10 @@
 """Search for the images whose activations at the cut are those that were seen."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Annotated, ClassVar, Literal
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -14,14 +14,32 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
-from dtfl_private.attacks.shared.releaser import validation_release
+from dtfl_private.attacks.shared.releaser import ReleasedImages, validation_release
 from dtfl_private.leakage.image_metrics import psnr
-from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import torch_stream
 
+# Weights of the total variation to choose from.
 SMOOTHNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Without auxiliary data to tune by.
 DEFAULT_SMOOTHNESS = 1e-2
+
+
+
+class Pace(NamedTuple):
+    """How a search proceeds: see `Matching`."""
+
+    lr: float
+    memory: float | None
+    fade: float
+
+
+# To choose from. Where smoothness fades, a search is led by it to the right region, and then fits what was received; a
+# release that is noisy is never to be fitted so well.
+PACES = (Pace(0.1, None, 0.0), Pace(0.1, 0.99, 4.0), Pace(0.03, 0.99, 4.0))
+
+TUNING_BATCHES = 2
+# How many searches tuning takes, about.
+TUNING_SEARCHES = 6
 
 # How far the search starts from grey.
 OFF_GREY = 0.05
@@ -44,9 +62,10 @@ class Optimization(Reconstruction):
 
     Attributes:
         steps: of the search; 0 for as many as the effort allows, 1,000 as a rule.
-        lr: first step of a pixel; falls as a half cosine.
-        smoothness: weight of the total variation; "auto" takes the one of 0.0001, 0.001 ... 1 that is best on a batch
-            of auxiliary validation images, and 0.01 without auxiliary data.
+        lr: first step of a pixel; falls as a half cosine. "auto" takes AMSGrad with 0.1, or Adam with 0.1 or 0.03 and a
+            short memory, by which of them is best on a batch of auxiliary validation images; AMSGrad without any.
+        smoothness: weight of the total variation; "auto" takes the one of 0.0001, 0.001 ... 1 that is best, likewise,
+            and 0.01 without auxiliary data.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -56,7 +75,7 @@ class Optimization(Reconstruction):
     )
 
     steps: Annotated[int, Field(ge=0)] = 0
-    lr: Annotated[float, Field(gt=0, le=1)] = 0.1
+    lr: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     smoothness: Smoothness = "auto"
 
     def reconstruct(self, view: View) -> Tensor:
@@ -91,31 +110,80 @@ class Optimization(Reconstruction):
 
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
         """Return how to search at this tier, tuned on auxiliary validation images if there are any; cached."""
-        steps = self.steps_of(self.steps, SEARCH_STEPS)
-        matching = Matching(steps=steps, lr=self.lr, smoothness=DEFAULT_SMOOTHNESS)
-        if self.smoothness != "auto":
-            return replace(matching, smoothness=self.smoothness)
-        if not view.has("auxiliary-data"):
-            return matching
-        name = f"smoothness of searches/{matching}/{self.adaptive}"
-        cached = view.keep(name, partial(self._tuned, view, view.seen[0], matching, tick))
-        return replace(matching, smoothness=SMOOTHNESS[int(cached["best"])])
+        if self._is_settled(view):
+            return self._settled
+        return self._way(*self._tuned(view, tick)["best"].tolist())
 
-    def _tuned(self, view: View, seen: Seen, matching: Matching, tick: Callable[[], None]) -> dict[str, Tensor]:
-        """Return which smoothness gives the best mean PSNR on a batch of validation images, under "best"."""
-        smashed, _, images = validation_release(view, seen, self.adaptive, 1)[0]
-        program = view.program(seen, adaptive=self.adaptive)
-        scores = []
-        for weight in SMOOTHNESS:
-            found = self.of_batch(program, smashed, view, replace(matching, smoothness=weight), tick)
-            scores.append(psnr(found, images).mean())
-        return {"best": torch.tensor(max(range(len(scores)), key=scores.__getitem__))}
+    def of_tuning_batch(self, view: View, number: int) -> Tensor:
+        """Return images (B, C, H, W) for one of `tuning_batches`, found as those of the victims are."""
+        if number == 0 and not self._is_settled(view):
+            return self._tuned(view)["images"].to(view.device)
+        smashed = tuning_batches(view, self.adaptive)[number].smashed
+        return self.of_batch(view.program(view.seen[0], adaptive=self.adaptive), smashed, view, self.matching(view))
+
+    def _is_settled(self, view: View) -> bool:
+        """Whether there is nothing to tune, or nothing to tune by."""
+        return (self.smoothness != "auto" and self.lr != "auto") or not view.has("auxiliary-data")
+
+    @property
+    def _settled(self) -> Matching:
+        """How to search without tuning."""
+        return self._way(SMOOTHNESS.index(DEFAULT_SMOOTHNESS), 0)
+
+    def _way(self, smoothness: int, pace: int) -> Matching:
+        """Return the search with these of `SMOOTHNESS` and `PACES`, as far as the settings leave them open."""
+        steps = self.steps_of(self.steps, SEARCH_STEPS)
+        smooth = SMOOTHNESS[smoothness] if self.smoothness == "auto" else self.smoothness
+        chosen = PACES[pace] if self.lr == "auto" else Pace(self.lr, None, 0.0)
+        return Matching(steps=steps, smoothness=smooth, **chosen._asdict())
+
+    def _tuned(self, view: View, tick: Callable[[], None] = lambda: None) -> Mapping[str, Tensor]:
+        """Return which smoothness and pace give the best mean PSNR on validation images, "best", and what they find.
+
+        By climbing from the default: the score falls on both sides of the best.
+        """
+
+        def tune() -> dict[str, Tensor]:
+            smashed, _, images = tuning_batches(view, self.adaptive)[0]
+            program = view.program(view.seen[0], adaptive=self.adaptive)
+            found: dict[tuple[int, ...], Tensor] = {}
+
+            def score(place: tuple[int, ...]) -> float:
+                found[place] = self.of_batch(program, smashed, view, self._way(*place), tick)
+                return float(psnr(found[place], images).mean())
+
+            sizes = (len(SMOOTHNESS) if self.smoothness == "auto" else 1, len(PACES) if self.lr == "auto" else 1)
+            best = climb(score, (SMOOTHNESS.index(DEFAULT_SMOOTHNESS) if sizes[0] > 1 else 0, 0), sizes)
+            return {"best": torch.tensor(best), "images": found[best]}
+
+        return view.keep(f"tuned search/{self._settled}/{self.smoothness}/{self.lr}/{self.adaptive}", tune)
 
     def _count(self, view: View) -> int:
-        """Return the number of steps of all searches."""
+        """Return the number of steps of all searches, as far as tuning lets it be known."""
         steps = self.steps_of(self.steps, SEARCH_STEPS)
-        tuning = len(SMOOTHNESS) if self.smoothness == "auto" and view.has("auxiliary-data") else 0
+        tuning = 0 if self._is_settled(view) else TUNING_SEARCHES
         return steps * (tuning + sum(len(seen.batches) for seen in view.seen))
+
+
+def tuning_batches(view: View, adaptive: bool) -> Sequence[ReleasedImages]:
+    """Return whole batches of auxiliary validation images, as a client sends them, to tune and to choose by."""
+    return validation_release(view, view.seen[0], adaptive, TUNING_BATCHES)
+
+
+def climb(score: Callable[[tuple[int, ...]], float], start: tuple[int, ...], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the place of a grid, of these sizes, from which no step along an axis leads to a greater score."""
+    scores = {start: score(start)}
+    best, changed = start, True
+    while changed:
+        changed = False
+        for axis, way in itertools.product(range(len(sizes)), (1, -1)):
+            while 0 <= (place := (*best[:axis], best[axis] + way, *best[axis + 1 :]))[axis] < sizes[axis]:
+                if place not in scores:
+                    scores[place] = score(place)
+                if scores[place] <= scores[best]:
+                    break
+                best, changed = place, True
+    return best
 
 
 class Ticks:

@@ -1,7 +1,8 @@
 """Put shuffled pieces of activations back in order, then decode as if nothing had been shuffled."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -17,7 +18,7 @@ from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTr
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
+from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
 from dtfl_private.attacks.shared.releaser import batch_size, by_download, fingerprint, validation_release
@@ -84,12 +85,13 @@ class Unshuffle(Reconstruction):
             view=view,
         )
         rule = search.rule(solvers[fingerprint(view.seen[0].download)])
+        wanted = needed([rule], 1 + len(SEARCHES))
         parts = []
         for seen in view.seen:
             solver, program = solvers[fingerprint(seen.download)], view.program(seen, adaptive=True)
             decoded = torch.split(solver.images(seen), [len(batch.labels) for batch in seen.batches])
             for batch, images in zip(seen.batches, decoded, strict=True):
-                parts.append(search.candidates(program, batch.smashed, images).chosen(rule))
+                parts.append(search.guesses(program, batch.smashed, images, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
@@ -183,17 +185,19 @@ class _Search:
             for smoothness, proximity in SEARCHES
         ]
 
-    def candidates(self, program: ClientProgram, smashed: Tensor, decoded: Tensor) -> Guesses:
-        """Return the decoded images (B, C, H, W) of a batch, and what the searches make of them."""
+    def guesses(self, program: ClientProgram, smashed: Tensor, decoded: Tensor, wanted: Collection[int]) -> Guesses:
+        """Return the decoded images (B, C, H, W) of a batch, and what those searches make of them that are wanted."""
         smashed = smashed.to(decoded.device)
 
         def arrange(activations: Tensor) -> Tensor:
             return self._puzzle.put(smashed, self._puzzle.match(smashed, activations))
 
-        images = [decoded, *(match(program, smashed, decoded, way, arrange=arrange) for way in self._ways)]
+        ways = {number: self._ways[number - 1] for number in wanted}
+        found = {number: match(program, smashed, decoded, way, arrange=arrange) for number, way in ways.items()}
+        images = {0: decoded, **found}
         with torch.no_grad():
-            left = [residuals(program, guess, arrange(program.expected(guess))) for guess in images]
-        return Guesses(images=torch.stack(images), residuals=torch.stack(left))
+            left = {number: residuals(program, one, arrange(program.expected(one))) for number, one in images.items()}
+        return Guesses(images=images, residuals=left)
 
     def rule(self, solver: _Solver) -> Rule:
         """Return which candidate serves best on auxiliary validation images."""
@@ -202,8 +206,8 @@ class _Search:
         found = []
         for smashed, labels, images in validation_release(self._view, seen, True, VALIDATION_BATCHES):
             decoded = solver.decode(program, smashed, labels)
-            found.append((self.candidates(program, smashed, decoded), images))
-        return best_rule(found)
+            found.append((partial(self.guesses, program, smashed, decoded), images))
+        return best_rule(found, 1 + len(SEARCHES))
 
 
 def _joined(seen: Seen) -> SmashedBatch:

@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacks.shared.inverse_network import SIZES, InverseNetwork, Size
@@ -113,8 +113,8 @@ def train_decoder(
     validation = lessons.releaser.release(
         lessons.images.validation_images, lessons.images.validation_labels, "validate"
     )
-    average = AveragedModel(network, avg_fn=_forgetting)
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr)
+    average = AveragedModel(network, multi_avg_fn=_forgetting)
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
     best, best_error = copy.deepcopy(network), math.inf
     batches = lessons.batches(vary=training.varied)
@@ -135,10 +135,11 @@ def train_decoder(
     return best, best_error
 
 
-def _forgetting(average: Tensor, latest: Tensor, updates: Tensor | int) -> Tensor:
-    """Return the average of weights after one more step: exponential, over the last tenth as long as it is young."""
+@torch.no_grad()
+def _forgetting(average: PARAM_LIST, latest: PARAM_LIST, updates: Tensor | int) -> None:
+    """Move an average of weights on by one more step: exponential, over the last tenth as long as it is young."""
     decay = min(DECAY, (1 + int(updates)) / (10 + int(updates)))
-    return torch.lerp(latest, average, decay)
+    torch._foreach_lerp_(list(average), list(latest), 1 - decay)
 
 
 def has_fast_bfloat16(device: str) -> bool:

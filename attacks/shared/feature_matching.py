@@ -25,14 +25,18 @@ class Matching:
     Attributes:
         steps: at most.
         lr: first step of a pixel; falls as a half cosine.
-        smoothness: weight of the total variation (mean absolute difference of neighbouring pixels).
+        smoothness: weight of the total variation (mean absolute difference of neighbouring pixels), at first.
+        fade: power of the learning rate's fall by which that weight falls too; 0: it stays.
         proximity: weight of the mean squared distance to the start.
+        memory: of Adam for squared gradients, its second beta; None: AMSGrad, which goes by the greatest.
     """
 
     steps: int
     lr: float
     smoothness: float
     proximity: float = 0.0
+    memory: float | None = None
+    fade: float = 0.0
 
 
 def residuals(program: ClientProgram, images: Tensor, smashed: Tensor) -> Tensor:
@@ -53,7 +57,7 @@ def match(
 ) -> Tensor:
     """Return images (B, C, H, W) in [0, 1] near a start whose activations are near those seen (B, *cut shape).
 
-    AMSGrad over the whole batch at once, as batch norm couples its images; after each step pixels are moved to the
+    Adam or AMSGrad over the whole batch at once, as batch norm couples its images; after each step pixels are moved to the
     nearest value in [0, 1]. The sigmoid that is often used instead converges far more slowly where pixels are black or
     white.
 
@@ -67,13 +71,16 @@ def match(
     """
     reading = program.read(smashed)
     images = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([images], lr=matching.lr, amsgrad=True)
+    betas = (0.9, 0.999 if matching.memory is None else matching.memory)
+    optimizer = torch.optim.Adam([images], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
     for step in range(matching.steps):
-        optimizer.param_groups[0]["lr"] = matching.lr * half_cosine(step, matching.steps)
+        left = half_cosine(step, matching.steps)
+        optimizer.param_groups[0]["lr"] = matching.lr * left
         if arrange is not None and step % ARRANGE_EVERY == 0:
             with torch.no_grad():
                 reading = program.read(arrange(program.expected(images)))
-        loss = misfit(reading, program.expected(images)) + matching.smoothness * total_variation(images)
+        smoothness = matching.smoothness * left**matching.fade
+        loss = misfit(reading, program.expected(images)) + smoothness * total_variation(images)
         loss = loss + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
         (images.grad,) = torch.autograd.grad(loss.sum(), images)
         optimizer.step()

@@ -1,6 +1,6 @@
 """Several guesses for a batch, and the rule by which one of them is taken: decided on auxiliary images alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,10 @@ from dtfl_private.leakage.image_metrics import psnr
 
 # Of the way from the first guess to another: the images between two guesses are often better than both.
 WAYS = (0.25, 0.5, 0.75, 1.0)
+
+# Rules go on to a further batch if their mean PSNR, dB, is so near to the best: what falls behind by more on a batch of
+# images does not catch up on the next.
+CLOSE = 1.0
 
 
 class Rule(NamedTuple):
@@ -23,37 +27,53 @@ class Rule(NamedTuple):
     way: float = 1.0
 
 
-DECODED = Rule(0)
-"""The first candidate, a decoder's image, as it is."""
+FIRST = Rule(0)
+"""The first candidate as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
-    """Guesses for a batch: images (K, B, C, H, W), the decoder's first, and their residuals (K, B)."""
+    """Guesses for a batch by candidate: images (B, C, H, W), and their residuals (B,); the first is always there."""
 
-    images: Tensor
-    residuals: Tensor
+    images: Mapping[int, Tensor]
+    residuals: Mapping[int, Tensor]
 
     def chosen(self, rule: Rule) -> Tensor:
-        """Return the images (B, C, H, W) that a rule takes."""
+        """Return the images (B, C, H, W) that a rule takes; all candidates that it looks at must be there."""
         if rule.candidate is None:
-            return self.images[self.residuals.argmin(dim=0), torch.arange(self.images.shape[1])]
+            images = torch.stack(list(self.images.values()))
+            least = torch.stack([self.residuals[candidate] for candidate in self.images]).argmin(dim=0)
+            return images[least, torch.arange(images.shape[1])]
         return torch.lerp(self.images[0], self.images[rule.candidate], rule.way)
 
-    def rules(self) -> Sequence[Rule]:
-        """Return all rules that there are to take one of so many candidates."""
-        others = range(1, len(self.images))
-        return (DECODED, Rule(None), *(Rule(candidate, way) for candidate in others for way in WAYS))
+
+Offer = Callable[[Collection[int]], Guesses]
+"""From numbers of candidates to guesses for a batch with these and the first: each of them may be long work."""
 
 
-def best_rule(batches: Sequence[tuple[Guesses, Tensor]]) -> Rule:
+def rules_for(candidates: int) -> Sequence[Rule]:
+    """Return all rules that there are to take one of so many candidates, the simplest first."""
+    return (FIRST, Rule(None), *(Rule(candidate, way) for candidate in range(1, candidates) for way in WAYS))
+
+
+def needed(rules: Sequence[Rule], candidates: int) -> Collection[int]:
+    """Return the candidates, but for the first, that rules look at."""
+    if any(rule.candidate is None for rule in rules):
+        return range(1, candidates)
+    return sorted({rule.candidate for rule in rules if rule.candidate})
+
+
+def best_rule(batches: Sequence[tuple[Offer, Tensor]], candidates: int) -> Rule:
     """Return the rule with the best mean PSNR, of candidates for batches and the images (B, C, H, W) they are for.
 
-    Of equally good rules the first, which is the simplest.
+    Of equally good rules the first, which is the simplest. After each batch, those that have fallen behind are out.
     """
-    rules = batches[0][0].rules()
-    scores: Mapping[Rule, float] = {
-        rule: sum(float(psnr(candidates.chosen(rule), images).sum()) for candidates, images in batches)
-        for rule in rules
-    }
+    rules = rules_for(candidates)
+    scores = dict.fromkeys(rules, 0.0)
+    for count, (offer, images) in enumerate(batches, start=1):
+        guesses = offer(needed(rules, candidates))
+        for rule in rules:
+            scores[rule] += float(psnr(guesses.chosen(rule), images).mean())
+        limit = max(scores[rule] for rule in rules) - count * CLOSE
+        rules = [rule for rule in rules if scores[rule] >= limit]
     return max(rules, key=scores.__getitem__)

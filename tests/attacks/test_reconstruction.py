@@ -9,8 +9,8 @@ from torch import nn
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
-from dtfl_private.attacks.optimization import Optimization
-from dtfl_private.attacks.shared.guesses import Guesses, Rule
+from dtfl_private.attacks.optimization import Optimization, climb
+from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
@@ -133,11 +133,42 @@ def test_the_effort_decides_the_steps_that_are_not_given(given, effort, steps):
 
 
 def test_rules_take_a_candidate_a_point_on_the_way_or_the_least_residual():
-    images = torch.tensor([0.0, 0.4, 1.0]).view(3, 1, 1, 1, 1).expand(3, 2, 1, 1, 1)
-    candidates = Guesses(images=images, residuals=torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]))
-    assert candidates.chosen(Rule(1)).flatten().tolist() == pytest.approx([0.4, 0.4])
-    assert candidates.chosen(Rule(2, 0.25)).flatten().tolist() == pytest.approx([0.25, 0.25])
-    assert candidates.chosen(Rule(None)).flatten().tolist() == [1.0, 0.0]
+    images = {number: torch.full((2, 1, 1, 1), value) for number, value in enumerate((0.0, 0.4, 1.0))}
+    left = {0: torch.tensor([3.0, 1.0]), 1: torch.tensor([2.0, 2.0]), 2: torch.tensor([1.0, 3.0])}
+    guesses = Guesses(images=images, residuals=left)
+    assert guesses.chosen(Rule(1)).flatten().tolist() == pytest.approx([0.4, 0.4])
+    assert guesses.chosen(Rule(2, 0.25)).flatten().tolist() == pytest.approx([0.25, 0.25])
+    assert guesses.chosen(Rule(None)).flatten().tolist() == [1.0, 0.0]
+
+
+def test_candidates_that_have_fallen_behind_are_not_made_again():
+    truth, made = torch.full((4, 1, 8, 8), 0.5), []
+    errors = {0: 0.3, 1: 0.1, 2: 0.01}  # PSNR 10, 20 and 40 dB
+
+    def offer(wanted):
+        made.append(list(wanted))
+        return Guesses(
+            images={number: truth + errors[number] for number in (0, *wanted)},
+            residuals={number: torch.full((4,), 3.0 - number) for number in (0, *wanted)},
+        )
+
+    # The least residual is that of the best candidate too; of equally good rules the first is taken.
+    assert best_rule([(offer, truth)] * 2, 3) == Rule(None)
+    assert made == [[1, 2], [1, 2]]
+    errors[0], made[:] = 0.001, []
+    assert best_rule([(offer, truth)] * 2, 3) == FIRST
+    assert made == [[1, 2], []]
+
+
+def test_tuning_climbs_to_the_best_place_of_a_grid_and_asks_once_each():
+    asked = []
+
+    def score(place):
+        asked.append(place)
+        return -((place[0] - 4) ** 2) - 2 * (place[1] - 1) ** 2
+
+    assert climb(score, (2, 0), (5, 3)) == (4, 1)
+    assert len(asked) == len(set(asked)) < 15
 
 
 @pytest.mark.parametrize("attack", [DECODER, HYBRID])
