@@ -1,7 +1,7 @@
 """Refine a decoder's images until their activations fit, and keep what serves best on auxiliary images."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -13,37 +13,43 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.optimization import TUNING_BATCHES, Optimization, Ticks, tuning_batches
+from dtfl_private.attacks.optimization import EXACT, SMOOTHNESS, Optimization, Pace, Ticks, climb, tuning_batches
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule, needed
+from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.leakage.image_metrics import psnr
 
-# Weights of the proximity to the decoder's image in the refinements.
-PROXIMITIES = (0.0, 0.3, 3.0)
+# Weights of the proximity to the decoder's image to choose from, and how the search proceeds: slower than from grey.
+PROXIMITIES = (0.0, 0.3)
+PACES = (Pace(0.02, None, 0.0), Pace(0.02, 0.99, 4.0), Pace(0.05, 0.99, 4.0))
+# Places in `SMOOTHNESS`, `PROXIMITIES` and `PACES` that tuning starts at.
+START = (2, 1, 1)
 
-# Candidates by number: the decoder's image is 0, this one is found from grey, then come the refinements.
-FROM_GREY = 1
-CANDIDATES = 2 + len(PROXIMITIES)
-
-Refine = Callable[[ClientProgram, Tensor, Tensor, float], Tensor]
-"""From a client's program, what it sent, the decoder's images, and a weight of the distance to them, to other images."""
+# Candidates by number; the decoder's image is 0.
+REFINED, FROM_GREY = 1, 2
+# Searches from grey are left out if the first one is so many dB behind the refinement: tuning would not make up for it.
+FAR_BEHIND = 10.0
+# How many searches tuning takes, about.
+TUNING_SEARCHES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hybrid(Reconstruction):
     """Start at the decoder's image, minimise relative residual + TV + distance to the start, keep the best candidate.
 
-    Candidates for a batch: the decoder's images, those that `optimization` finds from grey, and refinements of the
-    decoder's with several weights of proximity. Which of them is taken, or which point on the way from the decoder's
-    image to it, or for each image the candidate with the lowest residual, is decided once per tier by the mean PSNR on
-    auxiliary validation images. So it is, but for the chance of that choice, never worse than either of the two.
+    Candidates for a batch: the decoder's images, those that a search from them finds, whose weights are tuned on
+    auxiliary validation images, and those that `optimization` finds from grey, unless it is far behind there. Which of
+    them is taken, or which point on the way from the decoder's image to it, or for each image the candidate with the
+    lowest residual, is decided once per tier by the mean PSNR on auxiliary validation images. So it is, but for the
+    chance of that choice, never worse than either of the two.
 
     Attributes:
         size: of the decoder's network.
         decoder_steps: of its training; 0 for as many as the effort allows.
         steps: of each search; 0 as for `optimization`.
-        lr: first step of a pixel in a refinement.
+        lr: first step of a pixel in a refinement; "auto" takes AMSGrad with 0.02, or Adam with 0.02 or 0.05 and a short
+            memory, by what is best on a batch of auxiliary validation images.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -54,7 +60,7 @@ class Hybrid(Reconstruction):
     size: Literal["small", "medium", "large", "best"] = "medium"
     decoder_steps: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=0)] = 0
-    lr: Annotated[float, Field(gt=0, le=1)] = 0.02
+    lr: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
 
     def check(self, target: Target) -> None:
         """Refuse what is no image, and activations that are no map."""
@@ -66,90 +72,101 @@ class Hybrid(Reconstruction):
         decoder = Decoder(size=self.size, steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
         decoders = trained_decoders(view, decoder.training)
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
-        matching = optimization.matching(view)
-        refine = partial(self._refined, matching=matching, tick=Ticks(view, self._count(view, matching)))
-        rule = self._rule(view, decoders, optimization, refine)
-        wanted = needed([rule], CANDIDATES)
+        tick = Ticks(view, self._count(view, optimization))
+        tuned = self._tuned(view, decoders, optimization, tick)
+        refine = partial(match, matching=self._way(optimization, *tuned["best"].tolist()), tick=tick)
+        rule, candidates = self._rule(view, decoders, optimization, tuned, refine)
+        if rule == FIRST:  # nothing that a search finds serves better
+            return decoded_by(view, decoders)
+        wanted = needed([rule], candidates)
         found = optimization.reconstruct(view).to(view.device) if FROM_GREY in wanted else torch.empty(0)
         parts: list[Tensor] = []
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
             for batch in seen.batches:
                 decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
-                offer = _Offer(
-                    program=program,
-                    smashed=batch.smashed,
-                    decoded=decoded,
-                    from_grey=partial(_rows, found, sum(map(len, parts)), len(decoded)),
-                    refine=refine,
-                )
-                parts.append(offer(wanted).chosen(rule))
+                make = {
+                    REFINED: partial(refine, program, batch.smashed, decoded),
+                    FROM_GREY: partial(_rows, found, sum(map(len, parts)), len(decoded)),
+                }
+                parts.append(_offered(program, batch.smashed, decoded, make, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
-    def _refined(
-        self,
-        program: ClientProgram,
-        smashed: Tensor,
-        decoded: Tensor,
-        proximity: float,
-        *,
-        matching: Matching,
-        tick: Callable[[], None],
-    ) -> Tensor:
-        """Return what a search from the decoder's images finds, at a weight of the distance to them."""
-        return match(program, smashed, decoded, replace(matching, lr=self.lr, proximity=proximity), tick)
+    def _way(self, optimization: Optimization, smoothness: int, proximity: int, pace: int) -> Matching:
+        """Return the search from a decoder's image with these of `SMOOTHNESS`, `PROXIMITIES` and `PACES`."""
+        chosen = PACES[pace] if self.lr == "auto" else Pace(self.lr, None, 0.0)
+        return Matching(
+            steps=optimization.search_steps,
+            smoothness=SMOOTHNESS[smoothness],
+            proximity=PROXIMITIES[proximity],
+            **chosen._asdict(),
+        )
 
-    def _rule(self, view: View, decoders: Decoders, optimization: Optimization, refine: "Refine") -> Rule:
-        """Return the rule that serves best on auxiliary validation images."""
+    def _tuned(
+        self, view: View, decoders: Decoders, optimization: Optimization, tick: Callable[[], None]
+    ) -> Mapping[str, Tensor]:
+        """Return which search from the decoder's images finds the best ones, "best", for a validation batch, and them.
+
+        By the mean PSNR; climbing from `START`.
+        """
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
-        found = []
-        for number, (smashed, labels, images) in enumerate(tuning_batches(view, self.adaptive)):
-            offer = _Offer(
-                program=program,
-                smashed=smashed,
-                decoded=decoders.of(seen).decode(smashed, labels),
-                from_grey=partial(optimization.of_tuning_batch, view, number),
-                refine=refine,
-            )
-            found.append((offer, images))
-        return best_rule(found, CANDIDATES)
+        smashed, labels, images = tuning_batches(view, self.adaptive)[0]
+        decoded = decoders.of(seen).decode(smashed, labels)
+        found: dict[tuple[int, ...], Tensor] = {}
 
-    def _count(self, view: View, matching: Matching) -> int:
-        """Return the number of steps of all refinements."""
-        batches = TUNING_BATCHES + sum(len(seen.batches) for seen in view.seen)
-        return matching.steps * len(PROXIMITIES) * batches
+        def score(place: tuple[int, ...]) -> float:
+            found[place] = match(program, smashed, decoded, self._way(optimization, *place), tick)
+            return float(psnr(found[place], images).mean())
+
+        sizes = (len(SMOOTHNESS), len(PROXIMITIES), len(PACES) if self.lr == "auto" else 1)
+        best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
+        return {"best": torch.tensor(best), "images": found[best]}
+
+    def _rule(
+        self,
+        view: View,
+        decoders: Decoders,
+        optimization: Optimization,
+        tuned: Mapping[str, Tensor],
+        refine: Callable[[ClientProgram, Tensor, Tensor], Tensor],
+    ) -> tuple[Rule, int]:
+        """Return the rule that serves best on auxiliary validation images, and how many candidates it is one for."""
+        seen = view.seen[0]
+        program = view.program(seen, adaptive=self.adaptive)
+        batches = tuning_batches(view, self.adaptive)
+        reached = float(psnr(tuned["images"], batches[0].images).mean())
+        grey_too = reached < EXACT and optimization.is_near(view, reached - FAR_BEHIND)
+        offers = []
+        for number, (smashed, labels, images) in enumerate(batches):
+            decoded = decoders.of(seen).decode(smashed, labels)
+            make = {
+                REFINED: partial(refine, program, smashed, decoded),
+                FROM_GREY: partial(optimization.of_tuning_batch, view, number),
+            }
+            if number == 0:
+                make[REFINED] = partial(tuned.__getitem__, "images")
+            offers.append((partial(_offered, program, smashed, decoded, make), images))
+        candidates = 1 + (FROM_GREY if grey_too else REFINED)
+        return best_rule(offers, candidates), candidates
+
+    def _count(self, view: View, optimization: Optimization) -> int:
+        """Return the number of steps of all refinements, as far as tuning lets it be known."""
+        return optimization.search_steps * (TUNING_SEARCHES + sum(len(seen.batches) for seen in view.seen))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Offer:
-    """Makes those guesses for a batch that are asked for.
-
-    Attributes:
-        program: of the client.
-        smashed: what it sent.
-        decoded: the decoder's images.
-        from_grey: returns what is found from grey.
-        refine: a search from the decoder's images.
-    """
-
-    program: ClientProgram
-    smashed: Tensor
-    decoded: Tensor
-    from_grey: Callable[[], Tensor]
-    refine: Refine
-
-    def __call__(self, wanted: Collection[int]) -> Guesses:
-        """Return the decoder's images and these candidates, with their residuals."""
-        images = {0: self.decoded, **{candidate: self._of(candidate) for candidate in wanted}}
-        with torch.no_grad():
-            left = {number: residuals(self.program, guess, self.smashed) for number, guess in images.items()}
-        return Guesses(images=images, residuals=left)
-
-    def _of(self, candidate: int) -> Tensor:
-        if candidate == FROM_GREY:
-            return self.from_grey()
-        return self.refine(self.program, self.smashed, self.decoded, PROXIMITIES[candidate - FROM_GREY - 1])
+def _offered(
+    program: ClientProgram,
+    smashed: Tensor,
+    decoded: Tensor,
+    make: Mapping[int, Callable[[], Tensor]],
+    wanted: Collection[int],
+) -> Guesses:
+    """Return the decoder's images and those candidates that are wanted, with their residuals."""
+    images = {0: decoded, **{candidate: make[candidate]() for candidate in wanted}}
+    with torch.no_grad():
+        left = {candidate: residuals(program, guess, smashed) for candidate, guess in images.items()}
+    return Guesses(images=images, residuals=left)
 
 
 def _rows(images: Tensor, first: int, count: int) -> Tensor:

@@ -24,7 +24,6 @@ SMOOTHNESS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 DEFAULT_SMOOTHNESS = 1e-2
 
 
-
 class Pace(NamedTuple):
     """How a search proceeds: see `Matching`."""
 
@@ -36,6 +35,12 @@ class Pace(NamedTuple):
 # To choose from. Where smoothness fades, a search is led by it to the right region, and then fits what was received; a
 # release that is noisy is never to be fitted so well.
 PACES = (Pace(0.1, None, 0.0), Pace(0.1, 0.99, 4.0), Pace(0.03, 0.99, 4.0))
+
+# Places in `SMOOTHNESS` and `PACES` that tuning starts at.
+START = (2, 1)
+
+# Images with this PSNR, dB, cannot be told from the truth: nothing is gained by a better search.
+EXACT = 50.0
 
 TUNING_BATCHES = 2
 # How many searches tuning takes, about.
@@ -121,6 +126,17 @@ class Optimization(Reconstruction):
         smashed = tuning_batches(view, self.adaptive)[number].smashed
         return self.of_batch(view.program(view.seen[0], adaptive=self.adaptive), smashed, view, self.matching(view))
 
+    def is_near(self, view: View, level: float) -> bool:
+        """Whether the search that tuning starts from reaches a mean PSNR, dB, on the first of `tuning_batches`."""
+        smashed, _, images = tuning_batches(view, self.adaptive)[0]
+        found = self.of_batch(view.program(view.seen[0], adaptive=self.adaptive), smashed, view, self._way(*START))
+        return float(psnr(found, images).mean()) >= level
+
+    @property
+    def search_steps(self) -> int:
+        """Steps of each search."""
+        return self.steps_of(self.steps, SEARCH_STEPS)
+
     def _is_settled(self, view: View) -> bool:
         """Whether there is nothing to tune, or nothing to tune by."""
         return (self.smoothness != "auto" and self.lr != "auto") or not view.has("auxiliary-data")
@@ -132,15 +148,14 @@ class Optimization(Reconstruction):
 
     def _way(self, smoothness: int, pace: int) -> Matching:
         """Return the search with these of `SMOOTHNESS` and `PACES`, as far as the settings leave them open."""
-        steps = self.steps_of(self.steps, SEARCH_STEPS)
         smooth = SMOOTHNESS[smoothness] if self.smoothness == "auto" else self.smoothness
         chosen = PACES[pace] if self.lr == "auto" else Pace(self.lr, None, 0.0)
-        return Matching(steps=steps, smoothness=smooth, **chosen._asdict())
+        return Matching(steps=self.search_steps, smoothness=smooth, **chosen._asdict())
 
     def _tuned(self, view: View, tick: Callable[[], None] = lambda: None) -> Mapping[str, Tensor]:
         """Return which smoothness and pace give the best mean PSNR on validation images, "best", and what they find.
 
-        By climbing from the default: the score falls on both sides of the best.
+        By climbing from `START`: the score falls on both sides of the best.
         """
 
         def tune() -> dict[str, Tensor]:
@@ -153,16 +168,15 @@ class Optimization(Reconstruction):
                 return float(psnr(found[place], images).mean())
 
             sizes = (len(SMOOTHNESS) if self.smoothness == "auto" else 1, len(PACES) if self.lr == "auto" else 1)
-            best = climb(score, (SMOOTHNESS.index(DEFAULT_SMOOTHNESS) if sizes[0] > 1 else 0, 0), sizes)
+            best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
             return {"best": torch.tensor(best), "images": found[best]}
 
         return view.keep(f"tuned search/{self._settled}/{self.smoothness}/{self.lr}/{self.adaptive}", tune)
 
     def _count(self, view: View) -> int:
         """Return the number of steps of all searches, as far as tuning lets it be known."""
-        steps = self.steps_of(self.steps, SEARCH_STEPS)
         tuning = 0 if self._is_settled(view) else TUNING_SEARCHES
-        return steps * (tuning + sum(len(seen.batches) for seen in view.seen))
+        return self.search_steps * (tuning + sum(len(seen.batches) for seen in view.seen))
 
 
 def tuning_batches(view: View, adaptive: bool) -> Sequence[ReleasedImages]:
@@ -170,14 +184,20 @@ def tuning_batches(view: View, adaptive: bool) -> Sequence[ReleasedImages]:
     return validation_release(view, view.seen[0], adaptive, TUNING_BATCHES)
 
 
-def climb(score: Callable[[tuple[int, ...]], float], start: tuple[int, ...], sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the place of a grid, of these sizes, from which no step along an axis leads to a greater score."""
-    scores = {start: score(start)}
-    best, changed = start, True
+def climb(score: Callable[[tuple[int, ...]], float], start: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the place of a grid, of these sizes, from which no step along an axis leads to a greater score.
+
+    Or the first whose score, a PSNR in dB, is `EXACT`.
+    """
+    best = tuple(start)
+    scores = {best: score(best)}
+    changed = True
     while changed:
         changed = False
         for axis, way in itertools.product(range(len(sizes)), (1, -1)):
             while 0 <= (place := (*best[:axis], best[axis] + way, *best[axis + 1 :]))[axis] < sizes[axis]:
+                if scores[best] >= EXACT:
+                    return best
                 if place not in scores:
                     scores[place] = score(place)
                 if scores[place] <= scores[best]:

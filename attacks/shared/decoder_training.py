@@ -28,7 +28,7 @@ STEP = 32
 CHUNK = 256
 # A release is of so many images, and goes through training so often; the next one has other variations and draws.
 FEWEST_RELEASED, MOST_RELEASED = 512, 4096
-PASSES = 2
+PASSES = 4
 NORMAL_STEPS = 4000
 # Steps between looks at the validation images, of which there are at least so many.
 LOOK_EVERY = 50

@@ -57,9 +57,9 @@ def match(
 ) -> Tensor:
     """Return images (B, C, H, W) in [0, 1] near a start whose activations are near those seen (B, *cut shape).
 
-    Adam or AMSGrad over the whole batch at once, as batch norm couples its images; after each step pixels are moved to the
-    nearest value in [0, 1]. The sigmoid that is often used instead converges far more slowly where pixels are black or
-    white.
+    Adam or AMSGrad over the whole batch at once, as batch norm couples its images; after each step pixels are moved to
+    the nearest value in [0, 1]. The sigmoid that is often used instead converges far more slowly where pixels are black
+    or white.
 
     Args:
         program: of the client, with what its defenses let show of their draws.

@@ -12,7 +12,7 @@ from dtfl_private.runtime.progress import Progress
 def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Progress) -> list[Result]:
     """Return what the strongest reconstruction of each tier gets from clients that the scheduler put there.
 
-    Of half as many victims: it is to confirm what clients that were placed there lost, and trains all anew.
+    Of half as many victims, once: it is to confirm what clients that were placed there lost, and trains all anew.
 
     Args:
         plan: of the audit.
@@ -44,7 +44,7 @@ def _ssim(verdict: Verdict) -> float | None:
 
 def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Progress) -> Sequence[Result]:
     half = max(1, plan.attack_config.victims // 2)
-    settings = {"as_scheduled": True, "tiers": tuple(tiers), "victims": half}
+    settings = {"as_scheduled": True, "tiers": tuple(tiers), "victims": half, "seeds": 1}
     if plan.attacks is None:
         settings["attacks"] = (text,)
     chosen = [job.chosen.attack for job in plan.jobs if job.chosen.text == text][:1]

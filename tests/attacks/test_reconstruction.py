@@ -9,7 +9,7 @@ from torch import nn
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
-from dtfl_private.attacks.optimization import Optimization, climb
+from dtfl_private.attacks.optimization import Optimization, climb, tuning_batches
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
@@ -122,9 +122,12 @@ def test_without_auxiliary_data_the_search_is_smooth_by_default(make_view):
         DECODER.reconstruct(view)
 
 
-def test_smoothness_is_tuned_by_validation_images(make_view):
-    plain, _ = make_view(nn.Identity())
-    assert Optimization(steps=150).matching(plain).smoothness == 1e-4
+def test_what_is_tuned_serves_validation_images_better_than_the_default(make_view):
+    view, _ = make_view(stem(norm="batch"))
+    images = tuning_batches(view, True)[0].images
+    tuned, default = Optimization(steps=60), Optimization(steps=60, lr=0.1, smoothness=1e-2)
+    found = [psnr(attack.of_tuning_batch(view, 0), images).mean() for attack in (tuned, default)]
+    assert found[0] > found[1] + 1
 
 
 @pytest.mark.parametrize(("given", "effort", "steps"), [(0, 1.0, 4000), (0, 0.15, 600), (70, 0.15, 70)])
