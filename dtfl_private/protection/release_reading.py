@@ -137,7 +137,7 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
 def _weighed(reading: Reading, expected: Tensor) -> Tensor:
     """Return squared errors, where channels have noise of their own relative to a record's mean noise."""
     error = _unexplained(reading, expected).square()
-    if not isinstance(reading.deviation, Tensor) or reading.deviation[:1].numel() == 1:
+    if not isinstance(reading.deviation, Tensor) or reading.deviation.ndim == 0 or reading.deviation[:1].numel() == 1:
         return error
     squared = _deviation(reading, reading.deviation).square()
     mean = squared.mean(dim=tuple(range(1, squared.ndim)), keepdim=True)

@@ -132,6 +132,4 @@ def test_records_that_are_all_alike_are_got_back_but_none_is_told_from_another(
     told_apart = next(result for result in findings.strongest if result.metric == "identifiability")
     assert told_apart.value == pytest.approx(1 / told_apart.n)
     (said,) = (one.why for one in findings.not_tested if one.what == "telling equal records apart")
-    assert (
-        said == "39 victims have 1 different image: no attack can reach identifiability above 0.026, whatever leaks"
-    )
+    assert said == "39 victims have 1 different image: no attack can reach identifiability above 0.026, whatever leaks"
