@@ -18,6 +18,10 @@ NoiseShape = Literal["normal", "laplace", "uniform"]
 # deviation, relative to the root mean square of what shows.
 PRECISION = 1e-3
 
+# Weight of the residual under uniform noise. On digits rounded to 4 bits, searches of 300 steps reached 41.9 dB without
+# it, 43.7 with this weight, and 40.7 by the residual alone (ResNet-8, tier 1, 32 images).
+SLOPE = 0.3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -116,8 +120,8 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     """Return how badly activations explain a release, one number per record (B,): what a search minimises.
 
     -2 s^2 log p(release | activations) / |z|^2 but for a constant, s the noise's deviation, z what shows: of normal
-    noise, or of none, the relative residual |a - z|^2 / |z|^2; of uniform noise, such as that of rounding, only by what
-    exceeds its reach.
+    noise, or of none, the relative residual |a - z|^2 / |z|^2. Of uniform noise, such as that of rounding, what exceeds
+    its reach, and a share of the residual (`SLOPE`): its own likelihood is flat where a search still needs a slope.
     """
     size = (reading.values * reading.shown).flatten(1).square().sum(dim=1).clamp(min=1e-12)
     hidden_by_noise = reading.bound is not None and reading.is_noisy
@@ -136,20 +140,16 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
 
 def _weighed(reading: Reading, expected: Tensor) -> Tensor:
     """Return squared errors, where channels have noise of their own relative to a record's mean noise."""
-    error = _unexplained(reading, expected).square()
+    difference = reading.values - expected
+    error = difference.square()
+    if reading.shape == "uniform" and reading.deviation is not None:
+        reach = math.sqrt(3) * torch.as_tensor(reading.deviation).to(error)
+        error = (difference.abs() - reach).clamp(min=0).square() + SLOPE * error
     if not isinstance(reading.deviation, Tensor) or reading.deviation.ndim == 0 or reading.deviation[:1].numel() == 1:
         return error
     squared = _deviation(reading, reading.deviation).square()
     mean = squared.mean(dim=tuple(range(1, squared.ndim)), keepdim=True)
     return error * (mean / squared).to(error)
-
-
-def _unexplained(reading: Reading, expected: Tensor) -> Tensor:
-    """Return how far values are from those expected, beyond what uniform noise may have done."""
-    difference = reading.values - expected
-    if reading.shape != "uniform" or reading.deviation is None:
-        return difference
-    return (difference.abs() - math.sqrt(3) * torch.as_tensor(reading.deviation).to(difference)).clamp(min=0)
 
 
 def _clipped(reading: Reading, activations: Tensor) -> Tensor:
