@@ -72,7 +72,10 @@ def labels_text(exposures: Sequence[Exposure]) -> str:
     if any(exposure.labels_in_clear for exposure in exposures):
         return "in clear"
     found = labels_reached(exposures)
-    return "not sent in clear, not attacked" if found is None else f"{reached_text(found)}"
+    if found is None:
+        return "not sent in clear, not attacked"
+    guess = "" if found.guess is None else f", guess {found.guess:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f}{guess}) by {', '.join(found.attacks)}"
 
 
 def method_leakage_legend(comparison: Comparison) -> list[str]:

@@ -11,6 +11,7 @@ from dtfl_private.report.pictures.method_leakage import method_leakage_picture
 from dtfl_private.report.tables.comparison_markup import latex, markdown
 from dtfl_private.report.tables.method_leakage import (
     COLUMNS,
+    labels_text,
     leakage_cells,
     method_leakage_legend,
     method_leakage_tables,
@@ -54,6 +55,13 @@ def test_a_row_sets_accuracy_cost_what_is_sent_and_each_goal_side_by_side(audite
         "labels": "not sent in clear, not attacked",
         "verdict": "exposed",
     }
+
+
+def test_labels_that_are_not_sent_are_what_attacks_on_them_reach(audited, figure):
+    exposure = audited.settings[0].groups[0].exposures[0]
+    counted = figure(5, 0.95, metric="accuracy", source="label-counts", baseline=0.4)
+    assert labels_text([replace(exposure, labels=counted)]) == "0.95 (0.93 to 0.97, guess 0.40) by label-counts"
+    assert labels_text([replace(exposure, labels=counted, labels_in_clear=True)]) == "in clear"
 
 
 def test_only_audited_groups_have_a_row_and_narrow_terminals_get_two_tables(audited, comparison):
