@@ -46,5 +46,5 @@ def show_comparison(
         for table in method_leakage_tables(comparison, console.width):
             console.print(table)
         for sentence in (*legend(comparison), *method_leakage_legend(comparison)):
-            console.print(sentence, highlight=False)
+            console.print(sentence, highlight=False, style="bold yellow" if sentence.startswith("WARNING") else None)
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)

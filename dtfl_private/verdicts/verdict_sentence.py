@@ -40,9 +40,9 @@ def verdict_sentence(
         return "A sanity check failed: what the attacks reached here proves nothing."
     parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen)}"]
     if decisive is not None and decisive is not chosen and decisive.metric not in PROVEN:
-        parts.append(f"what decides is that {_reached(decisive)}")
+        parts.append(f"what decides is that {_reached(decisive, apposition=False)}")
     singled_out, members = by_metric.get("identifiability"), by_metric.get("auc")
-    if singled_out is not None and singled_out not in (chosen, decisive):
+    if singled_out is not None and not _already_said(singled_out, (chosen, decisive)):
         parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
     if members is not None and members not in (chosen, decisive):
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
@@ -67,9 +67,16 @@ def not_converged(convergence: Convergence | None, level: Level) -> str:
     )
 
 
-def _reached(result: Result) -> str:
+def _already_said(result: Result, said: Sequence[Result | None]) -> bool:
+    """Whether a figure of the same metric that exposes as much has been named."""
+    named = [one for one in said if one is not None and one.metric == result.metric]
+    return any(one.value >= result.value for one in named)
+
+
+def _reached(result: Result, *, apposition: bool = True) -> str:
+    """Return what an attack reached; in apposition, as in "The strongest attack, hybrid, rebuilds", with a comma."""
     said = SAID.get(result.metric, f"reaches {find_metric(result.metric).label} of {{value}}")
-    return f"{result.source}, {said.format(value=_figure(result))}{_compared(result)}"
+    return f"{result.source}{',' * apposition} {said.format(value=_figure(result))}{_compared(result)}"
 
 
 def _figure(result: Result) -> str:

@@ -142,7 +142,7 @@ def test_the_sentence_is_of_the_strongest_and_names_what_decides():
     (verdict,) = tier_verdicts([STEADY_SSIM, UNSTEADY_SSIM], valid=True)
     assert verdict.strongest == UNSTEADY_SSIM
     assert verdict.sentence.startswith("The strongest attack, unsteady, rebuilds images with an SSIM of 0.844")
-    assert "what decides is that steady, rebuilds images with an SSIM of 0.773 (0.745 to 0.803)" in verdict.sentence
+    assert "what decides is that steady rebuilds images with an SSIM of 0.773 (0.745 to 0.803)" in verdict.sentence
 
 
 def test_any_identifiability_of_a_half_makes_a_tier_exposed():

@@ -40,7 +40,7 @@ def method_leakage_picture(
         names = [f"{literal(group.name)}, accuracy {_accuracy(group):.3f}" for group in groups]
         panels[0].set_yticks(range(len(groups)), names)
         panels[0].invert_yaxis()
-        figure.suptitle(literal(title_of(setting)), fontsize=9)
+        figure.suptitle(literal(f"{title_of(setting)}; further right leaks more, | is a guess"), fontsize=9)
         return picture_bytes(figure, form)
 
 
@@ -58,6 +58,6 @@ def _panel(axes: Axes, groups: Sequence[Group], metric: Metric, styles: Mapping[
         axes.errorbar([found.value], [place], xerr=ends, fmt="o", color=colour, markersize=5, capsize=3)
         if found.guess is not None:
             axes.plot(found.guess, place, "|", color="grey", markersize=14)
-    axes.set(xlabel=f"{TITLES[metric.name]} (high: leaks more)", xlim=(-0.03, 1.03))
+    axes.set(xlabel=TITLES[metric.name], xlim=(-0.03, 1.03), ylim=(-0.6, len(groups) - 0.4))
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)

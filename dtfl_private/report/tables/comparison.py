@@ -64,7 +64,7 @@ def legend(comparison: Comparison) -> list[str]:
         "Idle: seconds that a client waited for the slowest one, over the whole run; and as a share of its time.",
         "Regret: how much longer the rounds lasted than with the tiers of a scheduler that knows the true times.",
         *_of_leakage(comparison),
-        *(f"Note: {printable(note)}." for note in comparison.notes),
+        *(printable(note if note.startswith("WARNING") else f"Note: {note}") + "." for note in comparison.notes),
     ]
 
 

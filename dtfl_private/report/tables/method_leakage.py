@@ -12,7 +12,7 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.verdicts.findings import LEVELS
 
 COST = ("method", "audited", "accuracy", "time, s", "bytes", "sent")
-GOALS = ("method", "images: SSIM", "guess", "told apart", "membership: AUC", "labels", "verdict")
+GOALS = ("method", "images: SSIM", "guess", "told apart", "members: AUC", "labels", "verdict")
 COLUMNS = (*COST, *GOALS[1:])
 
 # A narrower terminal gets two tables.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.metrics import SSIM, find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
@@ -13,7 +13,8 @@ LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "
 
 
 STILL_RISING = 0.02
-"""By more than so much SSIM must the most auxiliary images be ahead of the next fewer ones for a curve to be rising."""
+"""A curve whose last step brings more SSIM than this is called rising."""
+
 
 REMEDY = (
     "more effort (--effort, or an attack's own steps), other attacks (--attack), more auxiliary images (--aux-images)"
@@ -73,11 +74,10 @@ def auxiliary_curve_text(findings: Findings) -> str | None:
     if len(curve) < 2:
         return None
     reached = [f"{figure(point.result.value, 'ssim')} with {point.images:,}" for point in curve]
-    rise = curve[-1].result.value - curve[-2].result.value
+    rise, more = curve[-1].result.value - curve[-2].result.value, curve[-1].images / curve[-2].images
+    meaning = f"the last step, {more:.2g} times as many, brings {rise:+.{SSIM.digits}f}"
     if rise > STILL_RISING:
-        meaning = f"still rising: with more than {curve[-1].images:,} images it leaks more"
-    else:
-        meaning = f"the last step brings no more than {STILL_RISING:g}: more images like these hardly help this attack"
+        meaning += f": still rising, so an adversary with more than {curve[-1].images:,} may get more"
     result = curve[-1].result
     return f"tier {result.tier}, {result.source} reaches SSIM {listed(reached)} images ({meaning})"
 
@@ -93,4 +93,14 @@ def overall(findings: Findings) -> str:
     if not parts:
         return "No tier was judged: see what was not tested."
     proof = ", which is no proof that they are safe there" if "not shown to leak" in by_level else ""
-    return f"Clients' records are {listed(parts)}{proof}."
+    return f"Clients' records are {listed(parts)}{proof}.{_never_used(findings)}"
+
+
+def _never_used(findings: Findings) -> str:
+    """Return which judged tiers are shallower than any that a client was in, in a sentence; empty if none is."""
+    used = [int(tier) for client in findings.clients for tier in client.by_tier if tier.isdecimal()]
+    judged = sorted(verdict.tier for verdict in findings.verdict)
+    unused = [tier for tier in judged if used and tier < min(used)]
+    if not unused:
+        return ""
+    return f" No client was in {tiers_named(unused)} in this run: there they were placed for the audit."

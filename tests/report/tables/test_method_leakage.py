@@ -51,7 +51,7 @@ def test_a_row_sets_accuracy_cost_what_is_sent_and_each_goal_side_by_side(audite
         "images: SSIM": "0.90 (0.88 to 0.92), tier 1",
         "guess": "0.30",
         "told apart": "-",
-        "membership: AUC": "0.75 (0.73 to 0.77), tier 2",
+        "members: AUC": "0.75 (0.73 to 0.77), tier 2",
         "labels": "not sent in clear, not attacked",
         "verdict": "exposed",
     }
