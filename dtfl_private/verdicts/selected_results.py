@@ -11,6 +11,10 @@ from dtfl_private.verdicts.findings import Compared, Findings, SanityCheck, Tier
 # Shown first and drawn, where attacks reached any of them.
 OF_IMAGES = ("ssim", "psnr", "identifiability")
 
+# Where an attack's whole interval beyond a trivial guess is 0 by one of these, its images are that guess.
+OF_PIXELS = ("mse", "psnr", "ssim")
+EQUAL = 1e-6
+
 
 def is_guess(result: Result) -> bool:
     """Return whether a result is that of a trivial guess or an oracle."""
@@ -43,6 +47,17 @@ def drawn_metrics(findings: Findings) -> list[str]:
 def of_metric(results: Iterable[Result], metric: str) -> list[Result]:
     """Return the results with a metric, by tier."""
     return sorted((result for result in results if result.metric == metric), key=lambda result: result.tier)
+
+
+def fell_back(findings: Findings) -> list[Result]:
+    """Return a result of each attack that returned a trivial guess itself at a tier, victim by victim; by tier."""
+    found: dict[tuple[int, str], Result] = {}
+    for result in findings.results:
+        ends = (result.advantage_ci_low, result.advantage_ci_high)
+        equal = all(end is not None and abs(end) < EQUAL for end in ends)
+        if equal and result.adversary is not None and result.metric in OF_PIXELS and result.has_spread:
+            found.setdefault((result.tier, result.source), result)
+    return [found[key] for key in sorted(found)]
 
 
 def exposes_more(metric: str) -> Callable[[float], float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
+import torch
 from audit_progress import HeardJobs
 from fast_attacks import SEES, Blind, LeastSquares
 
@@ -12,6 +13,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.plugins.registry import create
+from dtfl_private.report.words.audit import fell_back_text
 from dtfl_private.verdicts.findings_file import read_findings
 
 
@@ -23,6 +25,15 @@ class Crashing(Reconstruction):
         if view.tier == 2:
             raise ZeroDivisionError("of its own making")
         return LeastSquares().reconstruct(view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMean(Reconstruction):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="the mean image of the victim's class")
+
+    def reconstruct(self, view):
+        known, labels = view.auxiliary, torch.cat([batch.labels for seen in view.seen for batch in seen.batches])
+        return torch.stack([known.images[known.labels == label].mean(dim=0) for label in labels])
 
 
 def test_an_audit_leaves_what_the_interface_promises(trained, examine):
@@ -69,6 +80,11 @@ def test_an_attack_that_fails_where_nothing_is_hidden_ends_the_audit_at_once(tra
     assert "attacked in each tier" not in text
     with pytest.raises(GateCrossedError, match="the audit is invalid"):
         examine(trained(), [Blind()], fail_if=["ssim>2"])
+
+
+def test_an_attack_that_returns_a_trivial_guess_is_said_to_have_fallen_back(trained, examine):
+    findings = examine(trained(), [LeastSquares(), ClassMean()], tiers=(1,)).findings
+    assert fell_back_text(findings).startswith("class-mean in tier 1 to ")
 
 
 def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):

@@ -68,6 +68,7 @@ def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, b
         valid=selection.is_valid(findings),
         failed=selection.failed_checks(findings),
         overall=audit.overall(findings),
+        weak=_weak(findings),
         verdicts=selection.by_tier(findings.verdict),
         level_meanings=meanings.LEVEL_MEANING,
         false_alarms=audit.false_alarms(findings),
@@ -103,6 +104,15 @@ def _meanings(findings: Findings) -> list[tuple[str, str]]:
     names = dict.fromkeys([*(result.metric for result in named), *selection.drawn_metrics(findings)])
     found = [(find_metric(name).label, meanings.meaning(name)) for name in names]
     return [(label, text) for label, text in found if text]
+
+
+def _weak(findings: Findings) -> list[str]:
+    """Return in what the verdicts rest on attacks that are weaker than they could be."""
+    fallen = audit.fell_back_text(findings)
+    said = [] if fallen is None else [f"Fell back to a trivial guess: {fallen}"]
+    if findings.convergence is not None and not findings.convergence.converged:
+        said.append(f"Convergence: {audit.convergence_text(findings.convergence)}")
+    return said
 
 
 def _trade(findings: Findings) -> Drawn | None:

@@ -17,6 +17,7 @@ from dtfl_private.report.words.audit import (
     check_text,
     convergence_text,
     decided_by,
+    fell_back_text,
     overall,
 )
 from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
@@ -40,6 +41,8 @@ def audit_output(findings: Findings) -> list[RenderableType]:
         shown.append(exposure_table(findings))
     if findings.convergence is not None and is_valid(findings):
         shown.append(_convergence_line(findings.convergence))
+    if is_valid(findings) and (fallen := fell_back_text(findings)) is not None:
+        shown.append(Text(printable(f"fell back to a trivial guess: {fallen}"), style="bold yellow"))
     if is_valid(findings) and (curve := auxiliary_curve_text(findings)) is not None:
         shown.append(Text(printable(f"auxiliary data: {curve}")))
     sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")

@@ -6,7 +6,7 @@ from dtfl_private.leakage.metrics import SSIM, find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
-from dtfl_private.verdicts.selected_results import curve_of, is_valid
+from dtfl_private.verdicts.selected_results import curve_of, fell_back, is_valid
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
@@ -66,6 +66,18 @@ def convergence_text(convergence: Convergence) -> str:
         f"tier {convergence.tier}, {convergence.attack} with twice the effort: "
         f"{find_metric(metric).label} {doubled} instead of {value} ({meaning})"
     )
+
+
+def fell_back_text(findings: Findings) -> str | None:
+    """Return which attacks returned a trivial guess themselves, in a sentence; None if none did."""
+    found = fell_back(findings)
+    if not found:
+        return None
+    where: dict[tuple[str, str | None], list[int]] = {}
+    for result in found:
+        where.setdefault((result.source, result.baseline_name), []).append(result.tier)
+    parts = [f"{name} in {tiers_named(tiers)} to {guess or 'a guess'}" for (name, guess), tiers in where.items()]
+    return f"{listed(parts)}: the figures there are the guess's, and say only that these attacks found nothing better"
 
 
 def auxiliary_curve_text(findings: Findings) -> str | None:

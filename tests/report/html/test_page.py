@@ -168,6 +168,8 @@ def test_the_page_says_whether_attacks_have_converged_unless_the_audit_is_invali
     assert f"{text} 0.151 instead of 0.150 (converged" in Page(texts["full"]).text
     rising = Page(audit_page(full(convergence=convergence(0.182)), {})).text
     assert f"{text} 0.182 instead of 0.150 (NOT converged" in rising
+    assert "These verdicts are from below. Convergence: tier 4" in rising
+    assert "These verdicts are from below" not in Page(texts["full"]).text
     assert "Convergence:" not in Page(texts["invalid"]).text
     assert "What to try: more effort" in Page(texts["invalid"]).text
     assert "What to try" not in Page(texts["full"]).text

@@ -1,7 +1,7 @@
 from io import StringIO
 
 import pytest
-from audit_samples import auxiliary_curve, clients, convergence, full, invalid, minimal
+from audit_samples import auxiliary_curve, clients, convergence, full, invalid, minimal, result
 from rich.console import Console
 
 from dtfl_private.report.tables.audit import audit_output, sanity_line
@@ -87,6 +87,23 @@ def test_whether_attacks_have_converged_is_said_unless_the_audit_is_invalid():
     assert found.endswith("audit again with --effort normal or exhaustive)")
     for without in (full(convergence=None), invalid()):
         assert not any(line.startswith("convergence") for line in lines(without))
+
+
+def fallen(tier: int, source: str) -> dict:
+    """Return an attack's result that is exactly a trivial guess's."""
+    equal = {"baseline": 0.11, "baseline_name": "class-mean", "advantage": 0.0}
+    ends = {"advantage_ci_low": 0.0, "advantage_ci_high": 0.0, "p_value": 1.0}
+    return result(tier, source, "ssim", 0.11, 0.01, **equal, **ends)
+
+
+def test_attacks_that_fell_back_to_a_trivial_guess_are_named_with_their_tiers():
+    given = full().model_dump()["results"]
+    found = full(results=[*given, fallen(3, "decoder"), fallen(4, "decoder"), fallen(4, "hybrid")])
+    (line,) = (line for line in lines(found) if line.startswith("fell back"))
+    assert line.startswith(
+        "fell back to a trivial guess: decoder in tiers 3 and 4 to class-mean and hybrid in tier 4 to class-mean: "
+    )
+    assert not any(line.startswith("fell back") for line in lines(full()))
 
 
 def test_how_leakage_follows_the_attacker_s_data_is_said_unless_the_audit_is_invalid_or_has_no_curve():
