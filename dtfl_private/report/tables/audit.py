@@ -51,10 +51,13 @@ def audit_output(findings: Findings) -> list[RenderableType]:
 
 
 def verdict_table(findings: Findings) -> Table:
-    """Return a row per tier: its level, the strongest attack, the trivial guess and the undefended value."""
-    title = "verdict" if is_valid(findings) else "verdict: INVALID, do not use these figures"
-    columns = ("tier", "verdict", "strongest attack", "metric", "reached", "95% interval", "trivial guess")
-    table = plain_table(title, *columns, "undefended")
+    """Return a row per tier: its level, the strongest attack, the trivial guess, and any undefended value."""
+    title = "verdict: the strongest attack at each tier, and the best trivial guess"
+    if not is_valid(findings):
+        title = "verdict: INVALID, do not use these figures"
+    undefended = any(verdict.strongest.undefended is not None for verdict in findings.verdict)
+    columns = ("tier", "verdict", "attack", "metric", "reached", "95% interval", "guess")
+    table = plain_table(title, *columns, *["undefended"] * undefended)
     for column in table.columns[1:4]:
         column.justify = "left"
     for verdict in by_tier(findings.verdict):
@@ -67,7 +70,7 @@ def verdict_table(findings: Findings) -> Table:
             figure(best.value, best.metric),
             interval(best),
             _guess(best),
-            figure(best.undefended, best.metric),
+            *[figure(best.undefended, best.metric)] * undefended,
         )
     table.columns[1].no_wrap = True
     if is_valid(findings) and any(verdict.level == "not shown to leak" for verdict in findings.verdict):

@@ -26,8 +26,8 @@ def made(client: int, **values) -> ClientExposure:
 def test_a_row_per_tier_with_what_to_compare_with():
     found = lines(full())
     assert found[:2] == [
-        "verdict",
-        "tier verdict strongest attack metric reached 95% interval trivial guess undefended",
+        "verdict: the strongest attack at each tier, and the best trivial guess",
+        "tier verdict attack metric reached 95% interval guess undefended",
     ]
     assert found[3:7] == [
         "1 16x32x32 ▲ exposed hybrid SSIM 0.830 0.812 to 0.848 0.110 mean-image 0.980",
