@@ -15,6 +15,8 @@ def leakage_notes(groups: Sequence[Group]) -> Iterator[str]:
         yield from _unequal_audits(audited)
     if rising := [group.name for group in audited if any(one.converged is False for one in group.exposures)]:
         yield f"attacks on {listed(rising)} have not converged: these leak at least as much as is shown"
+    if audited and (unknown := [group.name for group in groups if not group.exposures]):
+        yield f"no audit of {listed(unknown)} can be used: what they leak is not known, which is not nothing"
     if partly := [group.name for group in audited if len(group.exposures) < len(group.runs)]:
         yield f"not all runs of {listed(partly)} were audited: their leakage is that of the others"
 

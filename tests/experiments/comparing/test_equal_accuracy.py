@@ -115,3 +115,10 @@ def test_a_run_without_an_audit_is_in_no_leakage_table_and_a_group_says_how_many
     comparison = compare([audited("dtfl"), alone])
     assert [group.name for group in comparison.settings[0].groups if group.exposures] == ["dtfl"]
     assert "not all runs of dtfl were audited: their leakage is that of the others" in comparison.notes
+
+
+def test_groups_without_an_audit_are_named_as_unknown_where_others_have_one(audited, write_run, tmp_path):
+    without = write_run(tmp_path / "without", [0.4, 0.5], target_accuracy=0.45, method="fedgkt")
+    said = "no audit of fedgkt can be used: what they leak is not known, which is not nothing"
+    assert said in compare([audited("dtfl"), without]).notes
+    assert compare([without]).notes == []
