@@ -21,7 +21,7 @@ from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.leakage.image_metrics import psnr
 
 # Weights of the proximity to the decoder's image to choose from, and how the search proceeds: slower than from grey.
-PROXIMITIES = (0.0, 0.3)
+PROXIMITIES = (0.0, 0.3, 3.0, 30.0)
 PACES = (Pace(0.02, None, 0.0), Pace(0.02, 0.99, 4.0), Pace(0.05, 0.99, 4.0))
 # Places in `SMOOTHNESS`, `PROXIMITIES` and `PACES` that tuning starts at.
 START = (2, 1, 1)
