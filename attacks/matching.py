@@ -50,9 +50,14 @@ class MembershipMatching(MembershipInference):
     def _scores_among(self, view: View, group: Sequence[Seen], place: int) -> Tensor:
         """Return the scores against the records of clients that began with the same weights."""
         program = view.program(group[0], adaptive=self.adaptive, draw="templates")
+        return self.matched(view, group, program, place)
+
+    def matched(self, view: View, group: Sequence[Seen], program: ClientProgram, place: int) -> Tensor:
+        """Return the scores (candidates,) of templates made by a program, against the records of these clients."""
         likeness = chosen_likeness(view, group, program, adaptive=self.adaptive)
-        released = torch.cat([batch.smashed for seen in group for batch in seen.batches])
-        sent_labels = torch.cat([batch.labels for seen in group for batch in seen.batches]).cpu()
+        batches = {id(batch): batch for seen in group for batch in seen.batches}.values()  # each once
+        released = torch.cat([batch.smashed for batch in batches])
+        sent_labels = torch.cat([batch.labels for batch in batches]).cpu()
         candidates, size = view.candidates, batch_size(group)
         tells = label_channel(view, group[0], adaptive=self.adaptive).log()[candidates.labels][:, sent_labels]
         chance, best = view.chance("candidates", place), torch.full((len(candidates.labels),), -torch.inf)

@@ -115,13 +115,14 @@ class Discriminator(nn.Module):
         return scores
 
 
-def train_shadow(view: View, batches: Sequence[SmashedBatch], imitation: Imitation, number: int) -> ModelDownload:
-    """Return the weights of a client half that serves the server's half as the real one does.
+def train_shadow(
+    view: View, batches: Sequence[SmashedBatch], imitation: Imitation, number: int, start: ModelDownload
+) -> ModelDownload:
+    """Return the weights of a client half that serves the server's half as the real one does, from a start on.
 
     Three pulls at once: the server's own half, frozen, must classify what the shadow sends of auxiliary images; the
     moments of its activations must be those received; and a discriminator must not tell the two apart.
     """
-    start = view.untrained(batches[0].client, "shadow", number)
     program = view.program_with(start, adaptive=imitation.adaptive, draw=f"shadow/{number}")
     received, server = Received(batches), view.server_half().requires_grad_(requires_grad=False)
     dtype = next(server.parameters()).dtype

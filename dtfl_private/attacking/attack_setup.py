@@ -1,6 +1,7 @@
 """What all attacks on a run share: its parts, where they compute, and all that there is to see at a tier."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from dtfl_private.attacking.evidence import (
     AttackedRound,
+    Beginning,
     Candidates,
     Evidence,
     LocalSteps,
@@ -81,7 +83,20 @@ class AttackSetup:
             earlier=[self._on_device(self._as_known(one)) for one in earlier],
             local_steps=local_steps(self.opened, number),
             server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
+            beginnings={} if self.opened.prepared.method.sends_weights else self._beginnings(seen),
         )
+
+    def _beginnings(self, seen: Sequence[Seen]) -> dict[int, Beginning]:
+        """Return what the networks of clients that are sent none were before the run, and their training since."""
+        worker = self.opened.prepared.worker
+        found = {}
+        for one in seen:
+            client, last = one.download.client, one.download.round
+            done = [record for record in self.opened.records[:last] if client in record["participants"]]
+            rounds = sum(client not in record["dropped"] for record in done)
+            per_round = worker.local_epochs * math.ceil(len(worker.parts[client]) / worker.batch_size)
+            found[client] = Beginning(download=self._beginning(one.download), steps=rounds * per_round)
+        return found
 
     def _network(self, tier: int) -> Network:
         worker = self.opened.prepared.worker
@@ -138,18 +153,26 @@ class AttackSetup:
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""
         worker, tier = self.opened.prepared.worker, seen.download.tier
+        trains_first = worker.defense.releases_apart or self.opened.prepared.method.timing.trains_first
         return ClientProgram(
             modules=self.numerics.place(copy.deepcopy(client_modules(worker.model, tier))),
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
-            download=seen.download,
+            download=seen.download if seen.download.weights else self._beginning(seen.download),
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
             defense=worker.defense if adaptive else worker.defense.undefended,
             numerics=self.numerics,
-            training=not worker.defense.releases_apart,
+            training=not trains_first,
             seed=seed,
             records=len(worker.parts[seen.download.client]),
             classes=worker.classes,
         )
+
+    def _beginning(self, download: ModelDownload) -> ModelDownload:
+        """Return a download of the weights that clients begin the run with, where they are sent none later."""
+        initial, tier = self.opened.prepared.initial.weights, download.tier
+        half = client_modules(self.opened.prepared.worker.model, tier)
+        weights = {name: initial.model[name] for name in half.state_dict()}
+        return replace(download, weights=weights, head=initial.heads[tier])
 
     def logits(self, model: State, images: Tensor) -> Tensor:
         """Return logits (N, classes), float32, of images (N, C, H, W) in [0, 1] under a model's weights."""

@@ -3,7 +3,7 @@
 Each part is there as a whole or not at all. Ground truth is in none of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
+from dtfl_private.training.optimizers import OptimizerName, OptimizerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,12 @@ class LocalSteps:
     batch_size: int | None = None
     epochs: int = 1
 
+    @property
+    def settings(self) -> OptimizerSettings:
+        """Kind of optimiser and its constants."""
+        name: OptimizerName = "adam" if self.optimizer == "adam" else "sgd"
+        return OptimizerSettings(name=name, momentum=self.momentum, weight_decay=self.weight_decay)
+
 
 class Shadows(Protocol):
     """Training runs of the adversary's own, like the victim's, on records of its choice."""
@@ -70,6 +77,19 @@ class Logits(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """A network that a client is never sent: what the program begins every run with, and the training since.
+
+    Attributes:
+        download: weights and auxiliary head of the beginning.
+        steps: optimiser steps that the client has taken, up to what it sent.
+    """
+
+    download: ModelDownload
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackedRound:
     """The round that is attacked, as the server sees it.
 
@@ -80,12 +100,14 @@ class AttackedRound:
         local_steps: how the clients trained in it.
         server_half: a fresh copy of the server's half of the network, with the weights that the round began with; None
             where they are not known: they are kept for the last round only.
+        beginnings: by client, where clients keep networks that the server never sends.
     """
 
     seen: Sequence[Seen]
     earlier: Sequence[Seen] = ()
     local_steps: LocalSteps
     server_half: Callable[[], nn.Module] | None = None
+    beginnings: Mapping[int, Beginning] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ client began its round with. So it can run the client half on inputs of its own,
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dtfl_private.data.preprocess import Preprocessor
-from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -22,6 +22,7 @@ from dtfl_private.protection.fixed_rewriting import fixed_rewritings, rewritten
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated, stream
+from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
 
 Parameters = Mapping[str, Tensor]
 """Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
@@ -182,6 +183,29 @@ class ClientProgram:
                         nn.init.normal_(parameter, std=0.02)
         return replace(self.download, weights=whole.client_half.state_dict(), head=whole.head.state_dict())
 
+    def retrained(
+        self, batches: Sequence[tuple[Tensor, Tensor]], optimizer: OptimizerSettings, lr: float
+    ) -> ModelDownload:
+        """Return client half and head after a step of local training on each of these batches, as a client takes it.
+
+        Batch norm's running statistics are those of all these batches under the trained weights.
+
+        Args:
+            batches: images (B, C, H, W) in [0, 1], and labels (B,).
+            optimizer: the clients'.
+            lr: its learning rate.
+        """
+        whole = copy.deepcopy(self._whole).requires_grad_().train()
+        steps = make_optimizer(whole.parameters(), optimizer, lr)
+        for images, labels in batches:
+            with self._numerics.autocast():
+                loss = self._defense.classification_loss(whole(self.inputs(images)), labels)
+            steps.zero_grad()
+            torch.autograd.backward(loss)
+            steps.step()
+        _measure_statistics(whole, [self.inputs(images) for images, _ in batches])
+        return replace(self.download, weights=snapshot(whole.client_half), head=snapshot(whole.head))
+
     def sent_labels(self, labels: Tensor) -> Tensor:
         """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn."""
         records = torch.arange(self._labelled, self._labelled + len(labels)) % self._at.records
@@ -228,6 +252,18 @@ def _freeze_statistics(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             part.momentum = 0.0
+
+
+@torch.no_grad()
+def _measure_statistics(module: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Take batch norm's running statistics anew, as the mean over these batches of inputs."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            part.reset_running_stats()
+            part.momentum = None  # the plain mean of all batches
+    for inputs in batches:
+        module(inputs)
+    _freeze_statistics(module)
 
 
 def batches_of(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:

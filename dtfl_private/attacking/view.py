@@ -13,6 +13,7 @@ from torch import nn
 from dtfl_private.attacking.callbacks import Advance, Keep, below, keep_nothing, show_nothing
 from dtfl_private.attacking.evidence import (
     Auxiliary,
+    Beginning,
     Candidates,
     Evidence,
     LocalSteps,
@@ -210,6 +211,23 @@ class View:
         seen = next(seen for seen in self._evidence.round.seen if seen.download.client == client)
         seed = int(stream(self.seed, "untrained", *path).integers(2**62))
         return self._evidence.network.program(seen, False, seed).untrained(seed)
+
+    def beginning(self, client: int) -> Beginning | None:
+        """Return what a client's network was before the run, where it is part of the program; None where it is sent."""
+        self._need("architecture", "smashed")
+        return self._evidence.round.beginnings.get(client)
+
+    def with_own_weights(self, name: str, seen: Sequence[Seen]) -> "View":
+        """Return the same view with client halves of the adversary's own in place of the clients', which it knows.
+
+        Args:
+            name: of them; what is cached goes under it.
+            seen: the clients' messages, in the victims' order, each with a download that the adversary made itself.
+        """
+        view = self.derived(name, seen)
+        view._adversary = replace(self._adversary, has=self._adversary.has | {"client-weights"})
+        view._evidence = replace(view._evidence, training=None)  # its models are not the adversary's own
+        return view
 
     def derived(self, name: str, seen: Sequence[Seen], receive: Receive | None = None) -> "View":
         """Return the same view with messages as the adversary has rewritten them, for attacks that build on others.

@@ -62,6 +62,11 @@ class Method(ABC):
         return False
 
     @property
+    def sends_weights(self) -> bool:
+        """Whether clients are sent weights at the start of a round; otherwise they keep their own."""
+        return "weights" in self.sends
+
+    @property
     def timing(self) -> Timing:
         """The time model; by default DTFL's."""
         return Overlapping()

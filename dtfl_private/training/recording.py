@@ -60,10 +60,15 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 class Recorder:
-    """Plays clients' rounds and records them, one after the other, in this process."""
+    """Plays clients' rounds and records them, one after the other, in this process.
 
-    def __init__(self, setup: WorkerSetup) -> None:
-        self._setup = setup
+    Args:
+        setup: of the run's workers.
+        sends_weights: whether clients are sent weights at the start of a round.
+    """
+
+    def __init__(self, setup: WorkerSetup, *, sends_weights: bool = True) -> None:
+        self._setup, self._sends_weights = setup, sends_weights
         self._messages: list[Message] = []
         self._inputs: dict[int, list[Inputs]] = {}
         self._fetched: list[Inputs] = []
@@ -122,8 +127,9 @@ class Recorder:
         """Return what was just played of a client."""
         sent = [message for message in self._messages if message.client == task.client]
         updates = [message for message in sent if isinstance(message, WeightUpdate)]
+        download = honest_download(self._setup.model, task, weights)
         seen = Seen(
-            download=honest_download(self._setup.model, task, weights),
+            download=download if self._sends_weights else replace(download, weights={}, head={}),
             batches=tuple(message for message in sent if isinstance(message, SmashedBatch)),
             update=updates[0] if updates else None,
             replies=tuple(message for message in sent if isinstance(message, GradientReply)),

@@ -52,6 +52,8 @@ def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
         raise _not_of_this_run(number, client, f"client {client} in tier {tier}")
     (half, _), head = split(worker.model, tier), opened.heads[tier]
     expected = [(seen.download.weights, half.state_dict()), (seen.download.head, head.state_dict())]
+    if not opened.prepared.method.sends_weights:
+        expected = [(seen.download.weights, {}), (seen.download.head, {})]
     if seen.update is not None:
         expected += [(seen.update.weights, half.state_dict()), (seen.update.head, head.state_dict())]
     if not all(_alike(state, like) for state, like in expected):

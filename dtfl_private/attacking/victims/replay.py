@@ -114,7 +114,8 @@ class OpenedRun:
 
     def recorder(self) -> Recorder:
         """Return what plays clients' rounds once more, in any tier of the network."""
-        return Recorder(replace(self.prepared.worker, heads=self.heads))
+        worker = replace(self.prepared.worker, heads=self.heads)
+        return Recorder(worker, sends_weights=self.prepared.method.sends_weights)
 
 
 def open_run(

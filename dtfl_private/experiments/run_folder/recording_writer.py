@@ -70,7 +70,7 @@ class TranscriptWriter:
         if plan.round not in self._rounds:
             return
         if self._recorder is None:
-            self._recorder = Recorder(self._setup)
+            self._recorder = Recorder(self._setup, sends_weights=self._method.sends_weights)
         tasks, recorder = self._method.tasks(plan, before), self._recorder
         if self._method.together:
             kept = [(task, self._batches) for task in tasks]

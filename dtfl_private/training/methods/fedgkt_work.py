@@ -80,7 +80,7 @@ class _Client:
         self._head.eval()
         task, numerics = self.task, self._setup.numerics
         once = len(self._data.batches) // self._setup.local_epochs
-        for number, records in enumerate(self._data.batches[:once]):
+        for number, records in enumerate(self._data.batches[: min(once, task.sends)]):
             inputs, labels = self._data.fetch(records)
             with torch.no_grad(), numerics.autocast():
                 features = self._modules(inputs)
@@ -106,7 +106,9 @@ class _Client:
         self._answers[records.to(self._answers.device)] = answer.logits.to(self._answers.dtype)
 
     def result(self, server: State) -> ClientResult:
-        """Return the result of the round, with the server's network as it is after it."""
+        """Return the result of the round, with the server's network as it is after it; none if it drops out."""
+        if not self.task.completes:
+            return _nothing_left(self.task)
         modules, head = snapshot(self._modules), snapshot(self._head)
         local_loss, server_loss = _mean(self.losses), _mean(self.server_losses)
         require_finite(local_loss, self.task, "local loss")
@@ -132,7 +134,7 @@ def _mean(losses: Sequence[Tensor]) -> float:
 
 
 def _nothing_left(task: ClientTask) -> ClientResult:
-    """Return the result of a client that dropped out: it did so before it had sent anything."""
+    """Return the result of a client that dropped out, in a run before it had sent anything."""
     return ClientResult(
         client=task.client,
         tier=task.tier,
@@ -186,7 +188,7 @@ class FedGktWork:
         """Return the results, in the order of the tasks."""
         seed, number = worker.setup.seed, tasks[0].round
         server = _Server(worker, tasks[0], weights, self.distillation)
-        clients = [_Client(worker, task, self.distillation) for task in tasks if task.completes]
+        clients = [_Client(worker, task, self.distillation) for task in tasks if task.sends]
         for client in clients:
             with isolated(seed, "layers", client.task.client, number):
                 client.train()
