@@ -24,6 +24,7 @@ class MembershipSurrogate(MembershipInference):
     Attributes:
         shadows: how many.
         steps: of the training of each, where clients are sent their weights.
+        refining_steps: of each, where clients keep networks that all began alike.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -33,10 +34,13 @@ class MembershipSurrogate(MembershipInference):
 
     shadows: Annotated[int, Field(ge=2)] = 4
     steps: Annotated[int, Field(ge=1)] = 1000
+    refining_steps: Annotated[int, Field(ge=0)] = 150
 
     def scores(self, view: View) -> Tensor:
         """Return the sum over shadows of the log-likelihood ratios of each candidate's best match."""
-        surrogate = Surrogate(shadows=self.shadows, steps=self.steps, adaptive=self.adaptive, effort=self.effort)
+        surrogate = Surrogate(
+            shadows=self.shadows, steps=self.steps, refining_steps=self.refining_steps, adaptive=self.adaptive
+        )
         matching = MembershipMatching(adaptive=self.adaptive, effort=self.effort)
         best = []
         for client, own in enumerate(view.batches):

@@ -47,7 +47,7 @@ class Surrogate(Reconstruction):
         shadows: how many.
         steps: of the training of each.
         lr: its first learning rate.
-        refinements: steps by which a shadow of a known beginning is brought to send what a client sent.
+        refining_steps: by which a shadow of a known beginning is brought to send what a client sent.
         statistics: weight of the distance between the moments of activations.
         adversarial: weight of the discriminator.
         size: of the decoder's network.
@@ -63,7 +63,7 @@ class Surrogate(Reconstruction):
     shadows: Annotated[int, Field(ge=1)] = 4
     steps: Annotated[int, Field(ge=1)] = 1000
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-2
-    refinements: Annotated[int, Field(ge=0)] = 150
+    refining_steps: Annotated[int, Field(ge=0)] = 150
     statistics: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     adversarial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     size: Literal["small", "medium", "large", "best"] = "medium"
@@ -108,8 +108,8 @@ class Surrogate(Reconstruction):
 
     def _refined(self, view: View, own: Sequence[SmashedBatch], start: ModelDownload, number: int) -> ModelDownload:
         """Return a retrained shadow brought to send what a client sent; cached."""
-        imitation = replace(self._imitation, steps=self.refinements, lr=REFINING_LR)
-        if not self.refinements:
+        imitation = replace(self._imitation, steps=self.refining_steps, lr=REFINING_LR)
+        if not self.refining_steps:
             return start
         name = f"refined/{own[0].client}/{len(own)}/{number}/{imitation}"
         cached = view.keep(name, lambda: train_shadow(view, own, imitation, number, start).weights)

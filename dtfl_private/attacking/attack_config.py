@@ -22,6 +22,7 @@ class AttackConfig(BaseModel):
     """All that determines an attack on a run. The descriptions of the fields are the help of ``dtfl-private attack``.
 
     Attributes:
+        attacks: None for the strongest by what the training method shows; see `default_attack`.
         tiers: numbers, or "all"; None for those in use in the run's last round.
         adversary: None for the weakest that can mount each attack.
         aux_dir: None for where the data set looks for itself.
@@ -30,8 +31,8 @@ class AttackConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    attacks: Annotated[tuple[str, ...], Field(min_length=1)] = described(
-        ("hybrid",), "attack; repeat for several; see `list attacks`"
+    attacks: Annotated[tuple[str, ...], Field(min_length=1)] | None = described(
+        None, "attack; repeat for several; see `list attacks`"
     )
     tiers: tuple[Count, ...] | Literal["all"] | None = described(None, "tier to attack; repeat for several")
     as_scheduled: bool = described(

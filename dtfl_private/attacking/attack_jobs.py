@@ -87,7 +87,7 @@ def _choose(
     hidden = opened.prepared.method.hides
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
-    made = [make_attack(item, EFFORTS[config.effort]) for item in attacks or config.attacks]
+    made = [make_attack(item, EFFORTS[config.effort]) for item in attacks or config.attacks or [default_attack(opened)]]
     rungs = _rungs_of(config, [attack for attack, _ in made])
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:
@@ -98,6 +98,13 @@ def _choose(
         else:
             chosen.append(Chosen(attack=attack, text=text, adversary=adversary))
     return chosen, left_out, rungs
+
+
+def default_attack(opened: OpenedRun) -> str:
+    """Return the attack for those who name none: the strongest by what the training method shows."""
+    if not opened.prepared.method.cuts:
+        return "update-inversion"
+    return "surrogate" if "client-weights" in opened.prepared.method.hides else "hybrid"
 
 
 def _rungs_of(config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:

@@ -153,7 +153,6 @@ class AttackSetup:
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""
         worker, tier = self.opened.prepared.worker, seen.download.tier
-        trains_first = worker.defense.releases_apart or self.opened.prepared.method.timing.trains_first
         return ClientProgram(
             modules=self.numerics.place(copy.deepcopy(client_modules(worker.model, tier))),
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
@@ -161,7 +160,7 @@ class AttackSetup:
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
             defense=worker.defense if adaptive else worker.defense.undefended,
             numerics=self.numerics,
-            training=not trains_first,
+            training=not self.opened.sends_once,
             seed=seed,
             records=len(worker.parts[seen.download.client]),
             classes=worker.classes,

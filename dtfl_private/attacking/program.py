@@ -72,7 +72,7 @@ class ClientProgram:
         self._whole = _Classifier(modules, head)
         self._whole.train(training)
         self._whole.requires_grad_(requires_grad=False)
-        _freeze_statistics(self._whole)
+        self._momenta = _freeze_statistics(self._whole)
         self._preprocess = preprocessor
         self._defense = defense
         self._numerics = numerics
@@ -188,14 +188,14 @@ class ClientProgram:
     ) -> ModelDownload:
         """Return client half and head after a step of local training on each of these batches, as a client takes it.
 
-        Batch norm's running statistics are those of all these batches under the trained weights.
-
         Args:
             batches: images (B, C, H, W) in [0, 1], and labels (B,).
             optimizer: the clients'.
             lr: its learning rate.
         """
         whole = copy.deepcopy(self._whole).requires_grad_().train()
+        for name, momentum in self._momenta.items():
+            whole.get_submodule(name).momentum = momentum
         steps = make_optimizer(whole.parameters(), optimizer, lr)
         for images, labels in batches:
             with self._numerics.autocast():
@@ -203,7 +203,6 @@ class ClientProgram:
             steps.zero_grad()
             torch.autograd.backward(loss)
             steps.step()
-        _measure_statistics(whole, [self.inputs(images) for images, _ in batches])
         return replace(self.download, weights=snapshot(whole.client_half), head=snapshot(whole.head))
 
     def sent_labels(self, labels: Tensor) -> Tensor:
@@ -247,23 +246,17 @@ class _Classifier(nn.Module):
         return logits
 
 
-def _freeze_statistics(module: nn.Module) -> None:
-    """Keep batch norm's running statistics as they are; in training mode it computes with the batch's own."""
-    for part in module.modules():
-        if isinstance(part, _BatchNorm):
-            part.momentum = 0.0
+def _freeze_statistics(module: nn.Module) -> dict[str, float | None]:
+    """Keep batch norm's running statistics as they are; in training mode it computes with the batch's own.
 
-
-@torch.no_grad()
-def _measure_statistics(module: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Take batch norm's running statistics anew, as the mean over these batches of inputs."""
-    for part in module.modules():
+    Returns:
+        By how much each norm's statistics would have moved with a batch, by its name.
+    """
+    momenta = {}
+    for name, part in module.named_modules():
         if isinstance(part, _BatchNorm):
-            part.reset_running_stats()
-            part.momentum = None  # the plain mean of all batches
-    for inputs in batches:
-        module(inputs)
-    _freeze_statistics(module)
+            momenta[name], part.momentum = part.momentum, 0.0
+    return momenta
 
 
 def batches_of(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:

@@ -43,6 +43,10 @@ THOROUGH = (
 )
 
 
+# Of both presets, where clients are not sent their weights: the others are left out there.
+WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
+
+
 class _Preset(BaseModel):
     """What a preset settles."""
 

@@ -12,7 +12,7 @@ from dtfl_private.attacking.base import Attack, Reconstruction
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
-from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.audit_config import SETTLED, WITHOUT_WEIGHTS, AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
@@ -70,6 +70,11 @@ class AuditPlan:
         return any(isinstance(job.chosen.attack, Reconstruction) and not job.chosen.attack.tampers for job in self.jobs)
 
     @property
+    def knows_weights(self) -> bool:
+        """Whether some adversary knows the weights that clients start from."""
+        return "client-weights" not in self.opened.prepared.method.hides
+
+    @property
     def by_name(self) -> bool:
         """Whether a command can name all that the audit is made of."""
         return self.attacks is None and not self.opened.objects
@@ -94,7 +99,7 @@ def plan_audit(
         )
     check_trainings(opened, config)
     workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
-    attack_config = config.attacking(workers)
+    attack_config = _attack_config(opened, config, workers)
     return AuditPlan(
         opened=opened,
         config=config,
@@ -105,6 +110,15 @@ def plan_audit(
         attack_plan=plan_attack(opened, attack_config, attacks, folder / "attacks"),
         cache=ResultCache(folder / "kept", {"version": version("dtfl-private"), "run": str(opened.folder.path)}),
     )
+
+
+def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> AttackConfig:
+    """Return how the run is attacked; where weights are never sent, a preset's attacks and those without weights."""
+    attack_config = config.attacking(workers)
+    if "client-weights" not in opened.prepared.method.hides or config.attacks != SETTLED[config.preset].attacks:
+        return attack_config
+    names = dict.fromkeys((*(config.attacks or ()), *WITHOUT_WEIGHTS))
+    return attack_config.model_copy(update={"attacks": tuple(names)})
 
 
 def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:

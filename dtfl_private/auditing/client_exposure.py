@@ -21,7 +21,7 @@ def exposures(opened: OpenedRun, best: Sequence[Result], metric: str) -> list[Cl
     worker = opened.prepared.worker
     profiles = opened.prepared.settings.schedule.environment.profiles
     kinds = opened.after.schedule.environment.profile_K.tolist()
-    per_round = 1 if worker.defense.releases_apart else worker.local_epochs
+    per_round = 1 if opened.sends_once else worker.local_epochs
     rounds = rounds_by_tier(opened.records)
     by_tier = {result.tier: result.value for result in best if result.metric == metric}
     return [

@@ -1,7 +1,7 @@
 """What measures look at: a release of the clients' own records through the client half of a tier."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from dtfl_private.privacy.disclosure import ONE_ROUND
 from dtfl_private.protection.defended_costs import cut_of
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.guarantees import GaussianRelease
-from dtfl_private.protocol.messages import Seen
+from dtfl_private.protocol.messages import ModelDownload, Seen, below
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.simulation.costs.analysis import analyse
@@ -70,7 +70,7 @@ def release_at(run: MeasuredRun, tier: int) -> Release:
     """Return what clients of a tier release of their records, with the client half that the last round began with."""
     setup, size = run.setup, run.batch_size
     worker, device = setup.opened.prepared.worker, setup.numerics.device
-    seen = Seen(download=setup.honest(tier), batches=(), update=None)
+    seen = Seen(download=_sender(setup, tier), batches=(), update=None)
     encoder = setup.program(seen, True, 0)
     images = unit(worker.train_images[run.records]).to(device)
     labels = worker.train_labels[run.records].to(device)
@@ -101,10 +101,27 @@ def release_at(run: MeasuredRun, tier: int) -> Release:
 def _whole_batches(opened: OpenedRun, most: int) -> tuple[Tensor, int]:
     """Return records of the last round's clients, in whole batches of one size, and that size."""
     worker = opened.prepared.worker
-    parts = [torch.as_tensor(worker.parts[task.client]) for task in opened.tasks]
+    parts = [torch.as_tensor(worker.parts[client]) for client in _senders(opened)]
     size = min(worker.batch_size, max(len(part) for part in parts))
     batches = [batch for part in parts for batch in torch.split(part, size) if len(batch) == size]
     return torch.cat(batches[: max(1, -(-most // size))]), size
+
+
+def _senders(opened: OpenedRun) -> list[int]:
+    """Return the last round's clients; where each keeps a network of its own, the first one that sent anything."""
+    if opened.prepared.method.sends_weights:
+        return [task.client for task in opened.tasks]
+    return [task.client for task in opened.tasks if task.completes][:1]
+
+
+def _sender(setup: AttackSetup, tier: int) -> ModelDownload:
+    """Return the weights under which the measured records were sent: an attack need not know them."""
+    opened, honest = setup.opened, setup.honest(tier)
+    if opened.prepared.method.sends_weights:
+        return honest
+    (client,) = _senders(opened)
+    own = below(f"client/{client}/", opened.after.extras)
+    return replace(honest, client=client, weights=below("net/", own), head=below("head/", own))
 
 
 def _releases(opened: OpenedRun, tier: int) -> int:
@@ -115,7 +132,7 @@ def _releases(opened: OpenedRun, tier: int) -> int:
     worker = opened.prepared.worker
     there = [counts for counts in rounds_by_tier(opened.records).values() if counts[tier]]
     rounds = max((sum(counts[sending] for sending in opened.tiers) for counts in there), default=0)
-    return max(1, rounds * (1 if worker.defense.releases_apart else worker.local_epochs))
+    return max(1, rounds * (1 if opened.sends_once else worker.local_epochs))
 
 
 def _delta(defense: DefenseChain) -> float:

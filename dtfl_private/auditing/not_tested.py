@@ -38,6 +38,7 @@ def not_tested(
         *measured.not_given,
         *_attacks(plan),
         *(step for step in steps if isinstance(step, NotTested)),
+        *_sanity(plan),
         *_tiers(plan),
         *_trainings(len(trainings)),
         *_of_the_run(plan, trainings[0]),
@@ -72,6 +73,15 @@ def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
     if plan.opened.whole_tier is not None and plan.opened.whole_tier not in plan.opened.tiers:
         why = "its clients keep the whole network; no attack here is made for the weight update of one"
         yield NotTested(what=f"tier {plan.opened.whole_tier}", why=why)
+
+
+def _sanity(plan: AuditPlan) -> Iterator[NotTested]:
+    if not plan.knows_weights:
+        yield NotTested(
+            what="the sanity check at md1",
+            why=f"clients of {plan.opened.method_name} are never sent their weights: nobody knows what an attack without "
+            "them must reach at the shallowest cut, so that a failure here proves less than elsewhere",
+        )
 
 
 def _trainings(count: int) -> Iterator[NotTested]:

@@ -138,13 +138,13 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
         return stopped_findings(plan, identity), {}
     trainings = attacked_trainings(plan.opened, plan.config, plan.folder, progress)
     reports = [attack_training(plan, training, progress) for training in trainings]
-    shallowest = check_shallowest(plan, reports[0], progress)
+    shallowest = [check_shallowest(plan, reports[0], progress)] if plan.knows_weights else []
     convergence = check_convergence(plan, reports[0], progress)
     curve = auxiliary_curve(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
     found = AuditResults(
         trainings=trainings,
-        sanity=[identity, shallowest],
+        sanity=[identity, *shallowest],
         attacked=pooled([compared_with_undefended(report) for report in reports]),
         measured=measured,
         measured_undefended=measured_undefended,

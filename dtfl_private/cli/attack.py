@@ -12,7 +12,7 @@ OPTIONS = tuple(name for name in AttackConfig.model_fields if name != "where_app
 
 # In words, of the fields whose default is no plain value.
 DEFAULTS = {
-    "attacks": "hybrid",
+    "attacks": "hybrid, or what stands in for it where the method hides what it needs",
     "tiers": "those in use",
     "adversary": "the weakest that can",
     "threads": "all cores; one in each worker",

@@ -31,8 +31,7 @@ def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victi
 
 def later_epochs(opened: OpenedRun, seen: Sequence[Seen]) -> list[Seen]:
     """Return what clients sent in each further epoch of the round that began as ``seen``, if there were any."""
-    worker = opened.prepared.worker
-    if worker.local_epochs == 1 or worker.defense.releases_apart:
+    if opened.prepared.worker.local_epochs == 1 or opened.sends_once:
         return []
     tasks = {task.client: task for task in opened.tasks}
     parts = [_all_epochs(opened, tasks[one.download.client], one.download.tier) for one in seen]

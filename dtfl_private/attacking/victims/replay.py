@@ -87,6 +87,11 @@ class OpenedRun:
         return self.prepared.method.has_heads or not self.prepared.method.cuts
 
     @property
+    def sends_once(self) -> bool:
+        """Whether a client trains first, and then sends each record once; otherwise it sends one in every epoch."""
+        return self.prepared.worker.defense.releases_apart or self.prepared.method.timing.trains_first
+
+    @property
     def heads(self) -> Mapping[int, nn.Module]:
         """An auxiliary head for every tier of the network."""
         return {**self.spare_heads, **self.prepared.worker.heads}

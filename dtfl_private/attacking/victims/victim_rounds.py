@@ -83,7 +83,7 @@ class VictimRounds:
     def sent_again(self, tier: int) -> bool:
         """Whether a tier's victims were sent once more: in further epochs, or in earlier rounds that were recorded."""
         worker = self._opened.prepared.worker
-        if not self.recorded and worker.local_epochs > 1 and not worker.defense.releases_apart:
+        if not self.recorded and worker.local_epochs > 1 and not self._opened.sends_once:
             return True
         if self.recorded:
             clients = {recording.seen.download.client for recording in self._read_round(tier, "batches").recordings}
