@@ -36,9 +36,9 @@ class Surrogate(Reconstruction):
     pseudo-client), SDAR (Zhu et al. 2023, 2310.10483: a simulator trained against a discriminator that sees labels) and
     FORA (Xu et al. 2024, CVPR: distribution matching without queries), for activations recorded once.
 
-    Where clients keep networks that all began alike (FedGKT), the beginning need not be guessed: a shadow begins as they
-    did, and trains on auxiliary images as long as they did on their own, before it is brought to send what one of them
-    sent.
+    Where clients keep networks that all began alike (FedGKT), the beginning need not be guessed: a shadow begins as
+    they did, and trains on auxiliary images as long as they did on their own, before it is brought to send what one of
+    them sent.
 
     In DTFL the server always knows the weights, and `decoder` is the honest headline. This attack does not look at
     them, nor at the update.

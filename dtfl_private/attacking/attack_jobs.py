@@ -87,7 +87,8 @@ def _choose(
     hidden = opened.prepared.method.hides
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
-    made = [make_attack(item, EFFORTS[config.effort]) for item in attacks or config.attacks or [default_attack(opened)]]
+    items: Sequence[Attack | str] = attacks or config.attacks or [default_attack(opened)]
+    made = [make_attack(item, EFFORTS[config.effort]) for item in items]
     rungs = _rungs_of(config, [attack for attack, _ in made])
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:

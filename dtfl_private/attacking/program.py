@@ -194,8 +194,9 @@ class ClientProgram:
             lr: its learning rate.
         """
         whole = copy.deepcopy(self._whole).requires_grad_().train()
-        for name, momentum in self._momenta.items():
-            whole.get_submodule(name).momentum = momentum
+        for name, part in whole.named_modules():
+            if isinstance(part, _BatchNorm):
+                part.momentum = self._momenta[name]
         steps = make_optimizer(whole.parameters(), optimizer, lr)
         for images, labels in batches:
             with self._numerics.autocast():

@@ -79,8 +79,8 @@ def _sanity(plan: AuditPlan) -> Iterator[NotTested]:
     if not plan.knows_weights:
         yield NotTested(
             what="the sanity check at md1",
-            why=f"clients of {plan.opened.method_name} are never sent their weights: nobody knows what an attack without "
-            "them must reach at the shallowest cut, so that a failure here proves less than elsewhere",
+            why=f"clients of {plan.opened.method_name} are never sent their weights: nobody knows what an attack "
+            "without them must reach at the shallowest cut, so that a failure here proves less than elsewhere",
         )
 
 
