@@ -13,6 +13,14 @@ Keep = Callable[[str, Callable[[], Mapping[str, Tensor]]], Mapping[str, Tensor]]
 survive an interruption."""
 
 
+PARTS = 10_000
+
+
+def advance_within(advance: Advance, begin: float, end: float, done: int, total: int) -> None:
+    """Tell how far all of the work is, of which a part from ``begin`` to ``end`` (0 to 1) has done so many steps."""
+    advance(round(PARTS * (begin + (end - begin) * done / max(total, 1))), PARTS)
+
+
 def show_nothing(done: int, total: int) -> None:
     """Do nothing."""
 

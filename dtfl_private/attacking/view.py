@@ -3,14 +3,16 @@
 Ground truth is not in it. What the adversary does not have raises an error when an attack asks for it.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from dtfl_private.attacking.callbacks import Advance, Keep, below, keep_nothing, show_nothing
+from dtfl_private.attacking.callbacks import Advance, Keep, advance_within, below, keep_nothing, show_nothing
 from dtfl_private.attacking.evidence import (
     Auxiliary,
     Beginning,
@@ -70,6 +72,17 @@ class View:
         self.seed = seed
         self.progress = progress
         self.keep = keep
+
+    def part(self, begin: float, end: float) -> "View":
+        """Return the same view for one of several steps of an attack, whose progress is from ``begin`` to ``end``.
+
+        Args:
+            begin: share of the attack's time, as a rule, that is over before: 0 to 1.
+            end: share that is over after.
+        """
+        view = copy.copy(self)
+        view.progress = partial(advance_within, self.progress, begin, end)
+        return view
 
     def _need(self, *capabilities: Capability) -> None:
         require(frozenset(capabilities), self._adversary, self._knows, self._attack)
