@@ -1,7 +1,7 @@
 """Infer a property of the victims' images that is not their label."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -12,10 +12,11 @@ from dtfl_private.attacking import base
 from dtfl_private.attacking.base import AttackFacts
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.hybrid import Hybrid
+from dtfl_private.attacks.optimization import tuning_batches
 from dtfl_private.attacks.shared.auxiliary_release import release_auxiliary, same_weights
-from dtfl_private.attacks.shared.decoders_by_download import trained_decoder
 from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
+from dtfl_private.attacks.shared.releaser import ReleasedImages
 from dtfl_private.protocol.messages import Seen
 
 
@@ -46,28 +47,30 @@ MEASURES: Mapping[Attribute, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeInference(base.AttributeInference):
-    """Infer a property from smashed data by a classifier, and by measuring it on what a decoder makes of them.
+    """Infer a property from smashed data by a classifier, and by measuring it on reconstructed images.
 
     The property is whether a measure of the image is above the median of its class in the auxiliary data, so that the
     label says next to nothing of it. Overlearning reveals sensitive attributes: Song and Shmatikov 2020 (ICLR,
     1905.11742, section 3) infer them from a split network's activations by a classifier. Where images can be
-    reconstructed, a measure that can be computed is read off them far better: the two witnesses are weighed by a
-    logistic regression on auxiliary validation images.
+    reconstructed (by `hybrid`), a measure that can be computed is read off them far better: a logistic regression on
+    auxiliary validation images weighs the two witnesses.
 
     Attributes:
         attribute: brightness of the image; asymmetry, whether the left is brighter than the right; stroke, how wide
             the drawing's strokes are.
-        decoder_steps: of the decoder's training; 0 for as many as the effort allows.
+        decoder_steps: of the decoder of `hybrid`; 0 for as many as the effort allows.
+        search_steps: of its searches, likewise.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
-        recipe="classifier from smashed data to a property of the image, and the property of the decoder's images",
+        recipe="classifier from smashed data to a property of the image, and the property of reconstructed images",
         source="Song and Shmatikov 2020, 1905.11742",
     )
 
     attribute: Attribute = "brightness"
     decoder_steps: Annotated[int, Field(ge=0)] = 0
+    search_steps: Annotated[int, Field(ge=0)] = 0
 
     def values(self, images: Tensor, labels: Tensor, auxiliary: Auxiliary) -> Tensor:
         """Return 1 where the measure is above the median of the class in the auxiliary data, else 0."""
@@ -88,55 +91,68 @@ class AttributeInference(base.AttributeInference):
         found: dict[int, Tensor] = {}
         groups = same_weights(view)
         for number, group in enumerate(groups):
-            part = view.part(number / len(groups), (number + 1) / len(groups))
-            guess = self._guesser(part, group)
-            for seen in group:
-                parts = [guess(batch.smashed, batch.labels) for batch in seen.batches]
-                found[id(seen)] = torch.cat(parts)
+            part = view.showing(group).part(number / len(groups), (number + 1) / len(groups))
+            values = self._of_group(part)
+            sizes = [seen.records for seen in group]
+            found |= {id(seen): own for seen, own in zip(group, torch.split(values, sizes), strict=True)}
         return torch.cat([found[id(seen)] for seen in view.seen])
 
-    def _guesser(self, view: View, group: list[Seen]) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return what guesses values (B,) from activations (B, *cut shape) and the labels sent with them."""
-        decoder = Decoder(steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
-        trained = trained_decoder(view.part(0, 0.9), group, decoder.training)
+    def _of_group(self, view: View) -> Tensor:
+        """Return the values (victims,) of clients with the same weights."""
         known = view.auxiliary
-        validation = self._examples(view, group, "validation", known.validation_images, known.validation_labels)
         classifier = PropertyClassifier(
-            self._examples(view, group, "train", known.images, known.labels),
-            validation,
+            self._examples(view, "train", known.images, known.labels),
+            self._examples(view, "validation", known.validation_images, known.validation_labels),
             values=2,
             classes=view.classes,
             seed=view.seed,
             device=view.device,
         )
+        hybrid = Hybrid(
+            decoder_steps=self.decoder_steps, steps=self.search_steps, adaptive=self.adaptive, effort=self.effort
+        )
 
-        def witnesses(smashed: Tensor, labels: Tensor) -> Tensor:
-            """Return the classifier's log odds and the margin on the decoder's images, (B, 2)."""
-            chances = classifier.log_probabilities(smashed, labels)
-            margins = self._margins(trained.decode(smashed, labels).cpu(), labels.cpu(), known)
+        def witnesses(own: View) -> Tensor:
+            """Return the classifier's log odds and the margin on reconstructed images, (records, 2)."""
+            batches = [batch for seen in own.seen for batch in seen.batches]
+            chances = torch.cat([classifier.log_probabilities(batch.smashed, batch.labels) for batch in batches])
+            labels = torch.cat([batch.labels for batch in batches]).cpu()
+            margins = self._margins(hybrid.reconstruct(own).cpu(), labels, known)
             return torch.stack([chances[:, 1] - chances[:, 0], margins.double()], dim=1)
 
-        return weighed(witnesses, validation)
+        sent = tuning_batches(view, self.adaptive)
+        truth = [self.values(batch.images.cpu(), batch.labels.cpu(), known) for batch in sent]
+        own = view.showing([as_sent(view.seen[0], sent)]).part(0, 0.5)
+        return weighed(witnesses(view.part(0.5, 1)), witnesses(own), torch.cat(truth))
 
-    def _examples(self, view: View, group: list[Seen], name: str, images: Tensor, labels: Tensor) -> Examples:
-        sent = release_auxiliary(view, group, images, labels, "attribute", name, adaptive=self.adaptive)
+    def _examples(self, view: View, name: str, images: Tensor, labels: Tensor) -> Examples:
+        sent = release_auxiliary(view, view.seen, images, labels, "attribute", name, adaptive=self.adaptive)
         values = self.values(images, labels, view.auxiliary)[sent.places]
         return Examples(smashed=sent.smashed, sent_labels=sent.sent_labels, values=values)
 
 
-def weighed(witnesses: Callable[[Tensor, Tensor], Tensor], validation: Examples) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return what guesses a property of two values from witnesses, by a logistic regression on validation examples.
+def as_sent(like: Seen, released: Sequence[ReleasedImages]) -> Seen:
+    """Return releases of the adversary's own images as if they were messages of a client's round."""
+    first = like.batches[0]
+    batches = [
+        replace(first, batch=number, smashed=one.smashed, labels=one.labels) for number, one in enumerate(released)
+    ]
+    return replace(like, batches=tuple(batches), update=None)
+
+
+def weighed(witnesses: Tensor, known: Tensor, truth: Tensor) -> Tensor:
+    """Return a property of two values, (N,) int64, by a logistic regression on records whose value is known.
 
     Args:
-        witnesses: from activations (B, *cut shape) and labels (B,) to (B, witnesses); the first is a log odds.
-        validation: examples that no witness has learnt from. If all have one value, the first witness decides alone.
+        witnesses: (N, W) of the records in question; the first is a log odds.
+        known: (M, W) of records whose value is known. If all have the same, the first witness decides alone.
+        truth: their values (M,).
     """
     from sklearn.linear_model import LogisticRegression  # scikit-learn takes a while to load
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(torch.unique(validation.values)) < 2:
-        return lambda smashed, labels: (witnesses(smashed, labels)[:, 0] > 0).long()
-    judge = make_pipeline(StandardScaler(), LogisticRegression())
-    judge.fit(witnesses(validation.smashed, validation.sent_labels).numpy(), validation.values.numpy())
-    return lambda smashed, labels: torch.from_numpy(judge.predict(witnesses(smashed, labels).numpy())).long()
+    if len(torch.unique(truth)) < 2:
+        return (witnesses[:, 0] > 0).long()
+    judge = make_pipeline(StandardScaler(), LogisticRegression()).fit(known.numpy(), truth.numpy())
+    return torch.from_numpy(judge.predict(witnesses.numpy())).long()

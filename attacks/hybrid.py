@@ -13,7 +13,16 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, nam
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
-from dtfl_private.attacks.optimization import EXACT, SMOOTHNESS, Optimization, Pace, Ticks, climb, tuning_batches
+from dtfl_private.attacks.optimization import (
+    EXACT,
+    SMOOTHNESS,
+    Optimization,
+    Pace,
+    Ticks,
+    climb,
+    tuning_batches,
+    victims_digest,
+)
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
@@ -68,7 +77,11 @@ class Hybrid(Reconstruction):
         map_shape(target.cut_shape, name_of(self))
 
     def reconstruct(self, view: View) -> Tensor:
-        """Return images (victims, C, H, W)."""
+        """Return images (victims, C, H, W); cached."""
+        name = f"hybrid/{self}/{victims_digest(view)}"
+        return view.keep(name, lambda: {"images": self._found(view)})["images"]
+
+    def _found(self, view: View) -> Tensor:
         decoder = Decoder(size=self.size, steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
         decoders = trained_decoders(view, decoder.training)
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)

@@ -96,7 +96,7 @@ class Optimization(Reconstruction):
             ]
             return {"images": torch.cat(parts)}
 
-        return view.keep(f"search from grey/{matching}/{self.adaptive}/{_victims(view)}", search)["images"].cpu()
+        return view.keep(f"search from grey/{matching}/{self.adaptive}/{victims_digest(view)}", search)["images"].cpu()
 
     def of_batch(
         self,
@@ -218,7 +218,7 @@ class Ticks:
         self._view.progress(self._done, self._total)
 
 
-def _victims(view: View) -> str:
+def victims_digest(view: View) -> str:
     """Return a short text that tells these victims' messages from others."""
     digest = hashlib.blake2b(digest_size=8)
     for seen in view.seen:

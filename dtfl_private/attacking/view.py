@@ -84,6 +84,12 @@ class View:
         view.progress = partial(advance_within, self.progress, begin, end)
         return view
 
+    def showing(self, seen: Sequence[Seen]) -> "View":
+        """Return the same view of other rounds: of some of the clients, or of messages that the adversary has made."""
+        view = copy.copy(self)
+        view._evidence = replace(self._evidence, round=replace(self._evidence.round, seen=seen))
+        return view
+
     def _need(self, *capabilities: Capability) -> None:
         require(frozenset(capabilities), self._adversary, self._knows, self._attack)
 
