@@ -17,7 +17,7 @@ from dtfl_private.attacks.optimization import tuning_batches
 from dtfl_private.attacks.shared.auxiliary_release import release_auxiliary, same_weights
 from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
 from dtfl_private.attacks.shared.releaser import ReleasedImages
-from dtfl_private.protocol.messages import Seen
+from dtfl_private.protocol.messages import Seen, SmashedBatch
 
 
 def _brightness(images: Tensor) -> Tensor:
@@ -45,6 +45,10 @@ MEASURES: Mapping[Attribute, Callable[[Tensor], Tensor]] = {
 }
 
 
+# Of the standard normal distribution: half of it lies within this of 0.
+NORMAL_QUARTILE = 0.6745
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttributeInference(base.AttributeInference):
     """Infer a property from smashed data by a classifier, and by measuring it on reconstructed images.
@@ -52,8 +56,8 @@ class AttributeInference(base.AttributeInference):
     The property is whether a measure of the image is above the median of its class in the auxiliary data, so that the
     label says next to nothing of it. Overlearning reveals sensitive attributes: Song and Shmatikov 2020 (ICLR,
     1905.11742, section 3) infer them from a split network's activations by a classifier. Where images can be
-    reconstructed (by `hybrid`), a measure that can be computed is read off them far better: a logistic regression on
-    auxiliary validation images weighs the two witnesses.
+    reconstructed (by `hybrid`), a measure that can be computed is read off them far better. The errors of that measure
+    on auxiliary validation images say how much it weighs: its log odds are added to the classifier's.
 
     Attributes:
         attribute: brightness of the image; asymmetry, whether the left is brighter than the right; stroke, how wide
@@ -112,18 +116,16 @@ class AttributeInference(base.AttributeInference):
             decoder_steps=self.decoder_steps, steps=self.search_steps, adaptive=self.adaptive, effort=self.effort
         )
 
-        def witnesses(own: View) -> Tensor:
-            """Return the classifier's log odds and the margin on reconstructed images, (records, 2)."""
-            batches = [batch for seen in own.seen for batch in seen.batches]
-            chances = torch.cat([classifier.log_probabilities(batch.smashed, batch.labels) for batch in batches])
-            labels = torch.cat([batch.labels for batch in batches]).cpu()
-            margins = self._margins(hybrid.reconstruct(own).cpu(), labels, known)
-            return torch.stack([chances[:, 1] - chances[:, 0], margins.double()], dim=1)
+        def margins(own: View) -> Tensor:
+            labels = torch.cat([batch.labels for batch in _batches(own)]).cpu()
+            return self._margins(hybrid.reconstruct(own).cpu(), labels, known)
 
         sent = tuning_batches(view, self.adaptive)
-        truth = [self.values(batch.images.cpu(), batch.labels.cpu(), known) for batch in sent]
-        own = view.showing([as_sent(view.seen[0], sent)]).part(0, 0.5)
-        return weighed(witnesses(view.part(0.5, 1)), witnesses(own), torch.cat(truth))
+        truth = torch.cat([self._margins(batch.images.cpu(), batch.labels.cpu(), known) for batch in sent])
+        errors = margins(view.showing([as_sent(view.seen[0], sent)]).part(0, 0.5)) - truth
+        chances = [classifier.log_probabilities(batch.smashed, batch.labels) for batch in _batches(view)]
+        odds = torch.cat([chance[:, 1] - chance[:, 0] for chance in chances])
+        return (odds + log_odds_of(margins(view.part(0.5, 1)), errors) > 0).long()
 
     def _examples(self, view: View, name: str, images: Tensor, labels: Tensor) -> Examples:
         sent = release_auxiliary(view, view.seen, images, labels, "attribute", name, adaptive=self.adaptive)
@@ -140,19 +142,20 @@ def as_sent(like: Seen, released: Sequence[ReleasedImages]) -> Seen:
     return replace(like, batches=tuple(batches), update=None)
 
 
-def weighed(witnesses: Tensor, known: Tensor, truth: Tensor) -> Tensor:
-    """Return a property of two values, (N,) int64, by a logistic regression on records whose value is known.
+def _batches(view: View) -> list[SmashedBatch]:
+    return [batch for seen in view.seen for batch in seen.batches]
+
+
+def log_odds_of(margins: Tensor, errors: Tensor) -> Tensor:
+    """Return the log odds (N,), float64, that true margins are above 0, of margins (N,) measured with normal errors.
 
     Args:
-        witnesses: (N, W) of the records in question; the first is a log odds.
-        known: (M, W) of records whose value is known. If all have the same, the first witness decides alone.
-        truth: their values (M,).
+        margins: as measured.
+        errors: (M,) measured less true ones of other images: their median and median absolute deviation count, for a
+            few reconstructions that fail altogether say nothing of the others.
     """
-    from sklearn.linear_model import LogisticRegression  # scikit-learn takes a while to load
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if len(torch.unique(truth)) < 2:
-        return (witnesses[:, 0] > 0).long()
-    judge = make_pipeline(StandardScaler(), LogisticRegression()).fit(known.numpy(), truth.numpy())
-    return torch.from_numpy(judge.predict(witnesses.numpy())).long()
+    bias = errors.double().median()
+    deviation = ((errors.double() - bias).abs().median() / NORMAL_QUARTILE).clamp(min=1e-6)
+    above = (margins.double() - bias) / deviation
+    odds: Tensor = torch.special.log_ndtr(above) - torch.special.log_ndtr(-above)
+    return odds

@@ -1,4 +1,7 @@
-"""The ceiling of attribute inference: what a classifier on the images themselves learns of a property."""
+"""A yardstick of attribute inference: what a classifier on the images themselves learns of a property.
+
+Who reconstructs an image and measures the property can know more.
+"""
 
 import torch
 from torch import Tensor
