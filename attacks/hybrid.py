@@ -41,6 +41,8 @@ REFINED, FROM_GREY = 1, 2
 FAR_BEHIND = 10.0
 # How many searches tuning takes, about.
 TUNING_SEARCHES = 8
+# Shares of the attack's time that are over, about, when decoders are trained and searches tuned.
+DECODED, TUNED = 0.5, 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,23 +85,25 @@ class Hybrid(Reconstruction):
 
     def _found(self, view: View) -> Tensor:
         decoder = Decoder(size=self.size, steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
-        decoders = trained_decoders(view, decoder.training)
+        decoders = trained_decoders(view.part(0, DECODED), decoder.training)
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
-        tick = Ticks(view, self._count(view, optimization))
-        tuned = self._tuned(view, decoders, optimization, tick)
-        refine = partial(match, matching=self._way(optimization, *tuned["best"].tolist()), tick=tick)
+        tuning, searching = view.part(DECODED, TUNED), view.part(TUNED, 1)
+        steps = optimization.search_steps
+        tuned = self._tuned(tuning, decoders, optimization, Ticks(tuning, steps * TUNING_SEARCHES))
+        refine = partial(match, matching=self._way(optimization, *tuned["best"].tolist()))
         rule, candidates = self._rule(view, decoders, optimization, tuned, refine)
         if rule == FIRST:  # nothing that a search finds serves better
             return decoded_by(view, decoders)
         wanted = needed([rule], candidates)
-        found = optimization.reconstruct(view).to(view.device) if FROM_GREY in wanted else torch.empty(0)
+        found = optimization.reconstruct(searching).to(view.device) if FROM_GREY in wanted else torch.empty(0)
+        tick = Ticks(searching, steps * sum(len(seen.batches) for seen in view.seen))
         parts: list[Tensor] = []
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
             for batch in seen.batches:
                 decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
                 make = {
-                    REFINED: partial(refine, program, batch.smashed, decoded),
+                    REFINED: partial(refine, program, batch.smashed, decoded, tick=tick),
                     FROM_GREY: partial(_rows, found, sum(map(len, parts)), len(decoded)),
                 }
                 parts.append(_offered(program, batch.smashed, decoded, make, wanted).chosen(rule))
@@ -162,10 +166,6 @@ class Hybrid(Reconstruction):
             offers.append((partial(_offered, program, smashed, decoded, make), images))
         candidates = 1 + (FROM_GREY if grey_too else REFINED)
         return best_rule(offers, candidates), candidates
-
-    def _count(self, view: View, optimization: Optimization) -> int:
-        """Return the number of steps of all refinements, as far as tuning lets it be known."""
-        return optimization.search_steps * (TUNING_SEARCHES + sum(len(seen.batches) for seen in view.seen))
 
 
 def _offered(

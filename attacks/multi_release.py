@@ -69,7 +69,10 @@ class MultiRelease(Reconstruction):
         )
         fitting = [one for one in view.earlier if one.download.tier == view.tier]
         rounds = by_download([*view.seen, *fitting])
-        decoders = {name: trained_decoder(view, group, training) for name, group in rounds.items()}
+        decoders = {
+            name: trained_decoder(view.part(number / len(rounds), (number + 1) / len(rounds)), group, training)
+            for number, (name, group) in enumerate(rounds.items())
+        }
         parts = []
         for seen in view.seen:
             own = [one for one in fitting if one.download.client == seen.download.client]

@@ -215,7 +215,7 @@ class Ticks:
     def __call__(self) -> None:
         """Count a step."""
         self._done += 1
-        self._view.progress(self._done, self._total)
+        self._view.progress(min(self._done, self._total), self._total)  # tuning may take more than was expected
 
 
 def victims_digest(view: View) -> str:

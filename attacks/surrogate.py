@@ -23,6 +23,9 @@ HEAD = "head/"
 # First learning rate of refinements: a shadow that is nearly right is not to leave.
 REFINING_LR = 1e-3
 
+# Share of the attack's time that is over, about, when its shadows are trained.
+TRAINED = 0.6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Surrogate(Reconstruction):
@@ -77,11 +80,16 @@ class Surrogate(Reconstruction):
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
         batches = [batch for one in view.batches for batch in one]
-        rounds = [seen_with(shadow, one) for one in view.batches for shadow in self.shadows_of(view, one)]
+        share = TRAINED / len(view.batches)
+        rounds = [
+            seen_with(shadow, one)
+            for client, one in enumerate(view.batches)
+            for shadow in self.shadows_of(view.part(share * client, share * (client + 1)), one)
+        ]
         training = DecoderTraining(
             size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
         )
-        decoder = trained_decoder(view.with_own_weights("surrogate", rounds), rounds, training)
+        decoder = trained_decoder(view.part(TRAINED, 1).with_own_weights("surrogate", rounds), rounds, training)
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 
     def shadows_of(self, view: View, own: Sequence[SmashedBatch]) -> list[ModelDownload]:

@@ -1,6 +1,6 @@
 """Put shuffled pieces of activations back in order, then decode as if nothing had been shuffled."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -12,7 +12,7 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target, name_of
 from dtfl_private.attacking.program import ClientProgram, Receive, batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.optimization import SEARCH_STEPS
+from dtfl_private.attacks.optimization import SEARCH_STEPS, Ticks
 from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
@@ -31,6 +31,8 @@ SEARCH_LR = 0.02
 VALIDATION_BATCHES = 2
 # A second decoder is worth its time if this share of pieces more is in place than when the first was trained.
 WORTH = 0.02
+# Shares of the attack's time that are over, about, when its networks are trained and when the search is tuned.
+SOLVED, TUNED = 0.6, 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,11 @@ class Unshuffle(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        solvers = {name: self._solver(view, group) for name, group in by_download(view.seen).items()}
+        groups = by_download(view.seen)
+        solvers = {
+            name: self._solver(view.part(SOLVED * number / len(groups), SOLVED * (number + 1) / len(groups)), group)
+            for number, (name, group) in enumerate(groups.items())
+        }
         search = _Search(
             puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
             steps=self.steps_of(self.steps, SEARCH_STEPS),
@@ -86,29 +92,30 @@ class Unshuffle(Reconstruction):
         )
         rule = search.rule(solvers[fingerprint(view.seen[0].download)])
         wanted = needed([rule], 1 + len(SEARCHES))
+        ticks = Ticks(view.part(TUNED, 1), search.steps * len(wanted) * sum(len(seen.batches) for seen in view.seen))
         parts = []
         for seen in view.seen:
             solver, program = solvers[fingerprint(seen.download)], view.program(seen, adaptive=True)
             decoded = torch.split(solver.images(seen), [len(batch.labels) for batch in seen.batches])
             for batch, images in zip(seen.batches, decoded, strict=True):
-                parts.append(search.guesses(program, batch.smashed, images, wanted).chosen(rule))
+                parts.append(search.guesses(program, batch.smashed, images, ticks, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
         puzzle = puzzle_of(view.defense, view.cut_shape, name_of(self))
-        lesson = _Lesson(view, puzzle, group)
+        lesson = _Lesson(view.part(0, 0.2), puzzle, group)
         matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
         training = DecoderTraining(size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=True)
-        solver.decoder = _decoder(view, f"matched/{self}", solver.first, group, training)
+        solver.decoder = _decoder(view.part(0.2, 0.6), f"matched/{self}", solver.first, group, training)
         if self.refinements == 0:
             return solver
         solver.refinements = self.refinements
         if lesson.gain(solver) > WORTH:
             better = _Solver(view, puzzle, matcher)
             better.before = solver
-            better.decoder = _decoder(view, f"refined/{self}", solver.refined, group, training)
+            better.decoder = _decoder(view.part(0.6, 1), f"refined/{self}", solver.refined, group, training)
             better.refinements = 1
             return better
         return solver
@@ -179,13 +186,20 @@ class _Search:
     """
 
     def __init__(self, *, view: View, puzzle: Puzzle, steps: int) -> None:
-        self._view, self._puzzle = view, puzzle
+        self._view, self._puzzle, self.steps = view, puzzle, steps
         self._ways = [
             Matching(steps=steps, lr=SEARCH_LR, smoothness=smoothness, proximity=proximity)
             for smoothness, proximity in SEARCHES
         ]
 
-    def guesses(self, program: ClientProgram, smashed: Tensor, decoded: Tensor, wanted: Collection[int]) -> Guesses:
+    def guesses(
+        self,
+        program: ClientProgram,
+        smashed: Tensor,
+        decoded: Tensor,
+        tick: Callable[[], None],
+        wanted: Collection[int],
+    ) -> Guesses:
         """Return the decoded images (B, C, H, W) of a batch, and what those searches make of them that are wanted."""
         smashed = smashed.to(decoded.device)
 
@@ -193,7 +207,7 @@ class _Search:
             return self._puzzle.put(smashed, self._puzzle.match(smashed, activations))
 
         ways = {number: self._ways[number - 1] for number in wanted}
-        found = {number: match(program, smashed, decoded, way, arrange=arrange) for number, way in ways.items()}
+        found = {number: match(program, smashed, decoded, way, tick, arrange) for number, way in ways.items()}
         images = {0: decoded, **found}
         with torch.no_grad():
             left = {number: residuals(program, one, arrange(program.expected(one))) for number, one in images.items()}
@@ -203,10 +217,11 @@ class _Search:
         """Return which candidate serves best on auxiliary validation images."""
         seen = self._view.seen[0]
         program = self._view.program(seen, adaptive=True)
+        ticks = Ticks(self._view.part(SOLVED, TUNED), self.steps * len(SEARCHES) * VALIDATION_BATCHES)
         found = []
         for smashed, labels, images in validation_release(self._view, seen, True, VALIDATION_BATCHES):
             decoded = solver.decode(program, smashed, labels)
-            found.append((partial(self.guesses, program, smashed, decoded), images))
+            found.append((partial(self.guesses, program, smashed, decoded, ticks), images))
         return best_rule(found, 1 + len(SEARCHES))
 
 

@@ -51,7 +51,13 @@ class Decoders:
 
 def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
     """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
-    return Decoders({name: trained_decoder(view, group, training) for name, group in by_download(view.seen).items()})
+    groups = by_download(view.seen)
+    return Decoders(
+        {
+            name: trained_decoder(view.part(number / len(groups), (number + 1) / len(groups)), group, training)
+            for number, (name, group) in enumerate(groups.items())
+        }
+    )
 
 
 def decoded_by(view: View, decoders: Decoders) -> Tensor:
@@ -67,9 +73,11 @@ def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining
     """
     shapes = Shapes(cut=map_shape(view.cut_shape, "decoder"), image=view.input_shape, classes=view.classes)
     best: tuple[float, InverseNetwork] | None = None
-    for size in training.sizes:
+    sizes = training.sizes
+    for number, size in enumerate(sizes):
+        part = view.part(number / len(sizes), (number + 1) / len(sizes))
         name = f"decoder/{fingerprint(group[0].download)}/{batch_size(group)}/{size}/{_settings(training)}"
-        trained = dict(view.keep(name, partial(_train, view, group, shapes, size, training)))
+        trained = dict(view.keep(name, partial(_train, part, group, shapes, size, training)))
         error = float(trained.pop(VALIDATION_ERROR))
         if best is None or error < best[0]:
             network = InverseNetwork(shapes, size)

@@ -68,7 +68,7 @@ class AttackDisplay(Display):
     def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
         """Show how far a job is."""
         running = self._running[job]
-        # A job of several phases begins anew with each: what was shown is not taken back.
+        # An attack may take back a guess at its steps: what was shown is not taken back.
         running.share = max(running.share, done / max(total, 1))
         self._bars.update(running.bar, completed=running.share)
         self._show_all()
