@@ -94,12 +94,14 @@ class Surrogate(Reconstruction):
 
     def shadows_of(self, view: View, own: Sequence[SmashedBatch]) -> list[ModelDownload]:
         """Return the shadows of the client that sent these batches; but for known beginnings all clients have one."""
+        parts = [view.part(number / self.shadows, (number + 1) / self.shadows) for number in range(self.shadows)]
         beginning = view.beginning(own[0].client)
         if beginning is None:
             batches = [batch for one in view.batches for batch in one]
-            return [self._shadow(view, batches, number) for number in range(self.shadows)]
+            return [self._shadow(part, batches, number) for number, part in enumerate(parts)]
         return [
-            self._refined(view, own, self._retrained(view, beginning, number), number) for number in range(self.shadows)
+            self._refined(part, own, self._retrained(part, beginning, number), number)
+            for number, part in enumerate(parts)
         ]
 
     def _retrained(self, view: View, beginning: Beginning, number: int) -> ModelDownload:

@@ -30,7 +30,7 @@ def stem():
 )
 def test_progress_goes_on_to_the_end_and_not_before(make_view, attack, defenses):
     shares = []
-    server = nn.Sequential(nn.Flatten(), nn.Linear(4 * 8 * 8, 10))
+    server = nn.Sequential(nn.Flatten(), nn.Linear(4 * 16 * 16, 10))
     view, _ = make_view(stem(), *defenses, auxiliary=120, server=server)
     view.progress = lambda done, total: shares.append(done / total)
     attack.reconstruct(view)
