@@ -26,7 +26,9 @@ class Decoder(Reconstruction):
         size: of the network; "best" trains all three and takes the best on validation images.
         steps: of training, of 32 images each; 0 for as many as the effort allows.
         lr: first learning rate of Adam; falls as a half cosine.
-        ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
+        ssim: weight of 1 - SSIM in the loss, whose first term is the squared error.
+        perceptual: weight of the distance between the client half's activations of guess and image, relative to the
+            latter's; there are no pretrained features here.
         varied: learn from variations of the auxiliary images (moved, turned, resized, mixed) too.
     """
 
@@ -40,6 +42,7 @@ class Decoder(Reconstruction):
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-3
     ssim: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    perceptual: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     varied: bool = True
 
     def check(self, target: Target) -> None:
@@ -55,6 +58,7 @@ class Decoder(Reconstruction):
             steps=self.steps_of(self.steps, NORMAL_STEPS),
             lr=self.lr,
             ssim=self.ssim,
+            perceptual=self.perceptual,
             adaptive=self.adaptive,
             varied=self.varied,
         )

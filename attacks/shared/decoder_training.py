@@ -46,7 +46,9 @@ class DecoderTraining:
         size: of the network; "best" trains all three and takes the best on validation images.
         steps: of Adam, of `STEP` images each.
         lr: first learning rate; falls as a half cosine.
-        ssim: weight of 1 - SSIM in the loss, whose other term is the squared error.
+        ssim: weight of 1 - SSIM in the loss, whose first term is the squared error.
+        perceptual: weight of the distance between the client half's activations of guess and image, relative to the
+            latter's; defenses left out.
         adaptive: through the defenses' samplers.
         varied: on variations of the auxiliary images; otherwise on the images as they are.
     """
@@ -55,6 +57,7 @@ class DecoderTraining:
     steps: int = NORMAL_STEPS
     lr: float = 3e-3
     ssim: float = 0.0
+    perceptual: float = 0.0
     adaptive: bool = True
     varied: bool = True
 
@@ -73,12 +76,14 @@ class Lessons:
         releaser: makes releases of them.
         augmentations: what clients do to their training images, by name.
         chance: of orders and variations.
+        features: the client half, from images (B, C, H, W) to activations; differentiable.
     """
 
     images: Auxiliary
     releaser: Releaser
     augmentations: tuple[str, ...]
     chance: torch.Generator
+    features: Callable[[Tensor], Tensor]
 
     def first(self) -> ReleasedImages:
         """Return a release of the images as they are."""
@@ -121,14 +126,14 @@ def train_decoder(
     for step, batch in enumerate(itertools.islice(batches, training.steps), start=1):
         warm = min(1.0, step / WARM_UP)
         optimizer.param_groups[0]["lr"] = training.lr * warm * half_cosine(step - 1, training.steps)
-        loss = losses(network, batch, training.ssim).mean()
+        loss = losses(network, batch, training, lessons.features).mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         average.update_parameters(network)
         if step % look_every == 0 or step == training.steps:
             latest = cast(InverseNetwork, average.module)
-            error = error_on(latest, validation, training.ssim)
+            error = error_on(latest, validation, training, lessons.features)
             if error < best_error:
                 best, best_error = copy.deepcopy(latest), error
         advance(step, training.steps)
@@ -149,20 +154,36 @@ def has_fast_bfloat16(device: str) -> bool:
     return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def losses(network: InverseNetwork, released: ReleasedImages, ssim: float) -> Tensor:
-    """Return the loss of each image (B,): the squared error, and ``ssim`` times 1 - SSIM."""
+def losses(
+    network: InverseNetwork,
+    released: ReleasedImages,
+    training: DecoderTraining,
+    features: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the loss of each image (B,): the squared error, and what else `DecoderTraining` gives a weight."""
     device = released.smashed.device.type
     # Half the time, and in measurements the same error, which is far above this type's rounding.
     with torch.autocast(device, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device)):
         guess = network(released.smashed, released.labels)
     errors: Tensor = (guess - released.images).square().flatten(1).mean(dim=1)
-    if ssim:
-        errors = errors + ssim * (1 - structural_similarity(guess, released.images))
+    if training.ssim:
+        errors = errors + training.ssim * (1 - structural_similarity(guess, released.images))
+    if training.perceptual:
+        with torch.no_grad():
+            wanted = features(released.images).flatten(1)
+        apart = (features(guess).flatten(1) - wanted).square().sum(dim=1)
+        errors = errors + training.perceptual * apart / wanted.square().sum(dim=1).clamp(min=1e-12)
     return errors
 
 
 @torch.no_grad()
-def error_on(network: InverseNetwork, released: ReleasedImages, ssim: float) -> float:
+def error_on(
+    network: InverseNetwork,
+    released: ReleasedImages,
+    training: DecoderTraining,
+    features: Callable[[Tensor], Tensor],
+) -> float:
     """Return the mean loss on released images."""
     parts = zip(*(torch.split(part, CHUNK) for part in released), strict=True)
-    return float(torch.cat([losses(network, ReleasedImages(*part), ssim) for part in parts]).double().mean())
+    errors = [losses(network, ReleasedImages(*part), training, features) for part in parts]
+    return float(torch.cat(errors).double().mean())

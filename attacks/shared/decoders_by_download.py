@@ -88,7 +88,8 @@ def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining
 
 
 def _settings(training: DecoderTraining) -> str:
-    return f"{training.steps}/{training.lr}/{training.ssim}/{training.adaptive}/{training.varied}"
+    weights = f"{training.ssim}/{training.perceptual}"
+    return f"{training.steps}/{training.lr}/{weights}/{training.adaptive}/{training.varied}"
 
 
 def placed(network: InverseNetwork, device: str) -> InverseNetwork:
@@ -105,6 +106,7 @@ def _train(
         releaser=Releaser(view, group, training.adaptive),
         augmentations=tuple(view.augmentations),
         chance=torch_stream(view.seed, "order of training", view.tier, size),
+        features=partial(view.program(group[0], adaptive=False).activations, defended=False),
     )
     with isolated(view.seed, "inverse network", view.tier, size):
         network = placed(InverseNetwork(shapes, size), view.device)

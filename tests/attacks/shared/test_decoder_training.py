@@ -1,8 +1,10 @@
 """How decoders are trained: steps, averages, and the step that served best."""
 
+from functools import partial
 from itertools import islice
 
 import pytest
+import torch
 from torch import nn
 
 from dtfl_private.attacks.shared import decoder_training
@@ -13,6 +15,7 @@ from dtfl_private.attacks.shared.decoder_training import (
     DecoderTraining,
     Lessons,
     error_on,
+    losses,
     train_decoder,
 )
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes
@@ -33,6 +36,7 @@ def lessons(make_view):
             releaser=Releaser(view, view.seen, True),
             augmentations=(),
             chance=torch_stream(0, "lessons"),
+            features=partial(view.program(view.seen[0], adaptive=False).activations, defended=False),
         )
 
     return make
@@ -76,8 +80,20 @@ def test_the_best_average_is_returned_with_its_error_and_the_steps_are_told(less
     assert error == min(looks) < max(looks)
     known = own.images
     validation = own.releaser.release(known.validation_images, known.validation_labels, "validate")
-    assert error == pytest.approx(error_on(best, validation, 0.0))
-    assert error < error_on(network(), validation, 0.0)
+    assert error == pytest.approx(error_on(best, validation, trained, own.features))
+    assert error < error_on(network(), validation, trained, own.features)
+
+
+def test_the_perceptual_term_is_the_relative_distance_of_activations(lessons):
+    own, released = lessons(), lessons().first()
+    plain, weighed = (DecoderTraining(size="small", perceptual=weight) for weight in (0.0, 2.0))
+    with torch.no_grad():
+        guess = network()(released.smashed, released.labels)
+        wanted, had = (own.features(images).flatten(1) for images in (released.images, guess))
+        term = losses(network(), released, weighed, own.features) - losses(network(), released, plain, own.features)
+    expected = 2 * (had - wanted).square().sum(dim=1) / wanted.square().sum(dim=1)
+    # The guess is in bfloat16 within the loss.
+    torch.testing.assert_close(term, expected, rtol=0.02, atol=1e-3)
 
 
 def test_more_steps_serve_better(lessons):
