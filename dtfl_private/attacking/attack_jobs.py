@@ -9,9 +9,9 @@ from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_
 from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.ladder import rungs_for
+from dtfl_private.attacking.refusals import once_only
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.attacking.view import once_only
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.adversaries import require_shown
 

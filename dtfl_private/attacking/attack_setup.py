@@ -83,8 +83,30 @@ class AttackSetup:
             earlier=[self._on_device(self._as_known(one)) for one in earlier],
             local_steps=local_steps(self.opened, number),
             server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
+            replies_to=partial(self.replies_to, tier) if self._answers(number) else None,
             beginnings={} if self.opened.prepared.method.sends_weights else self._beginnings(seen),
         )
+
+    def _answers(self, number: int) -> bool:
+        """Whether the server returns gradients, by a half that is known: that of the last round."""
+        return "replies" not in self.opened.prepared.method.hides and number == self.opened.plan.round
+
+    def replies_to(self, tier: int, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the gradients at the cut (B, *cut shape) that the server returns first in a round, float32.
+
+        Args:
+            tier: client modules.
+            images: (B, C, H, W) in [0, 1] of a client.
+            labels: (B,), sent as they are.
+        """
+        program = self.program(Seen(download=self.honest(tier), batches=(), update=None), True, 0)
+        own = labels.to(program.device)
+        sent = program.release(images.to(program.device), own).to(self.numerics.weight_dtype).requires_grad_()
+        half = self.server_half(tier).train()
+        with self.numerics.autocast():
+            loss = self.opened.prepared.worker.defense.classification_loss(half(sent.clone()), own)
+        (gradient,) = torch.autograd.grad(loss, sent)
+        return gradient.to(self.numerics.wire_dtype).float()
 
     def _beginnings(self, seen: Sequence[Seen]) -> dict[int, Beginning]:
         """Return what the networks of clients that are sent none were before the run, and their training since."""

@@ -100,6 +100,8 @@ class AttackedRound:
         local_steps: how the clients trained in it.
         server_half: a fresh copy of the server's half of the network, with the weights that the round began with; None
             where they are not known: they are kept for the last round only.
+        replies_to: the gradients at the cut (B, *cut shape) that the server returns to a client with a batch of images
+            and labels, with its half as the round began; None where it returns none, or its half is not known.
         beginnings: by client, where clients keep networks that the server never sends.
     """
 
@@ -107,6 +109,7 @@ class AttackedRound:
     earlier: Sequence[Seen] = ()
     local_steps: LocalSteps
     server_half: Callable[[], nn.Module] | None = None
+    replies_to: Callable[[Tensor, Tensor], Tensor] | None = None
     beginnings: Mapping[int, Beginning] = field(default_factory=dict)
 
 

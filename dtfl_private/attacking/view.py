@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dtfl_private.attacking.callbacks import Advance, Keep, advance_within, below, keep_nothing, show_nothing
 from dtfl_private.attacking.evidence import (
@@ -24,21 +24,14 @@ from dtfl_private.attacking.evidence import (
     TrainingKnowledge,
 )
 from dtfl_private.attacking.program import ClientProgram, Receive
+from dtfl_private.attacking.refusals import last_round_only, once_only
 from dtfl_private.errors import InputError
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Adversary, AuxiliaryKind, Capability, require
-from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, State, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, Seen, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import stream, torch_stream
 
 Part = TypeVar("Part")
-
-
-def once_only(attack: str, tier: int) -> InputError:
-    """Return the error for an attack that needs several releases of a tier's victims, where there is one."""
-    return InputError(
-        f"{attack} needs several releases of the same records, and of the victims in tier {tier} there is one: train "
-        "with --record-rounds (two or more, in which they are in a tier), or with two --local-epochs"
-    )
 
 
 class View:
@@ -148,10 +141,7 @@ class View:
         """Return a fresh copy of the server's own half of the network, as the round of the victims began with it."""
         self._need("architecture", "smashed")
         if self._evidence.round.server_half is None:
-            raise InputError(
-                f"{self._attack} needs the server's half of the victims' round, which is kept for the last round only: "
-                "use --replay"
-            )
+            raise last_round_only(self._attack)
         return self._evidence.round.server_half()
 
     @property
@@ -181,6 +171,19 @@ class View:
         """The messages that hold the victims, by client, in the victims' order; the weights are not needed for them."""
         self._need("smashed", "labels")
         return [seen.batches for seen in self._evidence.round.seen]
+
+    @property
+    def replies(self) -> Sequence[Sequence[GradientReply]]:
+        """The gradients that the server returned for the victims' batches, by client, in the victims' order."""
+        self._need("replies")
+        return [seen.replies for seen in self._evidence.round.seen]
+
+    def replies_to(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the gradients (B, *cut shape) returned to a client, as the adversary is one, for images and labels."""
+        self._need("replies", "auxiliary-data")
+        if self._evidence.round.replies_to is None:
+            raise last_round_only(self._attack)
+        return self._evidence.round.replies_to(images, labels)
 
     @property
     def earlier(self) -> Sequence[Seen]:

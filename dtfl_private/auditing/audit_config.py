@@ -46,6 +46,9 @@ THOROUGH = (
 # Of both presets, where clients are not sent their weights: the others are left out there.
 WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
 
+# Of both presets, where the server returns gradients.
+OF_REPLIES = ("gradient-labels",)
+
 
 class _Preset(BaseModel):
     """What a preset settles."""

@@ -12,7 +12,7 @@ from dtfl_private.attacking.base import Attack, Reconstruction
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
-from dtfl_private.auditing.audit_config import SETTLED, WITHOUT_WEIGHTS, AuditConfig
+from dtfl_private.auditing.audit_config import OF_REPLIES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
@@ -113,12 +113,12 @@ def plan_audit(
 
 
 def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> AttackConfig:
-    """Return how the run is attacked; where weights are never sent, a preset's attacks and those without weights."""
-    attack_config = config.attacking(workers)
-    if "client-weights" not in opened.prepared.method.hides or config.attacks != SETTLED[config.preset].attacks:
+    """Return how the run is attacked: a preset's attacks, and those that fit what the method shows and hides."""
+    attack_config, hides = config.attacking(workers), opened.prepared.method.hides
+    if config.attacks is None or config.attacks != SETTLED[config.preset].attacks:
         return attack_config
-    names = dict.fromkeys((*(config.attacks or ()), *WITHOUT_WEIGHTS))
-    return attack_config.model_copy(update={"attacks": tuple(names)})
+    more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ()), *(() if "replies" in hides else OF_REPLIES)]
+    return attack_config.model_copy(update={"attacks": tuple(dict.fromkeys((*config.attacks, *more)))})
 
 
 def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:

@@ -114,6 +114,11 @@ ADVERSARIES: Mapping[str, Adversary] = {
             who="a client, which sees the global weights of every round",
         ),
         Adversary(
+            name="downlink-observer",
+            has=frozenset({"client-weights", "replies", "final-model"}),
+            who="a client, which also sees what the server sends the others",
+        ),
+        Adversary(
             name="model-recipient",
             has=frozenset({"final-model"}),
             who="whoever is given the final model",

@@ -17,6 +17,7 @@ from dtfl_private.attacking.victims.epochs import later_epochs
 from dtfl_private.attacking.victims.recorded_rounds import latest_recordings
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.attacking.victims.victims import play, victim_tasks
+from dtfl_private.attacks.gradient_labels import GradientLabels
 from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
 from dtfl_private.errors import InputError, RunError
@@ -143,3 +144,10 @@ def plain_network():
     with isolated(0, "plain network"):
         first = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid())
         return StagedModel([("md1", first), ("md2", nn.Sequential(nn.Flatten(), nn.Linear(256, 3)))])
+
+
+def test_gradients_are_seen_where_they_are_returned_and_by_who_sees_them(trained, mount):
+    with pytest.raises(InputError, match=r"\(replies\), which nobody has in a run of dtfl: leave it out"):
+        mount(trained(), [GradientLabels()])
+    with pytest.raises(InputError, match="needs the gradients that the server returns"):
+        mount(trained(method="splitfed-v2"), [GradientLabels()], adversary="curious-client")

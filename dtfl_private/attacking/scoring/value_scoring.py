@@ -37,8 +37,9 @@ def inference_results(
         }
         ceiling = {"raw-pixels": _raw_pixels(attack, setup, images, labels, known)}
         return value_results(guesses, truth, trivial, ceiling, heading)
-    sent = sent_labels(victims)[common]
-    trivial = {"sent-label": sent, "majority": auxiliary.labels.mode().values.expand(len(labels))}
+    trivial = {"majority": auxiliary.labels.mode().values.expand(len(labels))}
+    if "labels" in attack.facts.needs:  # otherwise the adversary need not see what was sent
+        trivial = {"sent-label": sent_labels(victims)[common], **trivial}
     return value_results(guesses, labels, trivial, {}, heading)
 
 

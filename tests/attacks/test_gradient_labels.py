@@ -1,0 +1,93 @@
+"""What the gradients that a server returns say of labels."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.guessing import judged_guesses
+from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.attacks.gradient_labels import GradientLabels, direction_scores, features, norm_scores
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.train import train
+from dtfl_private.randomness import isolated
+from dtfl_private.runtime.progress import Progress
+
+
+def auc(scores, positive):
+    above = scores[positive][:, None] > scores[~positive]
+    return float(above.double().mean())
+
+
+def test_two_classes_are_told_by_norm_and_direction_as_published():
+    """Li et al. 2022, section 3 and figure 2: early in training, one class being rare, AUCs near 1; the direction tells more."""
+    with isolated(0, "two classes"):
+        labels = (torch.rand(400) < 0.15).long()
+        smashed = torch.randn(400, 8) + labels[:, None] * 0.7
+        half = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+        optimizer = torch.optim.Adam(half.parameters(), lr=1e-2)
+        for _ in range(15):  # both classes are still taken for the common one
+            optimizer.zero_grad()
+            F.cross_entropy(half(smashed), labels).backward()
+            optimizer.step()
+    smashed.requires_grad_()
+    (gradients,) = torch.autograd.grad(F.cross_entropy(half(smashed), labels), smashed)
+    rare = labels == 1
+    assert auc(norm_scores(gradients), rare) > 0.9
+    assert auc(direction_scores(gradients, gradients[rare][0]), rare) > 0.99
+    assert abs(auc(direction_scores(torch.randn(400, 8), torch.randn(8)), rare) - 0.5) < 0.15
+
+
+def test_features_do_not_depend_on_the_size_of_the_batch():
+    gradient = torch.randn(6, 2, 3)
+    torch.testing.assert_close(features(gradient * 8 / 6, 8), features(gradient, 6))
+
+
+@pytest.fixture(scope="module")
+def splitfed(tmp_path_factory):
+    """Two rounds of two clients with digits of 8x8 pixels: ``splitfed(method, *defenses)``."""
+
+    def run(method, *defenses):
+        settings = {"dataset": "digits:size=8", "model": "resnet-8", "method": method, "defense": list(defenses)}
+        settings |= {"max_train_images": 160, "clients": 2, "rounds": 2, "batch_size": 16}
+        config = TrainConfig.model_validate({**settings, "device": "cpu", "workers": 1})
+        return open_run(train(config, out=tmp_path_factory.mktemp("run") / "run"))
+
+    return run
+
+
+def judged(opened, attack, out, **values):
+    config = AttackConfig.model_validate({"victims": 32, "seeds": 1, "aux_images": 200, **values})
+    plan = plan_attack(opened, config, [attack], out)
+    (verdict,) = judged_guesses(plan, Progress())
+    (found,) = [result for result in verdict.results if result.metric == "accuracy"]
+    return found
+
+
+def test_ten_classes_are_told_by_a_client_that_sees_the_downlink(splitfed, tmp_path):
+    # By chance a tenth of 32 labels are right, and more than 12 once in 10,000 times.
+    run = splitfed("splitfed-v1")
+    found = judged(run, GradientLabels(), tmp_path / "all")
+    assert (found.adversary, found.baseline_name) == ("downlink-observer", "majority")
+    assert found.value > 0.6
+    assert judged(run, GradientLabels(labels_per_class=2), tmp_path / "few").value > 12 / 32
+
+
+def test_gradients_of_protected_labels_tell_no_more_than_these(splitfed, tmp_path):
+    run = splitfed("splitfed-v1", "label-rr:epsilon=0.01")
+    # Labels are drawn anew all but uniformly: above 12 of 32 once in 10,000 times.
+    assert judged(run, GradientLabels(), tmp_path / "out").value <= 12 / 32
+
+
+def test_own_gradients_are_those_that_the_server_returns(opened, tmp_path):
+    """Of the very first batch of a client, which the server half has not moved on from."""
+    run = opened(method="splitfed-v1")
+    plan = plan_attack(run, AttackConfig(victims=4, seeds=1), [GradientLabels()], tmp_path / "out")
+    played = plan.rounds.of(plan.jobs[0], None)
+    view = plan.view(plan.jobs[0], 0, played, Progress())
+    reply = view.replies[0][0].gradient
+    own = view.replies_to(played.victims.truth[: len(reply)], played.victims.labels[: len(reply)])
+    # But for dropout in the server's half, whose draws nobody knows.
+    assert F.cosine_similarity(own.flatten(), reply.flatten(), dim=0) > 0.8
