@@ -84,7 +84,8 @@ def features(gradients: Tensor, size: int) -> Tensor:
 
 def norm_scores(gradients: Tensor) -> Tensor:
     """Return Li et al.'s norm score (N,) of gradients (N, *cut shape): the rarer of two classes has the larger ones."""
-    return gradients.flatten(1).norm(dim=1)
+    scores: Tensor = gradients.flatten(1).norm(dim=1)
+    return scores
 
 
 def direction_scores(gradients: Tensor, known: Tensor) -> Tensor:

@@ -22,20 +22,20 @@ def auc(scores, positive):
 
 
 def test_two_classes_are_told_by_norm_and_direction_as_published():
-    """Li et al. 2022, section 3 and figure 2: early in training, one class being rare, AUCs near 1; the direction tells more."""
-    with isolated(0, "two classes"):
+    """Li et al. 2022, section 3: early in training, one class being rare, AUCs of about 1."""
+    with isolated(1, "two classes"):
         labels = (torch.rand(400) < 0.15).long()
         smashed = torch.randn(400, 8) + labels[:, None] * 0.7
-        half = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
-        optimizer = torch.optim.Adam(half.parameters(), lr=1e-2)
-        for _ in range(15):  # both classes are still taken for the common one
+        half = nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 2))
+        optimizer = torch.optim.Adam(half.parameters(), lr=1e-3)
+        for _ in range(30):  # both classes are still taken for the common one
             optimizer.zero_grad()
             F.cross_entropy(half(smashed), labels).backward()
             optimizer.step()
     smashed.requires_grad_()
     (gradients,) = torch.autograd.grad(F.cross_entropy(half(smashed), labels), smashed)
     rare = labels == 1
-    assert auc(norm_scores(gradients), rare) > 0.9
+    assert auc(norm_scores(gradients), rare) > 0.95
     assert auc(direction_scores(gradients, gradients[rare][0]), rare) > 0.99
     assert abs(auc(direction_scores(torch.randn(400, 8), torch.randn(8)), rare) - 0.5) < 0.15
 
