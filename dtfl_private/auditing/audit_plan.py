@@ -131,7 +131,7 @@ def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:
     """
     runs = 2 if plan.defended and plan.config.undefended != NONE else 1
     trained = (plan.config.training_seeds or 1) * runs
-    scheduled = len(plan.scheduled_tiers) * (plan.config.seeds or 1)
+    scheduled = len(plan.scheduled_tiers)  # each once
     measures = len(MEASURES) * len(plan.tiers) * runs
     attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
     return attacks + trained - 1 + measures + sanity_jobs + (curve_jobs if plan.reconstructs else 0)
