@@ -46,5 +46,6 @@ def show_comparison(
         for table in method_leakage_tables(comparison, console.width):
             console.print(table)
         for sentence in (*legend(comparison), *method_leakage_legend(comparison)):
-            console.print(sentence, highlight=False, style="bold yellow" if sentence.startswith("WARNING") else None)
+            style = "bold yellow" if sentence.startswith("WARNING") else None
+            console.print(sentence, highlight=False, markup=False, style=style)
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from dtfl_private.leakage.metrics import AUC, IDENTIFIABILITY, SSIM
+from dtfl_private.printable import printable
 from dtfl_private.report.comparison.exposure import Exposure, Reached, labels_reached, reached
 from dtfl_private.report.comparison.groups import Comparison, Group
 from dtfl_private.report.tables.comparison import BLANK, byte_text, title_of, with_spread
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.verdicts.findings import LEVELS
 
 COST = ("method", "audited", "accuracy", "time, s", "bytes", "sent")
@@ -33,7 +34,7 @@ def method_leakage_tables(comparison: Comparison, width: int) -> list[Table]:
                 if name in columns:
                     table.columns[columns.index(name)].justify = "left"
             for row in rows:
-                table.add_row(*(row[column] for column in columns))
+                table.add_row(*(as_printed(row[column]) for column in columns))
             tables.append(table)
     return tables
 
@@ -75,7 +76,7 @@ def labels_text(exposures: Sequence[Exposure]) -> str:
     if found is None:
         return "not sent in clear, not attacked"
     guess = "" if found.guess is None else f", guess {found.guess:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f}{guess}) by {', '.join(found.attacks)}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f}{guess}) by {printable(', '.join(found.attacks))}"
 
 
 def method_leakage_legend(comparison: Comparison) -> list[str]:

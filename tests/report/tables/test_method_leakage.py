@@ -1,8 +1,10 @@
 """The table of what each method leaks, in the terminal, as Markdown and as LaTeX; and its picture."""
 
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.written_files import comparison_files
@@ -62,6 +64,18 @@ def test_labels_that_are_not_sent_are_what_attacks_on_them_reach(audited, figure
     counted = figure(5, 0.95, metric="accuracy", source="label-counts", baseline=0.4)
     assert labels_text([replace(exposure, labels=counted)]) == "0.95 (0.93 to 0.97, guess 0.40) by label-counts"
     assert labels_text([replace(exposure, labels=counted, labels_in_clear=True)]) == "in clear"
+
+
+def test_names_from_a_file_neither_steer_the_terminal_nor_are_markup(audited, figure):
+    setting = audited.settings[0]
+    dtfl = setting.groups[0]
+    evil = replace(dtfl.exposures[0], labels=figure(1, 0.9, metric="accuracy", source="label-[red]evil\x1b[2J"))
+    runs = [replace(run, exposure=evil) for run in dtfl.runs]
+    told = replace(setting, groups=[replace(dtfl, runs=runs)])
+    (table,) = method_leakage_tables(replace(audited, settings=[told]), 300)
+    console = Console(file=StringIO(), width=300, color_system=None)
+    console.print(table)
+    assert r"label-[red]evil\x1b[2J" in console.file.getvalue()
 
 
 def test_only_audited_groups_have_a_row_and_narrow_terminals_get_two_tables(audited, comparison):
