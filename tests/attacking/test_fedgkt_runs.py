@@ -107,7 +107,8 @@ def test_a_shadow_of_the_known_beginning_comes_near_to_the_client(digits_run, op
 
     assert error(beginning.download) > 0.6
     few = replace(QUICK, refining_steps=0)
-    assert max(map(error, few.shadows_of(view, own))) < 0.45
+    # 0.42 with the statistics of batch norm alone, 0.34 with the training too.
+    assert max(map(error, few.shadows_of(view, own))) < 0.38
     true = below("net/", below(f"client/{client}/", digits_run.after.extras))
     assert error(replace(beginning.download, weights=true)) < 1e-5
     with pytest.raises(InputError, match="client-weights"):
