@@ -48,3 +48,34 @@ def isolated(seed: int, *path: str | int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(_key(seed, path) % 2**63)
         yield
+
+
+class Lasting:
+    """Torch's global generators in a stream's state, as in `isolated`, for blocks that go on where the last one ended.
+
+    For work that takes turns: what one draws does not depend on the others.
+
+    Args:
+        seed: of the run.
+        path: name of the stream.
+    """
+
+    def __init__(self, seed: int, *path: str | int) -> None:
+        self._key = _key(seed, path) % 2**63
+        self._states: tuple[torch.Tensor, list[torch.Tensor]] | None = None
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Give the generators the stream's state inside the block, and restore them afterwards."""
+        import torch
+
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices):
+            if self._states is None:
+                torch.manual_seed(self._key)
+            else:
+                torch.set_rng_state(self._states[0])
+                for device, state in zip(devices, self._states[1], strict=True):
+                    torch.cuda.set_rng_state(state, device)
+            yield
+            self._states = (torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices])

@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.protocol.contracts import IntArray, TierChoice
+from dtfl_private.protocol.messages import SmashedBatch, Transcript
+from dtfl_private.training.recording import Recorder
+from dtfl_private.training.tasks import tasks_of
 from examples.paper_pseudocode import average, batches, gap, step
 
 TOLERANCE = 1e-6
@@ -135,3 +138,21 @@ def test_a_client_that_drops_out_has_trained_the_server_with_what_it_had_sent(pr
     )
     assert max(client.values()) <= TOLERANCE, "client halves do not depend on the server's network"
     assert min(gaps for name, gaps in server.items() if "weight" in name) > TOLERANCE
+
+
+def test_a_client_sends_the_same_whoever_shares_the_server_network(prepare_tiny, play, tiny_network):
+    """Played alone, as attacks do, it draws what it drew in the round; its own half has a dropout layer."""
+    network = tiny_network()
+    network.body.append(nn.Dropout(0.3))
+    prepared = prepare_tiny(method="dtfl-shared:full=false", model=network, local_epochs=2, **UNEQUAL)
+    prepared = in_tiers(prepared, 2, 3, 1)
+    transcript = Transcript()
+    ((_, outcome),) = play(prepared, 1, [transcript.record])
+    recorder = Recorder(prepared.worker)
+    for task in tasks_of(outcome.plan, prepared.initial):
+        sent = [m for m in transcript.messages if isinstance(m, SmashedBatch) and m.client == task.client]
+        again = recorder.record(task, prepared.initial.weights, batches=len(sent), whole=True).seen
+        assert [torch.equal(a.smashed, b.smashed) for a, b in zip(again.batches, sent, strict=True)] == [True] * len(
+            sent
+        )
+        assert again.update is not None

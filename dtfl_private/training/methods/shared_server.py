@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
-from dtfl_private.randomness import isolated
+from dtfl_private.randomness import Lasting
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import SharedServer, Timing
@@ -48,13 +48,15 @@ class SharedServerWork:
             for task in tasks
         ]
         server = server_half(worker, first, split(worker.model, first.tier)[1], weights)
-        with isolated(worker.setup.seed, "layers", tasks[0].client, tasks[0].round):
-            messages = [client.messages() for client in clients]
-            for place in _turns(tasks):
+        # What layers draw for a client does not depend on the others' turns: it can be replayed alone.
+        draws = [Lasting(worker.setup.seed, "layers", task.client, task.round) for task in tasks]
+        messages = [client.messages() for client in clients]
+        for place in _turns(tasks):
+            with draws[place].going_on():
                 message = next(messages[place], None)
                 if message is not None:  # of a client that takes part
                     server.train_on(message)
-            return [client.result(server) for client in clients]
+        return [client.result(server) for client in clients]
 
 
 def _turns(tasks: Sequence[ClientTask]) -> list[int]:
