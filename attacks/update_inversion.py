@@ -1,64 +1,66 @@
 """Search for images whose gradients explain the weights that a client sends back."""
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target
-from dtfl_private.attacking.evidence import LocalSteps
-from dtfl_private.attacking.program import ClientProgram, Parameters
+from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.label_counts import LinearLayer, label_counts, mean_slopes, whole_counts
+from dtfl_private.attacks.shared.counted_labels import counted_labels
+from dtfl_private.attacks.shared.image_prior import ImagePrior
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
+from dtfl_private.attacks.shared.update_target import UpdateTarget
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
-# Prefix of the client half among the parameters of `ClientProgram`.
-HALF = "client_half."
-# Local steps of SGD that are followed one by one; derivatives through more cost too much memory.
-FOLLOWED = 8
 # Steps of the search with the normal effort.
 SEARCH_STEPS = 600
+# Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
+START = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateInversion(Reconstruction):
-    """Find images whose local training moves the weights as the client's did: 1 - cosine, and total variation.
+    """Find images whose local training moves the weights as the client's did, and that look like images at all.
 
-    Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): signed gradients,
-    falling steps; a few local steps of SGD are followed one by one. The weights between many steps, or those of Adam,
-    are taken to lie on the line from the download to the update, and the sum of the gradients there is compared.
+    After Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): 1 - cosine
+    and total variation, by Adam. What is new: the search moves in coordinates in which the adversary's auxiliary images
+    are standard normal, and a penalty keeps it near them; and it is made twice, once with every weight's change divided
+    by about its size, and the images are kept that explain the update best. Without auxiliary images the coordinates
+    are pixels, the steps signed, and there is one search. A few local steps of the run's optimiser, SGD or Adam, are
+    followed one by one; the weights between many are taken to lie on the line from the download to the update. Epochs
+    are retraced as long as they are few steps in all, with the same batches each time (Dimitrov et al. 2022, TMLR,
+    "Data leakage in federated averaging", have batches of their own for each).
 
-    Limits: works for few images in few steps (published: eight 32x32 images in five steps, barely); a client of
-    hundreds of records is out of its reach, and Adam, which divides each gradient by its size, blunts it. Further
-    epochs, whose batches are others, are left out of account, and so is what defenses do to the update.
+    Limits: works for few images in few steps; a client of hundreds of records is out of its reach. What defenses do to
+    the update is left out of account.
 
     A client that trains the whole network, as in FedAvg, sends neither activations nor labels: its labels are counted
-    from the update first (`dtfl_private.attacks.shared.label_counts`), which takes SGD and a last layer that is linear.
-    Which batch a label was in, and the order of the records, the update does not say: the images come in an order of
-    their own.
+    from the update first (`dtfl_private.attacks.shared.counted_labels`), in a last layer that is linear. Which batch a
+    label was in, and the order of the records, the update does not say: the images come in an order of their own.
 
     In SplitFed there is no local loss: the client's gradients are those of its activations, weighted by the gradients
     that the server returned, which it knows exactly.
 
     Attributes:
         steps: of the search; 0 for as many as the effort allows, 600 as a rule.
-        lr: first step of a pixel.
-        smoothness: weight of the total variation; ten times as much hides a single digit behind sigmoids.
+        lr: first step of a value, in deviations of the prior.
+        smoothness: weight of the total variation.
+        likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "updates"}),
-        recipe="images whose gradients match the weight update: 1 - cosine + total variation",
+        recipe="images whose gradients match the weight update: 1 - cosine, total variation and a prior of images",
         source="Geiping et al. 2020, NeurIPS",
         whole=True,
     )
@@ -66,17 +68,13 @@ class UpdateInversion(Reconstruction):
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    likeness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     joint: bool = False
     smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
     def check(self, target: Target) -> None:
-        """Refuse updates of a whole network in which the labels cannot be counted, and smashed data where none are."""
+        """Refuse smashed data where none are sent."""
         super().check(target)
-        if target.whole and target.optimizer != "sgd":
-            raise InputError(
-                f"update-inversion counts the labels of a client that sends none by its steps of SGD; this run's "
-                f"clients train by {target.optimizer}, whose steps do not show them: train with --optimizer sgd"
-            )
         if target.whole and self.joint:
             raise InputError("update-inversion:joint=true needs smashed data, and this run's clients send none")
 
@@ -93,158 +91,100 @@ class UpdateInversion(Reconstruction):
         return torch.cat(parts).cpu()
 
     def _search(self, view: View, seen: Seen, update: WeightUpdate, place: int, clients: int) -> Tensor:
-        """Return the images (N, C, H, W) of a client's batches."""
+        """Return the images (N, C, H, W) of a client's batches: those of the way that explain its update best."""
         program = view.program(seen, adaptive=self.adaptive)
-        chance = view.chance("start", seen.download.client)
-        if seen.batches:
-            target = _Target.of(program, seen, update, view.local_steps)
-        else:
-            target = _Target.of_whole(program, update, view.local_steps, view.classes, chance)
-        start = 0.5 + 0.1 * torch.randn(seen.records, *view.input_shape, generator=chance)
-        images = start.clamp(0, 1).to(program.device).requires_grad_()
-        optimizer = torch.optim.Adam([images], lr=self.lr)
-        steps = self.steps_of(self.steps, SEARCH_STEPS)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = self.lr * half_cosine(step, steps)
-            (slope,) = torch.autograd.grad(self._loss(program, target, images), images)
-            images.grad = slope.sign()
-            optimizer.step()
-            with torch.no_grad():
-                images.clamp_(0, 1)
-            view.progress(place * steps + step + 1, clients * steps)
-        return images.detach()
+        prior = ImagePrior.of(view, program.device)
+        ways = ways_for(view.local_steps.optimizer, informed=prior.informed)
+        found = []
+        for number, way in enumerate(ways):
+            chance = view.chance("start", seen.download.client)
+            if seen.batches:
+                target = UpdateTarget.of(program, seen, update, view.local_steps)
+            else:
+                counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
+                target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
+            start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance)
+            progress = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
+            search = _Search(attack=self, program=program, target=target, prior=prior, way=way, progress=progress)
+            found.append(search.run(start.to(program.device)))
+        return min(found, key=lambda one: one[0])[1]
 
-    def _loss(self, program: ClientProgram, target: "_Target", images: Tensor) -> Tensor:
-        change, residual = target.retraced(program, torch.split(images, target.sizes))
-        against = [target.change[name] for name in change]
-        cosine = F.cosine_similarity(_flat(change.values()), _flat(against), dim=0)
-        loss = 1 - cosine + self.smoothness * total_variation(images).mean()
-        return loss + self.smashed_weight * residual if self.joint else loss
+    def _progress(self, view: View, before: int, searches: int, step: int) -> None:
+        steps = self.steps_of(self.steps, SEARCH_STEPS)
+        view.progress(before * steps + step, searches * steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Target:
-    """What a client's local training did.
+class Way:
+    """How a search compares and moves.
 
     Attributes:
-        labels: of the batches of one epoch, on the program's device.
-        smashed: of the same batches; none where none was sent.
-        replies: gradients at the cut that the server returned for them; none where the client has a loss of its own.
-        begin: parameters before the round, by name.
-        change: what was added to them in the round.
-        steps: how the client took its steps.
+        floors: of the sizes that changes are divided by, from the start of the search to its end; see `UpdateTarget`;
+            None to compare the changes as they are.
+        likeness: share of the attack's weight of that name that counts.
+        signed: steps are of equal size in all values.
     """
 
-    labels: Sequence[Tensor]
-    smashed: Sequence[Tensor]
-    replies: Sequence[Tensor]
-    begin: Parameters
-    change: Parameters
-    steps: LocalSteps
+    floors: tuple[float, float] | None
+    likeness: float
+    signed: bool
 
-    @classmethod
-    def of(cls, program: ClientProgram, seen: Seen, update: WeightUpdate, steps: LocalSteps) -> "_Target":
-        """Return what the update says, with the batches that were sent."""
-        begin, change = cls._changes(program, update)
-        return cls(
-            labels=[batch.labels for batch in seen.batches],
-            smashed=[batch.smashed for batch in seen.batches],
-            replies=[reply.gradient.to(program.device).float() for reply in seen.replies],
-            begin=begin,
-            change=change,
-            steps=steps,
-        )
-
-    @classmethod
-    def of_whole(
-        cls, program: ClientProgram, update: WeightUpdate, steps: LocalSteps, classes: int, chance: torch.Generator
-    ) -> "_Target":
-        """Return what the update of a whole network says: the labels are counted, and dealt to the batches."""
-        begin, change = cls._changes(program, update)
-        size = steps.batch_size or update.examples
-        taken = steps.epochs * math.ceil(update.examples / size)
-        weight, bias = _last_layer(program, classes)
-        before = LinearLayer(weight=begin[weight], bias=begin[bias])
-        moved = LinearLayer(weight=change[weight], bias=change[bias])
-        # One step begins and ends where the gradient was taken; of several the middle stands for all.
-        share = 0.5 * (taken > 1)
-        between = LinearLayer(weight=before.weight + share * moved.weight, bias=before.bias + share * moved.bias)
-        counts = label_counts(between, mean_slopes(before, moved, steps, taken), update.examples)
-        labels = torch.repeat_interleave(torch.arange(classes), whole_counts(counts))
-        dealt = labels[torch.randperm(len(labels), generator=chance)].to(program.device)
-        return cls(labels=torch.split(dealt, size), smashed=(), replies=(), begin=begin, change=change, steps=steps)
-
-    @staticmethod
-    def _changes(program: ClientProgram, update: WeightUpdate) -> tuple[Parameters, Parameters]:
-        """Return the parameters before the round, and what was added to them."""
-        begin = program.parameters()
-        sent = {f"{HALF}{name}": tensor for name, tensor in update.weights.items()}
-        sent |= {f"head.{name}": tensor for name, tensor in update.head.items()}
-        return begin, {name: sent[name].to(tensor) - tensor for name, tensor in begin.items()}
-
-    @property
-    def sizes(self) -> list[int]:
-        """Images of each batch."""
-        return [len(labels) for labels in self.labels]
-
-    @property
-    def follows(self) -> bool:
-        """Whether the steps are few and simple enough to be followed one by one."""
-        return self.steps.optimizer == "sgd" and len(self.labels) <= FOLLOWED
-
-    def retraced(self, program: ClientProgram, parts: Sequence[Tensor]) -> tuple[Parameters, Tensor]:
-        """Return the change of the weights that these images would bring about, and the residual of their activations.
-
-        The residual is the mean |f(x) - z|^2 / |z|^2, under the weights at the time; 0 where no z was sent.
-        """
-        there = {name: tensor.clone().requires_grad_() for name, tensor in self.begin.items()}
-        change = {name: torch.zeros_like(tensor) for name, tensor in there.items()}
-        speed, losses = dict(change), []
-        for number, own in enumerate(parts, start=1):
-            if self.smashed:
-                sent = self.smashed[number - 1]
-                left = program.activations(own, weights=_half(there)) - sent
-                losses.append(left.square().sum() / sent.square().sum())
-            loss = self._loss(program, there, own, number)
-            slopes = torch.autograd.grad(loss, list(there.values()), create_graph=True)
-            for name, slope in zip(there, slopes, strict=True):
-                pull = self.steps.weight_decay * there[name] + self.steps.proximal * (there[name] - self.begin[name])
-                speed[name] = self.steps.momentum * speed[name] + slope + pull
-                change[name] = change[name] - self.steps.lr * speed[name]
-            there = self._next(change, number)
-        return change, torch.stack(losses).mean() if losses else parts[0].new_zeros(())
-
-    def _loss(self, program: ClientProgram, there: Parameters, own: Tensor, number: int) -> Tensor:
-        """Return what the client went down in its step of this number, on these images."""
-        if not self.replies:
-            return program.local_loss(there, own, self.labels[number - 1])
-        return (program.activations(own, weights=_half(there)) * self.replies[number - 1]).sum()
-
-    def _next(self, change: Parameters, done: int) -> dict[str, Tensor]:
-        """Return the weights after so many steps: followed, or on the line to those that were sent."""
-        if self.follows:
-            return {name: tensor + change[name] for name, tensor in self.begin.items()}
-        share = done / len(self.labels)
-        return {name: (self.begin[name] + share * self.change[name]).requires_grad_() for name in self.begin}
+    def floor(self, done: float) -> float | None:
+        """Return the floor when this share of the search is done."""
+        if self.floors is None:
+            return None
+        first, last = self.floors
+        return float(first * (last / first) ** done)
 
 
-def _half(parameters: Parameters) -> Parameters:
-    """Return the parameters of the client half by the names of its own state."""
-    return {name.removeprefix(HALF): tensor for name, tensor in parameters.items() if name.startswith(HALF)}
+PLAIN = Way(floors=None, likeness=0.03, signed=False)
+EVENED = Way(floors=(0.3, 0.01), likeness=1.0, signed=False)
 
 
-def _last_layer(program: ClientProgram, classes: int) -> tuple[str, str]:
-    """Return the names of weight and bias of the linear layer that ends a whole network.
+def ways_for(optimizer: str, *, informed: bool) -> list[Way]:
+    """Return the ways to search in: shallow networks give more to one, deep ones to the other.
 
-    Raises:
-        InputError: there is none.
+    Adam leaves nothing but changes divided by their sizes. Without auxiliary images there is nothing to be like, and
+    signed steps are as published.
     """
-    modules = list(program.modules.named_modules())
-    linear = [name for name, part in modules if isinstance(part, nn.Linear) and part.out_features == classes]
-    if not linear or program.modules.get_submodule(linear[-1]).bias is None:
-        raise InputError("update-inversion counts labels in a last linear layer with a bias, which this network lacks")
-    return f"{HALF}{linear[-1]}.weight", f"{HALF}{linear[-1]}.bias"
+    ways = [EVENED] if optimizer == "adam" else [PLAIN, EVENED]
+    return ways if informed else [replace(ways[0], likeness=0.0, signed=True)]
 
 
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.cat([tensor.flatten() for tensor in tensors])
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """One search for a client's images."""
+
+    attack: UpdateInversion
+    program: ClientProgram
+    target: UpdateTarget
+    prior: ImagePrior
+    way: Way
+    progress: Callable[[int], None]
+
+    def run(self, values: Tensor) -> tuple[float, Tensor]:
+        """Return how far from the client's update the images are that were found, and the images (N, C, H, W)."""
+        labels = torch.cat(list(self.target.labels)).tolist()
+        values = values.requires_grad_()
+        optimizer = torch.optim.Adam([values], lr=self.attack.lr)
+        steps = self.attack.steps_of(self.attack.steps, SEARCH_STEPS)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = self.attack.lr * half_cosine(step, steps)
+            (slope,) = torch.autograd.grad(self._loss(values, labels, step / steps), values)
+            values.grad = slope.sign() if self.way.signed else slope
+            optimizer.step()
+            if not self.prior.informed:
+                with torch.no_grad():
+                    values.clamp_(-0.5, 0.5)
+            self.progress(step + 1)
+        images = self.prior.images(values.detach(), labels).clamp(0, 1)
+        change, _ = self.target.retraced(self.program, torch.split(images, self.target.sizes))
+        return float(self.target.apart(change).detach()), images
+
+    def _loss(self, values: Tensor, labels: Sequence[int], done: float) -> Tensor:
+        images = self.prior.images(values, labels)
+        floor = self.way.floor(done)
+        change, residual = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
+        loss = self.target.apart(change, floor) + self.attack.smoothness * total_variation(images).mean()
+        loss = loss + self.attack.likeness * self.way.likeness * values.square().mean()
+        return loss + self.attack.smashed_weight * residual if self.attack.joint else loss

@@ -20,6 +20,10 @@ from dtfl_private.attacking.evidence import LocalSteps
 ROUNDS = 20
 # Below so many records a class tells nothing of its own mean h.
 FEW = 0.3
+# A bias that falls by less than this share of all that fall has not fallen: to divide by it would be to divide by 0.
+LEAST = 1e-6
+# A logit beyond which a network is quite sure.
+SURE = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +59,14 @@ def label_counts(layer: LinearLayer, slopes: LinearLayer, records: int) -> Tenso
     weight_slopes, bias_slopes = slopes.weight.double().cpu(), slopes.bias.double().cpu()
 
     def said(inputs_KD: Tensor) -> Tensor:
-        return torch.softmax(inputs_KD @ weight.T + bias, dim=1)
+        # Of equations that hardly determine anything the solution may be beyond all numbers.
+        return torch.softmax(torch.nan_to_num(inputs_KD @ weight.T + bias).clamp(-SURE, SURE), dim=1)
 
     # A class whose bias falls has records: for the others the mean of all h stands in.
     falls = (-bias_slopes).clamp(min=0)
     if not falls.sum() > 0:
         return torch.full_like(bias, records / len(bias))
+    falls = torch.where(falls > LEAST * falls.sum(), falls, 0)
     own = weight_slopes / torch.where(falls > 0, bias_slopes, 1)[:, None]
     start = torch.where(falls[:, None] > 0, own, (falls[:, None] * own).sum(dim=0) / falls.sum())
     said_KK, unit = said(start), torch.eye(len(bias), dtype=torch.float64)
@@ -87,5 +93,7 @@ def _solved(said_KK: Tensor, bias_slopes: Tensor, records: int) -> Tensor:
     equations = torch.cat([said_KK.T - torch.eye(classes, dtype=torch.float64), torch.ones(1, classes)])
     given = torch.cat([records * bias_slopes, torch.tensor([float(records)])])
     found: Tensor = torch.linalg.lstsq(equations, given[:, None], driver="gelsd").solution[:, 0].clamp(min=0)
+    if not found.sum() > 0:
+        return torch.full_like(found, records / classes)
     scaled: Tensor = found * records / found.sum()
     return scaled

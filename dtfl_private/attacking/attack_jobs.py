@@ -72,7 +72,9 @@ def plan_jobs(
                 if one.attack.facts.looks_back and not sent_again(tier):
                     raise once_only(one.name, tier)
             except InputError as error:
-                left_out.append(_left_out(config, one.name, tier, error, rungs))
+                left_out.append(
+                    _left_out(config, one.name, tier, error, rungs, spared=_is_spared(opened, config, tier))
+                )
             else:
                 jobs.append(Job(chosen=one, tier=tier))
     if not jobs:
@@ -113,7 +115,20 @@ def _rungs_of(config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:
     return [] if config.against is None else rungs_for(attacks, {name_of(attack) for attack in attacks})
 
 
-def _left_out(config: AttackConfig, attack: str, tier: int | None, why: InputError, rungs: Sequence[str]) -> LeftOut:
-    if not config.where_applicable and attack not in rungs:
+def _is_spared(opened: OpenedRun, config: AttackConfig, tier: int) -> bool:
+    """Whether a tier need not be attacked: that of whole networks, if it was not named and others are there."""
+    return tier == opened.whole_tier and bool(opened.cut_tiers) and not isinstance(config.tiers, tuple)
+
+
+def _left_out(
+    config: AttackConfig,
+    attack: str,
+    tier: int | None,
+    why: InputError,
+    rungs: Sequence[str],
+    *,
+    spared: bool = False,
+) -> LeftOut:
+    if not (config.where_applicable or spared) and attack not in rungs:
         raise why
     return LeftOut(attack=attack, tier=tier, why=str(why))

@@ -104,5 +104,8 @@ def baselines(plan: AttackPlan) -> list[Result]:
     """Return what the trivial guesses score on the victims of reconstructions, tier by tier."""
     if not any(isinstance(job.chosen.attack, Reconstruction) for job in plan.jobs):
         return []
-    victims = {tier: victims for (tier, kind), victims in plan.rounds.untampered.items() if kind == "batches"}
+    whole = plan.opened.whole_tier
+    victims = {
+        tier: victims for (tier, kind), victims in plan.rounds.untampered.items() if kind == "batches" or tier == whole
+    }
     return [result for tier in sorted(victims) for result in plan.judge.baselines(victims[tier], tier)]

@@ -20,9 +20,12 @@ from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.fixed_rewriting import fixed_rewritings, rewritten
 from dtfl_private.protection.release_reading import Reading
-from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
+
+# Prefixes of the parts among `Parameters`.
+HALF, HEAD = "client_half.", "head."
 
 Parameters = Mapping[str, Tensor]
 """Named tensors of the client half (``client_half.``) and its auxiliary head (``head.``)."""
@@ -216,6 +219,27 @@ class ClientProgram:
         """Return a copy of the trainable parameters of client half and head, as `local_loss` takes them."""
         return {name: tensor.detach().clone() for name, tensor in self._whole.named_parameters()}
 
+    def sent_parameters(self, trained: Parameters) -> dict[str, Tensor]:
+        """Return trained parameters, as `parameters` names them, as the server would get them: after the defenses."""
+        half = {name.removeprefix(HALF): tensor for name, tensor in trained.items() if name.startswith(HALF)}
+        head = {name.removeprefix(HEAD): tensor for name, tensor in trained.items() if name.startswith(HEAD)}
+        update = WeightUpdate(
+            client=self._at.client,
+            round=self._at.round,
+            tier=self._at.tier,
+            examples=self._at.records,
+            weights={**self.download.weights, **half},
+            head={**self.download.head, **head},
+        )
+        sent = self._defense.protect_update(update, self._at)
+        return {name: tensor.to(self.device) for name, tensor in self.of_update(sent).items() if name in trained}
+
+    @staticmethod
+    def of_update(update: WeightUpdate) -> dict[str, Tensor]:
+        """Return the weights of an update under the names of `parameters`; buffers too."""
+        half = {f"{HALF}{name}": tensor for name, tensor in update.weights.items()}
+        return half | {f"{HEAD}{name}": tensor for name, tensor in update.head.items()}
+
     def local_loss(self, parameters: Parameters, images: Tensor, labels: Tensor) -> Tensor:
         """Return the plain local loss of a batch, differentiable in parameters and images.
 
@@ -226,11 +250,16 @@ class ClientProgram:
             images: (B, C, H, W) in [0, 1].
             labels: (B,) class numbers, or (B, classes) probabilities.
         """
+        with self._numerics.autocast():
+            loss: Tensor = self._defense.classification_loss(self.logits(parameters, images), labels)
+        return loss
+
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return the logits (B, classes) that the local loss is computed from, differentiable likewise."""
         inputs = self.inputs(images)
         with self._numerics.autocast():
-            logits = functional_call(self._whole, dict(parameters), (inputs,))
-            loss: Tensor = self._defense.classification_loss(logits, labels)
-        return loss
+            logits: Tensor = functional_call(self._whole, dict(parameters), (inputs,))
+        return logits
 
 
 class _Classifier(nn.Module):

@@ -7,6 +7,7 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import tier_names
+from dtfl_private.protection.defense_chain import DefenseChain
 
 
 def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[int] = ()) -> list[int]:
@@ -20,17 +21,12 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
         raise InputError(f"nobody took part in the last round of '{opened.folder.path}': there is nothing to attack")
     used, there = sorted(taken & set(opened.tiers)), opened.tiers
     bound = config.as_scheduled or bool(recorded)
-    if not used and (bound or config.tiers is None):
-        raise InputError(
-            f"in the last round of '{opened.folder.path}' all clients kept the whole network and sent weights alone: "
-            f"attack what they would send in other tiers, by --tier {tier_names(there)} or --tier all"
-        )
     if config.tiers is None:
         return used
     if config.tiers == "all":
         return used if bound else there
     for tier in config.tiers:
-        _require_sending(opened, tier)
+        _require_tier(opened, tier)
         if bound and tier not in used:
             remedy = "use --replay, which places clients there" if recorded else "leave --as-scheduled out"
             raise InputError(
@@ -40,15 +36,10 @@ def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[
     return sorted(set(config.tiers))
 
 
-def _require_sending(opened: OpenedRun, tier: int) -> None:
-    """Raise `InputError` if clients send no activations in a tier; those that the run leaves out are fine."""
-    if tier == opened.whole_tier and tier not in opened.tiers:
-        raise InputError(
-            f"clients in tier {tier} keep the whole network, and no attack here is made for the weight update of "
-            f"one: attack tier {tier_names(opened.tiers)}"
-        )
+def _require_tier(opened: OpenedRun, tier: int) -> None:
+    """Raise `InputError` if the network has no such tier; those that the run leaves out are fine."""
     network = sorted(opened.cut_shapes)
-    if tier not in network and opened.tiers == [opened.whole_tier]:
+    if tier not in network and not opened.cut_tiers:
         raise InputError(
             f"clients of this run train the whole network, which is tier {opened.whole_tier}, and send nothing at tier "
             f"{tier}: leave --tier out"

@@ -46,6 +46,9 @@ THOROUGH = (
 # Of both presets, where clients are not sent their weights: the others are left out there.
 WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
 
+# Of both presets, where clients send the update of a whole network.
+OF_UPDATES = ("update-inversion", "update-membership", "label-counts")
+
 # Of both presets, where the server returns gradients.
 OF_REPLIES = ("gradient-labels",)
 

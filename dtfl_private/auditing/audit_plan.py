@@ -12,9 +12,8 @@ from dtfl_private.attacking.base import Attack, Reconstruction
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
-from dtfl_private.auditing.audit_config import OF_REPLIES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
+from dtfl_private.auditing.audit_config import OF_REPLIES, OF_UPDATES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
-from dtfl_private.errors import InputError
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
 
@@ -54,8 +53,15 @@ class AuditPlan:
         return sorted({job.tier for job in self.jobs})
 
     @property
+    def cut_tiers(self) -> list[int]:
+        """The audited tiers in which clients send activations, ascending."""
+        return [tier for tier in self.tiers if tier != self.opened.whole_tier]
+
+    @property
     def scheduled_tiers(self) -> list[int]:
         """The audited tiers in which some client sent anything in the last round."""
+        if not self.opened.cut_tiers:
+            return []  # all clients are in the one tier anyway
         used = sorted(set(self.tiers) & set(self.opened.plan.tiers_P.tolist()))
         return [tier for tier in used if victim_tasks(self.opened, tier, 1, "batches", scheduled_in=tier)]
 
@@ -91,12 +97,6 @@ def plan_audit(
     Raises:
         InputError: wrong input, or none of the attacks can run here.
     """
-    if opened.tiers == [opened.whole_tier]:
-        raise InputError(
-            f"'{opened.folder.path}' was trained by {opened.prepared.config.method}, whose clients send the weights of "
-            "the whole network alone, and audits know what is sent at a cut: use `dtfl-private attack` with --attack "
-            "update-inversion"
-        )
     check_trainings(opened, config)
     workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
     attack_config = _attack_config(opened, config, workers)
@@ -118,6 +118,7 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
     if config.attacks is None or config.attacks != SETTLED[config.preset].attacks:
         return attack_config
     more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ()), *(() if "replies" in hides else OF_REPLIES)]
+    more += OF_UPDATES if opened.whole_tier in opened.tiers else ()
     return attack_config.model_copy(update={"attacks": tuple(dict.fromkeys((*config.attacks, *more)))})
 
 
@@ -126,12 +127,12 @@ def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:
 
     Args:
         plan: of the audit.
-        sanity_jobs: of the sanity check on the identity.
+        sanity_jobs: of the sanity checks that come first.
         curve_jobs: of leakage against the attacker's data.
     """
     runs = 2 if plan.defended and plan.config.undefended != NONE else 1
     trained = (plan.config.training_seeds or 1) * runs
     scheduled = len(plan.scheduled_tiers)  # each once
-    measures = len(MEASURES) * len(plan.tiers) * runs
+    measures = len(MEASURES) * len(plan.cut_tiers) * runs
     attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
     return attacks + trained - 1 + measures + sanity_jobs + (curve_jobs if plan.reconstructs else 0)

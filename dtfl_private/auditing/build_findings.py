@@ -102,13 +102,14 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     )
 
 
-def stopped_findings(plan: AuditPlan, identity: SanityCheck) -> Findings:
-    """Return the findings of an audit that ended at its check on the identity: invalid, with nothing attacked."""
-    why = "the sanity check on the identity failed: attacks that do not get back what is sent as it is prove nothing"
+def stopped_findings(plan: AuditPlan, checks: Sequence[SanityCheck]) -> Findings:
+    """Return the findings of an audit that ended at its first checks: invalid, with nothing attacked."""
+    failed = " and ".join(f"the {check.name}" for check in checks if not check.passed)
+    why = f"the sanity check on {failed} failed: attacks that do not get back what is sent as it is prove nothing"
     all_else = NotTested(what="everything else: attacks at every tier, the sanity check at md1, measures", why=why)
     nothing = AuditResults(
         trainings=[AttackedTraining(run=plan.opened.folder, undefended=None, folder=plan.folder)],
-        sanity=[identity],
+        sanity=checks,
         attacked=(),
         measured=Measured(results=(), not_given=()),
         measured_undefended=(),

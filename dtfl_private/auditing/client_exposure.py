@@ -32,7 +32,7 @@ def exposures(opened: OpenedRun, best: Sequence[Result], metric: str) -> list[Cl
             {
                 tier: count * per_round
                 for tier, count in sorted(rounds.get(client, Counter()).items())
-                if tier in opened.tiers  # a client with the whole network sends no activations
+                if tier in opened.cut_tiers  # a client with the whole network sends no activations
             },
             rounds.get(client, Counter()).total(),
             metric,

@@ -10,6 +10,7 @@ from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.effort import EFFORTS, Effort
 from dtfl_private.attacking.guessing import guess
 from dtfl_private.attacking.runner import AttackReport
+from dtfl_private.attacking.scoring.repetitions import in_best_order
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
@@ -84,6 +85,8 @@ def _attack_again(attack_plan: AttackPlan, progress: Progress) -> float:
     (job,) = attack_plan.jobs
     progress.jobs_announced(attack_plan.labels)
     repetition = guess(attack_plan, job, 0, progress)
+    if job.tier == attack_plan.opened.whole_tier:
+        repetition = in_best_order(repetition)  # as the guess that it is compared with
     assert repetition.guess is not None  # so had the same victims before
     return float(ssim(repetition.guess, repetition.victims.truth).mean())
 

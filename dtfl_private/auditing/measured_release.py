@@ -131,7 +131,7 @@ def _releases(opened: OpenedRun, tier: int) -> int:
     """
     worker = opened.prepared.worker
     there = [counts for counts in rounds_by_tier(opened.records).values() if counts[tier]]
-    rounds = max((sum(counts[sending] for sending in opened.tiers) for counts in there), default=0)
+    rounds = max((sum(counts[sending] for sending in opened.cut_tiers) for counts in there), default=0)
     return max(1, rounds * (1 if opened.sends_once else worker.local_epochs))
 
 

@@ -41,7 +41,9 @@ def measure_training(
     plan: AuditPlan, training: AttackedTraining, progress: Progress
 ) -> tuple[Measured, Sequence[Result]]:
     """Return what measures say of the run, and their results on the same without defenses if there is one."""
-    own = measure_run(plan.opened, plan.config, plan.tiers, plan.cache, progress)
+    if not plan.cut_tiers:
+        return Measured(results=(), not_given=()), ()
+    own = measure_run(plan.opened, plan.config, plan.cut_tiers, plan.cache, progress)
     if training.undefended is None:
         return own, []
     config = plan.opened.prepared.config
@@ -51,7 +53,7 @@ def measure_training(
         objects=plan.opened.objects.undefended(),
         allow_plugins=config.allowed,
     )
-    return own, measure_run(undefended, plan.config, plan.tiers, plan.cache, progress).results
+    return own, measure_run(undefended, plan.config, plan.cut_tiers, plan.cache, progress).results
 
 
 def measure_run(

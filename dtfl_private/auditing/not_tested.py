@@ -7,6 +7,7 @@ from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.verdicts.findings import NotTested
 
 # What no preset tests.
@@ -70,9 +71,11 @@ def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
 def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
     if others := [tier for tier in plan.opened.tiers if tier not in plan.tiers]:
         yield NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)")
-    if plan.opened.whole_tier is not None and plan.opened.whole_tier not in plan.opened.tiers:
-        why = "its clients keep the whole network; no attack here is made for the weight update of one"
-        yield NotTested(what=f"tier {plan.opened.whole_tier}", why=why)
+    if (whole := plan.opened.whole_tier) in plan.tiers:
+        why = "they look at smashed data, and who keeps the whole network sends weights alone"
+        yield NotTested(what=f"measures at tier {whole}: {', '.join(MEASURES)}", why=why)
+        why = "the update of a client that the attacks say nothing of is one of many records and steps"
+        yield NotTested(what="properties of the records but their class, from updates", why=why)
 
 
 def _sanity(plan: AuditPlan) -> Iterator[NotTested]:

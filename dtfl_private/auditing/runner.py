@@ -29,6 +29,7 @@ from dtfl_private.auditing.pooled_results import pooled
 from dtfl_private.auditing.sanity_attacks import sanity_attacks
 from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
+from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
@@ -43,7 +44,7 @@ from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.verdicts.findings import Findings, NotTested
+from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
 from dtfl_private.verdicts.findings_file import findings_document, read_findings
 
 AUDIT = "audit.json"
@@ -131,20 +132,18 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
 
     It ends at once, before hours are spent, if attacks do not even get back what is sent as it is.
     """
-    sanity = sanity_attacks(plan)
-    progress.jobs_expected(expected_jobs(plan, len(sanity), len(curve_sizes(plan))))
-    identity = identity_check(plan.opened, plan.attack_config, sanity, plan.cache, progress)
-    if not identity.passed:
-        return stopped_findings(plan, identity), {}
+    checks = check_attacks(plan, progress)
+    if not all(check.passed for check in checks):
+        return stopped_findings(plan, checks), {}
     trainings = attacked_trainings(plan.opened, plan.config, plan.folder, progress)
     reports = [attack_training(plan, training, progress) for training in trainings]
-    shallowest = [check_shallowest(plan, reports[0], progress)] if plan.knows_weights else []
+    shallowest = [check_shallowest(plan, reports[0], progress)] if plan.cut_tiers and plan.knows_weights else []
     convergence = check_convergence(plan, reports[0], progress)
     curve = auxiliary_curve(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
     found = AuditResults(
         trainings=trainings,
-        sanity=[identity, *shallowest],
+        sanity=[*checks, *shallowest],
         attacked=pooled([compared_with_undefended(report) for report in reports]),
         measured=measured,
         measured_undefended=measured_undefended,
@@ -154,6 +153,18 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
         equal_victims=equal_victims(reports[0].verdicts),
     )
     return gather_findings(plan, found), galleries(reports[0], plan.tiers)
+
+
+def check_attacks(plan: AuditPlan, progress: Progress) -> list[SanityCheck]:
+    """Return the sanity checks that come first: on inputs sent as they are, and on the update of one record."""
+    of_inputs, of_updates = sanity_attacks(plan), update_check_attacks(plan)
+    progress.jobs_expected(expected_jobs(plan, len(of_inputs) + len(of_updates), len(curve_sizes(plan))))
+    checks = []
+    if of_inputs:
+        checks.append(identity_check(plan.opened, plan.attack_config, of_inputs, plan.cache, progress))
+    if of_updates:
+        checks.append(update_check(plan, of_updates, progress))
+    return checks
 
 
 def _findings_of(

@@ -11,7 +11,9 @@ FALLBACK = "optimization:steps=120"
 
 
 def sanity_attacks(plan: AuditPlan) -> list[Attack]:
-    """Return the attacks that can be tried on inputs that are sent as they are, each once."""
+    """Return the attacks that can be tried on inputs that are sent as they are, each once; none without cuts."""
+    if not plan.cut_tiers:
+        return []
     target = identity_target(plan)
     found = {job.chosen.text: job.chosen.attack for job in plan.jobs if _applies(job.chosen.attack, target)}
     return list(found.values()) or [create("attack", FALLBACK)]

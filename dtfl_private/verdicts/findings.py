@@ -75,14 +75,15 @@ class SanityCheck(Strict):
     """An attack that must succeed, or the audit's other attacks prove nothing.
 
     Attributes:
-        name: "identity" (the smashed data are the inputs themselves) or "md1" (the shallowest cut, undefended).
+        name: "identity" (the smashed data are the inputs themselves), "md1" (the shallowest cut, undefended) or
+            "update" (that of one record, in one step of a small untrained network).
         attack: the strongest that was run.
         metric: that must reach ``needed``.
         value: that it reached.
         passed: whether it did.
     """
 
-    name: Literal["identity", "md1"]
+    name: Literal["identity", "md1", "update"]
     attack: Name
     metric: Name
     value: Finite

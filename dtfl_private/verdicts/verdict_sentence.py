@@ -89,7 +89,7 @@ def _compared(result: Result) -> str:
     digits = find_metric(result.metric).digits
     compared = []
     if result.baseline is not None:
-        compared.append(f"a guess without the smashed data: {result.baseline:.{digits}f}")
+        compared.append(f"a trivial guess: {result.baseline:.{digits}f}")
     if result.undefended is not None:
         compared.append(f"undefended: {result.undefended:.{digits}f}")
     return f" [{'; '.join(compared)}]" if compared else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,9 @@ from dtfl_private.attacking.runner import attack
 from dtfl_private.attacking.scoring.repetitions import Repetition, in_best_order
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.attacking.victims.victims import Victims
-from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
-from dtfl_private.auditing.audit_config import AuditConfig
-from dtfl_private.auditing.audit_plan import plan_audit
+from dtfl_private.attacks.shared.counted_labels import counted_labels
+from dtfl_private.attacks.shared.update_target import UpdateTarget
+from dtfl_private.attacks.update_inversion import UpdateInversion
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -38,11 +39,11 @@ ONE_STEP = {"optimizer": "sgd", "lr": 0.05, "batch_size": 64, "max_train_images"
 def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
     """Train a network that forgets no places, as it ends in all pixels, and says all with its weights: no dropout."""
 
-    def make(method: str, images: int, size: int) -> tuple[Run, RunObjects]:
+    def make(method: str, images: int, size: int, **changes: Any) -> tuple[Run, RunObjects]:
         with isolated(0, "network"):
             first = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.Sigmoid())
             model = StagedModel([("md1", first), ("md2", nn.Sequential(nn.Flatten(), nn.Linear(768, 3)))])
-        settings = {**ONE_STEP, "max_train_images": images, "batch_size": size}
+        settings = {**ONE_STEP, "max_train_images": images, "batch_size": size, **changes}
         config = TrainConfig(**settings, method=method, clients=3, seed=3, device="cpu", workers=1)
         run = train(config, out=tmp_path / "run", dataset=more_patterns, model=model)
         return run, RunObjects(dataset=more_patterns, model=model)
@@ -51,12 +52,15 @@ def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "size"),
-    [("fedavg", 64), ("fedavg", 2), ("fedprox:mu=0.5", 2), ("tifl", 2), ("fedyogi", 2), ("fedadam", 64)],
+    ("method", "size", "optimizer"),
+    [
+        *(("fedavg", 64, "sgd"), ("fedavg", 2, "sgd"), ("fedavg", 64, "adam"), ("fedavg", 2, "adam")),
+        *(("fedprox:mu=0.5", 2, "sgd"), ("tifl", 2, "adam"), ("fedyogi", 2, "sgd"), ("fedadam", 64, "sgd")),
+    ],
 )
-def test_the_true_images_and_labels_explain_the_update(method, size, run_of, tmp_path):
-    """In one step and in several, with FedProx's term and whatever the server does with the update."""
-    run, objects = run_of(method, 15, size)
+def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, run_of, tmp_path):
+    """In one step and in several, by SGD and Adam, with FedProx's term and whatever the server does with the update."""
+    run, objects = run_of(method, 15, size, optimizer=optimizer)
     plan = plan_attack(open_run(run, objects=objects), AttackConfig(seeds=1), [UpdateInversion()], tmp_path / "out")
     played = plan.rounds.of(plan.jobs[0], None)
     view = plan.view(plan.jobs[0], 0, played, Progress())
@@ -64,14 +68,17 @@ def test_the_true_images_and_labels_explain_the_update(method, size, run_of, tmp
     for recording, (seen, update) in zip(played.victims.recordings, view.updates, strict=True):
         assert not seen.batches
         program = view.program(seen, adaptive=True)
-        target = _Target.of_whole(program, update, view.local_steps, view.classes, view.chance())
+        counts = counted_labels(view, seen, update, 0.01, adaptive=True)
+        target = UpdateTarget.of_whole(program, update, view.local_steps, counts, view.chance())
         assert target.sizes == ([5] if size == 64 else [2, 2, 1])
-        if size == 64:
+        if (size, optimizer) == (64, "sgd"):
             assert torch.cat(list(target.labels)).sort().values.equal(recording.truth.labels.sort().values)
         truth = replace(target, labels=torch.split(recording.truth.labels, target.sizes))
         change, _ = truth.retraced(program, torch.split(unit(recording.truth.images), target.sizes))
         for name, tensor in target.change.items():
-            torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-3)
+            # Adam takes the sign of slopes that are nothing but rounding.
+            wrong = ((change[name].detach() - tensor).abs() > 1e-6 + 1e-3 * tensor.abs()).float().mean()
+            assert wrong <= (1e-3 if optimizer == "adam" else 0)
 
 
 def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
@@ -86,7 +93,7 @@ def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
     )
     found = of(report, "psnr", source="update-inversion")
     assert found.value > 20
-    assert (found.tier, found.cut, found.p_value) == (2, (3,), None)
+    assert (found.tier, found.cut) == (2, (3,))
 
 
 def test_other_attacks_say_that_they_are_not_made_for_it(trained, mount):
@@ -97,16 +104,6 @@ def test_other_attacks_say_that_they_are_not_made_for_it(trained, mount):
         mount(folder, [UpdateInversion(joint=True)])
     with pytest.raises(InputError, match="which is tier 4, and send nothing at tier 1: leave --tier out"):
         mount(folder, [UpdateInversion()], tiers=[1])
-
-
-def test_steps_of_adam_do_not_show_labels(trained, mount):
-    with pytest.raises(InputError, match="clients train by adam, whose steps do not show them"):
-        mount(trained(method="fedavg", rounds=1), [UpdateInversion()])
-
-
-def test_an_audit_says_that_it_knows_cuts_only(opened, tmp_path):
-    with pytest.raises(InputError, match="audits know what is sent at a cut: use `dtfl-private attack`"):
-        plan_audit(opened(method="fedavg", **ONE_STEP), AuditConfig().settled(), None, tmp_path)
 
 
 def test_the_best_order_is_within_each_client():

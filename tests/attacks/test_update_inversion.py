@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from dtfl_private.attacking.evidence import AttackedRound, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
+from dtfl_private.attacks.shared.update_target import UpdateTarget
+from dtfl_private.attacks.update_inversion import UpdateInversion
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.image_metrics import mse, psnr
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
@@ -123,7 +124,7 @@ def test_two_steps_are_told_apart(trained, digits):
 def test_the_true_images_explain_the_update_exactly(sizes, trained):
     view, truth = trained(sizes)
     (seen, update), program = view.updates[0], view.program(view.seen[0], adaptive=True)
-    target = _Target.of(program, seen, update, view.local_steps)
+    target = UpdateTarget.of(program, seen, update, view.local_steps)
     change, residual = target.retraced(program, truth.split(sizes))
     for name, tensor in target.change.items():
         torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-4)

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
-from dtfl_private.attacking.base import MembershipInference, Reconstruction
+from dtfl_private.attacking.base import LabelInference, MembershipInference, Reconstruction
+from dtfl_private.attacking.scoring.count_scoring import count_results
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, in_best_order, sent_labels
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
+from dtfl_private.attacking.scoring.unordered_guesses import unordered_guesses
 from dtfl_private.attacking.scoring.value_scoring import inference_results
 from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.leakage.baselines import BASELINES, Known
@@ -97,7 +99,13 @@ class Judge:
             return Verdict(job=job, results=[*results, *visible], pictured=pictured)
         if isinstance(attack, MembershipInference):
             return Verdict(job=job, results=[*self._membership(guessed, heading), *visible])
+        if isinstance(attack, LabelInference) and self._is_whole(job.tier):
+            return Verdict(job=job, results=[*count_results(guessed, self._setup.split.judging, heading), *visible])
         return Verdict(job=job, results=[*inference_results(attack, self._setup, guessed, heading), *visible])
+
+    def _is_whole(self, tier: int) -> bool:
+        """Whether clients of a tier keep the whole network, so that neither order nor labels of records are sent."""
+        return tier == self._setup.opened.whole_tier
 
     def _heading(self, job: Job, repetitions: Sequence[Repetition], settings: Mapping[str, SettingValue]) -> Heading:
         tampering = repetitions[0].tampering
@@ -118,22 +126,30 @@ class Judge:
         return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
 
     def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[list[Result], Pictured]:
-        whole = heading.tier == self._setup.opened.whole_tier
+        whole = self._is_whole(heading.tier)
         if whole:
             repetitions = [in_best_order(repetition) for repetition in repetitions]
         common, guesses = common_victims(repetitions)
         victims = repetitions[0].victims
         truth, labels = victims.truth[common], victims.labels[common]
         known = self._known(truth, sent_labels(victims)[common])
-        judged = image_results(guesses, known, truth, labels, self._classifier.predict, heading, with_lpips=self._lpips)
+        others = unordered_guesses(victims, self._setup.split.auxiliary, heading) if whole else {}
+        judged = image_results(
+            guesses,
+            known,
+            truth,
+            labels,
+            self._classifier.predict,
+            heading,
+            with_lpips=self._lpips,
+            others={name: guess[common] for name, guess in others.items()},
+        )
         trivial = trivial_guesses(known, truth)
         best = max(trivial, key=lambda name: float(psnr(trivial[name], truth).mean()))
         pictured = Pictured(
             truth=truth, guesses=guesses, baseline=trivial[best], baseline_name=best, scores=judged.scores
         )
-        # An order that is found by the truth gives even noise some advantage: chance does not explain how much.
-        unknown = {"p_value": None} if whole else {}
-        return [result.model_copy(update=unknown) for result in judged.results], pictured
+        return list(judged.results), pictured
 
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""

@@ -47,7 +47,7 @@ class OpenedRun:
             out where a malicious server may name any.
         spare_heads: untrained auxiliary heads of the tiers that the run leaves out; nothing where the method has none.
 
-    Where the method does not cut the network, its one tier is that of all modules, and the shape that of the logits.
+    In the tier of all modules, the only one where the method does not cut the network, the shape is that of the logits.
     """
 
     folder: RunFolder
@@ -62,8 +62,13 @@ class OpenedRun:
 
     @property
     def tiers(self) -> list[int]:
-        """The tiers of the run that can be attacked, ascending: where activations are sent, or only weights in all."""
+        """The tiers of the run, ascending; all can be attacked."""
         return [tier for tier in self.prepared.settings.schedule.table.tiers_M.tolist() if tier in self.cut_shapes]
+
+    @property
+    def cut_tiers(self) -> list[int]:
+        """The tiers of the run in which clients send activations, ascending."""
+        return [tier for tier in self.tiers if tier != self.whole_tier]
 
     @property
     def whole_tier(self) -> int | None:
@@ -156,7 +161,8 @@ def open_run(
     worker = prepared.worker
     table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
     # Where the server does not name the tier, there are no others than the run's own.
-    rows = prepared.settings.schedule.table.rows if "chooses-tier" in prepared.method.hides else table.rows
+    own = prepared.settings.schedule.table.rows
+    rows = own if "chooses-tier" in prepared.method.hides else (*table.rows, *own)
     cut_shapes = {row.tier: row.cut_shape for row in rows}
     return OpenedRun(
         folder=folder,
@@ -202,9 +208,11 @@ def _spare_heads(prepared: Prepared, cut_shapes: Mapping[int, tuple[int, ...]]) 
     worker = prepared.worker
     if not prepared.method.has_heads:
         return {tier: nn.Identity() for tier in cut_shapes}
+    whole: dict[int, nn.Module] = {tier: nn.Identity() for tier in cut_shapes if tier == len(worker.model)}
+    missing = {tier: shape for tier, shape in cut_shapes.items() if tier not in {*worker.heads, *whole}}
     with isolated(worker.seed, "spare heads"):
-        spare = make_heads({tier: cut_shapes[tier] for tier in cut_shapes if tier not in worker.heads}, worker.classes)
-    return {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}
+        spare = make_heads(missing, worker.classes)
+    return whole | {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}
 
 
 def _require_same_round(plan: RoundPlan, record: Record, folder: RunFolder) -> None:

@@ -75,7 +75,8 @@ class VictimRounds:
 
     def of(self, job: Job, tampering: Tampering | None) -> Played:
         """Return what a repetition of an attack has in front of it."""
-        kind: VictimKind = "rounds" if "updates" in job.chosen.attack.facts.needs else "batches"
+        updates = "updates" in job.chosen.attack.facts.needs or job.tier == self._opened.whole_tier
+        kind: VictimKind = "rounds" if updates else "batches"
         victims = self._untampered(job.tier, kind) if tampering is None else self._play_round(job.tier, kind, tampering)
         earlier = self._earlier(victims) if job.chosen.attack.facts.looks_back and victims.seen else []
         return Played(victims=victims, earlier=earlier, tampering=tampering)

@@ -6,6 +6,7 @@ What else can be guessed has modules of its own: `membership_results`, `value_re
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ ATTAINABLE = ("mean-image", "class-mean")
 # Metrics whose worst 5 % of the images are shown in addition to their mean.
 WORST = ("mse", "psnr", "ssim")
 WORST_SUFFIX = "-worst-5"
+
+NOTHING_ELSE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,7 @@ def image_results(
     heading: Heading,
     *,
     with_lpips: bool = False,
+    others: Mapping[str, Tensor] = NOTHING_ELSE,
 ) -> ImageResults:
     """Score reconstructed images, and compare them with the better of the trivial guesses that the adversary can make.
 
@@ -86,12 +90,13 @@ def image_results(
         classify: see `score_images`.
         heading: of the results.
         with_lpips: add LPIPS.
+        others: further trivial guesses (N, C, H, W), by name.
     """
     each = [score_images(guess, truth, labels, classify, with_lpips=with_lpips) for guess in guesses]
     judged = {name: np.stack([seed[name] for seed in each]) for name in each[0]}
     trivial = {
         name: score_images(guess, truth, labels, classify, with_lpips=with_lpips)
-        for name, guess in trivial_guesses(known, truth).items()
+        for name, guess in {**trivial_guesses(known, truth), **others}.items()
     }
     results, different = [], distinct(guesses)
     for name, all_SN in judged.items():

@@ -1,0 +1,188 @@
+"""How many records of each class a client has, from its update of a whole network: by equations, by example, by signs.
+
+By equations (`dtfl_private.attacks.shared.label_counts`): for plain steps of SGD, which are sums of slopes. By example:
+the adversary trains as the client did on auxiliary records of label shares that it draws itself, and learns from what
+that does to the last layer to read shares from it; so for any optimiser, many steps, and behind defenses. Which reads
+better is decided on drawn shares that were not learnt from. By signs, for an adversary without images: the bias of a
+class that a client has rises, and that of one that it lacks falls.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.attacking.program import HALF, ClientProgram, Parameters
+from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.label_counts import LinearLayer, label_counts, mean_slopes, whole_counts
+from dtfl_private.attacks.shared.simulated_client import simulated_change
+from dtfl_private.attacks.shared.update_target import changes, steps_taken
+from dtfl_private.errors import InputError
+from dtfl_private.protocol.messages import Seen, WeightUpdate
+
+# Simulated rounds with the normal effort, at least, and how many local steps they may take together.
+SIMULATED, FEWEST, MOST_STEPS = 160, 40, 4000
+# Share of the simulated rounds that are not learnt from.
+HELD_OUT = 0.25
+# Strengths of the ridge regressions that are tried, for standardised values.
+RIDGES = (1.0, 10.0, 100.0, 1000.0)
+
+
+def counted_labels(view: View, seen: Seen, update: WeightUpdate, effort: float, *, adaptive: bool) -> Tensor:
+    """Return the estimated records of each class (classes,), int64, which add up to those of the client.
+
+    Raises:
+        InputError: the network does not end in a linear layer with a bias.
+    """
+    program = view.program(seen, adaptive=adaptive)
+    reader = _Reader.of(view, program, update)
+    change = changes(program, update)
+    if not view.has("auxiliary-data"):
+        sgd = view.local_steps.optimizer == "sgd"
+        shares = reader.by_equations(change) if sgd else reader.by_signs(change)
+    else:
+        shares = _by_example(view, seen, reader, change, effort, adaptive=adaptive)
+    return whole_counts(shares * update.examples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Reads a change of the last layer.
+
+    Attributes:
+        view: of the attack.
+        weight: name of the layer's weights among the parameters.
+        bias: and of its bias.
+        before: the layer as the round began.
+        records: of the client.
+        steps: that it took.
+    """
+
+    view: View
+    weight: str
+    bias: str
+    before: LinearLayer
+    records: int
+    steps: int
+
+    @classmethod
+    def of(cls, view: View, program: ClientProgram, update: WeightUpdate) -> "_Reader":
+        """Return what reads the changes of clients like this one."""
+        weight, bias = last_layer(program, view.classes)
+        begin = program.parameters()
+        return cls(
+            view=view,
+            weight=weight,
+            bias=bias,
+            before=LinearLayer(weight=begin[weight], bias=begin[bias]),
+            records=update.examples,
+            steps=steps_taken(update, view.local_steps),
+        )
+
+    def by_equations(self, change: Parameters) -> Tensor:
+        """Return the shares of the classes (classes,), float64, from the sum of slopes that SGD's steps are."""
+        moved = LinearLayer(weight=change[self.weight], bias=change[self.bias])
+        # One step begins and ends where the gradient was taken; of several the middle stands for all.
+        share = 0.5 * (self.steps > 1)
+        between = LinearLayer(
+            weight=self.before.weight + share * moved.weight, bias=self.before.bias + share * moved.bias
+        )
+        slopes = mean_slopes(self.before, moved, self.view.local_steps, self.steps)
+        return label_counts(between, slopes, self.records) / self.records
+
+    def by_signs(self, change: Parameters) -> Tensor:
+        """Return the shares of the classes (classes,), float64, by how steadily each class's bias rises."""
+        steady = change[self.bias].double().cpu() / (self.view.local_steps.lr * self.steps)
+        rises = (1 + steady).clamp(min=0)
+        return rises / rises.sum() if rises.sum() > 0 else torch.full_like(rises, 1 / len(rises))
+
+    def values(self, change: Parameters) -> Tensor:
+        """Return what is learnt from (F,): the changes of the layer, in the run's learning rates."""
+        parts = [change[self.bias], change[self.weight].sum(dim=1), change[self.weight].flatten()]
+        return (torch.cat(parts) / self.view.local_steps.lr).double().cpu()
+
+
+def _by_example(
+    view: View, seen: Seen, reader: _Reader, change: Parameters, effort: float, *, adaptive: bool
+) -> Tensor:
+    """Return the shares of the classes (classes,), float64, as learnt from simulated rounds."""
+    rounds = max(FEWEST, round(SIMULATED * min(effort, 1.0)))
+    rounds = max(4, min(rounds, MOST_STEPS // reader.steps))
+    examples = view.keep(
+        f"label shares/{seen.download.client}/{rounds}/{adaptive}",
+        lambda: _simulated(view, seen, reader, rounds, adaptive=adaptive),
+    )
+    learnt = slice(0, round(rounds * (1 - HELD_OUT)))
+    held = slice(learnt.stop, rounds)
+    biases = slice(0, 2 * view.classes)  # with the sums of the weights; all changes are many values for few rounds
+    tried = [
+        _learnt(examples, learnt, held, part, ridge, reader.values(change))
+        for part in (biases, slice(None))
+        for ridge in RIDGES
+    ]
+    if view.local_steps.optimizer == "sgd":
+        error = float((examples["equations"] - examples["shares"])[held].abs().sum(dim=1).mean())
+        tried.append((error, reader.by_equations(change)))
+    return min(tried, key=lambda one: one[0])[1]
+
+
+def _learnt(
+    examples: Mapping[str, Tensor], learnt: slice, held: slice, part: slice, ridge: float, values: Tensor
+) -> tuple[float, Tensor]:
+    """Return the mean error of a ridge regression on the rounds held out, and what it says of the client."""
+    known, shares = examples["values"][learnt, part], examples["shares"][learnt]
+    mean, scale = known.mean(dim=0), known.std(dim=0).clamp(min=1e-9)
+    rows = (known - mean) / scale
+    # The dual form: fewer rounds than values.
+    inner = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype)
+    weights = torch.linalg.solve(inner, shares - shares.mean(dim=0))
+
+    def read(changed: Tensor) -> Tensor:
+        found = (((changed[..., part] - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
+        return found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+
+    error = (read(examples["values"][held]) - examples["shares"][held]).abs().sum(dim=1).mean()
+    return float(error), read(values)
+
+
+def _simulated(view: View, seen: Seen, reader: _Reader, rounds: int, *, adaptive: bool) -> dict[str, Tensor]:
+    """Return rounds of clients of drawn label shares: ``values`` (R, F), true ``shares`` and those by ``equations``."""
+    chance, steps = view.chance("label shares", seen.download.client), view.local_steps
+    values, shares, equations = [], [], []
+    for number in range(rounds):
+        places = drawn_records(view.auxiliary.labels, view.classes, reader.records, chance)
+        images, labels = view.auxiliary.images[places], view.auxiliary.labels[places]
+        program = view.program(seen, adaptive=adaptive, draw=f"label shares/{number}")
+        change = simulated_change(program, steps, images, labels, chance)
+        values.append(reader.values(change))
+        shares.append(torch.bincount(labels, minlength=view.classes).double() / len(labels))
+        equations.append(reader.by_equations(change) if steps.optimizer == "sgd" else shares[-1])
+    return {"values": torch.stack(values), "shares": torch.stack(shares), "equations": torch.stack(equations)}
+
+
+def drawn_records(labels: Tensor, classes: int, count: int, chance: torch.Generator) -> Tensor:
+    """Return places (count,) of auxiliary records, with replacement, so that the shares of the labels vary widely.
+
+    As even as in the auxiliary data in half of the draws; in the others the classes' weights are skewed as those of a
+    Dirichlet distribution, from mildly to nearly one class alone.
+    """
+    if torch.rand((), generator=chance) < 0.5:
+        weights = torch.ones(classes)
+    else:
+        sharpness = 4 * torch.rand((), generator=chance)
+        weights = torch.rand(classes, generator=chance).clamp(min=1e-6).pow(sharpness)
+    return torch.multinomial(weights[labels], count, replacement=True, generator=chance)
+
+
+def last_layer(program: ClientProgram, classes: int) -> tuple[str, str]:
+    """Return the names of weight and bias of the linear layer that ends a whole network.
+
+    Raises:
+        InputError: there is none.
+    """
+    modules = list(program.modules.named_modules())
+    linear = [name for name, part in modules if isinstance(part, nn.Linear) and part.out_features == classes]
+    if not linear or program.modules.get_submodule(linear[-1]).bias is None:
+        raise InputError("labels are counted in a last linear layer with a bias, which this network lacks")
+    return f"{HALF}{linear[-1]}.weight", f"{HALF}{linear[-1]}.bias"

@@ -1,0 +1,78 @@
+"""Counted labels meet the true ones: which record has which label is neither known nor asked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.evidence import Auxiliary
+from dtfl_private.attacking.scoring.repetitions import Repetition, guess_of
+from dtfl_private.leakage.intervals import difference_interval, metric_interval
+from dtfl_private.leakage.metrics import ACCURACY
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.leakage.results.result_heading import Heading
+from dtfl_private.leakage.significance import Advantage, distinct, together
+from dtfl_private.protocol.contracts import FloatArray
+
+# Draws of the permutation test: enough for the level of an audit's tests.
+DRAWS = 200_000
+
+
+def count_results(repetitions: Sequence[Repetition], known: Auxiliary, heading: Heading) -> list[Result]:
+    """Return for how many records of each client a label was counted that some record of it has.
+
+    The trivial guess has the label shares of auxiliary data. The p-value is that of a permutation test: if the update
+    says nothing, the classes may change places in what a guess has beyond those shares, in each client by itself.
+
+    Args:
+        repetitions: one per seed, each with a guess: labels of each client in any order.
+        known: labelled data of the judge's, for the shares.
+        heading: of the results.
+    """
+    recordings = repetitions[0].victims.recordings
+    truths = [recording.truth.labels for recording in recordings]
+    sizes, classes = [len(own) for own in truths], 1 + int(max(known.labels.max(), *(own.max() for own in truths)))
+    true_KC = torch.stack([torch.bincount(own, minlength=classes) for own in truths])
+    shares = torch.bincount(known.labels, minlength=classes).double() / len(known.labels)
+    prior_KC = torch.tensor(sizes)[:, None] * shares
+    guesses = [guess_of(repetition) for repetition in repetitions]
+    found_SKC = torch.stack([_counts(guesses[place], sizes, classes) for place in distinct(guesses)])
+    scored = np.stack([_matched(found_KC, true_KC) for found_KC in found_SKC])
+    trivial = _matched(prior_KC, true_KC)
+    interval = metric_interval(ACCURACY, scored, heading.draws("accuracy"))
+    apart = difference_interval(scored, np.broadcast_to(trivial, scored.shape), heading.draws("accuracy-advantage"))
+    beyond = (found_SKC - prior_KC, true_KC - prior_KC)
+    advantage = Advantage(found=apart, p_value=_permuted(*beyond, heading.draws("accuracy-permutations")))
+    baseline, sizes_of = ("label-shares", float(trivial.mean())), {"n": scored.shape[1], "seeds": len(scored)}
+    return [heading.result("accuracy", interval, baseline=baseline, advantage=advantage, **sizes_of)]
+
+
+def _counts(guess: Tensor, sizes: Sequence[int], classes: int) -> Tensor:
+    """Return how often each class was guessed, int64 (clients, classes); numbers beyond the classes are nobody's."""
+    parts = torch.split(guess, list(sizes))
+    return torch.stack([torch.bincount(own[(own >= 0) & (own < classes)], minlength=classes) for own in parts])
+
+
+def _matched(found_KC: Tensor, true_KC: Tensor) -> FloatArray:
+    """Return for each record (N,), client by client and class by class, how much of it is matched by a counted label.
+
+    Of counts that are no whole numbers, as those of the trivial guess, one record of a class may be matched in part.
+    """
+    rows = []
+    for found, true in zip(found_KC.double().flatten(), true_KC.flatten(), strict=True):
+        place = torch.arange(int(true), dtype=torch.float64)
+        rows.append((found - place).clamp(0, 1))
+    return np.asarray(torch.cat(rows).numpy())
+
+
+def _permuted(found_SKC: Tensor, true_KC: Tensor, rng: np.random.Generator) -> float:
+    """Return the p-value of the agreement of two residuals of counts, by permutations of the classes."""
+    found, true = found_SKC.double().numpy(), true_KC.double().numpy()
+    agreement_S = (found * true).sum(axis=(1, 2))
+    reached_S = np.zeros(len(found))
+    for _ in range(DRAWS // 1000):
+        orders = rng.random((1000, *true.shape)).argsort(axis=-1)
+        drawn = np.take_along_axis(np.broadcast_to(true, orders.shape), orders, axis=-1)
+        reached_S += (np.einsum("skc,bkc->sb", found, drawn) >= agreement_S[:, None] - 1e-9).sum(axis=1)
+    return float(together((1 + reached_S) / (1 + DRAWS)))
