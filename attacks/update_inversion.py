@@ -95,18 +95,17 @@ class UpdateInversion(Reconstruction):
         program = view.program(seen, adaptive=self.adaptive)
         prior = ImagePrior.of(view, program.device)
         ways = ways_for(view.local_steps.optimizer, informed=prior.informed)
-        found = []
+        chance, found = view.chance("start", seen.download.client), []
+        if seen.batches:
+            target = UpdateTarget.of(program, seen, update, view.local_steps)
+        else:
+            counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
+            target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
+        start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance)
         for number, way in enumerate(ways):
-            chance = view.chance("start", seen.download.client)
-            if seen.batches:
-                target = UpdateTarget.of(program, seen, update, view.local_steps)
-            else:
-                counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
-                target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
-            start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance)
             progress = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
             search = _Search(attack=self, program=program, target=target, prior=prior, way=way, progress=progress)
-            found.append(search.run(start.to(program.device)))
+            found.append(search.run(start.clone().to(program.device)))
         return min(found, key=lambda one: one[0])[1]
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:

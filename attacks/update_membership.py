@@ -105,7 +105,8 @@ def answers(view: View, program: ClientProgram, change: Parameters) -> Tensor:
     parts = [*_by_module(begin), set(begin)]
     found = []
     # Always the same batches: batch norm makes an answer depend on the batch.
-    for images, labels in zip(view.candidates.images.split(size), view.candidates.labels.split(size), strict=True):
+    batches = zip(torch.split(view.candidates.images, size), torch.split(view.candidates.labels, size), strict=True)
+    for images, labels in batches:
         asked = _Asked(program=program, begin=begin, change=change, images=images, labels=labels)
         slopes = [asked.confidence(NEAR, part) - asked.confidence(-NEAR, part) for part in parts]
         moved = [asked.confidence(far, parts[-1]) for far in ALONG]
@@ -169,4 +170,5 @@ def likelihood_ratios(shadows: Tensor, inside: Tensor, target: Tensor) -> Tensor
     shift = (means[True] - means[False]) / scale
     shift = 0.5 * (shift + shift.mean(dim=0))
     middle = (target - (means[True] + means[False]) / 2) / scale
-    return ((middle @ torch.linalg.inv(covariance)) * shift).sum(dim=1)
+    ratios: Tensor = ((middle @ torch.linalg.inv(covariance)) * shift).sum(dim=1)
+    return ratios

@@ -3,8 +3,9 @@
 By equations (`dtfl_private.attacks.shared.label_counts`): for plain steps of SGD, which are sums of slopes. By example:
 the adversary trains as the client did on auxiliary records of label shares that it draws itself, and learns from what
 that does to the last layer to read shares from it; so for any optimiser, many steps, and behind defenses. Which reads
-better is decided on drawn shares that were not learnt from. By signs, for an adversary without images: the bias of a
-class that a client has rises, and that of one that it lacks falls.
+better is decided on drawn shares that were not learnt from; of one step of SGD the equations are all but exact. By
+signs, for one record or an adversary without images: the bias of a class that a client has rises, and that of one that
+it lacks falls.
 """
 
 from collections.abc import Mapping
@@ -38,11 +39,13 @@ def counted_labels(view: View, seen: Seen, update: WeightUpdate, effort: float, 
     program = view.program(seen, adaptive=adaptive)
     reader = _Reader.of(view, program, update)
     change = changes(program, update)
-    if not view.has("auxiliary-data"):
-        sgd = view.local_steps.optimizer == "sgd"
-        shares = reader.by_equations(change) if sgd else reader.by_signs(change)
-    else:
+    sgd = view.local_steps.optimizer == "sgd"
+    if update.examples == 1:
+        shares = reader.by_signs(change)  # one bias rises: exact
+    elif view.has("auxiliary-data") and not (sgd and reader.steps == 1):
         shares = _by_example(view, seen, reader, change, effort, adaptive=adaptive)
+    else:
+        shares = reader.by_equations(change) if sgd else reader.by_signs(change)
     return whole_counts(shares * update.examples)
 
 
@@ -139,8 +142,9 @@ def _learnt(
     weights = torch.linalg.solve(inner, shares - shares.mean(dim=0))
 
     def read(changed: Tensor) -> Tensor:
-        found = (((changed[..., part] - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
-        return found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+        found: Tensor = (((changed[..., part] - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
+        shared: Tensor = found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+        return shared
 
     error = (read(examples["values"][held]) - examples["shares"][held]).abs().sum(dim=1).mean()
     return float(error), read(values)

@@ -45,7 +45,7 @@ class ImagePrior:
             return cls(means=grey, directions=nothing, extra=nothing[0], ridge=1.0, informed=False)
         images, labels = view.auxiliary.images.to(device), view.auxiliary.labels.to(device)
         means = images.mean(dim=0).repeat(view.classes, *[1] * (images.ndim - 1))
-        for label in labels.unique().tolist():
+        for label in torch.unique(labels).tolist():
             means[label] = images[labels == label].mean(dim=0)
         apart = (images - means[labels]).flatten(1)
         _, lengths, directions = torch.linalg.svd(apart, full_matrices=False)

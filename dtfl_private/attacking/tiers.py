@@ -6,8 +6,6 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.contracts import tier_names
-from dtfl_private.protection.defense_chain import DefenseChain
 
 
 def tiers_to_attack(opened: OpenedRun, config: AttackConfig, recorded: Sequence[int] = ()) -> list[int]:

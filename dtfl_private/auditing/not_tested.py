@@ -7,7 +7,6 @@ from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.trainings import AttackedTraining
-from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.verdicts.findings import NotTested
 
 # What no preset tests.
@@ -73,9 +72,9 @@ def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
         yield NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)")
     if (whole := plan.opened.whole_tier) in plan.tiers:
         why = "they look at smashed data, and who keeps the whole network sends weights alone"
-        yield NotTested(what=f"measures at tier {whole}: {', '.join(MEASURES)}", why=why)
-        why = "the update of a client that the attacks say nothing of is one of many records and steps"
-        yield NotTested(what="properties of the records but their class, from updates", why=why)
+        yield NotTested(what=f"measures at tier {whole}", why=why)
+        why = "attribute-inference asks what each record is, and an update says at most how many are so"
+        yield NotTested(what=f"properties of the records but their class, at tier {whole}", why=why)
 
 
 def _sanity(plan: AuditPlan) -> Iterator[NotTested]:

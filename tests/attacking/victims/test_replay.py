@@ -42,7 +42,8 @@ def test_tiers_that_the_run_leaves_out_have_heads_too_for_a_malicious_server_may
     assert sorted(run.cut_shapes) == sorted(run.heads) == sorted(run.weights.heads) == [1, 2, 3]
     assert sorted(run.spare_heads) == [1, 2]
     whole = opened(method="dtfl-full", scheduler="static:4")
-    assert (whole.tiers, whole.whole_tier) == ([1, 2, 3], 4)
+    assert (whole.tiers, whole.cut_tiers, whole.whole_tier) == ([1, 2, 3, 4], [1, 2, 3], 4)
+    assert list(whole.weights.heads[4]) == []
 
 
 def test_a_run_without_a_finished_round_is_refused(copied, objects):

@@ -1,0 +1,81 @@
+"""Audits of runs whose clients send the update of the whole network alone."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from fast_attacks import LeastSquares
+
+from dtfl_private.attacking.base import AttackFacts, LabelInference, Reconstruction
+from dtfl_private.auditing import update_check as checking
+from dtfl_private.auditing.update_check import update_check, update_check_attacks
+from dtfl_private.plugins.registry import create
+from dtfl_private.runtime.progress import Progress
+
+ONE_STEP = {"method": "fedavg", "optimizer": "sgd", "lr": 0.05, "batch_size": 64, "max_train_images": 24, "rounds": 1}
+NEEDS = frozenset({"architecture", "client-weights", "updates"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grey(Reconstruction):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=NEEDS, recipe="", whole=True)
+
+    def reconstruct(self, view):
+        return torch.full((view.victims, *view.input_shape), 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Even(LabelInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=NEEDS, recipe="", whole=True)
+
+    def infer(self, view):
+        return torch.arange(view.victims) % view.classes
+
+
+def test_one_step_of_adam_gives_its_record_away(opened, plan):
+    run = opened(**ONE_STEP)
+    worker = replace(run.prepared.worker, optimizer=replace(run.prepared.worker.optimizer, name="adam"))
+    audit = plan(replace(run, prepared=replace(run.prepared, worker=worker)), [Even()])
+    (fallback,) = update_check_attacks(audit)
+    check = update_check(audit, [replace(fallback, steps=300)], Progress())
+    assert (check.name, check.attack, check.needed) == ("update", "update-inversion", 0.9)
+    assert check.passed
+
+
+def test_an_audit_whose_attacks_do_not_get_it_back_is_invalid(trained, examine):
+    findings = examine(trained(**ONE_STEP), [Grey()]).findings
+    assert [(check.name, check.passed) for check in findings.sanity] == [("update", False)]
+    assert not findings.valid
+    assert not findings.verdict
+    (left,) = findings.not_tested
+    assert "the sanity check on the update failed" in left.why
+
+
+def test_an_audit_of_updates_alone_has_its_verdict(trained, examine, monkeypatch):
+    monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)  # it takes hundreds of steps to pass
+    attacks = [create("attack", "update-inversion:steps=8"), Even(), LeastSquares()]
+    done = examine(trained(**ONE_STEP), attacks, seeds=1)
+    findings = done.findings
+    assert [check.name for check in findings.sanity] == ["update"]
+    (verdict,) = findings.verdict
+    assert verdict.tier == 4
+    assert verdict.level != "invalid"
+    by_metric = {result.metric: result for result in findings.results if result.adversary}
+    assert by_metric["accuracy"].baseline_name == "label-shares"
+    assert not any(result.source == "constant" for result in findings.results)
+    said = {one.what: one.why for one in findings.not_tested}
+    assert "not made for clients that train the whole network" in said["least-squares at tier 4"]
+    assert "smashed data" in said["measures at tier 4"]
+    assert "least-squares" not in {result.source for result in findings.results}
+
+
+def test_the_tier_of_the_whole_network_is_audited_with_the_cuts(trained, examine, monkeypatch):
+    monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)
+    folder = trained(method="dtfl-full", scheduler="static:4", optimizer="sgd", max_train_images=24, rounds=1)
+    attacks = [create("attack", "update-inversion:steps=8"), LeastSquares()]
+    findings = examine(folder, attacks, seeds=1, tiers=(1, 4)).findings
+    assert {check.name for check in findings.sanity} == {"identity", "update", "md1"}
+    assert [verdict.tier for verdict in findings.verdict] == [1, 4]
+    assert {result.tier for result in findings.results if result.source == "least-squares"} == {1}
+    assert {result.tier for result in findings.results if result.source == "constant"} == {1}
+    assert {4} <= {result.tier for result in findings.results if result.source == "update-inversion"}
