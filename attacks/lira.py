@@ -35,6 +35,7 @@ class Lira(MembershipInference):
         recipe="likelihood ratio of the confidence by shadow federated runs with and without a record",
         source="Carlini et al. 2022, 2112.03570",
         per_tier=False,
+        whole=True,
     )
 
     shadows: Annotated[int, Field(ge=4, multiple_of=2)] = 16
