@@ -68,7 +68,8 @@ def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
 
 
 def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
-    if others := [tier for tier in plan.opened.tiers if tier not in plan.tiers]:
+    tried = {*plan.tiers, *(one.tier for one in plan.attack_plan.left_out)}
+    if others := [tier for tier in plan.opened.tiers if tier not in tried]:
         yield NotTested(what=f"tiers {', '.join(map(str, others))}", why="not asked for (--tier)")
     if (whole := plan.opened.whole_tier) in plan.tiers:
         why = "they look at smashed data, and who keeps the whole network sends weights alone"

@@ -20,7 +20,7 @@ def test_clients_are_exposed_by_where_they_really_were(trained, examine):
 def test_rounds_with_the_whole_network_expose_no_activations_and_are_named_as_not_tested(trained, examine):
     folder = trained(method="dtfl-full", scheduler="random", rounds=4)
     findings = examine(folder, seeds=1).findings
-    assert findings.training.tiers == (1, 2, 3)
+    assert findings.training.tiers == (1, 2, 3, 4)
     assert {verdict.tier for verdict in findings.verdict} == {1, 2, 3}
     rounds = [json.loads(line)["tiers"] for line in (folder / "rounds.jsonl").read_text().splitlines()]
     assert any(4 in tiers.values() for tiers in rounds)
@@ -28,8 +28,9 @@ def test_rounds_with_the_whole_network_expose_no_activations_and_are_named_as_no
         cut = [tiers[str(client.client)] for tiers in rounds if tiers[str(client.client)] < 4]
         assert (client.rounds, client.releases) == (4, len(cut))
         assert client.shallowest == min(cut, default=None)
-    (told,) = [entry.why for entry in findings.not_tested if entry.what == "tier 4"]
-    assert "no attack here is made for the weight update" in told
+    (told,) = [entry.why for entry in findings.not_tested if entry.what == "least-squares at tier 4"]
+    assert "is not made for clients that train the whole network" in told
+    assert not any(entry.why == "not asked for (--tier)" for entry in findings.not_tested)
     assert {result.tier for result in findings.as_scheduled} == {tier for tier in rounds[-1].values() if tier < 4}
 
 
