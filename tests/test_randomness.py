@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtfl_private.randomness import isolated, stream, torch_stream
+from dtfl_private.randomness import Lasting, isolated, stream, torch_stream
 
 parts = st.one_of(st.integers(-3, 12), st.sampled_from(["", "1", "a", "a1", "order", '","', "é"]))
 paths = st.lists(parts, max_size=3).map(tuple)
@@ -98,3 +98,17 @@ def test_isolated_blocks_do_not_disturb_the_block_around_them():
         with isolated(2, "inner"):
             torch.rand(7)
         assert torch.equal(torch.rand(2), second)
+
+
+def test_a_lasting_stream_goes_on_where_it_was_whatever_others_draw():
+    with isolated(3, "layers", 1):
+        whole = torch.rand(6)
+    lasting, other = Lasting(3, "layers", 1), Lasting(3, "layers", 2)
+    before, parts = torch.get_rng_state(), []
+    for _ in range(3):
+        with lasting.going_on():
+            parts.append(torch.rand(2))
+        with other.going_on():
+            torch.rand(5)
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(torch.get_rng_state(), before)
