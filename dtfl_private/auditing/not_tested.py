@@ -63,7 +63,7 @@ def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
     if missing := ", ".join(name for name in names if name not in known):
         yield NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")
     if plan.attacks is None and plan.attack_config.effort == "quick":
-        why = "trainings and searches take 15 % of the normal steps here; longer ones (--effort) get more"
+        why = "trainings and searches take a tenth of the normal steps here; longer ones (--effort) get more"
         yield NotTested(what="longer attacks", why=why)
 
 

@@ -53,7 +53,7 @@ def test_tiers_that_were_not_asked_for_are_named(opened, plan):
 
 def test_only_attacks_of_little_effort_are_called_short(opened, plan):
     by_name = replace(plan(opened(), effort="quick"), attacks=None)
-    assert "15 % of the normal steps" in said(by_name)["longer attacks"]
+    assert "a tenth of the normal steps" in said(by_name)["longer attacks"]
     assert "longer attacks" not in said(replace(plan(opened(), effort="normal"), attacks=None))
     assert "longer attacks" not in said(plan(opened(), [LeastSquares()]))
 
