@@ -25,7 +25,7 @@ from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.live.attacks import AttackDisplay
 from dtfl_private.report.tables.comparison_markup import method_leakage_markdown
 
-METHODS = ("fedavg", "dtfl", "dtfl-full", "splitfed-v2", "fedgkt")
+METHODS = ("fedavg", "dtfl", "dtfl-full", "dtfl-shared", "splitfed-v2", "fedgkt")
 TARGET = 0.96
 ROUNDS = 80
 TRAINING = TrainConfig(rounds=ROUNDS, stop_at_target=True)
