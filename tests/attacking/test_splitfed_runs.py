@@ -19,7 +19,8 @@ from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.attacking.victims.victims import play, victim_tasks
 from dtfl_private.attacks.gradient_labels import GradientLabels
 from dtfl_private.attacks.matching import MembershipMatching
-from dtfl_private.attacks.update_inversion import UpdateInversion, _Target
+from dtfl_private.attacks.shared.update_target import UpdateTarget
+from dtfl_private.attacks.update_inversion import UpdateInversion
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.run_objects import RunObjects
@@ -129,7 +130,7 @@ def test_the_true_images_explain_the_update_by_the_gradients_returned(method, mo
     view = plan.view(job, 0, played, Progress())
     (seen, update), *_ = view.updates
     assert len(seen.batches) == 4
-    target = _Target.of(view.program(seen, adaptive=True), seen, update, view.local_steps)
+    target = UpdateTarget.of(view.program(seen, adaptive=True), seen, update, view.local_steps)
     sizes = [len(batch.labels) for batch in seen.batches]
     images = played.victims.truth[: sum(sizes)]
     change, residual = target.retraced(view.program(seen, adaptive=True), images.split(sizes))

@@ -98,7 +98,7 @@ def test_a_verdict_names_what_it_is_about():
     )
     assert verdict.attack == "hybrid"
     assert verdict.strongest.metric == "ssim"
-    for part in ("0.900 (0.800 to 0.950)", "smashed data: 0.300", "undefended: 0.990", "100%", "AUC of 0.97"):
+    for part in ("0.900 (0.800 to 0.950)", "a trivial guess: 0.300", "undefended: 0.990", "100%", "AUC of 0.97"):
         assert part in verdict.sentence
 
 
