@@ -1,7 +1,7 @@
 """Findings gathered from the results of an audit's steps: verdicts, exposure, guarantees, what was not tested."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +20,9 @@ from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, Capability
+from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.runtime.device import choose_device
+from dtfl_private.training.method import Method
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.findings import (
     Convergence,
@@ -81,7 +83,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         preset=plan.config.preset,
         settings=_settings(plan.config, [job.chosen.text for job in plan.jobs]),
         training=describe_training(opened, found.trainings[0].undefended_accuracy),
-        threat_model=_threats(attacked, opened.prepared.method.hides),
+        threat_model=_threats(attacked, hidden_in(opened.prepared.method)),
         auxiliary=_knowledge(plan),
         victims=max((result.n for result in attacked if result.metric == "ssim"), default=plan.attack_config.victims),
         aux=plan.attack_plan.auxiliary_images,
@@ -145,6 +147,12 @@ def _settings(config: AuditConfig, attacks: Sequence[str]) -> dict[str, Any]:
     return {
         name: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in values.items()
     }
+
+
+def hidden_in(method: Method) -> frozenset[Capability]:
+    """Return what nobody has in a training method: what it keeps from all, and what its clients do not send."""
+    sent: Mapping[Protected, Capability] = {"smashed": "smashed", "labels": "labels", "weights": "updates"}
+    return method.hides | {capability for what, capability in sent.items() if what not in method.sends}
 
 
 def _threats(results: Sequence[Result], hidden: frozenset[Capability]) -> tuple[Threat, ...]:

@@ -1,5 +1,8 @@
-from dtfl_private.auditing.build_findings import AuditResults, describe_training
+import pytest
+
+from dtfl_private.auditing.build_findings import AuditResults, describe_training, hidden_in
 from dtfl_private.auditing.measuring import Measured
+from dtfl_private.plugins.registry import create
 from dtfl_private.verdicts.findings import NotTested, SanityCheck
 
 
@@ -31,3 +34,18 @@ def test_one_failed_check_makes_an_audit_invalid():
 
     assert results(passed, passed).valid
     assert not results(passed, failed).valid
+
+
+@pytest.mark.parametrize(
+    ("method", "hidden", "shown"),
+    [
+        ("fedavg", {"smashed", "labels"}, {"updates", "client-weights"}),
+        ("dtfl", set(), {"updates", "client-weights", "smashed", "labels"}),
+        ("splitfed-v2", set(), {"replies", "smashed", "labels", "updates"}),
+        ("fedgkt", {"updates", "client-weights"}, {"smashed", "labels", "logits"}),
+    ],
+)
+def test_a_report_names_no_adversary_with_what_clients_do_not_send(method, hidden, shown):
+    found = hidden_in(create("method", method))
+    assert hidden <= found
+    assert not shown & found
