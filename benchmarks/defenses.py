@@ -27,7 +27,7 @@ from dtfl_private.runtime.device import one_thread
 from dtfl_private.training.client import ClientData, ClientHalf
 
 # They act before a client's steps, if at all.
-WITHOUT_STEPS = ("identity", "tier-floor", "weight-jump")
+WITHOUT_STEPS = ("identity", "tier-floor", "weight-jump", "gradient-scrutinizer")
 
 
 def made_up(count: int) -> ImageDataset:

@@ -87,6 +87,7 @@ class AttackPlan:
             seed=seed,
             progress=partial(listener.job_advanced, job.label(seed)),
             keep=SharedResults(self.cache, shared_key(job, seed, played)),
+            answer=None if played is None or played.tampering is None else played.tampering.answer,
         )
 
 

@@ -224,7 +224,7 @@ def local_steps(opened: OpenedRun, number: int) -> LocalSteps:
     settings = worker.optimizer
     return LocalSteps(
         optimizer=settings.name,
-        lr=opened.records[number - 1]["lr"],
+        lr=opened.records[min(number, len(opened.records)) - 1]["lr"],  # played on after the last: at its rate
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         proximal=worker.work.proximal if isinstance(worker.work, FullModelWork) else 0.0,

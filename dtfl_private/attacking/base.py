@@ -8,8 +8,8 @@ ground truth, which the attack never sees. There is one base class per goal:
     AttributeInference   a property of an image that is not its label
     LabelInference       the true labels, where a defense protects them
 
-An attack of a malicious server also says what it sends (`Attack.tamper`); the frame lets the clients play their round
-with that, guards and all.
+An attack of a malicious server also says what it sends or returns (`Attack.tamper`); the frame lets the clients play
+their round, or several, with that, guards and all.
 """
 
 import re
@@ -26,6 +26,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.messages import State
+from dtfl_private.training.methods.splitfed import HostileAnswer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +74,21 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Tampering:
-    """What a malicious server sends instead of the honest download.
+    """What a malicious server sends instead of what the protocol says.
 
     Attributes:
         tier: that it names.
         weights: of the client half md1..md_tier, all of them; empty to send the honest ones.
+        answer: what it returns for a batch in place of the loss's gradient; None for that gradient. The attack finds it
+            in `View.answer` when the clients have played.
+        rounds: that it plays so with all clients of the last round, from the state which that round began with; the
+            last of these is attacked. More than one only with an ``answer``.
     """
 
     tier: int
     weights: State
+    answer: HostileAnswer | None = None
+    rounds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

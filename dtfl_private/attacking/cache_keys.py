@@ -50,9 +50,10 @@ def guess_key(job: Job, seed: int, played: Played) -> Mapping[str, object] | Non
 def shared_key(job: Job, seed: int, played: Played | None) -> Mapping[str, object]:
     """Return what results that attacks share depend on: at one tier with one seed, of the same messages.
 
-    Attacks on weights that only they send share nothing.
+    Attacks on weights that only they send, or lead clients to, share nothing.
     """
-    planted = played is not None and played.tampering is not None and bool(played.tampering.weights)
+    sent = None if played is None else played.tampering
+    planted = sent is not None and (bool(sent.weights) or sent.answer is not None)
     return {
         "tier": job.tier if played is None else played.tier,
         "seed": seed,

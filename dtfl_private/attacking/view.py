@@ -30,6 +30,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Adversary, AuxiliaryKind, Capability, require
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, Seen, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import stream, torch_stream
+from dtfl_private.training.methods.splitfed import HostileAnswer
 
 Part = TypeVar("Part")
 
@@ -45,6 +46,7 @@ class View:
         seed: of this repetition of the attack.
         progress: told how far the attack is.
         keep: caches work; see `Keep`.
+        answer: what a malicious server returned for batches, as `Attack.tamper` made it: it may have learnt from them.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class View:
         seed: int,
         progress: Advance = show_nothing,
         keep: Keep = keep_nothing,
+        answer: HostileAnswer | None = None,
     ) -> None:
         self._evidence = evidence
         self._adversary = adversary
@@ -65,6 +68,7 @@ class View:
         self.seed = seed
         self.progress = progress
         self.keep = keep
+        self.answer = answer
 
     def part(self, begin: float, end: float) -> "View":
         """Return the same view for one of several steps of an attack, whose progress is from ``begin`` to ``end``.

@@ -21,6 +21,7 @@ BEFORE_THE_RELEASE: frozenset[Place] = frozenset({"input", "activations"})
 # The hooks of a defense, by the place where each acts.
 HOOKS: Mapping[str, Place] = {
     "inspect": "download",
+    "inspect_reply": "replies",
     "training_pass": "training",
     "protect_labels": "labels",
     "classification_loss": "labels",
@@ -47,9 +48,10 @@ def check_places(chain: DefenseChain | Sequence[Defense], places: Collection[Pla
         own = {place for hook, place in HOOKS.items() if getattr(type(defense), hook) is not getattr(Defense, hook)}
         for place in sorted((own | set(defense.facts.acts_on)) - set(places)):
             allowed = f"only on {', '.join(sorted(places))}" if places else "nowhere"
+            other = "splitfed-v1" if place == "replies" else "dtfl"  # nothing is returned there
             raise InputError(
                 f"{name_of(defense)} acts on {place}, and in method {method} defenses can act {allowed}: "
-                "leave it out, or use --method dtfl"
+                f"leave it out, or use --method {other}"
             )
 
 

@@ -9,6 +9,7 @@ The life of a client's round, with the hooks in the order in which they are call
     training_pass  a defense may train the client half in secret, instead of the passes below
     protect_labels, protect_inputs    of each batch, before anything is computed from it
     encode         the activations at the cut, inside the forward pass (gradients flow through it)
+    inspect_reply  the gradient that the server returns for a batch, where it returns one: use it, or refuse to go on
     local_loss     the loss that trains the client half and the auxiliary head
     protect_batch  the message with smashed data and labels, on its way out
     protect_update the message with the trained weights, on its way out
@@ -26,9 +27,9 @@ from dtfl_private.protection.client_context import ClientRound, LocalStep, Local
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee
-from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate
 
-Place = Literal["input", "labels", "activations", "loss", "training", "smashed", "weights", "download"]
+Place = Literal["input", "labels", "activations", "loss", "training", "smashed", "weights", "download", "replies"]
 """Where a defense acts: one word per hook."""
 
 
@@ -92,6 +93,16 @@ class Defense:
 
     def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
         """Return what is to be said of the weights that the server sent, before they are used."""
+        return ()
+
+    def inspect_reply(self, reply: GradientReply, labels: Tensor, at: ClientRound) -> Sequence[Remark]:
+        """Return what is to be said of the gradient that the server returned for a batch, before it is used.
+
+        Args:
+            reply: with the gradient (B, *cut shape).
+            labels: (B,) that were sent with the batch.
+            at: the client and round.
+        """
         return ()
 
     def training_pass(self, training: LocalTraining, at: ClientRound) -> list[Tensor] | None:

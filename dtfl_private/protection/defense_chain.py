@@ -13,7 +13,7 @@ from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.protocol.guarantees import Guarantee
-from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate
 
 
 @final
@@ -67,6 +67,10 @@ class DefenseChain(Defense):
     def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
         """Return the remarks of all members."""
         return [remark for defense, own in self._members(at) for remark in defense.inspect(download, own)]
+
+    def inspect_reply(self, reply: GradientReply, labels: Tensor, at: ClientRound) -> Sequence[Remark]:
+        """Return the remarks of all members."""
+        return [remark for defense, own in self._members(at) for remark in defense.inspect_reply(reply, labels, own)]
 
     def training_pass(self, training: LocalTraining, at: ClientRound) -> list[Tensor] | None:
         """Let the first member that trains itself do so."""

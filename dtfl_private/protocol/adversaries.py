@@ -22,6 +22,7 @@ Capability = Literal[
     "auxiliary-data",
     "chooses-weights",
     "chooses-tier",
+    "chooses-replies",
 ]
 """What an adversary has:
 
@@ -36,6 +37,7 @@ final-model: the global model after the last round.
 auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.
 chooses-weights: it sends the clients whatever weights it likes.
 chooses-tier: it names whatever tier it likes.
+chooses-replies: it returns whatever gradients it likes, where it returns some.
 """
 
 MEANING: Mapping[Capability, str] = {
@@ -50,6 +52,7 @@ MEANING: Mapping[Capability, str] = {
     "auxiliary-data": "auxiliary data",
     "chooses-weights": "the power to send other weights",
     "chooses-tier": "the power to name another tier",
+    "chooses-replies": "the power to return other gradients",
 }
 
 AuxiliaryKind = Literal["same", "shifted", "architecture", "none"]
@@ -100,8 +103,8 @@ ADVERSARIES: Mapping[str, Adversary] = {
         ),
         Adversary(
             name="server-malicious",
-            has=_CURIOUS | {"chooses-weights", "chooses-tier"},
-            who="the server, which sends whatever weights and names whatever tier helps it",
+            has=_CURIOUS | {"chooses-weights", "chooses-tier", "chooses-replies"},
+            who="the server, which sends whatever weights and gradients and names whatever tier helps it",
         ),
         Adversary(
             name="server-with-secure-aggregation",

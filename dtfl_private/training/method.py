@@ -51,7 +51,7 @@ class Method(ABC):
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     has_heads: ClassVar[bool] = False
-    hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "logits"})
+    hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "chooses-replies", "logits"})
     together: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()

@@ -21,7 +21,7 @@ from dtfl_private.protocol.adversaries import ADVERSARIES, Capability
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.leakage_budget import LeakageBudget, limit_key
 
-UNBOUND: frozenset[Capability] = frozenset({"chooses-weights", "chooses-tier"})
+UNBOUND: frozenset[Capability] = frozenset({"chooses-weights", "chooses-tier", "chooses-replies"})
 """With one of these a server does what it likes, whatever tiers it was allowed."""
 
 

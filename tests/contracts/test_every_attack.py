@@ -42,7 +42,7 @@ def test_some_adversary_can_mount_it(attack):
 
 def test_only_a_malicious_server_tampers(attack):
     tampers = type(attack).tamper is not Attack.tamper
-    assert tampers == bool(attack.facts.needs & {"chooses-tier", "chooses-weights"})
+    assert tampers == bool(attack.facts.needs & {"chooses-tier", "chooses-weights", "chooses-replies"})
 
 
 def test_it_is_a_frozen_value_whose_settings_can_be_written_down(attack):

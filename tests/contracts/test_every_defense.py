@@ -155,6 +155,7 @@ HOOKS = {
     "smashed": ("protect_batch",),
     "weights": ("protect_update",),
     "download": ("inspect",),
+    "replies": ("inspect_reply",),
 }
 
 
@@ -294,7 +295,7 @@ def test_all_chance_comes_from_its_streams(name, kind):
 def draws(name: str) -> bool:
     """Whether a defense's facts say that it draws anything in the hooks that these tests call."""
     deterministic = {"identity", "distance-correlation", "quantize", "top-k", "update-clip", "tier-floor"}
-    return name not in deterministic | {"weight-jump", "dp-weights", "adversarial-decoder"}
+    return name not in deterministic | {"weight-jump", "gradient-scrutinizer", "dp-weights", "adversarial-decoder"}
 
 
 def test_another_seed_gives_another_result_if_it_draws(name):

@@ -267,7 +267,9 @@ def test_every_defense_can_act_where_it_wants_to_or_is_refused_in_one_line(name)
         if wanted <= method.places:
             check_places(DefenseChain([defense]), method.places, name)
         else:
-            with pytest.raises(InputError, match=rf"acts on .*method {name} defenses can act .*--method dtfl") as error:
+            with pytest.raises(
+                InputError, match=rf"acts on .*method {name} defenses can act .*--method (dtfl|split)"
+            ) as error:
                 check_places(DefenseChain([defense]), method.places, name)
             assert "\n" not in str(error.value)
 

@@ -9,11 +9,11 @@ from dtfl_private.attacking.base import Tampering
 from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
 from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.tampered_run import tampered_run
 from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
-from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 
 
@@ -89,7 +89,7 @@ class VictimRounds:
         if self.recorded:
             clients = {recording.seen.download.client for recording in self._read_round(tier, "batches").recordings}
         else:
-            clients = {task.client for task, _ in self._tasks(tier, tier, "batches")}
+            clients = {task.client for task, _ in self._tasks(self._opened, tier, tier, "batches")}
         recorded = recorded_rounds(self._opened.folder.transcript)
         return any(number < self.number and client in clients for number, client in recorded)
 
@@ -104,20 +104,17 @@ class VictimRounds:
         return recorded_victims(recordings, tier, self._config.victims, kind)
 
     def _play_round(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
-        weights, told = self._opened.weights, tier
-        if tampering is not None:
-            weights = GlobalWeights(model={**weights.model, **tampering.weights}, heads=weights.heads)
-            told = tampering.tier
         with one_thread():  # as in the run
+            opened = self._opened if tampering is None else tampered_run(self._opened, tampering)
             # Who trains first and then sends does so with the weights of its update: only the whole round shows them.
-            apart = self._opened.prepared.worker.defense.releases_apart
-            tasks = self._tasks(told, tier, kind)
-            return play(self._opened, tasks, weights, kind="rounds" if apart else kind)
+            apart = opened.prepared.worker.defense.releases_apart
+            tasks = self._tasks(opened, tier if tampering is None else tampering.tier, tier, kind)
+            return play(opened, tasks, opened.weights, kind="rounds" if apart else kind)
 
-    def _tasks(self, told: int, tier: int, kind: VictimKind) -> list[tuple[ClientTask, int]]:
+    def _tasks(self, opened: OpenedRun, told: int, tier: int, kind: VictimKind) -> list[tuple[ClientTask, int]]:
         """Return the victims' clients' parts of the last round, told to be in a tier, and their victims' batches."""
         among = tier if self._config.as_scheduled else None
-        return victim_tasks(self._opened, told, self._config.victims, kind, scheduled_in=among)
+        return victim_tasks(opened, told, self._config.victims, kind, scheduled_in=among)
 
     def _earlier(self, victims: Victims) -> list[Seen]:
         """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""

@@ -157,7 +157,9 @@ def _only_guards(text: str) -> bool:
         defense = find("defense", text.partition(":")[0].strip()).load()
     except InputError:
         return False
-    return isinstance(defense, type) and issubclass(defense, Defense) and defense.facts.acts_on == ("download",)
+    if not (isinstance(defense, type) and issubclass(defense, Defense)):
+        return False
+    return bool(defense.facts.acts_on) and {"download", "replies"}.issuperset(defense.facts.acts_on)
 
 
 def _shown(value: object) -> str:

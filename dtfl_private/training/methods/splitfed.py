@@ -1,7 +1,7 @@
 """SplitFed: the network is cut, and the gradient at the cut comes back from the server."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -27,6 +27,9 @@ from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
 from dtfl_private.training.worker import LocalWork, Worker, require_finite
 
+HostileAnswer = Callable[[SmashedBatch], Tensor]
+"""What a malicious server returns for a batch in place of the loss's gradient: (batch, *cut shape)."""
+
 
 class _Client:
     """A client of SplitFed in one round: md1..md_m, trained by the gradients that the server returns."""
@@ -43,13 +46,18 @@ class _Client:
         self._data = worker.data(task)
         self._sent_batches = 0
         self._smashed: Tensor | None = None
+        self._labels: Tensor | None = None
         download = ModelDownload(
             client=task.client, round=task.round, tier=task.tier, weights=snapshot(modules), head={}
         )
         self.traffic["down_weights"] = download.weight_bytes
         self._at = worker.client_round(task, download)
-        self.remarks: Sequence[Remark] = self._defense.inspect(download, self._at)
-        self.refuses = any(remark.refuses for remark in self.remarks)
+        self.remarks: list[Remark] = list(self._defense.inspect(download, self._at))
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it takes no part, or no further one."""
+        return any(remark.refuses for remark in self.remarks)
 
     def send(self) -> SmashedBatch:
         """Compute the next batch up to the cut."""
@@ -69,6 +77,7 @@ class _Client:
             labels=labels,
         )
         message = self._defense.written(message)
+        self._labels = labels
         self._sent_batches += 1
         self.traffic["up_smashed"] += message.smashed_bytes
         self.traffic["up_labels"] += message.label_bytes
@@ -76,9 +85,13 @@ class _Client:
         return message
 
     def receive(self, reply: GradientReply) -> None:
-        """Finish the batch under way with the server's gradient, and take a step."""
+        """Finish the batch under way with the server's gradient, and take a step, unless a guard refuses it."""
         assert self._smashed is not None
+        assert self._labels is not None
         self.traffic["down_gradients"] += reply.gradient_bytes
+        self.remarks += self._defense.inspect_reply(reply, self._labels, self._at)
+        if self.refuses:
+            return
         self._optimizer.zero_grad()
         torch.autograd.backward(self._smashed, reply.gradient.to(self._smashed.dtype))
         self._optimizer.step()
@@ -163,9 +176,20 @@ class _Server:
         return snapshot(self._modules)
 
 
+def _hostile_reply(message: SmashedBatch, answer: HostileAnswer) -> GradientReply:
+    gradient = answer(message).to(message.smashed)
+    return GradientReply(client=message.client, round=message.round, batch=message.batch, gradient=gradient)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitFedWork:
-    """Train clients on one server half: one client by itself, or several that take turns."""
+    """Train clients on one server half: one client by itself, or several that take turns.
+
+    Attributes:
+        answer: of a malicious server, whose own half stays as it is; None for an honest one. Only attacks set it.
+    """
+
+    answer: HostileAnswer | None = None
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
         """Return the results, in the order of the tasks."""
@@ -176,28 +200,35 @@ class SplitFedWork:
         clients = [_Client(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
         with isolated(worker.setup.seed, "layers", task.client, task.round):
             for client in _turns(clients):
-                reply = server.train_on(client.send(), client.losses)
+                message = client.send()
+                if self.answer is None:
+                    reply = server.train_on(message, client.losses)
+                else:
+                    reply = _hostile_reply(message, self.answer)
                 worker.observe(reply)
                 client.receive(reply)
         return [client.result(server) for client in clients]
 
 
 def _turns(clients: Sequence[_Client]) -> Iterator[_Client]:
-    """Yield whose batch is next: in the order of the tasks' turns, or all batches of the only client."""
+    """Yield whose batch is next: in the order of the tasks' turns, or all batches of the only client.
+
+    Who refuses has no further turn.
+    """
     turns = [
         (turn, place)
         for place, client in enumerate(clients)
-        if not client.refuses
         for turn in (client.task.turns or range(client.task.sends))
     ]
     for _, place in sorted(turns):
-        yield clients[place]
+        if not clients[place].refuses:
+            yield clients[place]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SplitFed(Method):
     cut: Annotated[int, Field(ge=1)] = 2
-    places: ClassVar[Places] = frozenset({"weights", "download", "labels", "activations"})
+    places: ClassVar[Places] = frozenset({"weights", "download", "replies", "labels", "activations"})
     hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "chooses-tier"})
     also_sent: ClassVar[tuple[str, ...]] = ("down_gradients",)
 

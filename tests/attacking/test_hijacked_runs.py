@@ -1,0 +1,98 @@
+"""Feature-space hijacking: gradients that a malicious server of SplitFed returns, and what clients then send."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from attack_reports import of
+from fast_attacks import SEES, LeastSquares
+
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.base import AttackFacts, Tampering
+from dtfl_private.attacking.victims.tampered_run import tampered_run
+from dtfl_private.attacks.hijacking import Hijacker, Hijacking
+from dtfl_private.defenses.gradient_scrutinizer import GradientScrutinizer
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.rounds_file import read_records
+from dtfl_private.protocol.adversaries import find_adversary, require
+from dtfl_private.runtime.progress import Progress
+
+METHODS = ("splitfed-v1", "splitfed-v2")
+FEW = {"pilot_steps": 10, "critic_steps": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silent(LeastSquares):
+    """Returns no gradient at all, for some rounds."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES | {"chooses-replies"}, recipe="")
+
+    rounds: int = 1
+
+    def tamper(self, view):
+        return Tampering(tier=view.tier, weights={}, answer=lambda m: torch.zeros_like(m.smashed), rounds=self.rounds)
+
+
+def planned(opened, attack, tmp_path):
+    plan = plan_attack(opened, AttackConfig(victims=8, seeds=1, replay=True), [attack], tmp_path / "out")
+    (job,) = plan.jobs
+    return plan, job, attack.tamper(plan.view(job, 0, None, Progress()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_returned_is_all_that_trains_the_clients(method, opened, tmp_path):
+    run = opened(method=method)
+    for attack, moves in ((Silent(rounds=3), False), (Hijacking(rounds=3, **FEW), True)):
+        plan, job, tampering = planned(run, attack, tmp_path)
+        last = tampered_run(run, tampering)
+        assert last.plan.round == run.plan.round + 2
+        before, after = run.before.weights.model, last.before.weights.model
+        parameters = [name for name, _ in run.prepared.worker.model.named_parameters()]
+        own = [name for name in parameters if name in plan.view(job, 0, None, Progress()).download(2).weights]
+        assert any(not torch.equal(before[name], after[name]) for name in own) == moves
+        # The server's own half rests.
+        assert all(torch.equal(before[name], after[name]) for name in parameters if name not in own)
+
+
+def test_the_critic_pulls_smashed_data_towards_the_pilots(opened, tmp_path):
+    """Steps along what is returned alone bring free activations nearer to those of the pilot."""
+    run = opened(method="splitfed-v1")
+    plan, job, tampering = planned(run, Hijacking(pilot_steps=10), tmp_path)
+    hijacker = tampering.answer
+    assert isinstance(hijacker, Hijacker)
+    (message, *_) = plan.rounds.of(job, None).victims.seen[0].batches
+    piloted = torch.cat([hijacker.pilot.encoded()[0] for _ in range(4)]).mean(dim=0)
+    smashed = piloted + 3 * torch.ones_like(message.smashed)
+    start = float((smashed.mean(dim=0) - piloted).norm())
+    for _ in range(60):
+        gradient = hijacker(replace(message, smashed=smashed))
+        smashed = smashed - 0.05 * start * gradient / gradient.norm()
+    assert float((smashed.mean(dim=0) - piloted).norm()) < 0.7 * start
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hijacked_clients_are_attacked_and_judged(method, trained, mount):
+    report = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
+    assert {result.metric for result in report.results} >= {"psnr", "ssim", "weight-jump", "remarked", "refused"}
+    assert of(report, "weight-jump", "hijacking").value > 0
+    again = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
+    assert of(again, "psnr", "hijacking").value == of(report, "psnr", "hijacking").value
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_guard_notices_hijacking_and_no_honest_server(method, trained, mount):
+    guards = [GradientScrutinizer(batches=3, action="refuse")]
+    folder = trained(method=method, rounds=3, defenses=guards)
+    assert not [remark for record in read_records(RunFolder(path=folder))[0] for remark in record["remarks"]]
+    report = mount(folder, [Hijacking(rounds=2, **FEW)], defenses=guards)
+    assert of(report, "refused", "hijacking").value == 1.0
+
+
+def test_where_no_gradient_goes_back_it_is_refused_in_one_line(trained, mount):
+    with pytest.raises(InputError, match=r"\(chooses-replies\), which nobody has in a run of dtfl: leave it out"):
+        mount(trained(), [Hijacking()])
+    with pytest.raises(InputError, match=r"chooses-replies.*use --adversary server-malicious"):
+        require(Hijacking.facts.needs, find_adversary("server-honest-but-curious"), "same", "it")
