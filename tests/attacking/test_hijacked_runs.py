@@ -86,7 +86,7 @@ def test_hijacked_clients_are_attacked_and_judged(method, trained, mount):
 def test_the_guard_notices_hijacking_and_no_honest_server(method, trained, mount):
     guards = [GradientScrutinizer(batches=3, action="refuse")]
     folder = trained(method=method, rounds=3, defenses=guards)
-    assert not [remark for record in read_records(RunFolder(path=folder))[0] for remark in record["remarks"]]
+    assert not [said for record in read_records(RunFolder(path=folder))[0] for said in record["guard"]]
     report = mount(folder, [Hijacking(rounds=2, **FEW)], defenses=guards)
     assert of(report, "refused", "hijacking").value == 1.0
 
