@@ -43,9 +43,14 @@ def spelled(name: str) -> str:
     return {"patch-shuffle": "patch-shuffle:1", "batch-patch-shuffle": "batch-patch-shuffle:1"}.get(name, name)
 
 
+def method_for(name: str) -> dict[str, str]:
+    """Return the method that a defense can act in: DTFL, which returns no gradient to be watched, or SplitFed."""
+    return {"method": "splitfed-v1"} if name == "gradient-scrutinizer" else {}
+
+
 @pytest.mark.parametrize("name", sorted(installed("defense")))
 def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended, play, name):
-    prepared = defended(spelled(name), precision="fp32")
+    prepared = defended(spelled(name), precision="fp32", **method_for(name))
     ((state, outcome),) = play(prepared)
     settings = prepared.settings
     assert outcome.traffic == planned_bytes(outcome.plan, settings.schedule.table, settings.registration)
@@ -67,7 +72,7 @@ def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(pattern
             if self.rounds == 2:
                 raise KeyboardInterrupt
 
-    config = tiny_config(model="resnet-8", defense=[spelled(name)], dropout=0.2, seed=3)
+    config = tiny_config(model="resnet-8", defense=[spelled(name)], dropout=0.2, seed=3, **method_for(name))
     whole = train(config, out=tmp_path / "whole", dataset=patterns)
     with pytest.raises(KeyboardInterrupt):
         train(config, out=tmp_path / "cut", dataset=patterns, listener=Interrupt())
