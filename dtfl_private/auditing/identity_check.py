@@ -21,6 +21,7 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import View
+from dtfl_private.auditing.sanity_attacks import judged_by_ssim
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.leakage.image_metrics import ssim
@@ -54,15 +55,7 @@ def identity_check(
     progress.jobs_announced([identity_label(attack) for attack in attacks])
     sent = _send_inputs(opened, config)
     reached = [_mean_ssim(attack, sent, config, cache, progress) for attack in attacks]
-    best = max(range(len(attacks)), key=reached.__getitem__)
-    return SanityCheck(
-        name="identity",
-        attack=name_of(attacks[best]),
-        metric="ssim",
-        value=reached[best],
-        needed=IDENTITY_SSIM,
-        passed=reached[best] > IDENTITY_SSIM,
-    )
+    return judged_by_ssim("identity", attacks, reached, IDENTITY_SSIM)
 
 
 def identity_label(attack: Attack) -> str:
@@ -91,7 +84,7 @@ def _send_inputs(opened: OpenedRun, config: AttackConfig) -> _SentInputs:
     sender = _identity_program(worker, numerics, len(records), Seen(download=download, batches=(), update=None))
     seen = Seen(download=download, batches=tuple(_batches(sender, images, labels, worker.batch_size)), update=None)
 
-    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - no defense, no chance
+    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - there is no defense to adapt to
         return _identity_program(worker, numerics, len(records), seen, seed)
 
     evidence = Evidence(

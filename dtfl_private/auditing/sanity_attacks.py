@@ -1,10 +1,14 @@
-"""The attacks that the sanity checks mount: those of the audit that reconstruct images from smashed data."""
+"""What the sanity checks have in common: the attacks that they mount, and the word on what these reached."""
 
-from dtfl_private.attacking.base import Attack, Reconstruction, Target
+from collections.abc import Sequence
+from typing import Literal
+
+from dtfl_private.attacking.base import Attack, Reconstruction, Target, name_of
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.verdicts.findings import SanityCheck
 
 # Mounted if none of the audit's attacks reconstructs images.
 FALLBACK = "optimization:steps=120"
@@ -37,3 +41,25 @@ def _applies(attack: Attack, target: Target) -> bool:
     except InputError:  # as one against a defense that is not there
         return False
     return True
+
+
+def judged_by_ssim(
+    name: Literal["identity", "update"], attacks: Sequence[Attack], reached: Sequence[float], needed: float
+) -> SanityCheck:
+    """Return a check by the strongest of its attacks; it passes above what is needed.
+
+    Args:
+        name: of the check.
+        attacks: that were mounted, one at least.
+        reached: mean SSIM of each.
+        needed: SSIM.
+    """
+    best = max(range(len(attacks)), key=reached.__getitem__)
+    return SanityCheck(
+        name=name,
+        attack=name_of(attacks[best]),
+        metric="ssim",
+        value=reached[best],
+        needed=needed,
+        passed=reached[best] > needed,
+    )

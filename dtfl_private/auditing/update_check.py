@@ -24,6 +24,7 @@ from dtfl_private.attacking.result_cache import code_of, digest_of, digest_of_au
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.view import View
 from dtfl_private.auditing.audit_plan import AuditPlan
+from dtfl_private.auditing.sanity_attacks import judged_by_ssim
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.image_metrics import ssim
@@ -68,15 +69,7 @@ def update_check(plan: AuditPlan, attacks: Sequence[Attack], progress: Progress)
     progress.jobs_announced([update_label(attack) for attack in attacks])
     sent = _send_update(plan.opened, plan.attack_config)
     reached = [_ssim(attack, sent, plan, progress) for attack in attacks]
-    best = max(range(len(attacks)), key=reached.__getitem__)
-    return SanityCheck(
-        name="update",
-        attack=name_of(attacks[best]),
-        metric="ssim",
-        value=reached[best],
-        needed=UPDATE_SSIM,
-        passed=reached[best] > UPDATE_SSIM,
-    )
+    return judged_by_ssim("update", attacks, reached, UPDATE_SSIM)
 
 
 def update_label(attack: Attack) -> str:
@@ -134,7 +127,7 @@ def _send_update(opened: OpenedRun, config: AttackConfig) -> _SentUpdate:
     update = WeightUpdate(**about, examples=1, weights=snapshot(network), head={})
     seen = Seen(download=download, batches=(), update=update)
 
-    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - no defense
+    def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - there is no defense to adapt to
         return ClientProgram(
             modules=copy.deepcopy(network),
             head=nn.Identity(),

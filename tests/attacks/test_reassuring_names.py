@@ -1,9 +1,8 @@
 """Defenses as a user might write them, under names that reassure: attacks are misled by none of them."""
 
-from dataclasses import dataclass, replace
-
 import pytest
 import torch
+from reassuring_defenses import MilitaryGradeVault, Rewriting, of_the_key
 from torch import Tensor
 
 from dtfl_private.attacks.decoder import Decoder
@@ -11,38 +10,11 @@ from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.optimization import Optimization
 from dtfl_private.leakage.image_metrics import mse, psnr, ssim
 from dtfl_private.models.resnet import Stem
-from dtfl_private.protection.base import Defense
-from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", steps=50, lr=5e-3)
 OPTIMIZATION = Optimization(steps=60, smoothness=1e-2)
 HYBRID = Hybrid(size="small", decoder_steps=50, steps=20)
-
-KEY = 20261128
-
-
-def of_the_key() -> torch.Generator:
-    return torch.Generator().manual_seed(KEY)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rewriting(Defense):
-    """Send something else in the place of the activations."""
-
-    def rewritten(self, smashed: Tensor, at: ClientRound) -> Tensor:
-        raise NotImplementedError
-
-    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
-        return replace(message, smashed=self.rewritten(message.smashed, at))
-
-
-class MilitaryGradeVault(Rewriting):
-    """Do nothing."""
-
-    def rewritten(self, smashed, at):
-        return smashed
 
 
 class HomomorphicRotation(Rewriting):

@@ -1,12 +1,12 @@
 """Verdicts on defenses of a user's own, under names that reassure: they follow what is found, not the name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import ClassVar
 
 import pytest
 import torch
+from reassuring_defenses import MilitaryGradeVault, Rewriting, of_the_key
 from torch import Tensor
 
 from dtfl_private.attacks.optimization import Optimization
@@ -14,44 +14,17 @@ from dtfl_private.auditing.runner import Audit
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.significance import LEVEL
-from dtfl_private.protection.base import Defense, DefenseFacts
-from dtfl_private.protection.client_context import ClientRound
-from dtfl_private.protocol.messages import SmashedBatch
+from dtfl_private.protection.base import Defense
 from dtfl_private.verdicts.verdict import is_of_attack
 
-KEY = 20261128
 # One batch from each client of the tiny run: 39 records, of which 26 are enough for the level of every test.
 SEARCH = Optimization(steps=60, smoothness=1e-4)
 VICTIMS = {"batch_size": 13}
 
 
-def of_the_key() -> torch.Generator:
-    return torch.Generator().manual_seed(KEY)
-
-
 @cache
 def rotation_of(values: int) -> Tensor:
     return torch.linalg.qr(torch.randn(values, values, generator=of_the_key())).Q
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rewriting(Defense):
-    """Send something else in the place of the activations."""
-
-    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="everything, so its name says", acts_on=("smashed",))
-
-    def rewritten(self, smashed: Tensor, at: ClientRound) -> Tensor:
-        raise NotImplementedError
-
-    def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
-        return replace(message, smashed=self.rewritten(message.smashed, at))
-
-
-class MilitaryGradeVault(Rewriting):
-    """Do nothing."""
-
-    def rewritten(self, smashed, at):
-        return smashed
 
 
 class HomomorphicRotation(Rewriting):

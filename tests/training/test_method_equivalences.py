@@ -2,17 +2,14 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.protocol.messages import below
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.in_process import InProcess
@@ -27,31 +24,8 @@ TOLERANCE = 1e-6
 SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "lr": 0.05}
 
 
-@dataclass(frozen=True)
-class _InTiers:
-    """A scheduler that puts the participants into these tiers, one after the other."""
-
-    tiers: tuple[int, ...]
-    uses_times: ClassVar[bool] = False
-
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
-        return np.array(self.tiers)
-
-
 def _plan(prepared: Prepared) -> RoundPlan:
     return schedule_round(prepared.initial.schedule, prepared.settings.schedule, 1)[1]
-
-
-@pytest.fixture
-def without_dropout(tiny_network):
-    """Build the tiny network with nothing left to chance, for plain loops."""
-
-    def build() -> nn.Sequential:
-        network = tiny_network()
-        network.late[2].p = 0.0
-        return network
-
-    return build
 
 
 @pytest.mark.parametrize(("cut", "values"), [(1, {}), (2, {"local_epochs": 2}), (3, {"fraction": 0.7, **SGD})])
@@ -104,21 +78,18 @@ def test_dtfl_with_a_tier_more_is_dtfl_in_the_others(prepare_tiny, play):
         assert (outcome.traffic, outcome.macs) == (expected.traffic, expected.macs)
 
 
-def test_a_round_of_whole_and_cut_networks_averages_both(prepare_tiny, play):
+def test_a_round_of_whole_and_cut_networks_averages_both(prepare_tiny, play, in_tiers):
     """Each client does what it does alone in its tier, and the loss to decay by is that of whole networks."""
-    schedule = _InTiers(tiers=(1, 3, 4))
+    tiers = (1, 3, 4)
     common = {"precision": "fp64", "partition": "dirichlet:1"}
-    mixed = prepare_tiny(method="dtfl-full", **common)
-    settings = replace(mixed.settings.schedule, scheduler=schedule)
-    mixed = replace(mixed, settings=replace(mixed.settings, schedule=settings))
-    ((state, outcome),) = play(mixed)
+    ((state, outcome),) = play(in_tiers(prepare_tiny(method="dtfl-full", **common), *tiers))
     ways = {1: ("dtfl", "static:1"), 3: ("dtfl", "static:3"), 4: ("fedavg", "dynamic")}
     alone = {}
     for tier, (method, scheduler) in ways.items():
         prepared = prepare_tiny(method=method, scheduler=scheduler, **common)
         tasks = tasks_of(_plan(prepared), prepared.initial)
         alone[tier] = list(InProcess(prepared.worker).train(tasks, prepared.initial.weights))
-    results = [alone[tier][client] for client, tier in enumerate(schedule.tiers)]
+    results = [alone[tier][client] for client, tier in enumerate(tiers)]
     expected = average([(dict(result.model), result.examples) for result in results])
     assert gap((state.weights.model, expected)) <= TOLERANCE
     losses = [result.local_loss if result.server_loss is None else result.server_loss for result in results]

@@ -1,8 +1,6 @@
 """One server network for all clients: against plain loops, and against the methods that it must come to; in float64."""
 
 import copy
-from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,8 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.protocol.contracts import IntArray, TierChoice
 from dtfl_private.protocol.messages import SmashedBatch, Transcript
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.tasks import tasks_of
@@ -19,32 +15,6 @@ from examples.paper_pseudocode import average, batches, gap, step
 
 TOLERANCE = 1e-6
 UNEQUAL = {"precision": "fp64", "partition": "dirichlet:1"}
-
-
-@dataclass(frozen=True)
-class _InTiers:
-    """A scheduler that puts the participants into these tiers, one after the other."""
-
-    tiers: tuple[int, ...]
-    uses_times: ClassVar[bool] = False
-
-    def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
-        return np.array(self.tiers)
-
-
-def in_tiers(prepared: Prepared, *tiers: int) -> Prepared:
-    settings = replace(prepared.settings.schedule, scheduler=_InTiers(tiers=tiers))
-    return replace(prepared, settings=replace(prepared.settings, schedule=settings))
-
-
-@pytest.fixture
-def without_dropout(tiny_network):
-    def build() -> nn.Sequential:
-        network = tiny_network()
-        network.late[2].p = 0.0
-        return network
-
-    return build
 
 
 @pytest.mark.parametrize(("full", "papers"), [(False, "dtfl"), (True, "dtfl-full")])
@@ -71,7 +41,7 @@ def test_all_clients_with_the_whole_network_are_fedavg(prepare_tiny, play):
 
 
 @pytest.mark.parametrize("tiers", [(2,), (1, 3, 2), (3, 1, 1)])
-def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tiers):
+def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tiers, in_tiers):
     """Each message enters the one server network behind its cut; what it does not reach takes no step of Adam.
 
     The new module is the average of the copies of the clients that hold it, and of the server's for all others.
@@ -109,7 +79,7 @@ def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tie
     assert gap((average(joined), state.weights.model)) <= TOLERANCE
 
 
-def test_with_two_networks_each_trains_on_its_own_clients(prepare_tiny, play):
+def test_with_two_networks_each_trains_on_its_own_clients(prepare_tiny, play, in_tiers):
     """Those of one are as if the others were not there."""
     two = in_tiers(prepare_tiny(method="dtfl-shared:full=false,replicas=2", **UNEQUAL), 1, 2, 3)
     ((_, outcome),) = play(two)
@@ -121,7 +91,7 @@ def test_with_two_networks_each_trains_on_its_own_clients(prepare_tiny, play):
     assert outcome.server_loss != together.server_loss
 
 
-def test_a_client_that_drops_out_has_trained_the_server_with_what_it_had_sent(prepare_tiny, play):
+def test_a_client_that_drops_out_has_trained_the_server_with_what_it_had_sent(prepare_tiny, play, in_tiers):
     values = {**UNEQUAL, "clients": 6, "dropout": 0.5, "local_epochs": 3, "seed": 1}
     ((state, outcome),) = play(in_tiers(prepare_tiny(method="dtfl-shared:full=false", **values), *[2] * 6))
     gone = np.flatnonzero(outcome.plan.dropped_P & (outcome.plan.sent_batches_P > 0))
@@ -140,7 +110,7 @@ def test_a_client_that_drops_out_has_trained_the_server_with_what_it_had_sent(pr
     assert min(gaps for name, gaps in server.items() if "weight" in name) > TOLERANCE
 
 
-def test_a_client_sends_the_same_whoever_shares_the_server_network(prepare_tiny, play, tiny_network):
+def test_a_client_sends_the_same_whoever_shares_the_server_network(prepare_tiny, play, tiny_network, in_tiers):
     """Played alone, as attacks do, it draws what it drew in the round; its own half has a dropout layer."""
     network = tiny_network()
     network.body.append(nn.Dropout(0.3))

@@ -181,5 +181,5 @@ def allowed_line(config: TrainConfig) -> str | None:
     plural = "s" if len(config.allowed_tiers) > 1 else ""
     whole = ""
     if make_method(config.method, allowed=config.allowed).full_tier:
-        whole = "; also the whole network, which sends weights alone (their leakage is not measured)"
+        whole = "; also the whole network, which sends weights alone (no budget counts what they leak)"
     return f"tier{plural} allowed: {tier_names(config.allowed_tiers)}, {reason}{whole}"

@@ -121,5 +121,5 @@ def test_the_closing_line_says_which_tiers_and_why():
     assert allowed_line(TrainConfig(allowed_tiers=[3])) == "tier allowed: 3, as allowed_tiers says"
     full = TrainConfig(allowed_tiers=[3], method="dtfl-full")
     said = "tier allowed: 3, as allowed_tiers says; also the whole network, which sends weights alone"
-    assert allowed_line(full) == f"{said} (their leakage is not measured)"
+    assert allowed_line(full) == f"{said} (no budget counts what they leak)"
     assert allowed_line(TrainConfig()) is None
