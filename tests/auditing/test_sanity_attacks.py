@@ -1,11 +1,13 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import pytest
 from fast_attacks import SEES, Blind, LeastSquares
 
 from dtfl_private.attacking.base import AttackFacts, LabelInference, Tampering, name_of
-from dtfl_private.auditing.sanity_attacks import sanity_attacks
+from dtfl_private.auditing.sanity_attacks import judged_by_ssim, sanity_attacks
 from dtfl_private.errors import InputError
+from dtfl_private.plugins.registry import create
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +55,16 @@ def test_what_reconstructs_from_smashed_data_is_tried_once(opened, plan):
 def test_without_such_an_attack_a_search_is_tried(opened, plan):
     (fallback,) = sanity_attacks(with_attacks(plan(opened()), [Labels(), OfUpdates()]))
     assert name_of(fallback) == "optimization"
+
+
+@pytest.mark.parametrize(("needed", "passed"), [(0.85, True), (0.9, False)])
+def test_the_strongest_attack_decides_above_what_is_needed(needed, passed):
+    attacks = [create("attack", "decoder"), create("attack", "hybrid"), create("attack", "optimization")]
+    check = judged_by_ssim("identity", attacks, [0.1, 0.9, 0.3], needed)
+    assert (check.name, check.attack, check.value, check.needed, check.passed) == (
+        "identity",
+        "hybrid",
+        0.9,
+        needed,
+        passed,
+    )
