@@ -1,9 +1,12 @@
 """What a client is asked to do in a round, and what comes back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from dtfl_private.protection.client_context import Remark
+from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import State, below
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -111,3 +114,14 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
             strict=True,
         )
     ]
+
+
+def taking_turns(tasks: Sequence[ClientTask], order: IntArray) -> list[ClientTask]:
+    """Return tasks with their turns at a server network: ``order`` holds the place of the task whose batch is next."""
+    return [replace(task, turns=tuple(np.flatnonzero(order == place).tolist())) for place, task in enumerate(tasks)]
+
+
+def whose_turn(tasks: Sequence[ClientTask]) -> list[int]:
+    """Return the place of the task whose batch is next, batch by batch; tasks without turns send theirs in a row."""
+    turns = [(turn, place) for place, task in enumerate(tasks) for turn in task.turns or range(task.sends)]
+    return [place for _, place in sorted(turns)]

@@ -19,7 +19,7 @@ from dtfl_private.training.methods.full import FullModelWork, whole_network
 from dtfl_private.training.methods.tiered import BESIDE_FULL
 from dtfl_private.training.participant import Participant, server_half
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.tasks import ClientResult, ClientTask, taking_turns, whose_turn
 from dtfl_private.training.worker import LocalWork, Worker
 
 
@@ -51,18 +51,12 @@ class SharedServerWork:
         # What layers draw for a client does not depend on the others' turns: it can be replayed alone.
         draws = [Lasting(worker.setup.seed, "layers", task.client, task.round) for task in tasks]
         messages = [client.messages() for client in clients]
-        for place in _turns(tasks):
+        for place in whose_turn(tasks):
             with draws[place].going_on():
                 message = next(messages[place], None)
                 if message is not None:  # of a client that takes part
                     server.train_on(message)
         return [client.result(server) for client in clients]
-
-
-def _turns(tasks: Sequence[ClientTask]) -> list[int]:
-    """Return whose message is next: in the order of the tasks' turns, or all messages of the only client."""
-    turns = [(turn, place) for place, task in enumerate(tasks) for turn in task.turns or range(task.sends)]
-    return [place for _, place in sorted(turns)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +106,11 @@ class DtflShared(Method):
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results, network by network; clients take turns in the plan's order."""
-        order, alone = plan.order.tolist(), []
+        alone: list[list[ClientTask]] = []
         groups: list[list[ClientTask]] = [[] for _ in range(self.replicas)]
-        for place, task in enumerate(self.tasks(plan, state)):
-            turns = tuple(turn for turn, whose in enumerate(order) if whose == place)
-            if turns:
-                groups[int(plan.replica_P[place])].append(replace(task, turns=turns))
+        for place, task in enumerate(taking_turns(self.tasks(plan, state), plan.order)):
+            if task.turns:
+                groups[int(plan.replica_P[place])].append(task)
             else:  # it sends nothing: it has the whole network, or drops out before
                 alone.append([task])
         return executor.train_groups([*alone, *filter(None, groups)], state.weights)

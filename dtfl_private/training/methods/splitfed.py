@@ -24,7 +24,7 @@ from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.tasks import ClientResult, ClientTask, taking_turns, whose_turn
 from dtfl_private.training.worker import LocalWork, Worker, require_finite
 
 HostileAnswer = Callable[[SmashedBatch], Tensor]
@@ -199,7 +199,9 @@ class SplitFedWork:
         # Several clients are under way at once: each has modules of its own.
         clients = [_Client(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
         with isolated(worker.setup.seed, "layers", task.client, task.round):
-            for client in _turns(clients):
+            for client in (clients[place] for place in whose_turn(tasks)):
+                if client.refuses:  # it has no further turn
+                    continue
                 message = client.send()
                 if self.answer is None:
                     reply = server.train_on(message, client.losses)
@@ -208,21 +210,6 @@ class SplitFedWork:
                 worker.observe(reply)
                 client.receive(reply)
         return [client.result(server) for client in clients]
-
-
-def _turns(clients: Sequence[_Client]) -> Iterator[_Client]:
-    """Yield whose batch is next: in the order of the tasks' turns, or all batches of the only client.
-
-    Who refuses has no further turn.
-    """
-    turns = [
-        (turn, place)
-        for place, client in enumerate(clients)
-        for turn in (client.task.turns or range(client.task.sends))
-    ]
-    for _, place in sorted(turns):
-        if not clients[place].refuses:
-            yield clients[place]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,11 +277,7 @@ class SplitFedV2(_SplitFed):
 
     def tasks(self, plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
         """Return the tasks of clients that take turns in the plan's order."""
-        tasks = []
-        for place, task in enumerate(super().tasks(plan, state)):
-            turns = tuple(turn for turn, whose in enumerate(plan.order.tolist()) if whose == place)
-            tasks.append(replace(task, turns=turns))
-        return tasks
+        return taking_turns(super().tasks(plan, state), plan.order)
 
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results of clients that share the server half."""
