@@ -16,3 +16,11 @@ def last_round_only(attack: str) -> InputError:
     return InputError(
         f"{attack} needs the server's half of the victims' round, which is kept for the last round only: use --replay"
     )
+
+
+def rounds_with_gaps(attack: str) -> InputError:
+    """Return the error for an attack on a weight update that depends on more records than were sent."""
+    return InputError(
+        f"{attack} explains a client's weight update by all the records that it sent, and with --send-every it trains "
+        "on others as well: attack a run that sends every batch"
+    )

@@ -56,8 +56,9 @@ def client_workloads(
     records_P = settings.images_K[clients_P]
     per_epoch_P = -(-records_P // settings.batch_size)
     batches_P, sent_batches_P = settings.timing.batches(share_P, per_epoch_P, settings.local_epochs)
+    sent_batches_P = -(-sent_batches_P // settings.send_every)
     images_P = images_in(batches_P, records_P, settings.batch_size)
-    sent_P = images_in(sent_batches_P, records_P, settings.batch_size)
+    sent_P = images_in(sent_batches_P, records_P, settings.batch_size, settings.send_every)
     round_trips_P = settings.timing.round_trips(batches_P)
     return ClientWorkloads(
         clients_P=clients_P,
@@ -77,10 +78,21 @@ def macs_per_s(settings: ScheduleSettings, truth: Conditions, clients_P: IntArra
     return (truth.cpus_K[clients_P] * settings.cpu_macs_per_s)[:, None] / slowness_KM[clients_P]
 
 
-def images_in(batches: IntArray, images: IntArray, batch_size: int) -> IntArray:
-    """Return the images in the first ``batches`` batches; the last batch of each epoch may be smaller."""
+def images_in(batches: IntArray, images: IntArray, batch_size: int, every: int = 1) -> IntArray:
+    """Return the images in ``batches`` batches: the first, and each ``every``-th after it.
+
+    Epochs follow one another, of ``images`` images each; the last batch of an epoch may be smaller.
+    """
     per_epoch = -(-images // batch_size)
-    return batches // per_epoch * images + batches % per_epoch * batch_size
+    smaller_by = per_epoch * batch_size - images
+    epochs = batches * every // per_epoch
+    last_ones = np.zeros_like(epochs)
+    # Which epochs' last batches are among them repeats itself after ``every`` epochs.
+    for epoch in range(1, int(min(every, epochs.max(initial=0))) + 1):
+        is_among = (epoch * per_epoch - 1) % every == 0
+        last_ones += np.where(is_among & (epochs >= epoch), (epochs - epoch) // every + 1, 0)
+    counted: IntArray = batches * batch_size - last_ones * smaller_by
+    return counted
 
 
 def _workload_s(

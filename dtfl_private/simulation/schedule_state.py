@@ -62,6 +62,7 @@ class ScheduleSettings:
         ema: weight of the newest sample in the moving averages.
         cpu_macs_per_s: speed of one reference CPU.
         seed: of sampling, dropouts and the scheduler.
+        send_every: of the batches that a client would send it sends the first, and every so many-th after it.
         timing: the method's time model: what waits for what.
         selection: the method's choice of participants.
     """
@@ -78,6 +79,7 @@ class ScheduleSettings:
     ema: float
     cpu_macs_per_s: float
     seed: int
+    send_every: int = 1
     timing: Timing = field(default_factory=Overlapping)
     selection: Selection = field(default_factory=Uniform)
 

@@ -7,7 +7,7 @@ import numpy as np
 from dtfl_private.errors import RunError
 from dtfl_private.protocol.contracts import BoolArray, IntArray, RoundEstimates, Scheduler, TierChoice
 from dtfl_private.randomness import stream
-from dtfl_private.simulation.client_workloads import ClientWorkloads
+from dtfl_private.simulation.client_workloads import ClientWorkloads, images_in
 from dtfl_private.simulation.estimates import NEVER, History, estimate_parts
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.workload import Workload
@@ -50,15 +50,16 @@ def assign_tiers(
 
 def _estimate_workload(history: History, settings: ScheduleSettings, clients: IntArray) -> Workload:
     """Return what the server expects of clients that it has measured, in every tier, if none of them drops out."""
-    records = settings.images_K[clients].astype(np.float64)
-    trains_first = settings.timing.trains_first
+    records, trains_first = settings.images_K[clients], settings.timing.trains_first
+    batches = -(-records // settings.batch_size) * (1 if trains_first else settings.local_epochs)
+    sent = images_in(-(-batches // settings.send_every), records, settings.batch_size, settings.send_every)
     return estimate_parts(
         history,
         clients,
         settings.table,
-        records * settings.local_epochs,
+        (records * settings.local_epochs).astype(np.float64),
         settings.server_seconds_M,
-        sent_P=records if trains_first else records * settings.local_epochs,
+        sent_P=sent.astype(np.float64),
         trains_first=trains_first,
     )
 

@@ -41,6 +41,7 @@ class ClientHalf:
         lr: the round's learning rate.
         batch_size: images per batch.
         local_epochs: passes over the records in a round.
+        send_every: of its batches it sends the first, and every so many-th after it.
         numerics: device and precision.
         defense: rewrites what leaves the client.
         at: client and round, with the defenses' chance and memory.
@@ -56,6 +57,7 @@ class ClientHalf:
         lr: float,
         batch_size: int,
         local_epochs: int,
+        send_every: int = 1,
         numerics: Numerics,
         defense: DefenseChain,
         at: ClientRound,
@@ -68,6 +70,7 @@ class ClientHalf:
         self._optimizer = make_optimizer([*modules.parameters(), *head.parameters()], optimizer, lr)
         self._batch_size = batch_size
         self._local_epochs = local_epochs
+        self._send_every = send_every
         self._numerics = numerics
         self._defense = defense
         self._at = at
@@ -79,22 +82,23 @@ class ClientHalf:
         """Return what the client-side guards say of the download, before it is used."""
         return self._defense.inspect(self._download, self._at)
 
-    def train(self, data: ClientData, batches: int) -> Iterator[SmashedBatch]:
-        """Return what leaves the client as it trains, ``batches`` messages at most (fewer than all: it drops out then).
+    def train(self, data: ClientData, messages: int | None = None) -> Iterator[SmashedBatch]:
+        """Return what leaves the client as it trains; with a number of messages it drops out after so many.
 
         As a rule a message holds the activations of the very forward pass that the local loss was computed from. With
         defenses that release apart, the client trains first, and then sends each record once, its weights frozen; the
         training of one that drops out before its first message is lost, and left out here.
         """
-        messages = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
-        return islice(messages, batches)
+        everything = self._release(data) if self._defense.releases_apart else self._train_and_send(data)
+        return everything if messages is None else islice(everything, messages)
 
     def _train_and_send(self, data: ClientData) -> Iterator[SmashedBatch]:
         for number, records in enumerate(data.batches):
             inputs, labels = self._fetch(data, records)
             at = self._at.during(self._modules, inputs)
             smashed = self._step(inputs, labels, at)
-            yield self._message(number, smashed, labels, at)
+            if number % self._send_every == 0:
+                yield self._message(number, smashed, labels, at)
 
     def _release(self, data: ClientData) -> Iterator[SmashedBatch]:
         training = LocalTraining(

@@ -46,6 +46,7 @@ class Participant:
             lr=task.lr,
             batch_size=setup.batch_size,
             local_epochs=setup.local_epochs,
+            send_every=setup.send_every,
             numerics=setup.numerics,
             defense=setup.defense,
             at=self._at,
@@ -61,7 +62,8 @@ class Participant:
         """Yield what it sends as it trains; nothing if it refuses."""
         if self.refuses:
             return
-        for message in self._half.train(self._worker.data(self.task), self.task.sends):
+        most = None if self.task.completes else self.task.sends
+        for message in self._half.train(self._worker.data(self.task), most):
             self._traffic["up_smashed"] += message.smashed_bytes
             self._traffic["up_labels"] += message.label_bytes
             self._worker.observe(message)

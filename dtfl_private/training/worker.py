@@ -53,6 +53,7 @@ class WorkerSetup:
     defense: DefenseChain
     classes: int
     seed: int
+    send_every: int = 1
 
 
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:

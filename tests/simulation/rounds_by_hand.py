@@ -78,14 +78,14 @@ class Recorder:
         return np.full(len(choice.times_s_KM), choice.tiers_M[1])
 
 
-def images_of_first_batches(images: int, batch_size: int, epochs: int, batches: int) -> int:
+def images_of_first_batches(images: int, batch_size: int, epochs: int, batches: int, every: int = 1) -> int:
     sizes = []
     for _ in range(epochs):
         left = images
         while left:
             sizes.append(min(left, batch_size))
             left -= sizes[-1]
-    return sum(sizes[:batches])
+    return sum(sizes[:batches:every])
 
 
 def releasing(table: TierTable) -> TierTable:

@@ -40,11 +40,14 @@ def test_virtual_time_is_linear_in_images(make_schedule: MakeSchedule, four_tier
 
 
 @examples(max_examples=100, deadline=None, derandomize=True)
-@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4), st.data())
-def test_images_are_those_in_the_first_batches(images: int, batch_size: int, epochs: int, data: st.DataObject):
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(1, 7), st.data())
+def test_images_are_those_in_the_first_batches_or_in_every_so_many_th_of_them(
+    images: int, batch_size: int, epochs: int, every: int, data: st.DataObject
+):
     batches = data.draw(st.integers(0, epochs * -(-images // batch_size)))
-    counted = images_of_first_batches(images, batch_size, epochs, batches)
-    assert images_in(np.array([batches]), np.array([images]), batch_size).tolist() == [counted]
+    counted = images_of_first_batches(images, batch_size, epochs, batches, every)
+    sent = -(-batches // every)
+    assert images_in(np.array([sent]), np.array([images]), batch_size, every).tolist() == [counted]
 
 
 def test_who_drops_out_trains_on_the_first_batches_only(make_schedule: MakeSchedule):

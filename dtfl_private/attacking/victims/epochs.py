@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.attacking.victims.victims import VictimKind, _batch_sizes, play
+from dtfl_private.attacking.victims.victims import VictimKind, batches_per_epoch, play, sent_sizes
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.training.recording import Recording
@@ -17,10 +18,10 @@ def whole_epochs(opened: OpenedRun, recordings: Sequence[Recording], kind: Victi
     Raises:
         InputError: whole rounds are asked for, and only their first batches were recorded.
     """
-    cut = [recording.first(_per_epoch(opened, recording.seen.download.client)) for recording in recordings]
+    cut = [recording.first(_sent_in_first(opened, recording.seen)) for recording in recordings]
     if kind == "batches":
         return cut
-    complete = [one for one in cut if len(one.seen.batches) == _per_epoch(opened, one.seen.download.client)]
+    complete = [one for one in cut if len(one.seen.batches) == _sent_in_first(opened, one.seen)]
     if not complete:
         raise InputError(
             "only the first batches of each client's round were recorded, and this attack explains whole rounds: use "
@@ -43,16 +44,18 @@ def _all_epochs(opened: OpenedRun, task: ClientTask, tier: int) -> ClientTask:
     """Return a client's part of the round, in a tier; all of it, unless the round can only be played as it was."""
     if opened.prepared.method.together:
         return task
-    batches = _per_epoch(opened, task.client) * opened.prepared.worker.local_epochs
+    batches = batches_per_epoch(opened, task.client) * opened.prepared.worker.local_epochs
     return replace(task, tier=tier, batches=batches, sent_batches=None, completes=False)
 
 
 def by_epoch(opened: OpenedRun, seen: Seen) -> list[Seen]:
     """Return a client's round epoch by epoch, each of which holds a record at most once."""
-    size = _per_epoch(opened, seen.download.client)
-    return [seen.part(start, start + size) for start in range(0, len(seen.batches), size)]
+    size, every = batches_per_epoch(opened, seen.download.client), opened.prepared.worker.send_every
+    # Of the batches that are sent, the first of each epoch.
+    begins = [-(-batch // every) for batch in range(0, len(seen.batches) * every, size)]
+    return [seen.part(*between) for between in pairwise([*begins, len(seen.batches)]) if between[0] < between[1]]
 
 
-def _per_epoch(opened: OpenedRun, client: int) -> int:
-    worker = opened.prepared.worker
-    return len(_batch_sizes(len(worker.parts[client]), worker.batch_size))
+def _sent_in_first(opened: OpenedRun, seen: Seen) -> int:
+    """Return how many batches a client sends in the first epoch of its round."""
+    return len(sent_sizes(opened, seen.download.client, seen.download.tier))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.base import Tampering
+from dtfl_private.attacking.refusals import rounds_with_gaps
 from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
 from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun
@@ -76,6 +77,8 @@ class VictimRounds:
     def of(self, job: Job, tampering: Tampering | None) -> Played:
         """Return what a repetition of an attack has in front of it."""
         updates = "updates" in job.chosen.attack.facts.needs or job.tier == self._opened.whole_tier
+        if updates and job.tier != self._opened.whole_tier and self._opened.prepared.worker.send_every > 1:
+            raise rounds_with_gaps(job.chosen.name)
         kind: VictimKind = "rounds" if updates else "batches"
         victims = self._untampered(job.tier, kind) if tampering is None else self._play_round(job.tier, kind, tampering)
         earlier = self._earlier(victims) if job.chosen.attack.facts.looks_back and victims.seen else []

@@ -84,10 +84,10 @@ def victim_tasks(
         return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
     worker = opened.prepared.worker
     tasks = {task.client: task for task in opened.tasks}
-    sizes = {client: _batch_sizes(len(worker.parts[client]), worker.batch_size) for client in tasks}
+    sizes = {client: sent_sizes(opened, client, tier) for client in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [
-        (_whole_round(tasks[client], tier, len(sizes[client]) * worker.local_epochs), batches)
+        (_whole_round(tasks[client], tier, batches_per_epoch(opened, client) * worker.local_epochs), batches)
         for client, batches in taken.items()
     ]
 
@@ -96,11 +96,8 @@ def _scheduled_tasks(
     opened: OpenedRun, tier: int, count: int, kind: VictimKind, scheduled_in: int
 ) -> list[tuple[ClientTask, int]]:
     """Return the parts of clients that the scheduler had in a tier, with what they really sent."""
-    worker = opened.prepared.worker
     tasks = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
-    sizes = {
-        task.client: _batch_sizes(len(worker.parts[task.client]), worker.batch_size)[: task.sends] for task in tasks
-    }
+    sizes = {task.client: sent_sizes(opened, task.client, scheduled_in)[: task.sends] for task in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
 
@@ -133,8 +130,17 @@ def _victim_batches(sizes: Mapping[int, Sequence[int]], count: int, kind: Victim
     return {client: batches for client, batches in taken.items() if batches}
 
 
-def _batch_sizes(records: int, batch_size: int) -> list[int]:
-    return [min(batch_size, records - start) for start in range(0, records, batch_size)]
+def batches_per_epoch(opened: OpenedRun, client: int) -> int:
+    """Return the batches in a pass over a client's records."""
+    worker = opened.prepared.worker
+    return -(-len(worker.parts[client]) // worker.batch_size)
+
+
+def sent_sizes(opened: OpenedRun, client: int, tier: int) -> list[int]:
+    """Return the records in each batch of a client's first pass that it sends; of one that sends none, in all."""
+    worker, every = opened.prepared.worker, 1 if tier == opened.whole_tier else opened.prepared.worker.send_every
+    records = len(worker.parts[client])
+    return [min(worker.batch_size, records - start) for start in range(0, records, worker.batch_size * every)]
 
 
 def play(

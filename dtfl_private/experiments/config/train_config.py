@@ -134,6 +134,9 @@ class TrainConfig(BaseModel):
     wire: Literal["auto", "fp32", "bf16", "int8", "int4"] = _field(
         "Training", "auto", "smashed data on the wire; int8 and int4 within each channel's range, auto as computed"
     )
+    send_every: Annotated[int, Field(ge=1, le=10**6)] = _field(
+        "Training", 1, "clients train on every batch, and send the smashed data of every so many-th"
+    )
     batch_size: Annotated[int, Field(ge=2, le=2**20)] = _field("Training", 32, "images per batch")
     local_epochs: Annotated[int, Field(ge=1, le=10**6)] = _field(
         "Training", 1, "passes over a client's images in a round"

@@ -54,7 +54,21 @@ def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain,
     check_places(chain, method.places, name)
     if chain.wire is not None:
         _require_smashed(chain, method, name)
+    if config.send_every > 1:
+        _require_streamed(config, chain, method, name)
     check_defenses(chain, norm, config.precision, config.local_epochs)
+
+
+def _require_streamed(config: TrainConfig, chain: DefenseChain, method: Method, name: str) -> None:
+    """Refuse to leave batches out where clients do not send smashed data as they train, on their own."""
+    option = f"--send-every {config.send_every}"
+    if "smashed" not in method.sends:
+        raise InputError(f"{option} leaves out smashed data, and method {name} sends none: leave it out")
+    if "replies" not in method.hides:
+        raise InputError(f"{option} is refused: in method {name} a client's step waits for the server's gradient")
+    if method.timing.trains_first or chain.releases_apart:
+        who = name if method.timing.trains_first else name_of(next(one for one in chain if one.facts.releases_apart))
+        raise InputError(f"{option} is refused: with {who} clients send each record once, when they have trained")
 
 
 def _require_smashed(chain: DefenseChain, method: Method, name: str) -> None:

@@ -47,6 +47,7 @@ def schedule_settings(
         images_K=images_K,
         batch_size=config.batch_size,
         local_epochs=config.local_epochs,
+        send_every=config.send_every,
         fraction=config.fraction,
         first_tier=config.first_tier,
         ema=config.ema,

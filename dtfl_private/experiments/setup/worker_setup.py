@@ -66,6 +66,7 @@ def worker_setup(
         defense=defense,
         classes=inputs.classes,
         seed=config.seed,
+        send_every=config.send_every,
     )
 
 

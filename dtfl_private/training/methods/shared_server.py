@@ -1,6 +1,7 @@
 """DTFL with one server network for all clients, or a few: it trains on everybody's messages as they arrive."""
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -56,6 +57,9 @@ class SharedServerWork:
                 message = next(messages[place], None)
                 if message is not None:  # of a client that takes part
                     server.train_on(message)
+        for draw, rest in zip(draws, messages, strict=True):
+            with draw.going_on():
+                deque(rest, maxlen=0)  # what a client trains on after its last message
         return [client.result(server) for client in clients]
 
 

@@ -44,3 +44,18 @@ def test_later_epochs_are_played_from_what_was_seen_at_first(played, opened):
     assert [batch.smashed.tolist() for batch in later.batches] == [batch.smashed.tolist() for batch in expected.batches]
     once = opened()
     assert later_epochs(once, [recording.seen]) == []
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_epochs_of_which_only_some_batches_are_sent_are_told_apart_by_what_was(opened, every):
+    """Eight batches, of which those numbered 0, 2, 4 and 6 are sent, or 0, 3 and 6; an epoch ends after number 3."""
+    run = opened(local_epochs=2, send_every=every)
+    recording = run.recorder().record(run.tasks[0], run.weights, batches=8, whole=True)
+    first, second = by_epoch(run, recording.seen)
+    assert [batch.batch for batch in first.batches] == list(range(0, 4, every))
+    assert [batch.batch for batch in second.batches] == [number for number in range(4, 8) if number % every == 0]
+    (cut,) = whole_epochs(run, [recording], "batches")
+    assert cut.seen.batches == first.batches
+    assert len(cut.truth.records) == sum(len(batch.labels) for batch in first.batches)
+    (later,) = later_epochs(run, [first])
+    assert [batch.batch for batch in later.batches] == [batch.batch for batch in second.batches]

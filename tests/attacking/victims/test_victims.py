@@ -52,3 +52,16 @@ def test_recorded_victims_are_of_their_tier_and_whole_rounds_need_an_update(reco
     assert list(recorded_victims([recording], 2, 5, "rounds").recordings) == []
     refused = replace(recording, seen=replace(recording.seen, batches=()))
     assert recorded_victims([refused], 2, 5, "batches").seen == []
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_only_records_that_were_sent_are_victims(opened, every):
+    run = opened(send_every=every)
+    found = victim_tasks(run, 2, 1000, "batches")
+    assert [batches for _, batches in found] == [2, 2, 2]
+    for task, batches in found:
+        assert task.batches == 4
+        recording = run.recorder().record(task, run.weights, batches=batches, whole=False)
+        assert [batch.batch for batch in recording.seen.batches] == [0, every]
+        labels = [label for batch in recording.seen.batches for label in batch.labels.tolist()]
+        assert recording.truth.labels.tolist() == labels

@@ -57,6 +57,7 @@ OTHER: Mapping[str, Any] = {
     "on_budget": "stop",
     "device": "cpu",
     "wire": "int8",
+    "send_every": 2,
     "precision": "bf16",
     "memory_format": "contiguous",
     "workers": 3,
