@@ -13,6 +13,7 @@ from dtfl_private.report.tables.comparison import legend, terminal_tables
 from dtfl_private.report.tables.comparison_markup import latex as latex_tables
 from dtfl_private.report.tables.comparison_markup import markdown as markdown_tables
 from dtfl_private.report.tables.method_leakage import method_leakage_legend, method_leakage_tables
+from dtfl_private.report.tables.tuned_settings import tuned_settings_legend, tuned_settings_tables
 
 
 def show_comparison(
@@ -45,7 +46,10 @@ def show_comparison(
             console.print(table)
         for table in method_leakage_tables(comparison, console.width):
             console.print(table)
-        for sentence in (*legend(comparison), *method_leakage_legend(comparison)):
+        for table in tuned_settings_tables(comparison):
+            console.print(table)
+        sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
+        for sentence in sentences:
             style = "bold yellow" if sentence.startswith("WARNING") else None
             console.print(sentence, highlight=False, markup=False, style=style)
         console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)

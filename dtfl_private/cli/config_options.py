@@ -47,6 +47,8 @@ COMMAND_LINE_DEFAULTS: dict[str, object] = {"workers": AUTOMATIC}
 METAVARS = {
     "data_dir": "DIR",
     "max_train_images": "N",
+    "validation": "SHARE",
+    "validation_avoids": "S,S,...",
     "normalization": "client-sums|constants[:mean=X,std=Y]|pooled",
     "augment": "NAMES",
     "tiers": "M",

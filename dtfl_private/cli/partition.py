@@ -10,7 +10,9 @@ from dtfl_private.cli.targets import check_targets, write_file, write_json
 from dtfl_private.printable import one_line
 from dtfl_private.report.words.numbers import number_of
 
-PARTITION_FIELDS = ("dataset", "data_dir", "download", "max_train_images", "partition", "clients", "seed")
+PARTITION_FIELDS = (
+    *("dataset", "data_dir", "download", "max_train_images", "validation", "partition", "clients", "seed"),
+)
 
 
 @click.command(cls=GroupedCommand)

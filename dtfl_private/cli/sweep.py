@@ -7,6 +7,7 @@ import click
 
 from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.shared_options import form_option, plugin_option
+from dtfl_private.cli.targets import check_targets
 from dtfl_private.errors import DtflError
 from dtfl_private.files.writing import output_path
 from dtfl_private.report.words.numbers import number_of
@@ -32,6 +33,8 @@ DEFAULT_SWEEPS = Path("runs")
 )
 @click.option("--data-dir", metavar="DIR", help="folder of the data set's files on this machine")
 @form_option
+@click.option("--markdown", metavar="FILE", help="also write the tables as Markdown")
+@click.option("--latex", metavar="FILE", help="also write the tables as LaTeX")
 @plugin_option
 @click.option("--dry-run", is_flag=True, help="show the runs and leave it at that")
 def sweep(
@@ -41,6 +44,8 @@ def sweep(
     parallel: int | None,
     data_dir: str | None,
     form: "PictureForm",
+    markdown: str | None,
+    latex: str | None,
     allow_plugins: tuple[str, ...],
     dry_run: bool,
 ) -> None:
@@ -49,11 +54,16 @@ def sweep(
     The same command goes on with an interrupted sweep: runs that have ended are not repeated, others are resumed.
     Nothing depends on the number of processes.
 
+    A preset with a table [tuning] has its methods' settings chosen first: equally many trials for each method, judged
+    on images that no other run trains on. Trials are in DIR/tuning, what they chose is in DIR/tuning.json; the tables
+    show runs with the preset's own settings, runs with the chosen ones, and which these are.
+
     \b
     Examples:
       dtfl-private sweep benchmarks/presets/headline.toml
       dtfl-private sweep benchmarks/presets/headline.toml --size full --data-dir cifar --out runs/paper
       dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
+      dtfl-private sweep benchmarks/presets/headline-tuned.toml --markdown tables.md
     """
     from dtfl_private.cli.comparison_output import show_comparison
     from dtfl_private.cli.terminal import open_console
@@ -61,6 +71,7 @@ def sweep(
     from dtfl_private.experiments.sweep import sweep as run_sweep
     from dtfl_private.report.live.sweep import SweepDisplay
 
+    check_targets(markdown, latex)
     overrides = {} if data_dir is None else {"data_dir": str(Path(data_dir).absolute())}
     loaded = load_preset(Path(preset), size, allow_plugins=allow_plugins, **overrides)
     console = open_console()
@@ -75,7 +86,7 @@ def sweep(
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
     if done.comparison is not None:
-        show_comparison(done.comparison, folder, form=form)
+        show_comparison(done.comparison, folder, form=form, markdown=markdown, latex=latex)
     done.require_whole()
 
 
@@ -85,7 +96,12 @@ class InterruptedSweepError(DtflError):
 
 def _preset_line(preset: "Preset") -> str:
     seeds = {run.config.seed for run in preset.runs}
-    return f"{preset.title}: {number_of(len(preset.runs), 'run')} over {number_of(len(seeds), 'seed')}"
+    line = f"{preset.title}: {number_of(len(preset.runs), 'run')} over {number_of(len(seeds), 'seed')}"
+    if preset.tuning is None:
+        return line
+    trials = number_of(len(preset.tuning.combinations[0].trials), "trial")
+    times = "untuned and tuned" if preset.tuning.untuned else "tuned"
+    return f"{line}, {times}, after {trials} of each method ({number_of(len(preset.tuning.runs), 'run')})"
 
 
 def _runs_table(preset: "Preset") -> "Table":
@@ -93,7 +109,8 @@ def _runs_table(preset: "Preset") -> "Table":
     from dtfl_private.report.tables.plain import plain_table
 
     table = plain_table("", "run", "rounds", "method", "scheduler", "partition", right=False)
-    for run in preset.runs:
+    trials = [] if preset.tuning is None else preset.tuning.runs
+    for run in (*trials, *preset.runs):
         config = run.config
         table.add_row(run.name, str(config.rounds), config.method, config.scheduler, config.partition)
     return table

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from dtfl_private.data.drawing import NONE_HELD_OUT, drawn_places
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
+from dtfl_private.protocol.contracts import IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,20 +79,29 @@ class Dataset:
             digest.update(tensor.contiguous().numpy().data)  # the memory itself, not a copy of it
         return digest.hexdigest()
 
-    def with_train_images(self, count: int, rng: np.random.Generator) -> Self:
-        """Return the same data set with ``count`` randomly drawn training images."""
-        if count > len(self.train_labels):
-            have = f"the {len(self.train_labels)} training {self.WORD} of {self.name}"
+    def with_train_images(self, count: int, rng: np.random.Generator, held_out: IntArray = NONE_HELD_OUT) -> Self:
+        """Return the same data set with ``count`` training images, drawn from those whose places are not held out."""
+        left = len(self.train_labels) - len(held_out)
+        if count > left:
+            beside = f" beside {len(held_out)} validation {self.WORD}" if len(held_out) else ""
+            have = f"the {left} training {self.WORD} of {self.name}{beside}"
             raise InputError(f"max_train_images {count} is more than {have}")
         import torch
 
-        chosen = torch.from_numpy(np.sort(rng.permutation(len(self.train_labels))[:count]))
+        chosen = torch.from_numpy(drawn_places(len(self.train_labels), count, rng, held_out))
         return replace(
             self,
             train_images=self.train_images[chosen],
             train_labels=self.train_labels[chosen],
             client_ids=None if self.client_ids is None else self.client_ids[chosen],
         )
+
+    def judged_at(self, places: IntArray) -> Self:
+        """Return the same data set with the training images at these places as its test images."""
+        import torch
+
+        chosen = torch.from_numpy(places)
+        return replace(self, test_images=self.train_images[chosen], test_labels=self.train_labels[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)

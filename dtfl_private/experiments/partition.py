@@ -7,6 +7,7 @@ import numpy as np
 from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.partition import deal_out
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_images import with_images_of_run
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.randomness import stream
 
@@ -58,8 +59,7 @@ def dealt(config: TrainConfig, dataset: Dataset | None = None) -> tuple[Dataset,
         dataset = load_dataset(
             config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed
         )
-    if config.max_train_images is not None:
-        dataset = dataset.with_train_images(config.max_train_images, stream(config.seed, "subset"))
+    dataset = with_images_of_run(config, dataset)
     ids = None if dataset.client_ids is None else dataset.client_ids.numpy()
     labels, rng = dataset.train_labels.numpy(), stream(config.seed, "partition")
     return dataset, deal_out(config.partition, labels, config.clients, rng, ids, allowed=config.allowed)

@@ -20,10 +20,8 @@ A grid's runs are all combinations of its lists with those of the size, once for
 size's, and the size's over that of ``[config]``.
 """
 
-import itertools
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,8 +32,13 @@ from dtfl_private.errors import InputError, comparable, unknown_name
 from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.toml_files import as_fields, load_toml
-from dtfl_private.experiments.config.train_config import TrainConfig, make_config
-from dtfl_private.plugins.own_objects import Allowed, allowance
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.planned_run import PlannedRun
+from dtfl_private.experiments.preset_grid import combinations, config_of, require_bounded
+from dtfl_private.experiments.tuning.layout import lay_out, with_validation
+from dtfl_private.experiments.tuning.plan import Tuning
+from dtfl_private.experiments.tuning.table import TuningTable
+from dtfl_private.plugins.own_objects import allowance
 from dtfl_private.plugins.specification import canonical
 
 # What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
@@ -44,9 +47,6 @@ SIZE_KEYS = (
     *("batch_size", "local_epochs", "target_accuracy", "precision", "device"),
 )
 TARGETS = "targets"
-
-# The largest of the project's own has 168.
-MOST_RUNS = 2000
 
 # Named by their values alone in the names of runs; other keys are written before their values.
 SPEAKING = frozenset({"dataset", "model", "method", "scheduler", "partition", "link_unit"})
@@ -58,17 +58,10 @@ class _PresetFile(BaseModel):
     title: str
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]], Field(min_length=1)]
     baseline: str | None = None
+    tuning: TuningTable | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[list[dict[str, Any]], Field(min_length=1)]
     sizes: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRun:
-    """A run of a preset. name: what tells it from the others, fit for a folder."""
-
-    name: str
-    config: TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +73,14 @@ class Preset:
         title: what the runs show.
         baseline: method or scheduler that speed-ups refer to; None: FedAvg, if it is there.
         runs: all combinations and seeds, in the order of the file, the seeds of a combination one after the other.
+        tuning: how settings are chosen first; None: the runs have those that the file says.
     """
 
     name: str
     title: str
     baseline: str | None
     runs: Sequence[PlannedRun]
+    tuning: Tuning | None = None
 
 
 def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **overrides: object) -> Preset:
@@ -109,24 +104,30 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
     base = as_fields(file.config, f"[config] of {path}")
     grids = [as_fields(values, f"[[grid]] of {path}") for values in file.grid]
     varied: list[dict[str, object]] = []
-    _require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)
+    require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)
     for grid in grids:
-        for combination in _combinations({**chosen.axes, **grid}):
+        for combination in combinations({**chosen.axes, **grid}):
             values = {**base, **chosen.given(combination, base), **combination}
             if values not in varied:
                 varied.append(values)
     configs = [
-        _config({**values, **overrides, "seed": seed, "workers": 1}, path, allowed)
+        config_of({**values, **overrides, "seed": seed, "workers": 1}, path, allowed)
         for values in varied
         for seed in file.seeds
     ]
+    if file.tuning is not None:
+        configs = [with_validation(config, file.tuning, path) for config in configs]
     _require_baseline(file.baseline, configs, path)
-    names = _names(configs, path)
+    planned = _planned(configs, path)
+    tuning = None
+    if file.tuning is not None:
+        tuning = lay_out(file.tuning, planned, file.seeds, size, path, allowed)
     return Preset(
         name=f"{path.stem}-{size}",
         title=file.title,
         baseline=file.baseline,
-        runs=[PlannedRun(name=name, config=config) for name, config in zip(names, configs, strict=True)],
+        runs=[run for runs in planned.values() for run in runs],
+        tuning=tuning,
     )
 
 
@@ -138,7 +139,8 @@ def _read(path: Path) -> _PresetFile:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise unknown_name(f"key in {path}:", where, _PresetFile.model_fields) from None
+            fields = _PresetFile.model_fields if len(first["loc"]) == 1 else TuningTable.model_fields
+            raise unknown_name(f"key in {path}:", str(first["loc"][-1]), fields) from None
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"preset '{path}': {where} is refused: {reason}") from None
     given = {comparable(key) for values in (file.config, *file.grid) for key in values}
@@ -171,32 +173,6 @@ def _size(values: Mapping[str, Any], where: str) -> _Size:
     return _Size(axes=axes, targets={canonical("partition", name): target for name, target in targets.items()})
 
 
-def _require_bounded(grids: Sequence[Mapping[str, object]], seeds: Sequence[int], path: Path) -> None:
-    """Refuse more runs than a sweep is made for, before they are laid out: lists multiply."""
-    lengths = [[len(value) for value in axes.values() if isinstance(value, list)] for axes in grids]
-    runs = sum(map(math.prod, lengths)) * len(seeds)
-    if runs == 0:
-        raise InputError(f"preset '{path}' describes no run: a list in it is empty")
-    if runs > MOST_RUNS:
-        raise InputError(f"preset '{path}' describes {runs:,} runs, more than {MOST_RUNS:,}: shorten its lists")
-
-
-def _combinations(axes: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Yield all combinations of the values that are lists; other values are the same in all."""
-    choices = [value if isinstance(value, list) else [value] for value in axes.values()]
-    for values in itertools.product(*choices):
-        yield dict(zip(axes, values, strict=True))
-
-
-def _config(values: Mapping[str, object], path: Path, allowed: Allowed) -> TrainConfig:
-    try:
-        config = make_config(values, str(path), allowed=allowed)
-        config.require_allowed()
-        return config
-    except InputError as error:
-        raise InputError(f"preset '{path}': {error}") from None
-
-
 def baseline_names(config: TrainConfig) -> set[str]:
     """Return what a preset may call a run as its baseline: its method or its scheduler, with or without settings."""
     written = {config.method, config.scheduler}
@@ -209,18 +185,20 @@ def _require_baseline(baseline: str | None, configs: Sequence[TrainConfig], path
         raise unknown_name(f"baseline in {path}:", baseline, there)
 
 
-def _names(configs: Sequence[TrainConfig], path: Path) -> list[str]:
-    """Return a name for each run, made of what varies between them."""
+def _planned(configs: Sequence[TrainConfig], path: Path) -> dict[str, list[PlannedRun]]:
+    """Return the runs by the name of their combination, made of what varies between them."""
     all_values = [config.model_dump(mode="json", exclude={"seed", "target_accuracy"}) for config in configs]
     varying = [key for key in all_values[0] if any(values[key] != all_values[0][key] for values in all_values)]
-    names = []
+    planned: dict[str, list[PlannedRun]] = {}
+    names = set()
     for config, values in zip(configs, all_values, strict=True):
-        parts = [_slug(key, values[key]) for key in varying]
-        names.append("-".join([*parts, f"seed{config.seed}"]))
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"preset '{path}' has two runs that would both be called '{twice}': let other keys differ")
-    return names
+        combination = "-".join(_slug(key, values[key]) for key in varying)
+        name = f"{combination}-seed{config.seed}" if combination else f"seed{config.seed}"
+        if name in names:
+            raise InputError(f"preset '{path}' has two runs that would both be called '{name}': let other keys differ")
+        names.add(name)
+        planned.setdefault(combination, []).append(PlannedRun(name=name, config=config))
+    return planned
 
 
 def _slug(key: str, value: object) -> str:

@@ -1,5 +1,7 @@
 """The sweep command from start to end."""
 
+import json
+
 import pytest
 
 PRESET = """
@@ -51,3 +53,40 @@ def test_sweep_shows_its_runs_trains_them_and_ends_with_the_table(dtfl, tmp_path
     folder = tmp_path / "runs" / "p-small"
     assert {"compare.json", "dtfl-seed0.toml", "dtfl-seed0", "time-to-target.png"} <= {p.name for p in folder.iterdir()}
     assert "2 of 2 runs had ended before and are not repeated" in dtfl("sweep", "p.toml")[1]
+
+
+TUNING = """
+seeds = [0]
+
+[tuning]
+seeds = [9]
+validation = 0.1
+
+[[tuning.trials]]
+method = ["dtfl", "fedavg"]
+lr = 1e-9
+"""
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_tuned_sweep_tries_settings_first_and_shows_those_that_were_chosen(dtfl, tmp_path):
+    (tmp_path / "p.toml").write_text(PRESET.replace("\nseeds = [0]\n", TUNING))
+    status, out, err = dtfl("sweep", "p.toml", "--dry-run")
+    assert (status, err) == (0, "")
+    assert out.startswith("two runs: 2 runs over 1 seed, untuned and tuned, after 2 trials of each method (4 runs)\n")
+    assert "fedavg-trial2-seed9" in out
+    status, out, err = dtfl("sweep", "p.toml", "--parallel", "1", "--markdown", "t.md")
+    assert (status, err) == (0, "")
+    assert "tuning: 4 trial runs, judged on validation images" in out
+    assert "[4/4] fedavg-trial2-seed9  accuracy" in out
+    assert "settings tuned" in out
+    assert "settings chosen: " in out
+    assert "| fedavg | lr" in (tmp_path / "t.md").read_text()
+    folder = tmp_path / "runs" / "p-small"
+    assert {"tuning", "tuning.json", "compare.json", "fedavg-seed0"} <= {path.name for path in folder.iterdir()}
+    chosen = json.loads((folder / "tuning.json").read_text())["choices"]
+    assert [len(choice["trials"]) for choice in chosen] == [2, 2]
+    (folder / "tuning.json").write_text("{}")
+    status, out, err = dtfl("sweep", "p.toml", "--parallel", "1")
+    assert status == 2
+    assert err.startswith("error: 'runs/p-small/tuning.json' is damaged (metric: Field required): remove it")

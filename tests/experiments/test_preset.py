@@ -131,7 +131,7 @@ def test_a_size_that_is_not_there_and_a_file_that_is_not_there_are_refused(prese
 def test_the_presets_are_there():
     assert {path.stem for path in PRESETS} == {
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
-        *("schedulers", "server-capacity"),
+        *("headline-tuned", "schedulers", "server-capacity"),
     }
 
 
@@ -139,7 +139,8 @@ def test_the_presets_are_there():
 @pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
 def test_each_preset_is_valid_in_both_sizes_and_its_runs_can_be_compared(path, size, write_run, tmp_path):
     loaded = load_preset(path, size)
-    assert {run.config.seed for run in loaded.runs} == {0, 1, 2}
+    seeds = 5 if path.stem in ("headline", "headline-tuned") else 3
+    assert {run.config.seed for run in loaded.runs} == set(range(seeds))
     assert len({run.config.model_dump_json() for run in loaded.runs}) == len(loaded.runs)
     folders = []
     for run in loaded.runs:
@@ -150,7 +151,7 @@ def test_each_preset_is_valid_in_both_sizes_and_its_runs_can_be_compared(path, s
         assert setting.target is not None
         assert setting.baseline is not None
         assert len(setting.groups) > 1
-        assert all(len(group.runs) == 3 for group in setting.groups)
+        assert all(len(group.runs) == seeds for group in setting.groups)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
@@ -164,10 +165,18 @@ def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
 
 def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():
     runs = load_preset(PRESETS[0].parent / "headline.toml", "small").runs
-    assert len({run.config.method for run in runs}) == 12
+    assert len({run.config.method for run in runs}) == 13
     assert {run.config.partition for run in runs} == {"iid", canonical("partition", "dirichlet:0.5")}
     literal = load_preset(PRESETS[0].parent / "headline-mbit.toml", "small").runs
     assert {run.config.link_unit for run in runs} == {"mbyte"}
     assert {run.config.link_unit for run in literal} == {"mbit"}
     as_mbyte = [run.config.model_copy(update={"link_unit": "mbyte"}) for run in literal]
     assert all(config in [run.config for run in runs] for config in as_mbyte)
+
+
+def test_the_untuned_runs_of_the_tuned_headline_are_those_of_the_headline():
+    headline = {run.name: run.config for run in load_preset(PRESETS[0].parent / "headline.toml", "small").runs}
+    tuned = load_preset(PRESETS[0].parent / "headline-tuned.toml", "small")
+    assert len(tuned.runs) == 2 * 10 * 5
+    assert all(headline[run.name] == run.config for run in tuned.runs)
+    assert {len(combination.trials) for combination in tuned.tuning.combinations} == {4}

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments import sweep as sweeping
+from dtfl_private.experiments import many_runs
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import sweep
@@ -127,7 +127,7 @@ def test_a_sweep_that_was_killed_at_a_picture_draws_it_when_it_goes_on(tiny, tmp
 
 
 def test_a_finished_sweep_is_only_compared_again(whole, tiny, monkeypatch):
-    monkeypatch.setattr(sweeping, "train", None)
+    monkeypatch.setattr(many_runs, "train", None)
     heard = Heard()
     again = sweep(tiny(), whole.folder, parallel=1, listener=heard)
     assert heard.events == [("announced", 4, (2, 2, 2, 2)), *((name, "cached") for name in NAMES)]
@@ -149,7 +149,7 @@ def test_a_run_that_fails_does_not_end_the_others_and_the_sweep_says_so(tiny, tm
 
     preset, heard = tiny("seeds = [0, 1]", "seeds = [0]"), Heard()
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping, "train", sometimes)
+        patch.setattr(many_runs, "train", sometimes)
         done = sweep(preset, tmp_path / "sweep", parallel=1, listener=heard)
     assert [run.name for run in done.runs] == ["dtfl-seed0"]
     assert dict(done.failed) == {"fedavg-seed0": "it went wrong"}

@@ -4,17 +4,19 @@ A run folder may be anybody's: it is read as data only, and its sizes and values
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.baseline import find_baseline, require_baseline
-from dtfl_private.experiments.comparing.compared_runs import LoadedRun, load_run
+from dtfl_private.experiments.comparing.compared_runs import LoadedRun, TunedRun, load_run
 from dtfl_private.experiments.comparing.equal_accuracy import leakage_notes
 from dtfl_private.experiments.comparing.equal_terms import (
     footing_of,
     require_equal_data,
     require_one_footing,
     setting_names,
+    with_tuning,
 )
 from dtfl_private.experiments.comparing.run_groups import grouped_runs
 from dtfl_private.experiments.run import Run
@@ -24,7 +26,7 @@ from dtfl_private.report.words.numbers import number_of
 
 
 def compare(
-    runs: Sequence[Run | Path | str],
+    runs: Sequence[Run | Path | str | TunedRun],
     *,
     target: float | None = None,
     baseline: str | None = None,
@@ -33,7 +35,8 @@ def compare(
     """Compare runs: groups that differ by their seeds alone, with means and 95 % intervals.
 
     Args:
-        runs: run folders, or what `train` returned.
+        runs: run folders, what `train` returned, or run folders whose settings were chosen by trials: these are set
+            apart from others, and named by what they would have been without the choice.
         target: test accuracy to reach, 0..1; by default the one that the runs were configured with.
         baseline: the group that speed-ups refer to, by its name in the table or its method; by default FedAvg, if it
             is there.
@@ -47,8 +50,8 @@ def compare(
         raise InputError("no runs to compare: give one run folder at least")
     if target is not None and not 0 < target <= 1:
         raise InputError(f"target {target} is refused: a test accuracy is above 0 and at most 1")
-    loaded = [load_run(Path(run if isinstance(run, Path | str) else run.folder.path), target) for run in runs]
-    footings = [footing_of(run.config, target) for run in loaded]
+    loaded = [_loaded(run, target) for run in runs]
+    footings = with_tuning(loaded, [footing_of(run.config, target) for run in loaded])
     if not apart:
         require_one_footing(loaded, footings)
     about, names = _about(loaded), setting_names(footings)
@@ -56,6 +59,16 @@ def compare(
     settings = [_setting(name, about, members, baseline) for name, members in parts.items()]
     require_baseline(settings, baseline)
     return Comparison(settings=settings, notes=list(_notes(loaded, settings)))
+
+
+def _loaded(run: Run | Path | str | TunedRun, target: float | None) -> LoadedRun:
+    match run:
+        case TunedRun():
+            return replace(load_run(run.path, target), tuned=run)
+        case Run():
+            return load_run(run.folder.path, target)
+        case _:
+            return load_run(Path(run), target)
 
 
 def _about(loaded: Sequence[LoadedRun]) -> str:
@@ -68,7 +81,9 @@ def _about(loaded: Sequence[LoadedRun]) -> str:
         lambda config: f"links in {config.link_unit}",
     )
     said = [{saying(run.config) for run in loaded} for saying in sayings]
-    return printable(", ".join(texts.pop() for texts in said if len(texts) == 1))
+    judged = {run.config.judged_on for run in loaded}
+    validated = ["judged on validation images"] if judged == {"validation"} else []
+    return printable(", ".join([*(texts.pop() for texts in said if len(texts) == 1), *validated]))
 
 
 def _setting(name: str, about: str, members: Sequence[LoadedRun], baseline: str | None) -> ComparisonSetting:

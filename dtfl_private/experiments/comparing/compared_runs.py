@@ -16,6 +16,7 @@ from dtfl_private.experiments.run_folder.provenance import recorded_code, record
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.run_folder.summary import has_ended
 from dtfl_private.report.comparison.runs import Course, RunFigures
+from dtfl_private.report.comparison.tuned_settings import TunedSettings
 from dtfl_private.training.round_record import Record
 
 # No count of bytes or operations in a run comes near it.
@@ -23,10 +24,23 @@ LARGEST_COUNT = 2**80
 
 
 @dataclass(frozen=True, kw_only=True)
+class TunedRun:
+    """A run whose settings were chosen by trials.
+
+    path: its folder. untuned: what it would have been without the choice. settings: what was chosen from what.
+    """
+
+    path: Path
+    untuned: TrainConfig
+    settings: TunedSettings
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadedRun:
     """A run folder that was read and checked.
 
     remark: why its audit is not used, if there is one. code: commit and version of torch that made it, if known.
+    tuned: how its settings were chosen, if they were.
     """
 
     config: TrainConfig
@@ -34,6 +48,12 @@ class LoadedRun:
     data_sha256: str
     remark: str | None = None
     code: tuple[str, str] | None = None
+    tuned: TunedRun | None = None
+
+    @property
+    def grouped_by(self) -> TrainConfig:
+        """The configuration that says which runs are samples of the same: without chosen settings."""
+        return self.config if self.tuned is None else self.tuned.untuned
 
 
 def load_run(path: Path, target: float | None) -> LoadedRun:

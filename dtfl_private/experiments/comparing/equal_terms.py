@@ -10,11 +10,15 @@ from dtfl_private.experiments.config.value_words import plain, shown
 from dtfl_private.printable import printable
 
 FOOTING = (
-    *("model", "dataset", "max_train_images", "augment", "partition", "clients", "fraction"),
+    *("model", "dataset", "max_train_images", "validation", "validation_avoids", "judged_on"),
+    *("augment", "partition", "clients", "fraction"),
     *("profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
     *("target_accuracy", "stop_at_target"),
 )
+
+# Whether settings were chosen by trials: such runs are set apart from others.
+TUNING = "settings"
 
 # What changes no figure here, or by chance only.
 RECORDING = ("record_rounds", "record_clients", "record_images")
@@ -32,11 +36,19 @@ def footing_of(config: TrainConfig, target: float | None) -> dict[str, Any]:
     return footing
 
 
+def with_tuning(loaded: Sequence[LoadedRun], footings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the footings of runs, which are not the same where the settings of some were chosen by trials."""
+    if all(run.tuned is None for run in loaded):
+        return [dict(footing) for footing in footings]
+    said = ["untuned" if run.tuned is None else "tuned" for run in loaded]
+    return [{**footing, TUNING: text} for footing, text in zip(footings, said, strict=True)]
+
+
 def require_one_footing(loaded: Sequence[LoadedRun], footings: Sequence[Mapping[str, Any]]) -> None:
     """Raise `InputError` if runs differ in what must be equal."""
     first = footings[0]
     for run, other in zip(loaded, footings, strict=True):
-        for key in FOOTING:
+        for key in (*FOOTING, TUNING):
             if first.get(key) != other.get(key):
                 raise InputError(
                     f"runs differ in {key}: {shown(first.get(key))} in '{loaded[0].figures.run}', "
@@ -46,7 +58,9 @@ def require_one_footing(loaded: Sequence[LoadedRun], footings: Sequence[Mapping[
 
 def setting_names(footings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return for each run what sets its footing apart from others."""
-    varying = [key for key in FOOTING if any(footing.get(key) != footings[0].get(key) for footing in footings)]
+    varying = [
+        key for key in (*FOOTING, TUNING) if any(footing.get(key) != footings[0].get(key) for footing in footings)
+    ]
     return [printable(", ".join(f"{plain(key)} {shown(footing.get(key))}" for key in varying)) for footing in footings]
 
 

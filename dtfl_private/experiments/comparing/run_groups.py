@@ -24,16 +24,25 @@ OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema")
 
 def grouped_runs(members: Sequence[LoadedRun]) -> list[Group]:
     """Return the runs grouped by all that differs but the seed, in the order of their first runs."""
-    every = [_settings(run.config) for run in members]
+    every = [_settings(run.grouped_by) for run in members]
     distinct: list[dict[str, Any]] = []
     for settings in every:
         if settings not in distinct:
             distinct.append(settings)
     groups = []
     for settings in distinct:
-        runs = [run.figures for run, own in zip(members, every, strict=True) if own == settings]
+        own = [run for run, grouped_by in zip(members, every, strict=True) if grouped_by == settings]
+        runs = [run.figures for run in own]
         _require_different_seeds(runs)
-        groups.append(Group(name=_group_name(settings, distinct), settings=settings, runs=runs))
+        tuned = own[0].tuned
+        groups.append(
+            Group(
+                name=_group_name(settings, distinct),
+                settings=_settings(own[0].config),
+                runs=runs,
+                tuned=None if tuned is None else tuned.settings,
+            )
+        )
     return groups
 
 

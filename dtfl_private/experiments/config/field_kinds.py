@@ -59,11 +59,13 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
+ValidationShare = Annotated[float, Field(ge=0, lt=1)]
 
 
 # Of seeds, and of rounds and clients that are named: what TOML can write.
 LARGEST_INTEGER = reading.LARGEST_TOML_INTEGER
 
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 # Ascending, each once.
 Tiers = Annotated[list[Count], Field(min_length=1, max_length=1000), AfterValidator(lambda tiers: sorted(set(tiers)))]

@@ -21,7 +21,6 @@ from pydantic import (
 
 from dtfl_private.experiments.config.config_errors import config_error
 from dtfl_private.experiments.config.field_kinds import (
-    LARGEST_INTEGER,
     Augmentation,
     Count,
     PositiveShare,
@@ -29,9 +28,11 @@ from dtfl_private.experiments.config.field_kinds import (
     Rate,
     RecordedClient,
     RecordedRound,
+    Seed,
     Share,
     Speed,
     Tiers,
+    ValidationShare,
     as_automatic,
     as_budget,
     as_normalization,
@@ -85,6 +86,17 @@ class TrainConfig(BaseModel):
     download: bool = _field("Data", False, "fetch missing files into --data-dir")
     max_train_images: Annotated[Count | None, BeforeValidator(as_nothing)] = _field(
         "Data", None, "train on this many randomly drawn images; by default on all"
+    )
+    validation: ValidationShare = _field(
+        "Data", 0.0, "share of the training images that are held out as validation images, the same for every seed"
+    )
+    validation_avoids: Annotated[list[Seed], BeforeValidator(as_several)] = _field(
+        "Data",
+        [],
+        "seeds, comma-separated, of runs whose training images are no validation images; needs max_train_images",
+    )
+    judged_on: Literal["test", "validation"] = _field(
+        "Data", "test", "images on which accuracy is measured after each round"
     )
     normalization: Annotated[str, BeforeValidator(as_normalization)] = _field(
         "Data",
@@ -218,7 +230,7 @@ class TrainConfig(BaseModel):
         1,
         "one-thread worker processes, at most one per client; 1 computes in this process, auto takes one per core",
     )
-    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = _field("Machine", 0, "seed of all chance")
+    seed: Seed = _field("Machine", 0, "seed of all chance")
 
     @property
     def allowed(self) -> Allowed:

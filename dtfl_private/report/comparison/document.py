@@ -8,6 +8,7 @@ from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting,
 from dtfl_private.report.comparison.means import CONFIDENCE, Mean, mean_of
 from dtfl_private.report.comparison.runs import AXES, TO_TARGET, Leakage, RunFigures
 from dtfl_private.report.comparison.speedups import speedup
+from dtfl_private.report.comparison.tuned_settings import TunedSettings
 
 SCHEMA_VERSION = 1
 
@@ -105,6 +106,7 @@ def _group(group: Group, setting: ComparisonSetting) -> dict[str, Any]:
         "setting": setting.name,
         "method": group.settings["method"],
         "scheduler": group.settings["scheduler"],
+        "tuned": None if group.tuned is None else _tuned(group.tuned),
         "seeds": [run.seed for run in group.runs],
         "n": len(group.runs),
         "target_accuracy": setting.target,
@@ -124,6 +126,12 @@ def _group(group: Group, setting: ComparisonSetting) -> dict[str, Any]:
         "speedup_low": factor.low,
         "speedup_high": factor.high,
     }
+
+
+def _tuned(tuned: TunedSettings) -> dict[str, Any]:
+    """Return the chosen settings, and what all trials reached."""
+    trials = [outcome.as_json() for outcome in tuned.trials]
+    return {"settings": dict(tuned.choice.settings), "chosen": tuned.chosen, "trials": trials}
 
 
 def _leakage_of(leakages: Sequence[Leakage]) -> dict[str, Any] | None:

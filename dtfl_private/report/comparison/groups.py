@@ -7,18 +7,21 @@ from typing import Any, Literal
 from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.means import Mean, mean_of, mean_to_target
 from dtfl_private.report.comparison.runs import AxisName, Leakage, RunFigures
+from dtfl_private.report.comparison.tuned_settings import TunedSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Runs that differ by their seeds alone.
 
-    name: how tables and pictures call it. settings: what its runs share, by configuration key.
+    name: how tables and pictures call it. settings: what its runs share, by configuration key. tuned: the trials by
+    which settings were chosen, if they were.
     """
 
     name: str
     settings: Mapping[str, Any]
     runs: Sequence[RunFigures]
+    tuned: TunedSettings | None = None
 
     @property
     def reached(self) -> int:

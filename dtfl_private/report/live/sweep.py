@@ -39,7 +39,8 @@ class SweepDisplay(Display):
         self._print(text)
 
     def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
-        """Start the display of runs with these numbers of rounds."""
+        """Start the display of runs with these numbers of rounds; a sweep's trials come before its other runs."""
+        self._before, self._reached, self._ended = 0, {}, set()
         self._start_s, self._rounds = self._clock(), dict(zip(jobs, steps, strict=True))
         self._done = dict.fromkeys(jobs, 0)
         self._start()

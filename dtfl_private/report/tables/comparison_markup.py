@@ -7,6 +7,8 @@ from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting
 from dtfl_private.report.tables.comparison import COLUMNS, cells, legend, title_of
 from dtfl_private.report.tables.method_leakage import COLUMNS as LEAKAGE_COLUMNS
 from dtfl_private.report.tables.method_leakage import leakage_cells, method_leakage_legend
+from dtfl_private.report.tables.tuned_settings import COLUMNS as TUNED_COLUMNS
+from dtfl_private.report.tables.tuned_settings import tuned_cells, tuned_settings_legend
 
 LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -23,11 +25,11 @@ def markdown(comparison: Comparison) -> str:
     """Return the tables as Markdown."""
     lines: list[str] = []
     for setting in comparison.settings:
-        lines += [f"**{_markdown_cell(title_of(setting))}**", "", _markdown_row(COLUMNS), "|--" * len(COLUMNS) + "|"]
-        lines += [_markdown_row(cells(group, setting)) for group in setting.groups]
-        lines.append("")
+        lines += [f"**{_markdown_cell(title_of(setting))}**", ""]
+        lines += _markdown_table(COLUMNS, [cells(group, setting) for group in setting.groups])
         lines += method_leakage_markdown(setting)
-    sentences = (*legend(comparison), *method_leakage_legend(comparison))
+        lines += _tuned_settings_markdown(setting)
+    sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
     return "\n".join([*lines, *(f"- {_markdown_cell(sentence)}" for sentence in sentences), ""])
 
 
@@ -36,8 +38,16 @@ def method_leakage_markdown(setting: ComparisonSetting) -> list[str]:
     audited = [group for group in setting.groups if group.exposures]
     if not audited:
         return []
-    rows = [_markdown_row(leakage_cells(group)) for group in audited]
-    return [_markdown_row(LEAKAGE_COLUMNS), "|--" * len(LEAKAGE_COLUMNS) + "|", *rows, ""]
+    return _markdown_table(LEAKAGE_COLUMNS, [leakage_cells(group) for group in audited])
+
+
+def _tuned_settings_markdown(setting: ComparisonSetting) -> list[str]:
+    tuned = [group for group in setting.groups if group.tuned is not None]
+    return _markdown_table(TUNED_COLUMNS, [tuned_cells(group) for group in tuned]) if tuned else []
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_markdown_row(columns), "|--" * len(columns) + "|", *map(_markdown_row, rows), ""]
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
@@ -52,35 +62,27 @@ def latex(comparison: Comparison) -> str:
     """Return the tables as LaTeX; they need the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
     for setting in comparison.settings:
-        lines += [
-            r"\begin{table}",
-            rf"  \caption{{{_latex_text(title_of(setting))}}}",
-            rf"  \begin{{tabular}}{{l{'r' * (len(COLUMNS) - 1)}}}",
-            r"    \toprule",
-            _latex_row(COLUMNS),
-            r"    \midrule",
-            *(_latex_row(cells(group, setting)) for group in setting.groups),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-            *_method_leakage_latex(setting),
-        ]
-    sentences = (*legend(comparison), *method_leakage_legend(comparison))
+        title, right = title_of(setting), "r" * (len(COLUMNS) - 1)
+        lines += _latex_table(title, f"l{right}", COLUMNS, [cells(group, setting) for group in setting.groups])
+        if audited := [group for group in setting.groups if group.exposures]:
+            rows = [leakage_cells(group) for group in audited]
+            lines += _latex_table(f"what each method leaks: {title}", "l" * len(LEAKAGE_COLUMNS), LEAKAGE_COLUMNS, rows)
+        if tuned := [group for group in setting.groups if group.tuned is not None]:
+            rows = [tuned_cells(group) for group in tuned]
+            lines += _latex_table(f"settings chosen: {title}", "l" * len(TUNED_COLUMNS), TUNED_COLUMNS, rows)
+    sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
     return "\n".join([*lines, *(f"% {sentence}" for sentence in sentences), ""])
 
 
-def _method_leakage_latex(setting: ComparisonSetting) -> list[str]:
-    audited = [group for group in setting.groups if group.exposures]
-    if not audited:
-        return []
+def _latex_table(title: str, layout: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         r"\begin{table}",
-        rf"  \caption{{{_latex_text(f'what each method leaks: {title_of(setting)}')}}}",
-        rf"  \begin{{tabular}}{{{'l' * len(LEAKAGE_COLUMNS)}}}",
+        rf"  \caption{{{_latex_text(title)}}}",
+        rf"  \begin{{tabular}}{{{layout}}}",
         r"    \toprule",
-        _latex_row(LEAKAGE_COLUMNS),
+        _latex_row(columns),
         r"    \midrule",
-        *(_latex_row(leakage_cells(group)) for group in audited),
+        *map(_latex_row, rows),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",

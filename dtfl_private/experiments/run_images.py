@@ -1,0 +1,41 @@
+"""The training images that a run uses, and the images that it is judged on."""
+
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.drawing import NONE_HELD_OUT, drawn_places, validation_places
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.randomness import stream
+
+# Of the draw of validation images: the same for all runs, whose own seeds draw from what is left.
+VALIDATION_SEED = 0
+
+
+def with_images_of_run(config: TrainConfig, dataset: Dataset) -> Dataset:
+    """Return a data set with the training images of a run, judged on what the configuration says.
+
+    Validation images are drawn first, by a seed of their own; then the run's seed draws its training images from the
+    others. So runs of one data set and share have the same validation images, whatever their seeds.
+
+    Raises:
+        InputError: there are not so many images.
+    """
+    if config.judged_on == "validation" and config.validation == 0:
+        raise InputError("judged_on validation needs validation images: give validation too, as in 0.1")
+    held_out, count = _held_out(config, dataset), config.max_train_images
+    if count is None and not len(held_out):
+        return dataset
+    judged = dataset.judged_at(held_out) if config.judged_on == "validation" else dataset
+    left = len(dataset.train_labels) - len(held_out)
+    return judged.with_train_images(left if count is None else count, stream(config.seed, "subset"), held_out)
+
+
+def _held_out(config: TrainConfig, dataset: Dataset) -> IntArray:
+    """Return the places of a run's validation images."""
+    if config.validation == 0:
+        return NONE_HELD_OUT
+    count, labels = config.max_train_images, dataset.train_labels.numpy()
+    if config.validation_avoids and count is None:
+        raise InputError("validation_avoids leaves no image where runs train on all: give max_train_images too")
+    used = [drawn_places(len(labels), count or 0, stream(seed, "subset")) for seed in config.validation_avoids]
+    return validation_places(labels, config.validation, stream(VALIDATION_SEED, "validation"), used)
