@@ -28,6 +28,7 @@ from dtfl_private.attacks.shared.feature_matching import Matching, match, residu
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.leakage.image_metrics import psnr
+from dtfl_private.protocol.contracts import FloatArray
 
 # Weights of the proximity to the decoder's image to choose from, and how the search proceeds: slower than from grey.
 PROXIMITIES = (0.0, 0.3, 3.0, 30.0)
@@ -132,9 +133,9 @@ class Hybrid(Reconstruction):
         decoded = decoders.of(seen).decode(smashed, labels)
         found: dict[tuple[int, ...], Tensor] = {}
 
-        def score(place: tuple[int, ...]) -> float:
+        def score(place: tuple[int, ...]) -> FloatArray:
             found[place] = match(program, smashed, decoded, self._way(optimization, *place), tick)
-            return float(psnr(found[place], images).mean())
+            return psnr(found[place], images)
 
         sizes = (len(SMOOTHNESS), len(PROXIMITIES), len(PACES) if self.lr == "auto" else 1)
         best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
@@ -152,8 +153,8 @@ class Hybrid(Reconstruction):
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
         batches = tuning_batches(view, self.adaptive)
-        reached = float(psnr(tuned["images"], batches[0].images).mean())
-        grey_too = reached < EXACT and optimization.is_near(view, reached - FAR_BEHIND)
+        reached = psnr(tuned["images"], batches[0].images)
+        grey_too = reached.min() < EXACT and optimization.is_near(view, float(reached.mean()) - FAR_BEHIND)
         offers = []
         for number, (smashed, labels, images) in enumerate(batches):
             decoded = decoders.of(seen).decode(smashed, labels)

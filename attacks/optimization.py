@@ -16,6 +16,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
 from dtfl_private.attacks.shared.releaser import ReleasedImages, validation_release
 from dtfl_private.leakage.image_metrics import psnr
+from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import torch_stream
 
 # Weights of the total variation to choose from.
@@ -39,7 +40,7 @@ PACES = (Pace(0.1, None, 0.0), Pace(0.1, 0.99, 4.0), Pace(0.03, 0.99, 4.0))
 # Places in `SMOOTHNESS` and `PACES` that tuning starts at.
 START = (2, 1)
 
-# Images with this PSNR, dB, cannot be told from the truth: nothing is gained by a better search.
+# Images with this PSNR, dB, cannot be told from the truth: nothing is gained by a better search, once all have it.
 EXACT = 50.0
 
 TUNING_BATCHES = 2
@@ -163,9 +164,9 @@ class Optimization(Reconstruction):
             program = view.program(view.seen[0], adaptive=self.adaptive)
             found: dict[tuple[int, ...], Tensor] = {}
 
-            def score(place: tuple[int, ...]) -> float:
+            def score(place: tuple[int, ...]) -> FloatArray:
                 found[place] = self.of_batch(program, smashed, view, self._way(*place), tick)
-                return float(psnr(found[place], images).mean())
+                return psnr(found[place], images)
 
             sizes = (len(SMOOTHNESS) if self.smoothness == "auto" else 1, len(PACES) if self.lr == "auto" else 1)
             best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
@@ -184,10 +185,13 @@ def tuning_batches(view: View, adaptive: bool) -> Sequence[ReleasedImages]:
     return validation_release(view, view.seen[0], adaptive, TUNING_BATCHES)
 
 
-def climb(score: Callable[[tuple[int, ...]], float], start: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the place of a grid, of these sizes, from which no step along an axis leads to a greater score.
+def climb(
+    score: Callable[[tuple[int, ...]], FloatArray], start: Sequence[int], sizes: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the place of a grid, of these sizes, from which no step along an axis leads to a greater mean score.
 
-    Or the first whose score, a PSNR in dB, is `EXACT`.
+    Or the first whose scores, the PSNR of each image in dB, are all `EXACT`: one image that is far from it hides in a
+    mean over images that are all but perfect.
     """
     best = tuple(start)
     scores = {best: score(best)}
@@ -196,11 +200,11 @@ def climb(score: Callable[[tuple[int, ...]], float], start: Sequence[int], sizes
         changed = False
         for axis, way in itertools.product(range(len(sizes)), (1, -1)):
             while 0 <= (place := (*best[:axis], best[axis] + way, *best[axis + 1 :]))[axis] < sizes[axis]:
-                if scores[best] >= EXACT:
+                if scores[best].min() >= EXACT:
                     return best
                 if place not in scores:
                     scores[place] = score(place)
-                if scores[place] <= scores[best]:
+                if scores[place].mean() <= scores[best].mean():
                     break
                 best, changed = place, True
     return best

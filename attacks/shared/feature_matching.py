@@ -26,8 +26,8 @@ class Matching:
         steps: at most.
         lr: first step of a pixel; falls as a half cosine.
         smoothness: weight of the total variation (mean absolute difference of neighbouring pixels), at first.
-        fade: power of the learning rate's fall by which that weight falls too; 0: it stays.
-        proximity: weight of the mean squared distance to the start.
+        proximity: weight of the mean squared distance to the start, at first.
+        fade: power of the learning rate's fall by which those two weights fall too; 0: they stay.
         memory: of Adam for squared gradients, its second beta; None: AMSGrad, which goes by the greatest.
     """
 
@@ -35,8 +35,8 @@ class Matching:
     lr: float
     smoothness: float
     proximity: float = 0.0
-    memory: float | None = None
     fade: float = 0.0
+    memory: float | None = None
 
 
 def residuals(program: ClientProgram, images: Tensor, smashed: Tensor) -> Tensor:
@@ -79,9 +79,9 @@ def match(
         if arrange is not None and step % ARRANGE_EVERY == 0:
             with torch.no_grad():
                 reading = program.read(arrange(program.expected(images)))
-        smoothness = matching.smoothness * left**matching.fade
-        loss = misfit(reading, program.expected(images)) + smoothness * total_variation(images)
-        loss = loss + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
+        prior = matching.smoothness * total_variation(images)
+        prior = prior + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
+        loss = misfit(reading, program.expected(images)) + left**matching.fade * prior
         (images.grad,) = torch.autograd.grad(loss.sum(), images)
         optimizer.step()
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.optimization import Optimization, climb, tuning_batches
+from dtfl_private.attacks.shared.feature_matching import Matching, match
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
@@ -168,10 +170,24 @@ def test_tuning_climbs_to_the_best_place_of_a_grid_and_asks_once_each():
 
     def score(place):
         asked.append(place)
-        return -((place[0] - 4) ** 2) - 2 * (place[1] - 1) ** 2
+        return np.full(2, -((place[0] - 4.0) ** 2) - 2 * (place[1] - 1) ** 2)
 
     assert climb(score, (2, 0), (5, 3)) == (4, 1)
     assert len(asked) == len(set(asked)) < 15
+
+
+def test_tuning_goes_on_until_the_worst_image_is_exact():
+    scores = [np.array([90.0, 30.0]), np.array([70.0, 55.0]), np.array([90.0, 90.0])]
+    assert climb(lambda place: scores[place[0]], (0,), (3,)) == (1,)
+
+
+def test_what_holds_a_search_near_its_start_fades_as_smoothness_does(make_view):
+    view, truth = make_view(nn.Identity())
+    (seen,), way = view.seen, Matching(steps=60, lr=0.1, smoothness=0.0, proximity=30.0, memory=0.99)
+    program, start = view.program(seen, adaptive=True), torch.full_like(truth, 0.5)
+    held, freed = (match(program, seen.batches[0].smashed, start, replace(way, fade=fade)) for fade in (0.0, 4.0))
+    assert psnr(held, truth).mean() < 15
+    assert psnr(freed, truth).mean() > 30
 
 
 @pytest.mark.parametrize("attack", [DECODER, HYBRID])
