@@ -88,8 +88,8 @@ def by_download(rounds: Iterable[Seen]) -> dict[str, list[Seen]]:
 
 
 def fingerprint(download: ModelDownload) -> str:
-    """Return a short text that is the same for downloads of the same weights, and for no others."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Return a short text that is the same for downloads of the same weights and format, and for no others."""
+    digest = hashlib.blake2b((download.wire or "").encode(), digest_size=8)
     for state in (download.weights, download.head):
         for name, tensor in sorted(state.items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())

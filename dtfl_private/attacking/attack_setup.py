@@ -180,7 +180,7 @@ class AttackSetup:
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
             download=seen.download if seen.download.weights else self._beginning(seen.download),
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
-            defense=worker.defense if adaptive else worker.defense.undefended,
+            defense=(worker.defense if adaptive else worker.defense.undefended).on_wire(seen.download.wire),
             numerics=self.numerics,
             training=not self.opened.sends_once,
             seed=seed,

@@ -117,14 +117,13 @@ def _send_update(opened: OpenedRun, config: AttackConfig) -> _SentUpdate:
     image, label = unit(worker.train_images[record]), worker.train_labels[record]
     steps = replace(local_steps(opened, number), epochs=1)
     network = numerics.place(_small_network(tuple(image.shape[1:]), worker.classes, worker.seed))
-    about = {"client": 0, "round": number, "tier": 1}
-    download = ModelDownload(**about, weights=snapshot(network), head={})
+    download = ModelDownload(client=0, round=number, tier=1, weights=snapshot(network), head={})
     normalise = copy.deepcopy(worker.normaliser).to(numerics.device)
     optimizer = make_optimizer(network.parameters(), worker.optimizer, steps.lr)
     inputs = numerics.place_images(normalise(image.to(numerics.device) * 255))
     torch.autograd.backward(F.cross_entropy(network(inputs), label.to(numerics.device)))
     optimizer.step()
-    update = WeightUpdate(**about, examples=1, weights=snapshot(network), head={})
+    update = WeightUpdate(client=0, round=number, tier=1, examples=1, weights=snapshot(network), head={})
     seen = Seen(download=download, batches=(), update=update)
 
     def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - there is no defense to adapt to

@@ -25,6 +25,7 @@ def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
     table = plain_table(
         f"{size}, {config.model}, link unit {config.link_unit}",
         *("round", "participants", "dropped", "this round", "simulated", "server wait", "sent up", "tier:clients"),
+        *(["format:clients"] if config.wire == "scheduled" else []),
     )
     for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
         table.add_row(
@@ -36,6 +37,7 @@ def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
             duration(row.server_wait_s),
             si(sum(sent for kind, sent in row.bytes.items() if kind.startswith("up_")), "B"),
             tier_counts_text(row.tier_counts),
+            *([" ".join(f"{name}:{count}" for name, count in row.wire_counts.items())] if row.wire_counts else []),
         )
     return table
 

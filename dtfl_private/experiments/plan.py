@@ -45,7 +45,8 @@ COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "o
 class PlannedRound:
     """One scheduled round: how many participants in which tier, and what it costs.
 
-    ``retired`` clients had no privacy budget left for it.
+    ``retired`` clients had no privacy budget left for it. ``wire_counts`` says how many send in which format, where the
+    server names each client's.
     """
 
     round: int
@@ -59,6 +60,7 @@ class PlannedRound:
     oracle_time_s: float | None
     bytes: dict[str, int]
     macs: dict[str, int]
+    wire_counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +294,7 @@ def _planned_round(
         oracle_time_s=planned.oracle_time_s,
         bytes=dict(planned_bytes(planned, table, registration)),
         macs=dict(planned_macs(planned, table)),
+        wire_counts=dict(Counter(planned.wires)),
     )
 
 

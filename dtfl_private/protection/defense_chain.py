@@ -13,7 +13,7 @@ from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.protocol.guarantees import Guarantee
-from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate, Wire
 
 
 @final
@@ -40,6 +40,10 @@ class DefenseChain(Defense):
     def undefended(self) -> "DefenseChain":
         """The same wire without the defenses."""
         return DefenseChain(wire=self.wire)
+
+    def on_wire(self, name: Wire | None) -> "DefenseChain":
+        """The same defenses before a wire of this format; None: as it is."""
+        return self if name is None else DefenseChain(self.defenses, WireFormat(kind=name))
 
     def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
         for position, defense in enumerate(self.defenses):
@@ -153,7 +157,7 @@ class DefenseChain(Defense):
 
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes after the last member that changes them, or those of the wire's format."""
-        size = cut.smashed_bytes if self.wire is None else self.wire.record_bytes(cut)
+        size = cut.smashed_bytes if self.wire is None else self.wire.record_bytes(cut.cut_shape)
         for defense in self.defenses:
             size = defense.wire_bytes(replace(cut, smashed_bytes=size))
         return size

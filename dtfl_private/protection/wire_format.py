@@ -3,18 +3,19 @@
 The last thing that is done to a message. The client's own training is untouched; the server trains on what arrives.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from dtfl_private.protection.cost import Cut
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.rounding import pack, read_rounded, record_bytes, unpack
-from dtfl_private.protocol.messages import SmashedBatch
+from dtfl_private.protocol.messages import SmashedBatch, Wire
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Wire = Literal["fp32", "bf16", "int8", "int4"]
+SCHEDULED: tuple[Wire, ...] = ("int4", "int8", "bf16")
+"""What a client may be told where the format is scheduled, from the coarsest on."""
 
 BYTES = {"fp32": 4, "bf16": 2}
 BITS: dict[str, Literal[8, 4]] = {"int8": 8, "int4": 4}
@@ -48,12 +49,13 @@ class WireFormat:
         dtype = torch.float32 if self.kind == "fp32" else torch.bfloat16
         return replace(message, smashed=smashed.to(dtype))
 
-    def record_bytes(self, cut: Cut) -> int:
+    def record_bytes(self, cut_shape: tuple[int, ...]) -> int:
         """Return the bytes of one record's activations."""
+        values = math.prod(cut_shape)
         if self.kind in BITS:
-            channels = cut.cut_shape[0] if len(cut.cut_shape) > 1 else 1
-            return channels * record_bytes(cut.cut_values // channels, BITS[self.kind])
-        return cut.cut_values * BYTES[self.kind]
+            channels = cut_shape[0] if len(cut_shape) > 1 else 1
+            return channels * record_bytes(values // channels, BITS[self.kind])
+        return values * BYTES[self.kind]
 
     def read(self, reading: Reading) -> Reading:
         """Return what the values tell of those that were rounded."""

@@ -8,6 +8,7 @@ normalised by what the clients know together, each sends `ChannelSums` once, bef
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -16,6 +17,10 @@ COUNT_BYTES = 8
 
 State = Mapping[str, Tensor]
 """Named parameters and buffers, as ``Module.state_dict()`` names them."""
+
+
+Wire = Literal["fp32", "bf16", "int8", "int4"]
+"""A format of smashed data."""
 
 
 def below(prefix: str, states: State) -> State:
@@ -69,13 +74,17 @@ class SmashedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDownload:
-    """Client-side weights and auxiliary head, from the server to a client at the start of its round."""
+    """Client-side weights and auxiliary head, from the server to a client at the start of its round.
+
+    ``wire`` is the format in which the client is to send its smashed data, where the server names one.
+    """
 
     client: int
     round: int
     tier: int
     weights: State
     head: State
+    wire: Wire | None = None
 
     @property
     def weight_bytes(self) -> int:

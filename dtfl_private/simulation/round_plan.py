@@ -1,14 +1,17 @@
 """One round as planned: its participants and its simulated times, bytes and operations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
+from dtfl_private.protocol.messages import Wire
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.timing import NO_ORDER
+
+NO_BYTES = np.empty(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class RoundPlan:
         round_time_s: the longest T_k, and the longest time that a client measures.
         order: positions of the participants in the order in which one server network takes their data, if it does.
         replica_P: number of the server network that takes a participant's data, where clients share several.
+        wires: the formats in which the participants are to send smashed data; empty where the server names none.
+        image_bytes_P: bytes of an image's smashed data in these formats; empty likewise.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
@@ -52,6 +57,8 @@ class RoundPlan:
     round_time_s: float
     order: IntArray = field(default_factory=lambda: NO_ORDER)
     replica_P: IntArray = field(default_factory=lambda: NO_ORDER)
+    wires: Sequence[Wire] = ()
+    image_bytes_P: FloatArray = field(default_factory=lambda: NO_BYTES)
     oracle_time_s: float | None = None
 
 
@@ -71,10 +78,13 @@ def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, 
         per_image |= {"down_gradients": "gradient_bytes"}
     if table.column("logit_bytes").any():
         per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
+    by_kind = {kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()}
+    if plan.wires:
+        by_kind["up_smashed"] = int((sent_P * plan.image_bytes_P).sum())
     return {
         "down_weights": int(weights_P.sum() + weights_P[measures_P].sum()),
         "up_weights": int(weights_P[~plan.dropped_P].sum() + statistics_P[measures_P].sum()),
-        **{kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()},
+        **by_kind,
         **(registration if plan.round == 1 else NO_TRAFFIC),
     }
 

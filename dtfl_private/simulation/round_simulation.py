@@ -11,6 +11,7 @@ from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.simulation.schedulers.baseline_schedulers import Oracle
 from dtfl_private.simulation.timing import RoundTimes, RoundWork
+from dtfl_private.simulation.wire_choice import ChosenWires
 
 
 def simulate_round(
@@ -18,11 +19,16 @@ def simulate_round(
     truth: Conditions,
     workloads: ClientWorkloads,
     tiers_P: IntArray,
+    wires: ChosenWires,
     probed_P: BoolArray,
     round_number: int,
 ) -> RoundPlan:
-    """Return the round as it goes with these tiers; a client in ``probed_P`` has timed one standard batch before."""
+    """Return the round as it goes in these tiers and formats.
+
+    A client in ``probed_P`` has timed one standard batch before.
+    """
     work = _work_in_tiers(settings, workloads, tiers_P, _probe_s(settings, truth, workloads.clients_P, probed_P))
+    work = _in_formats(settings, truth, workloads, tiers_P, wires, work)
     times, round_time_s = _round_times(settings, workloads, tiers_P, work)
     statistics, cells = workloads.statistics, _cells(settings, tiers_P)
     return RoundPlan(
@@ -42,6 +48,8 @@ def simulate_round(
         round_time_s=round_time_s,
         order=times.order,
         replica_P=times.replica_P,
+        wires=wires.names,
+        image_bytes_P=wires.image_bytes_P,
         oracle_time_s=_oracle_time_s(settings, workloads),
     )
 
@@ -63,6 +71,23 @@ def _work_in_tiers(
         batches_P=workloads.batches_P,
         sent_batches_P=workloads.sent_batches_P,
     )
+
+
+def _in_formats(
+    settings: ScheduleSettings,
+    truth: Conditions,
+    workloads: ClientWorkloads,
+    tiers_P: IntArray,
+    wires: ChosenWires,
+    work: RoundWork,
+) -> RoundWork:
+    """Return the work with uploads in the participants' own formats: the table has the bytes of the coarsest."""
+    if not wires.names:
+        return work
+    coarsest_P = settings.table.column("smashed_bytes")[_cells(settings, tiers_P)[1]]
+    more_P = workloads.sent_P * (wires.image_bytes_P - coarsest_P)
+    transfer_s_P = work.seconds.transfer_s + more_P / truth.up_bytes_s_K[workloads.clients_P]
+    return replace(work, seconds=replace(work.seconds, transfer_s=transfer_s_P))
 
 
 def _cells(settings: ScheduleSettings, tiers_P: IntArray) -> tuple[IntArray, IntArray]:

@@ -20,6 +20,7 @@ from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.round_simulation import simulate_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.tier_assignment import assign_tiers
+from dtfl_private.simulation.wire_choice import choose_wires
 
 
 def schedule_round(
@@ -33,7 +34,8 @@ def schedule_round(
     probed_P, history = probe_newcomers(state.history, truth, settings, clients_P)
     workloads = client_workloads(settings, truth, clients_P, round_number)
     assigned = assign_tiers(replace(state, history=history), settings, workloads, round_number)
-    plan = simulate_round(settings, truth, workloads, assigned.tiers_P, probed_P, round_number)
+    wires = choose_wires(history, settings, workloads, assigned.tiers_P)
+    plan = simulate_round(settings, truth, workloads, assigned.tiers_P, wires, probed_P, round_number)
 
     measured = measure_round(plan, truth, settings)
     changes = state.changes

@@ -1,9 +1,11 @@
 """What a schedule depends on, and what one round's hands to the next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, TimesSource
+from dtfl_private.protocol.messages import Wire
 from dtfl_private.randomness import stream
 from dtfl_private.simulation.clients.conditions import (
     EnvironmentSettings,
@@ -45,6 +47,14 @@ class Uniform:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WireOption:
+    """A format of smashed data, and the bytes of an image's in each tier (M,)."""
+
+    name: Wire
+    image_bytes_M: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduleSettings:
     """All that a schedule depends on.
 
@@ -63,6 +73,8 @@ class ScheduleSettings:
         cpu_macs_per_s: speed of one reference CPU.
         seed: of sampling, dropouts and the scheduler.
         send_every: of the batches that a client would send it sends the first, and every so many-th after it.
+        wires: the formats of smashed data that clients may be told to use, from the coarsest on, whose bytes are in the
+            table; empty where all use the same.
         timing: the method's time model: what waits for what.
         selection: the method's choice of participants.
     """
@@ -80,6 +92,7 @@ class ScheduleSettings:
     cpu_macs_per_s: float
     seed: int
     send_every: int = 1
+    wires: Sequence[WireOption] = ()
     timing: Timing = field(default_factory=Overlapping)
     selection: Selection = field(default_factory=Uniform)
 

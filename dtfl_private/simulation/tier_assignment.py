@@ -43,12 +43,12 @@ def assign_tiers(
     if known_P.any():
         clients = clients_P[known_P]
         truth_is_seen = settings.sees == "truth"
-        seconds = workloads.seconds if truth_is_seen else _estimate_workload(state.history, settings, clients)
+        seconds = workloads.seconds if truth_is_seen else estimate_workload(state.history, settings, clients)
         tiers_P[known_P] = _ask(settings.scheduler, _tier_choice(state, settings, clients, seconds), rng)
     return Assignment(tiers_P=tiers_P, by_times_P=known_P)
 
 
-def _estimate_workload(history: History, settings: ScheduleSettings, clients: IntArray) -> Workload:
+def estimate_workload(history: History, settings: ScheduleSettings, clients: IntArray) -> Workload:
     """Return what the server expects of clients that it has measured, in every tier, if none of them drops out."""
     records, trains_first = settings.images_K[clients], settings.timing.trains_first
     batches = -(-records // settings.batch_size) * (1 if trains_first else settings.local_epochs)

@@ -48,7 +48,7 @@ class Participant:
             local_epochs=setup.local_epochs,
             send_every=setup.send_every,
             numerics=setup.numerics,
-            defense=setup.defense,
+            defense=setup.defense.on_wire(task.wire),
             at=self._at,
         )
         self.remarks: Sequence[Remark] = self._half.inspect()

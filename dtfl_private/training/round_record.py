@@ -45,6 +45,7 @@ class Record(TypedDict):
     privacy: list[Disclosure]
     guard: list[GuardRemark]
     retired: list[int]
+    wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
 
 
 def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
@@ -55,7 +56,7 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
     def by_client(values: Any) -> dict[str, Any]:
         return dict(zip(ids, values.tolist(), strict=True))
 
-    return {
+    record: Record = {
         "round": plan.round,
         "test_accuracy": outcome.test_accuracy,
         "test_loss": outcome.test_loss,
@@ -81,3 +82,6 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         ],
         "retired": list(outcome.retired),
     }
+    if plan.wires:
+        record["wires"] = dict(zip(ids, plan.wires, strict=True))
+    return record

@@ -8,7 +8,7 @@ import numpy as np
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee
-from dtfl_private.protocol.messages import State, below
+from dtfl_private.protocol.messages import State, Wire, below
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.state import FederatedState
 
@@ -26,6 +26,7 @@ class ClientTask:
         extras: what the method keeps of it from round to round.
         turns: when the server network that it shares with others takes its batches, ascending numbers among those of
             all clients of the round; empty where it shares none.
+        wire: the format in which it sends smashed data, where the server names one.
         measures: measure batch norm's statistics of the given weights, in place of training.
     """
 
@@ -39,6 +40,7 @@ class ClientTask:
     memory: State = field(default_factory=dict)
     extras: State = field(default_factory=dict)
     turns: Sequence[int] = ()
+    wire: Wire | None = None
     measures: bool = False
 
     @property
@@ -93,6 +95,7 @@ def total(parts: Sequence[Evaluation]) -> Evaluation:
 
 def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
     """Return the tasks of a plan's participants, ascending by client."""
+    unnamed: Sequence[Wire | None] = [None] * len(plan.clients_P)
     return [
         ClientTask(
             client=client,
@@ -104,13 +107,15 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
             completes=not dropped,
             memory=state.memories.get(client, {}),
             extras=below(f"client/{client}/", state.extras),
+            wire=wire,
         )
-        for client, tier, batches, sent, dropped in zip(
+        for client, tier, batches, sent, dropped, wire in zip(
             plan.clients_P.tolist(),
             plan.tiers_P.tolist(),
             plan.batches_P.tolist(),
             plan.sent_batches_P.tolist(),
             plan.dropped_P.tolist(),
+            plan.wires or unnamed,
             strict=True,
         )
     ]

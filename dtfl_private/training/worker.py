@@ -67,6 +67,7 @@ def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights
         tier=task.tier,
         weights={name: weights.model[name] for name in client_modules(model, task.tier).state_dict()},
         head=weights.heads.get(task.tier, {}),
+        wire=task.wire,
     )
 
 

@@ -91,3 +91,30 @@ def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_the
     attack(tmp_path / "run", config, attacks=[probe], out=tmp_path / "found", **given)
     # Images are scaled by constants and nothing couples them: under the right weights the residual is rounding.
     assert max(residuals) < 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writes(Reconstruction):
+    """Keeps the format that each client was told, and how many different values a channel has that it writes."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="")
+
+    written: Any = None
+
+    def reconstruct(self, view):
+        images = torch.rand(8, *view.input_shape, generator=torch.Generator().manual_seed(0))
+        for seen in view.seen:
+            for adaptive in (True, False):
+                sent = view.program(seen, adaptive=adaptive).release(images, torch.zeros(8, dtype=torch.int64))
+                channels = sent.flatten(2).flatten(0, 1)
+                self.written.append((seen.download.wire, max(len(channel.unique()) for channel in channels)))
+        return torch.zeros(view.victims, *view.input_shape)
+
+
+def test_the_adversary_writes_as_each_client_was_told(trained, mount):
+    """Tier 1 has 64 values a channel: 16 steps of int4 show."""
+    written: list[tuple[str, int]] = []
+    run = trained(wire="scheduled", cpu_gmacs=0.0005, rounds=2)
+    mount(run, [Writes(written=written)], tiers=[1], victims=1000)
+    assert {"int4", "bf16"} <= {wire for wire, _ in written}
+    assert all((different <= 16) == (wire == "int4") for wire, different in written)

@@ -57,7 +57,7 @@ def test_values_are_off_by_half_a_step_of_their_channels_range(kind, seed, shape
 def test_a_records_bytes_are_those_that_are_counted_before(kind, shape, size):
     wire = WireFormat(kind=kind)
     assert wire.sent(message(normal(5, *shape))).smashed_bytes == 5 * size
-    assert wire.record_bytes(cut(*shape)) == size == DefenseChain(wire=wire).wire_bytes(cut(*shape))
+    assert wire.record_bytes(shape) == size == DefenseChain(wire=wire).wire_bytes(cut(*shape))
 
 
 def test_a_reader_knows_the_grid_of_each_channel():

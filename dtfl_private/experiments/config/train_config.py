@@ -143,8 +143,11 @@ class TrainConfig(BaseModel):
     )
     stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
 
-    wire: Literal["auto", "fp32", "bf16", "int8", "int4"] = _field(
-        "Training", "auto", "smashed data on the wire; int8 and int4 within each channel's range, auto as computed"
+    wire: Literal["auto", "fp32", "bf16", "int8", "int4", "scheduled"] = _field(
+        "Training",
+        "auto",
+        "smashed data on the wire: auto (as computed), int8 and int4 (within each channel's range), scheduled (each "
+        "client's as fine as the round's time allows, of int4, int8 and bf16), ...",
     )
     send_every: Annotated[int, Field(ge=1, le=10**6)] = _field(
         "Training", 1, "clients train on every batch, and send the smashed data of every so many-th"

@@ -18,7 +18,15 @@ from torch import Tensor
 from dtfl_private.errors import RunError
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
-from dtfl_private.protocol.messages import GradientReply, LogitBatch, ModelDownload, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import (
+    GradientReply,
+    LogitBatch,
+    ModelDownload,
+    Seen,
+    SmashedBatch,
+    WeightUpdate,
+    Wire,
+)
 from dtfl_private.training.recording import Recording, Truth
 
 _NAME = re.compile(r"round-(\d{6,})-client-(\d+)\.safetensors", re.ASCII)
@@ -40,6 +48,7 @@ class _Facts(BaseModel):
     batches: list[Natural]
     packed_bytes: list[Natural | None]
     examples: Annotated[int, Field(ge=1)] | None
+    wire: Wire | None = None
 
 
 def save_recording(folder: Path, recording: Recording) -> None:
@@ -58,6 +67,7 @@ def save_recording(folder: Path, recording: Recording) -> None:
         batches=[batch.batch for batch in seen.batches],
         packed_bytes=[batch.packed_bytes for batch in seen.batches],
         examples=None if seen.update is None else seen.update.examples,
+        wire=seen.download.wire,
     )
     data = safetensors.torch.save(_tensors(seen), metadata={"recording": facts.model_dump_json()})
     write_atomic(folder / "seen" / name, data)
@@ -98,7 +108,12 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
     numbers = {"client": client, "round": round_number, "tier": facts.tier}
     batches = _batches(path, facts, tensors)
     download = ModelDownload(
-        **numbers, weights=_below("download/weights/", tensors), head=_below("download/head/", tensors)
+        client=client,
+        round=round_number,
+        tier=facts.tier,
+        weights=_below("download/weights/", tensors),
+        head=_below("download/head/", tensors),
+        wire=facts.wire,
     )
     update = None
     if facts.examples is not None:

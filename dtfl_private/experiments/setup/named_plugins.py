@@ -11,7 +11,7 @@ from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.wire_format import WireFormat
+from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
 from dtfl_private.training.method import Method
 
 
@@ -41,7 +41,9 @@ def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -
             )
     if defenses is None:
         defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
-    return DefenseChain(defenses, None if config.wire == "auto" else WireFormat(kind=config.wire))
+    # Where the format is scheduled, what is possible is what the coarsest allows.
+    wire = SCHEDULED[0] if config.wire == "scheduled" else config.wire
+    return DefenseChain(defenses, None if wire == "auto" else WireFormat(kind=wire))
 
 
 def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain, norm: Norm) -> None:
@@ -54,6 +56,8 @@ def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain,
     check_places(chain, method.places, name)
     if chain.wire is not None:
         _require_smashed(chain, method, name)
+    if config.wire == "scheduled" and not method.tiered:
+        raise InputError(f"--wire scheduled is refused: method {name} has no tiers to schedule; name a format")
     if config.send_every > 1:
         _require_streamed(config, chain, method, name)
     check_defenses(chain, norm, config.precision, config.local_epochs)

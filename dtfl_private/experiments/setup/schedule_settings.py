@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import TierTable
-from dtfl_private.simulation.schedule_state import ScheduleSettings
+from dtfl_private.simulation.schedule_state import ScheduleSettings, WireOption
 from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
 from dtfl_private.simulation.server_queue import ServerCapacity
@@ -87,7 +90,15 @@ def method_schedule(
     if method.pooled:
         always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
         settings = replace(settings, environment=always_there)
-    return replace(settings, timing=_timing(config, method, chain), selection=method.selection)
+    wires = _scheduled_wires(table) if config.wire == "scheduled" else ()
+    return replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)
+
+
+def _scheduled_wires(table: TierTable) -> list[WireOption]:
+    """Return the formats that clients may be told to use; who holds the whole network sends no smashed data."""
+    rows = [(row.cut_shape if row.smashed_bytes else (0,)) for row in table.rows]
+    sizes = {name: [WireFormat(kind=name).record_bytes(shape) for shape in rows] for name in SCHEDULED}
+    return [WireOption(name=name, image_bytes_M=np.array(bytes_M, dtype=np.float64)) for name, bytes_M in sizes.items()]
 
 
 def _timing(config: TrainConfig, method: Method, chain: DefenseChain) -> Timing:

@@ -6,13 +6,13 @@ import torch
 
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds, save_recording
-from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate, Wire
 from dtfl_private.training.recording import Recording, Truth
 
 AT = {"client": 3, "round": 12, "tier": 2}
 
 
-def a_recording(*, update: bool = True) -> Recording:
+def a_recording(*, update: bool = True, wire: Wire | None = None) -> Recording:
     weights = {"md1.weight": torch.randn(4, 1, 3, 3), "md1.count": torch.tensor(7)}
     head = {"fc.weight": torch.randn(3, 4)}
     batches = tuple(
@@ -31,13 +31,13 @@ def a_recording(*, update: bool = True) -> Recording:
         labels=torch.tensor([0, 2, 0, 2]),
         records=torch.arange(4),
     )
-    seen = Seen(download=ModelDownload(**AT, weights=weights, head=head), batches=batches, update=sent)
+    seen = Seen(download=ModelDownload(**AT, weights=weights, head=head, wire=wire), batches=batches, update=sent)
     return Recording(seen=seen, truth=truth, remarks=())
 
 
 @pytest.mark.parametrize("update", [True, False])
 def test_a_recording_comes_back_as_it_was(tmp_path, update):
-    recording = a_recording(update=update)
+    recording = a_recording(update=update, wire="int4" if update else None)
     save_recording(tmp_path, recording)
     save_recording(tmp_path, recording)
     assert recorded_rounds(tmp_path) == [(12, 3)]
@@ -51,6 +51,7 @@ def test_a_recording_comes_back_as_it_was(tmp_path, update):
         name: t.tolist() for name, t in recording.seen.download.weights.items()
     }
     assert (seen.update is not None) == update
+    assert seen.download.wire == ("int4" if update else None)
     assert update is False or seen.update.examples == 9
     assert torch.equal(truth.images, recording.truth.images)
     assert torch.equal(truth.records, recording.truth.records)
@@ -95,6 +96,7 @@ def test_a_file_under_another_name_is_refused(tmp_path):
         {**AT, "batches": [0, 1], "packed_bytes": [None], "examples": 9},
         {**AT, "batches": [0, 1, 2], "packed_bytes": [None] * 3, "examples": 9},
         {**AT, "tier": -1, "batches": [0], "packed_bytes": [None], "examples": 9},
+        {**AT, "batches": [0], "packed_bytes": [None], "examples": 9, "wire": "int2"},
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(tmp_path, facts):
