@@ -38,7 +38,7 @@ def validation_places(
     free = np.setdiff1d(np.arange(total), np.concatenate([NONE_HELD_OUT, *used]))
     if not 0 < wanted < total:
         raise InputError(
-            f"validation {share:g} of {total:,} training images is {wanted:,}: nothing is left to judge by"
+            f"validation {share:g} of {total:,} training images is {wanted:,}: some, not all, must be left"
         )
     if wanted > len(free):
         raise InputError(

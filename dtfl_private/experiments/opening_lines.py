@@ -15,9 +15,10 @@ from dtfl_private.training.round import RoundSettings
 def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) -> list[str]:
     """Return lines that say what a run is about to do, and what of it leaves the clients."""
     tiers = settings.schedule.table.tiers_M.tolist()
+    images = f"{config.max_train_images} training images{_held_out(config)}"
     machine = f"{config.device}, {config.precision}, {number_of(config.workers or 1, 'worker')}"
     lines = [
-        f"{config.method}: {config.model} on {config.dataset}, {config.max_train_images} training images",
+        f"{config.method}: {config.model} on {config.dataset}, {images}",
         f"{number_of(config.clients, 'client')}, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
         f"{machine}; run folder {folder}",
     ]
@@ -26,6 +27,14 @@ def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) ->
     asked = resolved_norm(config, settings.privacy.defense)
     lines.append(norm_line(asked, settings.norms, settings.privacy.defense))
     return [*lines, *privacy_lines(settings.privacy, config.rounds)]
+
+
+def _held_out(config: TrainConfig) -> str:
+    """Return what there is to say of validation images."""
+    if config.validation == 0:
+        return ""
+    judged = " and judged on" if config.judged_on == "validation" else ""
+    return f"; {config.validation:.1%} of the data held out{judged}"
 
 
 def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:

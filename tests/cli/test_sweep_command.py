@@ -80,7 +80,7 @@ def test_a_tuned_sweep_tries_settings_first_and_shows_those_that_were_chosen(dtf
     assert "tuning: 4 trial runs, judged on validation images" in out
     assert "[4/4] fedavg-trial2-seed9  accuracy" in out
     assert "settings tuned" in out
-    assert "settings chosen: " in out
+    assert "chosen by trials: settings tuned" in out
     assert "| fedavg | lr" in (tmp_path / "t.md").read_text()
     folder = tmp_path / "runs" / "p-small"
     assert {"tuning", "tuning.json", "compare.json", "fedavg-seed0"} <= {path.name for path in folder.iterdir()}

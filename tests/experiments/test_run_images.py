@@ -5,8 +5,11 @@ import torch
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.provenance import recorded_data
 from dtfl_private.experiments.run_images import with_images_of_run
+from dtfl_private.runtime.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,24 @@ def test_a_run_repeats_itself_by_the_number_of_images_that_it_used(numbered):
 def test_what_leaves_too_few_images_is_refused(numbered, values, said):
     with pytest.raises(InputError, match=said):
         images(numbered, **values)
+
+
+class Heard(Progress):
+    """Keeps what a run says of itself at its start."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def run_started(self, folder, rounds, records, describe) -> None:
+        self.lines += describe()
+
+
+def test_a_run_that_is_judged_on_validation_images_says_so_and_can_be_repeated(run_tiny):
+    heard = Heard()
+    run = run_tiny("run", listener=heard, rounds=1, validation=0.25, judged_on="validation", max_train_images=None)
+    assert "25.0% of the data held out and judged on" in heard.lines[0]
+    resolved = read_run_config(run.folder)
+    again = run_tiny("again", **resolved.model_dump(exclude={"dataset", "model", "workers"}))
+    assert recorded_data(again.folder) == recorded_data(run.folder)
+    assert again.records[0]["test_loss"] == run.records[0]["test_loss"]
+    assert run_tiny("test", rounds=1, validation=0.25).records[0]["test_loss"] != run.records[0]["test_loss"]

@@ -69,7 +69,7 @@ def latex(comparison: Comparison) -> str:
             lines += _latex_table(f"what each method leaks: {title}", "l" * len(LEAKAGE_COLUMNS), LEAKAGE_COLUMNS, rows)
         if tuned := [group for group in setting.groups if group.tuned is not None]:
             rows = [tuned_cells(group) for group in tuned]
-            lines += _latex_table(f"settings chosen: {title}", "l" * len(TUNED_COLUMNS), TUNED_COLUMNS, rows)
+            lines += _latex_table(f"chosen by trials: {title}", "l" * len(TUNED_COLUMNS), TUNED_COLUMNS, rows)
     sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
     return "\n".join([*lines, *(f"% {sentence}" for sentence in sentences), ""])
 

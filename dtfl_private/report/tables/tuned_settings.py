@@ -19,7 +19,7 @@ def tuned_settings_tables(comparison: Comparison) -> list[Table]:
     for setting in comparison.settings:
         tuned = [group for group in setting.groups if group.tuned is not None]
         if tuned:
-            table = plain_table(f"settings chosen: {setting.name}", *COLUMNS)
+            table = plain_table(f"chosen by trials: {setting.name}", *COLUMNS)
             table.columns[1].justify = "left"
             for group in tuned:
                 table.add_row(*map(as_printed, tuned_cells(group)))
@@ -61,7 +61,7 @@ def tuned_settings_legend(comparison: Comparison) -> list[str]:
     if not any(group.tuned for setting in comparison.settings for group in setting.groups):
         return []
     return [
-        "Settings chosen: of the best of equally many trials for each method, with its accuracy and time to the target "
-        "on validation images, which no run in the tables above trained on; beside each that of the untuned settings, "
-        "which are trial 1.",
+        "Chosen by trials: settings of the best of equally many trials for each method, with accuracy and time to the "
+        "target on validation images, which no run in the tables above trained on; beside each that of the untuned "
+        "settings, which are trial 1.",
     ]
