@@ -131,15 +131,17 @@ def test_a_size_that_is_not_there_and_a_file_that_is_not_there_are_refused(prese
 def test_the_presets_are_there():
     assert {path.stem for path in PRESETS} == {
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
-        *("headline-tuned", "schedulers", "server-capacity"),
+        *("headline-tuned", "schedulers", "server-capacity", "fastest", "fastest-mbit"),
     }
 
 
-@pytest.mark.parametrize("size", ["small", "full"])
-@pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
-def test_each_preset_is_valid_in_both_sizes_and_its_runs_can_be_compared(path, size, write_run, tmp_path):
+SIZES = [(path, size) for path in PRESETS for size in tomllib.loads(path.read_text())["sizes"]]
+
+
+@pytest.mark.parametrize(("path", "size"), SIZES, ids=[f"{path.stem}-{size}" for path, size in SIZES])
+def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, size, write_run, tmp_path):
     loaded = load_preset(path, size)
-    seeds = 5 if path.stem in ("headline", "headline-tuned") else 3
+    seeds = 5 if path.stem.startswith("fastest") or path.stem in ("headline", "headline-tuned") else 3
     assert {run.config.seed for run in loaded.runs} == set(range(seeds))
     assert len({run.config.model_dump_json() for run in loaded.runs}) == len(loaded.runs)
     folders = []
@@ -157,10 +159,13 @@ def test_each_preset_is_valid_in_both_sizes_and_its_runs_can_be_compared(path, s
 @pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
 def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
     sizes = tomllib.loads(path.read_text())["sizes"]
-    assert set(sizes) == {"small", "full"}
-    assert set(sizes["small"]) - set(sizes["full"]) == {"max_train_images"}
-    assert set(sizes["full"]) <= set(sizes["small"]) <= {*SIZE_KEYS, TARGETS}
-    assert (sizes["small"]["device"], sizes["full"]["device"]) == ("cpu", "cuda")
+    full = sizes.pop("full")
+    assert "small" in sizes
+    assert full["device"] == "cuda"
+    for values in sizes.values():
+        assert set(values) - set(full) == {"max_train_images"}
+        assert set(full) <= set(values) <= {*SIZE_KEYS, TARGETS}
+        assert values["device"] == "cpu"
 
 
 def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():
