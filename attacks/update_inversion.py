@@ -12,16 +12,21 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.arrangement import hungarian
 from dtfl_private.attacks.shared.counted_labels import counted_labels
 from dtfl_private.attacks.shared.image_prior import ImagePrior
 from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.attacks.shared.norm_statistics import running_after
 from dtfl_private.attacks.shared.similarity import total_variation
-from dtfl_private.attacks.shared.update_target import UpdateTarget
+from dtfl_private.attacks.shared.update_target import Retraced, UpdateTarget
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Steps of the search with the normal effort.
 SEARCH_STEPS = 600
+# Weights of batch norm's statistics that are tried, and the one that is taken where there is nothing to try them on.
+NORM_WEIGHTS = (0.0, 1.0, 10.0)
+UNTRIED_WEIGHT = 10.0
 # Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
 START = 0.1
 
@@ -46,6 +51,11 @@ class UpdateInversion(Reconstruction):
     from the update first (`dtfl_private.attacks.shared.counted_labels`), in a last layer that is linear. Which batch a
     label was in, and the order of the records, the update does not say: the images come in an order of their own.
 
+    Batch norm's running statistics are sent with the weights, and show at every layer what the batches' moments were
+    (`dtfl_private.attacks.shared.norm_statistics`): a further term, as in Yin et al. 2021 (CVPR, "See through
+    gradients"). Its weight, 0 among others, is the one that finds auxiliary images best whose update the adversary
+    makes itself. Group norm sends none.
+
     In SplitFed there is no local loss: the client's gradients are those of its activations, weighted by the gradients
     that the server returned, which it knows exactly.
 
@@ -54,6 +64,7 @@ class UpdateInversion(Reconstruction):
         lr: first step of a value, in deviations of the prior.
         smoothness: weight of the total variation.
         likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones.
+        norms: weight of the distance of batch norm's statistics; by default the one that finds auxiliary images best.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
@@ -69,6 +80,7 @@ class UpdateInversion(Reconstruction):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     likeness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    norms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     joint: bool = False
     smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
@@ -101,12 +113,27 @@ class UpdateInversion(Reconstruction):
         else:
             counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
             target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
-        start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance)
+        start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance).to(program.device)
+        search = _Search(attack=self, program=program, target=target, prior=prior, way=ways[-1])
+        search = replace(search, norms=self._norm_weight(view, search, start))
         for number, way in enumerate(ways):
             progress = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
-            search = _Search(attack=self, program=program, target=target, prior=prior, way=way, progress=progress)
-            found.append(search.run(start.clone().to(program.device)))
+            found.append(replace(search, way=way, progress=progress).run(start.clone()))
         return min(found, key=lambda one: one[0])[1]
+
+    def _norm_weight(self, view: View, search: "_Search", start: Tensor) -> float:
+        """Return the weight of batch norm's statistics; tried on a round with auxiliary validation images, or given.
+
+        The round must be one that can be played: a few steps with a loss of the client's own.
+        """
+        target = search.target
+        if self.norms is not None or not target.statistics:
+            return self.norms or 0.0
+        if target.replies or not target.follows or not search.prior.informed:
+            return UNTRIED_WEIGHT
+        name = f"weight of batch norm's statistics/{target.sizes}/{self}"
+        tuned = view.keep(name, lambda: {"weight": torch.tensor(_best_weight(view, search, start))})
+        return float(tuned["weight"])
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:
         steps = self.steps_of(self.steps, SEARCH_STEPS)
@@ -150,6 +177,10 @@ def ways_for(optimizer: str, *, informed: bool) -> list[Way]:
     return ways if informed else [replace(ways[0], likeness=0.0, signed=True)]
 
 
+def _tell_nobody(step: int) -> None:
+    """Take no notice of a step."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """One search for a client's images."""
@@ -159,7 +190,8 @@ class _Search:
     target: UpdateTarget
     prior: ImagePrior
     way: Way
-    progress: Callable[[int], None]
+    norms: float = 0.0
+    progress: Callable[[int], None] = _tell_nobody
 
     def run(self, values: Tensor) -> tuple[float, Tensor]:
         """Return how far from the client's update the images are that were found, and the images (N, C, H, W)."""
@@ -177,13 +209,45 @@ class _Search:
                     values.clamp_(-0.5, 0.5)
             self.progress(step + 1)
         images = self.prior.images(values.detach(), labels).clamp(0, 1)
-        change, _ = self.target.retraced(self.program, torch.split(images, self.target.sizes))
-        return float(self.target.apart(change).detach()), images
+        made = self.target.retraced(self.program, torch.split(images, self.target.sizes))
+        return float((self.target.apart(made.change) + self._norms_apart(made)).detach()), images
 
     def _loss(self, values: Tensor, labels: Sequence[int], done: float) -> Tensor:
         images = self.prior.images(values, labels)
         floor = self.way.floor(done)
-        change, residual = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
-        loss = self.target.apart(change, floor) + self.attack.smoothness * total_variation(images).mean()
-        loss = loss + self.attack.likeness * self.way.likeness * values.square().mean()
-        return loss + self.attack.smashed_weight * residual if self.attack.joint else loss
+        made = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
+        loss = self.target.apart(made.change, floor) + self.attack.smoothness * total_variation(images).mean()
+        loss = loss + self.attack.likeness * self.way.likeness * values.square().mean() + self._norms_apart(made)
+        return loss + self.attack.smashed_weight * made.residual if self.attack.joint else loss
+
+    def _norms_apart(self, made: Retraced) -> float | Tensor:
+        """Return the weighted distance of batch norm's statistics."""
+        return self.norms * self.target.statistics.apart(made.moments) if self.norms else 0.0
+
+
+def _best_weight(view: View, search: _Search, start: Tensor) -> float:
+    """Return the weight of batch norm's statistics by which a rehearsal finds its images best."""
+    rehearsal, truth = _rehearsal(view, search)
+    errors = [_error(replace(rehearsal, norms=weight).run(start.clone())[1], truth) for weight in NORM_WEIGHTS]
+    return NORM_WEIGHTS[errors.index(min(errors))]
+
+
+def _rehearsal(view: View, like: _Search) -> tuple[_Search, Tensor]:
+    """Return the same search for auxiliary validation images in a client's place, and these images (N, C, H, W)."""
+    data, sizes, program = view.auxiliary, like.target.sizes, like.program
+    places = torch.randint(len(data.validation_labels), (sum(sizes),), generator=view.chance("rehearsal"))
+    truth = data.validation_images[places].to(program.device)
+    labels = torch.split(data.validation_labels[places].to(program.device), sizes)
+    target = replace(like.target, labels=labels, smashed=())
+    made = target.retraced(program, torch.split(truth, sizes))
+    trained = {name: (target.begin[name] + moved).detach() for name, moved in made.change.items()}
+    running = running_after(program, made.moments, target.statistics.steps)
+    target = target.sending(program, program.sent_parameters({**trained, **running}))
+    return replace(like, target=target), truth
+
+
+def _error(images: Tensor, truth: Tensor) -> float:
+    """Return the mean squared error of images in the order that fits the truth best."""
+    apart = torch.cdist(images.flatten(1), truth.flatten(1)).square() / truth[0].numel()
+    order = hungarian(apart[None])[0]
+    return float(apart[order, torch.arange(len(order), device=order.device)].mean())

@@ -23,7 +23,7 @@ PLUGIN_PACKAGES = ("attacks", "defenses")
 OPEN_TO_PLUGINS = (
     *("printable", "errors", "files", "randomness", "numerics", "protocol", "models", "protection"),
     *("privacy", "leakage"),
-    *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program"),
+    *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program", "attacking.batch_norms"),
 )
 # Folders of tests of several rooms; every other folder of tests is named after a folder of the package.
 ACROSS_ROOMS = {"contracts", "docs", "end_to_end", "examples", "hostile", "statistics"}

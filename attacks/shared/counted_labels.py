@@ -8,7 +8,6 @@ signs, for one record or an adversary without images: the bias of a class that a
 it lacks falls.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,17 +16,11 @@ from torch import Tensor, nn
 from dtfl_private.attacking.program import HALF, ClientProgram, Parameters
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.label_counts import LinearLayer, label_counts, mean_slopes, whole_counts
+from dtfl_private.attacks.shared.learnt_shares import held_out, learnt_shares, simulated_rounds
 from dtfl_private.attacks.shared.simulated_client import simulated_change
 from dtfl_private.attacks.shared.update_target import changes, steps_taken
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, WeightUpdate
-
-# Simulated rounds with the normal effort, at least, and how many local steps they may take together.
-SIMULATED, FEWEST, MOST_STEPS = 160, 40, 4000
-# Share of the simulated rounds that are not learnt from.
-HELD_OUT = 0.25
-# Strengths of the ridge regressions that are tried, for standardised values.
-RIDGES = (1.0, 10.0, 100.0, 1000.0)
 
 
 def counted_labels(view: View, seen: Seen, update: WeightUpdate, effort: float, *, adaptive: bool) -> Tensor:
@@ -110,44 +103,17 @@ def _by_example(
     view: View, seen: Seen, reader: _Reader, change: Parameters, effort: float, *, adaptive: bool
 ) -> Tensor:
     """Return the shares of the classes (classes,), float64, as learnt from simulated rounds."""
-    rounds = max(FEWEST, round(SIMULATED * min(effort, 1.0)))
-    rounds = max(4, min(rounds, MOST_STEPS // reader.steps))
+    rounds = simulated_rounds(effort, reader.steps)
     examples = view.keep(
         f"label shares/{seen.download.client}/{rounds}/{adaptive}",
         lambda: _simulated(view, seen, reader, rounds, adaptive=adaptive),
     )
-    learnt = slice(0, round(rounds * (1 - HELD_OUT)))
-    held = slice(learnt.stop, rounds)
     biases = slice(0, 2 * view.classes)  # with the sums of the weights; all changes are many values for few rounds
-    tried = [
-        _learnt(examples, learnt, held, part, ridge, reader.values(change))
-        for part in (biases, slice(None))
-        for ridge in RIDGES
-    ]
+    error, found = learnt_shares(examples["values"], examples["shares"], (biases, slice(None)), reader.values(change))
     if view.local_steps.optimizer == "sgd":
-        error = float((examples["equations"] - examples["shares"])[held].abs().sum(dim=1).mean())
-        tried.append((error, reader.by_equations(change)))
-    return min(tried, key=lambda one: one[0])[1]
-
-
-def _learnt(
-    examples: Mapping[str, Tensor], learnt: slice, held: slice, part: slice, ridge: float, values: Tensor
-) -> tuple[float, Tensor]:
-    """Return the mean error of a ridge regression on the rounds held out, and what it says of the client."""
-    known, shares = examples["values"][learnt, part], examples["shares"][learnt]
-    mean, scale = known.mean(dim=0), known.std(dim=0).clamp(min=1e-9)
-    rows = (known - mean) / scale
-    # The dual form: fewer rounds than values.
-    inner = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype)
-    weights = torch.linalg.solve(inner, shares - shares.mean(dim=0))
-
-    def read(changed: Tensor) -> Tensor:
-        found: Tensor = (((changed[..., part] - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
-        shared: Tensor = found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
-        return shared
-
-    error = (read(examples["values"][held]) - examples["shares"][held]).abs().sum(dim=1).mean()
-    return float(error), read(values)
+        wrong = (examples["equations"] - examples["shares"])[held_out(rounds)].abs().sum(dim=1).mean()
+        return reader.by_equations(change) if float(wrong) < error else found
+    return found
 
 
 def _simulated(view: View, seen: Seen, reader: _Reader, rounds: int, *, adaptive: bool) -> dict[str, Tensor]:

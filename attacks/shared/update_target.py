@@ -12,20 +12,38 @@ falls as a search goes on.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.attacking.batch_norms import Moments
 from dtfl_private.attacking.evidence import LocalSteps
 from dtfl_private.attacking.program import HALF, ClientProgram, Parameters
+from dtfl_private.attacks.shared.norm_statistics import NormStatistics
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Local steps that are followed one by one; derivatives through more cost too much memory.
 FOLLOWED = 8
 # Adam's constants, as torch has them and the trainer leaves them.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraced:
+    """What images would have brought about.
+
+    Attributes:
+        change: of the weights.
+        residual: of the activations: the mean |f(x) - z|^2 / |z|^2, under the weights at the time; 0 where no z was
+            sent.
+        moments: that batch norm would have taken of each batch, by layer, step by step.
+    """
+
+    change: Parameters
+    residual: Tensor
+    moments: Sequence[Mapping[str, Moments]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +56,7 @@ class UpdateTarget:
         replies: gradients at the cut that the server returned for them; none where the client has a loss of its own.
         begin: parameters before the round, by name.
         change: what was added to them in the round.
+        statistics: what batch norm measured meanwhile.
         steps: how the client took its steps.
     """
 
@@ -46,6 +65,7 @@ class UpdateTarget:
     replies: Sequence[Tensor]
     begin: Parameters
     change: Parameters
+    statistics: NormStatistics
     steps: LocalSteps
 
     @classmethod
@@ -57,6 +77,7 @@ class UpdateTarget:
             replies=[reply.gradient.to(program.device).float() for reply in seen.replies],
             begin=program.parameters(),
             change=changes(program, update),
+            statistics=NormStatistics.of(program, program.of_update(update), steps.epochs * len(seen.batches)),
             steps=steps,
         )
 
@@ -73,7 +94,16 @@ class UpdateTarget:
             replies=(),
             begin=program.parameters(),
             change=changes(program, update),
+            statistics=NormStatistics.of(program, program.of_update(update), steps_taken(update, steps)),
             steps=steps,
+        )
+
+    def sending(self, program: ClientProgram, sent: Parameters) -> "UpdateTarget":
+        """Return the same target of a client that sent these weights and running statistics instead."""
+        return replace(
+            self,
+            change={name: sent[name] - tensor for name, tensor in self.begin.items()},
+            statistics=NormStatistics.of(program, sent, self.statistics.steps),
         )
 
     @property
@@ -94,12 +124,8 @@ class UpdateTarget:
         """Whether the steps are few enough to be followed one by one."""
         return len(self.labels) <= FOLLOWED and self.epochs == self.steps.epochs
 
-    def retraced(
-        self, program: ClientProgram, parts: Sequence[Tensor], floor: float = 0.0
-    ) -> tuple[Parameters, Tensor]:
-        """Return the change of the weights that these images would bring about, and the residual of their activations.
-
-        The residual is the mean |f(x) - z|^2 / |z|^2, under the weights at the time; 0 where no z was sent.
+    def retraced(self, program: ClientProgram, parts: Sequence[Tensor], floor: float = 0.0) -> Retraced:
+        """Return what these images would have brought about; differentiable in them.
 
         Args:
             program: the client's.
@@ -108,7 +134,8 @@ class UpdateTarget:
         """
         there = {name: tensor.clone().requires_grad_() for name, tensor in self.begin.items()}
         change = {name: torch.zeros_like(tensor) for name, tensor in there.items()}
-        moves, losses, total = _optimizer(self.steps, floor), [], self.epochs * len(self.labels)
+        moves, losses, moments = _optimizer(self.steps, floor), [], []
+        total = self.epochs * len(self.labels)
         for number in range(total):
             place, first_epoch = number % len(self.labels), number < len(self.labels)
             own = parts[place]
@@ -116,7 +143,9 @@ class UpdateTarget:
                 sent = self.smashed[place]
                 left = program.activations(own, weights=_half(there)) - sent
                 losses.append(left.square().sum() / sent.square().sum())
-            loss = self._loss(program, there, own, place)
+            with program.norms.watched() as measured:
+                loss = self._loss(program, there, own, place)
+            moments.append(measured)
             found = torch.autograd.grad(loss, list(there.values()), create_graph=True)
             slopes = {
                 name: slope
@@ -127,7 +156,8 @@ class UpdateTarget:
             moved = moves.moves(slopes)
             change = {name: change[name] + moved[name] for name in change}
             there = self._next(change, (number + 1) / total)
-        return change, torch.stack(losses).mean() if losses else parts[0].new_zeros(())
+        residual = torch.stack(losses).mean() if losses else parts[0].new_zeros(())
+        return Retraced(change=change, residual=residual, moments=moments)
 
     def _loss(self, program: ClientProgram, there: Parameters, own: Tensor, place: int) -> Tensor:
         """Return what the client went down in its step on this batch, on these images."""

@@ -13,7 +13,7 @@ from dtfl_private.attacking.base import (
 LADDER: Mapping[type[Attack], Sequence[str]] = {
     Reconstruction: ("decoder", "hybrid", "unshuffle"),
     MembershipInference: ("membership-matching", "lira"),
-    AttributeInference: ("attribute-inference",),
+    AttributeInference: ("attribute-inference", "update-attributes"),
     LabelInference: ("label-inference", "label-clustering"),
 }
 """By what they are after; those that cannot run on a run are left out."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from dtfl_private.attacking.batch_norms import BatchNorms
 from dtfl_private.data.preprocess import Preprocessor
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
@@ -75,7 +75,7 @@ class ClientProgram:
         self._whole = _Classifier(modules, head)
         self._whole.train(training)
         self._whole.requires_grad_(requires_grad=False)
-        self._momenta = _freeze_statistics(self._whole)
+        self._norms = BatchNorms(self._whole)
         self._preprocess = preprocessor
         self._defense = defense
         self._numerics = numerics
@@ -103,6 +103,11 @@ class ClientProgram:
     def modules(self) -> StagedModel:
         """The client half md1..md_m with the downloaded weights; not to be changed."""
         return self._whole.client_half
+
+    @property
+    def norms(self) -> BatchNorms:
+        """The batch norms of client half and head, by their names among `Parameters`."""
+        return self._norms
 
     def inputs(self, images: Tensor) -> Tensor:
         """Return what the network takes for images (B, C, H, W) in [0, 1]; differentiable."""
@@ -197,9 +202,7 @@ class ClientProgram:
             lr: its learning rate.
         """
         whole = copy.deepcopy(self._whole).requires_grad_().train()
-        for name, part in whole.named_modules():
-            if isinstance(part, _BatchNorm):
-                part.momentum = self._momenta[name]
+        self._norms.thaw(whole)
         steps = make_optimizer(whole.parameters(), optimizer, lr)
         for images, labels in batches:
             with self._numerics.autocast():
@@ -220,7 +223,10 @@ class ClientProgram:
         return {name: tensor.detach().clone() for name, tensor in self._whole.named_parameters()}
 
     def sent_parameters(self, trained: Parameters) -> dict[str, Tensor]:
-        """Return trained parameters, as `parameters` names them, as the server would get them: after the defenses."""
+        """Return trained parameters, as `parameters` names them, as the server would get them: after the defenses.
+
+        Running statistics too, if they are among them.
+        """
         half = {name.removeprefix(HALF): tensor for name, tensor in trained.items() if name.startswith(HALF)}
         head = {name.removeprefix(HEAD): tensor for name, tensor in trained.items() if name.startswith(HEAD)}
         update = WeightUpdate(
@@ -274,19 +280,6 @@ class _Classifier(nn.Module):
         """Return logits (B, classes)."""
         logits: Tensor = self.head(self.client_half(inputs))
         return logits
-
-
-def _freeze_statistics(module: nn.Module) -> dict[str, float | None]:
-    """Keep batch norm's running statistics as they are; in training mode it computes with the batch's own.
-
-    Returns:
-        By how much each norm's statistics would have moved with a batch, by its name.
-    """
-    momenta = {}
-    for name, part in module.named_modules():
-        if isinstance(part, _BatchNorm):
-            momenta[name], part.momentum = part.momentum, 0.0
-    return momenta
 
 
 def batches_of(count: int, size: int, generator: torch.Generator) -> Iterable[Tensor]:

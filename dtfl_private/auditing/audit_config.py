@@ -47,7 +47,7 @@ THOROUGH = (
 WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
 
 # Of both presets, where clients send the update of a whole network.
-OF_UPDATES = ("update-inversion", "update-membership", "label-counts")
+OF_UPDATES = ("update-inversion", "update-membership", "update-attributes", "label-counts")
 
 # Of both presets, where the server returns gradients.
 OF_REPLIES = ("gradient-labels",)

@@ -74,8 +74,6 @@ def _tiers(plan: AuditPlan) -> Iterator[NotTested]:
     if (whole := plan.opened.whole_tier) in plan.tiers:
         why = "they look at smashed data, and who keeps the whole network sends weights alone"
         yield NotTested(what=f"measures at tier {whole}", why=why)
-        why = "attribute-inference asks what each record is, and an update says at most how many are so"
-        yield NotTested(what=f"properties of the records but their class, at tier {whole}", why=why)
 
 
 def _sanity(plan: AuditPlan) -> Iterator[NotTested]:

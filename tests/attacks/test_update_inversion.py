@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.attacking.evidence import AttackedRound, Evidence, LocalSteps, Network
+from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.update_target import UpdateTarget
@@ -30,10 +30,11 @@ def preprocess(inputs: Tensor) -> Tensor:
     return inputs / 127.5 - 1
 
 
-def halves(activation: type[nn.Module] = nn.ReLU) -> tuple[StagedModel, nn.Module]:
+def halves(activation: type[nn.Module] = nn.ReLU, *, batch_norm: bool = False) -> tuple[StagedModel, nn.Module]:
     """Two modules of the client (tier 2), and its head."""
     with isolated(0, "halves"):
-        first = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.GroupNorm(2, 8), activation())
+        norm = nn.BatchNorm2d(8) if batch_norm else nn.GroupNorm(2, 8)
+        first = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), norm, activation())
         second = nn.Sequential(nn.Conv2d(8, 12, 3, stride=2, padding=1), activation())
         return StagedModel([("md1", first), ("md2", second)]), nn.Sequential(nn.Flatten(), nn.Linear(768, 10))
 
@@ -48,10 +49,18 @@ def trained(digits) -> Callable[..., tuple[View, Tensor]]:
         seed: int = 0,
         drops: bool = False,
         activation: type[nn.Module] = nn.ReLU,
+        batch_norm: bool = False,
         **changes: str,
     ) -> tuple[View, Tensor]:
         images, labels = (part[: sum(sizes)] for part in digits)
-        modules, head = halves(activation)
+        auxiliary = Auxiliary(
+            name="digits",
+            images=digits[0][100:400],
+            labels=digits[1][100:400],
+            validation_images=digits[0][400:450],
+            validation_labels=digits[1][400:450],
+        )
+        modules, head = halves(activation, batch_norm=batch_norm)
         about = {"client": 0, "round": 1, "tier": 2}
         download = ModelDownload(**about, weights=snapshot(modules), head=snapshot(head))
         optimizer = torch.optim.SGD([*modules.parameters(), *head.parameters()], lr=0.05)
@@ -82,10 +91,11 @@ def trained(digits) -> Callable[..., tuple[View, Tensor]]:
         evidence = Evidence(
             round=AttackedRound(seen=[seen], local_steps=LocalSteps(optimizer="sgd", lr=0.05)),
             network=Network(program=program, input_shape=(1, 16, 16), classes=10, tier=2, cut_shape=(12, 8, 8)),
-            auxiliary=None,
+            auxiliary=auxiliary,
         )
         adversary = find_adversary(changes.get("adversary", "server-honest-but-curious"))
-        return View(evidence, adversary=adversary, knows="architecture", attack="update-inversion", seed=seed), images
+        knows = "same" if batch_norm else "architecture"
+        return View(evidence, adversary=adversary, knows=knows, attack="update-inversion", seed=seed), images
 
     return make
 
@@ -120,12 +130,21 @@ def test_two_steps_are_told_apart(trained, digits):
     assert error(ATTACK, view, truth) < trivial / 2
 
 
+@pytest.mark.parametrize("sizes", [[6], [3, 3]])
+def test_the_statistics_of_batch_norm_help(sizes, trained):
+    view, truth = trained(sizes, batch_norm=True)
+    short = replace(ATTACK, steps=40)
+    without = error(replace(short, norms=0.0), view, truth)
+    assert error(short, view, truth) < without / 1.2
+
+
 @pytest.mark.parametrize("sizes", [[3], [2, 1]])
 def test_the_true_images_explain_the_update_exactly(sizes, trained):
     view, truth = trained(sizes)
     (seen, update), program = view.updates[0], view.program(view.seen[0], adaptive=True)
     target = UpdateTarget.of(program, seen, update, view.local_steps)
-    change, residual = target.retraced(program, truth.split(sizes))
+    made = target.retraced(program, truth.split(sizes))
+    change, residual = made.change, made.residual
     for name, tensor in target.change.items():
         torch.testing.assert_close(change[name].detach(), tensor, atol=1e-6, rtol=1e-4)
     assert residual.item() < 1e-8

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
-from dtfl_private.attacking.base import LabelInference, MembershipInference, Reconstruction
-from dtfl_private.attacking.scoring.count_scoring import count_results
+from dtfl_private.attacking.base import Attack, AttributeInference, MembershipInference, Reconstruction
+from dtfl_private.attacking.scoring.count_scoring import attribute_count_results, label_count_results
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, in_best_order, sent_labels
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
 from dtfl_private.attacking.scoring.unordered_guesses import unordered_guesses
@@ -99,9 +99,16 @@ class Judge:
             return Verdict(job=job, results=[*results, *visible], pictured=pictured)
         if isinstance(attack, MembershipInference):
             return Verdict(job=job, results=[*self._membership(guessed, heading), *visible])
-        if isinstance(attack, LabelInference) and self._is_whole(job.tier):
-            return Verdict(job=job, results=[*count_results(guessed, self._setup.split.judging, heading), *visible])
+        if self._is_whole(job.tier):
+            return Verdict(job=job, results=[*self._counts(attack, guessed, heading), *visible])
         return Verdict(job=job, results=[*inference_results(attack, self._setup, guessed, heading), *visible])
+
+    def _counts(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
+        """Judge guesses about clients that send their records in no order."""
+        known = self._setup.split.judging
+        if isinstance(attack, AttributeInference):
+            return attribute_count_results(attack, repetitions, known, heading)
+        return label_count_results(repetitions, known, heading)
 
     def _is_whole(self, tier: int) -> bool:
         """Whether clients of a tier keep the whole network, so that neither order nor labels of records are sent."""

@@ -1,0 +1,57 @@
+"""Read shares of a client's records from what they did to its network, as learnt from simulated rounds."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# Simulated rounds with the normal effort, at least, and how many local steps they may take together.
+SIMULATED, FEWEST, MOST_STEPS = 160, 40, 4000
+# Share of the simulated rounds that are not learnt from.
+HELD_OUT = 0.25
+# Strengths of the ridge regressions that are tried, for standardised values.
+RIDGES = (1.0, 10.0, 100.0, 1000.0)
+
+
+def simulated_rounds(effort: float, steps: int) -> int:
+    """Return how many rounds of so many local steps are simulated."""
+    rounds = max(FEWEST, round(SIMULATED * min(effort, 1.0)))
+    return max(4, min(rounds, MOST_STEPS // steps))
+
+
+def held_out(rounds: int) -> slice:
+    """Return which of the simulated rounds are not learnt from: the last."""
+    return slice(round(rounds * (1 - HELD_OUT)), rounds)
+
+
+def learnt_shares(
+    examples_RF: Tensor, shares_RK: Tensor, parts: Sequence[slice], values_F: Tensor
+) -> tuple[float, Tensor]:
+    """Return the mean error of the best ridge regression on rounds held out, and the shares (K,) that it reads.
+
+    Args:
+        examples_RF: what the simulated rounds did, float64.
+        shares_RK: of each; they add up to 1.
+        parts: of the F values, that are tried.
+        values_F: what the client's round did.
+    """
+    tried = [_regression(examples_RF[:, part], shares_RK, ridge, values_F[part]) for part in parts for ridge in RIDGES]
+    return min(tried, key=lambda one: one[0])
+
+
+def _regression(examples_RF: Tensor, shares_RK: Tensor, ridge: float, values_F: Tensor) -> tuple[float, Tensor]:
+    held = held_out(len(shares_RK))
+    known, shares = examples_RF[: held.start], shares_RK[: held.start]
+    mean, scale = known.mean(dim=0), known.std(dim=0).clamp(min=1e-9)
+    rows = (known - mean) / scale
+    # The dual form: fewer rounds than values.
+    inner = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype)
+    weights = torch.linalg.solve(inner, shares - shares.mean(dim=0))
+
+    def read(values: Tensor) -> Tensor:
+        found: Tensor = (((values - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
+        shared: Tensor = found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+        return shared
+
+    error = (read(examples_RF[held]) - shares_RK[held]).abs().sum(dim=1).mean()
+    return float(error), read(values_F)
