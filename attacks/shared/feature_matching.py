@@ -70,18 +70,41 @@ def match(
         arrange: puts what was received in the order that fits, where a shuffle has drawn it; asked again and again.
     """
     reading = program.read(smashed)
+
+    def misfits(images: Tensor, step: int) -> Tensor:
+        nonlocal reading
+        expected = program.expected(images)
+        if arrange is not None and step % ARRANGE_EVERY == 0:
+            with torch.no_grad():
+                reading = program.read(arrange(expected.detach()))
+        return misfit(reading, expected)
+
+    return descend(misfits, start, matching, tick)
+
+
+def descend(
+    misfits: Callable[[Tensor, int], Tensor],
+    start: Tensor,
+    matching: Matching,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return images (B, C, H, W) in [0, 1] near a start that explain what was received: see `match`.
+
+    Args:
+        misfits: from images, and the number of the step, to how badly each explains it (B,); differentiable.
+        start: images (B, C, H, W) in [0, 1].
+        matching: how to search.
+        tick: called after each step.
+    """
     images = start.clone().requires_grad_()
     betas = (0.9, 0.999 if matching.memory is None else matching.memory)
     optimizer = torch.optim.Adam([images], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
     for step in range(matching.steps):
         left = half_cosine(step, matching.steps)
         optimizer.param_groups[0]["lr"] = matching.lr * left
-        if arrange is not None and step % ARRANGE_EVERY == 0:
-            with torch.no_grad():
-                reading = program.read(arrange(program.expected(images)))
         prior = matching.smoothness * total_variation(images)
         prior = prior + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
-        loss = misfit(reading, program.expected(images)) + left**matching.fade * prior
+        loss = misfits(images, step) + left**matching.fade * prior
         (images.grad,) = torch.autograd.grad(loss.sum(), images)
         optimizer.step()
         with torch.no_grad():

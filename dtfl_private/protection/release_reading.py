@@ -123,7 +123,7 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     noise, or of none, the relative residual |a - z|^2 / |z|^2. Of uniform noise, such as that of rounding, what exceeds
     its reach, and a share of the residual (`SLOPE`): its own likelihood is flat where a search still needs a slope.
     """
-    size = (reading.values * reading.shown).flatten(1).square().sum(dim=1).clamp(min=1e-12)
+    size = _size(reading)
     hidden_by_noise = reading.bound is not None and reading.is_noisy
     plain = reading.shape != "laplace" and not reading.left_out and not hidden_by_noise
     if plain or reading.deviation is None:
@@ -133,9 +133,28 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
             over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
             error = error + over.square().flatten(1).sum(dim=1)
         return error / size
-    scale = _deviation(reading, reading.deviation).square().flatten(1).mean(dim=1)
-    scaled: Tensor = -2 * scale * log_likelihood(reading, activations) / size
+    scaled: Tensor = -2 * _variance(reading, reading.deviation) * log_likelihood(reading, activations) / size
     return scaled.to(size)
+
+
+def evidence(reading: Reading) -> Tensor:
+    """Return what a unit of `misfit` is worth in -2 log p(release | activations), for each record (B,).
+
+    So that misfits weighed by it add up over several releases of a record as log-likelihoods do. Where a deviation is
+    not known, that of one which explains all that shows.
+    """
+    shown = reading.shown.flatten(1).sum(dim=1).to(reading.values)
+    return shown if reading.deviation is None else _size(reading) / _variance(reading, reading.deviation).to(shown)
+
+
+def _size(reading: Reading) -> Tensor:
+    """Return the squared norm of what shows (B,)."""
+    return (reading.values * reading.shown).flatten(1).square().sum(dim=1).clamp(min=1e-12)
+
+
+def _variance(reading: Reading, deviation: Tensor | float) -> Tensor:
+    """Return the mean variance of the noise (B,)."""
+    return _deviation(reading, deviation).square().flatten(1).mean(dim=1)
 
 
 def _weighed(reading: Reading, expected: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dtfl_private.defenses.top_k import TopK
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.release_reading import Reading, log_likelihood, misfit
+from dtfl_private.protection.release_reading import Reading, evidence, log_likelihood, misfit
 from dtfl_private.protocol.messages import SmashedBatch
 
 SHAPE = (4, 5, 5)
@@ -181,3 +181,14 @@ def test_records_can_be_taken_apart():
     reading = read(chain, released(chain, truth))
     parts = torch.cat([misfit(reading[start : start + 1], truth[start : start + 1]) for start in range(3)])
     torch.testing.assert_close(parts, misfit(reading, truth))
+
+
+@pytest.mark.parametrize("shape", ["normal", "laplace"])
+def test_misfits_weighed_by_their_evidence_differ_as_log_likelihoods_do(shape):
+    chance = torch.Generator().manual_seed(0)
+    one, other, received = (torch.rand(3, 5, generator=chance) for _ in range(3))
+    reading = Reading.of(received).noisier(0.3, shape)
+    worth = evidence(reading) * (misfit(reading, one) - misfit(reading, other))
+    torch.testing.assert_close(
+        worth.double(), -2 * (log_likelihood(reading, one) - log_likelihood(reading, other)), rtol=1e-4, atol=1e-4
+    )
