@@ -60,6 +60,7 @@ def test_the_untuned_settings_have_no_runs_of_their_own_among_the_tuned(tuned):
             'method = "fedavg"',
             r"unknown method of \[\[tuning.trials\]\] in .*'fedprox'",
         ),
+        ('"FedProx:mu=0.01"', '"os:getcwd"', r"unknown method of \[\[tuning.trials\]\] in .*'os:getcwd'"),
         ("lr = 0.02", "learning = 0.02", r"unknown key in \[\[tuning.trials\]\] of .*: 'learning'"),
         ("lr = 0.02", "rounds = 3", r"unknown key in \[\[tuning.trials\]\] of .*: 'rounds'"),
         ("lr = 0.02", 'partition = "iid"', r"unknown key in \[\[tuning.trials\]\] of .*: 'partition'"),

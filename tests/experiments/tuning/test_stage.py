@@ -118,7 +118,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_not_tried_again(tuned, training
         def note(self, text: str) -> None:
             self.notes.append(text)
 
-    trainings(diverging, stop_at=9)
+    trainings(diverging, stop_at=5)
     with pytest.raises(KeyboardInterrupt):
         sweep(tuned(BY_ACCURACY), tmp_path / "sweep", parallel=1, listener=Heard())
     assert "fedavg-trial3-seed7 diverged, and is not chosen: the loss became nan" in Heard.notes

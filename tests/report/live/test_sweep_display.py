@@ -44,3 +44,22 @@ def test_a_run_that_stops_early_or_fails_leaves_no_rounds_to_wait_for():
         "[1/2] a  accuracy 0.7500 after 3 rounds  about 20 s left",
         "[2/2] b  failed: the loss became nan",
     ]
+
+
+def test_the_runs_after_the_trials_are_counted_anew():
+    def play(display, now):
+        for jobs in (["trial1", "trial2"], ["run1", "run2"]):
+            display.jobs_announced(jobs, [2, 2])
+            for job in jobs:
+                display.job_started(job)
+                display.job_advanced(job, 0, 2)
+                now[0] += 6
+                display.job_advanced(job, 2, 2, "accuracy 0.5000")
+                display.job_finished(job)
+
+    assert lines_of(play) == [
+        "[1/2] trial1  accuracy 0.5000 after 2 rounds  about 6 s left",
+        "[2/2] trial2  accuracy 0.5000 after 2 rounds",
+        "[1/2] run1  accuracy 0.5000 after 2 rounds  about 6 s left",
+        "[2/2] run2  accuracy 0.5000 after 2 rounds",
+    ]
