@@ -212,7 +212,9 @@ class Contest:
         save_results(self.folder / "results.json", self.configs, found)
 
 
-def contest(folder: Path, only: str, seed: int, device: str, size: str, data_dir: Path | None, **limits: Any) -> Contest:
+def contest(
+    folder: Path, only: str, seed: int, device: str, size: str, data_dir: Path | None, **limits: Any
+) -> Contest:
     """Return the methods of a call, once everything about it is known to be right.
 
     Raises:

@@ -84,7 +84,7 @@ def _method(one: Measured, images: int, earlier: Mapping[str, Any]) -> dict[str,
     environment = reading.read_json(one.folder.environment, most_bytes=2**20) if one.records else {}
     return {
         "rounds": [
-            {name: record[name] for name in ("round", "test_accuracy", "virtual_time_s", "wall_time_s")}  # type: ignore[literal-required]  # names of a Record
+            {name: record[name] for name in ("round", "test_accuracy", "virtual_time_s", "wall_time_s")}
             for record in one.records
         ],
         "wall_s_per_round": float(np.median(warm_s)) if warm_s else None,

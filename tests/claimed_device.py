@@ -8,6 +8,7 @@ It is torch's "lazy" device without its backend: autograd runs its backward pass
 driver is asked for.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -16,6 +17,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+from dtfl_private.experiments.setup import prepare
 
 NAME = "lazy"
 DEVICE = torch.device(NAME, 0)
@@ -50,23 +53,28 @@ class Claimed(torch.Tensor):
     def __repr__(self):
         return f"Claimed({self.inner})"
 
+    def tolist(self):
+        return self.cpu().tolist()
+
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
         return computed(operation, args, kwargs or {})
 
 
 class ClaimedGenerator(torch.Generator):
-    """A generator for either device."""
+    """A generator for either device. Operations see torch's own object in its place, known by its address."""
+
+    claims: ClassVar[dict[int, bool]] = {}
 
     def __new__(cls, device="cpu"):
         claimed = torch.device(device).type == NAME
         made = super().__new__(cls, "cpu" if claimed else device)
-        made.claimed = claimed
+        cls.claims[made._cdata] = claimed
         return made
 
     @property
     def device(self):
-        return DEVICE if self.claimed else torch.device("cpu")
+        return DEVICE if self.claims[self._cdata] else torch.device("cpu")
 
 
 class OnClaimedDevice(TorchDispatchMode):
@@ -81,8 +89,9 @@ def computed(operation, args, kwargs):
     name = operation.name().partition("::")[2].partition(".")[0]
     there = _result_is_there(name, operation, args, kwargs)
     generator = kwargs.get("generator")
-    if isinstance(generator, ClaimedGenerator) and generator.claimed != there:
-        raise OtherDeviceError(f"{name} on {_word(there)} draws from a generator on {_word(generator.claimed)}")
+    claimed = there if generator is None else ClaimedGenerator.claims.get(generator._cdata, False)
+    if claimed != there:
+        raise OtherDeviceError(f"{name} on {_word(there)} draws from a generator on {_word(claimed)}")
     inner_args, inner_kwargs = tree_map_only(Claimed, lambda tensor: tensor.inner, (args, kwargs))
     if inner_kwargs.get("device") is not None:
         inner_kwargs = {**inner_kwargs, "device": torch.device("cpu")}
@@ -90,7 +99,9 @@ def computed(operation, args, kwargs):
     if not there:
         return result
     known = {id(tensor.inner): tensor for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Claimed)}
-    return tree_map_only(torch.Tensor, lambda tensor: known[id(tensor)] if id(tensor) in known else Claimed(tensor), result)
+    return tree_map_only(
+        torch.Tensor, lambda tensor: known[id(tensor)] if id(tensor) in known else Claimed(tensor), result
+    )
 
 
 def _result_is_there(name, operation, args, kwargs):
@@ -123,11 +134,46 @@ def _word(there):
     return str(DEVICE) if there else "the CPU"
 
 
+class ClaimedAutocast(torch.autocast):
+    """Autocast that is there on the claimed device, where it leaves layers in their own precision."""
+
+    def __init__(self, device_type, *args, **kwargs):
+        super().__init__("cpu" if device_type == NAME else device_type, *args, **kwargs)
+        self._enabled = self._enabled and device_type != NAME
+
+
+def _fused_kernels():
+    return ["cpu", NAME]
+
+
+def _chosen(name):
+    """Stand in for `choose_device`: whoever does not ask for the CPU gets the claimed device."""
+    return "cpu" if name == "cpu" else NAME
+
+
+def _as_cuda(resolved_config):
+    """Return the function, but that the configuration of a run names a device that configurations know."""
+
+    def resolved(*parts):
+        config = resolved_config(*parts)
+        return config.model_copy(update={"device": "cuda"}) if config.device == NAME else config
+
+    return resolved
+
+
 @contextmanager
-def claimed_device() -> Iterator[str]:
-    """Let everything in the block compute on the claimed device, whatever it is told; its name is returned."""
+def claimed_device() -> Iterator[None]:
+    """Let what is not told otherwise by ``device="cpu"`` compute on the claimed device inside the block."""
     with pytest.MonkeyPatch.context() as patch, OnClaimedDevice():
         patch.setattr(torch, "Generator", ClaimedGenerator)
+        patch.setattr(torch, "autocast", ClaimedAutocast)
         # Else a module that is moved keeps its parameters, and these would get another kind of tensor inside.
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
-        yield NAME
+        optimizers = sys.modules["torch.optim.optimizer"]
+        patch.setattr(optimizers, "_get_fused_kernels_supported_devices", _fused_kernels)
+        patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda _: None)
+        for name, module in list(sys.modules.items()):
+            if name.startswith("dtfl_private.") and hasattr(module, "choose_device"):
+                patch.setattr(module, "choose_device", _chosen)
+        patch.setattr(prepare, "resolved_config", _as_cuda(prepare.resolved_config))
+        yield

@@ -26,7 +26,7 @@ OPEN_TO_PLUGINS = (
     *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program", "attacking.batch_norms"),
 )
 # Folders of tests of several rooms; every other folder of tests is named after a folder of the package.
-ACROSS_ROOMS = {"contracts", "docs", "end_to_end", "examples", "hostile", "statistics"}
+ACROSS_ROOMS = {"benchmarks", "contracts", "docs", "end_to_end", "examples", "hostile", "statistics"}
 NEVER_INSTALLED = {"tests", "examples", "benchmarks"}
 
 # Reading any of these can run code that somebody else wrote.

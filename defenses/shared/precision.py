@@ -11,4 +11,6 @@ def working(tensor: Tensor) -> Tensor:
 
 def standard_normal(like: Tensor, chance: torch.Generator) -> Tensor:
     """Return standard normal values in the shape, type and place of ``like``."""
-    return torch.randn(like.shape, generator=chance, device=like.device, dtype=like.dtype)
+    # The stream is on the device of activations; weights leave a client on the CPU.
+    drawn = torch.randn(like.shape, generator=chance, device=chance.device, dtype=like.dtype)
+    return drawn.to(like.device)

@@ -114,6 +114,8 @@ def audit(
     objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
     with deterministic_kernels(), one_thread():
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allowed)
+        for line in opened.notes:
+            progress.note(line)
         folder = opened.folder.path / "audit" if out is None else output_path(out)
         require_no_links(opened.folder)
         require_usable(folder)

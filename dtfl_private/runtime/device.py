@@ -26,6 +26,15 @@ def choose_device(name: DeviceName) -> str:
     return name
 
 
+def device_or_cpu(name: DeviceName) -> DeviceName:
+    """Return the device that a run was trained on if it is here, otherwise the CPU, where it can be opened too."""
+    try:
+        choose_device(name)
+    except InputError:
+        return "cpu"
+    return name
+
+
 def choose_numerics(
     device: DeviceName,
     precision: Precision,

@@ -72,6 +72,7 @@ def remarks(plan: AttackPlan) -> list[str]:
         f"attacked: {_victims(plan)} images of {recorded}round {plan.rounds.number}, {where}, "
         f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
+        *plan.opened.notes,
     ]
     if any(not job.chosen.attack.adaptive for job in plan.jobs):
         lines.append("attacks that are not adaptive make defenses look better than they are")

@@ -9,6 +9,7 @@ from torch import nn
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.toml_files import read_run_config
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.checkpoint import load_round
 from dtfl_private.experiments.run_folder.folder import RunFolder
@@ -18,9 +19,10 @@ from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
-from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.device import device_or_cpu
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import schedule_round
@@ -46,6 +48,7 @@ class OpenedRun:
         cut_shapes: shape of one record's activations in every tier of the network, also in those that the run leaves
             out where a malicious server may name any.
         spare_heads: untrained auxiliary heads of the tiers that the run leaves out; nothing where the method has none.
+        trained_on: its device. Rounds are played again there, or on the CPU if this machine has none.
 
     In the tier of all modules, the only one where the method does not cut the network, the shape is that of the logits.
     """
@@ -59,6 +62,15 @@ class OpenedRun:
     objects: RunObjects
     cut_shapes: Mapping[int, tuple[int, ...]]
     spare_heads: Mapping[int, nn.Module]
+    trained_on: str
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines for the user: of rounds that are played again elsewhere than where they were trained."""
+        here = self.prepared.config.device
+        if here == self.trained_on:
+            return []
+        return [f"the run was trained on {self.trained_on}, which is not here: rounds are played again on {here}"]
 
     @property
     def tiers(self) -> list[int]:
@@ -151,7 +163,8 @@ def open_run(
     """
     folder = run.folder if isinstance(run, Run) else run if isinstance(run, RunFolder) else RunFolder(path=Path(run))
     allowed = allowance(allow_plugins) | (run.config.allowed if isinstance(run, Run) else NOTHING_ALLOWED)
-    prepared = _prepare_again(folder, allowed, data_dir, objects)
+    config = read_run_config(folder, allowed=allowed)
+    prepared = _prepare_again(folder, config, data_dir, objects)
     records, _ = read_records(folder)
     if not records:
         raise InputError(f"'{folder.path}' has no finished round yet: train it first (--resume --out {folder.path})")
@@ -174,15 +187,17 @@ def open_run(
         objects=objects,
         cut_shapes=cut_shapes,
         spare_heads=_spare_heads(prepared, cut_shapes),
+        trained_on=config.device,
     )
 
 
-def _prepare_again(folder: RunFolder, allowed: Allowed, data_dir: Path | str | None, objects: RunObjects) -> Prepared:
-    """Return what a run was set up from, which must be what it was."""
-    config = read_run_config(folder, allowed=allowed)
+def _prepare_again(
+    folder: RunFolder, config: TrainConfig, data_dir: Path | str | None, objects: RunObjects
+) -> Prepared:
+    """Return what a run was set up from, which must be what it was, but for a device that is not here."""
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
-    prepared = prepare(config.model_copy(update={"workers": 1}), objects)
+    prepared = prepare(config.model_copy(update={"workers": 1, "device": device_or_cpu(config.device)}), objects)
     if not prepared.method.sends:
         raise InputError(f"'{folder.path}' was trained by {config.method}, whose clients send nothing to attack")
     if recorded_data(folder) != prepared.data_sha256:

@@ -71,3 +71,14 @@ def test_a_schedule_that_is_not_the_recorded_one_is_refused(copied, objects):
     (folder / "rounds.jsonl").write_text("\n".join([*earlier, json.dumps(changed)]) + "\n")
     with pytest.raises(RunError, match="its schedule differs from the recorded one"):
         open_run(folder, objects=RunObjects(**objects))
+
+
+def test_a_run_of_a_device_that_is_not_here_is_played_again_on_the_cpu(copied, objects, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    folder = copied()
+    assert open_run(folder, objects=RunObjects(**objects)).notes == []
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace('device = "cpu"', 'device = "cuda"'))
+    run = open_run(folder, objects=RunObjects(**objects))
+    assert (run.trained_on, run.prepared.worker.numerics.device) == ("cuda", "cpu")
+    assert run.notes == ["the run was trained on cuda, which is not here: rounds are played again on cpu"]
