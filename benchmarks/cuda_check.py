@@ -1,4 +1,4 @@
-"""Check trainings, attacks and an audit on a GPU against the CPU: about a minute before hours are spent.
+"""Check trainings, attacks and an audit on a GPU against the CPU, before hours are spent.
 
 Short runs on digits, plain SGD. A run on the device must end near the same run on the CPU in fp32: the distance
 between their weights, relative to how far training moved them, is at most 0.05 in fp32 (cuDNN may use TF32) and 0.5 in

@@ -94,7 +94,7 @@ def same_on_both(left_by, **values):
     assert far[:2] == here[:2]
 
 
-@pytest.mark.parametrize("method", ["dtfl-full", "dtfl-shared", "splitfed-v2", "fedgkt", "fedyogi"])
+@pytest.mark.parametrize("method", ["dtfl-full", "dtfl-shared", "splitfed-v2", "fedgkt"])
 def test_methods_train_on_a_device(left_by, method):
     same_on_both(left_by, method=method, augment=["crop", "flip", "cutout"])
 
