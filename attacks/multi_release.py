@@ -234,9 +234,10 @@ class _Known:
                 batches=torch.arange(len(sent.labels), device=sent.labels.device) // batch_size(group),
             )
             releases.append(release.of(_order(sent.images, data.validation_images[filled])))
-        # Further epochs of the same round hold every record, so that there is no doubt whether, only which.
+        # Further epochs of a round in which all is sent hold every record: there is no doubt whether, only which.
+        every_record = view.local_steps.send_every == 1
         limits = [
-            torch.inf if group is groups[0] else nearest_limit(releases[0], other)
+            torch.inf if every_record and group is groups[0] else nearest_limit(releases[0], other)
             for group, other in zip(groups[1:], releases[1:], strict=True)
         ]
         truth = data.validation_images[filled].to(view.device)

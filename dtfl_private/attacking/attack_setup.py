@@ -230,4 +230,5 @@ def local_steps(opened: OpenedRun, number: int) -> LocalSteps:
         proximal=worker.work.proximal if isinstance(worker.work, FullModelWork) else 0.0,
         batch_size=worker.batch_size,
         epochs=worker.local_epochs,
+        send_every=worker.send_every,
     )

@@ -42,7 +42,8 @@ class LocalSteps:
     """How a client trains.
 
     ``adam`` or ``sgd``, learning rate of the round, momentum (sgd only), weight decay; mu of FedProx's term, which
-    holds the weights near the download; records of a batch, by default all that the client has; passes over them.
+    holds the weights near the download; records of a batch, by default all that the client has; passes over them; of
+    how many batches one is sent.
     """
 
     optimizer: str
@@ -52,6 +53,7 @@ class LocalSteps:
     proximal: float = 0.0
     batch_size: int | None = None
     epochs: int = 1
+    send_every: int = 1
 
     @property
     def settings(self) -> OptimizerSettings:
