@@ -23,10 +23,11 @@ from dtfl_private.attacks.optimization import (
     tuning_batches,
     victims_digest,
 )
-from dtfl_private.attacks.shared.decoders_by_download import Decoders, decoded_by, trained_decoders
+from dtfl_private.attacks.shared.decoders_by_download import Decoders, TrainedDecoder, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.latent_matching import match_latent
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.contracts import FloatArray
 
@@ -51,8 +52,9 @@ class Hybrid(Reconstruction):
     """Start at the decoder's image, minimise relative residual + TV + distance to the start, keep the best candidate.
 
     Candidates for a batch: the decoder's images, those that a search from them finds, whose weights are tuned on
-    auxiliary validation images, and those that `optimization` finds from grey, unless it is far behind there. Which of
-    them is taken, or which point on the way from the decoder's image to it, or for each image the candidate with the
+    auxiliary validation images, and those that `optimization` finds from grey, unless it is far behind there. Where
+    that is better on those images, the search starts from the likeliest that the decoder can make nearby. Which
+    candidate is taken, or which point on the way from the decoder's image to it, or for each image the one with the
     lowest residual, is decided once per tier by the mean PSNR on auxiliary validation images. So it is, but for the
     chance of that choice, never worse than either of the two.
 
@@ -91,7 +93,8 @@ class Hybrid(Reconstruction):
         tuning, searching = view.part(DECODED, TUNED), view.part(TUNED, 1)
         steps = optimization.search_steps
         tuned = self._tuned(tuning, decoders, optimization, Ticks(tuning, steps * TUNING_SEARCHES))
-        refine = partial(match, matching=self._way(optimization, *tuned["best"].tolist()))
+        way = self._way(optimization, *tuned["best"].tolist())
+        refine = partial(_refined, matching=way, latent=bool(tuned["latent"]))
         rule, candidates = self._rule(view, decoders, optimization, tuned, refine)
         if rule == FIRST:  # nothing that a search finds serves better
             return decoded_by(view, decoders)
@@ -104,7 +107,7 @@ class Hybrid(Reconstruction):
             for batch in seen.batches:
                 decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
                 make = {
-                    REFINED: partial(refine, program, batch.smashed, decoded, tick=tick),
+                    REFINED: partial(refine, program, batch.smashed, batch.labels, decoders.of(seen), tick=tick),
                     FROM_GREY: partial(_rows, found, sum(map(len, parts)), len(decoded)),
                 }
                 parts.append(_offered(program, batch.smashed, decoded, make, wanted).chosen(rule))
@@ -139,7 +142,12 @@ class Hybrid(Reconstruction):
 
         sizes = (len(SMOOTHNESS), len(PROXIMITIES), len(PACES) if self.lr == "auto" else 1)
         best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
-        return {"best": torch.tensor(best), "images": found[best]}
+        reached = found[best]
+        if psnr(reached, images).min() < EXACT:  # then from what a search of the decoder's own images finds, too
+            way = self._way(optimization, *best)
+            other = _refined(program, smashed, labels, decoders.of(seen), matching=way, latent=True, tick=tick)
+            reached = max((reached, other), key=lambda guess: float(psnr(guess, images).mean()))
+        return {"best": torch.tensor(best), "images": reached, "latent": torch.tensor(reached is not found[best])}
 
     def _rule(
         self,
@@ -147,7 +155,7 @@ class Hybrid(Reconstruction):
         decoders: Decoders,
         optimization: Optimization,
         tuned: Mapping[str, Tensor],
-        refine: Callable[[ClientProgram, Tensor, Tensor], Tensor],
+        refine: Callable[[ClientProgram, Tensor, Tensor, TrainedDecoder], Tensor],
     ) -> tuple[Rule, int]:
         """Return the rule that serves best on auxiliary validation images, and how many candidates it is one for."""
         seen = view.seen[0]
@@ -159,7 +167,7 @@ class Hybrid(Reconstruction):
         for number, (smashed, labels, images) in enumerate(batches):
             decoded = decoders.of(seen).decode(smashed, labels)
             make = {
-                REFINED: partial(refine, program, smashed, decoded),
+                REFINED: partial(refine, program, smashed, labels, decoders.of(seen)),
                 FROM_GREY: partial(optimization.of_tuning_batch, view, number),
             }
             if number == 0:
@@ -167,6 +175,24 @@ class Hybrid(Reconstruction):
             offers.append((partial(_offered, program, smashed, decoded, make), images))
         candidates = 1 + (FROM_GREY if grey_too else REFINED)
         return best_rule(offers, candidates), candidates
+
+
+def _refined(
+    program: ClientProgram,
+    smashed: Tensor,
+    labels: Tensor,
+    decoder: TrainedDecoder,
+    *,
+    matching: Matching,
+    latent: bool,
+    tick: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Return what a search finds from the decoder's images, or (latent) from the likeliest that it can make nearby."""
+    if latent:
+        start = match_latent(program, smashed, labels, decoder, -(-matching.steps // 2), tick)
+    else:
+        start = decoder.decode(smashed, labels)
+    return match(program, smashed, start, matching, tick)
 
 
 def _offered(

@@ -27,7 +27,7 @@ class TrainedDecoder:
     """A trained inverse network."""
 
     def __init__(self, network: InverseNetwork, device: str) -> None:
-        self._network = placed(network, device).eval()
+        self._network = placed(network, device).eval().requires_grad_(requires_grad=False)
         self._device = device
 
     @torch.no_grad()
@@ -36,6 +36,15 @@ class TrainedDecoder:
         pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
         parts = [self._network(z.to(self._device), y.to(self._device)) for z, y in pairs]
         return torch.cat(parts).clamp(0, 1)
+
+    def decode_moved(self, smashed: Tensor, labels: Tensor, moved: Tensor) -> Tensor:
+        """Return images of activations moved by so many deviations of their channels (N, *cut shape); differentiable.
+
+        Otherwise as `decode`; where a map's channels come last, as tokens' do, `moved` is as they are.
+        """
+        scale = self._network.scale if smashed.ndim == 4 else self._network.scale.flatten()
+        images: Tensor = self._network(smashed.to(self._device) + moved / scale, labels.to(self._device))
+        return images.clamp(0, 1)
 
 
 class Decoders:

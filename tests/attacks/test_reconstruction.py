@@ -11,8 +11,10 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.optimization import Optimization, climb, tuning_batches
-from dtfl_private.attacks.shared.feature_matching import Matching, match
+from dtfl_private.attacks.shared.decoders_by_download import trained_decoders
+from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule
+from dtfl_private.attacks.shared.latent_matching import match_latent
 from dtfl_private.data.fashion_mnist import load_fashion_mnist
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
 from dtfl_private.errors import InputError
@@ -115,6 +117,15 @@ def test_the_hybrid_is_no_worse_than_what_it_is_made_of(make_view):
     parts = [Decoder(size="small", steps=50), Optimization(steps=40)]
     best = max(psnr(attack.reconstruct(view), truth).mean() for attack in parts)
     assert psnr(HYBRID.reconstruct(view), truth).mean() > best - 0.5
+
+
+def test_a_search_among_a_decoders_images_finds_likelier_ones(make_view):
+    view, _ = make_view(stem(norm="batch"))
+    (seen,), decoders = view.seen, trained_decoders(view, DECODER.training)
+    program, sent, decoder = view.program(seen, adaptive=True), seen.batches[0], decoders.of(seen)
+    found = match_latent(program, sent.smashed, sent.labels, decoder, 20)
+    decoded = decoder.decode(sent.smashed, sent.labels)
+    assert (residuals(program, found, sent.smashed) < residuals(program, decoded, sent.smashed) / 2).all()
 
 
 def test_without_auxiliary_data_the_search_is_smooth_by_default(make_view):
