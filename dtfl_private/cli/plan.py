@@ -26,7 +26,7 @@ PLAN_FIELDS = (
     *("clients", "fraction", "rounds"),
     *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("profile_error", "dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
-    *("defense", "on_budget", "wire", "send_every", "precision", "seed"),
+    *("defense", "on_budget", "deadline", "wire", "send_every", "precision", "seed"),
 )
 
 

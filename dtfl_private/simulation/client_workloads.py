@@ -55,8 +55,28 @@ def client_workloads(
     share_P, dropped_P = draw_dropouts(settings, len(clients_P), round_number)
     records_P = settings.images_K[clients_P]
     per_epoch_P = -(-records_P // settings.batch_size)
-    batches_P, sent_batches_P = settings.timing.batches(share_P, per_epoch_P, settings.local_epochs)
-    sent_batches_P = -(-sent_batches_P // settings.send_every)
+    batches_P, streamed_P = settings.timing.batches(share_P, per_epoch_P, settings.local_epochs)
+    return _workloads_of_batches(settings, truth, clients_P, batches_P, streamed_P, dropped_P)
+
+
+def with_batches(
+    settings: ScheduleSettings, truth: Conditions, workloads: ClientWorkloads, batches_P: IntArray
+) -> ClientWorkloads:
+    """Return the work of the same clients, which send as they train, with so many batches."""
+    return _workloads_of_batches(settings, truth, workloads.clients_P, batches_P, batches_P, workloads.dropped_P)
+
+
+def _workloads_of_batches(
+    settings: ScheduleSettings,
+    truth: Conditions,
+    clients_P: IntArray,
+    batches_P: IntArray,
+    streamed_P: IntArray,
+    dropped_P: BoolArray,
+) -> ClientWorkloads:
+    """Return the work of clients that train on ``batches_P`` batches, and send of ``streamed_P`` each so many-th."""
+    records_P = settings.images_K[clients_P]
+    sent_batches_P = -(-streamed_P // settings.send_every)
     images_P = images_in(batches_P, records_P, settings.batch_size)
     sent_P = images_in(sent_batches_P, records_P, settings.batch_size, settings.send_every)
     round_trips_P = settings.timing.round_trips(batches_P)

@@ -12,6 +12,7 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.timing import NO_ORDER
 
 NO_BYTES = np.empty(0)
+NOBODY = np.empty(0, dtype=np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class RoundPlan:
         replica_P: number of the server network that takes a participant's data, where clients share several.
         wires: the formats in which the participants are to send smashed data; empty where the server names none.
         image_bytes_P: bytes of an image's smashed data in these formats; empty likewise.
+        stopped_P: whether the deadline came before the client had trained on all its batches; empty where none is set.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
     """
 
@@ -59,6 +61,7 @@ class RoundPlan:
     replica_P: IntArray = field(default_factory=lambda: NO_ORDER)
     wires: Sequence[Wire] = ()
     image_bytes_P: FloatArray = field(default_factory=lambda: NO_BYTES)
+    stopped_P: BoolArray = field(default_factory=lambda: NOBODY)
     oracle_time_s: float | None = None
 
 

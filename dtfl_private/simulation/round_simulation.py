@@ -1,17 +1,21 @@
 """How long a round lasts under the clients' true resources, once the tiers are given."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, TierChoice
-from dtfl_private.simulation.client_workloads import ClientWorkloads, macs_per_s
+from dtfl_private.simulation.client_workloads import ClientWorkloads, macs_per_s, with_batches
 from dtfl_private.simulation.clients.conditions import Conditions
-from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.simulation.round_plan import NOBODY, RoundPlan
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.simulation.schedulers.baseline_schedulers import Oracle
 from dtfl_private.simulation.timing import RoundTimes, RoundWork
 from dtfl_private.simulation.wire_choice import ChosenWires
+
+ROUNDING = 1e-9
+"""By what share a client that takes as long as expected may seem to take longer."""
 
 
 def simulate_round(
@@ -22,11 +26,15 @@ def simulate_round(
     wires: ChosenWires,
     probed_P: BoolArray,
     round_number: int,
+    deadline_s: float = math.inf,
 ) -> RoundPlan:
-    """Return the round as it goes in these tiers and formats.
+    """Return the round as it goes in these tiers and formats; who is late at the deadline has trained on less.
 
     A client in ``probed_P`` has timed one standard batch before.
     """
+    oracle_time_s = _oracle_time_s(settings, workloads)
+    all_batches_P = workloads.batches_P
+    workloads = _until(deadline_s, settings, truth, workloads, tiers_P, wires)
     work = _work_in_tiers(settings, workloads, tiers_P, _probe_s(settings, truth, workloads.clients_P, probed_P))
     work = _in_formats(settings, truth, workloads, tiers_P, wires, work)
     times, round_time_s = _round_times(settings, workloads, tiers_P, work)
@@ -50,8 +58,40 @@ def simulate_round(
         replica_P=times.replica_P,
         wires=wires.names,
         image_bytes_P=wires.image_bytes_P,
-        oracle_time_s=_oracle_time_s(settings, workloads),
+        stopped_P=NOBODY if settings.deadline is None else workloads.batches_P < all_batches_P,
+        oracle_time_s=oracle_time_s,
     )
+
+
+def _until(
+    deadline_s: float,
+    settings: ScheduleSettings,
+    truth: Conditions,
+    workloads: ClientWorkloads,
+    tiers_P: IntArray,
+    wires: ChosenWires,
+) -> ClientWorkloads:
+    """Return the work of clients that stop in time to be done at the deadline, but for the server's queue.
+
+    Each trains on one batch at least. A client's time is that of its transfers of weights, and the rest goes with its
+    images.
+    """
+
+    def times_s_P(played: ClientWorkloads) -> FloatArray:
+        work = _work_in_tiers(settings, played, tiers_P, 0.0)
+        return _in_formats(settings, truth, played, tiers_P, wires, work).seconds.times_s
+
+    full_s_P = times_s_P(workloads)
+    deadline_s *= 1 + ROUNDING
+    late_P = full_s_P > deadline_s
+    if not late_P.any():
+        return workloads
+    fixed_s_P = times_s_P(with_batches(settings, truth, workloads, np.zeros_like(workloads.batches_P)))
+    share_P = np.maximum(deadline_s - fixed_s_P[late_P], 0.0) / (full_s_P - fixed_s_P)[late_P]
+    batches_P = workloads.batches_P.copy()
+    in_time_P = np.floor(share_P * workloads.images_P[late_P] / settings.batch_size).astype(np.int64)
+    batches_P[late_P] = np.minimum(np.maximum(in_time_P, 1), batches_P[late_P])
+    return with_batches(settings, truth, workloads, batches_P)
 
 
 def _probe_s(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, probed_P: BoolArray) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dtfl_private.simulation.client_workloads import client_workloads
 from dtfl_private.simulation.clients.conditions import advance, conditions
+from dtfl_private.simulation.deadline import deadline_s
 from dtfl_private.simulation.depth_progress import mean_depth
 from dtfl_private.simulation.estimates import note_first_tiers, observe
 from dtfl_private.simulation.measurements import measure_round, probe_newcomers
@@ -35,7 +36,8 @@ def schedule_round(
     workloads = client_workloads(settings, truth, clients_P, round_number)
     assigned = assign_tiers(replace(state, history=history), settings, workloads, round_number)
     wires = choose_wires(history, settings, workloads, assigned.tiers_P)
-    plan = simulate_round(settings, truth, workloads, assigned.tiers_P, wires, probed_P, round_number)
+    until_s = deadline_s(history, settings, clients_P, assigned.tiers_P)
+    plan = simulate_round(settings, truth, workloads, assigned.tiers_P, wires, probed_P, round_number, until_s)
 
     measured = measure_round(plan, truth, settings)
     changes = state.changes

@@ -72,6 +72,7 @@ class ScheduleSettings:
         ema: weight of the newest sample in the moving averages.
         cpu_macs_per_s: speed of one reference CPU.
         seed: of sampling, dropouts and the scheduler.
+        deadline: after so many times the time that a round is expected to take clients stop training; None: never.
         send_every: of the batches that a client would send it sends the first, and every so many-th after it.
         wires: the formats of smashed data that clients may be told to use, from the coarsest on, whose bytes are in the
             table; empty where all use the same.
@@ -91,6 +92,7 @@ class ScheduleSettings:
     ema: float
     cpu_macs_per_s: float
     seed: int
+    deadline: float | None = None
     send_every: int = 1
     wires: Sequence[WireOption] = ()
     timing: Timing = field(default_factory=Overlapping)

@@ -42,6 +42,7 @@ class ClientHalf:
         batch_size: images per batch.
         local_epochs: passes over the records in a round.
         send_every: of its batches it sends the first, and every so many-th after it.
+        examples: of its records those that it trains on; by default all.
         numerics: device and precision.
         defense: rewrites what leaves the client.
         at: client and round, with the defenses' chance and memory.
@@ -58,6 +59,7 @@ class ClientHalf:
         batch_size: int,
         local_epochs: int,
         send_every: int = 1,
+        examples: int | None = None,
         numerics: Numerics,
         defense: DefenseChain,
         at: ClientRound,
@@ -71,6 +73,7 @@ class ClientHalf:
         self._batch_size = batch_size
         self._local_epochs = local_epochs
         self._send_every = send_every
+        self._examples = at.records if examples is None else examples
         self._numerics = numerics
         self._defense = defense
         self._at = at
@@ -172,7 +175,7 @@ class ClientHalf:
             client=self._download.client,
             round=self._download.round,
             tier=self._download.tier,
-            examples=self._at.records,
+            examples=self._examples,
             weights=snapshot(self._modules),
             head=snapshot(self._head),
         )

@@ -1,6 +1,7 @@
 """A client of a local-loss method in one round: what it sends, and what the server has of it in the end."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -47,6 +48,7 @@ class Participant:
             batch_size=setup.batch_size,
             local_epochs=setup.local_epochs,
             send_every=setup.send_every,
+            examples=worker.examples(task),
             numerics=setup.numerics,
             defense=setup.defense.on_wire(task.wire),
             at=self._at,
@@ -63,7 +65,10 @@ class Participant:
         if self.refuses:
             return
         most = None if self.task.completes else self.task.sends
-        for message in self._half.train(self._worker.data(self.task), most):
+        data = self._worker.data(self.task)
+        if not self._worker.setup.defense.releases_apart:  # such a client trains on everything before it sends
+            data = replace(data, batches=data.batches[: self.task.batches])
+        for message in self._half.train(data, most):
             self._traffic["up_smashed"] += message.smashed_bytes
             self._traffic["up_labels"] += message.label_bytes
             self._worker.observe(message)

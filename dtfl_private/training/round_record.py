@@ -45,6 +45,7 @@ class Record(TypedDict):
     privacy: list[Disclosure]
     guard: list[GuardRemark]
     retired: list[int]
+    stopped: NotRequired[list[int]]  # whom the deadline stopped, where one is set
     wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
 
 
@@ -82,6 +83,8 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         ],
         "retired": list(outcome.retired),
     }
+    if len(plan.stopped_P):
+        record["stopped"] = plan.clients_P[plan.stopped_P].tolist()
     if plan.wires:
         record["wires"] = dict(zip(ids, plan.wires, strict=True))
     return record

@@ -136,6 +136,10 @@ class Worker:
             occasion="statistics" if task.measures else "round",
         )
 
+    def examples(self, task: ClientTask) -> int:
+        """Return how many of its records a client trains on that completes this task: all, unless it stops before."""
+        return min(len(self.setup.parts[task.client]), task.batches * self.setup.batch_size)
+
     def observe(self, message: Message) -> None:
         """Show the observers a message, as the server receives it."""
         for observer in self._observers:

@@ -13,12 +13,16 @@ ADDED = {
     *("guard", "retired", "oracle_time_s"),
 }
 
+# Of runs in which the server names formats, or stops clients.
+SOMETIMES = {"wires", "stopped"}
+
 
 def test_a_record_has_the_promised_keys_and_the_figures_of_the_round(prepare_tiny, play):
     prepared = prepare_tiny(clients=6, dropout=0.5, fraction=0.7, seed=4)
     _, outcome = play(prepared)[0]
     line = round_record(outcome, 1.23456)
-    assert set(line) == PROMISED | ADDED == set(Record.__annotations__)
+    assert set(line) == PROMISED | ADDED
+    assert PROMISED | ADDED | SOMETIMES == set(Record.__annotations__)
     plan = outcome.plan
     assert line["round"] == 1
     assert line["wall_time_s"] == 1.235

@@ -56,6 +56,7 @@ def as_tiers(value: object) -> object:
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Times = Annotated[float, Field(ge=1, le=1e6)]
 Speed = Annotated[float, Field(ge=1e-6, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]

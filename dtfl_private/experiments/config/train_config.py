@@ -32,6 +32,7 @@ from dtfl_private.experiments.config.field_kinds import (
     Share,
     Speed,
     Tiers,
+    Times,
     ValidationShare,
     as_automatic,
     as_budget,
@@ -138,6 +139,9 @@ class TrainConfig(BaseModel):
     clients: Count = _field("Federation", 10, "number of clients")
     fraction: PositiveShare = _field("Federation", 1.0, "share of the present clients that take part in a round")
     rounds: Count = _field("Federation", 60, "number of rounds")
+    deadline: Annotated[Times | None, BeforeValidator(as_nothing)] = _field(
+        "Federation", None, "clients stop training when so many times the expected time of a round is over"
+    )
     target_accuracy: Annotated[PositiveShare | None, BeforeValidator(as_nothing)] = _field(
         "Federation", None, "test accuracy (0..1) whose first reaching is reported"
     )
@@ -167,9 +171,7 @@ class TrainConfig(BaseModel):
         "Environment", "paper", "the clients' resources: paper, uniform, or a TOML file; see `list profiles`"
     )
     link_unit: LinkUnit = _field(
-        "Environment",
-        "mbit",
-        "unit of link speeds: mbit (Mbit/s), or mbyte (MByte/s: the paper's reading of Mbps)",
+        "Environment", "mbit", "unit of link speeds: mbit (Mbit/s), or mbyte (MByte/s: the paper's reading of Mbps)"
     )
     cpu_gmacs: Speed = _field(
         "Environment",

@@ -12,6 +12,7 @@ from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
+from dtfl_private.simulation.timing import Overlapping
 from dtfl_private.training.method import Method
 
 
@@ -60,6 +61,8 @@ def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain,
         raise InputError(f"--wire scheduled is refused: method {name} has no tiers to schedule; name a format")
     if config.send_every > 1:
         _require_streamed(config, chain, method, name)
+    if config.deadline is not None:
+        _require_stoppable(config, chain, method, name)
     check_defenses(chain, norm, config.precision, config.local_epochs)
 
 
@@ -73,6 +76,21 @@ def _require_streamed(config: TrainConfig, chain: DefenseChain, method: Method, 
     if method.timing.trains_first or chain.releases_apart:
         who = name if method.timing.trains_first else name_of(next(one for one in chain if one.facts.releases_apart))
         raise InputError(f"{option} is refused: with {who} clients send each record once, when they have trained")
+
+
+def _require_stoppable(config: TrainConfig, chain: DefenseChain, method: Method, name: str) -> None:
+    """Refuse a deadline where a client cannot stop at any of its batches, on its own."""
+    option = f"--deadline {config.deadline:g}"
+    if method.pooled or not isinstance(method.timing, Overlapping):
+        raise InputError(f"{option} is refused: in method {name} clients do not train each on its own; leave it out")
+    if chain.releases_apart:
+        who = name_of(next(one for one in chain if one.facts.releases_apart))
+        raise InputError(f"{option} is refused: with {who} clients send only when they have trained")
+    if config.local_epochs > 1:
+        raise InputError(
+            f"{option} is refused with --local-epochs {config.local_epochs}: a client weighs by the images that it has "
+            "trained on, each once"
+        )
 
 
 def _require_smashed(chain: DefenseChain, method: Method, name: str) -> None:

@@ -50,6 +50,7 @@ def schedule_settings(
         images_K=images_K,
         batch_size=config.batch_size,
         local_epochs=config.local_epochs,
+        deadline=config.deadline,
         send_every=config.send_every,
         fraction=config.fraction,
         first_tier=config.first_tier,

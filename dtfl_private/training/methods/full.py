@@ -56,7 +56,7 @@ class FullModelWork:
             with isolated(worker.setup.seed, "layers", task.client, task.round):
                 loss = self._fit(worker, task, weights.model)
             if task.completes:
-                update = defense.protect_update(_update(worker, task, at.records), at)
+                update = defense.protect_update(_update(worker, task, worker.examples(task)), at)
                 require_finite(sum(float(w.abs().max()) for w in update.weights.values()), task, "largest weight")
         if update is not None and not self.centralised:
             worker.observe(update)

@@ -29,6 +29,7 @@ OTHER: Mapping[str, Any] = {
     "clients": 7,
     "fraction": 1 / 3,
     "rounds": 11,
+    "deadline": 1.5,
     "target_accuracy": 0.85,
     "stop_at_target": True,
     "record_rounds": [2, "last"],
