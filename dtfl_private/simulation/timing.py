@@ -1,6 +1,7 @@
 """What waits for what in a round: how a method's computing, transfers and server work add up to simulated seconds."""
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
@@ -133,29 +134,36 @@ class SharedServer(Overlapping):
     dealt out so that the networks have about equal work. A client's batches come in evenly while it computes (while it
     releases, with ``trains_first``): T_k = max(T_c + T_com, when its last batch is trained on), which for a client that
     has a network to itself is DTFL's max(T_c, T_s) + T_com.
+
+    A network takes ``merge`` batches at once, when the last of them is there, on as many workers, or as many as there
+    are for each network; what is left in the end is taken when it is there.
     """
 
     replicas: int = 1
+    merge: int = 1
 
     def queues(self, server: ServerCapacity) -> int:
-        """Return how many of the networks have a worker at once."""
-        return min(self.replicas, server.workers)
+        """Return how many batches have a worker at once."""
+        return min(self.replicas * self.merge, server.workers)
 
     def simulate(self, work: RoundWork, server: ServerCapacity) -> RoundTimes:
         """Return how the round goes."""
         seconds = work.seconds
         sent_P = np.where(seconds.service_s > 0, work.sent_batches_P, 0)
         replica_P = _dealt_out(seconds.service_s, self.replicas)
-        service_s = (seconds.service_s / np.maximum(sent_P, 1)).tolist()
+        service_s_P = seconds.service_s / np.maximum(sent_P, 1)
         done_s_P = work.own_s_P
-        worker_P = (replica_P % self.queues(server)).tolist()
-        free_s = [0.0] * self.queues(server)
-        order = []
-        for arrival_s, place in _arrivals(seconds, sent_P):
-            end_s = max(arrival_s, free_s[worker_P[place]]) + service_s[place]
-            free_s[worker_P[place]] = end_s
-            done_s_P[place] = max(done_s_P[place], end_s)
-            order.append(place)
+        at_once = min(self.replicas, server.workers)
+        workers = max(1, min(self.merge, server.workers // self.replicas))
+        free_s = [0.0] * at_once
+        arrivals = _arrivals(seconds, sent_P)
+        for arrival_s, replica, places in _merged(arrivals, replica_P, self.merge):
+            # The batches of a step are dealt out to the network's workers in turn.
+            longest_s = max(float(service_s_P[places[worker::workers]].sum()) for worker in range(workers))
+            end_s = max(arrival_s, free_s[replica % at_once]) + longest_s
+            free_s[replica % at_once] = end_s
+            done_s_P[places] = np.maximum(done_s_P[places], end_s)
+        order = [place for _, place in arrivals]
         wait_s = float(np.maximum(done_s_P - seconds.times_s, 0.0).sum())
         taken = np.array(order, dtype=np.int64)
         return RoundTimes(client_time_s_P=done_s_P, server_wait_s=wait_s, order=taken, replica_P=replica_P)
@@ -169,6 +177,21 @@ def _arrivals(seconds: Workload, sent_P: IntArray) -> list[tuple[float, int]]:
         for place, sent in enumerate(sent_P.tolist())
         for batch in range(sent)
     )
+
+
+def _merged(
+    arrivals: Sequence[tuple[float, int]], replica_P: IntArray, merge: int
+) -> list[tuple[float, int, list[int]]]:
+    """Return the steps of all networks: when the last batch of each is there, the network, and whose batches it has."""
+    by_network: dict[int, list[tuple[float, int]]] = {}
+    for arrival_s, place in arrivals:
+        by_network.setdefault(int(replica_P[place]), []).append((arrival_s, place))
+    steps = [
+        (of_step[-1][0], replica, [place for _, place in of_step])
+        for replica, own in by_network.items()
+        for of_step in (own[start : start + merge] for start in range(0, len(own), merge))
+    ]
+    return sorted(steps, key=lambda step: step[0])
 
 
 def _dealt_out(service_s_P: FloatArray, replicas: int) -> IntArray:

@@ -43,19 +43,43 @@ class ServerHalf:
         self._numerics = numerics
         self._defense = defense
         self._losses: dict[int, list[Tensor]] = {}
+        self._entries: list[int] = []  # the module at which each message since the last step came in
 
     def train_on(self, message: SmashedBatch) -> None:
         """Take one step on a client's message. No gradient goes back."""
+        self.take_in(message)
+        self.step()
+
+    def take_in(self, message: SmashedBatch) -> None:
+        """Add a message's gradients to those of the next step."""
         smashed = message.smashed
         if self._numerics.precision != "bf16":
             smashed = smashed.to(self._numerics.weight_dtype)
-        behind_the_cut = self._modules[message.tier - self._tier :]
+        entry = message.tier - self._tier
+        behind_the_cut = self._modules[entry:]
+        if not self._entries:
+            self._optimizer.zero_grad()  # to None, so that Adam leaves out what no message reaches
         with self._numerics.autocast():
             loss = self._defense.classification_loss(behind_the_cut(smashed), message.labels)
-        self._optimizer.zero_grad()  # to None, so that Adam leaves out what the message does not reach
         torch.autograd.backward(loss)
-        self._optimizer.step()
+        self._entries.append(entry)
         self._losses.setdefault(message.client, []).append(loss.detach())
+
+    def step(self) -> None:
+        """Take one step on all messages since the last, if there are any: by a module's mean over those that reach it.
+
+        That is FedSGD's step, and on messages of one tier MergeSFL's on merged features (Liao et al., ICDE 2024), but
+        that batch norm sees each message by itself.
+        """
+        if not self._entries:
+            return
+        for place, module in enumerate(self._modules):
+            reach_it = sum(entry <= place for entry in self._entries)
+            for parameter in module.parameters() if reach_it > 1 else ():
+                if parameter.grad is not None:
+                    parameter.grad.div_(reach_it)
+        self._optimizer.step()
+        self._entries.clear()
 
     def weights(self) -> State:
         """Return a copy of the trained weights."""

@@ -9,7 +9,7 @@ from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import BatchByBatch, Overlapping, RoundWork, ServerLast, SharedServer
 from dtfl_private.simulation.workload import Workload
 
-ONE, MANY = ServerCapacity(workers=1, cpus=1.0), ServerCapacity(workers=9, cpus=1.0)
+ONE, FIVE, MANY = (ServerCapacity(workers=workers, cpus=1.0) for workers in (1, 5, 9))
 
 
 def work(compute: list[float], transfer: list[float], server: list[float], batches: list[int]) -> RoundWork:
@@ -154,6 +154,28 @@ def test_one_server_network_takes_batches_as_they_arrive():
     assert times.client_time_s_P.tolist() == [9, 7]
     assert times.server_wait_s == 9 - 7 + 7 - 4
     assert times.replica_P.tolist() == [0, 0]
+
+
+def test_batches_of_one_step_are_taken_together_on_workers_of_their_own():
+    """By hand, the clients of above, two batches to a step: those of 1 and 2, of 3 and 3, and of 5."""
+    given_work = work([6, 2], [1, 2], [6, 2], [3, 2])
+    times = SharedServer(merge=2).simulate(given_work, MANY)
+    # From 2 to 4, from 4 (there since 3) to 6, from 6 (there since 5) to 8.
+    assert times.order.tolist() == [0, 1, 0, 1, 0]
+    assert times.client_time_s_P.tolist() == [8, 6]
+    # One worker computes the two of a step one after the other: from 2 to 5, to 8, and to 10.
+    assert SharedServer(merge=2).simulate(given_work, ONE).client_time_s_P.tolist() == [10, 8]
+    assert [SharedServer(replicas=2, merge=n).queues(FIVE) for n in (1, 2, 3)] == [
+        2,
+        4,
+        5,
+    ]
+
+
+def test_networks_with_steps_on_several_batches_share_the_workers():
+    """Of five workers each of two networks has two, by hand: three batches of 1 s each that are there at once."""
+    times = SharedServer(replicas=2, merge=3).simulate(work([0, 0], [0, 0], [3, 3], [3, 3]), FIVE)
+    assert times.client_time_s_P.tolist() == [2, 2]
 
 
 def test_a_client_without_work_for_the_server_waits_for_nobody():

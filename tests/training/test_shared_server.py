@@ -40,13 +40,17 @@ def test_all_clients_with_the_whole_network_are_fedavg(prepare_tiny, play):
         assert outcome.virtual_time_s == expected.virtual_time_s
 
 
-@pytest.mark.parametrize("tiers", [(2,), (1, 3, 2), (3, 1, 1)])
-def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tiers, in_tiers):
+@pytest.mark.parametrize(
+    ("tiers", "merge"), [((2,), 1), ((1, 3, 2), 1), ((3, 1, 1), 1), ((1, 3, 2), 2), ((3, 1, 1), 4)]
+)
+def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tiers, merge, in_tiers):
     """Each message enters the one server network behind its cut; what it does not reach takes no step of Adam.
+
+    A step on several messages has each module's mean gradient of those that reach it.
 
     The new module is the average of the copies of the clients that hold it, and of the server's for all others.
     """
-    method = "dtfl-shared:full=false"
+    method = f"dtfl-shared:full=false,merge={merge}"
     prepared = prepare_tiny(method=method, model=without_dropout(), clients=len(tiers), local_epochs=2, **UNEQUAL)
     prepared = in_tiers(prepared, *tiers)
     ((state, outcome),) = play(prepared)
@@ -65,12 +69,17 @@ def test_a_round_is_that_of_plain_loops(prepare_tiny, play, without_dropout, tie
     ]
     modules = [torch.optim.Adam(module.parameters(), outcome.lr) for module in server]
     waiting = [iter(batches(setup, client, 1)) for client in range(len(tiers))]
-    for client in order:
-        x, y = next(waiting[client])
-        z = halves[client](x)
-        step(adams[client], F.cross_entropy(heads[client](z), y))
-        F.cross_entropy(server[tiers[client] :](z.detach()), y).backward()
-        for adam in modules[tiers[client] :]:
+    for start in range(0, len(order), merge):
+        together = order[start : start + merge]
+        for client in together:
+            x, y = next(waiting[client])
+            z = halves[client](x)
+            step(adams[client], F.cross_entropy(heads[client](z), y))
+            F.cross_entropy(server[tiers[client] :](z.detach()), y).backward()
+        for place, adam in enumerate(modules):
+            reached = sum(tiers[client] <= place for client in together)
+            for parameter in server[place].parameters():
+                parameter.grad = parameter.grad / reached if reached else None
             adam.step()
             adam.zero_grad()
     joined = []

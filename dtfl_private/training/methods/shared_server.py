@@ -29,8 +29,10 @@ class SharedServerWork:
     """Client halves by a local loss, and one server network on the messages of them all.
 
     A message enters behind its client's cut; modules before it, which that client holds itself, take no step on it. A
-    client in the tier of the whole network trains alone.
+    client in the tier of the whole network trains alone. Each step is on ``merge`` messages in a row.
     """
+
+    merge: int = 1
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
         """Return the results of clients that share the server network, or of one that holds the whole network."""
@@ -52,11 +54,17 @@ class SharedServerWork:
         # What layers draw for a client does not depend on the others' turns: it can be replayed alone.
         draws = [Lasting(worker.setup.seed, "layers", task.client, task.round) for task in tasks]
         messages = [client.messages() for client in clients]
+        waiting = 0
         for place in whose_turn(tasks):
             with draws[place].going_on():
                 message = next(messages[place], None)
                 if message is not None:  # of a client that takes part
-                    server.train_on(message)
+                    server.take_in(message)
+                    waiting += 1
+            if waiting == self.merge:
+                server.step()
+                waiting = 0
+        server.step()
         for draw, rest in zip(draws, messages, strict=True):
             with draw.going_on():
                 deque(rest, maxlen=0)  # what a client trains on after its last message
@@ -74,14 +82,16 @@ class DtflShared(Method):
     of the single server model of Han et al. (FL-ICML workshop 2021), there with one cut.
 
     ``full`` adds the tier of `dtfl-full`, in which a client keeps the whole network. ``replicas`` networks share the
-    clients out, and are averaged: as many as there are participants, and it is DTFL again.
+    clients out, and are averaged: as many as there are participants, and it is DTFL again. With ``merge`` a network
+    takes each step on so many messages, whose gradients as many server workers compute side by side.
 
     Time model: that of DTFL, but that a server network takes one batch after the other, those of all its clients in
-    the order of arrival; it keeps one server worker busy.
+    the order of arrival, or ``merge`` of them when the last is there; it keeps as many server workers busy.
     """
 
     full: bool = True
     replicas: Annotated[int, Field(ge=1)] = 1
+    merge: Annotated[int, Field(ge=1)] = 1
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
 
@@ -98,11 +108,11 @@ class DtflShared(Method):
     @property
     def timing(self) -> Timing:
         """DTFL's, with batches that queue for the server networks."""
-        return SharedServer(replicas=self.replicas)
+        return SharedServer(replicas=self.replicas, merge=self.merge)
 
     def work(self) -> LocalWork:
         """Return the work of clients that share a server network."""
-        return SharedServerWork()
+        return SharedServerWork(merge=self.merge)
 
     def costs(self, network: TierTable, classes: int, numerics: Numerics) -> TierTable:
         """Return the network's own table, with ``full`` and a row for a client that holds all of it."""
