@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -64,7 +64,7 @@ class UpdateInversion(Reconstruction):
         lr: first step of a value, in deviations of the prior.
         smoothness: weight of the total variation.
         likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones.
-        norms: weight of the distance of batch norm's statistics; by default the one that finds auxiliary images best.
+        norms: weight of the distance of batch norm's statistics; "auto" takes the one that finds auxiliary images best.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
@@ -80,7 +80,7 @@ class UpdateInversion(Reconstruction):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     likeness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    norms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    norms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
     joint: bool = False
     smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
@@ -127,8 +127,10 @@ class UpdateInversion(Reconstruction):
         The round must be one that can be played: a few steps with a loss of the client's own.
         """
         target = search.target
-        if self.norms is not None or not target.statistics:
-            return self.norms or 0.0
+        if not target.statistics:
+            return 0.0
+        if self.norms != "auto":
+            return self.norms
         if target.replies or not target.follows or not search.prior.informed:
             return UNTRIED_WEIGHT
         name = f"weight of batch norm's statistics/{target.sizes}/{self}"
