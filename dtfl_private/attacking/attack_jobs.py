@@ -8,7 +8,7 @@ from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_attack
 from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
-from dtfl_private.attacking.ladder import rungs_for
+from dtfl_private.attacking.ladder import ladder_of, rungs_for
 from dtfl_private.attacking.refusals import once_only
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
@@ -91,7 +91,7 @@ def _choose(
     left_out: list[LeftOut] = []
     items: Sequence[Attack | str] = attacks or config.attacks or [default_attack(opened)]
     made = [make_attack(item, EFFORTS[config.effort]) for item in items]
-    rungs = _rungs_of(config, [attack for attack, _ in made])
+    rungs = _rungs_of(opened, config, [attack for attack, _ in made])
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:
             require_shown(attack.facts.needs, hidden, name_of(attack), opened.method_name)
@@ -110,9 +110,11 @@ def default_attack(opened: OpenedRun) -> str:
     return "surrogate" if "client-weights" in opened.prepared.method.hides else "hybrid"
 
 
-def _rungs_of(config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:
+def _rungs_of(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:
     """Return the names of the ladder's attacks that these are set against; none if that is not asked for."""
-    return [] if config.against is None else rungs_for(attacks, {name_of(attack) for attack in attacks})
+    if config.against is None:
+        return []
+    return rungs_for(attacks, {name_of(attack) for attack in attacks}, ladder_of(opened.prepared.method))
 
 
 def _is_spared(opened: OpenedRun, config: AttackConfig, tier: int) -> bool:

@@ -9,19 +9,41 @@ from dtfl_private.attacking.base import (
     MembershipInference,
     Reconstruction,
 )
+from dtfl_private.training.method import Method
 
-LADDER: Mapping[type[Attack], Sequence[str]] = {
+Ladder = Mapping[type[Attack], Sequence[str]]
+"""Names of attacks by what they are after; those that cannot run on a run are left out."""
+
+LADDER: Ladder = {
     Reconstruction: ("decoder", "hybrid", "unshuffle"),
     MembershipInference: ("membership-matching", "lira"),
     AttributeInference: ("attribute-inference", "update-attributes"),
     LabelInference: ("label-inference", "label-clustering"),
 }
-"""By what they are after; those that cannot run on a run are left out."""
+"""Where clients send activations, and the server their weights."""
+
+OF_UPDATES: Ladder = {
+    Reconstruction: ("update-inversion",),
+    MembershipInference: ("update-membership", "lira"),
+    AttributeInference: ("update-attributes",),
+    LabelInference: ("label-counts",),
+}
+"""Where clients send the update of a whole network alone."""
+
+WITHOUT_WEIGHTS: Ladder = {Reconstruction: ("surrogate",), MembershipInference: ("membership-surrogate",)}
+"""Where nobody else has the clients' weights."""
 
 
-def rungs_for(attacks: Sequence[Attack], named: Collection[str]) -> list[str]:
-    """Return the attacks of the ladder that are after the same as some attacks, but for those already named."""
+def ladder_of(method: Method) -> Ladder:
+    """Return the ladder by what a training method shows."""
+    if not method.cuts:
+        return OF_UPDATES
+    return WITHOUT_WEIGHTS if "client-weights" in method.hides else LADDER
+
+
+def rungs_for(attacks: Sequence[Attack], named: Collection[str], ladder: Ladder) -> list[str]:
+    """Return the attacks of a ladder that are after the same as some attacks, but for those already named."""
     found = [
-        rung for goal, rungs in LADDER.items() for rung in rungs if any(isinstance(attack, goal) for attack in attacks)
+        rung for goal, rungs in ladder.items() for rung in rungs if any(isinstance(attack, goal) for attack in attacks)
     ]
     return [rung for rung in found if rung not in named]

@@ -16,7 +16,7 @@ from dtfl_private.attacking.attack_jobs import Job, LeftOut
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guessing import baselines, judged_guesses
-from dtfl_private.attacking.ladder import LADDER
+from dtfl_private.attacking.ladder import ladder_of
 from dtfl_private.attacking.parallel import guess_in_processes
 from dtfl_private.attacking.scoring.against_ladder import compared_with_ladder
 from dtfl_private.attacking.scoring.pictures import save_pictures
@@ -158,7 +158,7 @@ def _against(plan: AttackPlan, verdicts: Sequence[Verdict]) -> list[str]:
     """Return how the attacks compare with the ladder's, if that was asked for, and which of these cannot run."""
     if plan.config.against is None:
         return []
-    rungs = {rung for goal in LADDER.values() for rung in goal}
+    rungs = {rung for goal in ladder_of(plan.opened.prepared.method).values() for rung in goal}
     outside = {job.chosen.name for job in plan.jobs} - rungs
     missing = {one.attack: one.why for one in plan.left_out if one.attack in rungs}
     return [*compared_with_ladder(verdicts, outside), *(f"not in the ladder here: {why}" for why in missing.values())]

@@ -1,11 +1,15 @@
 """Attacks from outside set against our own."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
+import torch
 from attack_reports import of
 from fast_attacks import Blind, LeastSquares
 
-from dtfl_private.attacking.base import Reconstruction
-from dtfl_private.attacking.ladder import LADDER, rungs_for
+from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.ladder import LADDER, OF_UPDATES, WITHOUT_WEIGHTS, rungs_for
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.plugins.installed import installed
@@ -13,18 +17,26 @@ from dtfl_private.plugins.registry import create
 
 
 def test_the_ladder_has_what_is_after_the_same_and_is_not_named_already():
-    assert rungs_for([Blind()], set()) == ["decoder", "hybrid", "unshuffle"]
-    assert rungs_for([Decoder(), MembershipMatching()], {"decoder", "lira"}) == [
+    assert rungs_for([Blind()], set(), LADDER) == ["decoder", "hybrid", "unshuffle"]
+    assert rungs_for([Decoder(), MembershipMatching()], {"decoder", "lira"}, LADDER) == [
         *("hybrid", "unshuffle"),
         "membership-matching",
     ]
 
 
-@pytest.mark.parametrize("goal", LADDER)
-def test_every_rung_is_an_attack_with_this_goal(goal):
-    for name in LADDER[goal]:
-        assert name in installed("attack")
-        assert isinstance(create("attack", name), goal)
+@pytest.mark.parametrize("ladder", [LADDER, OF_UPDATES, WITHOUT_WEIGHTS])
+def test_every_rung_is_an_attack_with_this_goal(ladder):
+    for goal, names in ladder.items():
+        for name in names:
+            assert name in installed("attack")
+            assert isinstance(create("attack", name), goal)
+
+
+def test_rungs_can_run_on_what_their_ladder_is_for():
+    for names in OF_UPDATES.values():
+        assert all(create("attack", name).facts.whole for name in names)
+    for names in WITHOUT_WEIGHTS.values():
+        assert not any("client-weights" in create("attack", name).facts.needs for name in names)
 
 
 def test_both_attack_the_same_victims_and_it_is_said_who_is_ahead(trained, mount, monkeypatch):
@@ -37,6 +49,22 @@ def test_both_attack_the_same_victims_and_it_is_said_who_is_ahead(trained, mount
     assert line.startswith(f"tier 1, blind against the ladder: {shown}")
     assert absent.startswith("not in the ladder here: unshuffle undoes one shuffle")
     assert [one.attack for one in report.left_out] == ["unshuffle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grey(Reconstruction):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=frozenset({"updates"}), recipe="", whole=True)
+
+    def reconstruct(self, view):
+        return torch.full((view.victims, *view.input_shape), 0.5)
+
+
+def test_on_updates_of_whole_networks_it_is_set_against_what_attacks_these(trained, mount):
+    folder = trained(method="fedavg", optimizer="sgd", batch_size=64, max_train_images=6, rounds=1)
+    report = mount(folder, [Grey()], against="ladder", effort="quick")
+    assert report.remarks[0].startswith("tier 4, grey against the ladder: PSNR, dB ")
+    assert ", update-inversion " in report.remarks[0]
+    assert not report.left_out
 
 
 def test_without_it_nothing_is_added(trained, mount):
