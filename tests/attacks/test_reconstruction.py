@@ -128,6 +128,12 @@ def test_a_search_among_a_decoders_images_finds_likelier_ones(make_view):
     assert (residuals(program, found, sent.smashed) < residuals(program, decoded, sent.smashed) / 2).all()
 
 
+def test_the_hybrid_refines_what_was_decoded(make_view):
+    view, truth = make_view(stem())
+    decoded = Decoder(size="small", steps=50).reconstruct(view)
+    assert psnr(HYBRID.reconstruct(view), truth).mean() > psnr(decoded, truth).mean() + 3
+
+
 def test_without_auxiliary_data_the_search_is_smooth_by_default(make_view):
     view, _ = make_view(stem(), knows="architecture")
     assert Optimization().matching(view).smoothness == 1e-2

@@ -16,6 +16,8 @@ from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
 from dtfl_private.defenses.top_k import TopK
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -23,6 +25,9 @@ from dtfl_private.protection.release_reading import Reading, log_likelihood
 from dtfl_private.protocol.messages import SmashedBatch
 
 RECORDS = 20_000
+# Not here by themselves: what draws no noise, so that there is no density (tests/protection/test_release_reading.py has
+# it), and fisher-noise, whose deviation the attacker takes to be the likeliest.
+WITHOUT_DENSITY = {"dropout", "quantize", "top-k", "fisher-noise"}
 SHAPE = (2, 2, 2)
 DEFENSES = {
     "gaussian-noise": GaussianNoise(sd=0.5),
@@ -56,6 +61,11 @@ def deviations_from_one(defense: Defense, factor: float = 1.0) -> float:
         log_likelihood(reading, other.expand(RECORDS, *SHAPE)) - log_likelihood(reading, truth.expand(RECORDS, *SHAPE))
     ).exp()
     return float((ratios.mean() - 1) / (ratios.std() / RECORDS**0.5))
+
+
+def test_no_registered_defense_that_says_what_it_shows_is_forgotten():
+    reading = {name for name in installed("defense") if type(create("defense", name)).read is not Defense.read}
+    assert reading - WITHOUT_DENSITY == {name for name in DEFENSES if " " not in name}
 
 
 @pytest.mark.parametrize("name", DEFENSES)

@@ -84,6 +84,24 @@ def test_the_best_average_is_returned_with_its_error_and_the_steps_are_told(less
     assert error < error_on(network(), validation, trained, own.features)
 
 
+def test_weights_are_averaged_up_to_the_step_that_served_best(lessons, monkeypatch):
+    errors = iter([5.0, 4.0, 1.0, 2.0, 3.0, *[6.0] * 5])
+    monkeypatch.setattr(decoder_training, "error_on", lambda *_: next(errors))
+    trained, weights = network(), []
+    best, error = train_decoder(
+        trained,
+        lessons(),
+        DecoderTraining(size="small", steps=10),
+        lambda *_: weights.append(trained.paint.weight.detach().clone()),
+    )
+    assert error == 1.0
+    average = weights[0]
+    for count, latest in enumerate(weights[1:3], start=1):
+        average = torch.lerp(average, latest, 1 - (1 + count) / (10 + count))
+    torch.testing.assert_close(best.paint.weight, average)
+    assert not torch.allclose(average, weights[2], rtol=1e-4, atol=0)
+
+
 def test_the_perceptual_term_is_the_relative_distance_of_activations(lessons):
     own, released = lessons(), lessons().first()
     plain, weighed = (DecoderTraining(size="small", perceptual=weight) for weight in (0.0, 2.0))
