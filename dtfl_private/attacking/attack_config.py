@@ -45,7 +45,9 @@ class AttackConfig(BaseModel):
         "play the run's last round once more although it recorded rounds (--record-rounds), so that clients can be "
         "placed in any tier",
     )
-    adversary: str | None = described(None, "who attacks; an attack that this one cannot mount is refused")
+    adversary: str | None = described(
+        None, "who attacks; see `list adversaries`; an attack that this one cannot mount is refused"
+    )
     aux: str = described(
         "same",
         "the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of "

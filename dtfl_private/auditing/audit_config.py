@@ -103,7 +103,9 @@ class AuditConfig(BaseModel):
         None, "trainings to attack: the run, and others of further seeds, which are trained once"
     )
     aux_curve: Switch | None = described(
-        None, "mount the strongest attack that learns also with 100, 1,000 and 10,000 auxiliary images, at one tier"
+        None,
+        "mount the strongest attack that learns also with 100, 1,000 and 10,000 auxiliary images, as far as there are "
+        "more, at one tier",
     )
     undefended: str = described(
         "train",

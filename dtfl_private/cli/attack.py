@@ -47,9 +47,9 @@ def attack(
     \b
     Examples:
       dtfl-private attack runs/mine --attack decoder --tier 2
-      dtfl-private attack runs/mine --attack decoder --attack optimization --attack hybrid --tier all
+      dtfl-private attack runs/mine --attack decoder --attack hybrid --tier all
       dtfl-private attack runs/defended --attack hybrid --undefended train
-      dtfl-private attack runs/mine --attack lira:shadows=16 --adversary model-recipient
+      dtfl-private attack runs/mine --attack lira --adversary model-recipient
     """
     from dtfl_private.attacking.runner import attack as attack_run
     from dtfl_private.cli.terminal import open_console

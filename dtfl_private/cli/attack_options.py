@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.config_errors import choices_of
-from dtfl_private.protocol.adversaries import ADVERSARIES
 
 # Options that are repeated, named in the singular.
 REPEATED = {"attacks": "--attack", "tiers": "--tier"}
@@ -18,7 +17,7 @@ REPEATED = {"attacks": "--attack", "tiers": "--tier"}
 METAVARS = {
     "attacks": "NAME[:key=value,...]",
     "tiers": "M|all",
-    "adversary": "|".join(ADVERSARIES),
+    "adversary": "NAME",
     "aux": "same|shifted:DATASET|architecture|none",
     "aux_dir": "DIR",
 }

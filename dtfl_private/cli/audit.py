@@ -95,7 +95,7 @@ def audit(
     \b
     Examples:
       dtfl-private audit runs/mine
-      dtfl-private audit runs/defended --fail-if "ssim>0.5@tier<=2" --fail-if "auc>0.9"
+      dtfl-private audit runs/defended --fail-if "ssim>0.5@tier<=2"
       dtfl-private audit runs/defended --compare runs/mine
       dtfl-private audit runs/mine --preset thorough --device cuda
     """
