@@ -4,7 +4,7 @@ from rich.table import Table
 
 from dtfl_private.cli.terminal import open_console
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.plan import Plan, planned_lines, total_tier_counts
+from dtfl_private.experiments.plan import Plan, total_tier_counts
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, number_of, si, tier_counts_text
 
@@ -16,6 +16,14 @@ def print_plan(config: TrainConfig, planned: Plan) -> None:
     console.print(_times_table(config, planned))
     for line in planned_lines(planned):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def planned_lines(planned: Plan) -> list[str]:
+    """Return what to say of the tiers that a plan's limit leaves, and what it costs in time."""
+    if planned.allowed is None or planned.unlimited_time_s is None:
+        return [*planned.notes]
+    ratio = planned.virtual_time_s / planned.unlimited_time_s
+    return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
 
 
 def _rounds_table(config: TrainConfig, planned: Plan) -> Table:

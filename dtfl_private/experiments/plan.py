@@ -243,14 +243,6 @@ def _facts_given(config: TrainConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in given} | norm
 
 
-def planned_lines(planned: Plan) -> list[str]:
-    """Return what to say of the tiers that a plan's limit leaves, and what it costs in time."""
-    if planned.allowed is None or planned.unlimited_time_s is None:
-        return [*planned.notes]
-    ratio = planned.virtual_time_s / planned.unlimited_time_s
-    return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
-
-
 def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRound]:
     """Return the rounds, until privacy budgets end them; a scheduler of None is the configuration's."""
     config, method = run.config, run.method

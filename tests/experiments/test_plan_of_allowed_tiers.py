@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from dtfl_private.cli.plan_output import planned_lines
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
-from dtfl_private.experiments.plan import plan, planned_lines
+from dtfl_private.experiments.plan import plan
 from dtfl_private.verdicts.findings_file import findings_document
 
 
