@@ -33,9 +33,15 @@ from dtfl_private.protocol.contracts import FloatArray
 
 # Weights of the proximity to the decoder's image to choose from, and how the search proceeds: slower than from grey.
 PROXIMITIES = (0.0, 0.3, 3.0, 30.0)
-PACES = (Pace(0.02, None, 0.0), Pace(0.02, 0.99, 4.0), Pace(0.05, 0.99, 4.0))
+PACES = (
+    Pace(0.02, None, 0.0),
+    Pace(0.02, 0.99, 4.0),
+    Pace(0.1, 0.99, 4.0, likely=True),
+    Pace(0.1, 0.99, 0.0, likely=True),
+    Pace(0.05, 0.99, 4.0),
+)
 # Places in `SMOOTHNESS`, `PROXIMITIES` and `PACES` that tuning starts at.
-START = (2, 1, 1)
+START = (2, 0, 2)
 
 # Candidates by number; the decoder's image is 0.
 REFINED, FROM_GREY = 1, 2
@@ -63,7 +69,8 @@ class Hybrid(Reconstruction):
         decoder_steps: of its training; 0 for as many as the effort allows.
         steps: of each search; 0 as for `optimization`.
         lr: first step of a pixel in a refinement; "auto" takes AMSGrad with 0.02, or Adam with 0.02 or 0.05 and a short
-            memory, by what is best on a batch of auxiliary validation images.
+            memory, or steps along what auxiliary images differ in (`LikelyImages`), by what is best on a batch of
+            auxiliary validation images.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -93,7 +100,7 @@ class Hybrid(Reconstruction):
         tuning, searching = view.part(DECODED, TUNED), view.part(TUNED, 1)
         steps = optimization.search_steps
         tuned = self._tuned(tuning, decoders, optimization, Ticks(tuning, steps * TUNING_SEARCHES))
-        way = self._way(optimization, *tuned["best"].tolist())
+        way = self._way(view, optimization, *tuned["best"].tolist())
         refine = partial(_refined, matching=way, latent=bool(tuned["latent"]))
         rule, candidates = self._rule(view, decoders, optimization, tuned, refine)
         if rule == FIRST:  # nothing that a search finds serves better
@@ -113,14 +120,14 @@ class Hybrid(Reconstruction):
                 parts.append(_offered(program, batch.smashed, decoded, make, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
-    def _way(self, optimization: Optimization, smoothness: int, proximity: int, pace: int) -> Matching:
+    def _way(self, view: View, optimization: Optimization, smoothness: int, proximity: int, pace: int) -> Matching:
         """Return the search from a decoder's image with these of `SMOOTHNESS`, `PROXIMITIES` and `PACES`."""
         chosen = PACES[pace] if self.lr == "auto" else Pace(self.lr, None, 0.0)
-        return Matching(
+        return chosen.matching(
+            view,
             steps=optimization.search_steps,
             smoothness=SMOOTHNESS[smoothness],
             proximity=PROXIMITIES[proximity],
-            **chosen._asdict(),
         )
 
     def _tuned(
@@ -137,14 +144,14 @@ class Hybrid(Reconstruction):
         found: dict[tuple[int, ...], Tensor] = {}
 
         def score(place: tuple[int, ...]) -> FloatArray:
-            found[place] = match(program, smashed, decoded, self._way(optimization, *place), tick)
+            found[place] = match(program, smashed, decoded, self._way(view, optimization, *place), tick)
             return psnr(found[place], images)
 
         sizes = (len(SMOOTHNESS), len(PROXIMITIES), len(PACES) if self.lr == "auto" else 1)
         best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
         reached = found[best]
         if psnr(reached, images).min() < EXACT:  # then from what a search of the decoder's own images finds, too
-            way = self._way(optimization, *best)
+            way = self._way(view, optimization, *best)
             other = _refined(program, smashed, labels, decoders.of(seen), matching=way, latent=True, tick=tick)
             reached = max((reached, other), key=lambda guess: float(psnr(guess, images).mean()))
         return {"best": torch.tensor(best), "images": reached, "latent": torch.tensor(reached is not found[best])}

@@ -125,7 +125,7 @@ class MultiRelease(Reconstruction):
         chunks = known.chunks([len(one.labels) for one in linked.releases], mirrored=mirrored)
         begin = [_as_begun(view, one, self.adaptive) for one in chosen]
         searches = [JointSearch(chunk, begin, known.combined(chunk, chunks)) for chunk in chunks]
-        matching = self._tuned(searches[0], known.truth_of(chunks[0]), tick)
+        matching = self._tuned(view, searches[0], known.truth_of(chunks[0]), tick)
 
         def offer(number: int, wanted: Collection[int]) -> Guesses:
             return _offered(searches[number], wanted, matching, tick)
@@ -138,13 +138,14 @@ class MultiRelease(Reconstruction):
         moved = [_as_moved(view, one, self.adaptive) for one in chosen]
         return _offered(JointSearch(linked, moved, combined), [1], matching, tick).chosen(rule)
 
-    def _tuned(self, search: JointSearch, truth: Tensor, tick: Ticks) -> Matching:
+    def _tuned(self, view: View, search: JointSearch, truth: Tensor, tick: Ticks) -> Matching:
         """Return how the search finds the best images (N, C, H, W), by their mean PSNR."""
 
         def way(place: Sequence[int]) -> Matching:
             smoothness, proximity, pace = place
-            weights = {"smoothness": SMOOTHNESS[smoothness], "proximity": PROXIMITIES[proximity]}
-            return Matching(steps=self._steps, **weights, **PACES[pace]._asdict())
+            return PACES[pace].matching(
+                view, steps=self._steps, smoothness=SMOOTHNESS[smoothness], proximity=PROXIMITIES[proximity]
+            )
 
         def score(place: tuple[int, ...]) -> FloatArray:
             return psnr(search.found(way(place), tick), truth)

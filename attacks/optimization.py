@@ -14,6 +14,7 @@ from dtfl_private.attacking.base import AttackFacts, Reconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.feature_matching import Matching, match
+from dtfl_private.attacks.shared.image_prior import LikelyImages
 from dtfl_private.attacks.shared.releaser import ReleasedImages, validation_release
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.contracts import FloatArray
@@ -26,19 +27,38 @@ DEFAULT_SMOOTHNESS = 1e-2
 
 
 class Pace(NamedTuple):
-    """How a search proceeds: see `Matching`."""
+    """How a search proceeds: see `Matching`; ``likely``: in coordinates of images as auxiliary ones are."""
 
     lr: float
     memory: float | None
     fade: float
+    likely: bool = False
+
+    def matching(self, view: View, *, steps: int, smoothness: float, proximity: float = 0.0) -> Matching:
+        """Return a search at this pace."""
+        return Matching(
+            steps=steps,
+            lr=self.lr,
+            smoothness=smoothness,
+            proximity=proximity,
+            fade=self.fade,
+            memory=self.memory,
+            likely=LikelyImages.of(view) if self.likely else None,
+        )
 
 
 # To choose from. Where smoothness fades, a search is led by it to the right region, and then fits what was received; a
 # release that is noisy is never to be fitted so well.
-PACES = (Pace(0.1, None, 0.0), Pace(0.1, 0.99, 4.0), Pace(0.03, 0.99, 4.0))
+PACES = (
+    Pace(0.1, None, 0.0),
+    Pace(0.1, 0.99, 4.0),
+    Pace(0.1, 0.99, 4.0, likely=True),
+    Pace(0.1, 0.99, 0.0, likely=True),
+    Pace(0.03, 0.99, 4.0),
+)
 
 # Places in `SMOOTHNESS` and `PACES` that tuning starts at.
-START = (2, 1)
+START = (2, 2)
 
 # Images with this PSNR, dB, cannot be told from the truth: nothing is gained by a better search, once all have it.
 EXACT = 50.0
@@ -69,9 +89,10 @@ class Optimization(Reconstruction):
     Attributes:
         steps: of the search; 0 for as many as the effort allows, 1,000 as a rule.
         lr: first step of a pixel; falls as a half cosine. "auto" takes AMSGrad with 0.1, or Adam with 0.1 or 0.03 and a
-            short memory, by which of them is best on a batch of auxiliary validation images; AMSGrad without any.
-        smoothness: weight of the total variation; "auto" takes the one of 0.0001, 0.001 ... 1 that is best, likewise,
-            and 0.01 without auxiliary data.
+            short memory, by which of them is best on a batch of auxiliary validation images; AMSGrad without any. It
+            also tries steps along what auxiliary images differ in (`LikelyImages`), from their mean.
+        smoothness: weight of the total variation, or of how unlikely an image is; "auto" takes the one of 0.0001, 0.001
+            ... 1 that is best, likewise, and 0.01 without auxiliary data.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -97,7 +118,8 @@ class Optimization(Reconstruction):
             ]
             return {"images": torch.cat(parts)}
 
-        return view.keep(f"search from grey/{matching}/{self.adaptive}/{victims_digest(view)}", search)["images"].cpu()
+        name = f"search from grey/{matching}/{matching.likely is not None}/{self.adaptive}/{victims_digest(view)}"
+        return view.keep(name, search)["images"].cpu()
 
     def of_batch(
         self,
@@ -111,14 +133,16 @@ class Optimization(Reconstruction):
         shape = (len(smashed), *view.input_shape)
         # Where grey is an input of zeros, a norm and a ReLU leave it without a gradient: start a little off it.
         chance = torch_stream(view.seed, "search from grey", view.tier)
-        start = 0.5 + OFF_GREY * (torch.rand(shape, generator=chance) - 0.5)
-        return match(program, smashed, start.to(view.device), matching, tick)
+        start = 0.5 + OFF_GREY * (torch.rand(shape, generator=chance) - 0.5).to(view.device)
+        if matching.likely is not None:
+            start = start - 0.5 + matching.likely.mean  # grey would be far out
+        return match(program, smashed, start, matching, tick)
 
     def matching(self, view: View, tick: Callable[[], None] = lambda: None) -> Matching:
         """Return how to search at this tier, tuned on auxiliary validation images if there are any; cached."""
         if self._is_settled(view):
-            return self._settled
-        return self._way(*self._tuned(view, tick)["best"].tolist())
+            return self._settled(view)
+        return self._way(view, *self._tuned(view, tick)["best"].tolist())
 
     def of_tuning_batch(self, view: View, number: int) -> Tensor:
         """Return images (B, C, H, W) for one of `tuning_batches`, found as those of the victims are."""
@@ -130,7 +154,8 @@ class Optimization(Reconstruction):
     def is_near(self, view: View, level: float) -> bool:
         """Whether the search that tuning starts from reaches a mean PSNR, dB, on the first of `tuning_batches`."""
         smashed, _, images = tuning_batches(view, self.adaptive)[0]
-        found = self.of_batch(view.program(view.seen[0], adaptive=self.adaptive), smashed, view, self._way(*START))
+        program = view.program(view.seen[0], adaptive=self.adaptive)
+        found = self.of_batch(program, smashed, view, self._way(view, *START))
         return float(psnr(found, images).mean()) >= level
 
     @property
@@ -142,16 +167,15 @@ class Optimization(Reconstruction):
         """Whether there is nothing to tune, or nothing to tune by."""
         return (self.smoothness != "auto" and self.lr != "auto") or not view.has("auxiliary-data")
 
-    @property
-    def _settled(self) -> Matching:
-        """How to search without tuning."""
-        return self._way(SMOOTHNESS.index(DEFAULT_SMOOTHNESS), 0)
+    def _settled(self, view: View) -> Matching:
+        """Return how to search without tuning."""
+        return self._way(view, SMOOTHNESS.index(DEFAULT_SMOOTHNESS), 0)
 
-    def _way(self, smoothness: int, pace: int) -> Matching:
+    def _way(self, view: View, smoothness: int, pace: int) -> Matching:
         """Return the search with these of `SMOOTHNESS` and `PACES`, as far as the settings leave them open."""
         smooth = SMOOTHNESS[smoothness] if self.smoothness == "auto" else self.smoothness
         chosen = PACES[pace] if self.lr == "auto" else Pace(self.lr, None, 0.0)
-        return Matching(steps=self.search_steps, smoothness=smooth, **chosen._asdict())
+        return chosen.matching(view, steps=self.search_steps, smoothness=smooth)
 
     def _tuned(self, view: View, tick: Callable[[], None] = lambda: None) -> Mapping[str, Tensor]:
         """Return which smoothness and pace give the best mean PSNR on validation images, "best", and what they find.
@@ -165,14 +189,14 @@ class Optimization(Reconstruction):
             found: dict[tuple[int, ...], Tensor] = {}
 
             def score(place: tuple[int, ...]) -> FloatArray:
-                found[place] = self.of_batch(program, smashed, view, self._way(*place), tick)
+                found[place] = self.of_batch(program, smashed, view, self._way(view, *place), tick)
                 return psnr(found[place], images)
 
             sizes = (len(SMOOTHNESS) if self.smoothness == "auto" else 1, len(PACES) if self.lr == "auto" else 1)
             best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)
             return {"best": torch.tensor(best), "images": found[best]}
 
-        return view.keep(f"tuned search/{self._settled}/{self.smoothness}/{self.lr}/{self.adaptive}", tune)
+        return view.keep(f"tuned search/{self._settled(view)}/{self.smoothness}/{self.lr}/{self.adaptive}", tune)
 
     def _count(self, view: View) -> int:
         """Return the number of steps of all searches, as far as tuning lets it be known."""

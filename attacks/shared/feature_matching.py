@@ -1,18 +1,22 @@
 """Search for images whose activations at the cut are those that were seen: what `optimization` and `hybrid` share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacks.shared.image_prior import LikelyImages
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
 from dtfl_private.protection.release_reading import misfit
 
 Arrange = Callable[[Tensor], Tensor]
 """From activations (B, *cut shape) that a guess has, to those received in the order that comes nearest to them."""
+
+# Weight of the mean square of what lies outside [0, 1], where coordinates are not pixels.
+BOX = 1.0
 
 # Steps of a search between two looks at the order of what was received.
 ARRANGE_EVERY = 20
@@ -25,10 +29,12 @@ class Matching:
     Attributes:
         steps: at most.
         lr: first step of a pixel; falls as a half cosine.
-        smoothness: weight of the total variation (mean absolute difference of neighbouring pixels), at first.
+        smoothness: weight of the total variation (mean absolute difference of neighbouring pixels), at first; with
+            ``likely`` images, of the mean square of their coordinates, which is how unlikely they are.
         proximity: weight of the mean squared distance to the start, at first.
         fade: power of the learning rate's fall by which those two weights fall too; 0: they stay.
         memory: of Adam for squared gradients, its second beta; None: AMSGrad, which goes by the greatest.
+        likely: images in coordinates of which, and not pixel by pixel, steps are taken.
     """
 
     steps: int
@@ -37,6 +43,7 @@ class Matching:
     proximity: float = 0.0
     fade: float = 0.0
     memory: float | None = None
+    likely: LikelyImages | None = field(default=None, repr=False, compare=False)
 
 
 def residuals(program: ClientProgram, images: Tensor, smashed: Tensor) -> Tensor:
@@ -96,6 +103,8 @@ def descend(
         matching: how to search.
         tick: called after each step.
     """
+    if matching.likely is not None:
+        return _descend_along(misfits, start, matching, matching.likely, tick)
     images = start.clone().requires_grad_()
     betas = (0.9, 0.999 if matching.memory is None else matching.memory)
     optimizer = torch.optim.Adam([images], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
@@ -111,3 +120,29 @@ def descend(
             images.clamp_(0, 1)
         tick()
     return images.detach()
+
+
+def _descend_along(
+    misfits: Callable[[Tensor, int], Tensor],
+    start: Tensor,
+    matching: Matching,
+    likely: LikelyImages,
+    tick: Callable[[], None],
+) -> Tensor:
+    """Return images as `descend` does, by steps along what images differ in, towards what they are like as a rule."""
+    values = likely.values(start).requires_grad_()
+    betas = (0.9, 0.999 if matching.memory is None else matching.memory)
+    optimizer = torch.optim.Adam([values], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
+    for step in range(matching.steps):
+        left = half_cosine(step, matching.steps)
+        optimizer.param_groups[0]["lr"] = matching.lr * left
+        unbounded = likely.images(values)
+        images = unbounded.clamp(0, 1)
+        prior = matching.smoothness * values.square().mean(dim=1)
+        prior = prior + matching.proximity * (images - start).flatten(1).square().mean(dim=1)
+        outside = (unbounded - images).flatten(1).square().mean(dim=1)
+        loss = misfits(images, step) + left**matching.fade * prior + BOX * outside
+        (values.grad,) = torch.autograd.grad(loss.sum(), values)
+        optimizer.step()
+        tick()
+    return likely.images(values.detach()).clamp(0, 1)

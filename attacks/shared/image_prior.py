@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.variations import varied
 
 # Variance of what no auxiliary image shows: of a pixel, in squares of 0..1.
 RIDGE = 0.01
+
+# `LikelyImages`: auxiliary images that its directions are of, at most; the least deviation of a pixel along any of
+# them, about that of rounding to a byte; neighbouring directions whose variances are averaged over held-out images; and
+# how far out, in deviations, a search may start.
+MOST_IMAGES = 1000
+LEAST_DEVIATION = 2e-3
+NEIGHBOURS = 17
+FARTHEST = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +69,87 @@ class ImagePrior:
         apart = self.ridge * values + (along * self.extra) @ self.directions.T
         means = self.means[list(labels)]
         return means + apart.view_as(means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelyImages:
+    """Images are one mean, plus the square root of a covariance times standard normal values; whatever their class.
+
+    Directions are those of auxiliary images, variances along them and beside them also those of validation images, that
+    no direction was fitted to: so a search is neither held in the span of a few images nor let out where no image is.
+
+    Attributes:
+        mean: (C, H, W).
+        directions: (D, K) orthonormal, along which images differ; D = C H W pixels.
+        deviations: (K,) along each.
+        rest: deviation along all others.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    deviations: Tensor
+    rest: float
+
+    @classmethod
+    def of(cls, view: View) -> "LikelyImages":
+        """Return what an adversary's auxiliary images are like; cached."""
+        kept = view.keep("likely images", lambda: _measured(view))
+        names = ("mean", "directions", "deviations")
+        return cls(**{name: kept[name].to(view.device) for name in names}, rest=float(kept["rest"]))
+
+    def images(self, values: Tensor) -> Tensor:
+        """Return the images (N, C, H, W) at standard normal values, not limited to [0, 1]; differentiable.
+
+        Args:
+            values: (N, K + D) along the directions, and of all pixels beside them; (N, D) where there is no beside.
+        """
+        count = len(self.deviations)
+        apart = (values[:, :count] * self.deviations) @ self.directions.T
+        if values.shape[1] > count:
+            apart = apart + self.rest * values[:, count:]
+        images: Tensor = self.mean + apart.view(-1, *self.mean.shape)
+        return images
+
+    def values(self, images: Tensor) -> Tensor:
+        """Return the values of images (N, C, H, W), brought nearer where they are too unlikely."""
+        apart = (images - self.mean).flatten(1)
+        along = apart @ self.directions
+        parts = [along / self.deviations]
+        if len(self.deviations) < apart.shape[1]:
+            parts.append((apart - along @ self.directions.T) / self.rest)
+        return torch.cat(parts, dim=1).clamp(-FARTHEST, FARTHEST)
+
+
+def _measured(view: View) -> dict[str, Tensor]:
+    """Return the parts of `LikelyImages`."""
+    own, chance = view.auxiliary, view.chance("likely images")
+    images = _as_clients_alter(view, own.images[:MOST_IMAGES], own.labels[:MOST_IMAGES], chance).double()
+    held_out = _as_clients_alter(view, own.validation_images, own.validation_labels, chance).double()
+    mean = images.mean(dim=0)
+    _, lengths, rows = torch.linalg.svd((images - mean).flatten(1), full_matrices=False)
+    if len(images) <= rows.shape[1]:  # the last one is of the mean: no direction
+        lengths, rows = lengths[:-1], rows[:-1]
+    apart = (held_out - mean).flatten(1)
+    new = (apart @ rows.T).square()
+    side = NEIGHBOURS // 2
+    padded = F.pad(new.mean(dim=0)[None, None], (side, side), mode="replicate")
+    around = F.avg_pool1d(padded, NEIGHBOURS, stride=1)[0, 0]
+    pooled = (lengths.square() + new.sum(dim=0)) / (len(images) + len(held_out))
+    variances = torch.maximum(pooled, around / 2)
+    beside = rows.shape[1] - len(rows)
+    left = (apart.square().sum(dim=1) - new.sum(dim=1)).clamp(min=0).mean() / max(1, beside)
+    least = LEAST_DEVIATION**2
+    return {
+        "mean": mean.float(),
+        "directions": rows.T.float().contiguous(),
+        "deviations": (variances + least).sqrt().float(),
+        "rest": (left + least).sqrt().float(),
+    }
+
+
+def _as_clients_alter(view: View, images: Tensor, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """Return images (N, C, H, W), and variations of them too where clients alter theirs."""
+    images = images.cpu()
+    if not view.augmentations:
+        return images
+    return torch.cat([images, varied(images, labels.cpu(), view.augmentations, 1.0, chance)])

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from dtfl_private.attacks.shared.image_prior import RIDGE, ImagePrior
+from dtfl_private.attacks.shared.feature_matching import Matching, match
+from dtfl_private.attacks.shared.image_prior import FARTHEST, RIDGE, ImagePrior, LikelyImages
+from dtfl_private.leakage.image_metrics import psnr
 
 
 def test_standard_normal_values_have_the_classes_means_and_the_images_covariance(make_view):
@@ -24,3 +28,41 @@ def test_without_auxiliary_images_values_are_pixels_from_grey_on(make_view):
     values = torch.rand(2, 256) - 0.5
     assert not prior.informed
     torch.testing.assert_close(prior.images(values, [0, 9]).flatten(1), values + 0.5)
+
+
+def test_images_have_values_along_their_directions_and_beside_them(make_view):
+    view, truth = make_view(nn.Flatten(), auxiliary=60)  # fewer images than pixels
+    likely = LikelyImages.of(view)
+    held_out = view.auxiliary.validation_images
+    assert len(likely.deviations) < 256
+    for images in (held_out, truth):
+        values = likely.values(images)
+        inside = (values.abs() < FARTHEST).all(dim=1)
+        assert inside.any()
+        torch.testing.assert_close(likely.images(values)[inside], images[inside], atol=1e-5, rtol=0)
+    # A direction varies at least as much as it does for images that it was fitted to, pooled with others.
+    apart = (view.auxiliary.images - likely.mean).flatten(1) @ likely.directions
+    share = len(apart) / (len(apart) + len(held_out))
+    assert (likely.deviations.square() >= share * apart.square().mean(dim=0) * 0.999).all()
+
+
+def test_a_search_along_what_images_differ_in_finds_them_behind_few_measurements(make_view):
+    class Few(nn.Module):
+        """A third as many numbers as there are pixels."""
+
+        def __init__(self):
+            super().__init__()
+            chance = torch.Generator().manual_seed(0)
+            self.register_buffer("matrix", torch.randn(256, 80, generator=chance) / 16)
+
+        def forward(self, inputs):
+            return inputs.flatten(1) @ self.matrix
+
+    view, truth = make_view(Few(), auxiliary=200)
+    (seen,), likely = view.seen, LikelyImages.of(view)
+    program, start = view.program(seen, adaptive=True), likely.mean.expand_as(truth)
+    way = Matching(steps=150, lr=0.1, smoothness=1e-3, fade=4.0, memory=0.99)
+    plain, along = (
+        match(program, seen.batches[0].smashed, start, replace(way, likely=prior)) for prior in (None, likely)
+    )
+    assert psnr(along, truth).mean() > psnr(plain, truth).mean() + 3
