@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dtfl_private.attacks.optimization import Optimization
+from dtfl_private.attacks.optimization import EXACT, Optimization
 from dtfl_private.attacks.shared.arrangement import SHUFFLES
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.models.resnet import Stem
@@ -17,8 +17,8 @@ def changes_what_is_sent(name: str) -> bool:
     return name not in SHUFFLES and not {"activations", "smashed"}.isdisjoint(acts_on)
 
 
-def gains_db(view_of, defense: str) -> torch.Tensor:
-    """Return by how many dB of PSNR each image (B,) is found better by the search that reads the defense."""
+def gains_db(view_of, defense: str, most: float = 100.0) -> torch.Tensor:
+    """Return by how many dB of PSNR, up to the ``most`` that count, each image (B,) is found better by reading."""
     with isolated(0, "stem"):
         stem = Stem(1, "group")
     # Within a step of rounding all values are nearly as likely, so that the way there is longer.
@@ -26,7 +26,8 @@ def gains_db(view_of, defense: str) -> torch.Tensor:
 
     def found(*, adaptive: bool) -> torch.Tensor:
         view, truth = view_of(stem, create("defense", defense))
-        return psnr(Optimization(steps=steps, smoothness=1e-2, adaptive=adaptive).reconstruct(view), truth)
+        images = Optimization(steps=steps, smoothness=1e-2, adaptive=adaptive).reconstruct(view)
+        return psnr(images, truth).clip(max=most)
 
     return found(adaptive=True) - found(adaptive=False)
 
@@ -41,7 +42,7 @@ def gains_db(view_of, defense: str) -> torch.Tensor:
     ],
 )
 def test_what_is_known_of_a_defense_does_no_harm(defense, make_view):
-    gain = gains_db(make_view, defense)
+    gain = gains_db(make_view, defense, most=EXACT)
     assert gain.mean() >= -3 * gain.std() / len(gain) ** 0.5
 
 
