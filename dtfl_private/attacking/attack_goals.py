@@ -18,6 +18,12 @@ GOALS: Mapping[type[Attack], str] = {
 }
 
 
+def aim_of(attack: type[Attack]) -> type[Attack] | None:
+    """Return the base class of attacks that are after the same; None of what is after something else."""
+    return next((base for base in GOALS if issubclass(attack, base)), None)
+
+
 def goal_of(attack: type[Attack]) -> str:
     """Return what an attack is after, in words."""
-    return next((words for base, words in GOALS.items() if issubclass(attack, base)), "unknown")
+    aim = aim_of(attack)
+    return "unknown" if aim is None else GOALS[aim]

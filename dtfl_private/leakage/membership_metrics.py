@@ -38,6 +38,26 @@ def auc(groups: Sequence[FloatArray], counts: Sequence[IntArray]) -> FloatArray:
     return np.asarray((np.diff(false_BU, axis=1) * heights_BU).sum(axis=1))
 
 
+def placements(members_SM: FloatArray, nonmembers_SK: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what each member (S, M) and each non-member (S, K) adds to the AUC: the means of both add up to it.
+
+    A member's share of the non-members below it, and less the AUC a non-member's share of the members above it, ties
+    counted half. So the AUC, or the difference of two, varies as two means do (DeLong, DeLong and Clarke-Pearson 1988,
+    Biometrics 44).
+    """
+    pairs = list(zip(members_SM, nonmembers_SK, strict=True))
+    of_members_SM = np.stack([_share_below(members, others) for members, others in pairs])
+    of_others_SK = np.stack([1 - _share_below(others, members) for members, others in pairs])
+    return of_members_SM, of_others_SK - of_others_SK.mean(axis=1, keepdims=True)
+
+
+def _share_below(scores_N: FloatArray, among: FloatArray) -> FloatArray:
+    """Return for each score the share of others that are below it, equal ones counted half."""
+    order = np.sort(among)
+    below, up_to = (np.searchsorted(order, scores_N, side=side) for side in ("left", "right"))
+    return np.asarray((below + up_to) / (2 * len(among)))
+
+
 def tpr_at(fpr: float) -> Statistic:
     """Return the statistic: share of members found by the lowest threshold with at most this share of false alarms.
 

@@ -77,11 +77,11 @@ def paired_advantage(
     test = shares_p_value if metric.share else mean_p_value
     found = difference_interval(sign * scores_SN, np.broadcast_to(sign * guesses[best], scores_SN.shape), rng)
     if metric.share:
-        found = _bounded(found, scores_SN.shape[1])
+        found = bounded_difference(found, scores_SN.shape[1])
     return Advantage(found=found, p_value=max(float(test(difference)) for difference in differences.values()))
 
 
-def _bounded(found: Interval, count: int) -> Interval:
+def bounded_difference(found: Interval, count: int) -> Interval:
     """Return the interval of a difference of shares, with the exact bound where all victims differ alike by 1."""
     half = Interval(value=(1 + found.value) / 2, low=(1 + found.low) / 2, high=(1 + found.high) / 2)
     half = with_share_bound(half, count)

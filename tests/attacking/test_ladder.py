@@ -6,12 +6,19 @@ from typing import ClassVar
 import pytest
 import torch
 from attack_reports import of
-from fast_attacks import Blind, LeastSquares
+from fast_attacks import SEES, Blind, LeastSquares
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacking.base import (
+    AttackFacts,
+    AttributeInference,
+    LabelInference,
+    MembershipInference,
+    Reconstruction,
+)
 from dtfl_private.attacking.ladder import LADDER, OF_UPDATES, WITHOUT_WEIGHTS, rungs_for
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.matching import MembershipMatching
+from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 
@@ -49,6 +56,63 @@ def test_both_attack_the_same_victims_and_it_is_said_who_is_ahead(trained, mount
     assert line.startswith(f"tier 1, blind against the ladder: {shown}")
     assert absent.startswith("not in the ladder here: unshuffle undoes one shuffle")
     assert [one.attack for one in report.left_out] == ["unshuffle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guessed(MembershipInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="chance")
+
+    def scores(self, view):
+        return torch.rand(len(view.candidates.images), generator=view.chance())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dark(AttributeInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="all are dark")
+
+    def values(self, images, labels, auxiliary):
+        return (images.flatten(1).mean(dim=1) > auxiliary.images.mean()).long()
+
+    def infer(self, view):
+        return torch.zeros(view.victims, dtype=torch.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Dark):
+    def infer(self, view):
+        return self.values(LeastSquares().reconstruct(view), torch.empty(0), view.auxiliary)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent(LabelInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="the label as it was sent")
+
+    def infer(self, view):
+        return torch.cat([batch.labels for seen in view.seen for batch in seen.batches])
+
+
+@pytest.mark.parametrize(
+    ("attack", "rung", "metric", "defenses"),
+    [
+        (Guessed(), "membership-matching", "auc", None),
+        (Dark(), "measured", "accuracy", None),
+        (Sent(), "label-clustering", "accuracy", [LabelRr(epsilon=1.0)]),
+    ],
+    ids=["membership", "property", "labels"],
+)
+def test_who_is_ahead_is_said_of_what_is_no_image_too(
+    attack, rung, metric, defenses, trained, mount, monkeypatch, offer
+):
+    offer("attack", "measured", Measured)
+    for goal in (MembershipInference, AttributeInference, LabelInference):
+        monkeypatch.setitem(LADDER, goal, (rung,))
+    folder = trained(defenses=defenses) if defenses else trained()
+    report = mount(folder, [attack], tiers=[1], against="ladder", effort="quick", defenses=defenses)
+    (mine,) = [found for found in report.results if found.metric == metric and found.source != rung]
+    theirs = of(report, metric, rung)
+    label = {"auc": "AUC", "accuracy": "accuracy"}[metric]
+    shown = f"{label} {mine.value:.3f}, {rung} {theirs.value:.3f}: {mine.value - theirs.value:+.3f} ("
+    assert report.remarks[0].startswith(f"tier 1, {mine.source} against the ladder: {shown}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from dtfl_private.leakage.membership_metrics import (
     auc_interval,
     chance_tpr,
     correct,
+    placements,
     smallest_fpr,
     tpr_at,
     tpr_interval,
@@ -172,3 +173,11 @@ def test_scores_that_say_nothing_have_the_mean_rate_of_chance(nonmembers, fpr):
         groups = [rng.standard_normal(40), rng.standard_normal(nonmembers)]
         rates.append(tpr_at(fpr)(groups, [np.ones((1, len(group)), dtype=np.int64) for group in groups])[0])
     assert abs(np.mean(rates) - chance_tpr(nonmembers, fpr)) < 5 * np.std(rates) / np.sqrt(len(rates))
+
+
+def test_placements_add_up_to_the_auc_and_ties_count_half():
+    members, others = stream(0, "members").integers(0, 6, (3, 40)), stream(0, "others").integers(0, 5, (3, 30))
+    groups = placements(members.astype(float), others.astype(float))
+    expected = [auc(*once(*pair))[0] for pair in zip(members, others, strict=True)]
+    assert sum(group.mean(axis=1) for group in groups) == pytest.approx(expected)
+    assert groups[1].mean() == pytest.approx(0)

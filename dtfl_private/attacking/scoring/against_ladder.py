@@ -2,55 +2,73 @@
 
 from collections.abc import Collection, Sequence
 
-from dtfl_private.attacking.scoring.scoring import Pictured, Verdict
-from dtfl_private.leakage.intervals import difference_interval
-from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.protocol.contracts import FloatArray
-from dtfl_private.randomness import stream
+import numpy as np
 
-COMPARED = ("psnr", "ssim")
+from dtfl_private.attacking.attack_goals import aim_of
+from dtfl_private.attacking.scoring.judged import Scored
+from dtfl_private.attacking.scoring.scoring import Verdict
+from dtfl_private.leakage.intervals import Interval, bootstrap, mean
+from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.significance import bounded_difference
+from dtfl_private.protocol.contracts import FloatArray, IntArray
+from dtfl_private.randomness import stream
 
 
 def compared_with_ladder(verdicts: Sequence[Verdict], outside: Collection[str]) -> list[str]:
-    """Return a line for each reconstruction from outside at each tier: the ladder's best, and by how much it is better.
+    """Return a line for each attack from outside at each tier: the ladder's best, and by how much it is better.
 
-    The ladder's best is that of the highest mean; differences are paired victim by victim.
+    By PSNR and SSIM, the AUC of memberships, the accuracy of properties and labels. The ladder's best is that of the
+    highest value; differences are paired victim by victim.
 
     Args:
         verdicts: of all attacks.
         outside: names of the attacks from outside.
     """
+    ladder = [verdict for verdict in verdicts if verdict.job.chosen.name not in outside]
     lines = []
     for verdict in verdicts:
-        rungs = [
-            other
-            for other in verdicts
-            if other.job.tier == verdict.job.tier
-            and other.job.chosen.name not in outside
-            and other.pictured is not None
-        ]
-        if verdict.job.chosen.name in outside and verdict.pictured is not None and rungs:
-            lines.append(_line(verdict, verdict.pictured, rungs))
+        rungs = {rung.job.chosen.name: rung.scored for rung in ladder if rung.scored and _is_rung(rung, verdict)}
+        if verdict.job.chosen.name in outside and verdict.scored is not None and rungs:
+            compared = "; ".join(_compared(verdict.scored, rungs))
+            lines.append(f"tier {verdict.job.tier}, {verdict.job.chosen.name} against the ladder: {compared}")
     return lines
 
 
-def _line(verdict: Verdict, own: Pictured, rungs: Sequence[Verdict]) -> str:
+def _is_rung(rung: Verdict, verdict: Verdict) -> bool:
+    """Whether an attack of the ladder is after the same there; what does not depend on the tier counts at each."""
+    one, other = rung.job.chosen.attack, verdict.job.chosen.attack
+    return aim_of(type(one)) is aim_of(type(other)) and (rung.job.tier == verdict.job.tier or not one.facts.per_tier)
+
+
+def _compared(own: Scored, rungs: dict[str, Scored]) -> list[str]:
+    alike = {name: rung for name, rung in rungs.items() if rung.is_of_the_same_as(own)}
+    if not alike:  # a malicious server's victims may be fewer, a property may be another one
+        return [f"of other victims, or after something else, than {', '.join(rungs)}"]
     parts = []
-    for name in COMPARED:
-        scores = {rung.job.chosen.name: rung.pictured.scores[name] for rung in rungs if rung.pictured is not None}
-        best = max(scores, key=lambda rung: float(scores[rung].mean()))
-        parts.append(_difference(name, own.scores[name], scores[best], best))
-    return f"tier {verdict.job.tier}, {verdict.job.chosen.name} against the ladder: {'; '.join(parts)}"
+    for name, groups in own.scores.items():
+        best = max(alike, key=lambda rung: _value(alike[rung].scores[name]))
+        parts.append(_difference(name, groups, alike[best].scores[name], best))
+    return parts
 
 
-def _difference(name: str, own_SN: FloatArray, best_SN: FloatArray, best: str) -> str:
+def _difference(name: str, own: Sequence[FloatArray], best: Sequence[FloatArray], rung: str) -> str:
     metric = find_metric(name)
-    if own_SN.shape[1] != best_SN.shape[1]:  # a malicious server's victims may be fewer
-        return f"{metric.label} of other victims than {best}"
     # Repetitions of two attacks have nothing in common: their means over repetitions are compared.
-    found = difference_interval(
-        own_SN.mean(axis=0, keepdims=True), best_SN.mean(axis=0, keepdims=True), stream(0, "ladder", name)
-    )
+    groups = [
+        one_SN.mean(axis=0, keepdims=True) - other_SN.mean(axis=0, keepdims=True)
+        for one_SN, other_SN in zip(own, best, strict=True)
+    ]
+    found: Interval = bootstrap(groups, _sum_of_means, stream(0, "ladder", name))
+    if metric.share:
+        found = bounded_difference(found, groups[0].shape[1])
     value, low, high = (f"{figure:+.{metric.digits}f}" for figure in (found.value, found.low, found.high))
-    means = f"{own_SN.mean():.{metric.digits}f}, {best} {best_SN.mean():.{metric.digits}f}"
+    means = f"{_value(own):.{metric.digits}f}, {rung} {_value(best):.{metric.digits}f}"
     return f"{metric.label} {means}: {value} ({low} to {high})"
+
+
+def _value(groups: Sequence[FloatArray]) -> float:
+    return float(sum(group_SN.mean() for group_SN in groups))
+
+
+def _sum_of_means(groups: Sequence[FloatArray], counts: Sequence[IntArray]) -> FloatArray:
+    return np.asarray(sum(mean([group_N], [drawn]) for group_N, drawn in zip(groups, counts, strict=True)))

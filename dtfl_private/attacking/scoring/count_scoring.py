@@ -8,10 +8,10 @@ from torch import Tensor
 
 from dtfl_private.attacking.base import AttributeInference
 from dtfl_private.attacking.evidence import Auxiliary
+from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import Repetition, guess_of
 from dtfl_private.leakage.intervals import difference_interval, metric_interval
 from dtfl_private.leakage.metrics import ACCURACY
-from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.significance import Advantage, distinct, together
 from dtfl_private.protocol.contracts import FloatArray
@@ -20,7 +20,7 @@ from dtfl_private.protocol.contracts import FloatArray
 DRAWS = 200_000
 
 
-def label_count_results(repetitions: Sequence[Repetition], known: Auxiliary, heading: Heading) -> list[Result]:
+def label_count_results(repetitions: Sequence[Repetition], known: Auxiliary, heading: Heading) -> Judged:
     """Return for how many records of each client a label was counted that some record of it has.
 
     The trivial guess has the label shares of auxiliary data.
@@ -34,12 +34,12 @@ def label_count_results(repetitions: Sequence[Repetition], known: Auxiliary, hea
     classes = 1 + int(max(known.labels.max(), *(own.max() for own in truths)))
     shares = torch.bincount(known.labels, minlength=classes).double() / len(known.labels)
     prior_KC = torch.tensor([len(own) for own in truths])[:, None] * shares
-    return _results(repetitions, truths, ("label-shares", prior_KC), heading)
+    return _judged(repetitions, truths, ("label-shares", prior_KC), heading)
 
 
 def attribute_count_results(
     attack: AttributeInference, repetitions: Sequence[Repetition], known: Auxiliary, heading: Heading
-) -> list[Result]:
+) -> Judged:
     """Return for how many records of each client a value of a property was counted that some record of it has.
 
     The trivial guess knows the client's labels, and has the shares of the values in each class of auxiliary data.
@@ -59,7 +59,7 @@ def attribute_count_results(
     shares = torch.stack([_shares(values[known.labels == label], values, kinds) for label in range(_above(labels))])
     prior_KC = torch.stack([shares[own].sum(dim=0) for own in labels])
     truths = torch.split(truth, [len(own) for own in labels])
-    return _results(repetitions, truths, ("label-prior", prior_KC), heading)
+    return _judged(repetitions, truths, ("label-prior", prior_KC), heading)
 
 
 def _above(labels: Sequence[Tensor]) -> int:
@@ -72,9 +72,9 @@ def _shares(values: Tensor, otherwise: Tensor, kinds: int) -> Tensor:
     return torch.bincount(counted, minlength=kinds).double() / len(counted)
 
 
-def _results(
+def _judged(
     repetitions: Sequence[Repetition], truths: Sequence[Tensor], trivial: tuple[str, Tensor], heading: Heading
-) -> list[Result]:
+) -> Judged:
     """Return how many counted values can be matched with a client's records, against a trivial guess.
 
     The p-value is that of a permutation test: if the update says nothing, the values may change places in what a guess
@@ -98,7 +98,11 @@ def _results(
     beyond = (found_SKC - prior_KC, true_KC - prior_KC)
     advantage = Advantage(found=apart, p_value=_permuted(*beyond, heading.draws("accuracy-permutations")))
     baseline, sizes_of = (name, float(expected.mean())), {"n": scored.shape[1], "seeds": len(scored)}
-    return [heading.result("accuracy", interval, baseline=baseline, advantage=advantage, **sizes_of)]
+    result = heading.result("accuracy", interval, baseline=baseline, advantage=advantage, **sizes_of)
+    records = repetitions[0].victims.records
+    return Judged(
+        results=[result], scored=Scored(truth=torch.cat(list(truths)), records=records, scores={"accuracy": [scored]})
+    )
 
 
 def _counts(guess: Tensor, sizes: Sequence[int], classes: int) -> Tensor:

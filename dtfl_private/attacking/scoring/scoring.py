@@ -10,6 +10,7 @@ from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference, MembershipInference, Reconstruction
 from dtfl_private.attacking.scoring.count_scoring import attribute_count_results, label_count_results
+from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, in_best_order, sent_labels
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
 from dtfl_private.attacking.scoring.unordered_guesses import unordered_guesses
@@ -19,11 +20,15 @@ from dtfl_private.leakage.baselines import BASELINES, Known
 from dtfl_private.leakage.classifier import Classifier, train_classifier
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.leakage.lpips import require_lpips
+from dtfl_private.leakage.membership_metrics import placements
 from dtfl_private.leakage.results.image_results import baseline_results, image_results, trivial_guesses
-from dtfl_private.leakage.results.membership_results import membership_results
+from dtfl_private.leakage.results.membership_results import member_scores, membership_results
 from dtfl_private.leakage.results.result import Result, SettingValue
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.protocol.contracts import FloatArray
+
+# Of images, two attacks are compared by these.
+COMPARED = ("psnr", "ssim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +47,12 @@ class Pictured:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one attack reached at one tier; ``pictured`` of reconstructions only."""
+    """What one attack reached at one tier; ``pictured`` of reconstructions only, ``scored`` of all that guess."""
 
     job: Job
     results: Sequence[Result]
     pictured: Pictured | None = None
+    scored: Scored | None = None
 
 
 class Judge:
@@ -95,15 +101,19 @@ class Judge:
             return Verdict(job=job, results=visible)
         attack = job.chosen.attack
         if isinstance(attack, Reconstruction):
-            results, pictured = self._images(guessed, heading)
-            return Verdict(job=job, results=[*results, *visible], pictured=pictured)
-        if isinstance(attack, MembershipInference):
-            return Verdict(job=job, results=[*self._membership(guessed, heading), *visible])
-        if self._is_whole(job.tier):
-            return Verdict(job=job, results=[*self._counts(attack, guessed, heading), *visible])
-        return Verdict(job=job, results=[*inference_results(attack, self._setup, guessed, heading), *visible])
+            judged, pictured = self._images(guessed, heading)
+        else:
+            judged, pictured = self._inferred(attack, guessed, heading), None
+        return Verdict(job=job, results=[*judged.results, *visible], pictured=pictured, scored=judged.scored)
 
-    def _counts(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
+    def _inferred(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
+        if isinstance(attack, MembershipInference):
+            return self._membership(repetitions, heading)
+        if self._is_whole(heading.tier):
+            return self._counts(attack, repetitions, heading)
+        return inference_results(attack, self._setup, repetitions, heading)
+
+    def _counts(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
         """Judge guesses about clients that send their records in no order."""
         known = self._setup.split.judging
         if isinstance(attack, AttributeInference):
@@ -132,7 +142,7 @@ class Judge:
             return None
         return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
 
-    def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[list[Result], Pictured]:
+    def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[Judged, Pictured]:
         whole = self._is_whole(heading.tier)
         if whole:
             repetitions = [in_best_order(repetition) for repetition in repetitions]
@@ -156,7 +166,10 @@ class Judge:
         pictured = Pictured(
             truth=truth, guesses=guesses, baseline=trivial[best], baseline_name=best, scores=judged.scores
         )
-        return list(judged.results), pictured
+        scored = Scored(
+            truth=truth, records=victims.records[common], scores={name: [judged.scores[name]] for name in COMPARED}
+        )
+        return Judged(results=judged.results, scored=scored), pictured
 
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""
@@ -176,6 +189,13 @@ class Judge:
             found += baseline_results(name, known, victims.labels, self._classifier.predict, heading)
         return found
 
-    def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> list[Result]:
-        _, member = self._setup.candidates(repetitions[0].victims)
-        return membership_results([guess_of(repetition) for repetition in repetitions], member, heading)
+    def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
+        victims = repetitions[0].victims
+        _, member = self._setup.candidates(victims)
+        guesses = [guess_of(repetition) for repetition in repetitions]
+        scored = Scored(
+            truth=member,
+            records=victims.records,
+            scores={"auc": placements(*member_scores(guesses, member))},
+        )
+        return Judged(results=membership_results(guesses, member, heading), scored=scored)

@@ -6,16 +6,17 @@ from torch import Tensor
 
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference
+from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sent_labels
 from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
-from dtfl_private.leakage.results.value_results import value_results
+from dtfl_private.leakage.results.value_results import right_guesses, value_results
 
 
 def inference_results(
     attack: Attack, setup: AttackSetup, repetitions: Sequence[Repetition], heading: Heading
-) -> list[Result]:
+) -> Judged:
     """Return how right the guesses of a property, or of the labels, are.
 
     Args:
@@ -36,11 +37,18 @@ def inference_results(
             "label-prior": majority_by_label(known, auxiliary.labels, labels),
         }
         ceiling = {"raw-pixels": _raw_pixels(attack, setup, images, labels, known)}
-        return value_results(guesses, truth, trivial, ceiling, heading)
+        return _judged(
+            guesses, truth, victims.records[common], value_results(guesses, truth, trivial, ceiling, heading)
+        )
     trivial = {"majority": auxiliary.labels.mode().values.expand(len(labels))}
     if "labels" in attack.facts.needs:  # otherwise the adversary need not see what was sent
         trivial = {"sent-label": sent_labels(victims)[common], **trivial}
-    return value_results(guesses, labels, trivial, {}, heading)
+    return _judged(guesses, labels, victims.records[common], value_results(guesses, labels, trivial, {}, heading))
+
+
+def _judged(guesses: Sequence[Tensor], truth: Tensor, records: Tensor, results: Sequence[Result]) -> Judged:
+    scored = Scored(truth=truth, records=records, scores={"accuracy": [right_guesses(guesses, truth)]})
+    return Judged(results=results, scored=scored)
 
 
 def _raw_pixels(

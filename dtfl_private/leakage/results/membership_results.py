@@ -10,14 +10,13 @@ from dtfl_private.leakage.intervals import Interval
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.significance import Advantage, auc_p_value, distinct, tpr_p_value
+from dtfl_private.protocol.contracts import FloatArray
 
 
 def membership_results(guesses: Sequence[Tensor], member: Tensor, heading: Heading) -> list[Result]:
     """Score membership guesses (candidates,) of each repetition by which candidates are members, bool (candidates,)."""
-    scored = np.stack([guesses[place].double().cpu().numpy() for place in distinct(guesses)])
-    inside = member.cpu().numpy()
-    members_SM, others_SK = scored[:, inside], scored[:, ~inside]
-    sizes = {"n": scored.shape[1], "seeds": len(scored)}
+    members_SM, others_SK = member_scores(guesses, member)
+    sizes = {"n": members_SM.shape[1] + others_SK.shape[1], "seeds": len(members_SM)}
     found = membership.auc_interval(members_SM, others_SK, heading.draws("auc"))
     advantage = _beyond(found, 0.5, auc_p_value(members_SM, others_SK))
     results = [heading.result("auc", found, baseline=("chance", 0.5), advantage=advantage, **sizes)]
@@ -30,6 +29,13 @@ def membership_results(guesses: Sequence[Tensor], member: Tensor, heading: Headi
         advantage = _beyond(found, shown, tpr_p_value(members_SM, others_SK, fpr))
         results.append(heading.result(name, found, baseline=("chance", shown), advantage=advantage, **sizes))
     return results
+
+
+def member_scores(guesses: Sequence[Tensor], member: Tensor) -> tuple[FloatArray, FloatArray]:
+    """Return the scores (S, M) of members and (S, K) of non-members, in the S repetitions that differ."""
+    scored = np.stack([guesses[place].double().cpu().numpy() for place in distinct(guesses)])
+    inside = member.cpu().numpy()
+    return scored[:, inside], scored[:, ~inside]
 
 
 def _beyond(found: Interval, chance: float, p_value: float) -> Advantage:

@@ -12,6 +12,12 @@ from dtfl_private.leakage.results.compared_with_baselines import against_best_gu
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.significance import distinct
+from dtfl_private.protocol.contracts import FloatArray
+
+
+def right_guesses(guesses: Sequence[Tensor], truth: Tensor) -> FloatArray:
+    """Return which guesses are right, 1 or 0 (S, N), in the S repetitions that differ."""
+    return np.stack([scores.correct(guesses[place], truth) for place in distinct(guesses)])
 
 
 def value_results(
@@ -30,7 +36,7 @@ def value_results(
         ceilings: guesses (N,) that take more knowledge than the adversary has, by name; each gives a result of its own.
         heading: of the results.
     """
-    scored = np.stack([scores.correct(guesses[place], truth) for place in distinct(guesses)])
+    scored = right_guesses(guesses, truth)
     trivial_scores = {name: scores.correct(guess, truth) for name, guess in trivial.items()}
     found = metric_interval(ACCURACY, scored, heading.draws("accuracy"))
     results = [against_best_guess(ACCURACY, found, scored, trivial_scores, heading)]
