@@ -15,11 +15,8 @@ from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.convergence_check import strongest_at_the_deepest
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.auxiliary_point import SIZES, AuxiliaryPoint
 from dtfl_private.verdicts.findings import NotTested
-
-SIZES = (100, 1_000, 10_000)
-"""Images to train on, as far as the audit has more; then as many as it has."""
 
 METRICS = ("ssim", "psnr", "identifiability")
 WHAT = "leakage against the adversary's data"

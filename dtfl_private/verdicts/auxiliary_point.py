@@ -3,6 +3,9 @@
 from dtfl_private.leakage.results.result import Positive, Result
 from dtfl_private.verdicts.strict import Strict
 
+SIZES = (100, 1_000, 10_000)
+"""Images to train on that a curve has points at, as far as the audit has more; then as many as it has."""
+
 
 class AuxiliaryPoint(Strict):
     """What one attack reached with a number of auxiliary images.

@@ -1,5 +1,7 @@
 import pytest
+import torch
 
+from dtfl_private.attacking.knowledge.adversary_data import NON_MEMBER_SHARE, _parts
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
@@ -27,3 +29,11 @@ def test_the_presets_differ_in_what_they_attack():
     for settled in (quick, thorough):
         for text in settled.attacks:
             create("attack", text)
+
+
+@pytest.mark.parametrize(("test_images", "most"), [(26_032, 10_000), (10_000, 6_250)])
+def test_the_thorough_preset_s_curve_ends_at_ten_thousand_images_where_there_are_as_many(test_images, most):
+    aux_images = AuditConfig(preset="thorough").settled().aux_images
+    left = torch.arange(test_images - int(test_images * NON_MEMBER_SHARE))
+    train, _ = _parts(left[:aux_images])
+    assert len(train) == most

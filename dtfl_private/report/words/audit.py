@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dtfl_private.leakage.metrics import SSIM, find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
+from dtfl_private.verdicts.auxiliary_point import SIZES
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
 from dtfl_private.verdicts.selected_results import curve_of, fell_back, is_valid
 
@@ -90,6 +91,8 @@ def auxiliary_curve_text(findings: Findings) -> str | None:
     meaning = f"the last step, {more:.2g} times as many, brings {rise:+.{SSIM.digits}f}"
     if rise > STILL_RISING:
         meaning += f": still rising, so an adversary with more than {curve[-1].images:,} may get more"
+    if curve[-1].images < SIZES[-1]:
+        meaning += f"; the audit had no more to train on, so the curve ends before {SIZES[-1]:,}"
     result = curve[-1].result
     return f"tier {result.tier}, {result.source} reaches SSIM {listed(reached)} images ({meaning})"
 
