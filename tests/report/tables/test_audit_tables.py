@@ -109,10 +109,10 @@ def test_attacks_that_fell_back_to_a_trivial_guess_are_named_with_their_tiers():
 def test_how_leakage_follows_the_attacker_s_data_is_said_unless_the_audit_is_invalid_or_has_no_curve():
     reached = "auxiliary data: tier 4, decoder reaches SSIM 0.120 with 100, 0.140 with 1,000 and {} with 5,000 images"
     (flat,) = (line for line in lines(full()) if line.startswith("auxiliary data"))
-    ends = "the audit had no more to train on, so the curve ends before 10,000"
-    assert flat == f"{reached.format('0.150')} (the last step, 5 times as many, brings +0.010; {ends})"
+    last = f"{reached.format('0.150')} (the last step, 5 times as many, brings +0.010"
+    assert flat.startswith(f"{last}; the audit had no more to train on")
     whole = [{**point, "images": 2 * point["images"]} for point in auxiliary_curve(0.15)]
-    assert not any("ends before" in line for line in lines(full(auxiliary_curve=whole)))
+    assert any(line.endswith("5 times as many, brings +0.010)") for line in lines(full(auxiliary_curve=whole)))
     (rising,) = (line for line in lines(full(auxiliary_curve=auxiliary_curve(0.17))) if line.startswith("auxiliary"))
     assert rising.startswith(f"{reached.format('0.170')} (the last step, 5 times as many, brings +0.030: still rising")
     for without in (full(auxiliary_curve=()), invalid()):
