@@ -3,15 +3,23 @@
 For releases z of activations a, the mean of p(z | b) / p(z | a) is 1 for every b that has the same noise: only the
 right likelihood has that for all b. The bounds are five standard errors wide, so that a right one would fail with
 probability 6e-7 with another stream. Each is shown to reject a deviation that is wrong by a tenth.
+
+Of fisher-noise a release does not say the deviation, and the likelihood is that of the likeliest one, n/2 log of a sum
+of squares. That is no density, and its mean ratio is infinite; but the mean of its logarithm is known: the sums are s^2
+times chi-squared, central for the true activations, and not for others.
 """
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import digamma
+from scipy.stats import poisson
 
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dropout import Dropout
+from dtfl_private.defenses.fisher_noise import FisherNoise
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.information_bottleneck import InformationBottleneck
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
@@ -19,15 +27,16 @@ from dtfl_private.defenses.top_k import TopK
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense
-from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.client_context import ClientRound, ForwardPass
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.release_reading import Reading, log_likelihood
 from dtfl_private.protocol.messages import SmashedBatch
 
 RECORDS = 20_000
 # Not here by themselves: what draws no noise, so that there is no density (tests/protection/test_release_reading.py has
-# it), and fisher-noise, whose deviation the attacker takes to be the likeliest.
-WITHOUT_DENSITY = {"dropout", "quantize", "top-k", "fisher-noise"}
+# it).
+WITHOUT_DENSITY = {"dropout", "quantize", "top-k"}
+OF_THE_LIKELIEST_DEVIATION = {"fisher-noise"}
 SHAPE = (2, 2, 2)
 DEFENSES = {
     "gaussian-noise": GaussianNoise(sd=0.5),
@@ -65,7 +74,8 @@ def deviations_from_one(defense: Defense, factor: float = 1.0) -> float:
 
 def test_no_registered_defense_that_says_what_it_shows_is_forgotten():
     reading = {name for name in installed("defense") if type(create("defense", name)).read is not Defense.read}
-    assert reading - WITHOUT_DENSITY == {name for name in DEFENSES if " " not in name}
+    single = {name for name in DEFENSES if " " not in name}
+    assert reading - WITHOUT_DENSITY == single | OF_THE_LIKELIEST_DEVIATION
 
 
 @pytest.mark.parametrize("name", DEFENSES)
@@ -76,3 +86,36 @@ def test_the_mean_likelihood_ratio_is_one(name):
 @pytest.mark.parametrize("name", DEFENSES)
 def test_that_of_a_wrong_deviation_is_not(name):
     assert abs(deviations_from_one(DEFENSES[name], 0.9)) > 5
+
+
+def mean_log_ratio(apart: float) -> float:
+    """Return the mean of log p(z | a) - log p(z | b), |a - b| = ``apart`` deviations, of the likeliest deviations.
+
+    A sum of squares that is not central is chi-squared with 2 j degrees of freedom more, j Poisson of apart^2 / 2.
+    """
+    half, places = np.prod(SHAPE) / 2, np.arange(200)
+    return float(half * ((poisson.pmf(places, apart**2 / 2) * digamma(half + places)).sum() - digamma(half)))
+
+
+def deviations_from_the_mean_log_ratio(slope: float, factor: float = 1.0) -> float:
+    """Return how many standard errors the mean log ratio under fisher-noise is off, for a deviation wrong by a factor.
+
+    The encoder's slope at each input value is ``slope``, so that tr(J^T J) is slope^2 for each of them. For a bound of
+    1 / 2 and 64 probes the deviation is the next power of two above 0.8 slope, which is a power of two itself.
+    """
+    inputs, step = torch.full(SHAPE, slope), torch.randn(SHAPE, generator=torch.Generator().manual_seed(4))
+    truth, apart = inputs.square() / 2, 1.5
+    other = truth + apart * slope * step / step.norm()
+    forward = ForwardPass(encoder=lambda x: x.square() / 2, inputs=inputs.expand(RECORDS, *SHAPE))
+    at = ClientRound(seed=2, client=0, round=1, tier=1, records=RECORDS, classes=2, forward=forward)
+    defense = FisherNoise(mse=0.5, probes=64)
+    reading = defense.read(Reading.of(defense.encode(truth.expand(RECORDS, *SHAPE), at)))
+    likelihoods = [log_likelihood(reading, guess.expand(RECORDS, *SHAPE)) for guess in (truth, other)]
+    ratios = likelihoods[0] - likelihoods[1]
+    return float((ratios.mean() - mean_log_ratio(apart / factor)) / (ratios.std() / RECORDS**0.5))
+
+
+@pytest.mark.parametrize("slope", [1.0, 8.0])
+def test_where_the_deviation_is_not_known_the_likeliest_one_is_the_sampler_s_own(slope):
+    assert abs(deviations_from_the_mean_log_ratio(slope)) < 5
+    assert abs(deviations_from_the_mean_log_ratio(slope, 0.9)) > 5
