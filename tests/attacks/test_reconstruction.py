@@ -134,6 +134,17 @@ def test_the_hybrid_refines_what_was_decoded(make_view):
     assert psnr(HYBRID.reconstruct(view), truth).mean() > psnr(decoded, truth).mean() + 3
 
 
+def test_where_the_decoder_leads_nowhere_the_hybrid_takes_the_search_from_grey(make_view):
+    view, truth = make_view(stem())
+    lost = replace(HYBRID, decoder_steps=1, lr=1e-6)  # refinements do not move
+    decoded, from_grey = (
+        psnr(attack.reconstruct(view), truth).mean()
+        for attack in (Decoder(size="small", steps=1), Optimization(steps=HYBRID.steps))
+    )
+    assert from_grey > decoded + 3
+    assert psnr(lost.reconstruct(view), truth).mean() > from_grey - 0.5
+
+
 def test_without_auxiliary_data_the_search_is_smooth_by_default(make_view):
     view, _ = make_view(stem(), knows="architecture")
     assert Optimization().matching(view).smoothness == 1e-2
