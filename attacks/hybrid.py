@@ -57,12 +57,12 @@ DECODED, TUNED = 0.5, 0.75
 class Hybrid(Reconstruction):
     """Start at the decoder's image, minimise relative residual + TV + distance to the start, keep the best candidate.
 
-    Candidates for a batch: the decoder's images, those that a search from them finds, whose weights are tuned on
-    auxiliary validation images, and those that `optimization` finds from grey, unless it is far behind there. Where
-    that is better on those images, the search starts from the likeliest that the decoder can make nearby. Which
-    candidate is taken, or which point on the way from the decoder's image to it, or for each image the one with the
-    lowest residual, is decided once per tier by the mean PSNR on auxiliary validation images. So it is, but for the
-    chance of that choice, never worse than either of the two.
+    Candidates for a batch: the decoder's images (a trivial guess, where `decoder` returns one), those that a search
+    from them finds, whose weights are tuned on auxiliary validation images, and those that `optimization` finds from
+    grey, unless it is far behind there. Where that is better on those images, the search starts from the likeliest that
+    the decoder can make nearby. Which candidate is taken, or which point on the way from the decoder's image to it, or
+    for each image the one with the lowest residual, is decided once per tier by the mean PSNR on auxiliary validation
+    images. So it is, but for the chance of that choice, never worse than either of the two.
 
     Attributes:
         size: of the decoder's network.

@@ -19,8 +19,9 @@ from dtfl_private.attacks.optimization import SMOOTHNESS, Ticks, climb
 from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
+from dtfl_private.attacks.shared.fallback import Guess, guesses_of
 from dtfl_private.attacks.shared.feature_matching import Matching
-from dtfl_private.attacks.shared.guesses import FIRST, Guesses, best_rule
+from dtfl_private.attacks.shared.guesses import FIRST, Guesses, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.joint_matching import JointSearch, Programs
 from dtfl_private.attacks.shared.linking import LinkedReleases, Release, link_all, nearest_limit
@@ -38,6 +39,8 @@ PROXIMITIES = (*FROM_ONE_RELEASE, 300.0)
 SEARCH_STEPS = 300
 # How many searches tuning and choice take, about.
 TUNING_SEARCHES = 10
+# Candidates by number: 0 is the combined images, trivial guesses follow.
+SEARCHED = 1
 # Chunks of auxiliary images to choose by.
 CHUNKS = 2
 # Share of the attack's time that is over, about, when decoders are trained.
@@ -57,8 +60,8 @@ class MultiRelease(Reconstruction):
 
     From the combined images a search goes on to those that maximise the sum of the log-likelihoods of all linked
     releases, under the weights and the defense of each (`JointSearch`), with total variation and a pull to the start.
-    How much of either, and whether its images, the combined ones, or which on the way are taken, is decided by
-    auxiliary images that are released and linked as often.
+    How much of either, and whether its images, the combined ones, a trivial guess, or which on the way are taken, is
+    decided by auxiliary images that are released and linked as often.
 
     Assumes that what was sent of a record differs by the clients' weights and fresh draws. Where clients flip images,
     both ways are tried; a crop or a cutout can leave a release unlinked, which then counts for nothing. Weights move on
@@ -127,16 +130,20 @@ class MultiRelease(Reconstruction):
         searches = [JointSearch(chunk, begin, known.combined(chunk, chunks)) for chunk in chunks]
         matching = self._tuned(view, searches[0], known.truth_of(chunks[0]), tick)
 
+        guesses = list(guesses_of(view.auxiliary).values())
+
         def offer(number: int, wanted: Collection[int]) -> Guesses:
-            return _offered(searches[number], wanted, matching, tick)
+            return _offered(searches[number], chunks[number], guesses, wanted, matching, tick)
 
         offers = [(partial(offer, number), known.truth_of(chunk)) for number, chunk in enumerate(chunks[:CHUNKS])]
-        rule = best_rule(offers, 2)
+        candidates = 1 + SEARCHED + len(guesses)
+        rule = best_rule(offers, candidates)
         combined = known.combined(linked, chunks)
         if rule == FIRST:
             return combined
         moved = [_as_moved(view, one, self.adaptive) for one in chosen]
-        return _offered(JointSearch(linked, moved, combined), [1], matching, tick).chosen(rule)
+        search = JointSearch(linked, moved, combined)
+        return _offered(search, linked, guesses, needed([rule], candidates), matching, tick).chosen(rule)
 
     def _tuned(self, view: View, search: JointSearch, truth: Tensor, tick: Ticks) -> Matching:
         """Return how the search finds the best images (N, C, H, W), by their mean PSNR."""
@@ -153,9 +160,18 @@ class MultiRelease(Reconstruction):
         return way(climb(score, START, (len(SMOOTHNESS), len(PROXIMITIES), len(PACES))))
 
 
-def _offered(search: JointSearch, wanted: Collection[int], matching: Matching, tick: Ticks) -> Guesses:
-    """Return the images that a search starts from, and (1) those that it finds if they are wanted."""
-    images = {0: search.start, **{candidate: search.found(matching, tick) for candidate in wanted}}
+def _offered(
+    search: JointSearch,
+    linked: LinkedReleases,
+    guesses: Sequence[Guess],
+    wanted: Collection[int],
+    matching: Matching,
+    tick: Ticks,
+) -> Guesses:
+    """Return the images that a search starts from, and, if wanted, those that it finds and, after it, trivial ones."""
+    make = {SEARCHED: partial(search.found, matching, tick)}
+    make |= {number: partial(guess, linked.labels) for number, guess in enumerate(guesses, start=SEARCHED + 1)}
+    images = {0: search.start, **{number: make[number]().to(search.start) for number in wanted}}
     return Guesses(images=images, residuals={number: search.residuals(one) for number, one in images.items()})
 
 
@@ -193,7 +209,7 @@ def decode_all(decoder: TrainedDecoder, seen: Seen) -> Release:
     """Return all batches of a round, decoded."""
     smashed, labels = (torch.cat([getattr(batch, part) for batch in seen.batches]) for part in ("smashed", "labels"))
     numbers = torch.cat([torch.full_like(batch.labels, batch.batch) for batch in seen.batches])
-    return Release(images=decoder.decode(smashed, labels), labels=labels, smashed=smashed, batches=numbers)
+    return Release(images=decoder.decode_by_network(smashed, labels), labels=labels, smashed=smashed, batches=numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +245,7 @@ class _Known:
                 data.validation_images[filled], data.validation_labels[filled], "known", turn
             )
             release = Release(
-                images=decoder.decode(sent.smashed, sent.labels),
+                images=decoder.decode_by_network(sent.smashed, sent.labels),
                 labels=sent.labels,
                 smashed=sent.smashed,
                 batches=torch.arange(len(sent.labels), device=sent.labels.device) // batch_size(group),

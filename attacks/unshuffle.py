@@ -1,8 +1,7 @@
 """Put shuffled pieces of activations back in order, then decode as if nothing had been shuffled."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -17,18 +16,14 @@ from dtfl_private.attacks.shared.arrangement import Puzzle, puzzle_of
 from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS, DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder, trained_decoder
 from dtfl_private.attacks.shared.exchange_matcher import ExchangeMatcher, train_exchange_matcher
-from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
-from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule, needed
+from dtfl_private.attacks.shared.guesses import needed
 from dtfl_private.attacks.shared.inverse_network import map_shape
 from dtfl_private.attacks.shared.piece_matcher import PieceMatcher, train_matcher
-from dtfl_private.attacks.shared.releaser import batch_size, by_download, fingerprint, validation_release
+from dtfl_private.attacks.shared.releaser import batch_size, by_download, fingerprint
+from dtfl_private.attacks.shared.shuffled_search import ShuffledSearch
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 
-# Searches from the decoded images: weights of the total variation, and of the distance to the start.
-SEARCHES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.3), (1e-2, 3.0))
-SEARCH_LR = 0.02
-VALIDATION_BATCHES = 2
 # A second decoder is worth its time if this share of pieces more is in place than when the first was trained.
 WORTH = 0.02
 # Shares of the attack's time that are over, about, when its networks are trained and when the search is tuned.
@@ -44,7 +39,8 @@ class Unshuffle(Reconstruction):
     order. A decoder is trained on activations put back in the same way, mistakes included. Its images are then sent
     through the known client half, and the pieces received are assigned anew by their distance from those: analysis by
     synthesis. From there pixels are searched for, by gradient, whose activations are the pieces received, which are
-    assigned anew every few steps. Whether the decoded or the found images are taken is decided on auxiliary images.
+    assigned anew every few steps. Whether the decoded or the found images or a trivial guess are taken is decided on
+    auxiliary images.
     An order that lasts is found from all records of a client together. Where records exchange
     pieces, which keep their places, the network tells instead which of a batch's pieces fits the rest of a record.
 
@@ -85,20 +81,20 @@ class Unshuffle(Reconstruction):
             name: self._solver(view.part(SOLVED * number / len(groups), SOLVED * (number + 1) / len(groups)), group)
             for number, (name, group) in enumerate(groups.items())
         }
-        search = _Search(
+        search = ShuffledSearch(
             puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
             steps=self.steps_of(self.steps, SEARCH_STEPS),
-            view=view,
+            view=view.part(SOLVED, TUNED),
         )
-        rule = search.rule(solvers[fingerprint(view.seen[0].download)])
-        wanted = needed([rule], 1 + len(SEARCHES))
-        ticks = Ticks(view.part(TUNED, 1), search.steps * len(wanted) * sum(len(seen.batches) for seen in view.seen))
+        rule = search.rule(solvers[fingerprint(view.seen[0].download)].decode)
+        wanted = needed([rule], search.candidates)
+        ticks = Ticks(view.part(TUNED, 1), search.work(wanted) * sum(len(seen.batches) for seen in view.seen))
         parts = []
         for seen in view.seen:
             solver, program = solvers[fingerprint(seen.download)], view.program(seen, adaptive=True)
             decoded = torch.split(solver.images(seen), [len(batch.labels) for batch in seen.batches])
             for batch, images in zip(seen.batches, decoded, strict=True):
-                parts.append(search.guesses(program, batch.smashed, images, ticks, wanted).chosen(rule))
+                parts.append(search.guesses(program, batch, images, ticks, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":
@@ -158,7 +154,7 @@ class _Solver:
         ordered = self.first(program, smashed, labels)
         for _ in range(self.refinements):
             with torch.no_grad():
-                synthetic = program.activations(self.decoder.decode(ordered, labels))
+                synthetic = program.activations(self.decoder.decode_by_network(ordered, labels))
             ordered = self._puzzle.put(smashed, self._puzzle.match(smashed, synthetic))
         return ordered
 
@@ -173,56 +169,7 @@ class _Solver:
 
     def decode(self, program: ClientProgram, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return the images (B, C, H, W) of activations as they were received."""
-        return self.decoder.decode(self.refined(program, smashed, labels), labels)
-
-
-class _Search:
-    """Searches for pixels whose activations, in some order, are those received, from decoded images on.
-
-    Args:
-        view: of the adversary.
-        puzzle: the shuffle.
-        steps: of each search.
-    """
-
-    def __init__(self, *, view: View, puzzle: Puzzle, steps: int) -> None:
-        self._view, self._puzzle, self.steps = view, puzzle, steps
-        self._ways = [
-            Matching(steps=steps, lr=SEARCH_LR, smoothness=smoothness, proximity=proximity)
-            for smoothness, proximity in SEARCHES
-        ]
-
-    def guesses(
-        self,
-        program: ClientProgram,
-        smashed: Tensor,
-        decoded: Tensor,
-        tick: Callable[[], None],
-        wanted: Collection[int],
-    ) -> Guesses:
-        """Return the decoded images (B, C, H, W) of a batch, and what those searches make of them that are wanted."""
-        smashed = smashed.to(decoded.device)
-
-        def arrange(activations: Tensor) -> Tensor:
-            return self._puzzle.put(smashed, self._puzzle.match(smashed, activations))
-
-        ways = {number: self._ways[number - 1] for number in wanted}
-        found = {number: match(program, smashed, decoded, way, tick, arrange) for number, way in ways.items()}
-        images = {0: decoded, **found}
-        with torch.no_grad():
-            left = {number: residuals(program, one, arrange(program.expected(one))) for number, one in images.items()}
-        return Guesses(images=images, residuals=left)
-
-    def rule(self, solver: _Solver) -> Rule:
-        """Return which candidate serves best on auxiliary validation images."""
-        seen = self._view.seen[0]
-        program = self._view.program(seen, adaptive=True)
-        ticks = Ticks(self._view.part(SOLVED, TUNED), self.steps * len(SEARCHES) * VALIDATION_BATCHES)
-        found = []
-        for smashed, labels, images in validation_release(self._view, seen, True, VALIDATION_BATCHES):
-            decoded = solver.decode(program, smashed, labels)
-            found.append((partial(self.guesses, program, smashed, decoded, ticks), images))
-        return best_rule(found, 1 + len(SEARCHES))
+        return self.decoder.decode_by_network(self.refined(program, smashed, labels), labels)
 
 
 def _joined(seen: Seen) -> SmashedBatch:

@@ -37,6 +37,9 @@ WARM_UP = 20
 # Of the weights' average, once it has gone on for long; before, it forgets faster.
 DECAY = 0.995
 
+Decode = Callable[[Tensor, Tensor], Tensor]
+"""From activations (B, *cut shape) and labels (B,) to images (B, C, H, W)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderTraining:
@@ -89,6 +92,10 @@ class Lessons:
         """Return a release of the images as they are."""
         return self.releaser.release(self.images.images, self.images.labels, "train", 0)
 
+    def validation(self) -> ReleasedImages:
+        """Return a release of the validation images."""
+        return self.releaser.release(self.images.validation_images, self.images.validation_labels, "validate")
+
     def batches(self, *, vary: bool) -> Iterator[ReleasedImages]:
         """Yield batches to train on without end, from releases of images drawn without repetition."""
         images, labels = self.images.images, self.images.labels
@@ -115,9 +122,7 @@ def train_decoder(
     network: InverseNetwork, lessons: Lessons, training: DecoderTraining, advance: Callable[[int, int], None]
 ) -> tuple[InverseNetwork, float]:
     """Train a network; return the average of its weights that served best, and its error on validation images."""
-    validation = lessons.releaser.release(
-        lessons.images.validation_images, lessons.images.validation_labels, "validate"
-    )
+    validation = lessons.validation()
     average = AveragedModel(network, multi_avg_fn=_forgetting)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
@@ -155,16 +160,16 @@ def has_fast_bfloat16(device: str) -> bool:
 
 
 def losses(
-    network: InverseNetwork,
+    decode: Decode,
     released: ReleasedImages,
     training: DecoderTraining,
     features: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return the loss of each image (B,): the squared error, and what else `DecoderTraining` gives a weight."""
+    """Return the loss of each decoded image (B,): squared error, and what else `DecoderTraining` gives a weight."""
     device = released.smashed.device.type
     # Half the time, and in measurements the same error, which is far above this type's rounding.
     with torch.autocast(device, dtype=torch.bfloat16, enabled=has_fast_bfloat16(device)):
-        guess = network(released.smashed, released.labels)
+        guess = decode(released.smashed, released.labels)
     errors: Tensor = (guess - released.images).square().flatten(1).mean(dim=1)
     if training.ssim:
         errors = errors + training.ssim * (1 - structural_similarity(guess, released.images))
@@ -178,12 +183,12 @@ def losses(
 
 @torch.no_grad()
 def error_on(
-    network: InverseNetwork,
+    decode: Decode,
     released: ReleasedImages,
     training: DecoderTraining,
     features: Callable[[Tensor], Tensor],
 ) -> float:
-    """Return the mean loss on released images."""
+    """Return the mean loss of what is decoded from released images."""
     parts = zip(*(torch.split(part, CHUNK) for part in released), strict=True)
-    errors = [losses(network, ReleasedImages(*part), training, features) for part in parts]
+    errors = [losses(decode, ReleasedImages(*part), training, features) for part in parts]
     return float(torch.cat(errors).double().mean())

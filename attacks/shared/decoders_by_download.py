@@ -3,6 +3,8 @@
 Chance comes from the repetition's seed and not from the attack's stream, so that the cached decoder is the same
 whichever attack trains it.
 
+Where a decoder is no better on validation images than a trivial guess, it decodes to that guess.
+
 decoders = trained_decoders(view, DecoderTraining())
 images = decoders.of(seen).decode(smashed, labels)
 """
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, train_decoder
+from dtfl_private.attacks.shared.fallback import Guess, better_guess, errors_of_guesses
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.protocol.messages import Seen
@@ -24,15 +27,28 @@ VALIDATION_ERROR = "validation error"
 
 
 class TrainedDecoder:
-    """A trained inverse network."""
+    """A trained inverse network, or in its place a trivial guess.
 
-    def __init__(self, network: InverseNetwork, device: str) -> None:
+    Args:
+        network: trained.
+        device: to compute on.
+        guess: in place of the network's images, if these are no better.
+    """
+
+    def __init__(self, network: InverseNetwork, device: str, guess: Guess | None = None) -> None:
+        self._guess = guess
         self._network = placed(network, device).eval().requires_grad_(requires_grad=False)
         self._device = device
 
-    @torch.no_grad()
     def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] of activations (N, *cut shape) and labels (N,), on the device."""
+        if self._guess is not None:
+            return self._guess(labels).to(self._device)
+        return self.decode_by_network(smashed, labels)
+
+    @torch.no_grad()
+    def decode_by_network(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return the network's own images, for attacks that make more of them; otherwise as `decode`."""
         pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
         parts = [self._network(z.to(self._device), y.to(self._device)) for z, y in pairs]
         return torch.cat(parts).clamp(0, 1)
@@ -40,7 +56,7 @@ class TrainedDecoder:
     def decode_moved(self, smashed: Tensor, labels: Tensor, moved: Tensor) -> Tensor:
         """Return images of activations moved by so many deviations of their channels (N, *cut shape); differentiable.
 
-        Otherwise as `decode`; where a map's channels come last, as tokens' do, `moved` is as they are.
+        Otherwise as `decode_by_network`; where a map's channels come last, as tokens' do, `moved` is as they are.
         """
         scale = self._network.scale if smashed.ndim == 4 else self._network.scale.flatten()
         images: Tensor = self._network(smashed.to(self._device) + moved / scale, labels.to(self._device))
@@ -78,7 +94,8 @@ def decoded_by(view: View, decoders: Decoders) -> Tensor:
 def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining) -> TrainedDecoder:
     """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
 
-    The network with the least error on validation images, over steps and sizes.
+    The network with the least error on validation images, over steps and sizes; the best trivial guess if it has none
+    below that one's.
     """
     shapes = Shapes(cut=map_shape(view.cut_shape, "decoder"), image=view.input_shape, classes=view.classes)
     best: tuple[float, InverseNetwork] | None = None
@@ -93,7 +110,14 @@ def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining
             network.load_state_dict(trained)
             best = (error, network)
     assert best is not None
-    return TrainedDecoder(best[1], view.device)
+    guess = better_guess(best[0], _errors_of_guesses(view, group, training), view.auxiliary)
+    return TrainedDecoder(best[1], view.device, guess)
+
+
+def _errors_of_guesses(view: View, group: Sequence[Seen], training: DecoderTraining) -> Mapping[str, Tensor]:
+    """Return the errors of trivial guesses that a decoder of these rounds is to be better than; cached."""
+    name = f"guesses/{fingerprint(group[0].download)}/{batch_size(group)}/{_settings(training)}"
+    return view.keep(name, lambda: errors_of_guesses(_lessons(view, group, training, "guesses"), training))
 
 
 def _settings(training: DecoderTraining) -> str:
@@ -110,15 +134,19 @@ def _train(
     view: View, group: Sequence[Seen], shapes: Shapes, size: Size, training: DecoderTraining
 ) -> dict[str, Tensor]:
     """Train one network; return its best weights and their error on validation images."""
-    lessons = Lessons(
-        images=view.auxiliary,
-        releaser=Releaser(view, group, training.adaptive),
-        augmentations=tuple(view.augmentations),
-        chance=torch_stream(view.seed, "order of training", view.tier, size),
-        features=partial(view.program(group[0], adaptive=False).activations, defended=False),
-    )
+    lessons = _lessons(view, group, training, size)
     with isolated(view.seed, "inverse network", view.tier, size):
         network = placed(InverseNetwork(shapes, size), view.device)
     network.standardise_by(lessons.first().smashed)
     best, error = train_decoder(network, lessons, training, view.progress)
     return {**best.state_dict(), VALIDATION_ERROR: torch.tensor(error, dtype=torch.float64)}
+
+
+def _lessons(view: View, group: Sequence[Seen], training: DecoderTraining, path: str) -> Lessons:
+    return Lessons(
+        images=view.auxiliary,
+        releaser=Releaser(view, group, training.adaptive),
+        augmentations=tuple(view.augmentations),
+        chance=torch_stream(view.seed, "order of training", view.tier, path),
+        features=partial(view.program(group[0], adaptive=False).activations, defended=False),
+    )

@@ -118,6 +118,11 @@ class LinkedReleases:
         return torch.stack([one.images(release) for one, release in zip(self.links, self.releases, strict=True)])
 
     @property
+    def labels(self) -> Tensor:
+        """Labels (N,) of the records, as sent."""
+        return self.releases[0].labels[self.links[0].places]
+
+    @property
     def found(self) -> Tensor:
         """Whether each record was found (R, N)."""
         return torch.stack([one.found for one in self.links])

@@ -10,6 +10,7 @@ from audit_progress import HeardJobs
 from fast_attacks import SEES, Blind, LeastSquares
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.errors import GateCrossedError, InputError, RunError
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.plugins.registry import create
@@ -85,6 +86,14 @@ def test_an_attack_that_fails_where_nothing_is_hidden_ends_the_audit_at_once(tra
 def test_an_attack_that_returns_a_trivial_guess_is_said_to_have_fallen_back(trained, examine):
     findings = examine(trained(), [LeastSquares(), ClassMean()], tiers=(1,)).findings
     assert fell_back_text(findings).startswith("class-mean in tier 1 to ")
+
+
+def test_a_decoder_that_noise_leaves_nothing_is_said_to_have_fallen_back(trained, examine):
+    decoder, noise = Decoder(size="small", steps=20), [create("defense", "gaussian-noise:sd=1000")]
+    done = examine(trained(defenses=noise), [LeastSquares(), decoder], defenses=noise, tiers=(1,))
+    said = fell_back_text(done.findings)
+    assert said.startswith("decoder in tier 1 to ")
+    assert "Fell back to a trivial guess: decoder in tier 1 to " in done.report.read_text()
 
 
 def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):
