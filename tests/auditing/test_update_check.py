@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import pytest
 import torch
 from fast_attacks import LeastSquares
 
@@ -11,6 +12,7 @@ from dtfl_private.auditing import update_check as checking
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress
+from dtfl_private.verdicts.findings_file import read_findings
 
 ONE_STEP = {"method": "fedavg", "optimizer": "sgd", "lr": 0.05, "batch_size": 64, "max_train_images": 24, "rounds": 1}
 NEEDS = frozenset({"architecture", "client-weights", "updates"})
@@ -22,6 +24,23 @@ class Grey(Reconstruction):
 
     def reconstruct(self, view):
         return torch.full((view.victims, *view.input_shape), 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(Reconstruction):
+    """An even image for each record, by how far the client's weights have moved: it reads each update, and is fast."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=NEEDS, recipe="", whole=True)
+
+    def reconstruct(self, view):
+        rows = []
+        for seen, update in view.updates:
+            sent, returned = seen.download.weights, update.weights
+            weights = [name for name in sent if sent[name].is_floating_point()]
+            moved = max((returned[name] - sent[name]).abs().max() for name in weights).clamp(max=1)
+            assert moved > 0
+            rows.append(moved.expand(seen.records, *view.input_shape))
+        return torch.cat(rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +86,21 @@ def test_an_audit_of_updates_alone_has_its_verdict(trained, examine, monkeypatch
     assert "not made for clients that train the whole network" in said["least-squares at tier 4"]
     assert "smashed data" in said["measures at tier 4"]
     assert "least-squares" not in {result.source for result in findings.results}
+
+
+@pytest.mark.parametrize("method", ["fedprox:mu=0.1", "tifl", "fedyogi", "fedadam"])
+def test_every_method_whose_clients_send_updates_alone_can_be_audited(method, trained, examine, monkeypatch):
+    monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)
+    attacks = [Moved(), Even()]
+    done = examine(trained(**{**ONE_STEP, "method": method, "max_train_images": 12}), attacks, seeds=1)
+    found = read_findings(done.path)
+    assert [(check.name, check.passed) for check in found.sanity] == [("update", True)]
+    assert found.valid
+    assert [verdict.tier for verdict in found.verdict] == [4]
+    assert {result.source for result in found.results if result.adversary} == {"moved", "even"}
+    (threat,) = found.threat_model
+    assert "the weight update of each single client" in threat.capabilities
+    assert method.partition(":")[0] in done.report.read_text("utf-8")
 
 
 def test_the_tier_of_the_whole_network_is_audited_with_the_cuts(trained, examine, monkeypatch):
