@@ -1,9 +1,10 @@
 """Convergence: an attack that gets more with twice the effort has not shown how much leaks, only that so much does.
 
 The strongest reconstruction at the deepest tier is mounted there once more: where most is hidden, effort counts most.
+It gets more if the mean SSIM rises, or the mean PSNR of images that are not exact yet: near 1, SSIM hardly moves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack, name_of
@@ -14,13 +15,16 @@ from dtfl_private.attacking.scoring.repetitions import in_best_order
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_metrics import ssim
+from dtfl_private.leakage.image_metrics import psnr, ssim
 from dtfl_private.runtime.progress import Progress
-from dtfl_private.verdicts.findings import Convergence, NotTested
+from dtfl_private.verdicts.findings import Convergence, NotTested, PsnrRise
 
 # By how much the mean SSIM may rise with twice the effort.
 MARGIN = 0.02
+# By how much the mean PSNR may rise, in dB, and from which one on images are exact for every purpose.
+PSNR_MARGIN, PSNR_EXACT = 1.0, 40.0
 
+COMPARED = {"ssim": ssim, "psnr": psnr}
 WHAT = "convergence of the attacks"
 
 
@@ -41,16 +45,18 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
     except InputError as error:
         return NotTested(what=WHAT, why=f"{name_of(attack)} cannot take twice the effort: {error}")
     progress.note(f"{name_of(attack)} at tier {tier} once more, with twice the effort: does it get more?")
-    value, doubled = _first_ssim(judged), _attack_again(attack_plan, progress)
+    first, again = _first_repetition(judged), _attack_again(attack_plan, progress)
+    rise = PsnrRise(value=first["psnr"], doubled=again["psnr"], margin=PSNR_MARGIN, exact=PSNR_EXACT)
     return Convergence(
         tier=tier,
         attack=name_of(attack),
         metric="ssim",
-        value=value,
-        doubled=doubled,
+        value=first["ssim"],
+        doubled=again["ssim"],
         margin=MARGIN,
-        converged=doubled <= value + MARGIN,
+        converged=again["ssim"] <= first["ssim"] + MARGIN and rise.converged,
         remedy=_remedy(attack, plan.attack_config.effort),
+        psnr=rise,
     )
 
 
@@ -68,10 +74,10 @@ def _mean_ssim(verdict: Verdict) -> float:
     return float(verdict.pictured.scores["ssim"].mean())
 
 
-def _first_ssim(verdict: Verdict) -> float:
-    """Return the mean SSIM of the first repetition, which has the seed of the repeated attack."""
+def _first_repetition(verdict: Verdict) -> Mapping[str, float]:
+    """Return the means of `COMPARED` of the first repetition, which has the seed of the repeated attack."""
     assert verdict.pictured is not None
-    return float(verdict.pictured.scores["ssim"][0].mean())
+    return {name: float(verdict.pictured.scores[name][0].mean()) for name in COMPARED}
 
 
 def _with_twice_the_effort(plan: AuditPlan, attack: Attack, tier: int) -> AttackPlan:
@@ -80,15 +86,15 @@ def _with_twice_the_effort(plan: AuditPlan, attack: Attack, tier: int) -> Attack
     return plan_attack(plan.opened, config, [attack.doubled()], plan.folder / "convergence")
 
 
-def _attack_again(attack_plan: AttackPlan, progress: Progress) -> float:
-    """Return the mean SSIM that the only attack of a plan reaches."""
+def _attack_again(attack_plan: AttackPlan, progress: Progress) -> Mapping[str, float]:
+    """Return the means of `COMPARED` that the only attack of a plan reaches."""
     (job,) = attack_plan.jobs
     progress.jobs_announced(attack_plan.labels)
     repetition = guess(attack_plan, job, 0, progress)
     if job.tier == attack_plan.opened.whole_tier:
         repetition = in_best_order(repetition)  # as the guess that it is compared with
     assert repetition.guess is not None  # so had the same victims before
-    return float(ssim(repetition.guess, repetition.victims.truth).mean())
+    return {name: float(of(repetition.guess, repetition.victims.truth).mean()) for name, of in COMPARED.items()}
 
 
 def _remedy(attack: Attack, effort: Effort) -> str:

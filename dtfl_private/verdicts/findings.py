@@ -91,6 +91,27 @@ class SanityCheck(Strict):
     passed: bool
 
 
+class PsnrRise(Strict):
+    """How the mean PSNR, in dB, rises with twice the effort; what SSIM does not show of images that are all but exact.
+
+    Attributes:
+        value: with the audit's effort; mean over the victims of the first repetition.
+        doubled: with twice the effort, on the same victims.
+        margin: by how much ``doubled`` may be above ``value``.
+        exact: a ``value`` from which on no rise counts: such images are exact for every purpose.
+    """
+
+    value: Finite
+    doubled: Finite
+    margin: Annotated[Finite, Field(ge=0)]
+    exact: Finite
+
+    @property
+    def converged(self) -> bool:
+        """Whether twice the effort brings no more than the margin, or what there is already suffices."""
+        return self.value >= self.exact or self.doubled <= self.value + self.margin
+
+
 class Convergence(Strict):
     """One attack once more with twice the effort: whether it reaches more than the audit says.
 
@@ -101,8 +122,9 @@ class Convergence(Strict):
         value: with the audit's effort; mean over the victims of the first repetition.
         doubled: with twice the effort, on the same victims.
         margin: by how much ``doubled`` may be above ``value``.
-        converged: whether it is no more than that.
+        converged: whether it is no more than that, by ``psnr`` either.
         remedy: how more effort is asked for, in words.
+        psnr: the same by PSNR; None in files of older versions, which judged by SSIM alone.
     """
 
     tier: Positive
@@ -113,6 +135,7 @@ class Convergence(Strict):
     margin: Annotated[Finite, Field(ge=0)]
     converged: bool
     remedy: Text
+    psnr: PsnrRise | None = None
 
 
 class TierVerdict(Strict):

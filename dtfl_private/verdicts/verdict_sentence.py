@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dtfl_private.leakage.metrics import find_metric
+from dtfl_private.leakage.metrics import PSNR, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.verdicts.findings import Convergence, Level
 
@@ -59,11 +59,14 @@ def not_converged(convergence: Convergence | None, level: Level) -> str:
     """Return the sentence that a tier's verdict ends with if the attack that was repeated there has not converged."""
     if convergence is None or convergence.converged or level == "invalid":
         return ""
-    metric = find_metric(convergence.metric)
+    metric, rise = find_metric(convergence.metric), convergence.psnr
     value, doubled = (f"{figure:.{metric.digits}f}" for figure in (convergence.value, convergence.doubled))
+    reached = f"{metric.label} {doubled} instead of {value}"
+    if rise is not None:
+        reached += f" and PSNR {rise.doubled:.{PSNR.digits}f} dB instead of {rise.value:.{PSNR.digits}f} dB"
     return (
-        f" Not converged: with twice the effort {convergence.attack} reaches {metric.label} {doubled} instead of "
-        f"{value}, so it leaks at least this; audit again with {convergence.remedy}."
+        f" Not converged: with twice the effort {convergence.attack} reaches {reached}, so it leaks at least this; "
+        f"audit again with {convergence.remedy}."
     )
 
 

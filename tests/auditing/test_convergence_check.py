@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.base import AttackFacts, MembershipInference, Reconstruction
+from dtfl_private.auditing import convergence_check
 from dtfl_private.auditing.attack_trainings import attack_training
 from dtfl_private.auditing.convergence_check import check_convergence
 from dtfl_private.auditing.trainings import AttackedTraining
@@ -63,6 +64,7 @@ def test_an_attack_that_gets_more_with_twice_the_effort_has_not_converged(check)
     found, reached = check([Rising(left=0.9), Rising()])
     assert (found.tier, found.attack, found.metric) == (2, "rising", "ssim")
     assert found.value == pytest.approx(reached["rising"])
+    assert found.psnr.value < found.psnr.doubled
     assert found.doubled > found.value + found.margin
     assert not found.converged
     assert found.remedy == "--effort exhaustive"
@@ -73,6 +75,29 @@ def test_an_attack_that_has_got_all_it_can_has_converged(check):
     assert found.value == pytest.approx(reached["rising"])
     assert found.converged
     assert found.value < found.doubled < found.value + found.margin
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "converged"),
+    [
+        ((0.969, 25.7), (0.979, 33.1), False),
+        ((0.969, 25.7), (0.979, 26.6), True),
+        ((0.969, 25.7), (0.979, 26.8), False),
+        ((0.969, 25.7), (0.990, 26.6), False),
+        ((0.99, 39.9), (0.999, 47.0), False),
+        ((0.99, 40.0), (0.999, 47.0), True),
+        ((0.9, 40.0), (0.999, 47.0), False),
+        ((0.969, 25.7), (0.5, 12.0), True),
+    ],
+)
+def test_ssim_rises_by_more_than_002_or_psnr_by_more_than_1_db_below_40(first, again, converged, check, monkeypatch):
+    made_up = [dict(zip(("ssim", "psnr"), means, strict=True)) for means in (first, again)]
+    monkeypatch.setattr(convergence_check, "_first_repetition", lambda _: made_up[0])
+    monkeypatch.setattr(convergence_check, "_attack_again", lambda *_: made_up[1])
+    found, _ = check([Blind()])
+    assert (found.value, found.psnr.value, found.doubled, found.psnr.doubled) == (*first, *again)
+    assert (found.margin, found.psnr.margin, found.psnr.exact) == (0.02, 1.0, 40.0)
+    assert found.converged is converged
 
 
 def test_it_is_compared_with_the_repetition_of_the_same_seed(check):

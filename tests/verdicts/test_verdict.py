@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.significance import FALSE_ALARM_RATE, LEVEL, TESTS
-from dtfl_private.verdicts.findings import LEVELS, Convergence
+from dtfl_private.verdicts.findings import LEVELS, Convergence, PsnrRise
 from dtfl_private.verdicts.verdict import beats_guess, chance, p_value, strongest, tier_verdicts
 from dtfl_private.verdicts.verdict_sentence import PROVEN
 
@@ -216,6 +216,11 @@ def test_an_attack_that_has_not_converged_ends_the_sentence_of_its_tier_and_chan
     )
     assert after[0].level == before[0].level
     assert after[1] == before[1]
+    by_psnr = rising.model_copy(update={"psnr": PsnrRise(value=25.74, doubled=33.06, margin=1.0, exact=40.0)})
+    assert tier_verdicts(results, valid=True, convergence=by_psnr)[0].sentence.endswith(
+        "reaches SSIM 0.512 instead of 0.480 and PSNR 33.1 dB instead of 25.7 dB, so it leaks at least this; "
+        "audit again with --effort normal or exhaustive."
+    )
     steady = rising.model_copy(update={"converged": True})
     assert tier_verdicts(results, valid=True, convergence=steady) == before
     assert tier_verdicts(results, valid=False, convergence=rising) == tier_verdicts(results, valid=False)

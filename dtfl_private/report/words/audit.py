@@ -57,16 +57,21 @@ def check_text(check: SanityCheck) -> str:
 
 def convergence_text(convergence: Convergence) -> str:
     """Return what a repeated attack got, for example "tier 4, hybrid with twice the effort: SSIM 0.944 ..."."""
-    metric, margin = convergence.metric, f"{convergence.margin:g}"
+    metric, rise = convergence.metric, convergence.psnr
     value, doubled = figure(convergence.value, metric), figure(convergence.doubled, metric)
-    meaning = f"converged: no more than {margin} above"
+    reached, margins = [f"{find_metric(metric).label} {doubled} instead of {value}"], [f"{convergence.margin:g}"]
+    exact = ""
+    if rise is not None:
+        reached.append(f"PSNR {figure(rise.doubled, 'psnr')} dB instead of {figure(rise.value, 'psnr')} dB")
+        if rise.value < rise.exact:
+            margins.append(f"{rise.margin:g} dB")
+        else:
+            exact = f"; from {rise.exact:g} dB on a rise of PSNR does not count"
+    meaning = f"converged: no more than {' and '.join(margins)} above{exact}"
     if not convergence.converged:
-        meaning = f"NOT converged: more than {margin} above; it leaks at least this; audit again with "
+        meaning = f"NOT converged: more than {' or '.join(margins)} above; it leaks at least this; audit again with "
         meaning += convergence.remedy
-    return (
-        f"tier {convergence.tier}, {convergence.attack} with twice the effort: "
-        f"{find_metric(metric).label} {doubled} instead of {value} ({meaning})"
-    )
+    return f"tier {convergence.tier}, {convergence.attack} with twice the effort: {', '.join(reached)} ({meaning})"
 
 
 def fell_back_text(findings: Findings) -> str | None:

@@ -165,9 +165,9 @@ def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
 
 def test_the_page_says_whether_attacks_have_converged_unless_the_audit_is_invalid(texts):
     text = "Convergence: tier 4, hybrid with twice the effort: SSIM"
-    assert f"{text} 0.151 instead of 0.150 (converged" in Page(texts["full"]).text
+    assert f"{text} 0.151 instead of 0.150, PSNR 16.4 dB instead of 16.2 dB (converged" in Page(texts["full"]).text
     rising = Page(audit_page(full(convergence=convergence(0.182)), {})).text
-    assert f"{text} 0.182 instead of 0.150 (NOT converged" in rising
+    assert f"{text} 0.182 instead of 0.150, PSNR 16.4 dB instead of 16.2 dB (NOT converged" in rising
     assert "These verdicts are from below. Convergence: tier 4" in rising
     assert "These verdicts are from below" not in Page(texts["full"]).text
     assert "Convergence:" not in Page(texts["invalid"]).text

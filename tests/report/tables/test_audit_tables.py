@@ -78,13 +78,29 @@ def test_an_invalid_audit_is_called_so_whatever_its_levels():
 
 
 def test_whether_attacks_have_converged_is_said_unless_the_audit_is_invalid():
-    text = "convergence: tier 4, hybrid with twice the effort: SSIM"
-    assert f"{text} 0.151 instead of 0.150 (converged: no more than 0.02 above)" in lines(full())
+    text, steady = "convergence: tier 4, hybrid with twice the effort: SSIM", "PSNR 16.4 dB instead of 16.2 dB"
+    assert f"{text} 0.151 instead of 0.150, {steady} (converged: no more than 0.02 and 1 dB above)" in lines(full())
     (found,) = (line for line in lines(full(convergence=convergence(0.182))) if line.startswith("convergence"))
     assert found.startswith(
-        f"{text} 0.182 instead of 0.150 (NOT converged: more than 0.02 above; it leaks at least this"
+        f"{text} 0.182 instead of 0.150, {steady} (NOT converged: more than 0.02 or 1 dB above; it leaks at least this"
     )
-    assert found.endswith("audit again with --effort normal or exhaustive)")
+    assert any(line.endswith("--effort normal or exhaustive)") for line in lines(full(convergence=convergence(0.182))))
+    (found,) = (line for line in lines(full(convergence=convergence(0.151, 23.1))) if line.startswith("convergence"))
+    assert "PSNR 23.1 dB instead of 16.2 dB (NOT converged" in found
+
+
+def test_an_audit_that_judged_convergence_by_ssim_alone_is_shown_as_it_was():
+    older = {**convergence(0.151), "psnr": None}
+    text = (
+        "convergence: tier 4, hybrid with twice the effort: SSIM 0.151 instead of 0.150 (converged: no more than 0.02"
+    )
+    assert f"{text} above)" in lines(full(convergence=older))
+    exact = {**convergence(0.151), "psnr": {"value": 41.0, "doubled": 47.0, "margin": 1.0, "exact": 40.0}}
+    (found,) = (line for line in lines(full(convergence=exact)) if line.startswith("convergence"))
+    assert found.endswith("(converged: no more than 0.02 above; from 40 dB on a rise of PSNR does not count)")
+
+
+def test_no_convergence_is_told_of_an_audit_without_one():
     for without in (full(convergence=None), invalid()):
         assert not any(line.startswith("convergence") for line in lines(without))
 
