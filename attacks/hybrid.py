@@ -106,7 +106,10 @@ class Hybrid(Reconstruction):
         if rule == FIRST:  # nothing that a search finds serves better
             return decoded_by(view, decoders)
         wanted = needed([rule], candidates)
-        found = optimization.reconstruct(searching).to(view.device) if FROM_GREY in wanted else torch.empty(0)
+        found = torch.empty(0)
+        if FROM_GREY in wanted:
+            found = optimization.reconstruct(searching.part(0, 0.5)).to(view.device)
+            searching = searching.part(0.5, 1)
         tick = Ticks(searching, steps * sum(len(seen.batches) for seen in view.seen))
         parts: list[Tensor] = []
         for seen in view.seen:
