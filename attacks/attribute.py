@@ -136,9 +136,7 @@ class AttributeInference(base.AttributeInference):
 def as_sent(like: Seen, released: Sequence[ReleasedImages]) -> Seen:
     """Return releases of the adversary's own images as if they were messages of a client's round."""
     first = like.batches[0]
-    batches = [
-        replace(first, batch=number, smashed=one.smashed, labels=one.labels) for number, one in enumerate(released)
-    ]
+    batches = [replace(first, batch=int(one.batches[0]), smashed=one.smashed, labels=one.labels) for one in released]
     return replace(like, batches=tuple(batches), update=None)
 
 

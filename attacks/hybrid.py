@@ -115,12 +115,13 @@ class Hybrid(Reconstruction):
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
             for batch in seen.batches:
+                sender = program.sending(batch.labels, batch.batch)
                 decoded = decoders.of(seen).decode(batch.smashed, batch.labels)
                 make = {
-                    REFINED: partial(refine, program, batch.smashed, batch.labels, decoders.of(seen), tick=tick),
+                    REFINED: partial(refine, sender, batch.smashed, batch.labels, decoders.of(seen), tick=tick),
                     FROM_GREY: partial(_rows, found, sum(map(len, parts)), len(decoded)),
                 }
-                parts.append(_offered(program, batch.smashed, decoded, make, wanted).chosen(rule))
+                parts.append(_offered(sender, batch.smashed, decoded, make, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
     def _way(self, view: View, optimization: Optimization, smoothness: int, proximity: int, pace: int) -> Matching:
@@ -141,8 +142,9 @@ class Hybrid(Reconstruction):
         By the mean PSNR; climbing from `START`.
         """
         seen = view.seen[0]
-        program = view.program(seen, adaptive=self.adaptive)
-        smashed, labels, images = tuning_batches(view, self.adaptive)[0]
+        sent = tuning_batches(view, self.adaptive)[0]
+        program = sent.sent_by(view.program(seen, adaptive=self.adaptive))
+        smashed, labels, _, images = sent
         decoded = decoders.of(seen).decode(smashed, labels)
         found: dict[tuple[int, ...], Tensor] = {}
 
@@ -174,15 +176,16 @@ class Hybrid(Reconstruction):
         reached = psnr(tuned["images"], batches[0].images)
         grey_too = reached.min() < EXACT and optimization.is_near(view, float(reached.mean()) - FAR_BEHIND)
         offers = []
-        for number, (smashed, labels, images) in enumerate(batches):
-            decoded = decoders.of(seen).decode(smashed, labels)
+        for number, sent in enumerate(batches):
+            smashed, labels, _, images = sent
+            sender, decoded = sent.sent_by(program), decoders.of(seen).decode(smashed, labels)
             make = {
-                REFINED: partial(refine, program, smashed, labels, decoders.of(seen)),
+                REFINED: partial(refine, sender, smashed, labels, decoders.of(seen)),
                 FROM_GREY: partial(optimization.of_tuning_batch, view, number),
             }
             if number == 0:
                 make[REFINED] = partial(tuned.__getitem__, "images")
-            offers.append((partial(_offered, program, smashed, decoded, make), images))
+            offers.append((partial(_offered, sender, smashed, decoded, make), images))
         candidates = 1 + (FROM_GREY if grey_too else REFINED)
         return best_rule(offers, candidates), candidates
 

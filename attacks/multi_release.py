@@ -241,14 +241,15 @@ class _Known:
         filled = torch.arange(max(count, size)) % count
         releases = []
         for turn, (group, decoder) in enumerate(zip(groups, decoders, strict=True)):
-            sent = Releaser(view, group, adaptive).release(
+            # Each batch has a number of its own, as the clients' have.
+            sent = Releaser(view, group, adaptive, range(len(filled))).release(
                 data.validation_images[filled], data.validation_labels[filled], "known", turn
             )
             release = Release(
                 images=decoder.decode_by_network(sent.smashed, sent.labels),
                 labels=sent.labels,
                 smashed=sent.smashed,
-                batches=torch.arange(len(sent.labels), device=sent.labels.device) // batch_size(group),
+                batches=sent.batches,
             )
             releases.append(release.of(_order(sent.images, data.validation_images[filled])))
         # Further epochs of a round in which all is sent hold every record: there is no doubt whether, only which.

@@ -112,8 +112,9 @@ class Optimization(Reconstruction):
 
         def search() -> dict[str, Tensor]:
             parts = [
-                self.of_batch(view.program(seen, adaptive=self.adaptive), batch.smashed, view, matching, tick)
+                self.of_batch(program.sending(batch.labels, batch.batch), batch.smashed, view, matching, tick)
                 for seen in view.seen
+                for program in [view.program(seen, adaptive=self.adaptive)]
                 for batch in seen.batches
             ]
             return {"images": torch.cat(parts)}
@@ -148,15 +149,16 @@ class Optimization(Reconstruction):
         """Return images (B, C, H, W) for one of `tuning_batches`, found as those of the victims are."""
         if number == 0 and not self._is_settled(view):
             return self._tuned(view)["images"].to(view.device)
-        smashed = tuning_batches(view, self.adaptive)[number].smashed
-        return self.of_batch(view.program(view.seen[0], adaptive=self.adaptive), smashed, view, self.matching(view))
+        sent = tuning_batches(view, self.adaptive)[number]
+        program = sent.sent_by(view.program(view.seen[0], adaptive=self.adaptive))
+        return self.of_batch(program, sent.smashed, view, self.matching(view))
 
     def is_near(self, view: View, level: float) -> bool:
         """Whether the search that tuning starts from reaches a mean PSNR, dB, on the first of `tuning_batches`."""
-        smashed, _, images = tuning_batches(view, self.adaptive)[0]
-        program = view.program(view.seen[0], adaptive=self.adaptive)
-        found = self.of_batch(program, smashed, view, self._way(view, *START))
-        return float(psnr(found, images).mean()) >= level
+        sent = tuning_batches(view, self.adaptive)[0]
+        program = sent.sent_by(view.program(view.seen[0], adaptive=self.adaptive))
+        found = self.of_batch(program, sent.smashed, view, self._way(view, *START))
+        return float(psnr(found, sent.images).mean()) >= level
 
     @property
     def search_steps(self) -> int:
@@ -184,13 +186,13 @@ class Optimization(Reconstruction):
         """
 
         def tune() -> dict[str, Tensor]:
-            smashed, _, images = tuning_batches(view, self.adaptive)[0]
-            program = view.program(view.seen[0], adaptive=self.adaptive)
+            sent = tuning_batches(view, self.adaptive)[0]
+            program = sent.sent_by(view.program(view.seen[0], adaptive=self.adaptive))
             found: dict[tuple[int, ...], Tensor] = {}
 
             def score(place: tuple[int, ...]) -> FloatArray:
-                found[place] = self.of_batch(program, smashed, view, self._way(view, *place), tick)
-                return psnr(found[place], images)
+                found[place] = self.of_batch(program, sent.smashed, view, self._way(view, *place), tick)
+                return psnr(found[place], sent.images)
 
             sizes = (len(SMOOTHNESS) if self.smoothness == "auto" else 1, len(PACES) if self.lr == "auto" else 1)
             best = climb(score, [min(place, size - 1) for place, size in zip(START, sizes, strict=True)], sizes)

@@ -94,7 +94,8 @@ class Unshuffle(Reconstruction):
             solver, program = solvers[fingerprint(seen.download)], view.program(seen, adaptive=True)
             decoded = torch.split(solver.images(seen), [len(batch.labels) for batch in seen.batches])
             for batch, images in zip(seen.batches, decoded, strict=True):
-                parts.append(search.guesses(program, batch, images, ticks, wanted).chosen(rule))
+                sender = program.sending(batch.labels, batch.batch)
+                parts.append(search.guesses(sender, batch, images, ticks, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
     def _solver(self, view: View, group: Sequence[Seen]) -> "_Solver":

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.program import batches_of
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.releaser import SECRETS, batch_size, by_download
+from dtfl_private.attacks.shared.releaser import SECRETS, batch_numbers, batch_size, by_download
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated
 
@@ -37,7 +37,7 @@ def release_auxiliary(
 
     Programs with different lasting secrets take turns. What makes no whole batch is left out.
     """
-    size, chance = batch_size(group), view.chance("release", *path)
+    size, numbers, chance = batch_size(group), batch_numbers(group), view.chance("release", *path)
     with isolated(view.seed, "release", view.tier, *path):
         programs = [
             view.program(group[turn % len(group)], adaptive=adaptive, draw="/".join(map(str, (*path, turn))))
@@ -47,9 +47,10 @@ def release_auxiliary(
         for turn, batch in enumerate(places):
             program = programs[turn % SECRETS]
             own, own_labels = images[batch].to(program.device), labels[batch].to(program.device)
-            sent.append((program.release(own, own_labels), program.sent_labels(own_labels)))
-    smashed, sent_labels = (torch.cat(parts) for parts in zip(*sent, strict=True))
-    return AuxiliaryRelease(smashed=smashed, sent_labels=sent_labels, places=torch.cat(places))
+            sent_labels = program.sent_labels(own_labels)
+            sent.append((program.release(own, sent_labels, numbers[turn % len(numbers)]), sent_labels))
+    smashed, all_labels = (torch.cat(parts) for parts in zip(*sent, strict=True))
+    return AuxiliaryRelease(smashed=smashed, sent_labels=all_labels, places=torch.cat(places))
 
 
 def label_channel(view: View, seen: Seen, *, adaptive: bool) -> Tensor:

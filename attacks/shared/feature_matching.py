@@ -69,7 +69,7 @@ def match(
     or white.
 
     Args:
-        program: of the client, with what its defenses let show of their draws.
+        program: of the client, `sending` the batch, with what its defenses let show of their draws.
         smashed: as seen.
         start: images (B, C, H, W) in [0, 1].
         matching: how to search.

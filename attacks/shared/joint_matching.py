@@ -40,8 +40,9 @@ class JointSearch:
     """Images (N, C, H, W) of linked records that maximise the sum of the log-likelihoods of all releases of them.
 
     That of a release is by the client's weights and what its defenses let show (`Reading`). Where the images of a batch
-    are coupled, as by batch norm in training mode, whole batches are explained: the records in them that are linked to
-    none are searched for, too, from the images that they were decoded to.
+    are coupled, as by batch norm in training mode, or a defense may go by the row within it, whole batches are
+    explained: the records in them that are linked to none are searched for, too, from the images that they were decoded
+    to.
 
     Args:
         linked: the releases.
@@ -68,12 +69,13 @@ class JointSearch:
         for number in torch.unique(release.batches[there]).tolist():
             guesses = sent_by(number)
             rows = release.batches == number
-            if not _couples(guesses[0], self._start):
+            if not guesses[0].rewrites and not _couples(guesses[0], self._start):
                 rows = rows & (records >= 0)
             places, unknown = records[rows], records[rows] < 0
             places[unknown] = len(self._start) + torch.arange(int(unknown.sum()), device=places.device)
             self._start = torch.cat([self._start, release.images[rows][unknown]])
-            self._add(guesses, release.smashed[rows], places, mirrored[rows])
+            sent_by_each = [program.sending(release.labels[rows], number) for program in guesses]
+            self._add(sent_by_each, release.smashed[rows], places, mirrored[rows])
 
     def _add(self, guesses: Sequence[ClientProgram], smashed: Tensor, places: Tensor, mirrored: Tensor) -> None:
         parts = [

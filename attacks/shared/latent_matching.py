@@ -30,7 +30,7 @@ def match_latent(
     Generative priors in inversion search likewise (Jeon et al. 2021, NeurIPS, section 3): here from what was seen.
 
     Args:
-        program: of the client.
+        program: of the client, `sending` the batch.
         smashed: as seen (B, *cut shape).
         labels: as seen (B,).
         decoder: of the client's round.

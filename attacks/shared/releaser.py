@@ -19,11 +19,19 @@ SECRETS = 4
 
 
 class ReleasedImages(NamedTuple):
-    """What a client sends of auxiliary images: activations (N, *cut shape) and labels (N,), and the images."""
+    """What a client sends of auxiliary images: activations (N, *cut shape), labels and numbers of batches (N,).
+
+    And the images (N, C, H, W) themselves.
+    """
 
     smashed: Tensor
     labels: Tensor
+    batches: Tensor
     images: Tensor
+
+    def sent_by(self, program: ClientProgram) -> ClientProgram:
+        """Return a client's program as it sends this, a single batch."""
+        return program.sending(self.labels, int(self.batches[0]))
 
 
 class Releaser:
@@ -33,14 +41,16 @@ class Releaser:
         view: of the adversary.
         group: these clients' rounds.
         adaptive: through the defenses' samplers.
+        numbers: of the batches, in turn; None: those of the clients'.
     """
 
-    def __init__(self, view: View, group: Sequence[Seen], adaptive: bool) -> None:
+    def __init__(self, view: View, group: Sequence[Seen], adaptive: bool, numbers: Sequence[int] | None = None) -> None:
         self._view = view
         self._group = group
         self._adaptive = adaptive
         # Batch norm couples a batch, so that one's own batches are of the victims' size.
         self._size = batch_size(group)
+        self._numbers = batch_numbers(group) if numbers is None else numbers
 
     def release(self, images: Tensor, labels: Tensor, *path: str | int) -> ReleasedImages:
         """Return a release of images (N, C, H, W) in random batches; what makes no whole batch is left out."""
@@ -51,10 +61,10 @@ class Releaser:
             for turn, batch in enumerate(batches_of(len(images), self._size, chance)):
                 program = programs[turn % SECRETS]
                 own = images[batch].to(program.device)
-                sent = program.release(own, labels[batch].to(program.device))
-                parts.append((sent, program.sent_labels(labels[batch]), own))
-        smashed, sent_labels, kept = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return ReleasedImages(smashed=smashed, labels=sent_labels.to(smashed.device), images=kept)
+                sent_labels, number = program.sent_labels(labels[batch]), self._numbers[turn % len(self._numbers)]
+                sent = program.release(own, sent_labels, number)
+                parts.append((sent, sent_labels, torch.full_like(sent_labels, number), own))
+        return ReleasedImages(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     @cached_property
     def varies(self) -> bool:
@@ -77,6 +87,11 @@ def batch_size(group: Sequence[Seen]) -> int:
     """Return the most frequent size of the batches of clients' rounds; of several the largest."""
     sizes = Counter(len(batch.labels) for seen in group for batch in seen.batches)
     return max(sizes, key=lambda size: (sizes[size], size))
+
+
+def batch_numbers(group: Sequence[Seen]) -> Sequence[int]:
+    """Return the numbers of the batches of clients' rounds, each once, ascending: a defense may go by them."""
+    return sorted({batch.batch for seen in group for batch in seen.batches})
 
 
 def by_download(rounds: Iterable[Seen]) -> dict[str, list[Seen]]:

@@ -77,5 +77,5 @@ class ShuffledSearch:
         found = []
         for batch in validation_release(self._view, seen, True, VALIDATION_BATCHES):
             decoded = decode(program, batch.smashed, batch.labels)
-            found.append((partial(self.guesses, program, batch, decoded, ticks), batch.images))
+            found.append((partial(self.guesses, batch.sent_by(program), batch, decoded, ticks), batch.images))
         return best_rule(found, self.candidates)

@@ -18,7 +18,7 @@ from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.fixed_rewriting import fixed_rewritings, rewritten
+from dtfl_private.protection.fixed_rewriting import OwnMessage, fixed_rewritings, rewriting, rewritten
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 from dtfl_private.randomness import isolated, stream
@@ -92,6 +92,7 @@ class ClientProgram:
         )
         self._labelled = 0
         self._receive: Receive | None = None
+        self._beside: tuple[Tensor, int] | None = None
         self._fixed: tuple[int, ...] | None = None
 
     @property
@@ -133,7 +134,11 @@ class ClientProgram:
     def expected(self, images: Tensor) -> Tensor:
         """Return the activations (B, *cut shape), float32, that `read` is compared with; differentiable in images.
 
-        As the defenses rewrite them in the end, where that is a function without chance.
+        As the defenses rewrite them in the end, where that is a function without chance: of what is sent beside them,
+        too, which `sending` says.
+
+        Raises:
+            ValueError: a defense of a user's own rewrites messages, and which one this is has not been said.
         """
         inputs = self.inputs(images)
         at = self._at.during(self.modules, inputs.detach())
@@ -141,20 +146,49 @@ class ClientProgram:
             smashed: Tensor = self.modules(inputs)
             smashed = self._defense.expect(smashed, at)
         smashed = smashed.float()
+        if not self.rewrites:
+            return smashed
+        if self._beside is None:
+            raise ValueError("a defense rewrites messages: say which one is expected by sending(labels, batch)")
+        labels, batch = self._beside
+        message = OwnMessage(
+            client=at.client, round=at.round, tier=at.tier, batch=batch, smashed=smashed, labels=labels
+        )
         if self._fixed is None:
-            self._fixed = fixed_rewritings(self._defense, smashed, at)
-        return rewritten(self._defense, self._fixed, smashed, at)
+            self._fixed = fixed_rewritings(self._defense, message, at)
+        return rewritten(self._defense, self._fixed, message, at)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether a defense rewrites messages without saying what then shows; perhaps by labels, batch and row."""
+        return bool(rewriting(self._defense))
+
+    def sending(self, labels: Tensor, batch: int) -> "ClientProgram":
+        """Return the program as it sends one batch, for `expected`.
+
+        Args:
+            labels: (B,) of the batch, as they were received.
+            batch: its number in the client's round.
+        """
+        program = copy.copy(self)
+        program._beside, program._fixed = (labels.to(self.device), batch), None
+        return program
 
     def read(self, received: Tensor) -> Reading:
         """Return what a release (B, *cut shape) shows of the activations that it was made from."""
         return self._defense.read(Reading.of(received.to(self.device)))
 
     @torch.no_grad()
-    def release(self, images: Tensor, labels: Tensor) -> Tensor:
+    def release(self, images: Tensor, labels: Tensor, batch: int = 0) -> Tensor:
         """Return smashed data (B, *cut shape), float32, as a client with these images would send them.
 
         The whole way of a message: through the defenses of inputs, forward pass and message, with fresh draws, and in
         the type in which it is sent.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            labels: (B,).
+            batch: number of the batch in the client's round.
         """
         inputs = self._defense.protect_inputs(self.inputs(images), self._at)
         at = self._at.during(self.modules, inputs)
@@ -164,7 +198,7 @@ class ClientProgram:
             client=self._at.client,
             round=self._at.round,
             tier=self._at.tier,
-            batch=0,
+            batch=batch,
             smashed=smashed.detach().to(self._numerics.wire_dtype),
             labels=labels.to(self.device),
         )

@@ -85,7 +85,9 @@ def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, make
 def test_pieces_are_assigned_anew_as_pixels_are_found(make_view):
     """From noisy images, whose pieces are often mistaken for one another: 25.6 dB, and by the first order 23.2."""
     view, truth = make_view(stem(), PatchShuffle(patch=2))
-    program, batch = view.program(view.seen[0], adaptive=True), view.seen[0].batches[0]
+    (seen,) = view.seen
+    (batch,) = seen.batches
+    program = view.program(seen, adaptive=True).sending(batch.labels, batch.batch)
     search = ShuffledSearch(view=view, puzzle=puzzle_of(view.defense, view.cut_shape, "unshuffle"), steps=60)
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     start = (truth + 0.2 * noise).clamp(0, 1)

@@ -11,7 +11,7 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protection.fixed_rewriting import fixed_rewritings, rewritten
+from dtfl_private.protection.fixed_rewriting import OwnMessage, fixed_rewritings, rewritten
 from dtfl_private.protocol.messages import SmashedBatch
 
 
@@ -43,7 +43,15 @@ class KeptKey(Rewriting):
 
 class ByLabel(Rewriting):
     def rewritten(self, message, at):
-        return message.smashed * (1 + message.labels.reshape(-1, 1, 1, 1))
+        return message.smashed * (2 + message.labels.reshape(-1, 1, 1, 1))
+
+
+class ByPlace(Rewriting):
+    """By the number of the batch and the row within it."""
+
+    def rewritten(self, message, at):
+        rows = torch.arange(len(message.labels)).reshape(-1, 1, 1, 1)
+        return message.smashed * (2 + 10 * message.batch + rows)
 
 
 class Rounded(Rewriting):
@@ -81,25 +89,36 @@ def smashed() -> Tensor:
     return torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+def own(smashed) -> OwnMessage:
+    return OwnMessage(client=0, round=1, tier=1, batch=3, smashed=smashed, labels=torch.tensor([4, 0, 7]))
+
+
 def test_a_function_without_chance_is_followed_with_its_slope(at, smashed):
     chain = DefenseChain([Noisy(), Turned(), Turned()])
-    assert fixed_rewritings(chain, smashed, at) == (1, 2)
+    assert fixed_rewritings(chain, own(smashed), at) == (1, 2)
     guess = smashed.clone().requires_grad_()
-    sent = rewritten(chain, (1,), guess, at)
+    sent = rewritten(chain, (1,), own(guess), at)
     assert torch.equal(sent, -2 * smashed.flip(1))
     (slope,) = torch.autograd.grad(sent.sum(), guess)
     assert (slope == -2).all()
 
 
-@pytest.mark.parametrize("defense", [Noisy(), KeptKey(), ByLabel(), Rounded(), ByNumPy(), FromScratch(), Told()])
-def test_chance_labels_steps_and_what_is_told_already_are_not_followed(defense, at, smashed):
-    assert fixed_rewritings(DefenseChain([defense]), smashed, at) == ()
+def test_what_is_sent_beside_the_activations_is_no_chance(at, smashed):
+    chain = DefenseChain([ByLabel(), ByPlace()])
+    assert fixed_rewritings(chain, own(smashed), at) == (0, 1)
+    factors = torch.tensor([6 * 32, 2 * 33, 9 * 34]).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(rewritten(chain, (0, 1), own(smashed), at), smashed * factors)
+
+
+@pytest.mark.parametrize("defense", [Noisy(), KeptKey(), Rounded(), ByNumPy(), FromScratch(), Told()])
+def test_chance_steps_and_what_is_told_already_are_not_followed(defense, at, smashed):
+    assert fixed_rewritings(DefenseChain([defense]), own(smashed), at) == ()
 
 
 def test_built_in_defenses_say_themselves_what_shows(at, smashed):
     unread = [
         name
         for name in sorted(installed("defense"))
-        if fixed_rewritings(DefenseChain([create("defense", name)]), smashed, at)
+        if fixed_rewritings(DefenseChain([create("defense", name)]), own(smashed), at)
     ]
     assert unread == []
