@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
@@ -84,13 +85,13 @@ class Checks:
         """Yield each check's name and the check, which returns what it found or raises."""
         for method in self.methods:
             for precision in FARTHEST:
-                yield f"train {method} in {precision}", lambda m=method, p=precision: self.near_the_cpu(m, p)  # type: ignore[misc]  # mypy cannot infer defaults
+                yield f"train {method} in {precision}", partial(self.near_the_cpu, method, precision)
         for defense in DEFENDED:
-            yield f"train with {defense}", lambda d=defense: self.defended(d)  # type: ignore[misc]  # likewise
+            yield f"train with {defense}", partial(self.defended, defense)
         yield "resume", self.resumed
         yield "model on the CPU", self.judged_on_the_cpu
         for name in self.attacks:
-            yield f"attack by {name.partition(':')[0]}", lambda a=name: self.attacked(a)  # type: ignore[misc]  # likewise
+            yield f"attack by {name.partition(':')[0]}", partial(self.attacked, name)
         yield "audit", self.audited
 
     def config(self, method: str, precision: str, device: str, **more: object) -> TrainConfig:

@@ -6,32 +6,27 @@ The smashed data are the inputs themselves, as if the client held no module at a
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_setup import local_steps
-from dtfl_private.attacking.base import Attack, Reconstruction, name_of
-from dtfl_private.attacking.crashes import crashes_named
+from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.evidence import AttackedRound, Evidence, Network
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.result_cache import ResultCache, code_of, digest_of, digest_of_auxiliary
+from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.attacking.view import View
 from dtfl_private.auditing.sanity_attacks import judged_by_ssim
+from dtfl_private.auditing.sanity_reconstruction import reached_ssim
 from dtfl_private.data.preprocess import unit
 from dtfl_private.experiments.config.norm import resolved_norm
-from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.adversaries import ADVERSARIES
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
-from dtfl_private.randomness import isolated
-from dtfl_private.runtime.device import available_cores, choose_numerics, threads
+from dtfl_private.runtime.device import available_cores, choose_numerics
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.worker import WorkerSetup
 from dtfl_private.verdicts.findings import SanityCheck
@@ -140,29 +135,14 @@ def _mean_ssim(
     attack: Attack, sent: _SentInputs, config: AttackConfig, cache: ResultCache, progress: Progress
 ) -> float:
     """Return the mean SSIM of what an attack gets from inputs that are sent as they are."""
-    assert isinstance(attack, Reconstruction)
-    label, auxiliary = identity_label(attack), sent.evidence.auxiliary
-    progress.job_started(label)
-    view = View(
+    return reached_ssim(
+        attack,
         sent.evidence,
-        adversary=ADVERSARIES["server-honest-but-curious"],
-        knows=Knowledge.parse(config.aux).kind,
-        attack=name_of(attack),
-        seed=0,
-        progress=partial(progress.job_advanced, label),
+        sent.truth,
+        check="identity",
+        label=identity_label(attack),
+        config=config,
+        cores=config.threads or available_cores(),
+        cache=cache,
+        progress=progress,
     )
-    what = {
-        "identity": repr(attack),
-        "code": code_of(attack),
-        "seen": digest_of(sent.evidence.round.seen),
-        "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
-    }
-    with (
-        crashes_named(f"attack {label}"),
-        isolated(0, "identity", name_of(attack)),
-        threads(config.threads or available_cores()),
-    ):
-        guess, cached = cache.get_or_make(what, lambda: {"guess": attack.reconstruct(view)})
-        reached = float(ssim(guess["guess"], sent.truth).mean())
-    progress.job_finished(label, cached=cached)
-    return reached

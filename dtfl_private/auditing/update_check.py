@@ -7,7 +7,6 @@ take theirs. That little hides nothing is known since Zhu et al. 2019 (NeurIPS, 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +15,22 @@ from torch.nn import functional as F
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_setup import local_steps
 from dtfl_private.attacking.base import Attack, Reconstruction, Target, name_of
-from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.evidence import AttackedRound, Evidence, Network
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacking.result_cache import code_of, digest_of, digest_of_auxiliary
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.attacking.view import View
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.sanity_attacks import judged_by_ssim
+from dtfl_private.auditing.sanity_reconstruction import reached_ssim
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.adversaries import ADVERSARIES
 from dtfl_private.protocol.messages import ModelDownload, Seen, WeightUpdate
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.device import available_cores, choose_device, threads
+from dtfl_private.runtime.device import available_cores, choose_device
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.verdicts.findings import SanityCheck
@@ -173,29 +168,15 @@ def _small_network(input_shape: tuple[int, ...], classes: int, seed: int) -> Sta
 
 def _ssim(attack: Attack, sent: _SentUpdate, plan: AuditPlan, progress: Progress) -> float:
     """Return the SSIM of what an attack gets from the update of one record."""
-    assert isinstance(attack, Reconstruction)
-    config, label, auxiliary = plan.attack_config, update_label(attack), sent.evidence.auxiliary
-    progress.job_started(label)
-    view = View(
+    config = plan.attack_config
+    return reached_ssim(
+        attack,
         sent.evidence,
-        adversary=ADVERSARIES["server-honest-but-curious"],
-        knows=Knowledge.parse(config.aux).kind,
-        attack=name_of(attack),
-        seed=0,
-        progress=partial(progress.job_advanced, label),
+        sent.truth,
+        check="update check",
+        label=update_label(attack),
+        config=config,
+        cores=config.threads or available_cores(),
+        cache=plan.cache,
+        progress=progress,
     )
-    what = {
-        "update": repr(attack),
-        "code": code_of(attack),
-        "seen": digest_of(sent.evidence.round.seen),
-        "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
-    }
-    with (
-        crashes_named(f"attack {label}"),
-        isolated(0, "update check", name_of(attack)),
-        threads(config.threads or available_cores()),
-    ):
-        guess, cached = plan.cache.get_or_make(what, lambda: {"guess": attack.reconstruct(view)})
-        reached = float(ssim(guess["guess"], sent.truth).mean())
-    progress.job_finished(label, cached=cached)
-    return reached

@@ -33,7 +33,7 @@ ENLARGED = ChannelConstants(mean=(0.3053,), deviation=(0.32,), source="computed 
 def load_digits(
     *,
     data_dir: Path | None = None,  # noqa: ARG001 - embedded: part of every loader's signature, unused here
-    download: bool = False,  # noqa: ARG001 - likewise
+    download: bool = False,  # noqa: ARG001 - embedded: there is nothing to download
     size: Annotated[int, Field(ge=8, le=64)] = 16,
 ) -> ImageDataset:
     """Handwritten digits of 8x8 pixels, enlarged (Alpaydin and Kaynak, 1998); inside scikit-learn.

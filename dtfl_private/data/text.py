@@ -41,7 +41,7 @@ FACTS = DatasetFacts(
 def load_sentences(
     *,
     data_dir: Path | None = None,  # noqa: ARG001 - generated: part of every loader's signature, unused here
-    download: bool = False,  # noqa: ARG001 - likewise
+    download: bool = False,  # noqa: ARG001 - generated: there is nothing to download
     train: Annotated[int, Field(ge=8, le=1_000_000)] = 4000,
     test: Annotated[int, Field(ge=8, le=1_000_000)] = 1000,
 ) -> TokenDataset:
