@@ -1,7 +1,7 @@
 """A malicious server steers the client half by the gradients that it returns, into a space that it can decode."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -10,9 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.attacking.base import AttackFacts, Reconstruction, Tampering, Target, name_of
+from dtfl_private.attacking.base import AttackFacts, Tampering
 from dtfl_private.attacking.program import ClientProgram, batches_of
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, as_map, map_shape
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.errors import RunError
@@ -30,15 +31,20 @@ PENALTY = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hijacking(Reconstruction):
-    """Play rounds in which the server returns gradients that lead clients into its pilot's feature space; decode.
+class Hijacking(Hybrid):
+    """Play rounds in which the server returns gradients that lead clients into its pilot's feature space; `hybrid`.
 
     Feature-space hijacking (FSHA) of Pasquini, Ateniese and Bernaschi 2021 (CCS, 2012.02670, section 4). The pilot, an
     encoder, is trained with its decoder on auxiliary images. A discriminator (Wasserstein, with a penalty on its slope)
     learns to tell the clients' smashed data from the pilot's, and what a client gets back is the gradient by which its
-    smashed data would pass for the pilot's. What the clients send in the last round the pilot's decoder turns into
-    images. Unlike in the paper the pilot begins as the client half that the server itself sent, and the discriminator
-    is told the labels, which the clients send. All defenses and guards of the clients act.
+    smashed data would pass for the pilot's. Unlike in the paper the pilot begins as the client half that the server
+    itself sent, and the discriminator is told the labels, which the clients send. All defenses and guards of the
+    clients act.
+
+    The paper decodes what the clients send in the last round by the pilot's decoder alone. But this server also sends
+    the weights that they begin that round with, as a passive one does. So it trains a decoder for these as well, takes
+    the one of the two with less error on auxiliary validation images, sent through these weights, and goes on as
+    `hybrid` does. It is, but for the chance of that choice, never worse than `hybrid` on clients so hijacked.
 
     Attributes:
         rounds: played by all clients of the last round; the last of them is attacked.
@@ -53,7 +59,7 @@ class Hijacking(Reconstruction):
         needs=frozenset(
             {"architecture", "client-weights", "smashed", "labels", "replies", "auxiliary-data", "chooses-replies"}
         ),
-        recipe="return gradients that lead clients into the feature space of an own encoder, then decode",
+        recipe="return gradients that lead clients into the feature space of an own encoder, then hybrid",
         source="Pasquini et al. 2021, 2012.02670",
     )
 
@@ -64,23 +70,18 @@ class Hijacking(Reconstruction):
     critic_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
-    def check(self, target: Target) -> None:
-        """Refuse what is no image, and activations that are no map."""
-        super().check(target)
-        map_shape(target.cut_shape, name_of(self))
-
     def tamper(self, view: View) -> Tampering:
         """Return the honest weights, and a server that hijacks."""
         with isolated(view.seed, "hijacking", view.tier):
             pilot = Pilot(view, self)
             return Tampering(tier=view.tier, weights={}, answer=Hijacker(view, self, pilot), rounds=self.rounds)
 
-    def reconstruct(self, view: View) -> Tensor:
-        """Return images (victims, C, H, W), as the pilot's decoder sees them."""
+    def rivals(self, view: View) -> Sequence[InverseNetwork]:
+        """Return the pilot's decoder."""
         hijacker = view.answer
         if not isinstance(hijacker, Hijacker):
             raise RunError("hijacking has no pilot to decode by: the clients played without it")
-        return torch.cat([hijacker.pilot.decoded(batch) for batches in view.batches for batch in batches])
+        return (hijacker.pilot.decoder,)
 
 
 class Pilot:
@@ -89,6 +90,9 @@ class Pilot:
     Args:
         view: of the auxiliary data and the client's program.
         attack: settings.
+
+    Attributes:
+        decoder: from its activations to images.
     """
 
     def __init__(self, view: View, attack: Hijacking) -> None:
@@ -99,18 +103,18 @@ class Pilot:
             name: tensor.detach().clone().requires_grad_() for name, tensor in self._program.modules.named_parameters()
         }
         shapes = Shapes(cut=map_shape(view.cut_shape, "hijacking"), image=view.input_shape, classes=view.classes)
-        self._decoder = InverseNetwork(shapes, "medium").to(view.device)
+        self.decoder = InverseNetwork(shapes, "medium").to(view.device)
         with torch.no_grad():
-            self._decoder.standardise_by(self._program.activations(self._images[:BATCH].to(view.device)))
+            self.decoder.standardise_by(self._program.activations(self._images[:BATCH].to(view.device)))
         self._batches = self._without_end()
         self._train(attack.steps_of(attack.pilot_steps, NORMAL_STEPS), attack.pilot_lr, view)
 
     def _train(self, steps: int, lr: float, view: View) -> None:
-        optimizer = torch.optim.Adam([*self._weights.values(), *self._decoder.parameters()], lr=lr)
+        optimizer = torch.optim.Adam([*self._weights.values(), *self.decoder.parameters()], lr=lr)
         for step in range(steps):
             images, labels = self._next()
             smashed = self._program.activations(images, weights=self._weights)
-            loss = (self._decoder(smashed, labels) - images).square().mean()
+            loss = (self.decoder(smashed, labels) - images).square().mean()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.param_groups[0]["lr"] = lr * half_cosine(step, steps)
@@ -130,12 +134,6 @@ class Pilot:
         """Return smashed data (B, *cut shape) of some auxiliary images, and their labels."""
         images, labels = self._next()
         return self._program.activations(images, weights=self._weights), labels
-
-    @torch.no_grad()
-    def decoded(self, message: SmashedBatch) -> Tensor:
-        """Return images (B, C, H, W) in [0, 1] of what a client sent, on the CPU."""
-        images: Tensor = self._decoder(message.smashed, message.labels)
-        return images.clamp(0, 1).cpu()
 
 
 class Critic(nn.Module):

@@ -1,6 +1,6 @@
 """Refine a decoder's images until their activations fit, and keep what serves best on auxiliary images."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -26,7 +26,7 @@ from dtfl_private.attacks.optimization import (
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, TrainedDecoder, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
-from dtfl_private.attacks.shared.inverse_network import map_shape
+from dtfl_private.attacks.shared.inverse_network import InverseNetwork, map_shape
 from dtfl_private.attacks.shared.latent_matching import match_latent
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.contracts import FloatArray
@@ -93,9 +93,13 @@ class Hybrid(Reconstruction):
         name = f"hybrid/{self}/{victims_digest(view)}"
         return view.keep(name, lambda: {"images": self._found(view)})["images"]
 
+    def rivals(self, view: View) -> Sequence[InverseNetwork]:
+        """Return other networks that decode what these clients send; the best on validation images is the start."""
+        return ()
+
     def _found(self, view: View) -> Tensor:
         decoder = Decoder(size=self.size, steps=self.decoder_steps, adaptive=self.adaptive, effort=self.effort)
-        decoders = trained_decoders(view.part(0, DECODED), decoder.training)
+        decoders = trained_decoders(view.part(0, DECODED), decoder.training, self.rivals(view))
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
         tuning, searching = view.part(DECODED, TUNED), view.part(TUNED, 1)
         steps = optimization.search_steps

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, train_decoder
+from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, error_on, train_decoder
 from dtfl_private.attacks.shared.fallback import Guess, better_guess, errors_of_guesses
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
@@ -74,12 +74,18 @@ class Decoders:
         return self._by_download[fingerprint(seen.download)]
 
 
-def trained_decoders(view: View, training: DecoderTraining) -> Decoders:
-    """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks."""
+def trained_decoders(view: View, training: DecoderTraining, rivals: Sequence[InverseNetwork] = ()) -> Decoders:
+    """Return decoders for all rounds of ``view.seen``, trained on auxiliary data; cached for other attacks.
+
+    Args:
+        view: of the adversary.
+        training: how they are trained.
+        rivals: networks trained elsewhere, one of which is taken where it has less error on validation images.
+    """
     groups = by_download(view.seen)
     return Decoders(
         {
-            name: trained_decoder(view.part(number / len(groups), (number + 1) / len(groups)), group, training)
+            name: trained_decoder(view.part(number / len(groups), (number + 1) / len(groups)), group, training, rivals)
             for number, (name, group) in enumerate(groups.items())
         }
     )
@@ -91,11 +97,13 @@ def decoded_by(view: View, decoders: Decoders) -> Tensor:
     return torch.cat(parts).cpu()
 
 
-def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining) -> TrainedDecoder:
+def trained_decoder(
+    view: View, group: Sequence[Seen], training: DecoderTraining, rivals: Sequence[InverseNetwork] = ()
+) -> TrainedDecoder:
     """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
 
-    The network with the least error on validation images, over steps and sizes; the best trivial guess if it has none
-    below that one's.
+    The network with the least error on validation images, over steps, sizes and rivals; the best trivial guess if it
+    has none below that one's.
     """
     shapes = Shapes(cut=map_shape(view.cut_shape, "decoder"), image=view.input_shape, classes=view.classes)
     best: tuple[float, InverseNetwork] | None = None
@@ -110,6 +118,13 @@ def trained_decoder(view: View, group: Sequence[Seen], training: DecoderTraining
             network.load_state_dict(trained)
             best = (error, network)
     assert best is not None
+    if rivals:
+        lessons = _lessons(view, group, training, "rivals")
+        validation = lessons.validation()
+        for rival in rivals:
+            error = error_on(rival, validation, training, lessons.features)
+            if error < best[0]:
+                best = (error, rival)
     guess = better_guess(best[0], _errors_of_guesses(view, group, training), view.auxiliary)
     return TrainedDecoder(best[1], view.device, guess)
 

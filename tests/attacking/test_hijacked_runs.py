@@ -13,6 +13,10 @@ from dtfl_private.attacking.attack_plan import plan_attack
 from dtfl_private.attacking.base import AttackFacts, Tampering
 from dtfl_private.attacking.victims.tampered_run import tampered_run
 from dtfl_private.attacks.hijacking import Hijacker, Hijacking
+from dtfl_private.attacks.shared.decoder_training import DecoderTraining
+from dtfl_private.attacks.shared.decoders_by_download import trained_decoders
+from dtfl_private.attacks.shared.guesses import FIRST
+from dtfl_private.attacks.shared.releaser import validation_release
 from dtfl_private.defenses.gradient_scrutinizer import GradientScrutinizer
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.folder import RunFolder
@@ -21,7 +25,7 @@ from dtfl_private.protocol.adversaries import find_adversary, require
 from dtfl_private.runtime.progress import Progress
 
 METHODS = ("splitfed-v1", "splitfed-v2")
-FEW = {"pilot_steps": 10, "critic_steps": 1}
+FEW = {"pilot_steps": 10, "critic_steps": 1, "size": "small", "decoder_steps": 4, "steps": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,53 @@ def test_hijacked_clients_are_attacked_and_judged(method, trained, mount):
     assert of(report, "weight-jump", "hijacking").value > 0
     again = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
     assert of(again, "psnr", "hijacking").value == of(report, "psnr", "hijacking").value
+
+
+def hijacked(opened, attack, tmp_path):
+    """Return what an attack sees of hijacked clients."""
+    plan, job, tampering = planned(opened(method="splitfed-v1"), attack, tmp_path)
+    return plan.view(job, 0, plan.rounds.of(job, tampering), Progress())
+
+
+def networks_alone(monkeypatch):
+    """Let no trivial guess take a network's place: images this small, and few, are hard to beat it on."""
+    monkeypatch.setattr("dtfl_private.attacks.shared.decoders_by_download.better_guess", lambda *_: None)
+
+
+def test_the_better_of_two_decoders_on_validation_images_is_taken(opened, tmp_path, monkeypatch):
+    """So it is never worse there than the passive decoder of the weights that the hijacked clients began with."""
+    networks_alone(monkeypatch)
+    attack = Hijacking(rounds=2, **FEW)
+    view = hijacked(opened, attack, tmp_path)
+    (pilots,) = attack.rivals(view)
+    seen, short, long = view.seen[0], *(DecoderTraining(size="small", steps=steps) for steps in (1, 60))
+    good = trained_decoders(view, long).of(seen)._network
+    released = validation_release(view, seen, True, 4)
+
+    def decoded(training, *rivals):
+        decoder = trained_decoders(view, training, rivals).of(seen)
+        return torch.cat([decoder.decode(smashed, labels) for smashed, labels, *_ in released])
+
+    best, poor = decoded(long), decoded(short)
+    images = torch.cat([sent.images for sent in released])
+    assert (best - images).square().mean() < (poor - images).square().mean()
+    # The pilot's decoder, of ten steps, changes nothing; a good one takes the place of a poor one.
+    assert torch.equal(decoded(long, pilots), best)
+    assert torch.equal(decoded(short, pilots, good), best)
+
+
+def test_guesses_begin_at_the_decoder_that_is_taken(opened, tmp_path, monkeypatch):
+    """Where nothing that a search finds serves better, they are that decoder's images: here those of the better one."""
+    networks_alone(monkeypatch)
+    attack = Hijacking(rounds=2, **{**FEW, "decoder_steps": 1})
+    view = hijacked(opened, attack, tmp_path)
+    good = trained_decoders(view, DecoderTraining(size="small", steps=60)).of(view.seen[0])
+    hijacker = view.answer
+    assert isinstance(hijacker, Hijacker)
+    hijacker.pilot.decoder = good._network
+    monkeypatch.setattr("dtfl_private.attacks.hybrid.best_rule", lambda *_: FIRST)
+    wanted = [good.decode(batch.smashed, batch.labels) for seen in view.seen for batch in seen.batches]
+    assert torch.equal(attack.reconstruct(view), torch.cat(wanted))
 
 
 @pytest.mark.parametrize("method", METHODS)
