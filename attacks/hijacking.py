@@ -44,7 +44,8 @@ class Hijacking(Hybrid):
     The paper decodes what the clients send in the last round by the pilot's decoder alone. But this server also sends
     the weights that they begin that round with, as a passive one does. So it trains a decoder for these as well, takes
     the one of the two with less error on auxiliary validation images, sent through these weights, and goes on as
-    `hybrid` does. It is, but for the chance of that choice, never worse than `hybrid` on clients so hijacked.
+    `hybrid` does. It is, but for the chance of that choice, never worse than `hybrid` on clients so hijacked. And in
+    the last round it returns zeros, so that clients do not move: all their batches come from weights that are known.
 
     Attributes:
         rounds: played by all clients of the last round; the last of them is attacked.
@@ -53,6 +54,7 @@ class Hijacking(Hybrid):
         critic_steps: of the discriminator for each batch that arrives.
         critic_lr: of Adam.
         scale: norm of the gradient that is returned for a batch, in multiples of the honest one of the first batch.
+        hold: return zeros in the last round; otherwise go on to hijack, as in the paper. With one round that is all.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -69,6 +71,7 @@ class Hijacking(Hybrid):
     critic_steps: Annotated[int, Field(ge=1)] = 3
     critic_lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    hold: bool = True
 
     def tamper(self, view: View) -> Tampering:
         """Return the honest weights, and a server that hijacks."""
@@ -168,9 +171,12 @@ class Hijacker:
         self._optimizer = torch.optim.Adam(self._critic.parameters(), lr=attack.critic_lr, betas=BETAS)
         self._half, self._defense = view.server_half().train(), view.defense
         self._norm: float | None = None
+        self._last_round = view.download(view.tier).round + attack.rounds - 1
 
     def __call__(self, message: SmashedBatch) -> Tensor:
         """Return the gradient (B, *cut shape)."""
+        if self._attack.hold and message.round == self._last_round:
+            return torch.zeros_like(message.smashed)
         smashed, labels = message.smashed.float(), message.labels
         if self._norm is None:
             self._norm = float(self._honest(smashed, labels).norm())

@@ -92,6 +92,24 @@ def hijacked(opened, attack, tmp_path):
     return plan.view(job, 0, plan.rounds.of(job, tampering), Progress())
 
 
+@pytest.mark.parametrize("hold", [True, False])
+def test_in_the_attacked_round_clients_are_held_where_they_are(hold, opened, tmp_path):
+    """Then their last batch too comes from the weights that they were sent, which the adversary knows."""
+    attack = Hijacking(rounds=2, hold=hold, **FEW)
+    run = opened(method="splitfed-v1")
+    config = AttackConfig(victims=1000, seeds=1, replay=True)
+    plan = plan_attack(run, config, [attack], tmp_path / "out")
+    (job,) = plan.jobs
+    victims = plan.rounds.of(job, attack.tamper(plan.view(job, 0, None, Progress()))).victims
+    recording = victims.recordings[0]
+    batch = recording.seen.batches[-1]
+    assert batch.batch > 0
+    program = plan.view(job, 0, plan.rounds.of(job, None), Progress()).program(recording.seen, adaptive=True)
+    images = victims.truth[: recording.seen.records][-len(batch.labels) :]
+    again = program.release(images, batch.labels, batch.batch)
+    assert torch.allclose(again, batch.smashed.float(), rtol=1e-3, atol=1e-4) == hold
+
+
 def networks_alone(monkeypatch):
     """Let no trivial guess take a network's place: images this small, and few, are hard to beat it on."""
     monkeypatch.setattr("dtfl_private.attacks.shared.decoders_by_download.better_guess", lambda *_: None)
