@@ -56,7 +56,8 @@ class ImagePrior:
             grey = torch.full((view.classes, *view.input_shape), 0.5, device=device)
             nothing = torch.zeros(pixels, 0, device=device)
             return cls(means=grey, directions=nothing, extra=nothing[0], rest=1.0, informed=False)
-        images, labels = view.auxiliary.images.to(device), view.auxiliary.labels.to(device)
+        own, chance = view.auxiliary, view.chance("image prior")
+        images, labels = _labelled_as_altered(view, own.images, own.labels, chance, device)
         means = images.mean(dim=0).repeat(view.classes, *[1] * (images.ndim - 1))
         for label in torch.unique(labels).tolist():
             means[label] = images[labels == label].mean(dim=0)
@@ -65,7 +66,7 @@ class ImagePrior:
         variances = lengths.square() / len(images)
         seen = variances > LEAST_DEVIATION**2
         variances, rows = variances[seen], rows[seen]
-        held_out, kinds = view.auxiliary.validation_images.to(device), view.auxiliary.validation_labels.to(device)
+        held_out, kinds = _labelled_as_altered(view, own.validation_images, own.validation_labels, chance, device)
         rest = float((_beside((held_out - means[kinds]).flatten(1), rows) + LEAST_DEVIATION**2).sqrt())
         extra = (variances + RIDGE).sqrt() - rest
         return cls(means=means, directions=rows.T, extra=extra, rest=rest, informed=True)
@@ -164,3 +165,11 @@ def _as_clients_alter(view: View, images: Tensor, labels: Tensor, chance: torch.
     if not view.augmentations:
         return images
     return torch.cat([images, varied(images, labels.cpu(), view.augmentations, 1.0, chance)])
+
+
+def _labelled_as_altered(
+    view: View, images: Tensor, labels: Tensor, chance: torch.Generator, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return the same as `_as_clients_alter` on a device, and their labels."""
+    altered = _as_clients_alter(view, images, labels, chance)
+    return altered.to(device), labels.repeat(len(altered) // len(labels)).to(device)
