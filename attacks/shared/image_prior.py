@@ -15,14 +15,15 @@ from torch.nn import functional as F
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.variations import varied
 
-# Variance of what no auxiliary image shows: of a pixel, in squares of 0..1.
+# Added to the variances along what auxiliary images differ in, in squares of 0..1: where they are small, a search that
+# keeps to them is slow, and an update says more than they do.
 RIDGE = 0.01
-
-# `LikelyImages`: auxiliary images that its directions are of, at most; the least deviation of a pixel along any of
-# them, about that of rounding to a byte; neighbouring directions whose variances are averaged over held-out images; and
-# how far out, in deviations, a search may start.
-MOST_IMAGES = 1000
+# The least deviation of a pixel along any direction, about that of rounding to a byte.
 LEAST_DEVIATION = 2e-3
+
+# `LikelyImages`: auxiliary images that its directions are of, at most; neighbouring directions whose variances are
+# averaged over held-out images; and how far out, in deviations, a search may start.
+MOST_IMAGES = 1000
 NEIGHBOURS = 17
 FARTHEST = 3.0
 
@@ -31,18 +32,20 @@ FARTHEST = 3.0
 class ImagePrior:
     """Images of a class are its mean, plus the square root of one covariance times standard normal values.
 
+    Beside what auxiliary images differ in, values deviate as much as those of validation images do.
+
     Attributes:
         means: of each class (classes, C, H, W).
         directions: (D, K) orthonormal, along which images differ; D = C H W pixels.
         extra: (K,) deviation along each, above that of all others.
-        ridge: deviation along all others.
+        rest: deviation along all others.
         informed: whether it is of auxiliary images; otherwise values are pixels, from grey on.
     """
 
     means: Tensor
     directions: Tensor
     extra: Tensor
-    ridge: float
+    rest: float
     informed: bool
 
     @classmethod
@@ -52,21 +55,26 @@ class ImagePrior:
             pixels = torch.Size(view.input_shape).numel()
             grey = torch.full((view.classes, *view.input_shape), 0.5, device=device)
             nothing = torch.zeros(pixels, 0, device=device)
-            return cls(means=grey, directions=nothing, extra=nothing[0], ridge=1.0, informed=False)
-        images, labels = view.auxiliary.images.to(device), view.auxiliary.labels.to(device)
+            return cls(means=grey, directions=nothing, extra=nothing[0], rest=1.0, informed=False)
+        own, chance = view.auxiliary, view.chance("image prior")
+        images, labels = _labelled_as_altered(view, own.images, own.labels, chance, device)
         means = images.mean(dim=0).repeat(view.classes, *[1] * (images.ndim - 1))
         for label in torch.unique(labels).tolist():
             means[label] = images[labels == label].mean(dim=0)
         apart = (images - means[labels]).flatten(1)
-        _, lengths, directions = torch.linalg.svd(apart, full_matrices=False)
+        _, lengths, rows = torch.linalg.svd(apart, full_matrices=False)
         variances = lengths.square() / len(images)
-        extra = (variances + RIDGE).sqrt() - RIDGE**0.5
-        return cls(means=means, directions=directions.T, extra=extra, ridge=RIDGE**0.5, informed=True)
+        seen = variances > LEAST_DEVIATION**2
+        variances, rows = variances[seen], rows[seen]
+        held_out, kinds = _labelled_as_altered(view, own.validation_images, own.validation_labels, chance, device)
+        rest = float((_beside((held_out - means[kinds]).flatten(1), rows) + LEAST_DEVIATION**2).sqrt())
+        extra = (variances + RIDGE).sqrt() - rest
+        return cls(means=means, directions=rows.T, extra=extra, rest=rest, informed=True)
 
     def images(self, values: Tensor, labels: Sequence[int]) -> Tensor:
         """Return the images (N, C, H, W) at standard normal values (N, D), of classes (N,); not limited to [0, 1]."""
         along = values @ self.directions
-        apart = self.ridge * values + (along * self.extra) @ self.directions.T
+        apart = self.rest * values + (along * self.extra) @ self.directions.T
         means = self.means[list(labels)]
         return means + apart.view_as(means)
 
@@ -136,15 +144,19 @@ def _measured(view: View) -> dict[str, Tensor]:
     around = F.avg_pool1d(padded, NEIGHBOURS, stride=1)[0, 0]
     pooled = (lengths.square() + new.sum(dim=0)) / (len(images) + len(held_out))
     variances = torch.maximum(pooled, around / 2)
-    beside = rows.shape[1] - len(rows)
-    left = (apart.square().sum(dim=1) - new.sum(dim=1)).clamp(min=0).mean() / max(1, beside)
     least = LEAST_DEVIATION**2
     return {
         "mean": mean.float(),
         "directions": rows.T.float().contiguous(),
         "deviations": (variances + least).sqrt().float(),
-        "rest": (left + least).sqrt().float(),
+        "rest": (_beside(apart, rows) + least).sqrt().float(),
     }
+
+
+def _beside(apart: Tensor, rows: Tensor) -> Tensor:
+    """Return the mean square of differences (N, D) along a direction orthogonal to orthonormal rows (K, D)."""
+    left = apart.square().sum(dim=1) - (apart @ rows.T).square().sum(dim=1)
+    return left.clamp(min=0).mean() / max(1, rows.shape[1] - len(rows))
 
 
 def _as_clients_alter(view: View, images: Tensor, labels: Tensor, chance: torch.Generator) -> Tensor:
@@ -153,3 +165,11 @@ def _as_clients_alter(view: View, images: Tensor, labels: Tensor, chance: torch.
     if not view.augmentations:
         return images
     return torch.cat([images, varied(images, labels.cpu(), view.augmentations, 1.0, chance)])
+
+
+def _labelled_as_altered(
+    view: View, images: Tensor, labels: Tensor, chance: torch.Generator, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return the same as `_as_clients_alter` on a device, and their labels."""
+    altered = _as_clients_alter(view, images, labels, chance)
+    return altered.to(device), labels.repeat(len(altered) // len(labels)).to(device)

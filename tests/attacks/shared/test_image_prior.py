@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import nn
 
@@ -18,8 +19,36 @@ def test_standard_normal_values_have_the_classes_means_and_the_images_covariance
     # The images of unit vectors are the rows of a square root of the covariance.
     root = (prior.images(torch.eye(256), [3] * 256) - prior.means[3]).flatten(1)
     apart = (auxiliary.images - prior.means[auxiliary.labels]).flatten(1)
-    covariance = apart.T @ apart / len(apart) + RIDGE * torch.eye(256)
+    shown = prior.directions @ prior.directions.T
+    covariance = apart.T @ apart / len(apart) + RIDGE * shown + prior.rest**2 * (torch.eye(256) - shown)
     torch.testing.assert_close(root @ root.T, covariance, atol=1e-4, rtol=1e-3)
+
+
+def test_beside_what_auxiliary_images_differ_in_values_deviate_as_held_out_images_do(make_view, digits):
+    pixels, labels = digits
+    chance = torch.Generator().manual_seed(0)
+    for noise in (0.0, 0.02, 0.2):  # fewer images than pixels: noise is largely beside their directions
+        noisy = pixels + noise * torch.randn(pixels.shape, generator=chance)
+        view, truth = make_view(nn.Flatten(), images=(noisy, labels), auxiliary=100)
+        prior = ImagePrior.of(view, "cpu")
+        apart = (truth - prior.means[labels[: len(truth)]]).flatten(1)
+        left = apart - apart @ prior.directions @ prior.directions.T
+        deviation = left.square().sum(dim=1).mean().div(256 - prior.directions.shape[1]).sqrt().item()
+        assert prior.rest == pytest.approx(deviation, rel=0.25, abs=2e-3)
+        values = torch.randn(200, 256, generator=chance)
+        drawn = (prior.images(values, [0] * 200) - prior.means[0]).flatten(1)
+        drawn = drawn - drawn @ prior.directions @ prior.directions.T
+        found = drawn.square().sum(dim=1).mean().div(256 - prior.directions.shape[1]).sqrt().item()
+        assert found == pytest.approx(prior.rest, rel=0.05)
+
+
+def test_directions_that_no_auxiliary_image_shows_are_none(make_view, digits):
+    pixels = digits[0].clone()
+    pixels[:, :, :4] = 0  # 64 pixels that are black in all images
+    prior = ImagePrior.of(make_view(nn.Flatten(), images=(pixels, digits[1]))[0], "cpu")
+    assert prior.directions.shape[1] <= 192
+    values = torch.randn(20, 256, generator=torch.Generator().manual_seed(0))
+    assert prior.images(values, [0] * 20)[:, :, :4].abs().max() < 0.02
 
 
 def test_without_auxiliary_images_values_are_pixels_from_grey_on(make_view):
