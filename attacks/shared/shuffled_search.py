@@ -8,17 +8,27 @@ from torch import Tensor
 
 from dtfl_private.attacking.program import ClientProgram, Receive
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.optimization import Ticks
+from dtfl_private.attacks.optimization import Pace, Ticks
 from dtfl_private.attacks.shared.arrangement import Puzzle
 from dtfl_private.attacks.shared.fallback import guesses_of
-from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
+from dtfl_private.attacks.shared.feature_matching import match, residuals
 from dtfl_private.attacks.shared.guesses import Guesses, Rule, best_rule
 from dtfl_private.attacks.shared.releaser import ReleasedImages, validation_release
 from dtfl_private.protocol.messages import SmashedBatch
 
-# Searches from the decoded images: weights of the total variation, and of the distance to the start.
-SEARCHES = ((1e-4, 0.0), (1e-2, 0.0), (1e-3, 0.3), (1e-2, 3.0))
-SEARCH_LR = 0.02
+# Searches from the decoded images: how they proceed, and weights of what is likely and of the distance to the start.
+PIXELS = Pace(0.02, None, 0.0)
+LIKELY_FADING, LIKELY = Pace(0.1, 0.99, 4.0, likely=True), Pace(0.1, 0.99, 0.0, likely=True)
+SEARCHES = (
+    (PIXELS, 1e-4, 0.0),
+    (PIXELS, 1e-2, 0.0),
+    (PIXELS, 1e-3, 0.3),
+    (PIXELS, 1e-2, 3.0),
+    (LIKELY_FADING, 1e-2, 0.0),
+    (LIKELY, 1e-3, 0.0),
+    (LIKELY, 1e-2, 0.0),
+    (LIKELY, 1e-1, 0.0),
+)
 VALIDATION_BATCHES = 2
 
 
@@ -34,8 +44,8 @@ class ShuffledSearch:
     def __init__(self, *, view: View, puzzle: Puzzle, steps: int) -> None:
         self._view, self._puzzle, self._steps = view, puzzle, steps
         self._ways = [
-            Matching(steps=steps, lr=SEARCH_LR, smoothness=smoothness, proximity=proximity)
-            for smoothness, proximity in SEARCHES
+            pace.matching(view, steps=steps, smoothness=smoothness, proximity=proximity)
+            for pace, smoothness, proximity in SEARCHES
         ]
         self._trivial = list(guesses_of(view.auxiliary).values())
         self.candidates = 1 + len(self._ways) + len(self._trivial)

@@ -12,7 +12,7 @@ from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.shared import shuffled_search
 from dtfl_private.attacks.shared.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.shared.feature_matching import match
-from dtfl_private.attacks.shared.shuffled_search import ShuffledSearch
+from dtfl_private.attacks.shared.shuffled_search import SEARCHES, ShuffledSearch
 from dtfl_private.attacks.unshuffle import Unshuffle
 from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
@@ -95,6 +95,20 @@ def test_pieces_are_assigned_anew_as_pixels_are_found(make_view):
     first = search._puzzle.put(batch.smashed, search._puzzle.match(batch.smashed, program.expected(start).detach()))
     once = match(program, first, start, search._ways[0])
     assert psnr(found, truth).mean() > psnr(once, truth).mean() + 1
+
+
+def test_under_noise_steps_along_what_images_differ_in_find_more_than_steps_of_pixels(make_view):
+    view, truth = make_view(stem(), PatchShuffle(patch=4), GaussianNoise(sd=0.3))
+    (seen,) = view.seen
+    (batch,) = seen.batches
+    program = view.program(seen, adaptive=True).sending(batch.labels, batch.batch)
+    search = ShuffledSearch(view=view, puzzle=puzzle_of(view.defense, view.cut_shape, "unshuffle"), steps=60)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    wanted = range(1, len(SEARCHES) + 1)
+    found = search.guesses(program, batch, (truth + 0.2 * noise).clamp(0, 1), lambda: None, wanted).images
+    scores = {number: float(psnr(found[number], truth).mean()) for number in wanted}
+    likely = [number for number, (pace, _, _) in enumerate(SEARCHES, start=1) if pace.likely]
+    assert max(scores[number] for number in likely) > max(scores[number] for number in set(wanted) - set(likely)) + 1
 
 
 def test_pixels_are_searched_for_and_not_decoded_alone(make_view):
