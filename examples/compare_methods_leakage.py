@@ -4,9 +4,9 @@
     python examples/compare_methods_leakage.py --method fedavg --method dtfl --target 0.9 --out runs/mine
     python examples/compare_methods_leakage.py --page docs/explanation/method-leakage.md
 
-Data, partition, network, clients, seed and the adversary's images are the same for all; each run ends at the first
-round that reaches the target. Quick audits with one repetition, in the tiers that clients were in. A method whose runs
-cannot be audited is named, with the reason. A repeated call goes on where it was.
+Data, partition, network, clients (links in MByte/s), seed and the adversary's images are the same for all; each run
+ends at the first round that reaches the target. Quick audits with one repetition, in the tiers that clients were in. A
+method whose runs cannot be audited is named, with the reason. A repeated call goes on where it was.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from dtfl_private.report.tables.comparison_markup import method_leakage_markdown
 METHODS = ("fedavg", "dtfl", "dtfl-full", "dtfl-shared", "splitfed-v2", "fedgkt")
 TARGET = 0.96
 ROUNDS = 80
-TRAINING = TrainConfig(rounds=ROUNDS, stop_at_target=True)
+TRAINING = TrainConfig(rounds=ROUNDS, link_unit="mbyte", stop_at_target=True)
 AUDIT = AuditConfig(seeds=1)
 
 # Between these lines of a page its table stands.

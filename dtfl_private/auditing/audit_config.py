@@ -49,8 +49,11 @@ WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
 # Of both presets, where clients send the update of a whole network.
 OF_UPDATES = ("update-inversion", "update-membership", "update-attributes", "label-counts")
 
-# Of both presets, where the server returns gradients.
-OF_REPLIES = ("gradient-labels",)
+# Of each preset, where the server returns gradients.
+OF_REPLIES: Mapping[PresetName, tuple[str, ...]] = {
+    "quick": ("gradient-labels",),
+    "thorough": ("gradient-labels", "hijacking:size=best"),
+}
 
 
 class _Preset(BaseModel):

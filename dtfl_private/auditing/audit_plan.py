@@ -117,7 +117,8 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
     attack_config, hides = config.attacking(workers), opened.prepared.method.hides
     if config.attacks is None or config.attacks != SETTLED[config.preset].attacks:
         return attack_config
-    more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ()), *(() if "replies" in hides else OF_REPLIES)]
+    more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ())]
+    more += () if "replies" in hides else OF_REPLIES[config.preset]
     more += OF_UPDATES if opened.whole_tier in opened.tiers else ()
     return attack_config.model_copy(update={"attacks": tuple(dict.fromkeys((*config.attacks, *more)))})
 

@@ -4,7 +4,7 @@ import pytest
 from fast_attacks import LeastSquares
 
 from dtfl_private.attacks.surrogate import Surrogate
-from dtfl_private.auditing.audit_config import QUICK, AuditConfig
+from dtfl_private.auditing.audit_config import SETTLED, AuditConfig
 from dtfl_private.auditing.audit_plan import plan_audit
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.verdicts.findings_file import read_findings
@@ -41,18 +41,21 @@ def test_what_cannot_be_checked_without_weights_is_said_so(trained, examine):
 
 
 @pytest.mark.parametrize(
-    ("method", "more"),
+    ("preset", "method", "more"),
     [
-        ("dtfl", []),
-        ("splitfed-v1", ["gradient-labels"]),
-        ("fedgkt", ["surrogate:size=small", "membership-surrogate"]),
+        ("quick", "dtfl", []),
+        ("quick", "splitfed-v1", ["gradient-labels"]),
+        ("thorough", "splitfed-v1", ["gradient-labels", "hijacking:size=best"]),
+        ("quick", "fedgkt", ["surrogate:size=small", "membership-surrogate"]),
     ],
 )
-def test_a_preset_has_the_attacks_that_fit_the_method(method, more, trained, opened, tmp_path):
+def test_a_preset_has_the_attacks_that_fit_the_method(preset, method, more, trained, opened, tmp_path):
     assert RunFolder(path=trained(method=method)).path.is_dir()
-    config = AuditConfig(victims=8, aux_images=60, workers=1, device="cpu").settled()
+    config = AuditConfig(
+        preset=preset, victims=8, aux_images=60, training_seeds=1, aux_curve="off", workers=1, device="cpu"
+    ).settled()
     plan = plan_audit(opened(method=method), config, None, tmp_path / "audit")
-    assert list(plan.attack_config.attacks) == [*QUICK, *more]
+    assert list(plan.attack_config.attacks) == [*SETTLED[preset].attacks, *more]
     named = plan_audit(
         opened(method=method), config.model_copy(update={"attacks": ("surrogate",)}), None, tmp_path / "named"
     )
