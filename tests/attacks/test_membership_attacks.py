@@ -123,8 +123,8 @@ def test_values_left_out_do_not_hide_members(membership):
 
 
 def test_noise_of_a_known_deviation_is_seen_through_as_far_as_it_can_be(membership):
-    view, member = membership(stem(), GaussianNoise(sd=3.0))
-    assert interval(MembershipMatching().scores(view), member).value > 0.8
+    view, member = membership(stem(), GaussianNoise(sd=5.0))
+    assert interval(MembershipMatching().scores(view), member).value > 0.77
 
 
 def test_mirrored_records_are_found_by_who_knows_that_they_may_be(membership, digits):
