@@ -12,6 +12,7 @@ from dtfl_private.attacking import base
 from dtfl_private.attacking.base import AttackFacts, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import label_channel, release_auxiliary, same_weights
+from dtfl_private.attacks.shared.kernel_classifier import KernelClassifier
 from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
@@ -24,6 +25,8 @@ SURE = 0.9
 @dataclass(frozen=True, kw_only=True)
 class LabelInference(base.LabelInference):
     """Train a classifier from auxiliary smashed data to true labels, and combine it with the protected label by Bayes.
+
+    A network or a kernel classifier, whichever is surer of auxiliary validation labels.
 
     Given the true label, the protected one is drawn apart from the smashed data, so that P(y | z, y') is proportional
     to P(y | z) P(y' | y); the latter is estimated from the defense's own sampler. With labels of only a few auxiliary
@@ -62,15 +65,15 @@ class LabelInference(base.LabelInference):
             view.progress(number + 1, len(groups))
         return torch.cat([found[id(batch)] for seen in view.seen for batch in seen.batches])
 
-    def _classifier(self, view: View, group: Sequence[Seen]) -> PropertyClassifier:
+    def _classifier(self, view: View, group: Sequence[Seen]) -> PropertyClassifier | KernelClassifier:
         known = view.auxiliary
 
         def examples(name: str, images: Tensor, labels: Tensor) -> Examples:
             sent = release_auxiliary(view, group, images, labels, "labels", name, adaptive=self.adaptive)
             return Examples(smashed=sent.smashed, sent_labels=sent.sent_labels, values=labels[sent.places])
 
-        def trained(train: Examples, validation: Examples) -> PropertyClassifier:
-            return PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
+        def trained(train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
+            return better_classifier(view, train, validation)
 
         train = examples("train", known.images, known.labels)
         if self.labels_per_class == 0:
@@ -85,6 +88,17 @@ class LabelInference(base.LabelInference):
             completed = replace(train, values=torch.where(few, train.values, guessed.indices))
             classifier = trained(_some(completed, fit | ((guessed.values >= SURE) & ~few)), _some(train, held))
         return classifier
+
+
+def better_classifier(view: View, train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
+    """Return a network or a kernel classifier, whichever has the lower cross-entropy on the validation examples."""
+    network = PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
+    if len(torch.unique(train.values)) < 2:
+        return network
+    kernel = KernelClassifier(train, validation, values=view.classes, seed=view.seed)
+    said = network.log_probabilities(validation.smashed, validation.sent_labels)
+    loss = -float(said.gather(1, validation.values.cpu()[:, None]).mean())
+    return kernel if kernel.loss < loss else network
 
 
 def require_protected_labels(target: Target, attack: str) -> None:

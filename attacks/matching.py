@@ -1,6 +1,6 @@
 """Membership by matching: run a candidate through the known client half, and look for it among what was sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,8 +16,9 @@ from dtfl_private.attacks.shared.auxiliary_release import (
     release_auxiliary,
     same_weights,
 )
+from dtfl_private.attacks.shared.read_likeness import ReadLikeness
 from dtfl_private.attacks.shared.releaser import batch_size
-from dtfl_private.attacks.shared.templates import FORMS, Likeness, altered, templates
+from dtfl_private.attacks.shared.templates import FORMS, Form, Likeness, Way, altered, templates
 from dtfl_private.protocol.messages import Seen
 
 # Auxiliary images at most on which likeness is learnt, and as many members and non-members to choose it by.
@@ -27,14 +28,16 @@ CHOSEN_BY = 128
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipMatching(MembershipInference):
-    """Score a candidate by the best match between its activations and any record's smashed data.
+    """Score a candidate by how likely it makes what was sent, against any image: the match with each record adds up.
 
     A match is judged by the Gaussian likelihood ratio of "these are the activations of this very image" against "of any
     image", with variances learnt value by value from auxiliary releases: what the batch's norm and the defenses change
     counts as little as it should. Every way to flip and crop the candidate is tried; so are comparisons that no shuffle
-    of channels or places can disturb, and which one is used is chosen on auxiliary data by how well it tells released
-    images from others. Labels that were sent count by the defenses' own sampler. New; the statistic is that of a
-    likelihood-ratio test (Neyman and Pearson 1933) with the template as the alternative.
+    of channels or places can disturb, and one that goes by what defenses say a release shows (`Defense.read`): what
+    `dropout` left out does not count, and noise weighs as its sampler says. Which one is used is chosen on auxiliary
+    data by how well it tells released images from others. Labels that were sent count by the defenses' own sampler.
+    New; the statistic is that of a likelihood-ratio test (Neyman and Pearson 1933) with the template as the
+    alternative.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -43,9 +46,11 @@ class MembershipMatching(MembershipInference):
     )
 
     def scores(self, view: View) -> Tensor:
-        """Return the log-likelihood ratio of each candidate's best match."""
+        """Return the log-likelihood ratio of each candidate being any record."""
         groups = same_weights(view)
-        return torch.stack([self._scores_among(view, group, place) for place, group in enumerate(groups)]).amax(dim=0)
+        return torch.stack([self._scores_among(view, group, place) for place, group in enumerate(groups)]).logsumexp(
+            dim=0
+        )
 
     def _scores_among(self, view: View, group: Sequence[Seen], place: int) -> Tensor:
         """Return the scores against the records of clients that began with the same weights."""
@@ -54,43 +59,63 @@ class MembershipMatching(MembershipInference):
 
     def matched(self, view: View, group: Sequence[Seen], program: ClientProgram, place: int) -> Tensor:
         """Return the scores (candidates,) of templates made by a program, against the records of these clients."""
-        likeness = chosen_likeness(view, group, program, adaptive=self.adaptive)
+        way, likeness = chosen_likeness(view, group, program, adaptive=self.adaptive)
         batches = {id(batch): batch for seen in group for batch in seen.batches}.values()  # each once
         released = torch.cat([batch.smashed for batch in batches])
         sent_labels = torch.cat([batch.labels for batch in batches]).cpu()
         candidates, size = view.candidates, batch_size(group)
         tells = label_channel(view, group[0], adaptive=self.adaptive).log()[candidates.labels][:, sent_labels]
-        chance, best = view.chance("candidates", place), torch.full((len(candidates.labels),), -torch.inf)
+        chance, found = view.chance("candidates", place), torch.full((len(candidates.labels),), -torch.inf)
         variants = list(altered(candidates.images, view.augmentations))
         for number, images in enumerate(variants):
-            made = templates(program, images, candidates.labels, size, chance, message=likeness.message)
+            made = templates(program, images, candidates.labels, size, chance, way=way)
             ratios = likeness.log_ratios(made, released).cpu() + tells
-            best = torch.maximum(best, ratios.amax(dim=1).float())
+            found = torch.logaddexp(found.double(), among(ratios))
             view.progress(number + 1, len(variants))
-        return best
+        return found
 
 
-def chosen_likeness(view: View, group: Sequence[Seen], program: ClientProgram, *, adaptive: bool) -> Likeness:
-    """Return the likeness that best tells auxiliary images that were released from others that were not."""
+def among(ratios: Tensor) -> Tensor:
+    """Return the log-likelihood ratio (candidates,), float64, of being any one of the records (candidates, records)."""
+    return ratios.double().logsumexp(dim=1)
+
+
+def chosen_likeness(
+    view: View, group: Sequence[Seen], program: ClientProgram, *, adaptive: bool
+) -> tuple[Way, Likeness | ReadLikeness]:
+    """Return the templates and likeness that best tell auxiliary images that were released from others."""
     images, labels = view.auxiliary.images, view.auxiliary.labels
     size, chance = batch_size(group), view.chance("likeness")
     held = min(CHOSEN_BY, len(images) // 4)
     outside, rest = slice(0, held), slice(held, 2 * held + LEARNT_ON)
     released = release_auxiliary(view, group, images[rest], labels[rest], "likeness", adaptive=adaptive)
     inside, learnt = _parts(released, held)
-    best: tuple[tuple[float, float], Likeness] | None = None
-    for message in (False, True):
-        made = templates(program, images[rest], labels[rest], size, chance, message=message)
-        others = templates(program, images[outside], labels[outside], size, chance, message=message)
-        for form in FORMS:
-            likeness = Likeness.fit(released.smashed[learnt], made[released.places[learnt]], form, message=message)
-            sent = released.smashed[inside]
-            members = likeness.log_ratios(made[released.places[inside]], sent).amax(dim=1)
-            quality = separation(members, likeness.log_ratios(others, sent).amax(dim=1))
+    sent, best = released.smashed[inside], None
+    for way, forms in ways(program):
+        made = templates(program, images[rest], labels[rest], size, chance, way=way)
+        others = templates(program, images[outside], labels[outside], size, chance, way=way)
+        own = made[released.places[learnt]]
+        for form in forms:
+            likeness: Likeness | ReadLikeness
+            if form is None:
+                likeness = ReadLikeness.fit(program.read, released.smashed[learnt], own, torch.cat([own, others]))
+            else:
+                likeness = Likeness.fit(released.smashed[learnt], own, form)
+            members = among(likeness.log_ratios(made[released.places[inside]], sent))
+            quality = separation(members, among(likeness.log_ratios(others, sent)))
             if best is None or quality > best[0]:
-                best = (quality, likeness)
+                best = (quality, way, likeness)
     assert best is not None
-    return best[1]
+    return best[1:]
+
+
+def ways(program: ClientProgram) -> Iterator[tuple[Way, Sequence[Form | None]]]:
+    """Yield the ways to make templates, with what is compared: a learnt form, or None for what defenses let show."""
+    yield "forward", FORMS
+    yield "message", FORMS
+    # What a defense of a user's own rewrites goes by the batch that it is in, which candidates have not.
+    if not program.rewrites:
+        yield "expected", (None,)
 
 
 def _parts(released: AuxiliaryRelease, held: int) -> tuple[slice, slice]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,11 @@ CHUNK = 512
 
 Form = Callable[[Tensor], Tensor]
 """From activations (N, *cut shape) to what is compared, (N, D)."""
+
+
+Way = Literal["forward", "message", "expected"]
+"""Of templates: the forward pass, with what defenses draw in it; the whole way of a message, with fresh draws; or what
+`ClientProgram.expected` makes, without the draws that a release shows."""
 
 
 def _as_sent(smashed: Tensor) -> Tensor:
@@ -55,7 +61,7 @@ def altered(images: Tensor, augmentations: Sequence[str]) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def templates(
-    program: ClientProgram, images: Tensor, labels: Tensor, size: int, chance: torch.Generator, *, message: bool
+    program: ClientProgram, images: Tensor, labels: Tensor, size: int, chance: torch.Generator, *, way: Way
 ) -> Tensor:
     """Return what the program makes of images (N, C, H, W), (N, *cut shape), as the mean over random batches.
 
@@ -65,7 +71,7 @@ def templates(
         labels: of the images.
         size: of a batch.
         chance: for the batches.
-        message: the whole way of a message, with fresh draws, instead of the forward pass alone.
+        way: how far they go.
     """
     total: Tensor | None = None
     for _ in range(TURNS):
@@ -75,7 +81,7 @@ def templates(
         parts = []
         for batch in torch.split(filled, size):
             own = images[batch].to(program.device)
-            parts.append(program.release(own, labels[batch]) if message else program.activations(own))
+            parts.append(_made(program, own, labels[batch], way))
         made = torch.cat(parts)[: len(order)]
         ordered = torch.empty_like(made)
         ordered[order.to(made.device)] = made
@@ -84,32 +90,35 @@ def templates(
     return total / TURNS
 
 
+def _made(program: ClientProgram, images: Tensor, labels: Tensor, way: Way) -> Tensor:
+    if way == "message":
+        return program.release(images, labels)
+    return program.expected(images) if way == "expected" else program.activations(images)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
     """How much likelier a release is of this very image than of any: Gaussian, value by value.
 
     Attributes:
         form: what is compared.
-        message: templates went the whole way of a message.
         mean: of releases (D,).
         spread: their variance (D,).
         error: mean squared difference of a release from its own template (D,).
     """
 
     form: Form
-    message: bool
     mean: Tensor
     spread: Tensor
     error: Tensor
 
     @classmethod
-    def fit(cls, released: Tensor, made: Tensor, form: Form, *, message: bool) -> "Likeness":
+    def fit(cls, released: Tensor, made: Tensor, form: Form) -> "Likeness":
         """Estimate from releases (N, *cut shape) and the templates of the same images."""
         sent, own = form(released), form(made)
         floor = FLOOR * float(sent.var(dim=0).mean()) + 1e-12
         return cls(
             form=form,
-            message=message,
             mean=sent.mean(dim=0),
             spread=sent.var(dim=0).clamp(min=floor),
             error=(sent - own).square().mean(dim=0).clamp(min=floor),

@@ -94,7 +94,7 @@ def log_likelihood(reading: Reading, activations: Tensor) -> Tensor:
         reading: of the release, read to its beginning.
         activations: (B, *cut shape), before all defenses that have been read; differentiable.
     """
-    expected = _clipped(reading, activations).double()
+    expected = within_clip(reading, activations).double()
     difference, shown = reading.values.double() - expected, reading.shown
     if reading.deviation is None:  # the likeliest deviation of each record
         count = shown.flatten(1).sum(dim=1)
@@ -127,7 +127,7 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     hidden_by_noise = reading.bound is not None and reading.is_noisy
     plain = reading.shape != "laplace" and not reading.left_out and not hidden_by_noise
     if plain or reading.deviation is None:
-        expected = _clipped(reading, activations)
+        expected = within_clip(reading, activations)
         error = (_weighed(reading, expected) * reading.shown).flatten(1).sum(dim=1)
         if reading.bound is not None:
             over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
@@ -171,7 +171,7 @@ def _weighed(reading: Reading, expected: Tensor) -> Tensor:
     return error * (mean / squared).to(error)
 
 
-def _clipped(reading: Reading, activations: Tensor) -> Tensor:
+def within_clip(reading: Reading, activations: Tensor) -> Tensor:
     """Return activations scaled down to the norm that they were clipped to, less what was left out of them before."""
     if reading.clip is None:
         return activations

@@ -22,6 +22,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.lira import Lira, halves, likelihood_ratios, scaled
 from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle
+from dtfl_private.defenses.dropout import Dropout
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.leakage.membership_metrics import auc_interval
 from dtfl_private.protocol.adversaries import find_adversary
@@ -113,6 +114,17 @@ def test_noise_hides_members_as_it_grows(membership):
         values.append(interval(MembershipMatching().scores(view), member))
     assert values[0].value > 0.95
     assert values[1].value < values[0].low
+
+
+def test_values_left_out_do_not_hide_members(membership):
+    view, member = membership(stem(), Dropout(p=0.5))
+    assert interval(MembershipMatching().scores(view), member).value > 0.99
+    assert interval(MembershipMatching(adaptive=False).scores(view), member).value < 0.95
+
+
+def test_noise_of_a_known_deviation_is_seen_through_as_far_as_it_can_be(membership):
+    view, member = membership(stem(), GaussianNoise(sd=5.0))
+    assert interval(MembershipMatching().scores(view), member).value > 0.77
 
 
 def test_mirrored_records_are_found_by_who_knows_that_they_may_be(membership, digits):

@@ -1,0 +1,94 @@
+"""How much likelier a release is of one image than of any, by what defenses say that a release shows."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dtfl_private.protection.release_reading import Reading, within_clip
+
+# Directions in which activations of images vary, at most.
+RANK = 64
+# Share of the variance that is taken for independent from value to value: few images know directions badly.
+APART = 0.2
+# A deviation is never taken for smaller than this share of the activations' own.
+FLOOR = 1e-2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadLikeness:
+    """The likelihood ratio of "these are the activations of this image" against "of any image", as defenses are read.
+
+    Values that a defense left out do not count, and noise weighs as its sampler says (`Defense.read`); what differs
+    besides, as batch norm makes it, is learnt for each channel. Any image's activations are taken for normal, with the
+    mean and the main directions of auxiliary ones (factor analysis). All noise is taken for normal.
+
+    Attributes:
+        read: what a release shows.
+        mean: of images' activations (D,), float64, as all below.
+        directions: (K, D), whose squares add up to what images vary by together.
+        apart: variance of each value by itself (D,).
+        extra: variance (*cut shape) beside the defenses' noise, equal within a channel.
+    """
+
+    read: Callable[[Tensor], Reading]
+    mean: Tensor
+    directions: Tensor
+    apart: Tensor
+    extra: Tensor
+
+    @classmethod
+    def fit(cls, read: Callable[[Tensor], Reading], released: Tensor, made: Tensor, of_any: Tensor) -> "ReadLikeness":
+        """Estimate from releases (N, *cut shape), the expected activations of the same images, and those of any."""
+        reading = read(released)
+        expected, rows = _expected(reading, made), _expected(reading, of_any).flatten(1)
+        mean = rows.mean(dim=0)
+        apart = rows - mean
+        _, sizes, directions = torch.linalg.svd(apart, full_matrices=False)
+        kept = directions[:RANK] * (sizes[:RANK] * math.sqrt((1 - APART) / len(rows)))[:, None]
+        floor = FLOOR**2 * rows.var(dim=0).mean().clamp(min=1e-12)
+        rest = (apart.square().mean(dim=0) - kept.square().sum(dim=0)).clamp(min=float(floor))
+        wrong = ((reading.values.double() - expected).square() - _noise(reading)) * reading.shown
+        of_channel = (0, *range(2, wrong.ndim)) if wrong.ndim > 2 else (0, 1)
+        shown = reading.shown.double().sum(dim=of_channel, keepdim=True)
+        extra = (wrong.sum(dim=of_channel, keepdim=True) / shown.clamp(min=1)).clamp(min=float(floor))
+        extra = extra.expand(1, *wrong.shape[1:])[0]
+        return cls(read=read, mean=mean, directions=kept, apart=rest, extra=extra)
+
+    def log_ratios(self, made: Tensor, released: Tensor) -> Tensor:
+        """Return log p(release | this image) - log p(release) of expected activations and releases (N, releases)."""
+        reading = self.read(released)
+        values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
+        noise = (_noise(reading) + self.extra).flatten(1)
+        weights, own = shown / noise, _expected(reading, made).flatten(1)
+        squares = own.square() @ weights.T - 2 * own @ (values * weights).T + (values.square() * weights).sum(dim=1)
+        of_this = -(squares + (noise.log() * shown).sum(dim=1)) / 2
+        records = zip(values, shown, noise, strict=True)
+        return of_this - torch.stack([self._of_any(*record) for record in records])
+
+    def _of_any(self, values: Tensor, shown: Tensor, noise: Tensor) -> Tensor:
+        """Return log p(release) of one record's values (D,), but for the constant that `log_ratios` leaves out too."""
+        variance, away = self.apart + noise, values - self.mean
+        weighed = self.directions * (shown / variance)
+        # By the lemmas of Woodbury and of the determinant, in as many dimensions as there are directions.
+        inner = torch.linalg.cholesky(
+            torch.eye(len(weighed), dtype=weighed.dtype, device=weighed.device) + weighed @ self.directions.T
+        )
+        explained = torch.linalg.solve_triangular(inner, (weighed @ away)[:, None], upper=False)
+        square = (away.square() * shown / variance).sum() - explained.square().sum()
+        density: Tensor = -(square + (variance.log() * shown).sum() + 2 * inner.diagonal().log().sum()) / 2
+        return density
+
+
+def _expected(reading: Reading, made: Tensor) -> Tensor:
+    """Return the mean (N, *cut shape), float64, of what a release would show of these activations."""
+    return within_clip(reading, made).double() * (1 - reading.left_out)
+
+
+def _noise(reading: Reading) -> Tensor:
+    """Return the variance of the defenses' noise (B, *cut shape), float64; 0 where it is not known."""
+    deviation = 0.0 if reading.deviation is None else reading.deviation
+    like = reading.values.double()
+    return torch.as_tensor(deviation).to(like).square().expand_as(like)

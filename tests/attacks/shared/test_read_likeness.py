@@ -1,0 +1,43 @@
+"""The likelihood ratio by what defenses let show: that of two normal distributions, of the values that show."""
+
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from dtfl_private.attacks.shared.read_likeness import ReadLikeness
+from dtfl_private.protection.release_reading import Reading
+
+
+def normal(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_the_ratio_is_that_of_two_normal_distributions_of_what_shows(noise):
+    def read(received):
+        shown = received != 0
+        return Reading(values=received, shown=shown, deviation=noise)
+
+    made = normal(40, 3, 2, 2, seed=0) + normal(40, 1, 1, 1, seed=1)
+    sent = (made + (noise + 0.1) * normal(40, 3, 2, 2, seed=2)) * (normal(40, 3, 2, 2, seed=3) > -0.5)
+    likeness = ReadLikeness.fit(read, sent, made, made)
+    found = likeness.log_ratios(made[:4], sent[:5])
+    any_image = likeness.directions.T @ likeness.directions + torch.diag(likeness.apart)
+    own_noise = torch.diag(noise**2 + likeness.extra.flatten())
+    for record in range(5):
+        shows = (sent[record] != 0).flatten()
+        values = sent[record].flatten()[shows].double()
+        of_noise = own_noise[shows][:, shows]
+        of_any = multivariate_normal(likeness.mean[shows], any_image[shows][:, shows] + of_noise).logpdf(values)
+        for image in range(4):
+            of_this = multivariate_normal(made[image].flatten()[shows].double(), of_noise).logpdf(values)
+            assert found[image, record] == pytest.approx(of_this - of_any, rel=1e-6, abs=1e-6)
+
+
+def test_what_differs_beside_the_known_noise_is_learnt_channel_by_channel():
+    made = normal(200, 2, 4, 4, seed=0)
+    beside = torch.tensor([0.5, 2.0])[:, None, None]
+    sent = made + (beside**2 + 1).sqrt() * normal(200, 2, 4, 4, seed=1)
+    likeness = ReadLikeness.fit(lambda received: Reading.of(received).noisier(1.0), sent, made, made)
+    assert likeness.extra.shape == (2, 4, 4)
+    torch.testing.assert_close(likeness.extra[:, 0, 0].sqrt(), torch.tensor([0.5, 2.0]).double(), rtol=0.1, atol=0)
