@@ -1,5 +1,6 @@
 """Search for images whose gradients explain the weights that a client sends back."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,8 +26,10 @@ from dtfl_private.protocol.messages import Seen, WeightUpdate
 # Steps of the search with the normal effort.
 SEARCH_STEPS = 600
 # Weights of batch norm's statistics that are tried, and the one that is taken where there is nothing to try them on.
-NORM_WEIGHTS = (0.0, 1.0, 10.0)
+NORM_WEIGHTS = (0.0, 1.0, 10.0, 30.0)
 UNTRIED_WEIGHT = 10.0
+# Rehearsals to try them in: at most, and of so many images in all. With few images one says little.
+REHEARSALS, REHEARSED = 3, 16
 # Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
 START = 0.1
 
@@ -228,16 +231,20 @@ class _Search:
 
 
 def _best_weight(view: View, search: _Search, start: Tensor) -> float:
-    """Return the weight of batch norm's statistics by which a rehearsal finds its images best."""
-    rehearsal, truth = _rehearsal(view, search)
-    errors = [_error(replace(rehearsal, norms=weight).run(start.clone())[1], truth) for weight in NORM_WEIGHTS]
+    """Return the weight of batch norm's statistics by which rehearsals find their images best, by the mean in dB."""
+    count = max(1, min(REHEARSALS, REHEARSED // sum(search.target.sizes)))
+    rehearsals = [_rehearsal(view, search, number) for number in range(count)]
+    errors = [
+        math.prod(_error(replace(own, norms=weight).run(start.clone())[1], truth) for own, truth in rehearsals)
+        for weight in NORM_WEIGHTS
+    ]
     return NORM_WEIGHTS[errors.index(min(errors))]
 
 
-def _rehearsal(view: View, like: _Search) -> tuple[_Search, Tensor]:
+def _rehearsal(view: View, like: _Search, number: int) -> tuple[_Search, Tensor]:
     """Return the same search for auxiliary validation images in a client's place, and these images (N, C, H, W)."""
     data, sizes, program = view.auxiliary, like.target.sizes, like.program
-    places = torch.randint(len(data.validation_labels), (sum(sizes),), generator=view.chance("rehearsal"))
+    places = torch.randint(len(data.validation_labels), (sum(sizes),), generator=view.chance("rehearsal", number))
     truth = data.validation_images[places].to(program.device)
     labels = torch.split(data.validation_labels[places].to(program.device), sizes)
     target = replace(like.target, labels=labels, smashed=())
