@@ -110,34 +110,37 @@ class UpdateInversion(Reconstruction):
         program = view.program(seen, adaptive=self.adaptive)
         prior = ImagePrior.of(view, program.device)
         ways = ways_for(view.local_steps.optimizer, informed=prior.informed)
-        chance, found = view.chance("start", seen.download.client), []
+        chance = view.chance("start", seen.download.client)
         if seen.batches:
             target = UpdateTarget.of(program, seen, update, view.local_steps)
         else:
             counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
             target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
         start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance).to(program.device)
-        search = _Search(attack=self, program=program, target=target, prior=prior, way=ways[-1])
-        search = replace(search, norms=self._norm_weight(view, search, start))
-        for number, way in enumerate(ways):
-            progress = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
-            found.append(replace(search, way=way, progress=progress).run(start.clone()))
-        return min(found, key=lambda one: one[0])[1]
+        searches = [_Search(attack=self, program=program, target=target, prior=prior, way=way) for way in ways]
+        norms = self._norm_weight(view, searches, start)
+        told = [
+            partial(self._progress, view, place * len(ways) + number, clients * len(ways))
+            for number in range(len(ways))
+        ]
+        return _best_explained(
+            [replace(one, norms=norms, progress=tell) for one, tell in zip(searches, told, strict=True)], start
+        )
 
-    def _norm_weight(self, view: View, search: "_Search", start: Tensor) -> float:
+    def _norm_weight(self, view: View, searches: Sequence["_Search"], start: Tensor) -> float:
         """Return the weight of batch norm's statistics; tried on a round with auxiliary validation images, or given.
 
         The round must be one that can be played: a few steps with a loss of the client's own.
         """
-        target = search.target
+        target, prior = searches[0].target, searches[0].prior
         if not target.statistics:
             return 0.0
         if self.norms != "auto":
             return self.norms
-        if target.replies or not target.follows or not search.prior.informed:
+        if target.replies or not target.follows or not prior.informed:
             return UNTRIED_WEIGHT
         name = f"weight of batch norm's statistics/{target.sizes}/{self}"
-        tuned = view.keep(name, lambda: {"weight": torch.tensor(_best_weight(view, search, start))})
+        tuned = view.keep(name, lambda: {"weight": torch.tensor(_best_weight(view, searches, start))})
         return float(tuned["weight"])
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:
@@ -230,19 +233,27 @@ class _Search:
         return self.norms * self.target.statistics.apart(made.moments) if self.norms else 0.0
 
 
-def _best_weight(view: View, search: _Search, start: Tensor) -> float:
+def _best_explained(searches: Sequence[_Search], start: Tensor) -> Tensor:
+    """Return the images (N, C, H, W) of the search that explains the update best."""
+    return min((one.run(start.clone()) for one in searches), key=lambda found: found[0])[1]
+
+
+def _best_weight(view: View, searches: Sequence[_Search], start: Tensor) -> float:
     """Return the weight of batch norm's statistics by which rehearsals find their images best, by the mean in dB."""
-    count = max(1, min(REHEARSALS, REHEARSED // sum(search.target.sizes)))
-    rehearsals = [_rehearsal(view, search, number) for number in range(count)]
+    count = max(1, min(REHEARSALS, REHEARSED // sum(searches[0].target.sizes)))
+    rehearsals = [_rehearsal(view, searches[0], number) for number in range(count)]
     errors = [
-        math.prod(_error(replace(own, norms=weight).run(start.clone())[1], truth) for own, truth in rehearsals)
+        math.prod(
+            _error(_best_explained([replace(one, target=target, norms=weight) for one in searches], start), truth)
+            for target, truth in rehearsals
+        )
         for weight in NORM_WEIGHTS
     ]
     return NORM_WEIGHTS[errors.index(min(errors))]
 
 
-def _rehearsal(view: View, like: _Search, number: int) -> tuple[_Search, Tensor]:
-    """Return the same search for auxiliary validation images in a client's place, and these images (N, C, H, W)."""
+def _rehearsal(view: View, like: _Search, number: int) -> tuple[UpdateTarget, Tensor]:
+    """Return what a client sends of auxiliary validation images in its place, and these images (N, C, H, W)."""
     data, sizes, program = view.auxiliary, like.target.sizes, like.program
     places = torch.randint(len(data.validation_labels), (sum(sizes),), generator=view.chance("rehearsal", number))
     truth = data.validation_images[places].to(program.device)
@@ -251,8 +262,7 @@ def _rehearsal(view: View, like: _Search, number: int) -> tuple[_Search, Tensor]
     made = target.retraced(program, torch.split(truth, sizes))
     trained = {name: (target.begin[name] + moved).detach() for name, moved in made.change.items()}
     running = running_after(program, made.moments, target.statistics.steps)
-    target = target.sending(program, program.sent_parameters({**trained, **running}))
-    return replace(like, target=target), truth
+    return target.sending(program, program.sent_parameters({**trained, **running})), truth
 
 
 def _error(images: Tensor, truth: Tensor) -> float:
