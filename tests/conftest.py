@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from dtfl_private.attacking import attack_config
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.cli.listed import built_in
 from dtfl_private.cli.listed import plugins as listed_plugins
@@ -45,6 +46,14 @@ from dtfl_private.verdicts.findings import Findings, Training
 def one_thread_as_in_a_run() -> Iterator[None]:
     """Compute as every run does: sums split over threads round differently, on a machine with several cores."""
     with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_as_attacks_take() -> Iterator[None]:
+    """Let attacks use one CPU thread: more wait for each other where other tests run at the same time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attack_config, "available_cores", lambda: 1)
         yield
 
 

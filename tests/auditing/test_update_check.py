@@ -10,7 +10,6 @@ from fast_attacks import LeastSquares
 from dtfl_private.attacking.base import AttackFacts, LabelInference, Reconstruction
 from dtfl_private.auditing import update_check as checking
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
-from dtfl_private.plugins.registry import create
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.verdicts.findings_file import read_findings
 
@@ -71,8 +70,8 @@ def test_an_audit_whose_attacks_do_not_get_it_back_is_invalid(trained, examine):
 
 
 def test_an_audit_of_updates_alone_has_its_verdict(trained, examine, monkeypatch):
-    monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)  # it takes hundreds of steps to pass
-    attacks = [create("attack", "update-inversion:steps=8"), Even(), LeastSquares()]
+    monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)
+    attacks = [Moved(), Even(), LeastSquares()]
     done = examine(trained(**ONE_STEP), attacks, seeds=1)
     findings = done.findings
     assert [check.name for check in findings.sanity] == ["update"]
@@ -106,10 +105,9 @@ def test_every_method_whose_clients_send_updates_alone_can_be_audited(method, tr
 def test_the_tier_of_the_whole_network_is_audited_with_the_cuts(trained, examine, monkeypatch):
     monkeypatch.setattr(checking, "UPDATE_SSIM", -1.0)
     folder = trained(method="dtfl-full", scheduler="static:4", optimizer="sgd", max_train_images=24, rounds=1)
-    attacks = [create("attack", "update-inversion:steps=8"), LeastSquares()]
-    findings = examine(folder, attacks, seeds=1, tiers=(1, 4)).findings
+    findings = examine(folder, [Moved(), LeastSquares()], seeds=1, tiers=(1, 4)).findings
     assert {check.name for check in findings.sanity} == {"identity", "update", "md1"}
     assert [verdict.tier for verdict in findings.verdict] == [1, 4]
     assert {result.tier for result in findings.results if result.source == "least-squares"} == {1}
     assert {result.tier for result in findings.results if result.source == "constant"} == {1}
-    assert {4} <= {result.tier for result in findings.results if result.source == "update-inversion"}
+    assert {4} <= {result.tier for result in findings.results if result.source == "moved"}

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.attacking import attack_plan
-from dtfl_private.auditing import audit_plan, identity_check, measuring
+from dtfl_private.auditing import audit_plan, measuring
 from dtfl_private.cli.main import main
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
@@ -58,9 +57,6 @@ def folder(tmp_path_factory):
         patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         for module in (audit_plan, measuring):
             patch.setattr(module, "MEASURES", quick)
-        # Threads of so little work wait for each other where other tests run at the same time.
-        for module in (attack_plan, identity_check):
-            patch.setattr(module, "available_cores", lambda: 1)
         assert dtfl("train", *RUN, "--out", "plain").status == 0
         yield there
 

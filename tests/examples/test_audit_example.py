@@ -43,9 +43,6 @@ def shown(tmp_path_factory) -> Shown:
         patch.setattr(auditing, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
-        # Threads of so little work wait for each other where other tests run at the same time.
-        for module in ("attacking.attack_plan", "auditing.identity_check"):
-            patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
         text = StringIO()
         examined = main(out, RUN, AUDIT, Console(width=200, file=text))
         yield Shown(text=text.getvalue(), examined=examined, out=out)

@@ -46,8 +46,6 @@ def shown(tmp_path_factory):
         patch.setattr(auditing, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", {"effective-rank": EffectiveRank()})
-        for module in ("attacking.attack_plan", "auditing.identity_check"):
-            patch.setattr(f"dtfl_private.{module}.available_cores", lambda: 1)
         methods = ("local-loss:cut=1", "dtfl", "centralised")
         console = Console(width=200, file=text)
         found = main(
