@@ -30,6 +30,8 @@ NORM_WEIGHTS = (0.0, 1.0, 10.0, 30.0)
 UNTRIED_WEIGHT = 10.0
 # Rehearsals to try them in: at most, and of so many images in all. With few images one says little.
 REHEARSALS, REHEARSED = 3, 16
+# Share of the weight of being like auxiliary images that is left in the end: it leads to an image, and then holds it back.
+LIKENESS_LEFT = 0.01
 # Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
 START = 0.1
 
@@ -40,7 +42,7 @@ class UpdateInversion(Reconstruction):
 
     After Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): 1 - cosine
     and total variation, by Adam. What is new: the search moves in coordinates in which the adversary's auxiliary images
-    are standard normal, and a penalty keeps it near them; and it is made twice, once with every weight's change divided
+    are standard normal, and a penalty that fades keeps it near them; and it is made twice, once with every weight's change divided
     by about its size, and the images are kept that explain the update best. Without auxiliary images the coordinates
     are pixels, the steps signed, and there is one search. A few local steps of the run's optimiser, SGD or Adam, are
     followed one by one; the weights between many are taken to lie on the line from the download to the update. Epochs
@@ -66,7 +68,8 @@ class UpdateInversion(Reconstruction):
         steps: of the search; 0 for as many as the effort allows, 600 as a rule.
         lr: first step of a value, in deviations of the prior.
         smoothness: weight of the total variation.
-        likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones.
+        likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones,
+            as the search begins; it fades.
         norms: weight of the distance of batch norm's statistics; "auto" takes the one that finds auxiliary images best.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
@@ -225,7 +228,8 @@ class _Search:
         floor = self.way.floor(done)
         made = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
         loss = self.target.apart(made.change, floor) + self.attack.smoothness * total_variation(images).mean()
-        loss = loss + self.attack.likeness * self.way.likeness * values.square().mean() + self._norms_apart(made)
+        likeness = self.attack.likeness * self.way.likeness * LIKENESS_LEFT**done
+        loss = loss + likeness * values.square().mean() + self._norms_apart(made)
         return loss + self.attack.smashed_weight * made.residual if self.attack.joint else loss
 
     def _norms_apart(self, made: Retraced) -> float | Tensor:

@@ -55,7 +55,7 @@ def test_one_step_of_adam_gives_its_record_away(opened, plan):
     worker = replace(run.prepared.worker, optimizer=replace(run.prepared.worker.optimizer, name="adam"))
     audit = plan(replace(run, prepared=replace(run.prepared, worker=worker)), [Even()])
     (fallback,) = update_check_attacks(audit)
-    check = update_check(audit, [replace(fallback, steps=600)], Progress())
+    check = update_check(audit, [replace(fallback, steps=300)], Progress())
     assert (check.name, check.attack, check.needed) == ("update", "update-inversion", 0.9)
     assert check.passed
 

@@ -22,8 +22,8 @@ class Own(Defense):
 def test_built_in_and_own_defenses_load_next_to_modules_of_those_names(tmp_path):
     (tmp_path / "defenses.py").write_text(OWN_DEFENSE, "utf-8")
     (tmp_path / "attacks.py").write_text("raise SystemExit('the wrong module')\n", "utf-8")
-    small = ["--max-train-images", "100", "--rounds", "1", "--clients", "2", "--scheduler", "static:1", "--out", "run"]
-    command = [sys.executable, "-m", "dtfl_private", "train", "--dataset", "digits:size=8", *small]
+    few = ["--max-train-images", "100", "--rounds", "1", "--clients", "2", "--scheduler", "static:1", "--workers", "1"]
+    command = [sys.executable, "-m", "dtfl_private", "train", "--dataset", "digits:size=8", *few, "--out", "run"]
     # The folder comes first, then the checkout: what `python -m` and an editable installation make of the path.
     done = subprocess.run(
         [*command, "--defense", "gaussian-noise", "--defense", "defenses:Own"],

@@ -44,14 +44,13 @@ def foreign(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("own", [None, "mydefense", "defenses"])
-def test_nothing_but_an_own_module_is_imported_from_the_current_folder(own, foreign, tmp_path):
+@pytest.mark.parametrize("own", [(), ("mydefense", "defenses")])
+def test_nothing_but_own_modules_are_imported_from_the_current_folder(own, foreign, tmp_path):
     """Nor by worker processes; the folder of the checkout, on the path, has a package ``defenses`` too."""
-    defense = []
-    if own is not None:
-        (foreign / f"{own}.py").write_text(OWN_DEFENSE, "utf-8")
-        (foreign / "helper_of_mine.py").write_text("", "utf-8")
-        defense = ["--defense", f"{own}:Mine"]
+    (foreign / "helper_of_mine.py").write_text("", "utf-8")
+    for name in own:
+        (foreign / f"{name}.py").write_text(OWN_DEFENSE, "utf-8")
+    defenses = [part for name in own for part in ("--defense", f"{name}:Mine")]
     command = tmp_path / "bin" / "command.py"
     command.parent.mkdir()
     command.write_text(COMMAND, "utf-8")
@@ -65,7 +64,7 @@ def test_nothing_but_an_own_module_is_imported_from_the_current_folder(own, fore
             "train",
             *small,
             *one_tier,
-            *defense,
+            *defenses,
             "--out",
             "run",
         ],
