@@ -23,8 +23,9 @@ demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (
 	$(BIN)/dtfl-private train --out runs/demo --resume
 	$(BIN)/dtfl-private audit runs/demo
 
+# One process for each core, and one thread in each: more wait for each other.
 test: $(READY) ## set up and run all tests, on all cores
-	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: $(READY) ## format, lint, types and documentation, all strict
 	$(BIN)/ruff format --check .

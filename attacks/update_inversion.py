@@ -1,10 +1,9 @@
 """Search for images whose gradients explain the weights that a client sends back."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -13,11 +12,9 @@ from torch import Tensor
 from dtfl_private.attacking.base import AttackFacts, Reconstruction, Target
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.arrangement import hungarian
 from dtfl_private.attacks.shared.counted_labels import counted_labels
 from dtfl_private.attacks.shared.image_prior import ImagePrior
 from dtfl_private.attacks.shared.learning_rate import half_cosine
-from dtfl_private.attacks.shared.norm_statistics import running_after
 from dtfl_private.attacks.shared.similarity import total_variation
 from dtfl_private.attacks.shared.update_target import Retraced, UpdateTarget
 from dtfl_private.errors import InputError
@@ -25,12 +22,7 @@ from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Steps of the search with the normal effort.
 SEARCH_STEPS = 600
-# Weights of batch norm's statistics that are tried, and the one that is taken where there is nothing to try them on.
-NORM_WEIGHTS = (0.0, 1.0, 10.0, 30.0)
-UNTRIED_WEIGHT = 10.0
-# Rehearsals to try them in: at most, and of so many images in all. With few images one says little.
-REHEARSALS, REHEARSED = 3, 16
-# Share of the weight of being like auxiliary images that is left in the end: it leads to an image, and then holds it back.
+# Share of the weight of being like auxiliary images that is left in the end: it leads to an image, then holds it back.
 LIKENESS_LEFT = 0.01
 # Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
 START = 0.1
@@ -42,12 +34,12 @@ class UpdateInversion(Reconstruction):
 
     After Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): 1 - cosine
     and total variation, by Adam. What is new: the search moves in coordinates in which the adversary's auxiliary images
-    are standard normal, and a penalty that fades keeps it near them; and it is made twice, once with every weight's change divided
-    by about its size, and the images are kept that explain the update best. Without auxiliary images the coordinates
-    are pixels, the steps signed, and there is one search. A few local steps of the run's optimiser, SGD or Adam, are
-    followed one by one; the weights between many are taken to lie on the line from the download to the update. Epochs
-    are retraced as long as they are few steps in all, with the same batches each time (Dimitrov et al. 2022, TMLR,
-    "Data leakage in federated averaging", have batches of their own for each).
+    are standard normal, and a penalty that fades keeps it near them; and it is made twice, once with every weight's
+    change divided by about its size, and the images are kept that explain the update best. Without auxiliary images the
+    coordinates are pixels, the steps signed, and there is one search. A few local steps of the run's optimiser, SGD or
+    Adam, are followed one by one; the weights between many are taken to lie on the line from the download to the
+    update. Epochs are retraced as long as they are few steps in all, with the same batches each time (Dimitrov et al.
+    2022, TMLR, "Data leakage in federated averaging", have batches of their own for each).
 
     Limits: works for few images in few steps; a client of hundreds of records is out of its reach. What defenses do to
     the update is left out of account.
@@ -58,8 +50,7 @@ class UpdateInversion(Reconstruction):
 
     Batch norm's running statistics are sent with the weights, and show at every layer what the batches' moments were
     (`dtfl_private.attacks.shared.norm_statistics`): a further term, as in Yin et al. 2021 (CVPR, "See through
-    gradients"). Its weight, 0 among others, is the one that finds auxiliary images best whose update the adversary
-    makes itself. Group norm sends none.
+    gradients"). Group norm sends none.
 
     In SplitFed there is no local loss: the client's gradients are those of its activations, weighted by the gradients
     that the server returned, which it knows exactly.
@@ -70,7 +61,7 @@ class UpdateInversion(Reconstruction):
         smoothness: weight of the total variation.
         likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones,
             as the search begins; it fades.
-        norms: weight of the distance of batch norm's statistics; "auto" takes the one that finds auxiliary images best.
+        norms: weight of the distance of batch norm's statistics.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
     """
@@ -86,7 +77,7 @@ class UpdateInversion(Reconstruction):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
     smoothness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
     likeness: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
-    norms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["auto"] = "auto"
+    norms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     joint: bool = False
     smashed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
@@ -120,31 +111,12 @@ class UpdateInversion(Reconstruction):
             counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
             target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
         start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance).to(program.device)
-        searches = [_Search(attack=self, program=program, target=target, prior=prior, way=way) for way in ways]
-        norms = self._norm_weight(view, searches, start)
-        told = [
-            partial(self._progress, view, place * len(ways) + number, clients * len(ways))
-            for number in range(len(ways))
-        ]
-        return _best_explained(
-            [replace(one, norms=norms, progress=tell) for one, tell in zip(searches, told, strict=True)], start
-        )
-
-    def _norm_weight(self, view: View, searches: Sequence["_Search"], start: Tensor) -> float:
-        """Return the weight of batch norm's statistics; tried on a round with auxiliary validation images, or given.
-
-        The round must be one that can be played: a few steps with a loss of the client's own.
-        """
-        target, prior = searches[0].target, searches[0].prior
-        if not target.statistics:
-            return 0.0
-        if self.norms != "auto":
-            return self.norms
-        if target.replies or not target.follows or not prior.informed:
-            return UNTRIED_WEIGHT
-        name = f"weight of batch norm's statistics/{target.sizes}/{self}"
-        tuned = view.keep(name, lambda: {"weight": torch.tensor(_best_weight(view, searches, start))})
-        return float(tuned["weight"])
+        found: list[tuple[float, Tensor]] = []
+        for number, way in enumerate(ways):
+            tell = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
+            search = _Search(attack=self, program=program, target=target, prior=prior, way=way, progress=tell)
+            found.append(search.run(start.clone()))
+        return min(found, key=lambda one: one[0])[1]
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:
         steps = self.steps_of(self.steps, SEARCH_STEPS)
@@ -188,10 +160,6 @@ def ways_for(optimizer: str, *, informed: bool) -> list[Way]:
     return ways if informed else [replace(ways[0], likeness=0.0, signed=True)]
 
 
-def _tell_nobody(step: int) -> None:
-    """Take no notice of a step."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """One search for a client's images."""
@@ -201,8 +169,7 @@ class _Search:
     target: UpdateTarget
     prior: ImagePrior
     way: Way
-    norms: float = 0.0
-    progress: Callable[[int], None] = _tell_nobody
+    progress: Callable[[int], None]
 
     def run(self, values: Tensor) -> tuple[float, Tensor]:
         """Return how far from the client's update the images are that were found, and the images (N, C, H, W)."""
@@ -228,49 +195,11 @@ class _Search:
         floor = self.way.floor(done)
         made = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
         loss = self.target.apart(made.change, floor) + self.attack.smoothness * total_variation(images).mean()
-        likeness = self.attack.likeness * self.way.likeness * LIKENESS_LEFT**done
+        likeness = self.attack.likeness * self.way.likeness * float(LIKENESS_LEFT**done)
         loss = loss + likeness * values.square().mean() + self._norms_apart(made)
         return loss + self.attack.smashed_weight * made.residual if self.attack.joint else loss
 
     def _norms_apart(self, made: Retraced) -> float | Tensor:
         """Return the weighted distance of batch norm's statistics."""
-        return self.norms * self.target.statistics.apart(made.moments) if self.norms else 0.0
-
-
-def _best_explained(searches: Sequence[_Search], start: Tensor) -> Tensor:
-    """Return the images (N, C, H, W) of the search that explains the update best."""
-    return min((one.run(start.clone()) for one in searches), key=lambda found: found[0])[1]
-
-
-def _best_weight(view: View, searches: Sequence[_Search], start: Tensor) -> float:
-    """Return the weight of batch norm's statistics by which rehearsals find their images best, by the mean in dB."""
-    count = max(1, min(REHEARSALS, REHEARSED // sum(searches[0].target.sizes)))
-    rehearsals = [_rehearsal(view, searches[0], number) for number in range(count)]
-    errors = [
-        math.prod(
-            _error(_best_explained([replace(one, target=target, norms=weight) for one in searches], start), truth)
-            for target, truth in rehearsals
-        )
-        for weight in NORM_WEIGHTS
-    ]
-    return NORM_WEIGHTS[errors.index(min(errors))]
-
-
-def _rehearsal(view: View, like: _Search, number: int) -> tuple[UpdateTarget, Tensor]:
-    """Return what a client sends of auxiliary validation images in its place, and these images (N, C, H, W)."""
-    data, sizes, program = view.auxiliary, like.target.sizes, like.program
-    places = torch.randint(len(data.validation_labels), (sum(sizes),), generator=view.chance("rehearsal", number))
-    truth = data.validation_images[places].to(program.device)
-    labels = torch.split(data.validation_labels[places].to(program.device), sizes)
-    target = replace(like.target, labels=labels, smashed=())
-    made = target.retraced(program, torch.split(truth, sizes))
-    trained = {name: (target.begin[name] + moved).detach() for name, moved in made.change.items()}
-    running = running_after(program, made.moments, target.statistics.steps)
-    return target.sending(program, program.sent_parameters({**trained, **running})), truth
-
-
-def _error(images: Tensor, truth: Tensor) -> float:
-    """Return the mean squared error of images in the order that fits the truth best."""
-    apart = torch.cdist(images.flatten(1), truth.flatten(1)).square() / truth[0].numel()
-    order = hungarian(apart[None])[0]
-    return float(apart[order, torch.arange(len(order), device=order.device)].mean())
+        weight = self.attack.norms if self.target.statistics else 0.0
+        return weight * self.target.statistics.apart(made.moments) if weight else 0.0

@@ -12,7 +12,7 @@ falls as a search goes on.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -96,14 +96,6 @@ class UpdateTarget:
             change=changes(program, update),
             statistics=NormStatistics.of(program, program.of_update(update), steps_taken(update, steps)),
             steps=steps,
-        )
-
-    def sending(self, program: ClientProgram, sent: Parameters) -> "UpdateTarget":
-        """Return the same target of a client that sent these weights and running statistics instead."""
-        return replace(
-            self,
-            change={name: sent[name] - tensor for name, tensor in self.begin.items()},
-            statistics=NormStatistics.of(program, sent, self.statistics.steps),
         )
 
     @property
