@@ -22,7 +22,8 @@ from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Steps of the search with the normal effort.
 SEARCH_STEPS = 600
-# Share of the weight of being like auxiliary images that is left in the end: it leads to an image, then holds it back.
+# Share of the weight of being like auxiliary images that is left in the end where the true images explain the update
+# exactly: it leads to an image, then holds it back. Elsewhere wrong images explain as much, and it must stay.
 LIKENESS_LEFT = 0.01
 # Deviation of the values that a search starts from, in those of the prior: equal ones would stay equal for ever.
 START = 0.1
@@ -34,7 +35,7 @@ class UpdateInversion(Reconstruction):
 
     After Geiping, Bauermeister, Droege and Moeller 2020 (NeurIPS, "Inverting gradients", sections 4 and 6): 1 - cosine
     and total variation, by Adam. What is new: the search moves in coordinates in which the adversary's auxiliary images
-    are standard normal, and a penalty that fades keeps it near them; and it is made twice, once with every weight's
+    are standard normal, and a penalty keeps it near them; and it is made twice, once with every weight's
     change divided by about its size, and the images are kept that explain the update best. Without auxiliary images the
     coordinates are pixels, the steps signed, and there is one search. A few local steps of the run's optimiser, SGD or
     Adam, are followed one by one; the weights between many are taken to lie on the line from the download to the
@@ -60,7 +61,7 @@ class UpdateInversion(Reconstruction):
         lr: first step of a value, in deviations of the prior.
         smoothness: weight of the total variation.
         likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones,
-            as the search begins; it fades.
+            as the search begins; it fades where it is known which records each step was on.
         norms: weight of the distance of batch norm's statistics.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
@@ -195,7 +196,8 @@ class _Search:
         floor = self.way.floor(done)
         made = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
         loss = self.target.apart(made.change, floor) + self.attack.smoothness * total_variation(images).mean()
-        likeness = self.attack.likeness * self.way.likeness * float(LIKENESS_LEFT**done)
+        left = float(LIKENESS_LEFT**done) if self.target.exact else 1.0
+        likeness = self.attack.likeness * self.way.likeness * left
         loss = loss + likeness * values.square().mean() + self._norms_apart(made)
         return loss + self.attack.smashed_weight * made.residual if self.attack.joint else loss
 

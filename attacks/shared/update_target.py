@@ -116,6 +116,11 @@ class UpdateTarget:
         """Whether the steps are few enough to be followed one by one."""
         return len(self.labels) <= FOLLOWED and self.epochs == self.steps.epochs
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is known which records each step was on, so that the true images explain the update exactly."""
+        return self.follows and self.steps.epochs == 1 and (bool(self.smashed) or len(self.labels) == 1)
+
     def retraced(self, program: ClientProgram, parts: Sequence[Tensor], floor: float = 0.0) -> Retraced:
         """Return what these images would have brought about; differentiable in them.
 
