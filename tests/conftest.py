@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.attacking import attack_config
+from dtfl_private.attacking import attack_plan
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
+from dtfl_private.auditing import identity_check, update_check
 from dtfl_private.cli.listed import built_in
 from dtfl_private.cli.listed import plugins as listed_plugins
 from dtfl_private.data.dataset import ImageDataset
@@ -53,7 +54,8 @@ def one_thread_as_in_a_run() -> Iterator[None]:
 def one_thread_as_attacks_take() -> Iterator[None]:
     """Let attacks use one CPU thread: more wait for each other where other tests run at the same time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attack_config, "available_cores", lambda: 1)
+        for module in (attack_plan, identity_check, update_check):
+            patch.setattr(module, "available_cores", lambda: 1)
         yield
 
 

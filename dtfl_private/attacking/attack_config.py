@@ -9,7 +9,6 @@ from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import InputError
 from dtfl_private.numerics import DeviceName
 from dtfl_private.printable import shown_value
-from dtfl_private.runtime.device import available_cores
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -76,11 +75,6 @@ class AttackConfig(BaseModel):
     where_applicable: bool = described(
         False, "leave out attacks where they cannot run, and say so, instead of refusing them"
     )
-
-    @property
-    def cores(self) -> int:
-        """The CPU threads to compute on: as many as named, or all cores."""
-        return self.threads or available_cores()
 
 
 Config = TypeVar("Config", bound=BaseModel)

@@ -20,7 +20,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.protocol.adversaries import AuxiliaryKind
-from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.device import available_cores, choose_numerics
 from dtfl_private.runtime.progress import Progress
 
 
@@ -60,7 +60,7 @@ class AttackPlan:
     @property
     def threads(self) -> int:
         """CPU threads."""
-        return self.config.cores
+        return self.config.threads or available_cores()
 
     @property
     def labels(self) -> list[str]:

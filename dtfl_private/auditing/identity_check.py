@@ -26,7 +26,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
-from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.device import available_cores, choose_numerics
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.worker import WorkerSetup
 from dtfl_private.verdicts.findings import SanityCheck
@@ -142,7 +142,7 @@ def _mean_ssim(
         check="identity",
         label=identity_label(attack),
         config=config,
-        cores=config.cores,
+        cores=config.threads or available_cores(),
         cache=cache,
         progress=progress,
     )

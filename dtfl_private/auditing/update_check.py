@@ -30,7 +30,7 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, WeightUpdate
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.device import choose_device
+from dtfl_private.runtime.device import available_cores, choose_device
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.verdicts.findings import SanityCheck
@@ -176,7 +176,7 @@ def _ssim(attack: Attack, sent: _SentUpdate, plan: AuditPlan, progress: Progress
         check="update check",
         label=update_label(attack),
         config=config,
-        cores=config.cores,
+        cores=config.threads or available_cores(),
         cache=plan.cache,
         progress=progress,
     )
