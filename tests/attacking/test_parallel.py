@@ -32,7 +32,7 @@ def test_processes_change_nothing_but_the_time(small_run, tmp_path):
     assert len(heard.done) == 4
     assert not any(kept for _, kept in heard.done)
     again = Heard()
-    attack(small_run, config(workers=2), out=tmp_path / "several", listener=again)
+    attack(small_run, config(), out=tmp_path / "several", listener=again)
     assert [kept for _, kept in again.done] == [True] * 4
 
 

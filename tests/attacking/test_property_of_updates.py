@@ -46,7 +46,7 @@ def results(tmp_path_factory):
     config = TrainConfig(**settings, optimizer="sgd", lr=0.05, device="cpu", workers=1)
     data = load_digits(size=8)
     run = train(config, out=tmp_path_factory.mktemp("properties") / "run", dataset=data, model=model)
-    attacks = [kind(effort=0.25) for kind in (UpdateAttributes, OfTheClass, OfNothing)]
+    attacks = [kind(effort=0.1) for kind in (UpdateAttributes, OfTheClass, OfNothing)]
     return attack(run, FEW, attacks=attacks, dataset=data, model=model)
 
 

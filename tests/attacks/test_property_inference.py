@@ -18,7 +18,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 
 CLIENTS = 8
-FEW = {"decoder_steps": 40, "search_steps": 60}
+FEW = {"decoder_steps": 20, "search_steps": 30}
 
 
 def stem():

@@ -88,7 +88,7 @@ def test_the_first_module_is_inverted_on_fashion_mnist_too(make_view):
 
 
 @pytest.mark.parametrize(
-    "attack", [replace(DECODER, steps=5), Optimization(steps=10), replace(HYBRID, decoder_steps=5)]
+    "attack", [replace(DECODER, steps=5), Optimization(steps=10), replace(HYBRID, decoder_steps=5, steps=5)]
 )
 def test_the_seed_decides(attack, make_view, monkeypatch):
     monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although a few steps warrant it

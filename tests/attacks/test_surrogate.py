@@ -18,7 +18,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = Surrogate(shadows=4, steps=300, size="small", decoder_steps=100)
+ATTACK = Surrogate(shadows=2, steps=200, size="small", decoder_steps=100)
 
 
 @pytest.fixture(scope="session")

@@ -44,13 +44,11 @@ def foreign(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("own", [(), ("mydefense", "defenses")])
-def test_nothing_but_own_modules_are_imported_from_the_current_folder(own, foreign, tmp_path):
+def test_nothing_but_own_modules_are_imported_from_the_current_folder(foreign, tmp_path):
     """Nor by worker processes; the folder of the checkout, on the path, has a package ``defenses`` too."""
     (foreign / "helper_of_mine.py").write_text("", "utf-8")
-    for name in own:
+    for name in ("mydefense", "defenses"):
         (foreign / f"{name}.py").write_text(OWN_DEFENSE, "utf-8")
-    defenses = [part for name in own for part in ("--defense", f"{name}:Mine")]
     command = tmp_path / "bin" / "command.py"
     command.parent.mkdir()
     command.write_text(COMMAND, "utf-8")
@@ -64,7 +62,10 @@ def test_nothing_but_own_modules_are_imported_from_the_current_folder(own, forei
             "train",
             *small,
             *one_tier,
-            *defenses,
+            "--defense",
+            "mydefense:Mine",
+            "--defense",
+            "defenses:Mine",
             "--out",
             "run",
         ],
