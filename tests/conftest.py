@@ -60,6 +60,14 @@ def one_thread_as_attacks_take() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_picture_of_each_training() -> Iterator[None]:
+    """Write the title in its place: a picture takes longer than a tiny run, and has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep decoded images out of the user's cache folder."""
     with pytest.MonkeyPatch.context() as patch:
@@ -335,11 +343,9 @@ def trained(tmp_path_factory, tiny_config, objects) -> Callable[..., Path]:
     def run(**values: Any) -> Path:
         key = repr(sorted(values.items()))
         if key not in made:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-                folder = tmp_path_factory.mktemp("run") / "run"
-                given = {**objects, "defenses": values.pop("defenses", None)}
-                train(tiny_config(**{"rounds": 2, "seed": 3, **values}), out=folder, **given)
+            folder = tmp_path_factory.mktemp("run") / "run"
+            given = {**objects, "defenses": values.pop("defenses", None)}
+            train(tiny_config(**{"rounds": 2, "seed": 3, **values}), out=folder, **given)
             made[key] = folder
         return made[key]
 

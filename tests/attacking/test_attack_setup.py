@@ -16,7 +16,6 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.attacking.knowledge.record_sets import IndexSets
 from dtfl_private.attacking.runner import attack
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.registry import create
@@ -71,10 +70,7 @@ class Explains(Reconstruction):
 
 
 @pytest.mark.usefixtures("mount")  # no pictures
-def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_them(
-    tmp_path, more_patterns, tiny_config, monkeypatch
-):
-    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_them(tmp_path, more_patterns, tiny_config):
     with isolated(0, "plain network"):
         network = StagedModel(
             [

@@ -5,7 +5,6 @@ import torch
 
 from benchmarks import cuda_check
 from benchmarks.cuda_check import distance, near
-from dtfl_private.experiments import train_loop
 
 SMALL = ["--device", "cpu", "--images", "40", "--methods", "fedavg"]
 
@@ -14,11 +13,6 @@ def run(*arguments):
     with pytest.raises(SystemExit) as end:
         cuda_check.main.main(args=list(arguments))
     return end.value.code
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(train_loop, "plot_training", lambda _, path, *, title: path.write_text(title))
 
 
 def test_trainings_on_the_device_are_compared_with_the_cpu(capsys):

@@ -6,15 +6,9 @@ import pytest
 
 from benchmarks import full_size
 from benchmarks.full_size import Contest, Lap, Pace, rounds_that_fit
-from dtfl_private.experiments import train_loop
 
 METHODS = "dtfl-shared,fedavg"
 TINY = ["--size", "tiny", "--device", "cpu", "--only", METHODS, "--seconds", "1000"]
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch):
-    monkeypatch.setattr(train_loop, "plot_training", lambda _, path, *, title: path.write_text(title))
 
 
 def run(*arguments):

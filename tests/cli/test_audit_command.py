@@ -14,7 +14,6 @@ import pytest
 
 from dtfl_private.auditing import audit_plan, measuring
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
 from dtfl_private.verdicts.findings_file import read_findings
 
@@ -54,7 +53,6 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(there)
         patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
-        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         for module in (audit_plan, measuring):
             patch.setattr(module, "MEASURES", quick)
         assert dtfl("train", *RUN, "--out", "plain").status == 0

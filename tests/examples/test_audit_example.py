@@ -8,7 +8,6 @@ from rich.console import Console
 from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import runner as auditing
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
 from dtfl_private.verdicts.findings_file import read_findings
 from examples.audit_two_defenses import DEFENSES, PLAIN, Examined, best_of, gate_lines, main, within_budget
@@ -38,7 +37,6 @@ def shown(tmp_path_factory) -> Shown:
     out = tmp_path_factory.mktemp("example")
     quick = {"distance-correlation": DistanceCorrelation(permutations=19)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):

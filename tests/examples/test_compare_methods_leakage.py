@@ -8,7 +8,6 @@ from rich.console import Console
 from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import runner as auditing
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.leakage.measures.effective_rank import EffectiveRank
 from dtfl_private.report.comparison.document import as_json
 from examples.compare_methods_leakage import BEGIN, END, main, write_table
@@ -41,7 +40,6 @@ def shown(tmp_path_factory):
     """What the example printed of two methods that can be audited and one without records at the clients, and found."""
     out, text = tmp_path_factory.mktemp("methods"), StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(auditing, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):

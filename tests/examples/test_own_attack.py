@@ -5,13 +5,11 @@ import pytest
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.errors import InputError
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.plugins.registry import create
 from examples.own_attack import AttackConfig, RidgeRegression, TrainConfig, attack, train
 
 
 def test_the_example_reconstructs_digits_well_above_the_trivial_guess(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
     run = train(TrainConfig(max_train_images=400, clients=4, rounds=1, batch_size=16), out=tmp_path / "run")
     report = attack(run, AttackConfig(tiers=(2,), seeds=1, victims=32), attacks=[RidgeRegression()])

@@ -12,7 +12,6 @@ import foreign_files
 import pytest
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.printable import LONGEST_LINE
 from dtfl_private.verdicts.findings_file import findings_document
 
@@ -99,7 +98,6 @@ def folder(tmp_path_factory):
         patch.chdir(there)
         patch.setattr(sys, "path", list(sys.path))
         patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
-        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
         assert foreign_files.dtfl("train", *foreign_files.SMALL, "--out", "good").status == 0
         yield there
 

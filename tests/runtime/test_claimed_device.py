@@ -10,7 +10,6 @@ from torch import nn
 
 from dtfl_private import AttackConfig, attack, train
 from dtfl_private.attacks.shared import decoder_training
-from dtfl_private.experiments import train_loop
 
 
 @pytest.fixture
@@ -71,10 +70,8 @@ class TestRules:
 
 
 @pytest.fixture
-def left_by(tiny_config, objects, tmp_path, monkeypatch):
+def left_by(tiny_config, objects, tmp_path):
     """Train a tiny run on one of the devices and return its records and weights: ``left_by("cpu", **settings)``."""
-
-    monkeypatch.setattr(train_loop, "plot_training", lambda _, path, *, title: path.write_text(title))
 
     def run(device, **values):
         config = tiny_config(**{"rounds": 2, "memory_format": "contiguous", **values, "device": device})
@@ -117,7 +114,6 @@ def test_defenses_act_on_a_device(left_by, chain):
 
 def test_an_attack_computes_on_a_device(tiny_config, objects, tmp_path, monkeypatch):
     """One that is trained and one that searches, on a run of the device with a defense of either kind of message."""
-    monkeypatch.setattr(train_loop, "plot_training", lambda _, path, *, title: path.write_text(title))
     monkeypatch.setattr(decoder_training, "has_fast_bfloat16", lambda _: False)
     few = {"tiers": (2,), "victims": 4, "aux_images": 20, "seeds": 1, "effort": "quick"}
     attacks = ("decoder:size=small,steps=2,varied=false", "optimization:steps=2,smoothness=0.01,lr=0.1")
