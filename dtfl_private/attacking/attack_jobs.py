@@ -114,7 +114,8 @@ def _rungs_of(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack]
     """Return the names of the ladder's attacks that these are set against; none if that is not asked for."""
     if config.against is None:
         return []
-    return rungs_for(attacks, {name_of(attack) for attack in attacks}, ladder_of(opened.prepared.method))
+    ladder = ladder_of(opened.prepared.method, whole=opened.whole_tier in opened.tiers)
+    return rungs_for(attacks, {name_of(attack) for attack in attacks}, ladder)
 
 
 def _is_spared(opened: OpenedRun, config: AttackConfig, tier: int) -> bool:

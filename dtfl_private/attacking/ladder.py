@@ -15,7 +15,7 @@ Ladder = Mapping[type[Attack], Sequence[str]]
 """Names of attacks by what they are after; those that cannot run on a run are left out."""
 
 LADDER: Ladder = {
-    Reconstruction: ("decoder", "hybrid", "unshuffle"),
+    Reconstruction: ("decoder", "optimization", "hybrid", "unshuffle"),
     MembershipInference: ("membership-matching", "lira"),
     AttributeInference: ("attribute-inference", "update-attributes"),
     LabelInference: ("label-inference", "label-clustering"),
@@ -34,11 +34,20 @@ WITHOUT_WEIGHTS: Ladder = {Reconstruction: ("surrogate",), MembershipInference: 
 """Where nobody else has the clients' weights."""
 
 
-def ladder_of(method: Method) -> Ladder:
-    """Return the ladder by what a training method shows."""
+def ladder_of(method: Method, *, whole: bool) -> Ladder:
+    """Return the ladder by what a training method shows.
+
+    Args:
+        method: of the run.
+        whole: in a tier of it clients send the update of a whole network alone.
+    """
     if not method.cuts:
         return OF_UPDATES
-    return WITHOUT_WEIGHTS if "client-weights" in method.hides else LADDER
+    ladder = WITHOUT_WEIGHTS if "client-weights" in method.hides else LADDER
+    if not whole:
+        return ladder
+    # One of them can run in each tier.
+    return {goal: list(dict.fromkeys((*rungs, *OF_UPDATES[goal]))) for goal, rungs in ladder.items()}
 
 
 def rungs_for(attacks: Sequence[Attack], named: Collection[str], ladder: Ladder) -> list[str]:

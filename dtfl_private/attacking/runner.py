@@ -158,7 +158,8 @@ def _against(plan: AttackPlan, verdicts: Sequence[Verdict]) -> list[str]:
     """Return how the attacks compare with the ladder's, if that was asked for, and which of these cannot run."""
     if plan.config.against is None:
         return []
-    rungs = {rung for goal in ladder_of(plan.opened.prepared.method).values() for rung in goal}
+    ladder = ladder_of(plan.opened.prepared.method, whole=plan.opened.whole_tier in plan.opened.tiers)
+    rungs = {rung for goal in ladder.values() for rung in goal}
     outside = {job.chosen.name for job in plan.jobs} - rungs
     missing = {one.attack: one.why for one in plan.left_out if one.attack in rungs}
     return [*compared_with_ladder(verdicts, outside), *(f"not in the ladder here: {why}" for why in missing.values())]

@@ -24,9 +24,9 @@ from dtfl_private.plugins.registry import create
 
 
 def test_the_ladder_has_what_is_after_the_same_and_is_not_named_already():
-    assert rungs_for([Blind()], set(), LADDER) == ["decoder", "hybrid", "unshuffle"]
+    assert rungs_for([Blind()], set(), LADDER) == ["decoder", "optimization", "hybrid", "unshuffle"]
     assert rungs_for([Decoder(), MembershipMatching()], {"decoder", "lira"}, LADDER) == [
-        *("hybrid", "unshuffle"),
+        *("optimization", "hybrid", "unshuffle"),
         "membership-matching",
     ]
 
@@ -129,6 +129,14 @@ def test_on_updates_of_whole_networks_it_is_set_against_what_attacks_these(train
     assert report.remarks[0].startswith("tier 4, grey against the ladder: PSNR, dB ")
     assert ", update-inversion " in report.remarks[0]
     assert not report.left_out
+
+
+def test_in_the_tier_of_the_whole_network_it_has_what_attacks_updates(trained, mount, monkeypatch):
+    monkeypatch.setitem(LADDER, Reconstruction, ())
+    folder = trained(method="dtfl-full", scheduler="static:4", optimizer="sgd", max_train_images=6, rounds=1)
+    report = mount(folder, [Grey()], tiers=[4], against="ladder", effort="quick")
+    assert report.remarks[0].startswith("tier 4, grey against the ladder: PSNR, dB ")
+    assert ", update-inversion " in report.remarks[0]
 
 
 def test_without_it_nothing_is_added(trained, mount):
