@@ -45,7 +45,8 @@ class Hijacking(Hybrid):
     the weights that they begin that round with, as a passive one does. So it trains a decoder for these as well, takes
     the one of the two with less error on auxiliary validation images, sent through these weights, and goes on as
     `hybrid` does. It is, but for the chance of that choice, never worse than `hybrid` on clients so hijacked. And in
-    the last round it returns zeros, so that clients do not move: all their batches come from weights that are known.
+    the last round it returns zeros, so that clients move no more than weight decay and losses of their own make them:
+    all their batches come from weights that are known, or all but known.
 
     Attributes:
         rounds: played by all clients of the last round; the last of them is attacked.

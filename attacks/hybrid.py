@@ -62,7 +62,7 @@ class Hybrid(Reconstruction):
     grey, unless it is far behind there. Where that is better on those images, the search starts from the likeliest that
     the decoder can make nearby. Which candidate is taken, or which point on the way from the decoder's image to it, or
     for each image the one with the lowest residual, is decided once per tier by the mean PSNR on auxiliary validation
-    images. So it is, but for the chance of that choice, never worse than either of the two.
+    images. So it is, but for the chance of that choice and above 50 dB, never worse than either of the two.
 
     Attributes:
         size: of the decoder's network.

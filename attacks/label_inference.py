@@ -73,6 +73,8 @@ class LabelInference(base.LabelInference):
             return Examples(smashed=sent.smashed, sent_labels=sent.sent_labels, values=labels[sent.places])
 
         def trained(train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
+            if self.labels_per_class == 1:  # judged by what it has learnt, a kernel classifier would always win
+                return PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
             return better_classifier(view, train, validation)
 
         train = examples("train", known.images, known.labels)
@@ -93,7 +95,8 @@ class LabelInference(base.LabelInference):
 def better_classifier(view: View, train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
     """Return a network or a kernel classifier, whichever has the lower cross-entropy on the validation examples."""
     network = PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
-    if len(torch.unique(train.values)) < 2:
+    finite = all(bool(torch.isfinite(examples.smashed).all()) for examples in (train, validation))
+    if len(torch.unique(train.values)) < 2 or not finite:
         return network
     kernel = KernelClassifier(train, validation, values=view.classes, seed=view.seed)
     said = network.log_probabilities(validation.smashed, validation.sent_labels)

@@ -96,6 +96,8 @@ def chosen_likeness(
         others = templates(program, images[outside], labels[outside], size, chance, way=way)
         own = made[released.places[learnt]]
         for form in forms:
+            if form is None and not torch.isfinite(released.smashed).all():
+                continue
             likeness: Likeness | ReadLikeness
             if form is None:
                 likeness = ReadLikeness.fit(program.read, released.smashed[learnt], own, torch.cat([own, others]))

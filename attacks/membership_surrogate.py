@@ -37,18 +37,18 @@ class MembershipSurrogate(MembershipInference):
     refining_steps: Annotated[int, Field(ge=0)] = 150
 
     def scores(self, view: View) -> Tensor:
-        """Return the sum over shadows of the log-likelihood ratios of each candidate's best match."""
+        """Return the log-likelihood ratio of each candidate being any record: for each client the sum over shadows."""
         surrogate = Surrogate(
             shadows=self.shadows, steps=self.steps, refining_steps=self.refining_steps, adaptive=self.adaptive
         )
         matching = MembershipMatching(adaptive=self.adaptive, effort=self.effort)
-        best = []
+        ratios = []
         for client, own in enumerate(view.batches):
             rounds = [seen_with(shadow, own) for shadow in surrogate.shadows_of(view, own)]
             mine = view.with_own_weights(f"membership of {client}", rounds)
-            best.append(torch.stack([self._scores(matching, mine, turn) for turn in range(self.shadows)]).sum(dim=0))
+            ratios.append(torch.stack([self._scores(matching, mine, turn) for turn in range(self.shadows)]).sum(dim=0))
             view.progress(client + 1, len(view.batches))
-        return torch.stack(best).amax(dim=0)
+        return torch.stack(ratios).logsumexp(dim=0)
 
     def _scores(self, matching: MembershipMatching, mine: View, turn: int) -> Tensor:
         """Return the scores with templates of one shadow, by what the others release."""

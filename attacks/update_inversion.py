@@ -61,7 +61,7 @@ class UpdateInversion(Reconstruction):
         lr: first step of a value, in deviations of the prior.
         smoothness: weight of the total variation.
         likeness: weight of the mean square of the values, which are standard normal for images like the auxiliary ones,
-            as the search begins; it fades where it is known which records each step was on.
+            as the search begins; it fades where the true images explain the update exactly.
         norms: weight of the distance of batch norm's statistics.
         joint: match the smashed data of the same batches too.
         smashed_weight: of their residual |f(x) - z|^2 / |z|^2, added to 1 - cosine, if ``joint``.
@@ -94,16 +94,18 @@ class UpdateInversion(Reconstruction):
         missing = [seen.download.client for seen in view.seen if seen.download.client not in rounds]
         if missing:
             raise InputError(f"client {missing[0]} sent no weight update, which update-inversion needs: use --replay")
+        prior = ImagePrior.of(view, view.device)
         parts = [
-            self._search(view, seen, rounds[seen.download.client], place, len(view.seen))
+            self._search(view, prior, seen, rounds[seen.download.client], place, len(view.seen))
             for place, seen in enumerate(view.seen)
         ]
         return torch.cat(parts).cpu()
 
-    def _search(self, view: View, seen: Seen, update: WeightUpdate, place: int, clients: int) -> Tensor:
+    def _search(
+        self, view: View, prior: ImagePrior, seen: Seen, update: WeightUpdate, place: int, clients: int
+    ) -> Tensor:
         """Return the images (N, C, H, W) of a client's batches: those of the way that explain its update best."""
         program = view.program(seen, adaptive=self.adaptive)
-        prior = ImagePrior.of(view, program.device)
         ways = ways_for(view.local_steps.optimizer, informed=prior.informed)
         chance = view.chance("start", seen.download.client)
         if seen.batches:
@@ -112,11 +114,13 @@ class UpdateInversion(Reconstruction):
             counts = counted_labels(view, seen, update, self.effort, adaptive=self.adaptive)
             target = UpdateTarget.of_whole(program, update, view.local_steps, counts, chance)
         start = START * torch.randn(seen.records, prior.means[0].numel(), generator=chance).to(program.device)
+        search = partial(
+            _Search, attack=self, program=program, target=target, prior=prior, fades=target.exact(view.defense)
+        )
         found: list[tuple[float, Tensor]] = []
         for number, way in enumerate(ways):
             tell = partial(self._progress, view, place * len(ways) + number, clients * len(ways))
-            search = _Search(attack=self, program=program, target=target, prior=prior, way=way, progress=tell)
-            found.append(search.run(start.clone()))
+            found.append(search(way=way, progress=tell).run(start.clone()))
         return min(found, key=lambda one: one[0])[1]
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:
@@ -170,6 +174,7 @@ class _Search:
     target: UpdateTarget
     prior: ImagePrior
     way: Way
+    fades: bool
     progress: Callable[[int], None]
 
     def run(self, values: Tensor) -> tuple[float, Tensor]:
@@ -196,7 +201,7 @@ class _Search:
         floor = self.way.floor(done)
         made = self.target.retraced(self.program, torch.split(images, self.target.sizes), floor or 0.0)
         loss = self.target.apart(made.change, floor) + self.attack.smoothness * total_variation(images).mean()
-        left = float(LIKENESS_LEFT**done) if self.target.exact else 1.0
+        left = float(LIKENESS_LEFT**done) if self.fades else 1.0
         likeness = self.attack.likeness * self.way.likeness * left
         loss = loss + likeness * values.square().mean() + self._norms_apart(made)
         return loss + self.attack.smashed_weight * made.residual if self.attack.joint else loss

@@ -22,6 +22,7 @@ from dtfl_private.attacking.batch_norms import Moments
 from dtfl_private.attacking.evidence import LocalSteps
 from dtfl_private.attacking.program import HALF, ClientProgram, Parameters
 from dtfl_private.attacks.shared.norm_statistics import NormStatistics
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Local steps that are followed one by one; derivatives through more cost too much memory.
@@ -116,10 +117,14 @@ class UpdateTarget:
         """Whether the steps are few enough to be followed one by one."""
         return len(self.labels) <= FOLLOWED and self.epochs == self.steps.epochs
 
-    @property
-    def exact(self) -> bool:
-        """Whether it is known which records each step was on, so that the true images explain the update exactly."""
-        return self.follows and self.steps.epochs == 1 and (bool(self.smashed) or len(self.labels) == 1)
+    def exact(self, defense: DefenseChain) -> bool:
+        """Whether the true images explain the update exactly, where labels that had to be counted are right.
+
+        It must be known which records each step was on, and a defense must leave the training and the weights alone.
+        """
+        known = bool(self.smashed) or len(self.labels) == 1
+        places = {place for one in defense for place in one.facts.acts_on}
+        return self.follows and self.steps.epochs == 1 and known and places <= {"smashed"}
 
     def retraced(self, program: ClientProgram, parts: Sequence[Tensor], floor: float = 0.0) -> Retraced:
         """Return what these images would have brought about; differentiable in them.

@@ -8,6 +8,7 @@ import torch
 from fast_attacks import LeastSquares
 
 from dtfl_private.attacking.base import AttackFacts, LabelInference, Reconstruction
+from dtfl_private.attacks import update_inversion
 from dtfl_private.auditing import update_check as checking
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.runtime.progress import Progress
@@ -50,14 +51,21 @@ class Even(LabelInference):
         return torch.arange(view.victims) % view.classes
 
 
-def test_one_step_of_adam_gives_its_record_away(opened, plan):
+def test_one_step_of_adam_gives_its_record_away_where_the_hold_on_auxiliary_images_fades(
+    opened, plan, tmp_path, monkeypatch
+):
     run = opened(**ONE_STEP)
     worker = replace(run.prepared.worker, optimizer=replace(run.prepared.worker.optimizer, name="adam"))
-    audit = plan(replace(run, prepared=replace(run.prepared, worker=worker)), [Even()])
+    by_adam = replace(run, prepared=replace(run.prepared, worker=worker))
+    audit = plan(by_adam, [Even()])
     (fallback,) = update_check_attacks(audit)
-    check = update_check(audit, [replace(fallback, steps=300)], Progress())
+    attacks = [replace(fallback, steps=300)]
+    check = update_check(audit, attacks, Progress())
     assert (check.name, check.attack, check.needed) == ("update", "update-inversion", 0.9)
     assert check.passed
+    monkeypatch.setattr(update_inversion, "LIKENESS_LEFT", 1.0)
+    held = update_check(plan(by_adam, [Even()], folder=tmp_path / "held"), attacks, Progress())
+    assert held.value < check.value - 0.03
 
 
 def test_an_audit_whose_attacks_do_not_get_it_back_is_invalid(trained, examine):

@@ -9,8 +9,10 @@ from command_line import SMALL, content, same_run
 import dtfl_private
 from dtfl_private.cli.train import train_config
 from dtfl_private.errors import InputError
+from dtfl_private.experiments import train_loop
 from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import make_config
+from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.verdicts.findings_file import findings_document
 
 
@@ -62,7 +64,8 @@ def test_a_damaged_idx_file_is_named(dtfl, tmp_path, damage, said):
     assert content(tmp_path) == before
 
 
-def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp_path):
+def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_loop, "plot_training", plot_training)  # the real one
     answer = dtfl("train", *SMALL, "--out", "runs/mine", "--target-accuracy", "0.01")
     assert (answer.status, answer.err) == (0, "")
     run = tmp_path / "runs" / "mine"
