@@ -19,7 +19,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 # In a folder of its own, so that a repeated demo goes on where it was and computes nothing twice.
-demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (about five minutes; goes on if repeated)
+demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (five to eight minutes; goes on if repeated)
 	$(BIN)/dtfl-private train --out runs/demo --resume
 	$(BIN)/dtfl-private audit runs/demo
 
