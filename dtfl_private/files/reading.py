@@ -34,7 +34,8 @@ MOST_DIGITS = 400
 
 def open_regular(path: Path, *, most_bytes: int) -> io.BufferedReader:
     """Open a file to read bytes, if it is a regular one (or a link to one) of at most ``most_bytes``."""
-    _require_regular(os.stat(path), path, most_bytes)  # noqa: PTH116 - opening some devices has effects
+    # Before it is opened: opening some devices has effects.
+    _require_regular(path.stat(), path, most_bytes)
     # A pipe in its place by now: do not wait for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from dtfl_private.attacking.base import Target
+from dtfl_private.attacks import label_inference
 from dtfl_private.attacks.attribute import MEASURES, AttributeInference, log_odds_of
 from dtfl_private.attacks.label_clustering import LabelClustering, mix_of_labels
 from dtfl_private.attacks.label_inference import LabelInference, first_of_each_class
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
+from dtfl_private.attacks.shared.kernel_classifier import KernelClassifier
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.ceiling import raw_pixel_guess
@@ -31,6 +33,13 @@ class Independent(nn.Module):
 
     def forward(self, inputs):
         return torch.randn(len(inputs), 4, 8, 8)
+
+
+class NotFinite(nn.Module):
+    """Sends a value that is not finite with each record."""
+
+    def forward(self, inputs):
+        return torch.cat([inputs, torch.full_like(inputs[:, :1], torch.inf)], dim=1)
 
 
 @pytest.fixture
@@ -137,6 +146,20 @@ def test_where_nothing_is_sent_the_protected_label_is_the_best_guess(victims):
         view, _, _ = victims(Independent(), LabelRr(epsilon=4.0))
         sent = torch.cat([batch.labels for batches in view.batches for batch in batches])
         assert right(LabelInference().infer(view), sent) > 0.95
+
+
+@pytest.mark.parametrize("labels_per_class", [0, 1])
+def test_no_kernel_classifier_of_activations_that_are_not_finite_or_that_are_its_own_judge(
+    labels_per_class, victims, monkeypatch
+):
+    class Unwanted(KernelClassifier):
+        def __init__(self, *_, **__):
+            raise AssertionError("it was fitted")
+
+    monkeypatch.setattr(label_inference, "KernelClassifier", Unwanted)
+    half = stem() if labels_per_class else NotFinite()
+    view, _, labels = victims(half, LabelRr(epsilon=1.0))
+    assert len(LabelInference(labels_per_class=labels_per_class).infer(view)) == len(labels)
 
 
 @pytest.mark.parametrize("attack", [LabelInference(), LabelClustering()])

@@ -37,8 +37,9 @@ def test_a_pipe_put_in_the_place_of_a_file_meanwhile_is_refused_too(tmp_path, mo
     whole = (tmp_path / "file").stat()
     (tmp_path / "file").unlink()
     os.mkfifo(tmp_path / "file")
-    monkeypatch.setattr(os, "stat", lambda _path: whole)
-    assert refusal(reading.read_bytes, tmp_path / "file").startswith("not a regular file")
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Path, "stat", lambda _path, **_settings: whole)
+        assert refusal(reading.read_bytes, tmp_path / "file").startswith("not a regular file")
 
 
 def test_a_file_of_unknown_size_is_read_to_the_limit_only():
