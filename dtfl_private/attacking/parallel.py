@@ -15,12 +15,12 @@ from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
-from dtfl_private.runtime.progress import Progress, Relay, relayed
+from dtfl_private.runtime.progress import Progress, Relay, for_purpose, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuessTask:
-    """All attacks on a run at one tier with one seed; what a process is told.
+    """All attacks of a plan at one tier with one seed; what a process is told.
 
     They are independent of others, while attacks at one tier with one seed share what they train.
 
@@ -32,6 +32,7 @@ class GuessTask:
         folder: where guesses are cached.
         tier: client modules m.
         seed: of the repetition.
+        purpose: what the jobs' labels say that they are for.
     """
 
     run: Path
@@ -41,6 +42,7 @@ class GuessTask:
     folder: Path
     tier: int
     seed: int
+    purpose: str = ""
 
 
 def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
@@ -52,13 +54,16 @@ def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
     tasks = guess_tasks(plan)
     if len(tasks) < 2:  # nothing to be gained
         return frozenset()
-    events = _Events(listener)
-    run_jobs(_carry_out, tasks, min(plan.config.workers, len(tasks)), events)
+    events = HeardEvents(listener)
+    run_jobs(carry_out, tasks, min(plan.config.workers, len(tasks)), events)
     return frozenset(events.finished)
 
 
-def guess_tasks(plan: AttackPlan) -> list[GuessTask]:
-    """Return tiers and seeds at which guesses are not cached yet, as tasks."""
+def guess_tasks(plan: AttackPlan, purpose: str = "") -> list[GuessTask]:
+    """Return tiers and seeds at which guesses are not cached yet, as tasks.
+
+    The deepest tiers come first: attacks there take longest, and no process should begin one when all others are done.
+    """
     config, run = plan.config, plan.opened.prepared.config
     waiting = [(job.tier, seed) for job in plan.jobs for seed in plan.seeds if not is_cached(plan, job, seed)]
     return [
@@ -70,12 +75,13 @@ def guess_tasks(plan: AttackPlan) -> list[GuessTask]:
             folder=plan.folder.absolute(),
             tier=tier,
             seed=seed,
+            purpose=purpose,
         )
-        for tier, seed in dict.fromkeys(waiting)
+        for tier, seed in sorted(dict.fromkeys(waiting), key=lambda task: -task[0])
     ]
 
 
-class _Events:
+class HeardEvents:
     """Passes on what processes report, and ends everything as soon as one fails.
 
     Attributes:
@@ -87,6 +93,7 @@ class _Events:
         self.finished: set[str] = set()
 
     def __call__(self, event: Reported | Ended) -> None:
+        """Take what happened to a task."""
         if isinstance(event, Ended):
             if event.error is not None:
                 raise RunError(event.error)
@@ -103,11 +110,12 @@ def open_once(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
     return open_run(run, data_dir=data_dir, allow_plugins=allowed)
 
 
-def _carry_out(task: GuessTask, report: Report) -> None:
+def carry_out(task: GuessTask, report: Report) -> None:
     """Make and cache the guesses of a task; this is what a process does."""
     with deterministic_kernels(), one_thread():
         opened = open_once(task.run, task.data_dir, task.allowed)
         plan = plan_attack(opened, task.config, None, task.folder)
+        listener = for_purpose(Relay(report), task.purpose)
         for job in plan.jobs:
             if job.tier == task.tier:
-                guess(plan, job, task.seed, Relay(report))
+                guess(plan, job, task.seed, listener)

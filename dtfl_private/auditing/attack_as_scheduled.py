@@ -1,12 +1,19 @@
 """Attacks as scheduled: on clients in the tiers in which they really were, by each tier's strongest reconstruction."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from dtfl_private.attacking.attack_config import AttackConfig
+from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.parallel import GuessTask, guess_tasks
 from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.progress import Progress, for_purpose
+
+PURPOSE = "as scheduled"
+FOLDER = "as-scheduled"
 
 
 def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Progress) -> list[Result]:
@@ -19,9 +26,18 @@ def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Progres
         report: of the attacks on clients placed in every tier.
         progress: hears of the attacks.
     """
+    progress = for_purpose(progress, PURPOSE)
     tiers_by_attack = _strongest_reconstructions(plan.scheduled_tiers, report.verdicts)
     found = [result for text, tiers in tiers_by_attack.items() for result in _attack_again(plan, text, tiers, progress)]
     return [result for result in found if result.adversary is not None]
+
+
+def scheduled_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
+    """Return what of these attacks is not cached yet, for processes that guess it ahead; attacks must have names."""
+    tiers_by_attack = _strongest_reconstructions(plan.scheduled_tiers, report.verdicts)
+    configs = [_config(plan, text, tiers) for text, tiers in tiers_by_attack.items()]
+    plans = [plan_attack(plan.opened, config, None, plan.folder / FOLDER) for config in configs]
+    return [task for one in plans for task in guess_tasks(one, PURPOSE)]
 
 
 def _strongest_reconstructions(tiers: Sequence[int], verdicts: Sequence[Verdict]) -> Mapping[str, list[int]]:
@@ -42,17 +58,21 @@ def _ssim(verdict: Verdict) -> float | None:
     return next((result.value for result in verdict.results if result.metric == "ssim"), None)
 
 
-def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Progress) -> Sequence[Result]:
+def _config(plan: AuditPlan, text: str, tiers: Sequence[int]) -> AttackConfig:
     half = max(1, plan.attack_config.victims // 2)
-    settings = {"as_scheduled": True, "tiers": tuple(tiers), "victims": half, "seeds": 1}
+    changes: dict[str, Any] = {"as_scheduled": True, "tiers": tuple(tiers), "victims": half, "seeds": 1}
     if plan.attacks is None:
-        settings["attacks"] = (text,)
+        changes["attacks"] = (text,)
+    return plan.attack_config.model_copy(update=changes)
+
+
+def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Progress) -> Sequence[Result]:
     chosen = [job.chosen.attack for job in plan.jobs if job.chosen.text == text][:1]
     return attack(
         plan.opened.folder,
-        plan.attack_config.model_copy(update=settings),
+        _config(plan, text, tiers),
         attacks=None if plan.attacks is None else chosen,
-        out=plan.folder / "as-scheduled",
+        out=plan.folder / FOLDER,
         data_dir=plan.opened.prepared.config.data_dir,
         allow_plugins=plan.opened.prepared.config.allowed,
         listener=progress,

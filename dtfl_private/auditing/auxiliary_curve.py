@@ -4,17 +4,17 @@ The strongest reconstruction that learns from auxiliary images is mounted at the
 images count most: once for each number of images, on the same victims. Fewer images are a part of more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
-from dtfl_private.attacking.base import name_of
 from dtfl_private.attacking.guessing import judged_guesses
+from dtfl_private.attacking.parallel import GuessTask, guess_tasks
 from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.convergence_check import strongest_at_the_deepest
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.progress import Progress, for_purpose
 from dtfl_private.verdicts.auxiliary_point import SIZES, AuxiliaryPoint
 from dtfl_private.verdicts.findings import NotTested
 
@@ -37,22 +37,35 @@ def auxiliary_curve(plan: AuditPlan, report: AttackReport, progress: Progress) -
         report: of the attacks on the run, which tells which of them is the strongest.
         progress: hears of one job for each number of images.
     """
-    sizes = curve_sizes(plan)
-    if not sizes:
+    if not curve_sizes(plan):
         return NotTested(what=WHAT, why=_why_not(plan))
-    learning = [one for one in report.verdicts if "auxiliary-data" in one.job.chosen.attack.facts.needs]
-    strongest = strongest_at_the_deepest(learning)
-    if strongest is None:
+    plans = _plans(plan, report)
+    if not plans:
         return NotTested(what=WHAT, why="no reconstruction that learns from auxiliary images was judged")
-    attack, tier = name_of(strongest.job.chosen.attack), strongest.job.tier
-    progress.note(f"{attack} at tier {tier} with {', '.join(f'{size:,}' for size in sizes)} auxiliary images")
-    plans = [_with_images(plan, strongest, size) for size in sizes]
-    progress.jobs_announced([label for one in plans for label in one.labels])
+    heard = {size: for_purpose(progress, _purpose(size)) for size in plans}
+    for size, one in plans.items():
+        heard[size].jobs_announced(one.labels)
     return [
         AuxiliaryPoint(images=size, result=result)
-        for size, one in zip(sizes, plans, strict=True)
-        for result in _reached(one, progress)
+        for size, one in plans.items()
+        for result in _reached(one, heard[size])
     ]
+
+
+def curve_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
+    """Return what the curve needs and is not cached yet, for processes that guess it ahead."""
+    return [task for size, one in _plans(plan, report).items() for task in guess_tasks(one, _purpose(size))]
+
+
+def _plans(plan: AuditPlan, report: AttackReport) -> Mapping[int, AttackPlan]:
+    """Return the attack's plan for each number of images; none where no reconstruction that learns was judged."""
+    learning = [one for one in report.verdicts if "auxiliary-data" in one.job.chosen.attack.facts.needs]
+    strongest = strongest_at_the_deepest(learning)
+    return {} if strongest is None else {size: _with_images(plan, strongest, size) for size in curve_sizes(plan)}
+
+
+def _purpose(size: int) -> str:
+    return f"{size:,} auxiliary images"
 
 
 def _why_not(plan: AuditPlan) -> str:

@@ -104,11 +104,17 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     )
 
 
+_FAILED = {
+    "identity": "on the identity failed: attacks that do not get back what is sent as it is prove nothing",
+    "update": "on the update failed: attacks that do not rebuild the one record of an update prove nothing",
+    "md1": "at md1 failed: attacks that do not get images back from the shallowest cut, undefended, prove nothing",
+}
+
+
 def stopped_findings(plan: AuditPlan, checks: Sequence[SanityCheck]) -> Findings:
-    """Return the findings of an audit that ended at its first checks: invalid, with nothing attacked."""
-    failed = " and ".join(f"the {check.name}" for check in checks if not check.passed)
-    why = f"the sanity check on {failed} failed: attacks that do not get back what is sent as it is prove nothing"
-    all_else = NotTested(what="everything else: attacks at every tier, the sanity check at md1, measures", why=why)
+    """Return the findings of an audit that ended at its sanity checks: invalid, with nothing attacked."""
+    why = "; ".join(f"the sanity check {_FAILED[check.name]}" for check in checks if not check.passed)
+    all_else = NotTested(what="everything else: attacks at every tier, measures", why=why)
     nothing = AuditResults(
         trainings=[AttackedTraining(run=plan.opened.folder, undefended=None, folder=plan.folder)],
         sanity=checks,

@@ -5,18 +5,21 @@ It gets more if the mean SSIM rises, or the mean PSNR of images that are not exa
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.effort import EFFORTS, Effort
 from dtfl_private.attacking.guessing import guess
+from dtfl_private.attacking.parallel import GuessTask, guess_tasks
 from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.attacking.scoring.repetitions import in_best_order
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.image_metrics import psnr, ssim
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.plugins.specification import with_settings
+from dtfl_private.runtime.progress import Progress, for_purpose
 from dtfl_private.verdicts.findings import Convergence, NotTested, PsnrRise
 
 # By how much the mean SSIM may rise with twice the effort.
@@ -25,6 +28,7 @@ MARGIN = 0.02
 PSNR_MARGIN, PSNR_EXACT = 1.0, 40.0
 
 COMPARED = {"ssim": ssim, "psnr": psnr}
+PURPOSE = "twice the effort"
 WHAT = "convergence of the attacks"
 
 
@@ -41,10 +45,9 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
         return NotTested(what=WHAT, why="no reconstruction was judged, so none was repeated with twice the effort")
     attack, tier = judged.job.chosen.attack, judged.job.tier
     try:
-        attack_plan = _with_twice_the_effort(plan, attack, tier)
+        attack_plan = _with_twice_the_effort(plan, judged)
     except InputError as error:
         return NotTested(what=WHAT, why=f"{name_of(attack)} cannot take twice the effort: {error}")
-    progress.note(f"{name_of(attack)} at tier {tier} once more, with twice the effort: does it get more?")
     first, again = _first_repetition(judged), _attack_again(attack_plan, progress)
     rise = PsnrRise(value=first["psnr"], doubled=again["psnr"], margin=PSNR_MARGIN, exact=PSNR_EXACT)
     return Convergence(
@@ -58,6 +61,15 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
         remedy=_remedy(attack, plan.attack_config.effort),
         psnr=rise,
     )
+
+
+def convergence_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
+    """Return what the check will guess, for a process that does it ahead; nothing if that is cached or cannot be."""
+    judged = strongest_at_the_deepest(report.verdicts)
+    try:
+        return [] if judged is None else guess_tasks(_with_twice_the_effort(plan, judged), PURPOSE)
+    except InputError:  # of which the check itself tells
+        return []
 
 
 def strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -80,15 +92,22 @@ def _first_repetition(verdict: Verdict) -> Mapping[str, float]:
     return {name: float(verdict.pictured.scores[name][0].mean()) for name in COMPARED}
 
 
-def _with_twice_the_effort(plan: AuditPlan, attack: Attack, tier: int) -> AttackPlan:
+def _with_twice_the_effort(plan: AuditPlan, judged: Verdict) -> AttackPlan:
+    """Return the plan of an attack with twice the effort: by name where all attacks are, so that processes find it."""
+    attack, doubled = judged.job.chosen.attack, judged.job.chosen.attack.doubled()
     # An effort of its own is kept by the normal effort alone; see `make_attack`.
-    config = plan.attack_config.model_copy(update={"tiers": (tier,), "seeds": 1, "effort": "normal"})
-    return plan_attack(plan.opened, config, [attack.doubled()], plan.folder / "convergence")
+    changes: dict[str, Any] = {"tiers": (judged.job.tier,), "seeds": 1, "effort": "normal"}
+    if plan.attacks is None:
+        changed = {name: getattr(doubled, name) for name in ("effort", *attack.own_steps)}
+        changes["attacks"] = (with_settings("attack", judged.job.chosen.text, changed),)
+    config = plan.attack_config.model_copy(update=changes)
+    return plan_attack(plan.opened, config, None if plan.attacks is None else [doubled], plan.folder / "convergence")
 
 
 def _attack_again(attack_plan: AttackPlan, progress: Progress) -> Mapping[str, float]:
     """Return the means of `COMPARED` that the only attack of a plan reaches."""
     (job,) = attack_plan.jobs
+    progress = for_purpose(progress, PURPOSE)
     progress.jobs_announced(attack_plan.labels)
     repetition = guess(attack_plan, job, 0, progress)
     if job.tier == attack_plan.opened.whole_tier:

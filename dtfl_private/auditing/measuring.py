@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dtfl_private import leakage, privacy
 from dtfl_private.attacking.crashes import crashes_named
+from dtfl_private.attacking.parallel import open_once
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing.audit_config import AuditConfig
@@ -23,10 +24,15 @@ from dtfl_private.files.reading import read_bytes
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.device import one_thread
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.jobs import Report
+from dtfl_private.runtime.progress import Progress, Relay, for_purpose
 from dtfl_private.verdicts.findings import NotTested
+
+UNDEFENDED = "undefended"
+"""What the labels of measures on the run without defenses say that they are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +52,7 @@ def measure_training(
     own = measure_run(plan.opened, plan.config, plan.cut_tiers, plan.cache, progress)
     if training.undefended is None:
         return own, []
-    config = plan.opened.prepared.config
+    progress, config = for_purpose(progress, UNDEFENDED), plan.opened.prepared.config
     undefended = open_run(
         training.undefended,
         data_dir=config.data_dir,
@@ -54,6 +60,56 @@ def measure_training(
         allow_plugins=config.allowed,
     )
     return own, measure_run(undefended, plan.config, plan.cut_tiers, plan.cache, progress).results
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureTask:
+    """All measures of a run at one tier; what a process is told.
+
+    Attributes:
+        run: its folder.
+        data_dir: where its data are.
+        allowed: what its configuration may name by its module.
+        config: of the audit, settled.
+        tier: client modules m.
+        cache: of figures.
+        purpose: what the jobs' labels say that they are for.
+    """
+
+    run: Path
+    data_dir: Path | None
+    allowed: Allowed
+    config: AuditConfig
+    tier: int
+    cache: ResultCache
+    purpose: str
+
+
+def measure_tasks(plan: AuditPlan, training: AttackedTraining) -> list[MeasureTask]:
+    """Return the measures of a training, for processes that make them ahead; its parts must have names."""
+    runs = [(plan.opened.folder, "")]
+    runs += [] if training.undefended is None else [(training.undefended, UNDEFENDED)]
+    config = plan.opened.prepared.config
+    return [
+        MeasureTask(
+            run=run.path,
+            data_dir=config.data_dir,
+            allowed=config.allowed,
+            config=plan.config,
+            tier=tier,
+            cache=plan.cache,
+            purpose=purpose,
+        )
+        for run, purpose in runs
+        for tier in sorted(plan.cut_tiers, reverse=True)
+    ]
+
+
+def measure_in_process(task: MeasureTask, report: Report) -> None:
+    """Make and cache the figures of a task; this is what a process does."""
+    with deterministic_kernels():
+        opened = open_once(task.run, task.data_dir, task.allowed)
+        measure_run(opened, task.config, [task.tier], task.cache, for_purpose(Relay(report), task.purpose))
 
 
 def measure_run(

@@ -1,17 +1,19 @@
 """Audit: what leaks at every tier of a run, to whom, how sure that is, and what its defenses buy, in one page.
 
-run -> plan -> sanity check on the identity -> trainings -> attacks at every tier -> sanity check at md1 -> convergence
--> leakage against the attacker's data -> measures -> attacks as scheduled -> findings -> comparison with another run
--> audit.json, report.html, pictures -> gates
+run -> plan -> sanity checks -> trainings -> attacks at every tier -> convergence -> leakage against the attacker's data
+-> measures -> attacks as scheduled -> findings -> comparison with another run -> audit.json, report.html, pictures
+-> gates
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.parallel import guess_tasks, open_once
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
 from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
@@ -30,6 +32,7 @@ from dtfl_private.auditing.sanity_attacks import sanity_attacks
 from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
+from dtfl_private.auditing.work_ahead import work_ahead
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
@@ -43,6 +46,7 @@ from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.jobs import processes_kept
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
 from dtfl_private.verdicts.findings_file import findings_document, read_findings
@@ -123,7 +127,8 @@ def audit(
         other = None if compare is None else _findings_of(compare, plan, data_dir, allowed, progress)
         _make(folder)
         with locked(RunFolder(path=folder)):
-            findings, pictures = carry_out(plan, progress)
+            with processes_kept(*_processes(plan)):
+                findings, pictures = carry_out(plan, progress)
             done = _write(folder, findings if other is None else _compared(findings, other), pictures)
     require_gates(gates, done.findings)
     return done
@@ -132,20 +137,20 @@ def audit(
 def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]:
     """Carry a planned audit out, step by step; return what it found, and pictures of reconstructions by tier.
 
-    It ends at once, before hours are spent, if attacks do not even get back what is sent as it is.
+    It ends at once, before hours are spent, if attacks fail where nothing, or as good as nothing, is hidden.
     """
     checks = check_attacks(plan, progress)
     if not all(check.passed for check in checks):
         return stopped_findings(plan, checks), {}
     trainings = attacked_trainings(plan.opened, plan.config, plan.folder, progress)
     reports = [attack_training(plan, training, progress) for training in trainings]
-    shallowest = [check_shallowest(plan, reports[0], progress)] if plan.cut_tiers and plan.knows_weights else []
+    progress = work_ahead(plan, trainings[0], reports[0], progress)
     convergence = check_convergence(plan, reports[0], progress)
     curve = auxiliary_curve(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
     found = AuditResults(
         trainings=trainings,
-        sanity=[*checks, *shallowest],
+        sanity=checks,
         attacked=pooled([compared_with_undefended(report) for report in reports]),
         measured=measured,
         measured_undefended=measured_undefended,
@@ -158,14 +163,17 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
 
 
 def check_attacks(plan: AuditPlan, progress: Progress) -> list[SanityCheck]:
-    """Return the sanity checks that come first: on inputs sent as they are, and on the update of one record."""
+    """Return the sanity checks: on inputs sent as they are, on the update of one record, and if these passed at md1."""
     of_inputs, of_updates = sanity_attacks(plan), update_check_attacks(plan)
-    progress.jobs_expected(expected_jobs(plan, len(of_inputs) + len(of_updates), len(curve_sizes(plan))))
-    checks = []
+    of_md1 = len(of_inputs) if plan.knows_weights else 0
+    progress.jobs_expected(expected_jobs(plan, len(of_inputs) + len(of_updates) + of_md1, len(curve_sizes(plan))))
+    checks: list[SanityCheck] = []
     if of_inputs:
-        checks.append(identity_check(plan.opened, plan.attack_config, of_inputs, plan.cache, progress))
+        checks.append(identity_check(plan.opened, plan.attack_config, list(of_inputs.values()), plan.cache, progress))
     if of_updates:
         checks.append(update_check(plan, of_updates, progress))
+    if of_md1 and all(check.passed for check in checks):
+        checks.append(check_shallowest(plan, of_inputs, progress))
     return checks
 
 
@@ -207,6 +215,13 @@ def _compared(findings: Findings, other: Findings) -> Findings:
     unequal = [NotTested(what="equal terms of the two audits", why=why) for why in unequal_terms(findings, other)]
     compared = {"compared": compare_findings(findings, other), "not_tested": (*findings.not_tested, *unequal)}
     return findings.model_copy(update=compared)
+
+
+def _processes(plan: AuditPlan) -> tuple[int, Callable[[], object]]:
+    """Return how many processes will be needed, and what they can do while the first checks are made."""
+    run, config = plan.opened.folder.path, plan.opened.prepared.config
+    needed = plan.by_name and plan.workers > 1 and len(guess_tasks(plan.attack_plan)) > 1
+    return plan.workers if needed else 1, partial(open_once, run, config.data_dir, config.allowed)
 
 
 def _make(folder: Path) -> None:

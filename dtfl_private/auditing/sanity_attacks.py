@@ -1,6 +1,6 @@
 """What the sanity checks have in common: the attacks that they mount, and the word on what these reached."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from dtfl_private.attacking.base import Attack, Reconstruction, Target, name_of
@@ -14,13 +14,13 @@ from dtfl_private.verdicts.findings import SanityCheck
 FALLBACK = "optimization:steps=120"
 
 
-def sanity_attacks(plan: AuditPlan) -> list[Attack]:
-    """Return the attacks that can be tried on inputs that are sent as they are, each once; none without cuts."""
+def sanity_attacks(plan: AuditPlan) -> Mapping[str, Attack]:
+    """Return the attacks that can be tried on inputs that are sent as they are, by text; none without cuts."""
     if not plan.cut_tiers:
-        return []
+        return {}
     target = identity_target(plan)
     found = {job.chosen.text: job.chosen.attack for job in plan.jobs if _applies(job.chosen.attack, target)}
-    return list(found.values()) or [create("attack", FALLBACK)]
+    return found or {FALLBACK: create("attack", FALLBACK)}
 
 
 def identity_target(plan: AuditPlan) -> Target:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, Reconstruction, name_of
+from dtfl_private.attacking.cache_keys import SharedResults
 from dtfl_private.attacking.crashes import crashes_named
 from dtfl_private.attacking.evidence import Evidence
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
@@ -45,6 +46,10 @@ def reached_ssim(
     """
     assert isinstance(attack, Reconstruction)
     progress.job_started(label)
+    sent = {
+        "seen": digest_of(evidence.round.seen),
+        "auxiliary": None if evidence.auxiliary is None else digest_of_auxiliary(evidence.auxiliary),
+    }
     view = View(
         evidence,
         adversary=ADVERSARIES["server-honest-but-curious"],
@@ -52,13 +57,9 @@ def reached_ssim(
         attack=name_of(attack),
         seed=0,
         progress=partial(progress.job_advanced, label),
+        keep=SharedResults(cache, {"check": check, **sent}),
     )
-    what = {
-        check: repr(attack),
-        "code": code_of(attack),
-        "seen": digest_of(evidence.round.seen),
-        "auxiliary": None if evidence.auxiliary is None else digest_of_auxiliary(evidence.auxiliary),
-    }
+    what = {check: repr(attack), "code": code_of(attack), **sent}
     with crashes_named(f"attack {label}"), isolated(0, check, name_of(attack)), threads(cores):
         guess, cached = cache.get_or_make(what, lambda: {"guess": attack.reconstruct(view)})
         reached = float(ssim(guess["guess"], truth).mean())

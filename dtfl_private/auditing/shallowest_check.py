@@ -1,33 +1,34 @@
 """The sanity check at md1: without defenses, the strongest attack must get images back from the shallowest cut."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
-from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
+from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.guessing import judged_guesses
-from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.auditing.audit_plan import AuditPlan
-from dtfl_private.auditing.sanity_attacks import sanity_attacks
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.progress import Progress, for_purpose
 from dtfl_private.verdicts.findings import SanityCheck
 
 # What the strongest attack must reach, as mean SSIM.
 SHALLOWEST_SSIM = 0.9
+PURPOSE = "sanity check at md1"
 
 
-def check_shallowest(plan: AuditPlan, report: AttackReport, progress: Progress) -> SanityCheck:
-    """Return whether the strongest attack got the images back at md1 without defenses.
+def check_shallowest(plan: AuditPlan, attacks: Mapping[str, Attack], progress: Progress) -> SanityCheck:
+    """Return whether the strongest attack gets images back at md1 of the run's last round, played without defenses.
 
     Args:
         plan: of the audit.
-        report: of the attacks on the run; what it lacks at md1 without defenses is attacked now.
-        progress: hears of these attacks.
+        attacks: that reconstruct images, as users write them; see `sanity_attacks`.
+        progress: hears of one job for each of them.
     """
-    undefended = report.undefended if plan.defended else report
-    reached = [] if undefended is None else _at_md1(undefended.results)
-    reached = reached or _at_md1(_attack_without_defenses(plan, progress))
+    attack_plan, progress = _at_md1(plan, attacks), for_purpose(progress, PURPOSE)
+    progress.jobs_announced(attack_plan.labels)
+    verdicts = judged_guesses(attack_plan, progress)
+    reached = [result for verdict in verdicts for result in verdict.results if result.metric == "ssim"]
     best = max(reached, key=_value)
     return SanityCheck(
         name="md1",
@@ -39,23 +40,21 @@ def check_shallowest(plan: AuditPlan, report: AttackReport, progress: Progress) 
     )
 
 
-def _at_md1(results: Sequence[Result]) -> list[Result]:
-    """Return how well attacks got images back at md1."""
-    return [result for result in results if result.tier == 1 and result.metric == "ssim" and result.adversary]
-
-
 def _value(result: Result) -> float:
     return result.value
 
 
-def _attack_without_defenses(plan: AuditPlan, progress: Progress) -> list[Result]:
-    """Attack md1 of the run's last round, played once more as if it had no defenses."""
-    prepared = plan.opened.prepared
-    bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
-    config = plan.attack_config.model_copy(update={"tiers": (1,), "seeds": 1})
-    opened = replace(plan.opened, prepared=bare)
+def _at_md1(plan: AuditPlan, attacks: Mapping[str, Attack]) -> AttackPlan:
+    """Return the plan of these attacks, once each.
+
+    Where the run has no defenses and is audited at md1, its guesses are among those of the audit's own attacks.
+    """
+    opened, folder = plan.opened, plan.folder / "attacks"
+    if plan.defended:
+        prepared = opened.prepared
+        bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
+        opened, folder = replace(opened, prepared=bare), plan.folder / "sanity"
     if 1 not in opened.cut_shapes:  # a method with one cut, which is deeper
         opened = opened.cut_at(1)
-    attack_plan = plan_attack(opened, config, sanity_attacks(plan), plan.folder / "sanity")
-    progress.jobs_announced(attack_plan.labels)
-    return [result for verdict in judged_guesses(attack_plan, progress) for result in verdict.results]
+    config = plan.attack_config.model_copy(update={"tiers": (1,), "seeds": 1, "attacks": tuple(attacks)})
+    return plan_attack(opened, config, None if plan.attacks is None else list(attacks.values()), folder)

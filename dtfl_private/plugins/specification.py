@@ -35,6 +35,13 @@ class Spec:
         return cls(name=name.strip(), settings=settings)
 
 
+def with_settings(kind: str, text: str, changes: Mapping[str, object]) -> str:
+    """Return a specification with some settings changed or added."""
+    spec = parse(kind, text)
+    settings = {**spec.settings, **changes}
+    return f"{spec.name}:{','.join(f'{name}={value}' for name, value in settings.items())}"
+
+
 def is_object_path(kind: str, text: str) -> bool:
     """Whether a specification names an object by its module (``package.module:function``), not by a registered name."""
     name = comparable(text.strip().partition(":")[0].strip())

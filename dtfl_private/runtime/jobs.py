@@ -3,7 +3,9 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -50,27 +52,48 @@ def run_jobs(function: Callable[[Any, Report], None], jobs: Sequence[Any], proce
         for number, job in enumerate(jobs):
             on_event(Ended(job=number, error=_attempt(function, job, _reporter(number, on_event))))
         return
-    helpers: dict[Any, _Helper] = {}
+    kept = _KEPT.get()
+    idle = [] if kept is None else kept
+    busy: dict[Any, _Helper] = {}
     waiting = deque(enumerate(jobs))
     try:
-        while waiting or helpers:
-            while waiting and len(helpers) < processes:
-                helper = _Helper(function)
-                helpers[helper.connection] = helper
-                helper.start(*waiting.popleft())
-            for connection in wait(list(helpers)):
-                helper = helpers[connection]
+        while waiting or busy:
+            while waiting and len(busy) < processes:
+                helper = idle.pop() if idle else _Helper()
+                busy[helper.connection] = helper
+                helper.start(function, *waiting.popleft())
+            for connection in wait(list(busy)):
+                helper = busy[connection]
                 event = helper.next_event()
                 on_event(event)
                 if isinstance(event, Reported):
                     continue
-                if waiting and helper.alive:
-                    helper.start(*waiting.popleft())
+                del busy[connection]
+                if helper.alive and (waiting or kept is not None):
+                    idle.append(helper)
                 else:
                     helper.stop()
-                    del helpers[connection]
     finally:
-        for helper in helpers.values():
+        for helper in [*busy.values(), *(idle if kept is None else ())]:
+            helper.stop()
+
+
+@contextmanager
+def processes_kept(count: int, prepare: Callable[[], object]) -> Iterator[None]:
+    """Begin processes ahead, and let every `run_jobs` inside the block use them: it takes seconds until one can work.
+
+    Args:
+        count: of processes; of one none, as its jobs are done in this process.
+        prepare: what each does first: importing what jobs need, and opening files. What fails there fails again, and
+            is told, when a job needs it.
+    """
+    idle = [_Helper(prepare) for _ in range(count)] if count > 1 else []
+    token = _KEPT.set(idle)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+        for helper in idle:
             helper.stop()
 
 
@@ -90,20 +113,24 @@ def _attempt(function: Callable[[Any, Report], None], job: object, report: Repor
 
 
 class _Helper:
-    """A process that does one job after the other."""
+    """A process that does one job after the other.
 
-    def __init__(self, function: Callable[[Any, Report], None]) -> None:
+    Args:
+        prepare: what it does first.
+    """
+
+    def __init__(self, prepare: Callable[[], object] | None = None) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.job = -1
         self.alive = True
-        self._process: BaseProcess = spawn_context().Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process: BaseProcess = spawn_context().Process(target=_serve, args=(theirs, prepare), daemon=True)
         self._process.start()
         theirs.close()
 
-    def start(self, number: int, job: object) -> None:
+    def start(self, function: Callable[[Any, Report], None], number: int, job: object) -> None:
         """Hand over a job."""
         self.job = number
-        self.connection.send(job)
+        self.connection.send((function, job))
 
     def next_event(self) -> Reported | Ended:
         """Wait for what the process says next."""
@@ -122,14 +149,21 @@ class _Helper:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any, Report], None]) -> None:
+_KEPT: ContextVar[list[_Helper] | None] = ContextVar("kept processes", default=None)
+"""Processes that wait for jobs; None outside `processes_kept`, where each call of `run_jobs` has its own."""
+
+
+def _serve(connection: Connection, prepare: Callable[[], object] | None) -> None:
     """Do jobs until the parent is gone or ends this process."""
     # Ctrl-C reaches all processes of a terminal, but the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_allocator()
+    if prepare is not None:
+        with suppress(Exception):  # it fails again, and is told, when a job needs it
+            prepare()
     while True:
         try:
-            job = connection.recv()
+            function, job = connection.recv()
             error = _attempt(function, job, lambda what: connection.send((False, what)))
             connection.send((True, error))
         except (EOFError, OSError):

@@ -97,6 +97,47 @@ def relayed(event: Any, progress: Progress) -> None:
             raise ValueError(f"no event of a relay: {event!r}")
 
 
+class Relabelled(Progress):
+    """Tells of jobs under other labels, or of some not at all.
+
+    Args:
+        progress: who hears of them.
+        label: returns a job's other label; None if the job is not told of.
+    """
+
+    def __init__(self, progress: Progress, label: Callable[[str], str | None]) -> None:
+        self._progress, self._label = progress, label
+
+    def note(self, text: str) -> None:
+        """Pass on a line."""
+        self._progress.note(text)
+
+    def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
+        """Announce the jobs that are told of."""
+        told = [(label, steps[at : at + 1]) for at, job in enumerate(jobs) if (label := self._label(job)) is not None]
+        self._progress.jobs_announced([label for label, _ in told], [step for _, own in told for step in own])
+
+    def job_started(self, job: str) -> None:
+        """Tell that a job begins."""
+        if (label := self._label(job)) is not None:
+            self._progress.job_started(label)
+
+    def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
+        """Tell how far a job is."""
+        if (label := self._label(job)) is not None:
+            self._progress.job_advanced(label, done, total, reached)
+
+    def job_finished(self, job: str, *, cached: bool = False, error: str | None = None) -> None:
+        """Tell that a job is done."""
+        if (label := self._label(job)) is not None:
+            self._progress.job_finished(label, cached=cached, error=error)
+
+
+def for_purpose(progress: Progress, purpose: str) -> Progress:
+    """Return who hears of jobs that are done for a purpose, which their labels name: others do the same for another."""
+    return Relabelled(progress, lambda job: f"{job}, {purpose}") if purpose else progress
+
+
 class AsOneJob(Progress):
     """Tells of a training as one job: its steps are rounds.
 

@@ -75,9 +75,10 @@ def test_guesses_are_cached_and_the_audit_s_own_is_found(curve):
     first, second = HeardJobs(), HeardJobs()
     once, again = curve([Counting()], first)[0], curve([Counting()], second)[0]
     assert once == again
-    assert first.announced == ["counting, tier 2, seed 0"] * 3
-    assert first.kept == {"counting, tier 2, seed 0": [False, False, True]}
-    assert second.kept == {"counting, tier 2, seed 0": [True, True, True]}
+    labels = [f"counting, tier 2, seed 0, {size} auxiliary images" for size in sorted({p.images for p in once})]
+    assert first.announced == labels
+    assert first.kept == dict(zip(labels, ([False], [False], [True]), strict=True))
+    assert second.kept == {label: [True] for label in labels}
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,9 @@ def test_the_effort_is_twice_that_of_the_audit_or_of_the_attack_s_own_settings(c
 def test_the_repeated_attack_is_announced_and_cached(check):
     first, second = HeardJobs(), HeardJobs()
     assert check([Rising()], first) == check([Rising()], second)
-    assert first.announced == second.announced == ["rising, tier 2, seed 0"]
-    assert (first.kept, second.kept) == ({"rising, tier 2, seed 0": [False]}, {"rising, tier 2, seed 0": [True]})
+    label = "rising, tier 2, seed 0, twice the effort"
+    assert first.announced == second.announced == [label]
+    assert (first.kept, second.kept) == ({label: [False]}, {label: [True]})
 
 
 def test_where_no_attack_can_be_repeated_it_is_said_why(check):

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from dtfl_private.errors import RunError
-from dtfl_private.runtime.jobs import Ended, Reported, run_jobs
+from dtfl_private.runtime.jobs import Ended, Reported, processes_kept, run_jobs
 
 
 def work(job, report):
@@ -47,6 +47,59 @@ def test_processes_do_the_same_and_one_that_dies_takes_only_its_job_along():
         **SUCCESSES,
         4: "its process died: it ended with exit status 3; an error of its own is shown above, if it had one",
     }
+    assert multiprocessing.active_children() == []
+
+
+def begin():
+    """What kept processes do first."""
+    global begun
+    begun = os.getpid()
+
+
+begun = 0
+
+
+def tell_processes(_job, report):
+    report((begun, os.getpid()))
+
+
+def fail_to_begin():
+    raise ZeroDivisionError
+
+
+def test_kept_processes_begin_ahead_and_serve_several_calls():
+    heard = []
+    with processes_kept(2, begin):
+        children = {process.pid for process in multiprocessing.active_children()}
+        assert len(children) == 2
+        for _ in range(2):
+            run_jobs(tell_processes, [None] * 4, 2, heard.append)
+    told = [event.what for event in heard if isinstance(event, Reported)]
+    assert len(told) == 8
+    assert all(begun == own for begun, own in told)
+    assert {own for _, own in told} <= children
+    assert multiprocessing.active_children() == []
+
+
+def test_a_kept_process_that_dies_is_replaced_and_one_that_began_badly_works():
+    with processes_kept(2, fail_to_begin):
+        _, ends, _ = outcome([(0, "die"), *JOBS], 2)
+        assert ends[0].startswith("its process died")
+        assert [ends[job + 1] for job in SUCCESSES] == list(SUCCESSES.values())
+    assert multiprocessing.active_children() == []
+
+
+def test_one_kept_process_is_none():
+    with processes_kept(1, begin):
+        assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_ends_kept_processes_too():
+    def press(_event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), processes_kept(2, begin):
+        run_jobs(work, JOBS[:1], 2, press)
     assert multiprocessing.active_children() == []
 
 
