@@ -18,6 +18,7 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.attacking.cache_keys import guess_key
 from dtfl_private.attacking.crashes import crashes_named
+from dtfl_private.attacking.result_cache import code_of
 from dtfl_private.attacking.scoring.repetitions import Repetition
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View
@@ -65,14 +66,16 @@ def guess(plan: AttackPlan, job: Job, seed: int, listener: Progress) -> Repetiti
     return Repetition(victims=played.victims, tampering=tampering, guess=None if found is None else found["guess"])
 
 
-def is_cached(plan: AttackPlan, job: Job, seed: int) -> bool:
-    """Whether a guess is cached; of an attack that tampers no, as playing its rounds may take long."""
-    if job.chosen.attack.tampers:
+def is_waiting(plan: AttackPlan, job: Job, seed: int) -> bool:
+    """Whether a guess can be cached and is not; of an attack that tampers yes, as playing its rounds may take long."""
+    if code_of(job.chosen.attack) is None:
         return False
+    if job.chosen.attack.tampers:
+        return True
     with isolated(seed, *stream_of(job)), threads(plan.threads):
         played = plan.rounds.of(job, None)
         key = guess_key(job, seed, played)
-    return not played.victims.seen or plan.cache.has(key)
+    return bool(played.victims.seen) and not plan.cache.has(key)
 
 
 def stream_of(job: Job) -> tuple[str, str, int]:

@@ -4,12 +4,12 @@ What goes to a process is the run's folder and a configuration, tier and seed; w
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
-from dtfl_private.attacking.guessing import guess, is_cached
+from dtfl_private.attacking.guessing import guess, is_waiting
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
@@ -60,12 +60,12 @@ def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
 
 
 def guess_tasks(plan: AttackPlan, purpose: str = "") -> list[GuessTask]:
-    """Return tiers and seeds at which guesses are not cached yet, as tasks.
+    """Return tiers and seeds at which guesses are not cached yet, as tasks; what cannot be cached is no task.
 
     The deepest tiers come first: attacks there take longest, and no process should begin one when all others are done.
     """
     config, run = plan.config, plan.opened.prepared.config
-    waiting = [(job.tier, seed) for job in plan.jobs for seed in plan.seeds if not is_cached(plan, job, seed)]
+    waiting = [(job.tier, seed) for job in plan.jobs for seed in plan.seeds if is_waiting(plan, job, seed)]
     return [
         GuessTask(
             run=plan.opened.folder.path,
@@ -104,9 +104,10 @@ class HeardEvents:
                 self.finished.add(label)
 
 
-@cache
+# The run and the same without defenses: more would stay in memory for nothing.
+@lru_cache(maxsize=2)
 def open_once(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
-    """Open a run, once in each process."""
+    """Open a run, once in each process as a rule."""
     return open_run(run, data_dir=data_dir, allow_plugins=allowed)
 
 

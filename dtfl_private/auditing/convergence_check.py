@@ -9,6 +9,7 @@ from typing import Any
 
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack, name_of
+from dtfl_private.attacking.chosen_attack import Chosen, make_attack
 from dtfl_private.attacking.effort import EFFORTS, Effort
 from dtfl_private.attacking.guessing import guess
 from dtfl_private.attacking.parallel import GuessTask, guess_tasks
@@ -66,8 +67,10 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress)
 def convergence_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
     """Return what the check will guess, for a process that does it ahead; nothing if that is cached or cannot be."""
     judged = strongest_at_the_deepest(report.verdicts)
+    if judged is None or text_of_doubled(judged.job.chosen) is None:
+        return []
     try:
-        return [] if judged is None else guess_tasks(_with_twice_the_effort(plan, judged), PURPOSE)
+        return guess_tasks(_with_twice_the_effort(plan, judged), PURPOSE)
     except InputError:  # of which the check itself tells
         return []
 
@@ -94,14 +97,25 @@ def _first_repetition(verdict: Verdict) -> Mapping[str, float]:
 
 def _with_twice_the_effort(plan: AuditPlan, judged: Verdict) -> AttackPlan:
     """Return the plan of an attack with twice the effort: by name where all attacks are, so that processes find it."""
-    attack, doubled = judged.job.chosen.attack, judged.job.chosen.attack.doubled()
     # An effort of its own is kept by the normal effort alone; see `make_attack`.
     changes: dict[str, Any] = {"tiers": (judged.job.tier,), "seeds": 1, "effort": "normal"}
-    if plan.attacks is None:
-        changed = {name: getattr(doubled, name) for name in ("effort", *attack.own_steps)}
-        changes["attacks"] = (with_settings("attack", judged.job.chosen.text, changed),)
+    text = text_of_doubled(judged.job.chosen) if plan.attacks is None else None
+    if text is not None:
+        changes["attacks"] = (text,)
+    attacks = [judged.job.chosen.attack.doubled()] if text is None else None
     config = plan.attack_config.model_copy(update=changes)
-    return plan_attack(plan.opened, config, None if plan.attacks is None else [doubled], plan.folder / "convergence")
+    return plan_attack(plan.opened, config, attacks, plan.folder / "convergence")
+
+
+def text_of_doubled(chosen: Chosen) -> str | None:
+    """Return how a user would write an attack with twice the effort; None if a function of the user's own makes it."""
+    doubled = chosen.attack.doubled()
+    changed = {name: getattr(doubled, name) for name in ("effort", *chosen.attack.own_steps)}
+    text = with_settings("attack", chosen.text, changed)
+    try:
+        return text if make_attack(text)[0] == doubled else None
+    except InputError:
+        return None
 
 
 def _attack_again(attack_plan: AttackPlan, progress: Progress) -> Mapping[str, float]:

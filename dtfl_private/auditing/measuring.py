@@ -107,7 +107,7 @@ def measure_tasks(plan: AuditPlan, training: AttackedTraining) -> list[MeasureTa
 
 def measure_in_process(task: MeasureTask, report: Report) -> None:
     """Make and cache the figures of a task; this is what a process does."""
-    with deterministic_kernels():
+    with deterministic_kernels(), one_thread():  # as the audit itself, so that it finds the figures
         opened = open_once(task.run, task.data_dir, task.allowed)
         measure_run(opened, task.config, [task.tier], task.cache, for_purpose(Relay(report), task.purpose))
 

@@ -220,8 +220,8 @@ def _compared(findings: Findings, other: Findings) -> Findings:
 def _processes(plan: AuditPlan) -> tuple[int, Callable[[], object]]:
     """Return how many processes will be needed, and what they can do while the first checks are made."""
     run, config = plan.opened.folder.path, plan.opened.prepared.config
-    needed = plan.by_name and plan.workers > 1 and len(guess_tasks(plan.attack_plan)) > 1
-    return plan.workers if needed else 1, partial(open_once, run, config.data_dir, config.allowed)
+    tasks = len(guess_tasks(plan.attack_plan)) if plan.by_name and plan.workers > 1 else 0
+    return min(plan.workers, tasks), partial(open_once, run, config.data_dir, config.allowed)
 
 
 def _make(folder: Path) -> None:

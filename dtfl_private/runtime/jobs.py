@@ -59,7 +59,7 @@ def run_jobs(function: Callable[[Any, Report], None], jobs: Sequence[Any], proce
     try:
         while waiting or busy:
             while waiting and len(busy) < processes:
-                helper = idle.pop() if idle else _Helper()
+                helper = _one_that_lives(idle) or _Helper()
                 busy[helper.connection] = helper
                 helper.start(function, *waiting.popleft())
             for connection in wait(list(busy)):
@@ -87,14 +87,26 @@ def processes_kept(count: int, prepare: Callable[[], object]) -> Iterator[None]:
         prepare: what each does first: importing what jobs need, and opening files. What fails there fails again, and
             is told, when a job needs it.
     """
-    idle = [_Helper(prepare) for _ in range(count)] if count > 1 else []
+    idle: list[_Helper] = []
     token = _KEPT.set(idle)
     try:
+        for _ in range(count if count > 1 else 0):
+            idle.append(_Helper(prepare))
         yield
     finally:
         _KEPT.reset(token)
         for helper in idle:
             helper.stop()
+
+
+def _one_that_lives(idle: list["_Helper"]) -> "_Helper | None":
+    """Take a process that waits; those that died meanwhile are dropped."""
+    while idle:
+        helper = idle.pop()
+        if helper.lives:
+            return helper
+        helper.stop()
+    return None
 
 
 def _reporter(number: int, on_event: OnEvent) -> Report:
@@ -127,10 +139,16 @@ class _Helper:
         self._process.start()
         theirs.close()
 
+    @property
+    def lives(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.is_alive()
+
     def start(self, function: Callable[[Any, Report], None], number: int, job: object) -> None:
-        """Hand over a job."""
+        """Hand over a job; of a process that has died, the next event tells."""
         self.job = number
-        self.connection.send((function, job))
+        with suppress(OSError):
+            self.connection.send((function, job))
 
     def next_event(self) -> Reported | Ended:
         """Wait for what the process says next."""

@@ -11,10 +11,12 @@ from pydantic import Field
 
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.base import AttackFacts, MembershipInference, Reconstruction
+from dtfl_private.attacking.chosen_attack import Chosen, make_attack
 from dtfl_private.auditing import convergence_check
 from dtfl_private.auditing.attack_trainings import attack_training
-from dtfl_private.auditing.convergence_check import check_convergence
+from dtfl_private.auditing.convergence_check import check_convergence, text_of_doubled
 from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.protocol.adversaries import ADVERSARIES
 from dtfl_private.runtime.progress import Progress
 from dtfl_private.verdicts.findings import NotTested
 
@@ -37,6 +39,11 @@ class Guessing(MembershipInference):
 
     def scores(self, view):
         return view.candidates.images.flatten(1).mean(dim=1)
+
+
+def made(strength: int = 2) -> Rising:
+    """Return an attack as a user's own function makes it, by settings of its own names."""
+    return Rising(steps=strength)
 
 
 @pytest.fixture
@@ -118,6 +125,23 @@ def test_the_effort_is_twice_that_of_the_audit_or_of_the_attack_s_own_settings(c
     assert (steps.value, steps.doubled) == pytest.approx((half.value, half.doubled))
     assert steps.remedy == "rising at steps=10 or more"
     assert half.remedy == "rising at effort=1 or more"
+
+
+@pytest.mark.parametrize(
+    ("text", "doubled"),
+    [
+        ("hybrid:size=small,effort=0.1", "hybrid:size=small,effort=0.2"),
+        ("optimization:steps=30,smoothness=0.1", "optimization:steps=60,smoothness=0.1,effort=2"),
+        (f"{__name__}:Rising:steps=5", f"{__name__}:Rising:steps=10,effort=2"),
+        (f"{__name__}:made:strength=5", None),
+        (f"{__name__}:Rising:steps=20", None),
+    ],
+)
+def test_an_attack_by_name_is_doubled_by_name_where_that_is_the_same(text, doubled):
+    attack, written = make_attack(text)
+    adversary = ADVERSARIES["server-honest-but-curious"]
+    found = text_of_doubled(Chosen(attack=attack, text=written, adversary=adversary))
+    assert (found and make_attack(found)[0]) == (doubled and make_attack(doubled)[0])
 
 
 def test_the_repeated_attack_is_announced_and_cached(check):

@@ -67,6 +67,10 @@ def fail_to_begin():
     raise ZeroDivisionError
 
 
+def die():
+    os._exit(9)
+
+
 def test_kept_processes_begin_ahead_and_serve_several_calls():
     heard = []
     with processes_kept(2, begin):
@@ -86,6 +90,15 @@ def test_a_kept_process_that_dies_is_replaced_and_one_that_began_badly_works():
         _, ends, _ = outcome([(0, "die"), *JOBS], 2)
         assert ends[0].startswith("its process died")
         assert [ends[job + 1] for job in SUCCESSES] == list(SUCCESSES.values())
+    assert multiprocessing.active_children() == []
+
+
+def test_kept_processes_that_died_while_they_waited_are_replaced():
+    with processes_kept(2, die):
+        for process in multiprocessing.active_children():
+            process.join()
+        _, ends, _ = outcome(JOBS, 2)
+    assert ends == SUCCESSES
     assert multiprocessing.active_children() == []
 
 
