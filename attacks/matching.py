@@ -1,8 +1,8 @@
 """Membership by matching: run a candidate through the known client half, and look for it among what was sent."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from dtfl_private.protocol.messages import Seen
 # Auxiliary images at most on which likeness is learnt, and as many members and non-members to choose it by.
 LEARNT_ON = 512
 CHOSEN_BY = 128
+
+OfAny = Literal["normal", "one of many"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +98,15 @@ def chosen_likeness(
         others = templates(program, images[outside], labels[outside], size, chance, way=way)
         own = made[released.places[learnt]]
         for form in forms:
-            if form is None and not torch.isfinite(released.smashed).all():
+            if not callable(form) and not torch.isfinite(released.smashed).all():
                 continue
             likeness: Likeness | ReadLikeness
-            if form is None:
-                likeness = ReadLikeness.fit(program.read, released.smashed[learnt], own, torch.cat([own, others]))
-            else:
+            if callable(form):
                 likeness = Likeness.fit(released.smashed[learnt], own, form)
+            else:
+                of_any = torch.cat([own, others])
+                likeness = ReadLikeness.fit(program.read, released.smashed[learnt], own, of_any)
+                likeness = replace(likeness, any_of=of_any if form == "one of many" else None)
             members = among(likeness.log_ratios(made[released.places[inside]], sent))
             quality = separation(members, among(likeness.log_ratios(others, sent)))
             if best is None or quality > best[0]:
@@ -111,13 +115,16 @@ def chosen_likeness(
     return best[1:]
 
 
-def ways(program: ClientProgram) -> Iterator[tuple[Way, Sequence[Form | None]]]:
-    """Yield the ways to make templates, with what is compared: a learnt form, or None for what defenses let show."""
+def ways(program: ClientProgram) -> Iterator[tuple[Way, Sequence[Form | OfAny]]]:
+    """Yield the ways to make templates, with what is compared.
+
+    That is a learnt form, or, of what defenses let show, what any image's activations are taken for.
+    """
     yield "forward", FORMS
     yield "message", FORMS
     # What a defense of a user's own rewrites goes by the batch that it is in, which candidates have not.
     if not program.rewrites:
-        yield "expected", (None,)
+        yield "expected", ("normal", "one of many")
 
 
 def _parts(released: AuxiliaryRelease, held: int) -> tuple[slice, slice]:

@@ -23,7 +23,8 @@ class ReadLikeness:
 
     Values that a defense left out do not count, and noise weighs as its sampler says (`Defense.read`); what differs
     besides, as batch norm makes it, is learnt for each channel. Any image's activations are taken for normal, with the
-    mean and the main directions of auxiliary ones (factor analysis). All noise is taken for normal.
+    mean and the main directions of auxiliary ones (factor analysis), or for those of one of the auxiliary images: under
+    much noise few images are enough to stand for all. All noise is taken for normal.
 
     Attributes:
         read: what a release shows.
@@ -31,6 +32,7 @@ class ReadLikeness:
         directions: (K, D), whose squares add up to what images vary by together.
         apart: variance of each value by itself (D,).
         extra: variance (*cut shape) beside the defenses' noise, equal within a channel.
+        any_of: (A, *cut shape) the expected activations of images of which any image is taken for one; None for normal.
     """
 
     read: Callable[[Tensor], Reading]
@@ -38,6 +40,7 @@ class ReadLikeness:
     directions: Tensor
     apart: Tensor
     extra: Tensor
+    any_of: Tensor | None = None
 
     @classmethod
     def fit(cls, read: Callable[[Tensor], Reading], released: Tensor, made: Tensor, of_any: Tensor) -> "ReadLikeness":
@@ -62,11 +65,17 @@ class ReadLikeness:
         reading = self.read(released)
         values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
         noise = (_noise(reading) + self.extra).flatten(1)
-        weights, own = shown / noise, _expected(reading, made).flatten(1)
-        squares = own.square() @ weights.T - 2 * own @ (values * weights).T + (values.square() * weights).sum(dim=1)
-        of_this = -(squares + (noise.log() * shown).sum(dim=1)) / 2
+        weights = shown / noise
+
+        def density(activations: Tensor) -> Tensor:
+            own = _expected(reading, activations).flatten(1)
+            squares = own.square() @ weights.T - 2 * own @ (values * weights).T + (values.square() * weights).sum(dim=1)
+            return -(squares + (noise.log() * shown).sum(dim=1)) / 2
+
+        if self.any_of is not None:
+            return density(made) - (density(self.any_of).logsumexp(dim=0) - math.log(len(self.any_of)))
         records = zip(values, shown, noise, strict=True)
-        return of_this - torch.stack([self._of_any(*record) for record in records])
+        return density(made) - torch.stack([self._of_any(*record) for record in records])
 
     def _of_any(self, values: Tensor, shown: Tensor, noise: Tensor) -> Tensor:
         """Return log p(release) of one record's values (D,), but for the constant that `log_ratios` leaves out too."""

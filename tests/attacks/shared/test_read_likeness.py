@@ -1,5 +1,8 @@
 """The likelihood ratio by what defenses let show: that of two normal distributions, of the values that show."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -41,3 +44,16 @@ def test_what_differs_beside_the_known_noise_is_learnt_channel_by_channel():
     likeness = ReadLikeness.fit(lambda received: Reading.of(received).noisier(1.0), sent, made, made)
     assert likeness.extra.shape == (2, 4, 4)
     torch.testing.assert_close(likeness.extra[:, 0, 0].sqrt(), torch.tensor([0.5, 2.0]).double(), rtol=0.1, atol=0)
+
+
+def test_any_image_may_be_taken_for_one_of_those_that_are_there():
+    made = normal(30, 2, 2, 2, seed=0)
+    sent = made + normal(30, 2, 2, 2, seed=1)
+    normal_one = ReadLikeness.fit(lambda received: Reading.of(received).noisier(1.0), sent, made, made)
+    found = replace(normal_one, any_of=made).log_ratios(made[:4], sent[:5])
+    noise = torch.diag(1 + normal_one.extra.flatten())
+    for record in range(5):
+        values = sent[record].flatten().double()
+        each = [multivariate_normal(image.flatten().double(), noise).pdf(values) for image in made]
+        for image in range(4):
+            assert found[image, record] == pytest.approx(math.log(each[image] / (sum(each) / len(each))), rel=1e-6)
