@@ -63,7 +63,7 @@ def sweep(
       dtfl-private sweep benchmarks/presets/headline.toml
       dtfl-private sweep benchmarks/presets/headline.toml --size full --data-dir cifar --out runs/paper
       dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
-      dtfl-private sweep benchmarks/presets/headline-tuned.toml --markdown tables.md
+      dtfl-private sweep benchmarks/presets/fastest-tuned.toml --markdown tables.md
     """
     from dtfl_private.cli.comparison_output import show_comparison
     from dtfl_private.cli.terminal import open_console
