@@ -26,6 +26,7 @@ from benchmarks.host import host_line
 from dtfl_private import AttackConfig, AuditConfig, InputError, Run, TrainConfig, attack, audit, train
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.protocol.messages import State
+from dtfl_private.report.tables.audit import sanity_line
 from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.runtime.in_process import InProcess
@@ -155,11 +156,17 @@ class Checks:
         return f"{found.metric} {found.value:.3f}"
 
     def audited(self) -> str:
-        """Audit a run at one tier, quickly."""
-        few = {"victims": 20, "aux_images": 100, "seeds": 1, "effort": "quick", "measured": 100, "workers": 1}
-        config = {"tiers": (1,), "attacks": ("decoder:size=small,steps=100", "membership-matching"), **few}
+        """Audit a run at one tier, quickly.
+
+        Raises:
+            FailedError: its sanity checks did not pass, so that it attacked nothing.
+        """
+        few = {"victims": 20, "aux_images": 100, "seeds": 1, "effort": "normal", "measured": 100, "workers": 1}
+        config = {"tiers": (1,), "attacks": ("optimization:steps=150", "membership-matching"), **few}
         done = audit(self.plain_run(), AuditConfig.model_validate({**config, "device": self.device}))
-        return f"{len(done.findings.results)} results, sanity {'passed' if done.findings.valid else 'failed'}"
+        if not done.findings.valid:
+            raise FailedError(sanity_line(done.findings))
+        return f"{len(done.findings.results)} results, sanity passed"
 
 
 def weights_of(run: Run) -> State:
