@@ -4,6 +4,7 @@ import pickle
 from contextlib import nullcontext
 
 import pytest
+import torch
 from audit_progress import HeardJobs
 
 from dtfl_private.attacking import parallel
@@ -11,10 +12,12 @@ from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import identity_check, measuring, shallowest_check, work_ahead
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.measured_release import measured_run
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.train import train
 from dtfl_private.leakage.measures.base import Figure
+from dtfl_private.runtime.device import threads
 from dtfl_private.runtime.jobs import run_jobs
 
 
@@ -48,7 +51,12 @@ def examine(named, tmp_path, monkeypatch):
     def as_if_in_processes(function, jobs, processes, on_event):
         assert processes == 2
         handed_over.extend(jobs)
-        run_jobs(function, pickle.loads(pickle.dumps(jobs)), 1, on_event)
+        with threads(2):  # as a new process has
+            run_jobs(function, pickle.loads(pickle.dumps(jobs)), 1, on_event)
+
+    def measured_by_one_thread(*given):
+        assert torch.get_num_threads() == 1
+        return measured_run(*given)
 
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
     monkeypatch.setattr(auditing, "audit_pictures", lambda _: {})
@@ -57,6 +65,7 @@ def examine(named, tmp_path, monkeypatch):
     monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.0)
     monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)
     monkeypatch.setattr(measuring, "MEASURES", {"constant": Constant()})
+    monkeypatch.setattr(measuring, "measured_run", measured_by_one_thread)
     for module in (parallel, work_ahead):
         monkeypatch.setattr(module, "run_jobs", as_if_in_processes)
 
