@@ -127,7 +127,7 @@ def _bars(axes: Axes, setting: ComparisonSetting, styles: Mapping[str, tuple[str
     axes.invert_yaxis()
     title = setting.name or f"target accuracy {setting.target:g}"
     axes.set(xlabel="simulated time to target, s", xlim=(0, max(room)))
-    axes.set_title(literal(textwrap.fill(title, 44)), fontsize=9)
+    axes.set_title(literal(textwrap.fill(title, 35)), fontsize=9)
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
 
