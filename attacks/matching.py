@@ -16,6 +16,7 @@ from dtfl_private.attacks.shared.auxiliary_release import (
     release_auxiliary,
     same_weights,
 )
+from dtfl_private.attacks.shared.ownership import log_odds_of_owning
 from dtfl_private.attacks.shared.read_likeness import ReadLikeness
 from dtfl_private.attacks.shared.releaser import batch_size
 from dtfl_private.attacks.shared.templates import FORMS, Form, Likeness, Way, altered, templates
@@ -30,7 +31,7 @@ OfAny = Literal["normal", "one of many"]
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipMatching(MembershipInference):
-    """Score a candidate by how likely it makes what was sent, against any image: the match with each record adds up.
+    """Score a candidate by how likely it owns one of the records that were sent, each of which one alone owns.
 
     A match is judged by the Gaussian likelihood ratio of "these are the activations of this very image" against "of any
     image", with variances learnt value by value from auxiliary releases: what the batch's norm and the defenses change
@@ -48,7 +49,7 @@ class MembershipMatching(MembershipInference):
     )
 
     def scores(self, view: View) -> Tensor:
-        """Return the log-likelihood ratio of each candidate being any record."""
+        """Return the log odds of each candidate to own a record."""
         groups = same_weights(view)
         return torch.stack([self._scores_among(view, group, place) for place, group in enumerate(groups)]).logsumexp(
             dim=0
@@ -67,19 +68,13 @@ class MembershipMatching(MembershipInference):
         sent_labels = torch.cat([batch.labels for batch in batches]).cpu()
         candidates, size = view.candidates, batch_size(group)
         tells = label_channel(view, group[0], adaptive=self.adaptive).log()[candidates.labels][:, sent_labels]
-        chance, found = view.chance("candidates", place), torch.full((len(candidates.labels),), -torch.inf)
+        chance, found = view.chance("candidates", place), torch.full(tells.shape, -torch.inf, dtype=torch.float64)
         variants = list(altered(candidates.images, view.augmentations))
         for number, images in enumerate(variants):
             made = templates(program, images, candidates.labels, size, chance, way=way)
-            ratios = likeness.log_ratios(made, released).cpu() + tells
-            found = torch.logaddexp(found.double(), among(ratios))
+            found = torch.logaddexp(found, likeness.log_ratios(made, released).cpu().double() + tells)
             view.progress(number + 1, len(variants))
-        return found
-
-
-def among(ratios: Tensor) -> Tensor:
-    """Return the log-likelihood ratio (candidates,), float64, of being any one of the records (candidates, records)."""
-    return ratios.double().logsumexp(dim=1)
+        return log_odds_of_owning(found)
 
 
 def chosen_likeness(
@@ -107,8 +102,9 @@ def chosen_likeness(
                 of_any = torch.cat([own, others])
                 likeness = ReadLikeness.fit(program.read, released.smashed[learnt], own, of_any)
                 likeness = replace(likeness, any_of=of_any if form == "one of many" else None)
-            members = among(likeness.log_ratios(made[released.places[inside]], sent))
-            quality = separation(members, among(likeness.log_ratios(others, sent)))
+            tried = torch.cat([made[released.places[inside]], others])
+            owning = log_odds_of_owning(likeness.log_ratios(tried, sent))
+            quality = separation(owning[: len(sent)], owning[len(sent) :])
             if best is None or quality > best[0]:
                 best = (quality, way, likeness)
     assert best is not None

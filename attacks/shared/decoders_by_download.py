@@ -3,22 +3,33 @@
 Chance comes from the repetition's seed and not from the attack's stream, so that the cached decoder is the same
 whichever attack trains it.
 
-Where a decoder is no better on validation images than a trivial guess, it decodes to that guess.
+Where a decoder is no better on validation images than the mean of likely images under known noise (`PosteriorMean`), or
+than a trivial guess, it decodes to that.
 
 decoders = trained_decoders(view, DecoderTraining())
 images = decoders.of(seen).decode(smashed, labels)
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.decoder_training import CHUNK, DecoderTraining, Lessons, error_on, train_decoder
-from dtfl_private.attacks.shared.fallback import Guess, better_guess, errors_of_guesses
+from dtfl_private.attacks.shared.auxiliary_release import label_channel
+from dtfl_private.attacks.shared.decoder_training import (
+    CHUNK,
+    Decode,
+    DecoderTraining,
+    Lessons,
+    error_on,
+    train_decoder,
+)
+from dtfl_private.attacks.shared.fallback import better_guess, errors_of_guesses, of_labels
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
+from dtfl_private.attacks.shared.posterior_mean import TEMPERATURES, PosteriorMean, bank_of, has_known_noise
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, torch_stream
@@ -27,23 +38,23 @@ VALIDATION_ERROR = "validation error"
 
 
 class TrainedDecoder:
-    """A trained inverse network, or in its place a trivial guess.
+    """A trained inverse network, or in its place what serves better.
 
     Args:
         network: trained.
         device: to compute on.
-        guess: in place of the network's images, if these are no better.
+        instead: in place of the network, if this serves no better.
     """
 
-    def __init__(self, network: InverseNetwork, device: str, guess: Guess | None = None) -> None:
-        self._guess = guess
+    def __init__(self, network: InverseNetwork, device: str, instead: Decode | None = None) -> None:
+        self._instead = instead
         self._network = placed(network, device).eval().requires_grad_(requires_grad=False)
         self._device = device
 
     def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] of activations (N, *cut shape) and labels (N,), on the device."""
-        if self._guess is not None:
-            return self._guess(labels).to(self._device)
+        if self._instead is not None:
+            return self._instead(smashed, labels).to(self._device)
         return self.decode_by_network(smashed, labels)
 
     @torch.no_grad()
@@ -102,8 +113,8 @@ def trained_decoder(
 ) -> TrainedDecoder:
     """Return a decoder for clients' rounds that began with the same weights, trained on auxiliary data.
 
-    The network with the least error on validation images, over steps, sizes and rivals; the best trivial guess if it
-    has none below that one's.
+    The network with the least error on validation images, over steps, sizes and rivals; the mean of likely images, or
+    the best trivial guess, if that is no worse.
     """
     shapes = Shapes(cut=map_shape(view.cut_shape, "decoder"), image=view.input_shape, classes=view.classes)
     best: tuple[float, InverseNetwork] | None = None
@@ -125,8 +136,30 @@ def trained_decoder(
             error = error_on(rival, validation, training, lessons.features)
             if error < best[0]:
                 best = (error, rival)
-    guess = better_guess(best[0], _errors_of_guesses(view, group, training), view.auxiliary)
-    return TrainedDecoder(best[1], view.device, guess)
+    error, instead = best[0], None
+    posterior = _posterior_mean(view, group, training)
+    if posterior is not None and posterior[0] < error:
+        error, instead = posterior[0], posterior[1].decode
+    guess = better_guess(error, _errors_of_guesses(view, group, training), view.auxiliary)
+    return TrainedDecoder(best[1], view.device, instead if guess is None else partial(of_labels, guess))
+
+
+def _posterior_mean(view: View, group: Sequence[Seen], training: DecoderTraining) -> tuple[float, PosteriorMean] | None:
+    """Return the mean of likely images with its error on validation images, where noise is known; else None."""
+    program = view.program(group[0], adaptive=training.adaptive)
+    if program.rewrites or not has_known_noise(program.read(group[0].batches[0].smashed.to(program.device))):
+        return None
+    known, tells = view.auxiliary, label_channel(view, group[0], adaptive=training.adaptive).log()
+    chance = torch_stream(view.seed, "images to average", view.tier)
+    bank = bank_of(program, known.images, known.labels, tells, batch_size(group), tuple(view.augmentations), chance)
+    if bank is None:
+        return None
+    lessons = _lessons(view, group, training, "posterior mean")
+    validation = lessons.validation()
+    tried = [replace(bank, temperature=temperature) for temperature in TEMPERATURES]
+    errors = [error_on(one.decode, validation, training, lessons.features) for one in tried]
+    best = min(range(len(tried)), key=errors.__getitem__)
+    return errors[best], tried[best]
 
 
 def _errors_of_guesses(view: View, group: Sequence[Seen], training: DecoderTraining) -> Mapping[str, Tensor]:

@@ -34,12 +34,13 @@ def errors_of_guesses(lessons: Lessons, training: DecoderTraining) -> dict[str, 
     """Return the error of each trivial guess on validation images, as decoders are judged: scalars, float64."""
     validation, errors = lessons.validation(), {}
     for name, guess in guesses_of(lessons.images).items():
-        error = error_on(partial(_without_activations, guess), validation, training, lessons.features)
+        error = error_on(partial(of_labels, guess), validation, training, lessons.features)
         errors[name] = torch.tensor(error, dtype=torch.float64)
     return errors
 
 
-def _without_activations(guess: Guess, _: Tensor, labels: Tensor) -> Tensor:
+def of_labels(guess: Guess, _: Tensor, labels: Tensor) -> Tensor:
+    """Return a trivial guess where something is asked for that decodes activations, too."""
     return guess(labels)
 
 

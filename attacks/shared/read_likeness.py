@@ -46,14 +46,14 @@ class ReadLikeness:
     def fit(cls, read: Callable[[Tensor], Reading], released: Tensor, made: Tensor, of_any: Tensor) -> "ReadLikeness":
         """Estimate from releases (N, *cut shape), the expected activations of the same images, and those of any."""
         reading = read(released)
-        expected, rows = _expected(reading, made), _expected(reading, of_any).flatten(1)
+        expected, rows = expected_values(reading, made), expected_values(reading, of_any).flatten(1)
         mean = rows.mean(dim=0)
         apart = rows - mean
         _, sizes, directions = torch.linalg.svd(apart, full_matrices=False)
         kept = directions[:RANK] * (sizes[:RANK] * math.sqrt((1 - APART) / len(rows)))[:, None]
         floor = FLOOR**2 * rows.var(dim=0).mean().clamp(min=1e-12)
         rest = (apart.square().mean(dim=0) - kept.square().sum(dim=0)).clamp(min=float(floor))
-        wrong = ((reading.values.double() - expected).square() - _noise(reading)) * reading.shown
+        wrong = ((reading.values.double() - expected).square() - noise_variance(reading)) * reading.shown
         of_channel = (0, *range(2, wrong.ndim)) if wrong.ndim > 2 else (0, 1)
         shown = reading.shown.double().sum(dim=of_channel, keepdim=True)
         extra = (wrong.sum(dim=of_channel, keepdim=True) / shown.clamp(min=1)).clamp(min=float(floor))
@@ -64,11 +64,11 @@ class ReadLikeness:
         """Return log p(release | this image) - log p(release) of expected activations and releases (N, releases)."""
         reading = self.read(released)
         values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
-        noise = (_noise(reading) + self.extra).flatten(1)
+        noise = (noise_variance(reading) + self.extra).flatten(1)
         weights = shown / noise
 
         def density(activations: Tensor) -> Tensor:
-            own = _expected(reading, activations).flatten(1)
+            own = expected_values(reading, activations).flatten(1)
             squares = own.square() @ weights.T - 2 * own @ (values * weights).T + (values.square() * weights).sum(dim=1)
             return -(squares + (noise.log() * shown).sum(dim=1)) / 2
 
@@ -91,12 +91,12 @@ class ReadLikeness:
         return density
 
 
-def _expected(reading: Reading, made: Tensor) -> Tensor:
+def expected_values(reading: Reading, made: Tensor) -> Tensor:
     """Return the mean (N, *cut shape), float64, of what a release would show of these activations."""
     return within_clip(reading, made).double() * (1 - reading.left_out)
 
 
-def _noise(reading: Reading) -> Tensor:
+def noise_variance(reading: Reading) -> Tensor:
     """Return the variance of the defenses' noise (B, *cut shape), float64; 0 where it is not known."""
     deviation = 0.0 if reading.deviation is None else reading.deviation
     like = reading.values.double()

@@ -1,0 +1,97 @@
+"""What a release was made from, on average: the mean of many images, each weighed by how likely it makes the release.
+
+No network has to learn to leave noise out: its distribution is known. Where noise is great, that mean has less squared
+error than anything a search can find, for a search returns one likeliest image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacks.shared.read_likeness import expected_values, noise_variance
+from dtfl_private.attacks.shared.variations import varied, varied_share
+from dtfl_private.protection.release_reading import Reading
+
+# Images to average over, at most: as many as these bytes of activations allow. Fewer than a few hundred are no use.
+MOST_IMAGES, MOST_BYTES, FEWEST_IMAGES = 6000, 2**29, 300
+# Activations at a time.
+CHUNK = 64
+# Few images stand for all: as if there were so many times more noise. The best is chosen on validation images.
+TEMPERATURES = (1.0, 1.5, 2.0, 4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosteriorMean:
+    """Images and what the client's program makes of them.
+
+    Attributes:
+        program: of a client; reads its releases.
+        images: (N, C, H, W), on the program's device.
+        made: (N, *cut shape), what releases of them are made from.
+        tells: (N, classes), log of the probability of each label that is sent.
+        temperature: by which the noise's variance is taken to be greater.
+    """
+
+    program: ClientProgram
+    images: Tensor
+    made: Tensor
+    tells: Tensor
+    temperature: float = 1.0
+
+    def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Return images (B, C, H, W) of activations (B, *cut shape) and the labels (B,) as sent."""
+        parts = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
+        # Squares that nearly cancel: too much for bfloat16, if whoever calls computes in that.
+        with torch.autocast(self.images.device.type, enabled=False):
+            return torch.cat([self._decoded(own.to(self.program.device), sent) for own, sent in parts])
+
+    @torch.no_grad()
+    def _decoded(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        reading = self.program.read(smashed)
+        values, weights = reading.values.flatten(1), (reading.shown / noise_variance(reading)).float().flatten(1)
+        own = expected_values(reading, self.made).float().flatten(1)
+        squares = own.square() @ weights.T - 2 * own @ (values * weights).T
+        likelihood = -squares.double() / (2 * self.temperature) + self.tells[:, labels.to(self.tells.device)]
+        return (likelihood.softmax(dim=0).T.float() @ self.images.flatten(1)).reshape(-1, *self.images.shape[1:])
+
+
+def has_known_noise(reading: Reading) -> bool:
+    """Whether all that keeps a release from being exact is normal noise of a known deviation."""
+    normal = reading.shape == "normal" and reading.deviation is not None
+    return normal and reading.is_noisy and reading.bound is None
+
+
+@torch.no_grad()
+def bank_of(
+    program: ClientProgram,
+    images: Tensor,
+    labels: Tensor,
+    tells: Tensor,
+    size: int,
+    augmentations: Sequence[str],
+    chance: torch.Generator,
+) -> PosteriorMean | None:
+    """Return variations of auxiliary images to average over; None if there is no room for enough of them.
+
+    Args:
+        program: of a client.
+        images: the adversary's (N, C, H, W), in [0, 1].
+        labels: of these (N,).
+        tells: (classes, classes), log of the probability of each sent label (column) given the true one.
+        size: of a batch, which batch norm goes by.
+        augmentations: what clients do to their images, by name.
+        chance: of the variations, on the CPU.
+    """
+    first = program.expected(images[:size].to(program.device))
+    count = min(MOST_IMAGES, MOST_BYTES // (4 * first[0].numel())) // size * size
+    if count < FEWEST_IMAGES:
+        return None
+    orders = [torch.randperm(len(images), generator=chance) for _ in range(-(-count // len(images)))]
+    drawn = torch.cat(orders)[:count]
+    bank = varied(images[drawn], labels[drawn], augmentations, varied_share(len(images)), chance)
+    made = torch.cat([program.expected(batch.to(program.device)) for batch in torch.split(bank, size)])
+    own = tells[labels[drawn]].double().to(program.device)
+    return PosteriorMean(program=program, images=bank.to(program.device), made=made, tells=own)
