@@ -67,12 +67,16 @@ class MembershipMatching(MembershipInference):
         released = torch.cat([batch.smashed for batch in batches])
         sent_labels = torch.cat([batch.labels for batch in batches]).cpu()
         candidates, size = view.candidates, batch_size(group)
-        tells = label_channel(view, group[0], adaptive=self.adaptive).log()[candidates.labels][:, sent_labels]
+        channel = label_channel(view, group[0], adaptive=self.adaptive).log()
+        tells = channel[candidates.labels][:, sent_labels]
+        beside: tuple[Tensor, ...] = ()
+        if isinstance(likeness, ReadLikeness) and likeness.labels_of_any is not None:
+            beside = (channel[likeness.labels_of_any][:, sent_labels],)
         chance, found = view.chance("candidates", place), torch.full(tells.shape, -torch.inf, dtype=torch.float64)
         variants = list(altered(candidates.images, view.augmentations))
         for number, images in enumerate(variants):
             made = templates(program, images, candidates.labels, size, chance, way=way)
-            found = torch.logaddexp(found, likeness.log_ratios(made, released).cpu().double() + tells)
+            found = torch.logaddexp(found, likeness.log_ratios(made, released, *beside).cpu().double() + tells)
             view.progress(number + 1, len(variants))
         return log_odds_of_owning(found)
 
@@ -106,6 +110,10 @@ def chosen_likeness(
             owning = log_odds_of_owning(likeness.log_ratios(tried, sent))
             quality = separation(owning[: len(sent)], owning[len(sent) :])
             if best is None or quality > best[0]:
+                if isinstance(likeness, ReadLikeness) and likeness.any_of is not None:
+                    # All there are, and of each record those of which its label would be sent.
+                    everything = torch.cat([labels[rest], labels[outside]])
+                    likeness = replace(likeness, any_of=torch.cat([made, others]), labels_of_any=everything)
                 best = (quality, way, likeness)
     assert best is not None
     return best[1:]

@@ -33,6 +33,7 @@ class ReadLikeness:
         apart: variance of each value by itself (D,).
         extra: variance (*cut shape) beside the defenses' noise, equal within a channel.
         any_of: (A, *cut shape) the expected activations of images of which any image is taken for one; None for normal.
+        labels_of_any: (A,) their labels.
     """
 
     read: Callable[[Tensor], Reading]
@@ -41,6 +42,7 @@ class ReadLikeness:
     apart: Tensor
     extra: Tensor
     any_of: Tensor | None = None
+    labels_of_any: Tensor | None = None
 
     @classmethod
     def fit(cls, read: Callable[[Tensor], Reading], released: Tensor, made: Tensor, of_any: Tensor) -> "ReadLikeness":
@@ -60,8 +62,15 @@ class ReadLikeness:
         extra = extra.expand(1, *wrong.shape[1:])[0]
         return cls(read=read, mean=mean, directions=kept, apart=rest, extra=extra)
 
-    def log_ratios(self, made: Tensor, released: Tensor) -> Tensor:
-        """Return log p(release | this image) - log p(release) of expected activations and releases (N, releases)."""
+    def log_ratios(self, made: Tensor, released: Tensor, tells: Tensor | None = None) -> Tensor:
+        """Return log p(release | this image) - log p(release) of expected activations and releases (N, releases).
+
+        Args:
+            made: expected activations (N, *cut shape).
+            released: what was sent (releases, *cut shape).
+            tells: log of the probability of each release's label, given each of the images `any_of` (A, releases): then
+                any image is one of which that label was sent, and p(release) is that of the label, too.
+        """
         reading = self.read(released)
         values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
         noise = (noise_variance(reading) + self.extra).flatten(1)
@@ -73,7 +82,8 @@ class ReadLikeness:
             return -(squares + (noise.log() * shown).sum(dim=1)) / 2
 
         if self.any_of is not None:
-            return density(made) - (density(self.any_of).logsumexp(dim=0) - math.log(len(self.any_of)))
+            of_any = density(self.any_of) + (0 if tells is None else tells.to(values))
+            return density(made) - (of_any.logsumexp(dim=0) - math.log(len(self.any_of)))
         records = zip(values, shown, noise, strict=True)
         return density(made) - torch.stack([self._of_any(*record) for record in records])
 

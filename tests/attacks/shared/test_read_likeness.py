@@ -57,3 +57,15 @@ def test_any_image_may_be_taken_for_one_of_those_that_are_there():
         each = [multivariate_normal(image.flatten().double(), noise).pdf(values) for image in made]
         for image in range(4):
             assert found[image, record] == pytest.approx(math.log(each[image] / (sum(each) / len(each))), rel=1e-6)
+
+
+def test_any_image_is_one_of_which_the_label_would_be_sent():
+    made = normal(12, 2, 2, 2, seed=0)
+    sent = made + normal(12, 2, 2, 2, seed=1)
+    fitted = ReadLikeness.fit(lambda received: Reading.of(received).noisier(1.0), sent, made, made)
+    of_one_label = torch.full((12, 5), -torch.inf, dtype=torch.float64)
+    of_one_label[:4] = math.log(1 / 3)
+    some = replace(fitted, any_of=made[:4]).log_ratios(made, sent[:5])
+    found = replace(fitted, any_of=made).log_ratios(made, sent[:5], of_one_label)
+    # A third of the weight of four images in twelve: less by log(4 / 12 / 3) than the mean over those four.
+    torch.testing.assert_close(found, some + math.log(9))
