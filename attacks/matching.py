@@ -17,9 +17,11 @@ from dtfl_private.attacks.shared.auxiliary_release import (
     same_weights,
 )
 from dtfl_private.attacks.shared.ownership import log_odds_of_owning
+from dtfl_private.attacks.shared.posterior_mean import has_known_noise
 from dtfl_private.attacks.shared.read_likeness import ReadLikeness
 from dtfl_private.attacks.shared.releaser import batch_size
 from dtfl_private.attacks.shared.templates import FORMS, Form, Likeness, Way, altered, templates
+from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.messages import Seen
 
 # Auxiliary images at most on which likeness is learnt, and as many members and non-members to choose it by.
@@ -92,7 +94,7 @@ def chosen_likeness(
     released = release_auxiliary(view, group, images[rest], labels[rest], "likeness", adaptive=adaptive)
     inside, learnt = _parts(released, held)
     sent, best = released.smashed[inside], None
-    for way, forms in ways(program):
+    for way, forms in ways(program, program.read(released.smashed)):
         made = templates(program, images[rest], labels[rest], size, chance, way=way)
         others = templates(program, images[outside], labels[outside], size, chance, way=way)
         own = made[released.places[learnt]]
@@ -119,11 +121,19 @@ def chosen_likeness(
     return best[1:]
 
 
-def ways(program: ClientProgram) -> Iterator[tuple[Way, Sequence[Form | OfAny]]]:
+def ways(program: ClientProgram, reading: Reading) -> Iterator[tuple[Way, Sequence[Form | OfAny]]]:
     """Yield the ways to make templates, with what is compared.
 
-    That is a learnt form, or, of what defenses let show, what any image's activations are taken for.
+    That is a learnt form, or, of what defenses let show, what any image's activations are taken for. Where noise is
+    known there is nothing to choose: few images, under noise, choose badly.
+
+    Args:
+        program: of a client.
+        reading: of releases.
     """
+    if has_known_noise(reading) and not reading.left_out and not program.rewrites:
+        yield "expected", ("one of many",)
+        return
     yield "forward", FORMS
     yield "message", FORMS
     # What a defense of a user's own rewrites goes by the batch that it is in, which candidates have not.
