@@ -16,7 +16,7 @@ from dtfl_private.attacks.shared.variations import varied, varied_share
 from dtfl_private.protection.release_reading import Reading
 
 # Images to average over, at most: as many as these bytes of activations allow. Fewer than a few hundred are no use.
-MOST_IMAGES, MOST_BYTES, FEWEST_IMAGES = 6000, 2**29, 300
+MOST_IMAGES, MOST_BYTES, FEWEST_IMAGES = 6000, 2**28, 300
 # Activations at a time.
 CHUNK = 64
 # Few images stand for all: as if there were so many times more noise. The best is chosen on validation images.
