@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
+from dtfl_private.runtime.progress import AsOneJob, Progress, Relabelled, Relay, for_purpose, relayed
 
 
 class Heard(Progress):
@@ -13,6 +13,9 @@ class Heard(Progress):
 
     def note(self, text) -> None:
         self.events.append(("note", text))
+
+    def jobs_announced(self, jobs, steps=()) -> None:
+        self.events.append(("announced", jobs, steps))
 
     def job_started(self, job) -> None:
         self.events.append(("started", job))
@@ -39,6 +42,28 @@ def test_what_a_relay_reports_is_heard_on_the_other_side():
     assert there.events == here.events
     with pytest.raises(ValueError, match="no event of a relay"):
         relayed(("__class__", ()), there)
+
+
+def test_jobs_for_a_purpose_say_so_and_all_else_is_passed_on():
+    heard, plain = Heard(), Heard()
+    play(for_purpose(heard, "as scheduled"))
+    play(plain)
+    assert heard.events == [
+        event if event[0] == "note" else (event[0], f"{event[1]}, as scheduled", *event[2:]) for event in plain.events
+    ]
+    assert for_purpose(heard, "") is heard
+
+
+def test_jobs_of_which_somebody_has_told_are_not_told_of_again():
+    heard = Heard()
+    quiet = Relabelled(heard, lambda job: None if job == "decoder" else job)
+    quiet.jobs_announced(["decoder", "hybrid"], [3, 5])
+    play(quiet)
+    assert heard.events == [
+        ("announced", ["hybrid"], [5]),
+        ("note", "a line"),
+        ("finished", "hybrid", False, "it went wrong"),
+    ]
 
 
 @pytest.mark.parametrize("rounds", [0, 1])

@@ -20,6 +20,7 @@ import pytest
 import torch
 from scipy.special import digamma
 from scipy.stats import chi2, kstest, poisson, uniform
+from torch import Tensor
 
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dropout import Dropout
@@ -54,21 +55,26 @@ DEFENSES = {
 }
 
 
-def deviations_from_one(defense: Defense, factor: float = 1.0) -> float:
-    """Return how many standard errors the mean ratio is from 1, for a deviation wrong by a factor."""
-    chance = torch.Generator().manual_seed(4)
-    truth, step = torch.randn(2, *SHAPE, generator=chance)
-    other = truth + 0.2 * step
-    at = ClientRound(seed=2, client=0, round=1, tier=1, records=RECORDS, classes=2)
+def released(defense: Defense, activations: Tensor) -> Tensor:
+    """Return what a defense's own sampler sends of activations (N, *cut shape), each a record's."""
+    at = ClientRound(seed=2, client=0, round=1, tier=1, records=len(activations), classes=2)
     sent = SmashedBatch(
         client=0,
         round=1,
         tier=1,
         batch=0,
-        smashed=defense.encode(truth.expand(RECORDS, *SHAPE), at),
-        labels=torch.zeros(RECORDS).long(),
+        smashed=defense.encode(activations, at),
+        labels=torch.zeros(len(activations)).long(),
     )
-    reading = defense.read(Reading.of(defense.protect_batch(sent, at).smashed))
+    return defense.protect_batch(sent, at).smashed
+
+
+def deviations_from_one(defense: Defense, factor: float = 1.0) -> float:
+    """Return how many standard errors the mean ratio is from 1, for a deviation wrong by a factor."""
+    chance = torch.Generator().manual_seed(4)
+    truth, step = torch.randn(2, *SHAPE, generator=chance)
+    other = truth + 0.2 * step
+    reading = defense.read(Reading.of(released(defense, truth.expand(RECORDS, *SHAPE))))
     reading = replace(reading, deviation=torch.as_tensor(reading.deviation) * factor)
     ratios = (
         log_likelihood(reading, other.expand(RECORDS, *SHAPE)) - log_likelihood(reading, truth.expand(RECORDS, *SHAPE))
@@ -103,16 +109,8 @@ def surprise(defense: Defense, misread: Callable[[Reading], Reading] = lambda re
     """
     count = 8 * RECORDS
     made_from = torch.randint(len(POSSIBLE), (count,), generator=torch.Generator().manual_seed(5))
-    at = ClientRound(seed=2, client=0, round=1, tier=1, records=count, classes=2)
-    sent = SmashedBatch(
-        client=0,
-        round=1,
-        tier=1,
-        batch=0,
-        smashed=defense.encode(POSSIBLE[made_from].reshape(-1, 1, 2, 2), at),
-        labels=torch.zeros(count).long(),
-    )
-    received, which = torch.unique(defense.protect_batch(sent, at).smashed, dim=0, return_inverse=True)
+    sent = released(defense, POSSIBLE[made_from].reshape(-1, 1, 2, 2))
+    received, which = torch.unique(sent, dim=0, return_inverse=True)
     each = received.repeat_interleave(len(POSSIBLE), dim=0)
     reading = misread(defense.read(Reading.of(each)))
     likelihoods = log_likelihood(reading, POSSIBLE.repeat(len(received), 1).reshape(-1, 1, 2, 2))
@@ -149,10 +147,7 @@ def test_a_wrong_reading_is_found_out(name, misread):
 def test_what_rounding_adds_is_as_uniform_as_the_likelihood_says(bits):
     """But for a record's extremes, which are sent as they are."""
     truth = torch.rand(RECORDS, 1, 4, 4, generator=torch.Generator().manual_seed(6))
-    at = ClientRound(seed=2, client=0, round=1, tier=1, records=RECORDS, classes=2)
-    labels = torch.zeros(RECORDS).long()
-    sent = SmashedBatch(client=0, round=1, tier=1, batch=0, smashed=truth, labels=labels)
-    reading = Quantize(bits=bits).read(Reading.of(Quantize(bits=bits).protect_batch(sent, at).smashed))
+    reading = Quantize(bits=bits).read(Reading.of(released(Quantize(bits=bits), truth)))
     assert reading.shape == "uniform"
     relative = ((reading.values - truth) / (reading.deviation * 12**0.5)).flatten(1)  # in steps of the grid
     rows = truth.flatten(1)
