@@ -46,6 +46,11 @@ def made(strength: int = 2) -> Rising:
     return Rising(steps=strength)
 
 
+def made_otherwise(effort: float = 1.0, steps: int = 1) -> Rising:
+    """Return an attack by settings that are called as the attack's own, and mean something else."""
+    return Rising(effort=effort, steps=steps + 1)
+
+
 @pytest.fixture
 def check(opened, plan, monkeypatch):
     """Attack a run at tiers 1 and 2, and check the convergence: ``check(attacks, listener, **settings)``."""
@@ -134,6 +139,7 @@ def test_the_effort_is_twice_that_of_the_audit_or_of_the_attack_s_own_settings(c
         ("optimization:steps=30,smoothness=0.1", "optimization:steps=60,smoothness=0.1,effort=2"),
         (f"{__name__}:Rising:steps=5", f"{__name__}:Rising:steps=10,effort=2"),
         (f"{__name__}:made:strength=5", None),
+        (f"{__name__}:made_otherwise:steps=5", None),
         (f"{__name__}:Rising:steps=20", None),
     ],
 )
