@@ -71,6 +71,10 @@ class AttributeInference(base.AttributeInference):
         recipe="classifier from smashed data to a property of the image, and the property of reconstructed images",
         source="Song and Shmatikov 2020, 1905.11742",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {
+        "decoder_steps": Hybrid.normal_steps["decoder_steps"],
+        "search_steps": Hybrid.normal_steps["steps"],
+    }
 
     attribute: Attribute = "brightness"
     decoder_steps: Annotated[int, Field(ge=0)] = 0

@@ -1,5 +1,6 @@
 """A network trained on auxiliary data turns smashed data back into images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -40,6 +41,7 @@ class Decoder(Reconstruction):
         recipe="inverse network trained on auxiliary images sent through the known client half",
         source="He et al. 2019, ACSAC",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"steps": NORMAL_STEPS}
 
     size: Literal["small", "medium", "large", "best"] = "medium"
     steps: Annotated[int, Field(ge=0)] = 0
@@ -58,7 +60,7 @@ class Decoder(Reconstruction):
         """How its networks are trained."""
         return DecoderTraining(
             size=self.size,
-            steps=self.steps_of(self.steps, NORMAL_STEPS),
+            steps=self.budget["steps"],
             lr=self.lr,
             ssim=self.ssim,
             perceptual=self.perceptual,

@@ -1,7 +1,7 @@
 """A malicious server steers the client half by the gradients that it returns, into a space that it can decode."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -22,7 +22,7 @@ from dtfl_private.randomness import isolated
 
 # Images per step of the pilot's training, and steps.
 BATCH = 32
-NORMAL_STEPS = 1000
+PILOT_STEPS = 1000
 # Of the discriminator: channels, and Adam's first moment, which an opponent that moves makes useless.
 WIDTH = 64
 BETAS = (0.5, 0.9)
@@ -65,6 +65,7 @@ class Hijacking(Hybrid):
         recipe="return gradients that lead clients into the feature space of an own encoder, then hybrid",
         source="Pasquini et al. 2021, 2012.02670",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {**Hybrid.normal_steps, "pilot_steps": PILOT_STEPS}
 
     rounds: Annotated[int, Field(ge=1)] = 5
     pilot_steps: Annotated[int, Field(ge=0)] = 0
@@ -111,7 +112,7 @@ class Pilot:
         with torch.no_grad():
             self.decoder.standardise_by(self._program.activations(self._images[:BATCH].to(view.device)))
         self._batches = self._without_end()
-        self._train(attack.steps_of(attack.pilot_steps, NORMAL_STEPS), attack.pilot_lr, view)
+        self._train(attack.budget["pilot_steps"], attack.pilot_lr, view)
 
     def _train(self, steps: int, lr: float, view: View) -> None:
         optimizer = torch.optim.Adam([*self._weights.values(), *self.decoder.parameters()], lr=lr)

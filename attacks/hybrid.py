@@ -15,6 +15,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.optimization import (
     EXACT,
+    SEARCH_STEPS,
     SMOOTHNESS,
     Optimization,
     Pace,
@@ -23,6 +24,7 @@ from dtfl_private.attacks.optimization import (
     tuning_batches,
     victims_digest,
 )
+from dtfl_private.attacks.shared.decoder_training import NORMAL_STEPS
 from dtfl_private.attacks.shared.decoders_by_download import Decoders, TrainedDecoder, decoded_by, trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
@@ -77,6 +79,7 @@ class Hybrid(Reconstruction):
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
         recipe="decoder, then gradient descent on its images until their activations fit",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}
 
     size: Literal["small", "medium", "large", "best"] = "medium"
     decoder_steps: Annotated[int, Field(ge=0)] = 0

@@ -17,7 +17,6 @@ from dtfl_private.attacks.shared.auxiliary_release import (
     same_weights,
 )
 from dtfl_private.attacks.shared.ownership import log_odds_of_owning
-from dtfl_private.attacks.shared.posterior_mean import has_known_noise
 from dtfl_private.attacks.shared.read_likeness import ReadLikeness
 from dtfl_private.attacks.shared.releaser import batch_size
 from dtfl_private.attacks.shared.templates import FORMS, Form, Likeness, Way, altered, templates
@@ -131,7 +130,7 @@ def ways(program: ClientProgram, reading: Reading) -> Iterator[tuple[Way, Sequen
         program: of a client.
         reading: of releases.
     """
-    exact = has_known_noise(reading) and not reading.left_out and bool(torch.isfinite(reading.values).all())
+    exact = reading.has_known_noise and not reading.left_out and bool(torch.isfinite(reading.values).all())
     if exact and not program.rewrites:
         yield "expected", ("one of many",)
         return

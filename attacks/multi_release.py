@@ -1,7 +1,7 @@
 """Find the same record in several releases, and put together what each of them shows of it."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar, Literal
@@ -82,6 +82,7 @@ class MultiRelease(Reconstruction):
         recipe="all releases of a record linked by decoded images, combined, and explained by one image",
         looks_back=True,
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}
 
     size: Literal["small", "medium", "large", "best"] = "medium"
     decoder_steps: Annotated[int, Field(ge=0)] = 0
@@ -95,9 +96,7 @@ class MultiRelease(Reconstruction):
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W)."""
-        training = DecoderTraining(
-            size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
-        )
+        training = DecoderTraining(size=self.size, steps=self.budget["decoder_steps"], adaptive=self.adaptive)
         fitting = [one for one in view.earlier if one.download.tier == view.tier]
         rounds = by_download([*view.seen, *fitting])
         share = DECODED / len(rounds)
@@ -120,7 +119,7 @@ class MultiRelease(Reconstruction):
 
     @property
     def _steps(self) -> int:
-        return self.steps_of(self.steps, SEARCH_STEPS)
+        return self.budget["steps"]
 
     def _best(self, view: View, chosen: Sequence[Seen], known: "_Known", linked: LinkedReleases, tick: Ticks) -> Tensor:
         """Return a client's images (N, C, H, W): combined, searched for, or on the way, as auxiliary images decide."""

@@ -100,6 +100,7 @@ class Optimization(Reconstruction):
         recipe="gradient descent on the images until their activations fit",
         source="He et al. 2019, ACSAC",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"steps": SEARCH_STEPS}
 
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
@@ -163,7 +164,7 @@ class Optimization(Reconstruction):
     @property
     def search_steps(self) -> int:
         """Steps of each search."""
-        return self.steps_of(self.steps, SEARCH_STEPS)
+        return self.budget["steps"]
 
     def _is_settled(self, view: View) -> bool:
         """Whether there is nothing to tune, or nothing to tune by."""

@@ -1,6 +1,6 @@
 """Train a client half of one's own to stand in for the unknown one, and decode through it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -62,6 +62,7 @@ class Surrogate(Reconstruction):
         recipe="shadow client half trained with the server's half and distribution matching, then a decoder through it",
         source="after UnSplit 2022, SDAR 2023, PCAT 2023, FORA 2024",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS}
 
     shadows: Annotated[int, Field(ge=1)] = 4
     steps: Annotated[int, Field(ge=1)] = 1000
@@ -86,9 +87,7 @@ class Surrogate(Reconstruction):
             for client, one in enumerate(view.batches)
             for shadow in self.shadows_of(view.part(share * client, share * (client + 1)), one)
         ]
-        training = DecoderTraining(
-            size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=self.adaptive
-        )
+        training = DecoderTraining(size=self.size, steps=self.budget["decoder_steps"], adaptive=self.adaptive)
         decoder = trained_decoder(view.part(TRAINED, 1).with_own_weights("surrogate", rounds), rounds, training)
         return torch.cat([decoder.decode(batch.smashed, batch.labels) for batch in batches]).cpu()
 

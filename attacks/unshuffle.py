@@ -1,6 +1,6 @@
 """Put shuffled pieces of activations back in order, then decode as if nothing had been shuffled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -59,6 +59,7 @@ class Unshuffle(Reconstruction):
         needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
         recipe="learnt matching of pieces to places, Hungarian assignment, decoder; matched again to its images",
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}
 
     size: Literal["small", "medium", "large", "best"] = "medium"
     decoder_steps: Annotated[int, Field(ge=0)] = 0
@@ -83,7 +84,7 @@ class Unshuffle(Reconstruction):
         }
         search = ShuffledSearch(
             puzzle=puzzle_of(view.defense, view.cut_shape, name_of(self)),
-            steps=self.steps_of(self.steps, SEARCH_STEPS),
+            steps=self.budget["steps"],
             view=view.part(SOLVED, TUNED),
         )
         rule = search.rule(solvers[fingerprint(view.seen[0].download)].decode)
@@ -104,7 +105,7 @@ class Unshuffle(Reconstruction):
         matcher = lesson.matcher(self.matching_epochs)
         solver = _Solver(view, puzzle, matcher)
         # Pieces are put back by hand, so that the decoder's own share of the defenses is what is left of them.
-        training = DecoderTraining(size=self.size, steps=self.steps_of(self.decoder_steps, NORMAL_STEPS), adaptive=True)
+        training = DecoderTraining(size=self.size, steps=self.budget["decoder_steps"], adaptive=True)
         solver.decoder = _decoder(view.part(0.2, 0.6), f"matched/{self}", solver.first, group, training)
         if self.refinements == 0:
             return solver

@@ -1,6 +1,6 @@
 """Search for images whose gradients explain the weights that a client sends back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar
@@ -73,6 +73,7 @@ class UpdateInversion(Reconstruction):
         source="Geiping et al. 2020, NeurIPS",
         whole=True,
     )
+    normal_steps: ClassVar[Mapping[str, int]] = {"steps": SEARCH_STEPS}
 
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
@@ -124,7 +125,7 @@ class UpdateInversion(Reconstruction):
         return min(found, key=lambda one: one[0])[1]
 
     def _progress(self, view: View, before: int, searches: int, step: int) -> None:
-        steps = self.steps_of(self.steps, SEARCH_STEPS)
+        steps = self.budget["steps"]
         view.progress(before * steps + step, searches * steps)
 
 
@@ -182,7 +183,7 @@ class _Search:
         labels = torch.cat(list(self.target.labels)).tolist()
         values = values.requires_grad_()
         optimizer = torch.optim.Adam([values], lr=self.attack.lr)
-        steps = self.attack.steps_of(self.attack.steps, SEARCH_STEPS)
+        steps = self.attack.budget["steps"]
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = self.attack.lr * half_cosine(step, steps)
             (slope,) = torch.autograd.grad(self._loss(values, labels, step / steps), values)

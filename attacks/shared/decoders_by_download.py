@@ -29,7 +29,7 @@ from dtfl_private.attacks.shared.decoder_training import (
 )
 from dtfl_private.attacks.shared.fallback import better_guess, errors_of_guesses, of_labels
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, Size, map_shape
-from dtfl_private.attacks.shared.posterior_mean import TEMPERATURES, PosteriorMean, bank_of, has_known_noise
+from dtfl_private.attacks.shared.posterior_mean import TEMPERATURES, PosteriorMean, bank_of
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.randomness import isolated, torch_stream
@@ -147,11 +147,13 @@ def trained_decoder(
 def _posterior_mean(view: View, group: Sequence[Seen], training: DecoderTraining) -> tuple[float, PosteriorMean] | None:
     """Return the mean of likely images with its error on validation images, where noise is known; else None."""
     program = view.program(group[0], adaptive=training.adaptive)
-    if program.rewrites or not has_known_noise(program.read(group[0].batches[0].smashed.to(program.device))):
+    reading = program.read(group[0].batches[0].smashed.to(program.device))
+    if program.rewrites or not reading.has_known_noise:
         return None
     known, tells = view.auxiliary, label_channel(view, group[0], adaptive=training.adaptive).log()
     chance = torch_stream(view.seed, "images to average", view.tier)
-    bank = bank_of(program, known.images, known.labels, tells, batch_size(group), tuple(view.augmentations), chance)
+    augmentations, size = tuple(view.augmentations), batch_size(group)
+    bank = bank_of(program, reading, known.images, known.labels, tells, size, augmentations, chance)
     if bank is None:
         return None
     lessons = _lessons(view, group, training, "posterior mean")

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from dtfl_private.attacking.program import ClientProgram
-from dtfl_private.attacks.shared.read_likeness import expected_values, noise_variance
 from dtfl_private.attacks.shared.variations import varied, varied_share
-from dtfl_private.protection.release_reading import Reading
+from dtfl_private.protection.release_reading import Reading, expected_values
 
 # Images to average over, at most: as many as these bytes of activations allow. Fewer than a few hundred are no use.
 MOST_IMAGES, MOST_BYTES, FEWEST_IMAGES = 6000, 2**28, 300
@@ -25,19 +24,19 @@ TEMPERATURES = (1.0, 1.5, 2.0, 4.0)
 
 @dataclass(frozen=True, kw_only=True)
 class PosteriorMean:
-    """Images and what the client's program makes of them.
+    """Images and what releases of them show, but for the noise.
 
     Attributes:
         program: of a client; reads its releases.
         images: (N, C, H, W), on the program's device.
-        made: (N, *cut shape), what releases of them are made from.
+        shown: (N, *cut shape), the mean of what a release of each shows.
         tells: (N, classes), log of the probability of each label that is sent.
         temperature: by which the noise's variance is taken to be greater.
     """
 
     program: ClientProgram
     images: Tensor
-    made: Tensor
+    shown: Tensor
     tells: Tensor
     temperature: float = 1.0
 
@@ -51,22 +50,17 @@ class PosteriorMean:
     @torch.no_grad()
     def _decoded(self, smashed: Tensor, labels: Tensor) -> Tensor:
         reading = self.program.read(smashed)
-        values, weights = reading.values.flatten(1), (reading.shown / noise_variance(reading)).float().flatten(1)
-        own = expected_values(reading, self.made).float().flatten(1)
+        values, weights = reading.values.flatten(1), (reading.shown / reading.noise_variance).float().flatten(1)
+        own = self.shown.flatten(1)
         squares = own.square() @ weights.T - 2 * own @ (values * weights).T
         likelihood = -squares.double() / (2 * self.temperature) + self.tells[:, labels.to(self.tells.device)]
         return (likelihood.softmax(dim=0).T.float() @ self.images.flatten(1)).reshape(-1, *self.images.shape[1:])
 
 
-def has_known_noise(reading: Reading) -> bool:
-    """Whether all that keeps a release from being exact is normal noise of a known deviation."""
-    normal = reading.shape == "normal" and reading.deviation is not None
-    return normal and reading.is_noisy and reading.bound is None
-
-
 @torch.no_grad()
 def bank_of(
     program: ClientProgram,
+    reading: Reading,
     images: Tensor,
     labels: Tensor,
     tells: Tensor,
@@ -78,6 +72,7 @@ def bank_of(
 
     Args:
         program: of a client.
+        reading: of one of its releases; all are clipped alike.
         images: the adversary's (N, C, H, W), in [0, 1].
         labels: of these (N,).
         tells: (classes, classes), log of the probability of each sent label (column) given the true one.
@@ -92,6 +87,7 @@ def bank_of(
     orders = [torch.randperm(len(images), generator=chance) for _ in range(-(-count // len(images)))]
     drawn = torch.cat(orders)[:count]
     bank = varied(images[drawn], labels[drawn], augmentations, varied_share(len(images)), chance)
-    made = torch.cat([program.expected(batch.to(program.device)) for batch in torch.split(bank, size)])
+    made = [program.expected(batch.to(program.device)) for batch in torch.split(bank, size)]
+    shown = torch.cat([expected_values(reading, one).to(one) for one in made])
     own = tells[labels[drawn]].double().to(program.device)
-    return PosteriorMean(program=program, images=bank.to(program.device), made=made, tells=own)
+    return PosteriorMean(program=program, images=bank.to(program.device), shown=shown, tells=own)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dtfl_private.protection.release_reading import Reading, within_clip
+from dtfl_private.protection.release_reading import Reading, expected_values
 
 # Directions in which activations of images vary, at most.
 RANK = 64
@@ -55,7 +55,7 @@ class ReadLikeness:
         kept = directions[:RANK] * (sizes[:RANK] * math.sqrt((1 - APART) / len(rows)))[:, None]
         floor = FLOOR**2 * rows.var(dim=0).mean().clamp(min=1e-12)
         rest = (apart.square().mean(dim=0) - kept.square().sum(dim=0)).clamp(min=float(floor))
-        wrong = ((reading.values.double() - expected).square() - noise_variance(reading)) * reading.shown
+        wrong = ((reading.values.double() - expected).square() - reading.noise_variance) * reading.shown
         of_channel = (0, *range(2, wrong.ndim)) if wrong.ndim > 2 else (0, 1)
         shown = reading.shown.double().sum(dim=of_channel, keepdim=True)
         extra = (wrong.sum(dim=of_channel, keepdim=True) / shown.clamp(min=1)).clamp(min=float(floor))
@@ -73,7 +73,7 @@ class ReadLikeness:
         """
         reading = self.read(released)
         values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
-        noise = (noise_variance(reading) + self.extra).flatten(1)
+        noise = (reading.noise_variance + self.extra).flatten(1)
         weights = shown / noise
 
         def density(activations: Tensor) -> Tensor:
@@ -99,15 +99,3 @@ class ReadLikeness:
         square = (away.square() * shown / variance).sum() - explained.square().sum()
         density: Tensor = -(square + (variance.log() * shown).sum() + 2 * inner.diagonal().log().sum()) / 2
         return density
-
-
-def expected_values(reading: Reading, made: Tensor) -> Tensor:
-    """Return the mean (N, *cut shape), float64, of what a release would show of these activations."""
-    return within_clip(reading, made).double() * (1 - reading.left_out)
-
-
-def noise_variance(reading: Reading) -> Tensor:
-    """Return the variance of the defenses' noise (B, *cut shape), float64; 0 where it is not known."""
-    deviation = 0.0 if reading.deviation is None else reading.deviation
-    like = reading.values.double()
-    return torch.as_tensor(deviation).to(like).square().expand_as(like)

@@ -73,6 +73,13 @@ class AttackPlan:
         auxiliary = self.setup.split.auxiliary
         return 0 if auxiliary is None else len(auxiliary.images)
 
+    @property
+    def budget(self) -> str:
+        """The steps of each attack that has any, at one tier in one repetition, for example "hybrid (steps=100)"."""
+        steps = {job.chosen.text: (job.chosen.name, job.chosen.attack.budget) for job in self.jobs}
+        named = [(name, [f"{setting}={count}" for setting, count in budget.items()]) for name, budget in steps.values()]
+        return "; ".join(f"{name} ({', '.join(counts)})" for name, counts in named if counts)
+
     def view(self, job: Job, seed: int, played: Played | None, listener: Progress) -> View:
         """Return what an attack sees in one repetition; ``played`` is None before the clients have played."""
         if played is None:

@@ -14,6 +14,7 @@ their round, or several, with that, guards and all.
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Self
 
@@ -99,9 +100,13 @@ class Attack(ABC):
         adaptive: attack through the defenses' own samplers, as an adversary who knows them would; false only for
             comparison, as it makes defenses look better than they are.
         effort: how much work, in steps, relative to the normal; what a setting names itself stays as it is.
+
+    Class attributes:
+        normal_steps: of its trainings and searches, by the setting that can name others; there 0 means these.
     """
 
     facts: ClassVar[AttackFacts]
+    normal_steps: ClassVar[Mapping[str, int]] = {}
 
     adaptive: bool = True
     effort: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
@@ -109,6 +114,15 @@ class Attack(ABC):
     def steps_of(self, given: int, normal: int) -> int:
         """Return the steps of a training or a search: those given, or if that is 0 the normal ones by the effort."""
         return given or max(1, round(normal * self.effort))
+
+    @property
+    def budget(self) -> dict[str, int]:
+        """The steps of its trainings and searches, by setting: those named there, else the normal ones by the effort.
+
+        A search makes so many for every victim, a training for all of them together.
+        """
+        by_effort = {name: self.steps_of(getattr(self, name), normal) for name, normal in self.normal_steps.items()}
+        return {**self.own_steps, **by_effort}
 
     @property
     def own_steps(self) -> dict[str, int]:

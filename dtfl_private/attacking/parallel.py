@@ -19,15 +19,34 @@ from dtfl_private.runtime.progress import Progress, Relay, for_purpose, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedRun:
+    """A run as a process is told of it.
+
+    Attributes:
+        folder: of the run.
+        data_dir: where its data are.
+        allowed: what its configuration may name by its module.
+    """
+
+    folder: Path
+    data_dir: Path | None
+    allowed: Allowed
+
+    @classmethod
+    def of(cls, opened: OpenedRun, folder: Path | None = None) -> "NamedRun":
+        """Return how a run is named, or the same run without defenses in another folder."""
+        config = opened.prepared.config
+        return cls(folder=folder or opened.folder.path, data_dir=config.data_dir, allowed=config.allowed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuessTask:
     """All attacks of a plan at one tier with one seed; what a process is told.
 
     They are independent of others, while attacks at one tier with one seed share what they train.
 
     Attributes:
-        run: its folder.
-        data_dir: where its data are.
-        allowed: what its configuration may name by its module.
+        run: that is attacked.
         config: the attacks.
         folder: where guesses are cached.
         tier: client modules m.
@@ -35,9 +54,7 @@ class GuessTask:
         purpose: what the jobs' labels say that they are for.
     """
 
-    run: Path
-    data_dir: Path | None
-    allowed: Allowed
+    run: NamedRun
     config: AttackConfig
     folder: Path
     tier: int
@@ -64,13 +81,11 @@ def guess_tasks(plan: AttackPlan, purpose: str = "") -> list[GuessTask]:
 
     The deepest tiers come first: attacks there take longest, and no process should begin one when all others are done.
     """
-    config, run = plan.config, plan.opened.prepared.config
+    config = plan.config
     waiting = [(job.tier, seed) for job in plan.jobs for seed in plan.seeds if is_waiting(plan, job, seed)]
     return [
         GuessTask(
-            run=plan.opened.folder.path,
-            data_dir=run.data_dir,
-            allowed=run.allowed,
+            run=NamedRun.of(plan.opened),
             config=config.model_copy(update={"undefended": None, "threads": config.threads or 1, "workers": 1}),
             folder=plan.folder.absolute(),
             tier=tier,
@@ -106,15 +121,15 @@ class HeardEvents:
 
 # The run and the same without defenses: more would stay in memory for nothing.
 @lru_cache(maxsize=2)
-def open_once(run: Path, data_dir: Path | None, allowed: Allowed) -> OpenedRun:
+def open_once(run: NamedRun) -> OpenedRun:
     """Open a run, once in each process as a rule."""
-    return open_run(run, data_dir=data_dir, allow_plugins=allowed)
+    return open_run(run.folder, data_dir=run.data_dir, allow_plugins=run.allowed)
 
 
 def carry_out(task: GuessTask, report: Report) -> None:
     """Make and cache the guesses of a task; this is what a process does."""
     with deterministic_kernels(), one_thread():
-        opened = open_once(task.run, task.data_dir, task.allowed)
+        opened = open_once(task.run)
         plan = plan_attack(opened, task.config, None, task.folder)
         listener = for_purpose(Relay(report), task.purpose)
         for job in plan.jobs:

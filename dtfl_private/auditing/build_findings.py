@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from dtfl_private.attacking.attack_plan import AttackPlan
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.audit_plan import AuditPlan
@@ -81,7 +82,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         run=path_text(opened.folder.path),
         round=opened.plan.round,
         preset=plan.config.preset,
-        settings=_settings(plan.config, [job.chosen.text for job in plan.jobs]),
+        settings=_settings(plan.config, plan.attack_plan),
         training=describe_training(opened, found.trainings[0].undefended_accuracy),
         threat_model=_threats(attacked, hidden_in(opened.prepared.method)),
         auxiliary=_knowledge(plan),
@@ -148,8 +149,10 @@ def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> T
     )
 
 
-def _settings(config: AuditConfig, attacks: Sequence[str]) -> dict[str, Any]:
-    values = {**config.model_dump(mode="json"), "attacks": list(dict.fromkeys(attacks))}
+def _settings(config: AuditConfig, attacked: AttackPlan) -> dict[str, Any]:
+    """Return the settings by name, with the attacks that were mounted, and the steps that they took for each victim."""
+    attacks = list(dict.fromkeys(job.chosen.text for job in attacked.jobs))
+    values = {**config.model_dump(mode="json"), "attacks": attacks, "steps": attacked.budget or None}
     return {
         name: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in values.items()
     }

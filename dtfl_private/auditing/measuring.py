@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dtfl_private import leakage, privacy
 from dtfl_private.attacking.crashes import crashes_named
-from dtfl_private.attacking.parallel import open_once
+from dtfl_private.attacking.parallel import NamedRun, open_once
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing.audit_config import AuditConfig
@@ -24,7 +24,6 @@ from dtfl_private.files.reading import read_bytes
 from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Report
@@ -67,18 +66,14 @@ class MeasureTask:
     """All measures of a run at one tier; what a process is told.
 
     Attributes:
-        run: its folder.
-        data_dir: where its data are.
-        allowed: what its configuration may name by its module.
+        run: that is measured.
         config: of the audit, settled.
         tier: client modules m.
         cache: of figures.
         purpose: what the jobs' labels say that they are for.
     """
 
-    run: Path
-    data_dir: Path | None
-    allowed: Allowed
+    run: NamedRun
     config: AuditConfig
     tier: int
     cache: ResultCache
@@ -87,14 +82,12 @@ class MeasureTask:
 
 def measure_tasks(plan: AuditPlan, training: AttackedTraining) -> list[MeasureTask]:
     """Return the measures of a training, for processes that make them ahead; its parts must have names."""
-    runs = [(plan.opened.folder, "")]
-    runs += [] if training.undefended is None else [(training.undefended, UNDEFENDED)]
-    config = plan.opened.prepared.config
+    runs = [(NamedRun.of(plan.opened), "")]
+    if training.undefended is not None:
+        runs.append((NamedRun.of(plan.opened, training.undefended.path), UNDEFENDED))
     return [
         MeasureTask(
-            run=run.path,
-            data_dir=config.data_dir,
-            allowed=config.allowed,
+            run=run,
             config=plan.config,
             tier=tier,
             cache=plan.cache,
@@ -108,7 +101,7 @@ def measure_tasks(plan: AuditPlan, training: AttackedTraining) -> list[MeasureTa
 def measure_in_process(task: MeasureTask, report: Report) -> None:
     """Make and cache the figures of a task; this is what a process does."""
     with deterministic_kernels(), one_thread():  # as the audit itself, so that it finds the figures
-        opened = open_once(task.run, task.data_dir, task.allowed)
+        opened = open_once(task.run)
         measure_run(opened, task.config, [task.tier], task.cache, for_purpose(Relay(report), task.purpose))
 
 

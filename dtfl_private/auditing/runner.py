@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from dtfl_private.attacking.base import Attack
-from dtfl_private.attacking.parallel import guess_tasks, open_once
+from dtfl_private.attacking.parallel import NamedRun, guess_tasks, open_once
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
 from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
@@ -219,9 +219,8 @@ def _compared(findings: Findings, other: Findings) -> Findings:
 
 def _processes(plan: AuditPlan) -> tuple[int, Callable[[], object]]:
     """Return how many processes will be needed, and what they can do while the first checks are made."""
-    run, config = plan.opened.folder.path, plan.opened.prepared.config
     tasks = len(guess_tasks(plan.attack_plan)) if plan.by_name and plan.workers > 1 else 0
-    return min(plan.workers, tasks), partial(open_once, run, config.data_dir, config.allowed)
+    return min(plan.workers, tasks), partial(open_once, NamedRun.of(plan.opened))
 
 
 def _make(folder: Path) -> None:

@@ -73,6 +73,17 @@ class Reading:
         """Whether noise covers which values were left out."""
         return not (isinstance(self.deviation, float) and self.deviation == 0)
 
+    @property
+    def has_known_noise(self) -> bool:
+        """Whether all that keeps the release from being exact is normal noise of a known deviation."""
+        return self.shape == "normal" and self.deviation is not None and self.is_noisy and self.bound is None
+
+    @property
+    def noise_variance(self) -> Tensor:
+        """The variance of the noise (B, *cut shape), float64; 0 where it is not known."""
+        deviation, like = 0.0 if self.deviation is None else self.deviation, self.values.double()
+        return torch.as_tensor(deviation).to(like).square().expand_as(like)
+
     def __getitem__(self, records: slice) -> "Reading":
         """Return the reading of some of the records."""
         parts = {
@@ -178,6 +189,11 @@ def within_clip(reading: Reading, activations: Tensor) -> Tensor:
     norms = torch.linalg.vector_norm(activations.flatten(1), dim=1) * math.sqrt(1 - reading.left_out)
     factors: Tensor = reading.clip / norms.clamp(min=reading.clip)
     return activations * factors.reshape(-1, *[1] * (activations.ndim - 1))
+
+
+def expected_values(reading: Reading, activations: Tensor) -> Tensor:
+    """Return the mean (N, *cut shape), float64, of what a release like this one would show of activations."""
+    return within_clip(reading, activations).double() * (1 - reading.left_out)
 
 
 def _deviation(reading: Reading, deviation: Tensor | float) -> Tensor:

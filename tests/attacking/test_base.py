@@ -1,17 +1,21 @@
 """What all attacks have in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fast_attacks import SEES, LeastSquares
 
 from dtfl_private.attacking.base import AttackFacts, Reconstruction
+from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stepwise(Reconstruction):
     facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="has settings of every kind")
+
+    normal_steps: ClassVar[Mapping[str, int]] = {"steps": 1000}
 
     steps: int = 0
     inner_steps: int = 30
@@ -35,13 +39,15 @@ def test_twice_the_effort_doubles_the_steps_that_settings_name_and_nothing_else(
 
 
 def test_every_step_of_a_built_in_attack_is_doubled():
-    for text in ("decoder", "optimization:effort=0.5", "hybrid:steps=10,decoder_steps=20"):
+    named = [text for text in installed("attack") if create("attack", text).budget]
+    assert {"decoder", "hybrid", "optimization", "surrogate", "unshuffle", "update-inversion"} <= set(named)
+    for text in (*named, "optimization:effort=0.5", "hybrid:steps=10,decoder_steps=20"):
         attack = create("attack", text)
-        twice = attack.doubled()
-        for given, normal in ((attack.steps, 100), (getattr(attack, "decoder_steps", 0), 300)):
-            named = 2 * given if given else 0
-            assert twice.steps_of(named, normal) == 2 * attack.steps_of(given, normal)
-    assert create("attack", "hybrid:steps=10,decoder_steps=20").doubled().own_steps == {
-        "decoder_steps": 40,
-        "steps": 20,
-    }
+        assert attack.doubled().budget == {name: 2 * steps for name, steps in attack.budget.items()}
+
+
+def test_a_budget_is_what_settings_name_or_else_the_normal_steps_by_the_effort():
+    assert Stepwise(effort=0.15).budget == {"steps": 150, "inner_steps": 30}
+    assert Stepwise(steps=7, effort=4).budget == {"steps": 7, "inner_steps": 30}
+    assert create("attack", "hybrid:steps=10,effort=0.1").budget == {"decoder_steps": 400, "steps": 10}
+    assert create("attack", "membership-matching").budget == {}

@@ -1,4 +1,5 @@
 from audit_progress import HeardJobs
+from fast_attacks import LeastSquares
 
 from dtfl_private.auditing import auxiliary_curve
 from dtfl_private.plugins.registry import create
@@ -23,3 +24,9 @@ def test_clients_are_attacked_as_scheduled_only_in_audited_tiers_that_were_used(
     (unused, *_) = {1, 2, 3} - set(used)
     assert plan(opened(), tiers=(unused,)).scheduled_tiers == []
     assert plan(opened(), tiers=(used[0],)).scheduled_tiers == used[:1]
+
+
+def test_the_findings_say_how_many_steps_the_attacks_made(trained, examine):
+    attacks = [LeastSquares(), create("attack", "optimization:steps=5,smoothness=0.1,lr=0.1")]
+    assert examine(trained(), attacks, tiers=(1,)).findings.settings["steps"] == "optimization (steps=5)"
+    assert examine(trained(), out=trained() / "other").findings.settings["steps"] is None

@@ -8,7 +8,6 @@ from command_line import Answer
 from PIL import Image
 
 from dtfl_private.cli.main import main
-from dtfl_private.experiments import train_loop as training
 
 
 @pytest.fixture
@@ -28,12 +27,7 @@ def dtfl(capsys, tmp_path, monkeypatch) -> Callable[..., Answer]:
 
 
 @pytest.fixture
-def no_picture(monkeypatch):
-    monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
-
-
-@pytest.fixture
-def in_tree(dtfl, tmp_path, monkeypatch, no_picture) -> Callable[..., Answer]:  # noqa: ARG001 - asked for by name only
+def in_tree(dtfl, tmp_path, monkeypatch) -> Callable[..., Answer]:
     """Run a command in a folder that holds a tree of images; return its answer."""
     monkeypatch.setenv("DTFL_PRIVATE_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)

@@ -9,7 +9,6 @@ from command_line import SMALL
 from dtfl_private.cli.main import main
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_a_run_may_have_a_name_that_the_output_cannot_show(dtfl, tmp_path, monkeypatch):
     dtfl("--version")  # goes to the empty folder
     out = TextIOWrapper(BytesIO(), encoding="cp1252")

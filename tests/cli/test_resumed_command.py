@@ -8,7 +8,6 @@ from command_line import SMALL, content, same_run
 from dtfl_private.runtime.in_process import InProcess
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_an_existing_run_is_neither_overwritten_nor_resumed_as_another(dtfl, tmp_path):
     assert dtfl("train", *SMALL, "--rounds", 1, "--out", "run").status == 0
     before = content(tmp_path)
@@ -39,7 +38,6 @@ def interrupted(dtfl, monkeypatch):
         return dtfl("train", *SMALL, "--rounds", 4, "--out", "a run")
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_after_ctrl_c_it_says_how_to_go_on_and_that_ends_like_the_uninterrupted_run(dtfl, interrupted, tmp_path):
     assert interrupted.status == 1
     assert interrupted.err == (
@@ -58,7 +56,6 @@ def test_after_ctrl_c_it_says_how_to_go_on_and_that_ends_like_the_uninterrupted_
     assert same_run(tmp_path / "a run", tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_a_torn_line_and_a_damaged_checkpoint_are_said(dtfl, interrupted, tmp_path):
     assert interrupted.status == 1
     run = tmp_path / "a run"
@@ -85,7 +82,6 @@ def test_without_an_intact_checkpoint_the_run_fails_with_status_1(dtfl, interrup
     assert content(tmp_path) == before
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_a_run_killed_before_its_folder_was_there_is_started_and_that_is_said(dtfl):
     answer = dtfl("train", *SMALL, "--rounds", 1, "--resume", "--out", "run")
     assert (answer.status, answer.err) == (0, "")

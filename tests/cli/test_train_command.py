@@ -101,7 +101,6 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
     assert "picture: runs/mine/training.png" in answer.out
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_the_saved_configuration_repeats_the_run_bit_for_bit(dtfl, tmp_path):
     chance = [
         "--scheduler",
@@ -123,7 +122,6 @@ def test_the_saved_configuration_repeats_the_run_bit_for_bit(dtfl, tmp_path):
     assert not same_run(tmp_path / "first", tmp_path / "other")
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_an_option_wins_over_the_file_whose_keys_may_have_hyphens(dtfl, tmp_path):
     (tmp_path / "my.toml").write_text(
         'dataset = "Digits:size=8"\nmax-train-images = 40\nlocal_epochs = 2\nrounds = 7\nclients = 4\nworkers = 1\n'
@@ -135,7 +133,6 @@ def test_an_option_wins_over_the_file_whose_keys_may_have_hyphens(dtfl, tmp_path
     assert saved["dataset"] == "digits:size=8"
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_defenses_are_named_in_the_order_given(dtfl):
     answer = dtfl("train", *SMALL, "--rounds", 1, "--defense", "identity", "--defense", "Identity")
     assert answer.status == 0
@@ -144,7 +141,6 @@ def test_defenses_are_named_in_the_order_given(dtfl):
     assert "runs/digits-resnet-8-dtfl-001" in answer.out
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_brackets_in_a_path_are_shown_as_they_are(dtfl, tmp_path):
     answer = dtfl("train", *SMALL, "--rounds", 1, "--out", "odd [/b] :smile: [red]")
     assert answer.status == 0
@@ -173,7 +169,6 @@ def test_a_run_with_objects_from_python_is_refused_on_the_command_line(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_a_leakage_budget_limits_what_train_and_plan_may_name(dtfl, tmp_path, figure, findings_of):
     results = [figure(1, 0.9, cut=(16, 8, 8)), figure(2, 0.3, cut=(16, 8, 8)), figure(4, 0.2, cut=(64, 2, 2))]
     findings = findings_of(results, dataset="digits:size=8", model="resnet-8")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dtfl_private.cli import main as cli
-from dtfl_private.experiments import train_loop as training
 
 SMALL = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "16"),
@@ -40,7 +39,6 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_weights_and_rounds(tmp_p
         assert process.wait() == -signal.SIGKILL
     assert 3 <= (killed / "rounds.jsonl").read_text().count("\n") < 16
 
-    monkeypatch.setattr(training, "plot_training", lambda *_args, **_settings: None)
     monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
     run("train", "--resume", "--out", killed)
     assert "note: going on after round " in capsys.readouterr().out

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.train import train
 from dtfl_private.verdicts.findings_file import findings_document
 
@@ -15,13 +14,7 @@ CUTS = {1: (4, 8, 8), 2: (8, 4, 4), 3: (8, 4, 4)}
 
 
 @pytest.fixture
-def no_picture(monkeypatch):
-    """Drawing takes longer than all else here; the report's tests draw."""
-    monkeypatch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
-
-
-@pytest.fixture
-def run_tiny(tiny_config, patterns, tiny_network, tmp_path, no_picture):  # noqa: ARG001 - asked for by name only
+def run_tiny(tiny_config, patterns, tiny_network, tmp_path):
     """Train the tiny network on the patterns: ``run_tiny(out, resume=..., listener=..., **settings)``."""
 
     def run(out: Path | str | None, *, resume: bool = False, listener: Any = None, objects: Any = None, **values: Any):

@@ -17,10 +17,7 @@ from dtfl_private.experiments.train import train
 def uninterrupted(tiny_config, patterns, tiny_network, tmp_path_factory):
     """What the eventful run leaves when nothing happens to it."""
     path = tmp_path_factory.mktemp("uninterrupted") / "run"
-    patch = pytest.MonkeyPatch()
-    patch.setattr(training, "plot_training", lambda *_args, **_settings: None)
     train(tiny_config(**EVENTFUL), out=path, dataset=patterns, model=tiny_network())
-    patch.undo()
     return left_behind(path)
 
 

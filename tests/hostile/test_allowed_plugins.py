@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from foreign_files import SMALL, dtfl, mark
 
-from dtfl_private.attacking.parallel import open_once
+from dtfl_private.attacking.parallel import NamedRun, open_once
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_toml, to_toml
@@ -61,7 +61,7 @@ def test_a_run_in_this_process_is_attacked_as_it_was_trained(rounded):
 
 def test_processes_that_attack_are_told_what_is_allowed(rounded):
     opened = open_run(rounded, allow_plugins=["own"])
-    assert open_once(rounded, None, opened.prepared.config.allowed).prepared.config == opened.prepared.config
+    assert open_once(NamedRun.of(opened)).prepared.config == opened.prepared.config
 
 
 def test_the_allowance_is_no_key_of_a_file_and_no_part_of_a_configuration(here):

@@ -13,7 +13,6 @@ from spoiling import IN_PLACE, as_line, bytes_of, documents_of, examples, json_o
 
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.errors import CheckpointError, InputError
-from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth
@@ -91,9 +90,8 @@ def test_what_stands_in_place_of_an_environment(dtfl, write_run, tmp_path, count
 
 
 @pytest.fixture
-def finished(tiny_config, patterns, tiny_network, tmp_path, monkeypatch) -> Callable[..., object]:
+def finished(tiny_config, patterns, tiny_network, tmp_path) -> Callable[..., object]:
     """Train a tiny run with a recorded round; return how to resume it, and where it is."""
-    monkeypatch.setattr(training, "plot_training", lambda *_arguments, **_settings: None)
 
     def resume() -> object:
         config = tiny_config(rounds=1, record_rounds="last")

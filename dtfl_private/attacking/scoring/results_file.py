@@ -74,6 +74,8 @@ def remarks(plan: AttackPlan) -> list[str]:
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,
     ]
+    if plan.budget:
+        lines.append(f"steps at each tier, in each repetition: {plan.budget}; a search's are for every victim")
     if any(not job.chosen.attack.adaptive for job in plan.jobs):
         lines.append("attacks that are not adaptive make defenses look better than they are")
     if config.undefended is None and plan.opened.prepared.config.defense:

@@ -3,15 +3,13 @@ import torch
 
 from dtfl_private.attacking.knowledge import shadow_runs
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
-from dtfl_private.experiments import train_loop
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.setup.run_objects import RunObjects
 
 
 @pytest.fixture
-def shadows(tiny_config, tiny_network, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_loop, "plot_training", lambda *_, **__: None)
+def shadows(tiny_config, tiny_network, tmp_path):
     victim = tiny_config(rounds=1, clients=2, seed=3, max_train_images=40, record_rounds=["last"])
     return ShadowRuns(victim, 3, tmp_path, RunObjects(model=tiny_network()))
 

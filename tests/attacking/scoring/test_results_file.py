@@ -29,11 +29,11 @@ def test_other_settings_are_another_attack(trained, mount):
 
 @pytest.fixture
 def plan(opened, tmp_path):
-    """Plan an attack by least squares on a tiny run: ``plan(run settings, **settings of the attack)``."""
+    """Plan attacks, or least squares, on a tiny run: ``plan(run settings, attacks, **settings of these)``."""
 
-    def make(run=None, **values):
+    def make(run=None, attacks=None, **values):
         config = AttackConfig.model_validate({"victims": 8, "seeds": 1, "aux_images": 24, "device": "cpu", **values})
-        return plan_attack(opened(**(run or {})), config, [LeastSquares()], tmp_path)
+        return plan_attack(opened(**(run or {})), config, attacks or [LeastSquares()], tmp_path)
 
     return make
 
@@ -79,3 +79,12 @@ def test_whose_records_were_attacked_with_what_knowledge_is_said(plan):
     noise = [create("defense", "gaussian-noise:sd=5.0")]
     *_, alone = remarks(plan({"defenses": noise}))
     assert "--undefended train adds the same run without" in alone
+
+
+def test_how_many_steps_the_attacks_make_is_said(plan):
+    attacks = [create("attack", text) for text in ("optimization:steps=9", "hybrid:effort=0.1")]
+    *_, budget = remarks(plan(attacks=attacks))
+    assert budget == (
+        "steps at each tier, in each repetition: optimization (steps=9); hybrid (decoder_steps=400, steps=100); a "
+        "search's are for every victim"
+    )

@@ -8,7 +8,7 @@ from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.shared.decoder_training import DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import decoded_by, trained_decoders
 from dtfl_private.attacks.shared.fallback import guesses_of
-from dtfl_private.attacks.shared.posterior_mean import PosteriorMean, has_known_noise
+from dtfl_private.attacks.shared.posterior_mean import PosteriorMean
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.release_reading import Reading
@@ -30,7 +30,9 @@ def test_it_is_the_posterior_mean(temperature):
     images, sent = torch.rand(7, 1, 2, 2, generator=chance), torch.rand(3, 1, 2, 2, generator=chance)
     tells = torch.tensor([[0.7, 0.3], [0.2, 0.8]]).double().log()
     of_images, labels = torch.tensor([0, 0, 1, 1, 0, 1, 1]), torch.tensor([0, 1, 1])
-    bank = PosteriorMean(program=Program(), images=images, made=images, tells=tells[of_images], temperature=temperature)
+    bank = PosteriorMean(
+        program=Program(), images=images, shown=images, tells=tells[of_images], temperature=temperature
+    )
     for record, label, found in zip(sent, labels, bank.decode(sent, labels), strict=True):
         normal = torch.distributions.Normal(images.double(), 0.5 * temperature**0.5)
         likely = normal.log_prob(record.double()).flatten(1).sum(dim=1).exp() * tells[of_images, label].exp()
@@ -52,7 +54,7 @@ def test_it_is_the_posterior_mean(temperature):
 )
 def test_it_is_for_normal_noise_of_a_known_deviation(defense, known):
     received = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
-    assert has_known_noise(create("defense", defense).read(Reading.of(received))) is known
+    assert create("defense", defense).read(Reading.of(received)).has_known_noise is known
 
 
 def test_under_much_noise_a_decoder_is_this_mean_and_better_than_its_network(make_view):

@@ -37,7 +37,6 @@ class Silence(Defense):
         return type(message)(**{**vars(message), "smashed": torch.zeros_like(message.smashed)})
 
 
-@pytest.mark.usefixtures("no_picture")
 def test_data_network_scheduler_and_defense_can_be_objects(tiny_config, patterns, tiny_network, tmp_path):
     network, transcript = tiny_network(), Transcript()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
