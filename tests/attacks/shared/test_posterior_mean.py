@@ -8,7 +8,7 @@ from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.shared.decoder_training import DecoderTraining
 from dtfl_private.attacks.shared.decoders_by_download import decoded_by, trained_decoders
 from dtfl_private.attacks.shared.fallback import guesses_of
-from dtfl_private.attacks.shared.posterior_mean import PosteriorMean
+from dtfl_private.attacks.shared.posterior_mean import PosteriorMean, bank_of
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.release_reading import Reading
@@ -72,3 +72,16 @@ def test_under_much_noise_a_decoder_is_this_mean_and_better_than_its_network(mak
     for other in (by_network, *guesses):
         assert psnr(found, truth).mean() > psnr(other, truth).mean() + 0.5
     assert torch.equal(found, Decoder(size="small", steps=150).reconstruct(view))
+
+
+def test_images_are_compared_as_far_as_a_clip_lets_them_show(make_view):
+    """Noise that is small beside what was clipped: the record itself is found among the images, whatever its norm was."""
+    chance = torch.Generator().manual_seed(0)
+    view, _ = make_view(nn.Conv2d(1, 4, 3, padding=1), create("defense", "dp-activations:noise_multiplier=0.01,clip=1"))
+    seen, images, labels = view.seen[0], view.auxiliary.images[:320], view.auxiliary.labels[:320]
+    program = view.program(seen, adaptive=True)
+    sent = program.release(images[:16], labels[:16])
+    tells = torch.zeros(view.classes, view.classes)
+    bank = bank_of(program, program.read(sent), images, labels, tells, 16, (), chance)
+    assert bank.shown.flatten(1).norm(dim=1).max() <= 1.001
+    assert psnr(bank.decode(sent, labels[:16]), images[:16]).min() > 40

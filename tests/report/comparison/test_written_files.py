@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.comparison.document import as_json
@@ -51,3 +53,12 @@ def test_pictures_are_drawn_for_each_setting_and_groups_keep_their_colours(write
     assert all(b"<svg" in data for name, data in as_svg.items() if name.endswith(".svg"))
     assert comparison_files(found, "svg") == as_svg
     assert group_styles(found) == {"dtfl": (COLOURS[0], "-"), "fedavg": (COLOURS[1], "-")}
+
+
+def test_long_names_of_settings_are_wrapped_above_their_panels(comparison):
+    (setting,) = comparison.settings
+    named = replace(comparison, settings=[replace(setting, name="a setting of many words " * 6)])
+    picture = comparison_files(named, "svg")["time-to-target.svg"].decode()
+    titles = re.findall(r"<!-- (a setting of .*?) -->", picture, flags=re.DOTALL)
+    assert titles
+    assert max(len(line) for line in titles[0].splitlines()) <= 35
