@@ -75,7 +75,7 @@ def test_under_much_noise_a_decoder_is_this_mean_and_better_than_its_network(mak
 
 
 def test_images_are_compared_as_far_as_a_clip_lets_them_show(make_view):
-    """Noise that is small beside what was clipped: the record itself is found among the images, whatever its norm was."""
+    """Noise that is small beside what was clipped: the record itself is found, whatever its norm was."""
     chance = torch.Generator().manual_seed(0)
     view, _ = make_view(nn.Conv2d(1, 4, 3, padding=1), create("defense", "dp-activations:noise_multiplier=0.01,clip=1"))
     seen, images, labels = view.seen[0], view.auxiliary.images[:320], view.auxiliary.labels[:320]
