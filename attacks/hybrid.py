@@ -30,8 +30,10 @@ from dtfl_private.attacks.shared.feature_matching import Matching, match, residu
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule, needed
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, map_shape
 from dtfl_private.attacks.shared.latent_matching import match_latent
+from dtfl_private.attacks.shared.posterior_sampling import Sampler, chain_steps, has_many_likely_images
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.randomness import torch_stream
 
 # Weights of the proximity to the decoder's image to choose from, and how the search proceeds: slower than from grey.
 PROXIMITIES = (0.0, 0.3, 3.0, 30.0)
@@ -46,7 +48,7 @@ PACES = (
 START = (2, 0, 2)
 
 # Candidates by number; the decoder's image is 0.
-REFINED, FROM_GREY = 1, 2
+REFINED, AVERAGED, FROM_GREY = 1, 2, 3
 # Searches from grey are left out if the first one is so many dB behind the refinement: tuning would not make up for it.
 FAR_BEHIND = 10.0
 # How many searches tuning takes, about.
@@ -60,11 +62,12 @@ class Hybrid(Reconstruction):
     """Start at the decoder's image, minimise relative residual + TV + distance to the start, keep the best candidate.
 
     Candidates for a batch: the decoder's images (a trivial guess, where `decoder` returns one), those that a search
-    from them finds, whose weights are tuned on auxiliary validation images, and those that `optimization` finds from
-    grey, unless it is far behind there. Where that is better on those images, the search starts from the likeliest that
-    the decoder can make nearby. Which candidate is taken, or which point on the way from the decoder's image to it, or
-    for each image the one with the lowest residual, is decided once per tier by the mean PSNR on auxiliary validation
-    images. So it is, but for the chance of that choice and above 50 dB, never worse than either of the two.
+    from them finds, whose weights are tuned on auxiliary validation images, under noise the mean of all likely images
+    (`Sampler`), and those that `optimization` finds from grey, unless it is far behind there. Where that is better on
+    those images, the search starts from the likeliest that the decoder can make nearby. Which candidate is taken, or
+    which point on the way from the decoder's image to it, or for each image the one with the lowest residual, is
+    decided once per tier by the mean PSNR on auxiliary validation images. So it is, but for the chance of that choice
+    and above 50 dB, never worse than either of the two.
 
     Attributes:
         size: of the decoder's network.
@@ -117,7 +120,10 @@ class Hybrid(Reconstruction):
         if FROM_GREY in wanted:
             found = optimization.reconstruct(searching.part(0, 0.5)).to(view.device)
             searching = searching.part(0.5, 1)
-        tick = Ticks(searching, steps * sum(len(seen.batches) for seen in view.seen))
+        work = {REFINED: steps, AVERAGED: chain_steps(steps), FROM_GREY: 0}
+        batches = sum(len(seen.batches) for seen in view.seen)
+        tick = Ticks(searching, batches * sum(work[candidate] for candidate in wanted))
+        sampler = Sampler.of(view, view.seen[0], adaptive=self.adaptive) if AVERAGED in wanted else None
         parts: list[Tensor] = []
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
@@ -128,6 +134,10 @@ class Hybrid(Reconstruction):
                     REFINED: partial(refine, sender, batch.smashed, batch.labels, decoders.of(seen), tick=tick),
                     FROM_GREY: partial(_rows, found, sum(map(len, parts)), len(decoded)),
                 }
+                if sampler is not None:
+                    chance = _chance_of(view, seen.download.client, batch.batch)
+                    given = (batch.smashed, batch.labels, decoded, chain_steps(steps), chance, tick)
+                    make[AVERAGED] = partial(sampler.average, sender, *given)
                 parts.append(_offered(sender, batch.smashed, decoded, make, wanted).chosen(rule))
         return torch.cat(parts).cpu()
 
@@ -175,13 +185,16 @@ class Hybrid(Reconstruction):
         optimization: Optimization,
         tuned: Mapping[str, Tensor],
         refine: Callable[[ClientProgram, Tensor, Tensor, TrainedDecoder], Tensor],
-    ) -> tuple[Rule, int]:
-        """Return the rule that serves best on auxiliary validation images, and how many candidates it is one for."""
+    ) -> tuple[Rule, Collection[int]]:
+        """Return the rule that serves best on auxiliary validation images, and the candidates that it is one for."""
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
         batches = tuning_batches(view, self.adaptive)
         reached = psnr(tuned["images"], batches[0].images)
         grey_too = reached.min() < EXACT and optimization.is_near(view, float(reached.mean()) - FAR_BEHIND)
+        noisy = reached.min() < EXACT and has_many_likely_images(program.read(batches[0].smashed))
+        sampler = Sampler.of(view, seen, adaptive=self.adaptive) if noisy else None
+        chain = chain_steps(optimization.search_steps)
         offers = []
         for number, sent in enumerate(batches):
             smashed, labels, _, images = sent
@@ -192,8 +205,11 @@ class Hybrid(Reconstruction):
             }
             if number == 0:
                 make[REFINED] = partial(tuned.__getitem__, "images")
+            if sampler is not None:
+                given = (smashed, labels, decoded, chain, _chance_of(view, "tuning", number))
+                make[AVERAGED] = partial(sampler.average, sender, *given)
             offers.append((partial(_offered, sender, smashed, decoded, make), images))
-        candidates = 1 + (FROM_GREY if grey_too else REFINED)
+        candidates = [REFINED, *([AVERAGED] if noisy else []), *([FROM_GREY] if grey_too else [])]
         return best_rule(offers, candidates), candidates
 
 
@@ -227,6 +243,10 @@ def _offered(
     with torch.no_grad():
         left = {candidate: residuals(program, guess, smashed) for candidate, guess in images.items()}
     return Guesses(images=images, residuals=left)
+
+
+def _chance_of(view: View, *path: str | int) -> torch.Generator:
+    return torch_stream(view.seed, "likely images of a release", view.tier, *path)
 
 
 def _rows(images: Tensor, first: int, count: int) -> Tensor:

@@ -135,7 +135,7 @@ class MultiRelease(Reconstruction):
             return _offered(searches[number], chunks[number], guesses, wanted, matching, tick)
 
         offers = [(partial(offer, number), known.truth_of(chunk)) for number, chunk in enumerate(chunks[:CHUNKS])]
-        candidates = 1 + SEARCHED + len(guesses)
+        candidates = range(1, 1 + SEARCHED + len(guesses))
         rule = best_rule(offers, candidates)
         combined = known.combined(linked, chunks)
         if rule == FIRST:

@@ -51,20 +51,20 @@ Offer = Callable[[Collection[int]], Guesses]
 """From numbers of candidates to guesses for a batch with these and the first: each of them may be long work."""
 
 
-def rules_for(candidates: int) -> Sequence[Rule]:
-    """Return all rules that there are to take one of so many candidates, the simplest first."""
-    return (FIRST, Rule(None), *(Rule(candidate, way) for candidate in range(1, candidates) for way in WAYS))
+def rules_for(candidates: Collection[int]) -> Sequence[Rule]:
+    """Return all rules that there are to take the first or one of these candidates, the simplest first."""
+    return (FIRST, Rule(None), *(Rule(candidate, way) for candidate in candidates for way in WAYS))
 
 
-def needed(rules: Sequence[Rule], candidates: int) -> Collection[int]:
-    """Return the candidates, but for the first, that rules look at."""
+def needed(rules: Sequence[Rule], candidates: Collection[int]) -> Collection[int]:
+    """Return those of the candidates beside the first that rules look at."""
     if any(rule.candidate is None for rule in rules):
-        return range(1, candidates)
+        return candidates
     return sorted({rule.candidate for rule in rules if rule.candidate})
 
 
-def best_rule(batches: Sequence[tuple[Offer, Tensor]], candidates: int) -> Rule:
-    """Return the rule with the best mean PSNR, of candidates for batches and the images (B, C, H, W) they are for.
+def best_rule(batches: Sequence[tuple[Offer, Tensor]], candidates: Collection[int]) -> Rule:
+    """Return the rule with the best mean PSNR, of the first and these candidates for batches of images (B, C, H, W).
 
     Of equally good rules the first, which is the simplest. After each batch, those that have fallen behind are out.
     """

@@ -49,12 +49,21 @@ class PosteriorMean:
 
     @torch.no_grad()
     def _decoded(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        reading = self.program.read(smashed)
-        values, weights = reading.values.flatten(1), (reading.shown / reading.noise_variance).float().flatten(1)
-        own = self.shown.flatten(1)
-        squares = own.square() @ weights.T - 2 * own @ (values * weights).T
-        likelihood = -squares.double() / (2 * self.temperature) + self.tells[:, labels.to(self.tells.device)]
+        densities = _densities(self.program.read(smashed), self.shown.flatten(1))
+        likelihood = densities / self.temperature + self.tells[:, labels.to(self.tells.device)]
         return (likelihood.softmax(dim=0).T.float() @ self.images.flatten(1)).reshape(-1, *self.images.shape[1:])
+
+
+def _densities(reading: Reading, own: Tensor) -> Tensor:
+    """Return log p(release | image) (N, B), but for a constant of each release, of what images would show (N, D)."""
+    values, variance = reading.values.flatten(1), reading.noise_variance.flatten(1)
+    if reading.shape == "laplace":
+        weights = (reading.shown.flatten(1) * (2 / variance).sqrt()).float()
+        records = zip(values, weights, strict=True)
+        return -torch.stack([(own - value).abs() @ weight for value, weight in records], dim=1).double()
+    weights = (reading.shown.flatten(1) / variance).float()
+    squares = own.square() @ weights.T - 2 * own @ (values * weights).T
+    return -squares.double() / 2
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ class ReadLikeness:
     Values that a defense left out do not count, and noise weighs as its sampler says (`Defense.read`); what differs
     besides, as batch norm makes it, is learnt for each channel. Any image's activations are taken for normal, with the
     mean and the main directions of auxiliary ones (factor analysis), or for those of one of the auxiliary images: under
-    much noise few images are enough to stand for all. All noise is taken for normal.
+    much noise few images are enough to stand for all. Noise is taken for normal, but beside such images Laplace noise
+    for what it is.
 
     Attributes:
         read: what a release shows.
@@ -72,6 +74,8 @@ class ReadLikeness:
                 any image is one of which that label was sent, and p(release) is that of the label, too.
         """
         reading = self.read(released)
+        if self.any_of is not None and reading.shape == "laplace":
+            return self._of_any_there(partial(laplace_densities, reading, self.extra), made, tells)
         values, shown = reading.values.double().flatten(1), reading.shown.double().flatten(1)
         noise = (reading.noise_variance + self.extra).flatten(1)
         weights = shown / noise
@@ -82,10 +86,16 @@ class ReadLikeness:
             return -(squares + (noise.log() * shown).sum(dim=1)) / 2
 
         if self.any_of is not None:
-            of_any = density(self.any_of) + (0 if tells is None else tells.to(values))
-            return density(made) - (of_any.logsumexp(dim=0) - math.log(len(self.any_of)))
+            return self._of_any_there(density, made, tells)
         records = zip(values, shown, noise, strict=True)
         return density(made) - torch.stack([self._of_any(*record) for record in records])
+
+    def _of_any_there(self, density: Callable[[Tensor], Tensor], made: Tensor, tells: Tensor | None) -> Tensor:
+        """Return log ratios where any image is one of `any_of`; ``density`` is log p(release | image)."""
+        assert self.any_of is not None
+        of_any = density(self.any_of)
+        of_any = of_any if tells is None else of_any + tells.to(of_any)
+        return density(made) - (of_any.logsumexp(dim=0) - math.log(len(self.any_of)))
 
     def _of_any(self, values: Tensor, shown: Tensor, noise: Tensor) -> Tensor:
         """Return log p(release) of one record's values (D,), but for the constant that `log_ratios` leaves out too."""
@@ -99,3 +109,25 @@ class ReadLikeness:
         square = (away.square() * shown / variance).sum() - explained.square().sum()
         density: Tensor = -(square + (variance.log() * shown).sum() + 2 * inner.diagonal().log().sum()) / 2
         return density
+
+
+def laplace_densities(reading: Reading, extra: Tensor, made: Tensor) -> Tensor:
+    """Return log p(release | image) (N, releases) under Laplace noise and normal deviations beside it.
+
+    The density of their sum: the two exponential halves of Laplace's, each through the normal distribution function.
+
+    Args:
+        reading: of the releases.
+        extra: variance (*cut shape) of the normal deviations.
+        made: expected activations (N, *cut shape).
+    """
+    expected, scales = expected_values(reading, made).flatten(1), (reading.noise_variance / 2).sqrt().flatten(1)
+    beside = extra.flatten().sqrt()
+    found = []
+    for values, shown, scale in zip(reading.values.double().flatten(1), reading.shown.flatten(1), scales, strict=True):
+        apart, width = (values - expected) / scale, beside / scale
+        upper = torch.special.log_ndtr(apart / width - width) - apart
+        lower = torch.special.log_ndtr(-apart / width - width) + apart
+        density = torch.logaddexp(upper, lower) + width.square() / 2 - (2 * scale).log()
+        found.append((density * shown).sum(dim=1))
+    return torch.stack(found, dim=1)

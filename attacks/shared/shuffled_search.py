@@ -48,7 +48,7 @@ class ShuffledSearch:
             for pace, smoothness, proximity in SEARCHES
         ]
         self._trivial = list(guesses_of(view.auxiliary).values())
-        self.candidates = 1 + len(self._ways) + len(self._trivial)
+        self.candidates = range(1, 1 + len(self._ways) + len(self._trivial))
 
     def guesses(
         self,

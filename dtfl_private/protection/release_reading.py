@@ -75,8 +75,8 @@ class Reading:
 
     @property
     def has_known_noise(self) -> bool:
-        """Whether all that keeps the release from being exact is normal noise of a known deviation."""
-        return self.shape == "normal" and self.deviation is not None and self.is_noisy and self.bound is None
+        """Whether all that keeps the release from being exact is normal or Laplace noise of a known deviation."""
+        return self.shape != "uniform" and self.deviation is not None and self.is_noisy and self.bound is None
 
     @property
     def noise_variance(self) -> Tensor:

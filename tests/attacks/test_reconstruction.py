@@ -200,10 +200,10 @@ def test_candidates_that_have_fallen_behind_are_not_made_again():
         )
 
     # The least residual is that of the best candidate too; of equally good rules the first is taken.
-    assert best_rule([(offer, truth)] * 2, 3) == Rule(None)
+    assert best_rule([(offer, truth)] * 2, (1, 2)) == Rule(None)
     assert made == [[1, 2], [1, 2]]
     errors[0], made[:] = 0.001, []
-    assert best_rule([(offer, truth)] * 2, 3) == FIRST
+    assert best_rule([(offer, truth)] * 2, (1, 2)) == FIRST
     assert made == [[1, 2], []]
 
 

@@ -1,5 +1,8 @@
 """The mean of likely images, against the posterior mean that Bayes' rule gives, and where it serves best."""
 
+import math
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -15,27 +18,33 @@ from dtfl_private.protection.release_reading import Reading
 from dtfl_private.randomness import isolated
 
 
+@dataclass(frozen=True)
 class Program:
     """Sends images with noise of deviation 0.5."""
 
-    device = "cpu"
+    shape: str
+    device: str = "cpu"
 
     def read(self, received):
-        return Reading.of(received).noisier(0.5)
+        return Reading.of(received).noisier(0.5, self.shape)
 
 
+@pytest.mark.parametrize("shape", ["normal", "laplace"])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_it_is_the_posterior_mean(temperature):
+def test_it_is_the_posterior_mean(temperature, shape):
     chance = torch.Generator().manual_seed(0)
     images, sent = torch.rand(7, 1, 2, 2, generator=chance), torch.rand(3, 1, 2, 2, generator=chance)
     tells = torch.tensor([[0.7, 0.3], [0.2, 0.8]]).double().log()
     of_images, labels = torch.tensor([0, 0, 1, 1, 0, 1, 1]), torch.tensor([0, 1, 1])
-    bank = PosteriorMean(
-        program=Program(), images=images, shown=images, tells=tells[of_images], temperature=temperature
-    )
+    program, own = Program(shape), tells[of_images]
+    bank = PosteriorMean(program=program, images=images, shown=images, tells=own, temperature=temperature)
+    noise = {
+        "normal": torch.distributions.Normal(images.double(), 0.5),
+        "laplace": torch.distributions.Laplace(images.double(), 0.5 / math.sqrt(2)),
+    }[shape]
     for record, label, found in zip(sent, labels, bank.decode(sent, labels), strict=True):
-        normal = torch.distributions.Normal(images.double(), 0.5 * temperature**0.5)
-        likely = normal.log_prob(record.double()).flatten(1).sum(dim=1).exp() * tells[of_images, label].exp()
+        density = noise.log_prob(record.double()).flatten(1).sum(dim=1) / temperature
+        likely = density.exp() * tells[of_images, label].exp()
         right = (likely[:, None, None, None] * images).sum(dim=0) / likely.sum()
         torch.testing.assert_close(found, right.float(), rtol=1e-4, atol=1e-5)
 
@@ -45,14 +54,14 @@ def test_it_is_the_posterior_mean(temperature):
     [
         ("gaussian-noise:sd=1", True),
         ("dp-activations:noise_multiplier=1", True),
-        ("laplace-noise:sd=1", False),
+        ("laplace-noise:sd=1", True),
         ("fisher-noise", False),
         ("dropout", False),
         ("quantize", False),
         ("identity", False),
     ],
 )
-def test_it_is_for_normal_noise_of_a_known_deviation(defense, known):
+def test_it_is_for_normal_and_laplace_noise_of_a_known_deviation(defense, known):
     received = torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     assert create("defense", defense).read(Reading.of(received)).has_known_noise is known
 

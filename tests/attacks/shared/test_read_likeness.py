@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.integrate import quad
+from scipy.stats import laplace, multivariate_normal, norm
 
-from dtfl_private.attacks.shared.read_likeness import ReadLikeness
+from dtfl_private.attacks.shared.read_likeness import ReadLikeness, laplace_densities
 from dtfl_private.protection.release_reading import Reading
 
 
@@ -69,3 +70,29 @@ def test_any_image_is_one_of_which_the_label_would_be_sent():
     found = replace(fitted, any_of=made).log_ratios(made, sent[:5], of_one_label)
     # A third of the weight of four images in twelve: less by log(4 / 12 / 3) than the mean over those four.
     torch.testing.assert_close(found, some + math.log(9))
+
+
+def test_laplace_noise_is_weighed_as_what_it_is_with_normal_deviations_beside_it():
+    made, sent = normal(2, 2, 1, 1, seed=0), 3 * normal(3, 2, 1, 1, seed=1)
+    reading = Reading.of(sent).noisier(1.5, "laplace")
+    beside = torch.tensor([0.04, 4.0]).double()[:, None, None]
+    found = laplace_densities(reading, beside, made)
+    noise = laplace(scale=1.5 / math.sqrt(2))
+    for image in range(2):
+        for record in range(3):
+            away = (sent[record] - made[image]).flatten().tolist()
+            sums = [
+                quad(lambda x, r=r, s=s: noise.pdf(r - x) * norm.pdf(x, scale=s), -25, 25, points=[r, 0])[0]
+                for r, s in zip(away, beside.sqrt().flatten().tolist(), strict=True)
+            ]
+            assert found[image, record] == pytest.approx(sum(map(math.log, sums)), rel=1e-6)
+
+
+def test_under_laplace_noise_any_image_there_counts_by_its_laplace_density():
+    made = normal(12, 2, 2, 2, seed=0)
+    sent = made + normal(12, 2, 2, 2, seed=1)
+    fitted = ReadLikeness.fit(lambda received: Reading.of(received).noisier(1.0, "laplace"), sent, made, made)
+    likeness = replace(fitted, any_of=made[:6])
+    each = laplace_densities(likeness.read(sent[:5]), fitted.extra, made)
+    expected = each - (each[:6].logsumexp(dim=0) - math.log(6))
+    torch.testing.assert_close(likeness.log_ratios(made, sent[:5]), expected)
