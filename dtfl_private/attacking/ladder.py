@@ -33,6 +33,9 @@ OF_UPDATES: Ladder = {
 WITHOUT_WEIGHTS: Ladder = {Reconstruction: ("surrogate",), MembershipInference: ("membership-surrogate",)}
 """Where nobody else has the clients' weights."""
 
+OF_REPLIES: Ladder = {LabelInference: ("gradient-labels",)}
+"""In addition, where the server returns gradients."""
+
 
 def ladder_of(method: Method, *, whole: bool) -> Ladder:
     """Return the ladder by what a training method shows.
@@ -44,10 +47,15 @@ def ladder_of(method: Method, *, whole: bool) -> Ladder:
     if not method.cuts:
         return OF_UPDATES
     ladder = WITHOUT_WEIGHTS if "client-weights" in method.hides else LADDER
-    if not whole:
-        return ladder
+    if "replies" not in method.hides:
+        ladder = _with(ladder, OF_REPLIES)
     # One of them can run in each tier.
-    return {goal: list(dict.fromkeys((*rungs, *OF_UPDATES[goal]))) for goal, rungs in ladder.items()}
+    return _with(ladder, OF_UPDATES) if whole else ladder
+
+
+def _with(ladder: Ladder, more: Ladder) -> Ladder:
+    """Return a ladder with the attacks of another one, of the goals that it has."""
+    return {goal: list(dict.fromkeys((*rungs, *more.get(goal, ())))) for goal, rungs in ladder.items()}
 
 
 def rungs_for(attacks: Sequence[Attack], named: Collection[str], ladder: Ladder) -> list[str]:

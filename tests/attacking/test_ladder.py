@@ -15,7 +15,8 @@ from dtfl_private.attacking.base import (
     MembershipInference,
     Reconstruction,
 )
-from dtfl_private.attacking.ladder import LADDER, OF_UPDATES, WITHOUT_WEIGHTS, rungs_for
+from dtfl_private.attacking.ladder import LADDER, OF_REPLIES, OF_UPDATES, WITHOUT_WEIGHTS, ladder_of, rungs_for
+from dtfl_private.attacks import gradient_labels
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.matching import MembershipMatching
 from dtfl_private.defenses.label_rr import LabelRr
@@ -31,7 +32,7 @@ def test_the_ladder_has_what_is_after_the_same_and_is_not_named_already():
     ]
 
 
-@pytest.mark.parametrize("ladder", [LADDER, OF_UPDATES, WITHOUT_WEIGHTS])
+@pytest.mark.parametrize("ladder", [LADDER, OF_REPLIES, OF_UPDATES, WITHOUT_WEIGHTS])
 def test_every_rung_is_an_attack_with_this_goal(ladder):
     for goal, names in ladder.items():
         for name in names:
@@ -44,6 +45,22 @@ def test_rungs_can_run_on_what_their_ladder_is_for():
         assert all(create("attack", name).facts.whole for name in names)
     for names in WITHOUT_WEIGHTS.values():
         assert not any("client-weights" in create("attack", name).facts.needs for name in names)
+
+
+@pytest.mark.parametrize(
+    ("method", "whole", "rungs"),
+    [
+        ("dtfl", False, ["label-inference", "label-clustering"]),
+        ("splitfed-v1", False, ["label-inference", "label-clustering", "gradient-labels"]),
+        ("splitfed-v2", False, ["label-inference", "label-clustering", "gradient-labels"]),
+        ("dtfl-full", True, ["label-inference", "label-clustering", "label-counts"]),
+        ("fedavg", True, ["label-counts"]),
+        ("fedgkt", False, []),
+    ],
+)
+def test_labels_are_attacked_by_all_that_a_method_shows(method, whole, rungs):
+    ladder = ladder_of(create("method", method), whole=whole)
+    assert list(ladder.get(LabelInference, ())) == rungs
 
 
 def test_both_attack_the_same_victims_and_it_is_said_who_is_ahead(trained, mount, monkeypatch):
@@ -113,6 +130,25 @@ def test_who_is_ahead_is_said_of_what_is_no_image_too(
     label = {"auc": "AUC", "accuracy": "accuracy"}[metric]
     shown = f"{label} {mine.value:.3f}, {rung} {theirs.value:.3f}: {mine.value - theirs.value:+.3f} ("
     assert report.remarks[0].startswith(f"tier 1, {mine.source} against the ladder: {shown}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zeros(LabelInference):
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=frozenset({"replies"}), recipe="all are of class 0")
+
+    def infer(self, view):
+        return torch.zeros(sum(len(reply.gradient) for [reply] in view.replies), dtype=torch.int64)
+
+
+def test_where_gradients_are_returned_it_is_set_against_what_attacks_these(trained, mount, monkeypatch):
+    monkeypatch.setattr(gradient_labels, "LEARNT_FROM", 300)
+    report = mount(trained(method="splitfed-v1"), [Zeros()], against="ladder", effort="quick")
+    assert report.remarks[0].startswith("tier 2, zeros against the ladder: accuracy ")
+    assert ", gradient-labels " in report.remarks[0]
+    assert [one.attack for one in report.left_out] == [
+        "label-inference",
+        "label-clustering",
+    ]  # labels are not protected
 
 
 @dataclass(frozen=True, kw_only=True)
