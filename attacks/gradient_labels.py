@@ -85,7 +85,7 @@ class GradientLabels(LabelInference):
         orders = [torch.randperm(len(labels), generator=chance) for _ in range(passes)]
         sent = [self._drawn(view, own, labels[order], f"{use}/{turn}") for turn, order in enumerate(orders)]
         # Fewer records than a batch has are in it several times.
-        batches = list(zip(torch.cat(orders).split(size), torch.cat(sent).split(size), strict=True))
+        batches = list(zip(torch.split(torch.cat(orders), size), torch.split(torch.cat(sent), size), strict=True))
         whole = [(places, drawn) for places, drawn in batches if len(places) == size]
         found = []
         for number, (places, drawn) in enumerate(whole):

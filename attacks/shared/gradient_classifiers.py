@@ -83,5 +83,5 @@ def _discriminants(train: Examples, channel: Tensor) -> Iterator[Classifier]:
 
 
 def _likeliest(pairs: PairDiscriminant, channel: Tensor, points: Tensor) -> Tensor:
-    parts = [true_label_evidence(pairs.log_likelihoods(part), channel) for part in points.split(CHUNK)]
+    parts = [true_label_evidence(pairs.log_likelihoods(part), channel) for part in torch.split(points, CHUNK)]
     return torch.cat(parts).argmax(dim=1)
