@@ -27,8 +27,9 @@ class LabelRr(Defense):
     """Randomised response: epsilon per label, by one draw per record that training and every message repeat.
 
     The client's own training uses the drawn labels too, so that all that leaves depends on the true ones through the
-    draw alone. Not label privacy against a party that sees smashed data in clear: these still give the class away.
-    The draw comes from the run's seeded generator, which is not cryptographically secure.
+    draw alone. Not label privacy against a party that sees smashed data in clear, or the gradients that a server
+    returns for them: these still give the class away. The draw comes from the run's seeded generator, which is not
+    cryptographically secure.
 
     Args:
         epsilon: of the draw, for replacing a record's label.

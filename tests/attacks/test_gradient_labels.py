@@ -1,5 +1,8 @@
 """What the gradients that a server returns say of labels."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +16,7 @@ from dtfl_private.attacks import gradient_labels
 from dtfl_private.attacks.gradient_labels import GradientLabels, direction_scores, features, norm_scores
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.train import train
+from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.progress import Progress
 
@@ -102,3 +106,42 @@ def test_own_gradients_are_those_that_the_server_returns(opened, tmp_path):
     own = view.replies_to(played.victims.truth[: len(reply)], played.victims.labels[: len(reply)])
     # But for dropout in the server's half, whose draws nobody knows.
     assert F.cosine_similarity(own.flatten(), reply.flatten(), dim=0) > 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class HideZero(Defense):
+    """Sends seven of ten zeros as ones, and other labels as they are."""
+
+    facts: ClassVar[DefenseFacts] = DefenseFacts(protects="labels", acts_on=("labels",), guarantee="none", attacker="")
+
+    def protect_labels(self, labels, records, at):
+        lies = torch.rand(at.records, generator=at.lasting("lies"))[records.cpu()] < 0.7
+        return torch.where(lies & (labels == 0), 1, labels)
+
+
+@pytest.mark.usefixtures("few_gradients")
+def test_own_labels_and_their_channel_are_drawn_by_the_defense_of_the_run(opened, tmp_path, monkeypatch):
+    given, asked = [], []
+
+    def best(*examples_and_channel, seed):
+        given.extend((*examples_and_channel, seed))
+        return lambda points: torch.zeros(len(points), dtype=torch.int64)
+
+    monkeypatch.setattr(gradient_labels, "best_classifier", best)
+    attack = GradientLabels(labels_per_class=2)
+    run = opened(method="splitfed-v1", defenses=[HideZero()])
+    plan = plan_attack(run, AttackConfig(victims=4, seeds=1), [attack], tmp_path / "out")
+    view = plan.view(plan.jobs[0], 0, plan.rounds.of(plan.jobs[0], None), Progress())
+    answer = view.replies_to
+    monkeypatch.setattr(view, "replies_to", lambda *sent: (asked.append(sent[0]), answer(*sent))[1])
+    attack.infer(view)
+    train, held, channel, _ = given
+    # Two of each class to learn from, and two to choose by.
+    assert len(torch.unique(torch.cat(asked).flatten(1), dim=0)) <= 4 * view.classes
+    for examples, margin in ((train, 0.1), (held, 0.2)):  # deviations of 0.025 and 0.05
+        zero = examples.true == 0
+        assert set(examples.sent[zero].tolist()) == {0, 1}
+        assert float(examples.sent[zero].double().mean()) == pytest.approx(0.7, abs=margin)
+        assert torch.equal(examples.sent[~zero], examples.true[~zero])
+    assert channel[0].tolist() == pytest.approx([0.3, 0.7, 0.0], abs=0.1)
+    assert channel[1:].diagonal(1).min() > 0.99
