@@ -1,6 +1,6 @@
-"""Membership by one client's update: has its training moved the network towards a record?"""
+"""Membership by one client's update: which of all candidates together explain it best."""
 
-from collections.abc import Collection, Iterable
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -9,166 +9,188 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, MembershipInference
-from dtfl_private.attacking.program import ClientProgram, Parameters
+from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.simulated_client import simulated_change
-from dtfl_private.attacks.shared.update_target import changes
+from dtfl_private.attacks.shared.joint_least_squares import JointLeastSquares, SharesPrior
+from dtfl_private.attacks.shared.linear_update import LinearUpdate
+from dtfl_private.attacks.shared.observed_update import ObservedUpdate
+from dtfl_private.attacks.shared.record_influences import influences
+from dtfl_private.attacks.shared.simulated_client import local_batches, update_after
+from dtfl_private.attacks.shared.stretches import Stretches
+from dtfl_private.attacks.shared.update_target import steps_taken
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
-# Simulated rounds with the normal effort, and at least: fewer say too little of a candidate's own means.
-SHADOWS, FEWEST = 64, 24
-# Where along the change of the weights a record's confidence is asked: beyond the update, what it did shows larger.
-ALONG = (1.0, 3.0)
-# How far along it, and back, the slope of the confidence is taken.
-NEAR = 0.1
-# Added to the covariance of what is asked, as a share of its mean variance: few shadows know it badly.
-RIDGE = 0.05
+# Simulated rounds with the normal effort, and at least: fewer say too little of the noise.
+SHADOWS, FEWEST = 160, 40
+# Batches in which a candidate's influence is measured, likewise: in each it is another one. Records of one, at most.
+CONTEXTS, FEWEST_CONTEXTS, MOST_RECORDS = 8, 2, 32
+# Stretches of a round that are told apart, at most, and candidates times stretches: a matrix of so many is inverted.
+MOST_STRETCHES, MOST_UNKNOWNS = 6, 1200
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateMembership(MembershipInference):
-    """Compare how a client's update moves the network's answer to a record with what simulated updates do.
+    """Solve for all candidates at once which of them a client's update is made of, by simulated updates.
 
-    The adversary trains as the client did, from the weights that the client began with, on random halves of the
-    candidates and auxiliary records that fill them up: shadow rounds, each candidate in half of them. Asked are the
-    slope of a candidate's confidence along the update (the alignment of its gradient with it: Li et al. 2023, PoPETs,
-    "Effective passive membership inference attacks in federated learning against overparameterized models") and the
-    confidence at the update and beyond it (Nasr et al. 2019, S&P, "Comprehensive privacy analysis of deep learning").
-    Taken for normal, each candidate with means of its own and one covariance for all, they give a likelihood ratio of
-    "in" against "out": LiRA (Carlini et al. 2022, S&P, 2112.03570) within one client's round. Of several clients, the
-    one that fits a candidate best counts.
+    What a client sends is taken for a sum of what each record adds, and noise. A record adds its influence on the
+    gradient of a batch and on batch norm's moments, measured on the line from download to update. How much of that
+    arrives at each weight, by the stretch of the round (one or several local steps) that the record is in, and the
+    covariance of the noise are learnt from shadow rounds, as in LiRA (Carlini et al. 2022, S&P, 2112.03570): the
+    adversary trains as the client did, on random candidates and auxiliary records that fill them up. Bayesian least
+    squares then weigh all candidates against each other, so that what one explains speaks for no other; the alignment
+    of a gradient with the update (Li et al. 2023, PoPETs, "Effective passive membership inference attacks in federated
+    learning against overparameterized models") judges each alone. Of several clients, a candidate's odds are added up.
 
     Attributes:
-        shadows: simulated rounds, even, for each client; 0 for as many as the effort allows, 64 as a rule
-            and 24 at least.
+        shadows: simulated rounds for each client; 0 for as many as the effort allows, 160 as a rule and 40 at least.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
         needs=frozenset({"architecture", "client-weights", "updates", "auxiliary-data"}),
-        recipe="likelihood ratio of what a client's update does to a record, by simulated rounds with and without it",
-        source="Li et al. 2023, PoPETs; Carlini et al. 2022",
+        recipe="Bayesian least squares: which candidates' gradients add up to a client's update, by simulated rounds",
+        source="new; after Li et al. 2023, PoPETs; Carlini et al. 2022",
         whole=True,
     )
 
     shadows: Annotated[int, Field(ge=0, multiple_of=2)] = 0
 
     def scores(self, view: View) -> Tensor:
-        """Return the log-likelihood ratio (candidates,) of each candidate's likeliest client."""
+        """Return the log-odds (candidates,) that each candidate is one of the clients' records."""
         if not view.updates:
             raise InputError("no client sent a weight update, which update-membership needs: use --replay")
-        shadows = self.shadows or 2 * max(FEWEST // 2, round(SHADOWS // 2 * self.effort))
-        return torch.stack(
-            [
-                self._ratios(view, seen, update, shadows, (place * shadows, len(view.updates) * shadows))
-                for place, (seen, update) in enumerate(view.updates)
-            ]
-        ).amax(dim=0)
-
-    def _ratios(self, view: View, seen: Seen, update: WeightUpdate, shadows: int, done: tuple[int, int]) -> Tensor:
-        """Return the log-likelihood ratio of each candidate being the client's; ``done`` is (before, in all)."""
-        candidates = len(view.candidates.labels)
-        chance = view.chance("shadows", seen.download.client)
-        ranks = torch.rand(shadows, candidates, generator=chance).argsort(dim=0).argsort(dim=0)
-        inside = ranks < shadows // 2
-        program = view.program(seen, adaptive=self.adaptive)
-        asked = []
-        for number, members in enumerate(inside):
-            change, members_kept = self._shadow(view, seen, number, members, update.examples)
-            inside[number] = members_kept
-            asked.append(answers(view, program, change))
-            view.progress(done[0] + number + 1, done[1])
-        return likelihood_ratios(torch.stack(asked), inside, answers(view, program, changes(program, update)))
-
-    def _shadow(self, view: View, seen: Seen, number: int, members: Tensor, records: int) -> tuple[Parameters, Tensor]:
-        """Return what a simulated round adds to the weights, and which candidates were in it, bool (candidates,)."""
-        chance = view.chance("shadow", seen.download.client, number)
-        places = members.nonzero().flatten()
-        places = places[torch.randperm(len(places), generator=chance)][:records]
-        kept = torch.zeros_like(members).index_fill(0, places, value=True)
-        auxiliary, missing = view.auxiliary, records - len(places)
-        filling = torch.randint(len(auxiliary.labels), (missing,), generator=chance)
-        if missing <= len(auxiliary.labels):
-            filling = torch.randperm(len(auxiliary.labels), generator=chance)[:missing]
-        images = torch.cat([view.candidates.images[places], auxiliary.images[filling]])
-        labels = torch.cat([view.candidates.labels[places], auxiliary.labels[filling]])
-        program = view.program(seen, adaptive=self.adaptive, draw=f"shadow/{number}")
-        return simulated_change(program, view.local_steps, images, labels, chance), kept
-
-
-def answers(view: View, program: ClientProgram, change: Parameters) -> Tensor:
-    """Return what a change of the weights does to each candidate (candidates, Q), float64.
-
-    The slopes of its confidence along the change of each module and of all, and its confidence at places `ALONG` it.
-    """
-    begin, size = program.parameters(), view.local_steps.batch_size or len(view.candidates.labels)
-    parts = [*_by_module(begin), set(begin)]
-    found = []
-    # Always the same batches: batch norm makes an answer depend on the batch.
-    batches = zip(torch.split(view.candidates.images, size), torch.split(view.candidates.labels, size), strict=True)
-    for images, labels in batches:
-        asked = _Asked(program=program, begin=begin, change=change, images=images, labels=labels)
-        slopes = [asked.confidence(NEAR, part) - asked.confidence(-NEAR, part) for part in parts]
-        moved = [asked.confidence(far, parts[-1]) for far in ALONG]
-        found.append(torch.stack([*slopes, *moved], dim=1).double().cpu())
-    return torch.cat(found)
-
-
-def _by_module(names: Iterable[str]) -> list[set[str]]:
-    """Return the names of the parameters of each module md1..mdL of the client half, and of its head."""
-    modules: dict[str, set[str]] = {}
-    for name in names:
-        modules.setdefault(".".join(name.split(".")[:3]), set()).add(name)
-    return list(modules.values())
+        records = sum(update.examples for _, update in view.updates)
+        found = []
+        for number, (seen, update) in enumerate(view.updates):
+            part = view.part(number / len(view.updates), (number + 1) / len(view.updates))
+            # Half of the candidates are members, of each client as many as its share of all records.
+            client = _Client.of(self, part, seen, update, chance=0.5 * update.examples / records)
+            found.append(client.log_odds())
+        return torch.stack(found).logsumexp(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """Records of which is asked how sure the network is of their labels, between download and update and beyond."""
+class _Client:
+    """One client's update, and the rounds that are simulated for it.
 
+    Attributes:
+        adaptive: whether the defenses are simulated too.
+        view: of the adversary.
+        seen: the client's round.
+        update: what it sent.
+        chance: that a candidate is one of its records.
+        shadows: S, simulated rounds.
+        contexts: batches in which a candidate's influence is measured.
+        stretches: of its local steps.
+        program: with the weights that it began with.
+        observed: which values of an update are looked at.
+        images: of candidates, then auxiliary records.
+        labels: of the same.
+    """
+
+    adaptive: bool
+    view: View
+    seen: Seen
+    update: WeightUpdate
+    chance: float
+    shadows: int
+    contexts: int
+    stretches: Stretches
     program: ClientProgram
-    begin: Parameters
-    change: Parameters
+    observed: ObservedUpdate
     images: Tensor
     labels: Tensor
 
-    @torch.no_grad()
-    def confidence(self, far: float, part: Collection[str]) -> Tensor:
-        """Return log p_y - log(1 - p_y) (B,) where these parameters went so far along their change."""
-        weights = {
-            name: tensor + far * self.change[name] if name in part else tensor for name, tensor in self.begin.items()
-        }
-        device = self.program.device
-        return scaled(self.program.logits(weights, self.images.to(device)), self.labels.to(device))
+    @classmethod
+    def of(cls, attack: UpdateMembership, view: View, seen: Seen, update: WeightUpdate, *, chance: float) -> "_Client":
+        program = view.program(seen, adaptive=attack.adaptive)
+        steps, auxiliary = steps_taken(update, view.local_steps), view.auxiliary
+        most = max(1, min(MOST_STRETCHES, MOST_UNKNOWNS // len(view.candidates.labels)))
+        return cls(
+            adaptive=attack.adaptive,
+            view=view,
+            seen=seen,
+            update=update,
+            chance=chance,
+            shadows=attack.shadows or max(FEWEST, round(SHADOWS * attack.effort)),
+            contexts=max(FEWEST_CONTEXTS, round(CONTEXTS * attack.effort)),
+            stretches=Stretches.of(steps, most),
+            program=program,
+            observed=ObservedUpdate.of(program, steps, view.chance("weights", seen.download.client)),
+            images=torch.cat([view.candidates.images, auxiliary.images, auxiliary.validation_images]),
+            labels=torch.cat([view.candidates.labels, auxiliary.labels, auxiliary.validation_labels]),
+        )
+
+    @property
+    def candidates(self) -> int:
+        """N, number of candidates: the first of the records."""
+        return len(self.view.candidates.labels)
+
+    def log_odds(self) -> Tensor:
+        """Return the log-odds (N,), float64, that each candidate was in the client's round."""
+        rounds = [self._simulated(number) for number in range(self.shadows)]
+        values, shares, members = (torch.stack(parts) for parts in zip(*rounds, strict=True))
+        model = LinearUpdate.fitted(self._influences(), shares, values)
+        chances = torch.full((self.candidates,), self.chance, dtype=torch.float64)
+        prior = SharesPrior.of(chances, shares, members)
+        solution = JointLeastSquares.fitted(model.effects, model.standardised(values), shares, prior)
+        sent = self.observed.of_update(self.program.of_update(self.update))
+        return solution.log_odds(model.standardised(sent)) + torch.logit(chances)
+
+    def _simulated(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a shadow round's values (D,), shares of the candidates (K, N) and who of them was in it (N,)."""
+        chance = self.view.chance("shadow", self.seen.download.client, number)
+        members = drawn_members(self.view.candidates.labels, self.chance, self.update.examples, chance)
+        missing = self.update.examples - int(members.sum())
+        auxiliary = len(self.labels) - self.candidates
+        filling = torch.randint(auxiliary, (missing,), generator=chance)
+        if missing <= auxiliary:
+            filling = torch.randperm(auxiliary, generator=chance)[:missing]
+        records = torch.cat([members.nonzero().flatten(), self.candidates + filling])
+        steps = self.view.local_steps
+        batches = [records[part] for part in local_batches(steps, len(records), chance)]
+        program = self.view.program(self.seen, adaptive=self.adaptive, draw=f"shadow/{number}")
+        sent = update_after(program, steps, ((self.images[part], self.labels[part]) for part in batches))
+        shares = self.stretches.shares(batches, len(self.labels))[:, : self.candidates]
+        self.view.progress(number + 1, self.shadows + self.contexts)
+        return self.observed.of_update(sent), shares, members
+
+    def _influences(self) -> Tensor:
+        """Return what each candidate adds to a batch (N, D): the mean of several batches, spread over the round."""
+        sent, own = self.program.of_update(self.update), slice(self.candidates)
+        total = torch.zeros(())
+        for number in range(self.contexts):
+            done = (number + 0.5) / self.contexts
+            weights = {
+                name: begin + done * (sent[name].to(begin) - begin) for name, begin in self.observed.begin.items()
+            }
+            chance = self.view.chance("context", self.seen.download.client, number)
+            others = torch.randperm(len(self.labels), generator=chance)[: self._others()]
+            context = (self.images[others], self.labels[others])
+            total = total + influences(self.observed, weights, self.images[own], self.labels[own], context)
+            self.view.progress(self.shadows + number + 1, self.shadows + self.contexts)
+        return total / self.contexts
+
+    def _others(self) -> int:
+        """Return how many other records an influence is measured among: none where no batch norm couples them."""
+        size = min(self.view.local_steps.batch_size or self.update.examples, MOST_RECORDS)
+        return size - 1 if self.program.norms.momenta else 0
 
 
-def scaled(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return log p_y - log(1 - p_y) (N,) without the cancellation of 1 - p_y."""
-    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-    return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
-
-
-def likelihood_ratios(shadows: Tensor, inside: Tensor, target: Tensor) -> Tensor:
-    """Return log p(target | in) - log p(target | out) of each candidate (N,), normal with one covariance for all.
+def drawn_members(labels: Tensor, share: float, most: int, chance: torch.Generator) -> Tensor:
+    """Return which candidates are in a simulated round, bool (N,): as near to this share of each class as can be.
 
     Args:
-        shadows: answers (S, N, Q) after each shadow round.
-        inside: which shadow had which candidate, bool (S, N).
-        target: answers (N, Q) after the round that is attacked.
+        labels: (N,) of the candidates, who are members and others in equal numbers in each class.
+        share: of them that are in it, in the mean.
+        most: members, at most.
+        chance: of the draw.
     """
-    means, apart = {}, torch.zeros_like(shadows)
-    for held in (True, False):
-        weight = (inside == held).double()[:, :, None]
-        means[held] = (weight * shadows).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
-        apart += weight * (shadows - means[held])
-    rows = apart.flatten(0, 1)
-    scale = rows.std(dim=0).clamp(min=1e-12)
-    rows = rows / scale
-    questions = rows.shape[1]
-    covariance = rows.T @ rows / len(rows) + RIDGE * torch.eye(questions, dtype=rows.dtype)
-    # A candidate's own means, of few shadows each, are uncertain: what all candidates have in common steadies them.
-    shift = (means[True] - means[False]) / scale
-    shift = 0.5 * (shift + shift.mean(dim=0))
-    middle = (target - (means[True] + means[False]) / 2) / scale
-    ratios: Tensor = ((middle @ torch.linalg.inv(covariance)) * shift).sum(dim=1)
-    return ratios
+    members = torch.zeros(len(labels), dtype=torch.bool)
+    for label in sorted(set(labels.tolist())):
+        own = (labels == label).nonzero().flatten()
+        count = math.floor(share * len(own) + float(torch.rand((), generator=chance)))
+        members[own[torch.randperm(len(own), generator=chance)[:count]]] = True
+    chosen = members.nonzero().flatten()
+    members[chosen[torch.randperm(len(chosen), generator=chance)[most:]]] = False
+    return members
