@@ -137,26 +137,26 @@ def test_members_are_told_from_others(norm, optimizer, attacked):
     [
         {"candidates": 4},
         {"only": 3, "candidates": 24, "auxiliary": 30},
-        {"auxiliary": 3},
-        {"clients": 2},
-        {"steps": LocalSteps(optimizer="sgd", lr=0.05, momentum=0.9, batch_size=4, epochs=3)},
-        {"steps": LocalSteps(optimizer="adam", lr=0.003)},
+        {"auxiliary": 3, "candidates": 32},
+        {"clients": 2, "candidates": 32},
+        {"steps": LocalSteps(optimizer="sgd", lr=0.05, momentum=0.9, batch_size=4, epochs=3), "candidates": 32},
+        {"steps": LocalSteps(optimizer="adam", lr=0.003), "candidates": 32},
     ],
     ids=["few candidates", "one class", "few auxiliary records", "two clients", "many steps", "one step"],
 )
 def test_it_runs_on_clients_of_all_kinds(changes, attacked):
     view, member = attacked(**changes)
-    scores = UpdateMembership(shadows=20).scores(view)
+    scores = UpdateMembership(shadows=20, effort=0.1).scores(view)
     assert torch.isfinite(scores).all()
     assert scores.shape == member.shape
 
 
 def test_noise_that_a_defense_adds_makes_it_less_sure(attacked):
     noise = UpdateNoise(sd=0.1)
-    view, _ = attacked(nn.BatchNorm2d, noise)
-    odds = UpdateMembership(shadows=40).scores(view)
-    clear, _ = attacked()
-    assert odds.std() < 0.5 * UpdateMembership(shadows=40).scores(clear).std()
+    view, _ = attacked(nn.BatchNorm2d, noise, candidates=24)
+    odds = UpdateMembership(effort=0.1).scores(view)
+    clear, _ = attacked(candidates=24)
+    assert odds.std() < 0.5 * UpdateMembership(effort=0.1).scores(clear).std()
 
 
 def test_simulated_members_are_an_equal_share_of_each_class():
