@@ -53,7 +53,7 @@ class UpdateMembership(MembershipInference):
         whole=True,
     )
 
-    shadows: Annotated[int, Field(ge=0, multiple_of=2)] = 0
+    shadows: Annotated[int, Field(ge=0)] = 0
 
     def scores(self, view: View) -> Tensor:
         """Return the log-odds (candidates,) that each candidate is one of the clients' records."""
