@@ -108,11 +108,15 @@ class Hybrid(Reconstruction):
         decoders = trained_decoders(view.part(0, DECODED), decoder.training, self.rivals(view))
         optimization = Optimization(steps=self.steps, adaptive=self.adaptive, effort=self.effort)
         tuning, searching = view.part(DECODED, TUNED), view.part(TUNED, 1)
-        steps = optimization.search_steps
-        tuned = self._tuned(tuning, decoders, optimization, Ticks(tuning, steps * TUNING_SEARCHES))
+        steps, batches = optimization.search_steps, tuning_batches(view, self.adaptive)
+        noisy = has_many_likely_images(view.program(view.seen[0], adaptive=self.adaptive).read(batches[0].smashed))
+        ticks = Ticks(tuning, steps * TUNING_SEARCHES + noisy * len(batches) * chain_steps(steps))
+        tuned = self._tuned(tuning, decoders, optimization, ticks)
+        exact = bool(psnr(tuned["images"], batches[0].images).min() >= EXACT)
+        sampler = Sampler.of(view, view.seen[0], adaptive=self.adaptive) if noisy and not exact else None
         way = self._way(view, optimization, *tuned["best"].tolist())
         refine = partial(_refined, matching=way, latent=bool(tuned["latent"]))
-        rule, candidates = self._rule(view, decoders, optimization, tuned, refine)
+        rule, candidates = self._rule(view, decoders, optimization, tuned, refine, sampler, ticks)
         if rule == FIRST:  # nothing that a search finds serves better
             return decoded_by(view, decoders)
         wanted = needed([rule], candidates)
@@ -121,9 +125,8 @@ class Hybrid(Reconstruction):
             found = optimization.reconstruct(searching.part(0, 0.5)).to(view.device)
             searching = searching.part(0.5, 1)
         work = {REFINED: steps, AVERAGED: chain_steps(steps), FROM_GREY: 0}
-        batches = sum(len(seen.batches) for seen in view.seen)
-        tick = Ticks(searching, batches * sum(work[candidate] for candidate in wanted))
-        sampler = Sampler.of(view, view.seen[0], adaptive=self.adaptive) if AVERAGED in wanted else None
+        received = sum(len(seen.batches) for seen in view.seen)
+        tick = Ticks(searching, received * sum(work[candidate] for candidate in wanted))
         parts: list[Tensor] = []
         for seen in view.seen:
             program = view.program(seen, adaptive=self.adaptive)
@@ -185,6 +188,8 @@ class Hybrid(Reconstruction):
         optimization: Optimization,
         tuned: Mapping[str, Tensor],
         refine: Callable[[ClientProgram, Tensor, Tensor, TrainedDecoder], Tensor],
+        sampler: Sampler | None,
+        tick: Callable[[], None],
     ) -> tuple[Rule, Collection[int]]:
         """Return the rule that serves best on auxiliary validation images, and the candidates that it is one for."""
         seen = view.seen[0]
@@ -192,8 +197,6 @@ class Hybrid(Reconstruction):
         batches = tuning_batches(view, self.adaptive)
         reached = psnr(tuned["images"], batches[0].images)
         grey_too = reached.min() < EXACT and optimization.is_near(view, float(reached.mean()) - FAR_BEHIND)
-        noisy = reached.min() < EXACT and has_many_likely_images(program.read(batches[0].smashed))
-        sampler = Sampler.of(view, seen, adaptive=self.adaptive) if noisy else None
         chain = chain_steps(optimization.search_steps)
         offers = []
         for number, sent in enumerate(batches):
@@ -206,10 +209,10 @@ class Hybrid(Reconstruction):
             if number == 0:
                 make[REFINED] = partial(tuned.__getitem__, "images")
             if sampler is not None:
-                given = (smashed, labels, decoded, chain, _chance_of(view, "tuning", number))
+                given = (smashed, labels, decoded, chain, _chance_of(view, "tuning", number), tick)
                 make[AVERAGED] = partial(sampler.average, sender, *given)
             offers.append((partial(_offered, sender, smashed, decoded, make), images))
-        candidates = [REFINED, *([AVERAGED] if noisy else []), *([FROM_GREY] if grey_too else [])]
+        candidates = [REFINED, *([AVERAGED] if sampler is not None else []), *([FROM_GREY] if grey_too else [])]
         return best_rule(offers, candidates), candidates
 
 

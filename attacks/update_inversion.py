@@ -88,16 +88,21 @@ class UpdateInversion(Reconstruction):
         super().check(target)
         if target.whole and self.joint:
             raise InputError("update-inversion:joint=true needs smashed data, and this run's clients send none")
+        if target.defense.releases_apart and self.joint:
+            raise InputError(
+                "update-inversion:joint=true needs smashed data of the steps; with this run's defense clients send "
+                "after their training: leave joint out"
+            )
 
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W); those of a client that sends no labels in no order."""
-        rounds = {seen.download.client: update for seen, update in view.updates}
+        rounds = {seen.download.client: (seen, update) for seen, update in view.updates}
         missing = [seen.download.client for seen in view.seen if seen.download.client not in rounds]
         if missing:
             raise InputError(f"client {missing[0]} sent no weight update, which update-inversion needs: use --replay")
         prior = ImagePrior.of(view, view.device)
         parts = [
-            self._search(view, prior, seen, rounds[seen.download.client], place, len(view.seen))
+            self._search(view, prior, *rounds[seen.download.client], place, len(view.seen))
             for place, seen in enumerate(view.seen)
         ]
         return torch.cat(parts).cpu()

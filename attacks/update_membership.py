@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, MembershipInference
+from dtfl_private.attacking.base import AttackFacts, MembershipInference, Target
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.joint_least_squares import JointLeastSquares, SharesPrior
@@ -23,6 +23,8 @@ from dtfl_private.protocol.messages import Seen, WeightUpdate
 
 # Simulated rounds with the normal effort, and at least: fewer say too little of the noise.
 SHADOWS, FEWEST = 160, 40
+# Those that a user may ask for, at least: more than the stretches of a round by far.
+LEAST_SHADOWS = 20
 # Batches in which a candidate's influence is measured, likewise: in each it is another one. Records of one, at most.
 CONTEXTS, FEWEST_CONTEXTS, MOST_RECORDS = 8, 2, 32
 # Stretches of a round that are told apart, at most, and candidates times stretches: a matrix of so many is inverted.
@@ -41,6 +43,7 @@ class UpdateMembership(MembershipInference):
     squares then weigh all candidates against each other, so that what one explains speaks for no other; the alignment
     of a gradient with the update (Li et al. 2023, PoPETs, "Effective passive membership inference attacks in federated
     learning against overparameterized models") judges each alone. Of several clients, a candidate's odds are added up.
+    Clients that a defense lets train in a way of its own (`dp-weights`) are simulated as if they trained plainly.
 
     Attributes:
         shadows: simulated rounds for each client; 0 for as many as the effort allows, 160 as a rule and 40 at least.
@@ -54,6 +57,17 @@ class UpdateMembership(MembershipInference):
     )
 
     shadows: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def budget(self) -> dict[str, int]:
+        """The simulated rounds."""
+        return {"shadows": self.shadows or max(FEWEST, round(SHADOWS * self.effort))}
+
+    def check(self, target: Target) -> None:
+        """Refuse so few rounds that nothing can be learnt from them."""
+        super().check(target)
+        if self.shadows and self.shadows < LEAST_SHADOWS:
+            raise InputError(f"update-membership: shadows={self.shadows} are too few, expected {LEAST_SHADOWS} or more")
 
     def scores(self, view: View) -> Tensor:
         """Return the log-odds (candidates,) that each candidate is one of the clients' records."""
@@ -112,11 +126,13 @@ class _Client:
             seen=seen,
             update=update,
             chance=chance,
-            shadows=attack.shadows or max(FEWEST, round(SHADOWS * attack.effort)),
+            shadows=attack.budget["shadows"],
             contexts=max(FEWEST_CONTEXTS, round(CONTEXTS * attack.effort)),
             stretches=Stretches.of(steps, most),
             program=program,
-            observed=ObservedUpdate.of(program, steps, view.chance("weights", seen.download.client)),
+            observed=ObservedUpdate.of(
+                program, program.of_update(update), steps, view.chance("weights", seen.download.client)
+            ),
             images=torch.cat([view.candidates.images, auxiliary.images, auxiliary.validation_images]),
             labels=torch.cat([view.candidates.labels, auxiliary.labels, auxiliary.validation_labels]),
         )

@@ -14,7 +14,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
 from dtfl_private.attacks.shared.variations import varied, varied_share
 from dtfl_private.protocol.messages import Seen
-from dtfl_private.randomness import isolated
+from dtfl_private.randomness import isolated, torch_stream
 
 # Images to learn from: auxiliary ones and variations of them, at least.
 IMAGES = 3000
@@ -52,7 +52,7 @@ class ClassPrior:
 
 def _learnt(view: View, seen: Seen, adaptive: bool) -> dict[str, Tensor]:
     """Return the parts of a `ClassPrior`."""
-    own, chance = view.auxiliary, view.chance("class prior")
+    own, chance = view.auxiliary, torch_stream(view.seed, "images of a class", view.tier)
     count = len(own.labels)
     drawn = torch.cat([torch.randperm(count, generator=chance) for _ in range(-(-IMAGES // count))])
     drawn = drawn[: max(IMAGES, count)]
@@ -77,19 +77,21 @@ def normal_by_label(images: Tensor, labels: Tensor, behind: Tensor) -> tuple[Ten
     rows = images.double()
     _, _, directions = torch.svd_lowrank(rows - rows.mean(dim=0), q=min(MOST_DIRECTIONS, *rows.shape), niter=4)
     classes = torch.arange(behind.shape[1]).tolist()
-    of_class = [rows[labels == label] if (labels == label).any() else rows for label in classes]
+    there = set(labels.tolist())
+    of_class = [rows[labels == label] if label in there else rows for label in classes]
     centres = torch.stack([own.mean(dim=0) for own in of_class])
-    covariances = _covariances([(own - own.mean(dim=0)) @ directions for own in of_class])
+    apart = [(own - own.mean(dim=0)) @ directions for own in of_class]
+    covariances = _covariances(apart, [one for label, one in enumerate(apart) if label in there])
     means = behind @ centres
-    apart = (centres[None] - means[:, None]) @ directions  # of the classes behind a sent label
-    between = torch.einsum("sc,sci,scj->sij", behind, apart, apart)
+    away = (centres[None] - means[:, None]) @ directions  # of the classes behind a sent label
+    between = torch.einsum("sc,sci,scj->sij", behind, away, away)
     spread = torch.einsum("sc,cij->sij", behind, covariances) + between
     floor = FLOOR * torch.eye(spread.shape[-1], dtype=spread.dtype)
     return means, directions, torch.linalg.cholesky(spread + floor)
 
 
-def _covariances(apart: Sequence[Tensor]) -> Tensor:
-    """Return the covariance (classes, K, K) of each class's differences from its mean, half that of all classes."""
+def _covariances(apart: Sequence[Tensor], known: Sequence[Tensor]) -> Tensor:
+    """Return the covariance (classes, K, K) of each class's differences from its mean, half that of all known ones."""
     own = torch.stack([one.T @ one / len(one) for one in apart])
-    together = torch.cat(list(apart))
+    together = torch.cat(list(known))
     return OWN * own + (1 - OWN) * together.T @ together / len(together)

@@ -63,10 +63,10 @@ def _components(features: Tensor, seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def _logistic(train: Examples) -> Iterator[Classifier]:
-    """Yield logistic regressions of the true label, of several strengths."""
+    """Yield logistic regressions of the true label, of several strengths; none where there is one label alone."""
     from sklearn.linear_model import LogisticRegression
 
-    for strength in STRENGTHS:
+    for strength in STRENGTHS if len(torch.unique(train.true)) > 1 else ():
         fitted = LogisticRegression(C=strength, max_iter=300).fit(train.features.numpy(), train.true.numpy())
         yield partial(_predicted, fitted)
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.variations import varied
+from dtfl_private.randomness import torch_stream
 
 # Added to the variances along what auxiliary images differ in, in squares of 0..1: where they are small, a search that
 # keeps to them is slow, and an update says more than they do.
@@ -130,7 +131,7 @@ class LikelyImages:
 
 def _measured(view: View) -> dict[str, Tensor]:
     """Return the parts of `LikelyImages`."""
-    own, chance = view.auxiliary, view.chance("likely images")
+    own, chance = view.auxiliary, torch_stream(view.seed, "likely images", view.tier)
     images = _as_clients_alter(view, own.images[:MOST_IMAGES], own.labels[:MOST_IMAGES], chance).double()
     held_out = _as_clients_alter(view, own.validation_images, own.validation_labels, chance).double()
     mean = images.mean(dim=0)

@@ -27,23 +27,33 @@ class ObservedUpdate:
         program: with the download's weights.
         begin: parameters before the round, by name.
         places: (W,) of the weights that are looked at, among all of ``begin`` in their order.
+        layers: with batch norm, whose moments are looked at, in the order in which they are.
         steps: local steps of the round.
     """
 
     program: ClientProgram
     begin: Parameters
     places: Tensor
+    layers: Sequence[str]
     steps: int
 
     @classmethod
-    def of(cls, program: ClientProgram, steps: int, chance: torch.Generator) -> "ObservedUpdate":
-        """Return one that looks at all weights, or at a random sample of them where there are too many."""
+    def of(cls, program: ClientProgram, sent: Parameters, steps: int, chance: torch.Generator) -> "ObservedUpdate":
+        """Return one that looks at all weights, or at a random sample of them where there are too many.
+
+        Args:
+            program: with the download's weights.
+            sent: the update, as `ClientProgram.of_update` names it.
+            steps: local steps of the round.
+            chance: of the sample.
+        """
         begin = program.parameters()
         count = sum(tensor.numel() for tensor in begin.values())
         places = torch.arange(count)
         if count > MOST_WEIGHTS:
             places = torch.randint(count, (MOST_WEIGHTS,), generator=chance).sort().values
-        return cls(program=program, begin=begin, places=places.to(program.device), steps=steps)
+        layers = tuple(NormStatistics.of(program, sent, steps).averages)
+        return cls(program=program, begin=begin, places=places.to(program.device), layers=layers, steps=steps)
 
     def of_update(self, sent: Parameters) -> Tensor:
         """Return the vector (D,) of an update whose tensors are named as `ClientProgram.of_update` names them."""
@@ -58,5 +68,6 @@ class ObservedUpdate:
             moments: by layer.
         """
         taken = torch.cat([tensor.detach().flatten() for tensor in weights])[self.places]
-        means = [value for mean, variance in moments.values() for value in (mean, variance + mean.square())]
+        own = [moments[layer] for layer in self.layers]
+        means = [value for mean, variance in own for value in (mean, variance + mean.square())]
         return torch.cat([taken.float(), *(value.detach().float() for value in means)]).cpu()

@@ -122,7 +122,7 @@ class UpdateTarget:
 
         It must be known which records each step was on, and a defense must leave the training and the weights alone.
         """
-        known = bool(self.smashed) or len(self.labels) == 1
+        known = len(self.labels) == 1 or (bool(self.smashed) and not defense.releases_apart)
         places = {place for one in defense for place in one.facts.acts_on}
         return self.follows and self.steps.epochs == 1 and known and places <= {"smashed"}
 

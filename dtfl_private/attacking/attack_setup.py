@@ -1,8 +1,9 @@
 """What all attacks on a run share: its parts, where they compute, and all that there is to see at a tier."""
 
 import copy
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -83,23 +84,30 @@ class AttackSetup:
             earlier=[self._on_device(self._as_known(one)) for one in earlier],
             local_steps=local_steps(self.opened, number),
             server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
-            replies_to=partial(self.replies_to, tier) if self._answers(number) else None,
+            replies_to=partial(self.replies_to, tier, itertools.count()) if self._answers(number) else None,
             beginnings={} if self.opened.prepared.method.sends_weights else self._beginnings(seen),
+            begun={one.download.client: one.download for one in seen} if self._sends_last else {},
         )
 
     def _answers(self, number: int) -> bool:
         """Whether the server returns gradients, by a half that is known: that of the last round."""
         return "replies" not in self.opened.prepared.method.hides and number == self.opened.plan.round
 
-    def replies_to(self, tier: int, images: Tensor, labels: Tensor) -> Tensor:
+    @property
+    def _sends_last(self) -> bool:
+        """Whether clients train first, and send afterwards."""
+        return self.opened.prepared.worker.defense.releases_apart
+
+    def replies_to(self, tier: int, draws: Iterator[int], images: Tensor, labels: Tensor) -> Tensor:
         """Return the gradients at the cut (B, *cut shape) that the server returns first in a round, float32.
 
         Args:
             tier: client modules.
+            draws: numbers of the defenses' draws, a new one for each call.
             images: (B, C, H, W) in [0, 1] of a client.
             labels: (B,), sent as they are.
         """
-        program = self.program(Seen(download=self.honest(tier), batches=(), update=None), True, 0)
+        program = self.program(Seen(download=self.honest(tier), batches=(), update=None), True, next(draws))
         own = labels.to(program.device)
         sent = program.release(images.to(program.device), own).to(self.numerics.weight_dtype).requires_grad_()
         half = self.server_half(tier).train()
@@ -140,7 +148,7 @@ class AttackSetup:
         With some defenses a client trains first and sends afterwards: with the weights of its update, not of its
         download.
         """
-        if seen.update is None or not self.opened.prepared.worker.defense.releases_apart:
+        if seen.update is None or not self._sends_last:
             return seen
         return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
 

@@ -105,6 +105,7 @@ class AttackedRound:
         replies_to: the gradients at the cut (B, *cut shape) that the server returns to a client with a batch of images
             and labels, with its half as the round began; None where it returns none, or its half is not known.
         beginnings: by client, where clients keep networks that the server never sends.
+        begun: what clients were sent and trained from, by client, where ``seen`` has the weights under which they sent.
     """
 
     seen: Sequence[Seen]
@@ -113,6 +114,7 @@ class AttackedRound:
     server_half: Callable[[], nn.Module] | None = None
     replies_to: Callable[[Tensor, Tensor], Tensor] | None = None
     beginnings: Mapping[int, Beginning] = field(default_factory=dict)
+    begun: Mapping[int, ModelDownload] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,9 +203,14 @@ class View:
 
     @property
     def updates(self) -> Sequence[tuple[Seen, WeightUpdate]]:
-        """The rounds of `seen` whose client sent a weight update, with it."""
+        """The rounds of `seen` whose client sent a weight update, with it; their download is what it trained from."""
         self._need("client-weights", "updates")
-        return [(seen, seen.update) for seen in self._evidence.round.seen if seen.update is not None]
+        begun = self._evidence.round.begun
+        return [
+            (replace(seen, download=begun.get(seen.download.client, seen.download)), seen.update)
+            for seen in self._evidence.round.seen
+            if seen.update is not None
+        ]
 
     @property
     def auxiliary(self) -> Auxiliary:

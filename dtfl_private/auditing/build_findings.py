@@ -150,7 +150,7 @@ def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> T
 
 
 def _settings(config: AuditConfig, attacked: AttackPlan) -> dict[str, Any]:
-    """Return the settings by name, with the attacks that were mounted, and the steps that they took for each victim."""
+    """Return the settings by name, with the attacks that were mounted, and the steps that these make."""
     attacks = list(dict.fromkeys(job.chosen.text for job in attacked.jobs))
     values = {**config.model_dump(mode="json"), "attacks": attacks, "steps": attacked.budget or None}
     return {

@@ -69,8 +69,25 @@ class Explains(Reconstruction):
         return torch.zeros(view.victims, *view.input_shape)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained(Reconstruction):
+    """Keeps how far each client's update is from what the protocol sent it, and from the download in its round."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES | {"updates"}, recipe="")
+
+    apart: Any = None
+
+    def reconstruct(self, view):
+        honest = view.download(view.tier).weights
+        for seen, update in view.updates:
+            for begun in (honest, seen.download.weights):
+                changes = [(update.weights[name] - begun[name]).abs().max() for name in begun]
+                self.apart.append(float(max(changes)))
+        return torch.zeros(view.victims, *view.input_shape)
+
+
 @pytest.mark.usefixtures("mount")  # no pictures
-def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_them(tmp_path, more_patterns, tiny_config):
+def test_who_trains_first_sends_with_trained_weights_and_both_are_known(tmp_path, more_patterns, tiny_config):
     with isolated(0, "plain network"):
         network = StagedModel(
             [
@@ -83,8 +100,12 @@ def test_who_trains_first_sends_with_trained_weights_and_the_adversary_knows_the
     train(tiny_config(rounds=2, scheduler="static:1", lr=0.05), out=tmp_path / "run", **given)
     residuals: list[float] = []
     probe = Explains(images=more_patterns.train_images, residuals=residuals)
+    changes: list[float] = []
     config = AttackConfig(victims=8, seeds=1, threads=1)
-    attack(tmp_path / "run", config, attacks=[probe], out=tmp_path / "found", **given)
+    attack(tmp_path / "run", config, attacks=[probe, Trained(apart=changes)], out=tmp_path / "found", **given)
+    # It knows what they trained from, too.
+    assert changes[0::2] == changes[1::2]
+    assert min(changes) > 1e-3
     # Images are scaled by constants and nothing couples them: under the right weights the residual is rounding.
     assert max(residuals) < 1e-6
 

@@ -9,6 +9,7 @@ from dtfl_private.attacks.attribute import AttributeInference
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.attacks.unshuffle import Unshuffle
+from dtfl_private.defenses.laplace_noise import LaplaceNoise
 from dtfl_private.defenses.patch_shuffle import PatchShuffle
 from dtfl_private.randomness import isolated
 
@@ -24,6 +25,7 @@ def stem():
     ("attack", "defenses"),
     [
         (Hybrid(size="best", **FEW), ()),
+        (Hybrid(size="small", **FEW), (LaplaceNoise(sd=0.2),)),
         (Surrogate(shadows=2, **FEW), ()),
         (Unshuffle(matching_epochs=2, **FEW), (PatchShuffle(patch=4),)),
     ],

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Candidates, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.simulated_client import local_batches
 from dtfl_private.attacks.update_membership import UpdateMembership, drawn_members
 from dtfl_private.defenses.update_noise import UpdateNoise
+from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.base import Defense
@@ -149,6 +151,22 @@ def test_it_runs_on_clients_of_all_kinds(changes, attacked):
     scores = UpdateMembership(shadows=20, effort=0.1).scores(view)
     assert torch.isfinite(scores).all()
     assert scores.shape == member.shape
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"clients": 2}, {"steps": LocalSteps(optimizer="sgd", lr=0.05, momentum=0.9, batch_size=4, epochs=3)}],
+    ids=["two clients", "many steps"],
+)
+def test_members_of_several_clients_and_of_many_steps_are_told_from_others(changes, attacked):
+    view, member = attacked(candidates=32, **changes)
+    assert auc(UpdateMembership(shadows=40, effort=0.1).scores(view), member) > 0.75
+
+
+def test_too_few_simulated_rounds_are_refused():
+    target = Target(tier=2, input_shape=(1, 8, 8), cut_shape=(10,), classes=10, defense=DefenseChain(), whole=True)
+    with pytest.raises(InputError, match="shadows=1 are too few, expected 20 or more"):
+        UpdateMembership(shadows=1).check(target)
 
 
 def test_noise_that_a_defense_adds_makes_it_less_sure(attacked):

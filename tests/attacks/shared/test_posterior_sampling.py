@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from dtfl_private.attacks.hybrid import Hybrid
-from dtfl_private.attacks.shared import posterior_sampling
+from dtfl_private.attacks import hybrid
+from dtfl_private.attacks.hybrid import AVERAGED, Hybrid
 from dtfl_private.attacks.shared.class_prior import ClassPrior, normal_by_label
+from dtfl_private.attacks.shared.guesses import FIRST
 from dtfl_private.attacks.shared.posterior_sampling import Sampler, has_many_likely_images
-from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.release_reading import Reading, log_likelihood
-from dtfl_private.randomness import isolated
 
 LABELS = torch.tensor([0, 1, 1])
 
@@ -114,14 +113,26 @@ def test_noise_but_that_of_rounding_leaves_many_images_likely(defense, many):
     assert has_many_likely_images(create("defense", defense).read(Reading.of(received))) is many
 
 
-def test_under_noise_the_mean_of_likely_images_serves_better_than_a_search(make_view, monkeypatch):
-    with isolated(0, "stem"):
-        stem = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-    attack = Hybrid(size="small", decoder_steps=60, steps=40)
-    found = {}
-    for averaged in (True, False):
-        monkeypatch.setattr(posterior_sampling, "LEAST_STEPS", 300)
-        monkeypatch.setattr("dtfl_private.attacks.hybrid.has_many_likely_images", lambda _, averaged=averaged: averaged)
-        view, truth = make_view(stem, create("defense", "laplace-noise:sd=0.5"))
-        found[averaged] = psnr(attack.reconstruct(view), truth).mean()
-    assert found[True] > found[False] + 0.5
+def test_hybrid_takes_the_mean_of_likely_images_where_it_serves_best(make_view, monkeypatch):
+    truth = {}
+
+    def average(_self, _program, smashed, _labels, start, *_steps_and_chance):
+        """Return the images themselves, of whichever batch was sent."""
+        return truth.get(len(smashed), start).to(start)
+
+    monkeypatch.setattr(Sampler, "average", average)
+    view, images = make_view(nn.Conv2d(1, 4, 3), create("defense", "laplace-noise:sd=1"))
+    validation = hybrid.tuning_batches(view, True)
+    monkeypatch.setattr(hybrid, "tuning_batches", lambda *_: validation[:1])
+    truth[len(images)] = validation[0].images
+    found = Hybrid(size="small", decoder_steps=10, steps=5).reconstruct(view)
+    torch.testing.assert_close(found, validation[0].images)
+
+
+def test_without_noise_nothing_is_averaged(make_view, monkeypatch):
+    offered = []
+    monkeypatch.setattr(hybrid, "best_rule", lambda _, candidates: offered.append(candidates) or FIRST)
+    for defense in ("laplace-noise:sd=1", "quantize", "identity"):
+        view, _ = make_view(nn.Conv2d(1, 4, 3), create("defense", defense))
+        Hybrid(size="small", decoder_steps=10, steps=5).reconstruct(view)
+    assert [AVERAGED in candidates for candidates in offered] == [True, False, False]

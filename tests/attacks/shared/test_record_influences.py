@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dtfl_private.attacking.batch_norms import named
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacks.shared.observed_update import ObservedUpdate
 from dtfl_private.attacks.shared.record_influences import influences
@@ -38,20 +39,27 @@ def test_an_influence_is_the_difference_that_a_record_makes_to_a_batch(norm):
         records=8,
         classes=3,
     )
-    observed = ObservedUpdate.of(program, 1, torch_stream(0, "weights"))
+    sent = {**program.parameters(), **named(program.norms.running)}
+    observed = ObservedUpdate.of(program, sent, 1, torch_stream(0, "weights"))
     context = (images[5:], labels[5:])
     found = influences(observed, program.parameters(), images[:5], labels[:5], context)
     weights = sum(tensor.numel() for tensor in program.parameters().values())
     assert found.shape == (5, weights + (8 if coupled else 0))
     whole = nn.Sequential(half, head)
-    gradients = []
+    gradients, moments = [], []
     for record in range(5):
         batch = [record, 5, 6, 7] if coupled else [record]
         loss = F.cross_entropy(whole(images[batch]), labels[batch])
         slopes = torch.autograd.grad(loss, list(whole.parameters()))
         gradients.append(len(batch) * torch.cat([slope.flatten() for slope in slopes]))
+        maps = half[0][0](images[batch])
+        variance, mean = torch.var_mean(maps, dim=(0, 2, 3))
+        moments.append(len(batch) * torch.cat([mean, variance + mean.square()]).detach())
     differences = torch.stack(gradients)
     torch.testing.assert_close(found[:, :weights], differences - differences.mean(dim=0), atol=1e-5, rtol=1e-4)
+    if coupled:
+        measured = torch.stack(moments)
+        torch.testing.assert_close(found[:, weights:], measured - measured.mean(dim=0), atol=1e-5, rtol=1e-4)
 
 
 def test_stretches_take_all_steps_in_their_order():
