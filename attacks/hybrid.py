@@ -31,6 +31,7 @@ from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule,
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, map_shape
 from dtfl_private.attacks.shared.latent_matching import match_latent
 from dtfl_private.attacks.shared.posterior_sampling import Sampler, chain_steps, has_many_likely_images
+from dtfl_private.attacks.shared.releaser import ReleasedImages
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.randomness import torch_stream
@@ -111,12 +112,12 @@ class Hybrid(Reconstruction):
         steps, batches = optimization.search_steps, tuning_batches(view, self.adaptive)
         noisy = has_many_likely_images(view.program(view.seen[0], adaptive=self.adaptive).read(batches[0].smashed))
         ticks = Ticks(tuning, steps * TUNING_SEARCHES + noisy * len(batches) * chain_steps(steps))
-        tuned = self._tuned(tuning, decoders, optimization, ticks)
+        tuned = self._tuned(tuning, decoders, optimization, batches[0], ticks)
         exact = bool(psnr(tuned["images"], batches[0].images).min() >= EXACT)
         sampler = Sampler.of(view, view.seen[0], adaptive=self.adaptive) if noisy and not exact else None
         way = self._way(view, optimization, *tuned["best"].tolist())
         refine = partial(_refined, matching=way, latent=bool(tuned["latent"]))
-        rule, candidates = self._rule(view, decoders, optimization, tuned, refine, sampler, ticks)
+        rule, candidates = self._rule(view, decoders, optimization, batches, tuned, refine, sampler, ticks)
         if rule == FIRST:  # nothing that a search finds serves better
             return decoded_by(view, decoders)
         wanted = needed([rule], candidates)
@@ -155,14 +156,18 @@ class Hybrid(Reconstruction):
         )
 
     def _tuned(
-        self, view: View, decoders: Decoders, optimization: Optimization, tick: Callable[[], None]
+        self,
+        view: View,
+        decoders: Decoders,
+        optimization: Optimization,
+        sent: ReleasedImages,
+        tick: Callable[[], None],
     ) -> Mapping[str, Tensor]:
         """Return which search from the decoder's images finds the best ones, "best", for a validation batch, and them.
 
         By the mean PSNR; climbing from `START`.
         """
         seen = view.seen[0]
-        sent = tuning_batches(view, self.adaptive)[0]
         program = sent.sent_by(view.program(seen, adaptive=self.adaptive))
         smashed, labels, _, images = sent
         decoded = decoders.of(seen).decode(smashed, labels)
@@ -186,6 +191,7 @@ class Hybrid(Reconstruction):
         view: View,
         decoders: Decoders,
         optimization: Optimization,
+        batches: Sequence[ReleasedImages],
         tuned: Mapping[str, Tensor],
         refine: Callable[[ClientProgram, Tensor, Tensor, TrainedDecoder], Tensor],
         sampler: Sampler | None,
@@ -194,7 +200,6 @@ class Hybrid(Reconstruction):
         """Return the rule that serves best on auxiliary validation images, and the candidates that it is one for."""
         seen = view.seen[0]
         program = view.program(seen, adaptive=self.adaptive)
-        batches = tuning_batches(view, self.adaptive)
         reached = psnr(tuned["images"], batches[0].images)
         grey_too = reached.min() < EXACT and optimization.is_near(view, float(reached.mean()) - FAR_BEHIND)
         chain = chain_steps(optimization.search_steps)
