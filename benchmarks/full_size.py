@@ -230,11 +230,17 @@ def contest(
 
 
 @click.command()
-@click.option("--seconds", default=540.0, show_default=True, help="wall time of this call")
-@click.option("--rounds", default=MOST_ROUNDS, show_default=True, help="rounds of each method at most, in all calls")
+@click.option("--seconds", default=540.0, type=click.FloatRange(min=1), show_default=True, help="of this call")
+@click.option(
+    "--rounds",
+    default=MOST_ROUNDS,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="rounds of each method at most, in all calls",
+)
 @click.option("--out", default="full-size", show_default=True, help="folder of the runs; one that is there goes on")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="folder of CIFAR-10, or of Fashion-MNIST")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True)
 @click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True)
 @click.option("--size", type=click.Choice(list(SIZES)), default="full", show_default=True)
 @click.option("--only", default=",".join(METHODS), show_default=True, help="methods")

@@ -301,7 +301,7 @@ def findings_of() -> Callable[..., Findings]:
     def make(results: Sequence[Result] = (), **values: Any) -> Findings:
         training: dict[str, Any] = {"dataset": "patterns", "model": "tiny", "norm": "batch", "method": "dtfl"}
         training |= {"partition": "iid", "scheduler": "random", "clients": 3, "rounds": 3, "seed": 0, "defense": ()}
-        training |= {"test_accuracy": 0.9, "undefended_accuracy": None, "tiers": (1, 2, 3)}
+        training |= {"wire": "fp32", "test_accuracy": 0.9, "undefended_accuracy": None, "tiers": (1, 2, 3)}
         training |= {key: values.pop(key) for key in training.keys() & values.keys()}
         audit: dict[str, Any] = {"program": "1", "run": "runs/a", "round": 3, "preset": "quick", "settings": {}}
         audit |= {"training": Training(**training), "threat_model": (), "auxiliary": "same", "victims": 100, "aux": 500}

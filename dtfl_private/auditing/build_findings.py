@@ -20,6 +20,7 @@ from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.protection.wire_format import named_format
 from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, Capability
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.runtime.device import choose_device
@@ -136,6 +137,7 @@ def describe_training(opened: OpenedRun, undefended_accuracy: float | None) -> T
         dataset=config.dataset,
         model=config.model,
         norm=resolved_norm(config),
+        wire=named_format(config.wire, config.precision),
         method=config.method,
         partition=config.partition,
         scheduler=config.scheduler,

@@ -54,6 +54,7 @@ METAVARS = {
     "tiers": "M",
     "allowed_tiers": "M,M,...",
     "leakage_budget": "AUDIT.json:key=value,...",
+    "deadline": "X",
     "target_accuracy": "A",
     "defense": "NAME[:key=value,...]",
     "profiles": "NAME|FILE",

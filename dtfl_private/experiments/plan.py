@@ -16,7 +16,7 @@ from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
-from dtfl_private.experiments.setup.tiers_allowed_by_audit import DEPENDS_ON, allowed_line, limit_tiers, open_budget
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import SAME, allowed_line, limit_tiers, open_budget
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
@@ -238,9 +238,10 @@ def _ends_early(rounds: Sequence[PlannedRound], config: TrainConfig) -> list[str
 
 def _facts_given(config: TrainConfig) -> dict[str, Any]:
     """Return what the user said of the run among what an audit must have in common with it."""
-    given = [key for key in DEPENDS_ON if key in config.model_fields_set and key != "norm"]
+    given = [key for key in SAME if key in config.model_fields_set and key != "norm"]
     norm = {} if config.norm == "auto" else {"norm": config.norm}
-    return {key: getattr(config, key) for key in given} | norm
+    wire = {} if config.wire == "auto" else {"wire": config.wire}
+    return {key: getattr(config, key) for key in given} | norm | wire
 
 
 def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRound]:

@@ -196,7 +196,7 @@ def _merged(
 
 def _dealt_out(service_s_P: FloatArray, replicas: int) -> IntArray:
     """Return a network for each client: the longest work first, each to the network that has the least so far."""
-    replica_P, load_s = np.zeros(len(service_s_P), dtype=np.int64), np.zeros(replicas)
+    replica_P, load_s = np.zeros(len(service_s_P), dtype=np.int64), np.zeros(min(replicas, len(service_s_P)))
     for place in np.argsort(-service_s_P, kind="stable"):
         replica_P[place] = load_s.argmin()
         load_s[replica_P[place]] += service_s_P[place]

@@ -48,6 +48,7 @@ class Training(Strict):
     Attributes:
         dataset, model, method: names.
         norm: of the network.
+        wire: format of the smashed data, or "scheduled"; None in files of older versions.
         partition, scheduler: specifications.
         clients, rounds, seed: of the run.
         defense: specifications, in the order in which they are applied; empty for none.
@@ -59,6 +60,7 @@ class Training(Strict):
     dataset: Name
     model: Name
     norm: Name
+    wire: Literal["fp32", "bf16", "int8", "int4", "scheduled"] | None = None
     method: Name
     partition: Name
     scheduler: Name

@@ -23,6 +23,23 @@ def test_trainings_on_the_device_are_compared_with_the_cpu(capsys):
     assert [line for line in lines if line.startswith("model on the CPU: passed: accuracy")]
 
 
+def test_runs_whose_messages_are_rounded_or_defended_go_through(capsys):
+    assert run(*SMALL, "--only", "wire,gaussian") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for check in ("gaussian-noise:sd=0.1", "dtfl-shared:merge=2 with wire int4", "dtfl with wire scheduled"):
+        assert [line for line in lines if check in line and ": passed: accuracy" in line]
+
+
+def test_an_attack_is_mounted_and_said(capsys):
+    assert run(*SMALL, "--methods", "dtfl", "--attacks", "optimization:steps=5", "--only", "attack") == 0
+    assert "attack by optimization: passed: " in capsys.readouterr().out
+
+
+def test_checks_that_do_not_exist_are_no_success(capsys):
+    assert run(*SMALL, "--only", "nothing") == 2
+    assert "--only nothing: none of train fedavg in fp32, " in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_device_that_computes_something_else_fails(capsys, monkeypatch):
     config = cuda_check.Checks.config
 

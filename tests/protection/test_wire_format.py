@@ -13,7 +13,7 @@ from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.release_reading import Reading, misfit
-from dtfl_private.protection.wire_format import BITS, WireFormat
+from dtfl_private.protection.wire_format import BITS, FINENESS, WireFormat
 from dtfl_private.protocol.messages import SmashedBatch, Transcript
 from dtfl_private.simulation.round_plan import planned_bytes
 
@@ -34,7 +34,7 @@ def cut(*shape: int) -> Cut:
 
 
 @pytest.mark.parametrize("kind", ["int8", "int4"])
-@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(3, 2, 2, 2), (2, 5, 3), (4, 3, 5, 1)]))
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(3, 2, 2, 4), (2, 5, 9), (4, 3, 8, 1)]))
 def test_values_are_off_by_half_a_step_of_their_channels_range(kind, seed, shape):
     smashed = normal(*shape, seed=seed) * torch.logspace(-3, 3, shape[1]).reshape(1, -1, *[1] * (len(shape) - 2))
     channels = smashed.flatten(2)
@@ -50,6 +50,9 @@ def test_values_are_off_by_half_a_step_of_their_channels_range(kind, seed, shape
         ("bf16", (4, 3, 3), 72),
         ("int8", (4, 3, 3), 4 * (9 + 8)),
         ("int4", (4, 3, 3), 4 * (5 + 8)),
+        ("int8", (4, 2, 4), 4 * (8 + 8)),
+        ("int4", (64, 1, 1), 32 + 8),
+        ("int8", (4, 7), 28 + 8),
         ("int8", (7,), 7 + 8),
         ("int4", (7,), 4 + 8),
     ],
@@ -58,6 +61,23 @@ def test_a_records_bytes_are_those_that_are_counted_before(kind, shape, size):
     wire = WireFormat(kind=kind)
     assert wire.sent(message(normal(5, *shape))).smashed_bytes == 5 * size
     assert wire.record_bytes(shape) == size == DefenseChain(wire=wire).wire_bytes(cut(*shape))
+
+
+@given(shape=st.lists(st.integers(1, 20), min_size=1, max_size=3).filter(lambda shape: math.prod(shape) >= 8))
+def test_a_coarser_format_is_never_larger(shape):
+    sizes = [WireFormat(kind=kind).record_bytes(tuple(shape)) for kind in FINENESS]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+@pytest.mark.parametrize("planted", [math.nan, math.inf, 3e38])
+def test_what_cannot_be_rounded_arrives_as_nan_and_spoils_its_channel_alone(kind, planted):
+    smashed = normal(2, 3, 4, 4)
+    smashed[1, 2, 0, 0], smashed[1, 2, 0, 1] = planted, -3e38
+    arrived = WireFormat(kind=kind).sent(message(smashed)).smashed
+    assert not arrived[1, 2].isfinite().all()
+    assert arrived[0].isfinite().all()
+    assert arrived[1, :2].isfinite().all()
 
 
 def test_a_reader_knows_the_grid_of_each_channel():

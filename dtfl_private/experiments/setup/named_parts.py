@@ -14,6 +14,7 @@ from dtfl_private.experiments.setup.tiers_allowed_by_audit import AuditedTiers, 
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.wire_format import named_format
 from dtfl_private.runtime.device import choose_numerics
 from dtfl_private.training.method import Method
 
@@ -57,5 +58,6 @@ def named_parts(config: TrainConfig, objects: RunObjects) -> NamedParts:
     require_defensible(config, method, defense, norm)
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     own = {field: names.get(field, getattr(config, field)) for field in ("dataset", "model", "defense")}
-    audited = open_budget(config, method, {**own, "norm": norm})
+    wire = named_format(config.wire, numerics.precision)
+    audited = open_budget(config, method, {**own, "norm": norm, "wire": wire})
     return NamedParts(names=names, method=method, defense=defense, norm=norm, numerics=numerics, audited=audited)

@@ -13,6 +13,7 @@ from dtfl_private.plugins.installed import find
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import is_object_path
 from dtfl_private.protection.base import Defense
+from dtfl_private.protection.wire_format import FINENESS, SCHEDULED
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
@@ -21,8 +22,11 @@ from dtfl_private.verdicts.findings_file import read_findings
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
 from dtfl_private.verdicts.tiers_within_budget import counted, require_valid, tiers_within
 
-DEPENDS_ON = ("dataset", "model", "norm", "defense")
+SAME = ("dataset", "model", "norm", "defense")
 """What must be the same in the audited run and in the one to be trained, by key of the configuration."""
+
+DEPENDS_ON = (*SAME, "wire", "precision")
+"""Keys of the configuration on which it depends whether an audit is of a run like this; a finer wire tells more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,8 @@ def open_budget(config: TrainConfig, method: Method, own: Mapping[str, Any]) -> 
     Args:
         config: of the run; with ``allowed_tiers`` its budget is on record only, and the audit is not read.
         method: of the run.
-        own: what is known of the run among `DEPENDS_ON`; defenses as specifications.
+        own: what is known of the run among `SAME`, and its ``wire``, as `named_format` has it; defenses as
+            specifications.
 
     Raises:
         InputError: the method has no tiers, the audit cannot be read, is invalid, or is of another kind of run.
@@ -118,16 +123,26 @@ def limit_tiers(
 
 
 def _require_same_kind(findings: Findings, budget: LeakageBudget, own: Mapping[str, Any]) -> None:
-    audited = {key: getattr(findings.training, key) for key in DEPENDS_ON}
-    different = [
-        f"{key} {_shown(audited[key])} there, {_shown(own[key])} here"
-        for key in DEPENDS_ON
-        if key in own and _comparable(key, audited[key]) != _comparable(key, own[key])
-    ]
+    audited = {key: getattr(findings.training, key) for key in (*SAME, "wire")}
+    different = [key for key in SAME if key in own and _comparable(key, audited[key]) != _comparable(key, own[key])]
+    if "wire" in own and _finer(own["wire"], audited["wire"]):
+        different.append("wire")
     if different:
+        differences = [f"{key} {_shown(audited[key])} there, {_shown(own[key])} here" for key in different]
         raise InputError(
-            f"audit {budget.audit} is of another kind of run ({'; '.join(different)}): audit a run like this one"
+            f"audit {budget.audit} is of another kind of run ({'; '.join(differences)}): audit a run like this one"
         )
+
+
+def _finer(own: str, audited: str | None) -> bool:
+    """Whether a run may send smashed data in a finer format than the audit saw, which tells more of the images.
+
+    An audit of scheduled formats may have seen the coarsest of them alone; one without a format is not known to have
+    seen more.
+    """
+    finest = SCHEDULED[-1] if own == "scheduled" else own
+    seen = SCHEDULED[0] if audited in (None, "scheduled") else audited
+    return FINENESS.index(finest) > FINENESS.index(seen)
 
 
 def _comparable(key: str, value: Any) -> Any:
@@ -163,6 +178,8 @@ def _only_guards(text: str) -> bool:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "not recorded"
     return (" + ".join(value) or "none") if isinstance(value, list | tuple) else str(value)
 
 

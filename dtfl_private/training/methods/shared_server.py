@@ -1,7 +1,7 @@
 """DTFL with one server network for all clients, or a few: it trains on everybody's messages as they arrive."""
 
 import copy
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -121,10 +121,10 @@ class DtflShared(Method):
     def train(self, plan: RoundPlan, state: FederatedState, executor: Executor) -> Iterator[ClientResult]:
         """Yield the results, network by network; clients take turns in the plan's order."""
         alone: list[list[ClientTask]] = []
-        groups: list[list[ClientTask]] = [[] for _ in range(self.replicas)]
+        groups: defaultdict[int, list[ClientTask]] = defaultdict(list)
         for place, task in enumerate(taking_turns(self.tasks(plan, state), plan.order)):
             if task.turns:
                 groups[int(plan.replica_P[place])].append(task)
             else:  # it sends nothing: it has the whole network, or drops out before
                 alone.append([task])
-        return executor.train_groups([*alone, *filter(None, groups)], state.weights)
+        return executor.train_groups([*alone, *(groups[network] for network in sorted(groups))], state.weights)

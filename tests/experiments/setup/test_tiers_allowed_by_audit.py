@@ -99,6 +99,33 @@ def test_an_audit_of_another_kind_of_run_is_refused(prepare_tiny: PrepareTiny, w
     assert "\n" not in str(refused.value)
 
 
+FORMATS = ["int4", "int8", "bf16", "fp32", "scheduled"]
+
+
+@pytest.mark.parametrize("audited", [*FORMATS, None])
+@pytest.mark.parametrize("own", [*FORMATS, "auto"])
+def test_an_audit_of_a_coarser_wire_is_none_of_this_run(prepare_tiny: PrepareTiny, write_audit, audited, own):
+    audit = write_audit({1: 0.1, 2: 0.1, 3: 0.1}, wire=audited)
+    limited = {"leakage_budget": f"{audit}:max=0.4", "wire": own}
+    # What a run sends at its finest, and what an audit saw at its coarsest; the tiny run computes in fp32.
+    sent = {"scheduled": "bf16", "auto": "fp32"}.get(own, own)
+    seen = {"scheduled": "int4", None: "int4"}.get(audited, audited)
+    if FORMATS.index(sent) <= FORMATS.index(seen):
+        assert tiers(prepare_tiny(**limited)) == [1, 2, 3]
+        return
+    with pytest.raises(InputError) as refused:
+        prepare_tiny(**limited)
+    there, here = audited or "not recorded", "fp32" if own == "auto" else own
+    assert f"(wire {there} there, {here} here)" in str(refused.value)
+
+
+def test_a_coarse_audit_serves_a_run_that_computes_in_bf16_only_if_it_saw_bf16(prepare_tiny, write_audit):
+    audit = write_audit({3: 0.1}, wire="bf16")
+    assert tiers(prepare_tiny(leakage_budget=f"{audit}:max=0.4", precision="bf16")) == [3]
+    with pytest.raises(InputError, match="wire bf16 there, fp32 here"):
+        prepare_tiny(leakage_budget=f"{audit}:max=0.4", precision="fp32")
+
+
 def test_an_audit_of_a_network_with_other_cuts_is_refused(prepare_tiny: PrepareTiny, write_audit):
     audit = write_audit({1: 0.1, 3: 0.1}, cuts={1: (4, 8, 8), 3: (8, 2, 2)})
     with pytest.raises(InputError, match="tier 3 sends 8x2x2 there, 8x4x4 here"):
