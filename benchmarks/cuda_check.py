@@ -23,14 +23,14 @@ import torch
 from rich.console import Console
 
 from benchmarks.host import host_line
-from dtfl_private import AttackConfig, AuditConfig, InputError, Run, TrainConfig, attack, audit, train
+from dtfl_private import AttackConfig, AuditConfig, InputError, Run, RunError, TrainConfig, attack, audit, train
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.protocol.messages import State
 from dtfl_private.report.tables.audit import sanity_line
 from dtfl_private.report.tables.plain import as_printed, plain_table
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round_record import Record
 
 METHODS = ("dtfl", "dtfl-shared", "fedavg", "splitfed-v2", "fedgkt")
@@ -56,11 +56,11 @@ class FailedError(Exception):
     """A check found something else than was expected."""
 
 
-class PausedError(Exception):
+class PausedError(RunError):
     """The run was to be interrupted here."""
 
 
-class PauseAfterRound(Progress):
+class PauseAfterRound(Callback):
     """Interrupts a training after its first round."""
 
     def round_finished(self, record: Record) -> None:
@@ -140,7 +140,7 @@ class Checks:
         whole = self.plain_run()
         config, out = self.config(self.methods[0], "fp32", self.device), self.folder / "resumed"
         with suppress(PausedError):
-            train(config, out=out, listener=PauseAfterRound())
+            train(config, out=out, callbacks=[PauseAfterRound()])
         again = train(config, out=out, resume=True)
         before = prepare(config).initial.weights.model
         return near(distance(before, weights_of(whole), weights_of(again)), FARTHEST_RESUMED)

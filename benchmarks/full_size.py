@@ -23,12 +23,12 @@ import torch
 from rich.console import Console
 
 from benchmarks.full_size_results import Measured, all_methods, load_results, markdown, save_results
-from dtfl_private import DtflError, InputError, TrainConfig, train
+from dtfl_private import DtflError, InputError, RunError, TrainConfig, train
 from dtfl_private.data.cifar import CIFAR10_FACTS
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import read_records
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import choose_device
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round_record import Record
 
 METHODS = ("dtfl", "dtfl-full", "dtfl-shared", "fedavg", "splitfed-v2")
@@ -46,7 +46,7 @@ SHARE = 0.85
 """Of the time that is left, what a lap may take by what rounds have taken so far; the next lap knows it better."""
 
 
-class PausedError(Exception):
+class PausedError(RunError):
     """A run has as many rounds as it was to have for now; all of them are on the disk."""
 
 
@@ -59,7 +59,7 @@ class Pace:
 
 
 @dataclass
-class Lap(Progress):
+class Lap(Callback):
     """Hears a method's rounds in one lap, and pauses the run after round ``until``, or when the time is up.
 
     Attributes:
@@ -177,7 +177,7 @@ class Contest:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats()
         try:
-            train(self.configs[method], out=self.run_folder(method).path, resume=True, listener=lap)
+            train(self.configs[method], out=self.run_folder(method).path, resume=True, callbacks=[lap])
         except PausedError:
             pass
         except InputError:

@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks.host import host_line
 from dtfl_private import ImageDataset, TrainConfig, train
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 
 MIB = 2**20
@@ -44,7 +44,7 @@ def pss_mib() -> float:
     return total / 1024
 
 
-class AtTheEndOfARound(Progress):
+class AtTheEndOfARound(Callback):
     """Remembers the memory when all workers have trained and evaluated, and still hold what they hold."""
 
     mib = 0.0
@@ -84,10 +84,10 @@ def measure(images: int, workers: int) -> float:
             "workers": workers,
         }
     )
-    listener = AtTheEndOfARound()
+    sampled = AtTheEndOfARound()
     with tempfile.TemporaryDirectory() as scratch:
-        train(config, out=Path(scratch, "run"), dataset=made_up(images), listener=listener)
-    return listener.mib
+        train(config, out=Path(scratch, "run"), dataset=made_up(images), callbacks=[sampled])
+    return sampled.mib
 
 
 def measured(images: int, workers: int) -> float:

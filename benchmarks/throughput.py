@@ -28,9 +28,9 @@ from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.runtime.allocator import tune_allocator
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.round import run_round
 
@@ -90,7 +90,7 @@ def round_side(prepared: Prepared) -> Callable[[int], int]:
     images = len(prepared.worker.train_labels)
 
     def run(_number: int) -> int:
-        run_round(prepared.method, prepared.initial, prepared.settings, executor, Progress())
+        run_round(prepared.method, prepared.initial, prepared.settings, executor, Callback())
         return images
 
     return run

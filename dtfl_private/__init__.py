@@ -41,6 +41,7 @@ if typing.TYPE_CHECKING:
     from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
     from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
     from dtfl_private.report.comparison.groups import Comparison
+    from dtfl_private.runtime.callback import Callback, StopTraining
     from dtfl_private.simulation.costs.table import TierCost, TierTable
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "AttributeInference",
     "Audit",
     "AuditConfig",
+    "Callback",
     "ClientRound",
     "Comparison",
     "Defense",
@@ -72,6 +74,7 @@ __all__ = [
     "Scheduler",
     "SmashedBatch",
     "StagedModel",
+    "StopTraining",
     "Sweep",
     "Tampering",
     "TierChoice",
@@ -128,6 +131,7 @@ _HOMES = {
     "protocol.contracts": ("Partition", "Scheduler", "TierChoice"),
     "protocol.messages": ("ModelDownload", "SmashedBatch", "Transcript", "WeightUpdate"),
     "report.comparison.groups": ("Comparison",),
+    "runtime.callback": ("Callback", "StopTraining"),
     "simulation.costs.table": ("TierCost", "TierTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -6,6 +6,7 @@ DtflError
 └── RunError              the run itself failed: exit status 1, what is on disk can be resumed
     ├── NonFiniteLossError    a client's or its server half's loss became NaN or infinite
     ├── CheckpointError       no intact checkpoint is left to resume from
+    ├── CallbackError         a callback, which is the user's own code, raised something
     └── WorkerError           a worker process ended without a result
 
 Every message is one line: what is wrong, which value, what was expected, what to do. It may hold names and values from
@@ -55,6 +56,10 @@ class CheckpointError(RunError):
     """A checkpoint is damaged or does not fit the run."""
 
 
+class CallbackError(RunError):
+    """A callback failed."""
+
+
 class WorkerError(RunError):
     """A worker process died."""
 
@@ -67,10 +72,16 @@ def comparable(name: str) -> str:
 def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not among ``known``, with the nearest known one."""
     names = sorted(known)
-    by_key = {comparable(name): name for name in names}
-    near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=0.5)
-    hint = f"did you mean '{by_key[near[0]]}'? " if near else ""
+    near = nearest_name(value, names)
+    hint = "" if near is None else f"did you mean '{near}'? "
     return InputError(f"unknown {kind} '{shortened(value)}': {hint}known: {', '.join(names) or 'none'}")
+
+
+def nearest_name(value: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is spelled most like ``value``, or None if none is like it."""
+    by_key = {comparable(name): name for name in known}
+    near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=0.5)
+    return by_key[near[0]] if near else None
 
 
 def shortened(value: object, length: int = 120) -> str:

@@ -67,7 +67,7 @@ def examine(out: Path, training: TrainConfig, auditing: AuditConfig, console: Co
         # The undefended run is there: audits of the others need not train it again.
         compared = auditing.model_copy(update={"undefended": str(out / PLAIN)})
         with AttackDisplay(console) as display:
-            found[name] = Examined(run=run, audit=audit(run, compared, listener=display))
+            found[name] = Examined(run=run, audit=audit(run, compared, callbacks=[display]))
     return found
 
 

@@ -57,7 +57,7 @@ def audit_methods(runs: Mapping[str, Run], auditing: AuditConfig, console: Conso
         tiers = tiers_in_use(run) if auditing.tiers == "all" else auditing.tiers
         with AttackDisplay(console) as display:
             try:
-                audit(run, auditing.model_copy(update={"tiers": tiers}), listener=display)
+                audit(run, auditing.model_copy(update={"tiers": tiers}), callbacks=[display])
             except InputError as why:
                 refused[name] = str(why)
     return refused

@@ -22,8 +22,8 @@ from dtfl_private import TrainConfig
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 from dtfl_private.training.worker import WorkerSetup
 
@@ -115,7 +115,7 @@ def both_ways(config: TrainConfig) -> Iterator[Compared]:
     model: nn.Sequential = setup.model
     heads: Heads = dict(setup.heads)
     for number in range(1, config.rounds + 1):
-        state, outcome = run_round(prepared.method, state, prepared.settings, executor, Progress())
+        state, outcome = run_round(prepared.method, state, prepared.settings, executor, Callback())
         tiers = dict(zip(outcome.plan.clients_P.tolist(), outcome.plan.tiers_P.tolist(), strict=True))
         clients = [
             Client(tier=tier, batches=batches(setup, client, number), examples=len(setup.parts[client]))

@@ -29,9 +29,9 @@ from dtfl_private.plugins import installed as installed_plugins
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.table import TierCost, TierTable
@@ -272,7 +272,7 @@ def play() -> Callable[..., list[tuple[FederatedState, RoundOutcome]]]:
     def rounds_of(prepared: Prepared, rounds: int = 1, observers: Sequence[MessageObserver] = ()) -> Any:
         executor, state, played = InProcess(prepared.worker, observers), prepared.initial, []
         for _ in range(rounds):
-            state, outcome = run_round(prepared.method, state, prepared.settings, executor, Progress())
+            state, outcome = run_round(prepared.method, state, prepared.settings, executor, Callback())
             played.append((state, outcome))
         return played
 

@@ -20,8 +20,8 @@ from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.protocol.adversaries import AuxiliaryKind
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import available_cores, choose_numerics
-from dtfl_private.runtime.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class AttackPlan:
         named = [(name, [f"{setting}={count}" for setting, count in budget.items()]) for name, budget in steps.values()]
         return "; ".join(f"{name} ({', '.join(counts)})" for name, counts in named if counts)
 
-    def view(self, job: Job, seed: int, played: Played | None, listener: Progress) -> View:
+    def view(self, job: Job, seed: int, played: Played | None, listener: Callback) -> View:
         """Return what an attack sees in one repetition; ``played`` is None before the clients have played."""
         if played is None:
             evidence = self.setup.evidence(job.tier, None)

@@ -25,11 +25,11 @@ from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import threads
-from dtfl_private.runtime.progress import Progress
 
 
-def judged_guesses(plan: AttackPlan, listener: Progress, told: Collection[str] = frozenset()) -> list[Verdict]:
+def judged_guesses(plan: AttackPlan, listener: Callback, told: Collection[str] = frozenset()) -> list[Verdict]:
     """Let every attack guess at its tier, once for each seed, and judge the guesses.
 
     Args:
@@ -42,13 +42,13 @@ def judged_guesses(plan: AttackPlan, listener: Progress, told: Collection[str] =
         repetitions = []
         for seed in plan.seeds:
             quiet = job.label(seed) in told
-            repetitions.append(guess(plan, job, seed, Progress() if quiet else listener))
+            repetitions.append(guess(plan, job, seed, Callback() if quiet else listener))
         settings = {**job.chosen.settings, "aux": plan.config.aux, "as_scheduled": plan.config.as_scheduled}
         verdicts.append(plan.judge.verdict(job, repetitions, settings))
     return verdicts
 
 
-def guess(plan: AttackPlan, job: Job, seed: int, listener: Progress) -> Repetition:
+def guess(plan: AttackPlan, job: Job, seed: int, listener: Callback) -> Repetition:
     """Let an attack guess once; a guess that is cached is read."""
     attack, label = job.chosen.attack, job.label(seed)
     listener.job_started(label)

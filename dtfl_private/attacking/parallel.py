@@ -13,9 +13,10 @@ from dtfl_private.attacking.guessing import guess, is_waiting
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
-from dtfl_private.runtime.progress import Progress, Relay, for_purpose, relayed
+from dtfl_private.runtime.progress import Relay, for_purpose, relayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class GuessTask:
     purpose: str = ""
 
 
-def guess_in_processes(plan: AttackPlan, listener: Progress) -> frozenset[str]:
+def guess_in_processes(plan: AttackPlan, listener: Callback) -> frozenset[str]:
     """Let processes make the guesses that are not cached yet; return the labels of which the listener has heard.
 
     Raises:
@@ -103,7 +104,7 @@ class HeardEvents:
         finished: labels of finished repetitions.
     """
 
-    def __init__(self, listener: Progress) -> None:
+    def __init__(self, listener: Callback) -> None:
         self._listener = listener
         self.finished: set[str] = set()
 

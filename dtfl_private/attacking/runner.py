@@ -34,8 +34,8 @@ from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
+from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def attack(
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
     allow_plugins: Iterable[str] = (),
-    listener: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> AttackReport:
     """Attack a finished run and leave attack.json.
 
@@ -88,16 +88,16 @@ def attack(
         defenses: likewise.
         data_dir: where the run's data are now, if they have moved.
         allow_plugins: modules whose objects the run's configuration may name (``package.module:function``).
-        listener: hears how the attacks proceed.
+        callbacks: hear how the attacks proceed.
 
     Raises:
         InputError: wrong input, or an attack that cannot run here; nothing was attacked.
         RunError: the run is damaged, or an attack failed; finished guesses are cached.
     """
-    config, listener = config or AttackConfig(), listener or Progress()
-    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
-    by_name = attacks is None and not objects
-    with deterministic_kernels(), one_thread():
+    with told(callbacks) as listener, deterministic_kernels(), one_thread():
+        config = config or AttackConfig()
+        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        by_name = attacks is None and not objects
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allow_plugins)
         plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))
         with _own_folder(plan):
@@ -127,7 +127,7 @@ def _own_folder(plan: AttackPlan) -> Iterator[None]:
 
 
 def _carry_out(
-    plan: AttackPlan, listener: Progress, *, by_name: bool, undefended: AttackReport | None = None
+    plan: AttackPlan, listener: Callback, *, by_name: bool, undefended: AttackReport | None = None
 ) -> AttackReport:
     """Attack an opened run, and write down what comes of it.
 
@@ -165,7 +165,7 @@ def _against(plan: AttackPlan, verdicts: Sequence[Verdict]) -> list[str]:
     return [*compared_with_ladder(verdicts, outside), *(f"not in the ladder here: {why}" for why in missing.values())]
 
 
-def _undefended_plan(plan: AttackPlan, listener: Progress, *, by_name: bool) -> AttackPlan | None:
+def _undefended_plan(plan: AttackPlan, listener: Callback, *, by_name: bool) -> AttackPlan | None:
     """Return the same attacks on the same run without its defenses, if that is asked for and any can run there."""
     jobs = [] if plan.config.undefended is None else _undefended_jobs(plan, listener)
     if not jobs:
@@ -179,7 +179,7 @@ def _undefended_plan(plan: AttackPlan, listener: Progress, *, by_name: bool) -> 
     return _plan(opened, config, None if by_name else list(chosen.values()), opened.folder.attacks)
 
 
-def _open_undefended(plan: AttackPlan, listener: Progress) -> OpenedRun:
+def _open_undefended(plan: AttackPlan, listener: Callback) -> OpenedRun:
     """Open the same run without its defenses; it is trained first if that is asked for."""
     opened, where = plan.opened, plan.config.undefended
     assert where is not None
@@ -195,7 +195,7 @@ def _open_undefended(plan: AttackPlan, listener: Progress) -> OpenedRun:
     )
 
 
-def _undefended_jobs(plan: AttackPlan, listener: Progress) -> list[Job]:
+def _undefended_jobs(plan: AttackPlan, listener: Callback) -> list[Job]:
     """Return the jobs that a run without defenses can be attacked by too; of the others it is said once each."""
     found, said = [], set()
     for job in plan.jobs:

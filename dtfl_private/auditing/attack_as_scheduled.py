@@ -10,13 +10,14 @@ from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.runtime.progress import Progress, for_purpose
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import for_purpose, within
 
 PURPOSE = "as scheduled"
 FOLDER = "as-scheduled"
 
 
-def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Progress) -> list[Result]:
+def attack_as_scheduled(plan: AuditPlan, report: AttackReport, progress: Callback) -> list[Result]:
     """Return what the strongest reconstruction of each tier gets from clients that the scheduler put there.
 
     Of half as many victims, once: it is to confirm what clients that were placed there lost, and trains all anew.
@@ -66,7 +67,7 @@ def _config(plan: AuditPlan, text: str, tiers: Sequence[int]) -> AttackConfig:
     return plan.attack_config.model_copy(update=changes)
 
 
-def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Progress) -> Sequence[Result]:
+def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Callback) -> Sequence[Result]:
     chosen = [job.chosen.attack for job in plan.jobs if job.chosen.text == text][:1]
     return attack(
         plan.opened.folder,
@@ -75,6 +76,6 @@ def _attack_again(plan: AuditPlan, text: str, tiers: Sequence[int], progress: Pr
         out=plan.folder / FOLDER,
         data_dir=plan.opened.prepared.config.data_dir,
         allow_plugins=plan.opened.prepared.config.allowed,
-        listener=progress,
+        callbacks=[within(progress)],
         **plan.opened.objects.arguments(),
     ).results

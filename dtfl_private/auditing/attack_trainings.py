@@ -7,14 +7,15 @@ from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.verdict import strongest
 
 Galleries = Mapping[int, Sequence[tuple[str, bytes]]]
 """Pictures of reconstructions by tier: captions and PNG files."""
 
 
-def attack_training(plan: AuditPlan, training: AttackedTraining, progress: Progress) -> AttackReport:
+def attack_training(plan: AuditPlan, training: AttackedTraining, progress: Callback) -> AttackReport:
     """Attack a training, and the same without defenses if there is one."""
     undefended = None if training.undefended is None else str(training.undefended.path)
     return attack(
@@ -24,7 +25,7 @@ def attack_training(plan: AuditPlan, training: AttackedTraining, progress: Progr
         out=training.folder / "attacks",
         data_dir=plan.opened.prepared.config.data_dir,
         allow_plugins=plan.opened.prepared.config.allowed,
-        listener=progress,
+        callbacks=[within(progress)],
         **plan.opened.objects.arguments(),
     )
 

@@ -14,7 +14,8 @@ from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.convergence_check import strongest_at_the_deepest
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.runtime.progress import Progress, for_purpose
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.auxiliary_point import SIZES, AuxiliaryPoint
 from dtfl_private.verdicts.findings import NotTested
 
@@ -29,7 +30,7 @@ def curve_sizes(plan: AuditPlan) -> list[int]:
     return [*smaller, most] if smaller and plan.config.aux_curve == "on" else []
 
 
-def auxiliary_curve(plan: AuditPlan, report: AttackReport, progress: Progress) -> Sequence[AuxiliaryPoint] | NotTested:
+def auxiliary_curve(plan: AuditPlan, report: AttackReport, progress: Callback) -> Sequence[AuxiliaryPoint] | NotTested:
     """Mount one attack with different numbers of auxiliary images, and return what it gets; or why that is not known.
 
     Args:
@@ -94,7 +95,7 @@ def _with_images(plan: AuditPlan, strongest: Verdict, size: int) -> AttackPlan:
     return plan_attack(plan.opened, config, attacks, plan.folder / "attacks")
 
 
-def _reached(attack_plan: AttackPlan, progress: Progress) -> list[Result]:
+def _reached(attack_plan: AttackPlan, progress: Callback) -> list[Result]:
     """Return what the only attack of a plan reaches, by the metrics of the curve."""
     (verdict,) = judged_guesses(attack_plan, progress)
     return [result for result in verdict.results if result.metric in METRICS]

@@ -20,7 +20,8 @@ from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.image_metrics import psnr, ssim
 from dtfl_private.plugins.specification import with_settings
-from dtfl_private.runtime.progress import Progress, for_purpose
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.findings import Convergence, NotTested, PsnrRise
 
 # By how much the mean SSIM may rise with twice the effort.
@@ -33,7 +34,7 @@ PURPOSE = "twice the effort"
 WHAT = "convergence of the attacks"
 
 
-def check_convergence(plan: AuditPlan, report: AttackReport, progress: Progress) -> Convergence | NotTested:
+def check_convergence(plan: AuditPlan, report: AttackReport, progress: Callback) -> Convergence | NotTested:
     """Mount one attack once more with twice the effort, and return whether it gets more; or why none was mounted.
 
     Args:
@@ -118,7 +119,7 @@ def text_of_doubled(chosen: Chosen) -> str | None:
         return None
 
 
-def _attack_again(attack_plan: AttackPlan, progress: Progress) -> Mapping[str, float]:
+def _attack_again(attack_plan: AttackPlan, progress: Callback) -> Mapping[str, float]:
     """Return the means of `COMPARED` that the only attack of a plan reaches."""
     (job,) = attack_plan.jobs
     progress = for_purpose(progress, PURPOSE)

@@ -26,8 +26,8 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import available_cores, choose_numerics
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.worker import WorkerSetup
 from dtfl_private.verdicts.findings import SanityCheck
 
@@ -36,7 +36,7 @@ IDENTITY_SSIM = 0.99
 
 
 def identity_check(
-    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], cache: ResultCache, progress: Progress
+    opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack], cache: ResultCache, progress: Callback
 ) -> SanityCheck:
     """Attack inputs that are sent as they are, and return whether the strongest attack got them back.
 
@@ -132,7 +132,7 @@ def _batches(sender: ClientProgram, images: Tensor, labels: Tensor, size: int) -
 
 
 def _mean_ssim(
-    attack: Attack, sent: _SentInputs, config: AttackConfig, cache: ResultCache, progress: Progress
+    attack: Attack, sent: _SentInputs, config: AttackConfig, cache: ResultCache, progress: Callback
 ) -> float:
     """Return the mean SSIM of what an attack gets from inputs that are sent as they are."""
     return reached_ssim(

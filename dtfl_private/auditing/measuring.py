@@ -25,9 +25,10 @@ from dtfl_private.leakage.measures.base import Figure, Measure, Release
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import Report
-from dtfl_private.runtime.progress import Progress, Relay, for_purpose
+from dtfl_private.runtime.progress import Relay, for_purpose
 from dtfl_private.verdicts.findings import NotTested
 
 UNDEFENDED = "undefended"
@@ -43,7 +44,7 @@ class Measured:
 
 
 def measure_training(
-    plan: AuditPlan, training: AttackedTraining, progress: Progress
+    plan: AuditPlan, training: AttackedTraining, progress: Callback
 ) -> tuple[Measured, Sequence[Result]]:
     """Return what measures say of the run, and their results on the same without defenses if there is one."""
     if not plan.cut_tiers:
@@ -106,7 +107,7 @@ def measure_in_process(task: MeasureTask, report: Report) -> None:
 
 
 def measure_run(
-    opened: OpenedRun, config: AuditConfig, tiers: Sequence[int], results_cache: ResultCache, progress: Progress
+    opened: OpenedRun, config: AuditConfig, tiers: Sequence[int], results_cache: ResultCache, progress: Callback
 ) -> Measured:
     """Return the figures of all measures at these tiers.
 
@@ -144,7 +145,7 @@ def _measure(
     release: Release,
     where: tuple[int, tuple[int, ...]],
     results_cache: ResultCache,
-    progress: Progress,
+    progress: Callback,
 ) -> Measured:
     """Return a measure's figures at a tier; ``where`` is the tier with its cut's shape."""
     tier, cut = where

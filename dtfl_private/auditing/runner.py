@@ -45,9 +45,10 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.pictures.audit import audit_pictures
+from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import processes_kept
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
 from dtfl_private.verdicts.findings_file import findings_document, read_findings
 
@@ -86,7 +87,7 @@ def audit(
     defenses: Sequence[Defense] | None = None,
     data_dir: Path | str | None = None,
     allow_plugins: Iterable[str] = (),
-    listener: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Audit:
     """Audit a finished run and leave audit.json, report.html and pictures.
 
@@ -105,18 +106,18 @@ def audit(
         defenses: likewise.
         data_dir: where the run's data are now, if they have moved.
         allow_plugins: modules whose objects the runs' configurations may name (``package.module:function``).
-        listener: hears how the audit proceeds.
+        callbacks: hear how the audit proceeds.
 
     Raises:
         InputError: wrong input; nothing was attacked.
         RunError: the run is damaged, or an attack failed; what was finished is kept.
         GateCrossedError: a gate was crossed; everything is written.
     """
-    gates = [parse_gate(text) for text in fail_if]
-    config, progress = (config or AuditConfig()).settled(), listener or Progress()
-    allowed = allowance(allow_plugins)
-    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
-    with deterministic_kernels(), one_thread():
+    with told(callbacks) as progress, deterministic_kernels(), one_thread():
+        gates = [parse_gate(text) for text in fail_if]
+        config = (config or AuditConfig()).settled()
+        allowed = allowance(allow_plugins)
+        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allowed)
         for line in opened.notes:
             progress.note(line)
@@ -130,11 +131,11 @@ def audit(
             with processes_kept(*_processes(plan)):
                 findings, pictures = carry_out(plan, progress)
             done = _write(folder, findings if other is None else _compared(findings, other), pictures)
-    require_gates(gates, done.findings)
+        require_gates(gates, done.findings)
     return done
 
 
-def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]:
+def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, Galleries]:
     """Carry a planned audit out, step by step; return what it found, and pictures of reconstructions by tier.
 
     It ends at once, before hours are spent, if attacks fail where nothing, or as good as nothing, is hidden.
@@ -162,7 +163,7 @@ def carry_out(plan: AuditPlan, progress: Progress) -> tuple[Findings, Galleries]
     return gather_findings(plan, found), galleries(reports[0], plan.tiers)
 
 
-def check_attacks(plan: AuditPlan, progress: Progress) -> list[SanityCheck]:
+def check_attacks(plan: AuditPlan, progress: Callback) -> list[SanityCheck]:
     """Return the sanity checks: on inputs sent as they are, on the update of one record, and if these passed at md1."""
     of_inputs, of_updates = sanity_attacks(plan), update_check_attacks(plan)
     of_md1 = len(of_inputs) if plan.knows_weights else 0
@@ -178,7 +179,7 @@ def check_attacks(plan: AuditPlan, progress: Progress) -> list[SanityCheck]:
 
 
 def _findings_of(
-    run: Path | str, plan: AuditPlan, data_dir: Path | str | None, allowed: Allowed, progress: Progress
+    run: Path | str, plan: AuditPlan, data_dir: Path | str | None, allowed: Allowed, progress: Callback
 ) -> Findings:
     """Return the findings on another run, which is audited if it has not been.
 
@@ -200,7 +201,7 @@ def _findings_of(
             attacks=plan.attacks,
             data_dir=data_dir,
             allow_plugins=allowed,
-            listener=progress,
+            callbacks=[within(progress)],
             **plan.opened.objects.undefended().arguments(),
         )
     findings = read_findings(path)

@@ -15,8 +15,8 @@ from dtfl_private.attacking.view import View
 from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.protocol.adversaries import ADVERSARIES
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import threads
-from dtfl_private.runtime.progress import Progress
 
 
 def reached_ssim(
@@ -29,7 +29,7 @@ def reached_ssim(
     config: AttackConfig,
     cores: int,
     cache: ResultCache,
-    progress: Progress,
+    progress: Callback,
 ) -> float:
     """Return the mean SSIM of what an attack gets from a check's evidence; cached.
 

@@ -9,7 +9,8 @@ from dtfl_private.attacking.guessing import judged_guesses
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.runtime.progress import Progress, for_purpose
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.findings import SanityCheck
 
 # What the strongest attack must reach, as mean SSIM.
@@ -17,7 +18,7 @@ SHALLOWEST_SSIM = 0.9
 PURPOSE = "sanity check at md1"
 
 
-def check_shallowest(plan: AuditPlan, attacks: Mapping[str, Attack], progress: Progress) -> SanityCheck:
+def check_shallowest(plan: AuditPlan, attacks: Mapping[str, Attack], progress: Callback) -> SanityCheck:
     """Return whether the strongest attack gets images back at md1 of the run's last round, played without defenses.
 
     Args:

@@ -10,7 +10,8 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.summary import final_accuracy
 from dtfl_private.experiments.train import train
-from dtfl_private.runtime.progress import AsOneJob, Progress
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import AsOneJob
 
 NONE = "none"
 
@@ -52,7 +53,7 @@ def check_trainings(opened: OpenedRun, config: AuditConfig) -> None:
 
 
 def attacked_trainings(
-    opened: OpenedRun, config: AuditConfig, folder: Path, progress: Progress
+    opened: OpenedRun, config: AuditConfig, folder: Path, progress: Callback
 ) -> list[AttackedTraining]:
     """Return the trainings that an audit attacks, the run itself first; what is missing is trained, and kept.
 
@@ -71,26 +72,25 @@ def attacked_trainings(
     return found
 
 
-def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Progress) -> OpenedRun:
+def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Callback) -> OpenedRun:
     """Return the run trained with another seed."""
     config = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
     label = f"training with seed {seed}"
     progress.jobs_announced([label])
-    job = AsOneJob(progress, label)
-    run = train(config, out=folder / "run", resume=True, listener=job, **opened.objects.arguments()).folder
-    job.end()
+    with AsOneJob(progress, label) as job:
+        run = train(config, out=folder / "run", resume=True, callbacks=[job], **opened.objects.arguments()).folder
     return open_run(run, data_dir=config.data_dir, objects=opened.objects, allow_plugins=config.allowed)
 
 
-def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Progress) -> AttackedTraining:
+def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Callback) -> AttackedTraining:
     """Return a training together with the same without defenses; ``where`` that is, as the configuration says."""
     if where == NONE or not opened.prepared.config.defense:
         return AttackedTraining(run=opened.folder, undefended=None, folder=folder)
     label = f"training seed {opened.prepared.config.seed} without defenses"
     if where == TRAIN:
         progress.jobs_announced([label])
-    job = AsOneJob(progress, label)
-    undefended = undefended_folder(opened, where, folder / "undefended", listener=job)
-    if where == TRAIN:
-        job.end()
+        with AsOneJob(progress, label) as job:
+            undefended = undefended_folder(opened, where, folder / "undefended", callbacks=[job])
+    else:
+        undefended = undefended_folder(opened, where, folder / "undefended")
     return AttackedTraining(run=opened.folder, undefended=undefended, folder=folder)

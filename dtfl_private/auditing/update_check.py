@@ -30,8 +30,8 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, WeightUpdate
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import available_cores, choose_device
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.verdicts.findings import SanityCheck
 
@@ -53,7 +53,7 @@ def update_check_attacks(plan: AuditPlan) -> list[Attack]:
     return [replace(attack, effort=max(1.0, attack.effort)) for attack in attacks]
 
 
-def update_check(plan: AuditPlan, attacks: Sequence[Attack], progress: Progress) -> SanityCheck:
+def update_check(plan: AuditPlan, attacks: Sequence[Attack], progress: Callback) -> SanityCheck:
     """Attack the update of one record, and return whether the strongest attack got it back.
 
     Args:
@@ -166,7 +166,7 @@ def _small_network(input_shape: tuple[int, ...], classes: int, seed: int) -> Sta
         return StagedModel([("md1", first), ("md2", second), ("md3", last)])
 
 
-def _ssim(attack: Attack, sent: _SentUpdate, plan: AuditPlan, progress: Progress) -> float:
+def _ssim(attack: Attack, sent: _SentUpdate, plan: AuditPlan, progress: Callback) -> float:
     """Return the SSIM of what an attack gets from the update of one record."""
     config = plan.attack_config
     return reached_ssim(

@@ -11,11 +11,12 @@ from dtfl_private.auditing.auxiliary_curve import curve_tasks
 from dtfl_private.auditing.convergence_check import convergence_tasks
 from dtfl_private.auditing.measuring import MeasureTask, measure_in_process, measure_tasks
 from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.jobs import Report, run_jobs
-from dtfl_private.runtime.progress import Progress, Relabelled
+from dtfl_private.runtime.progress import Relabelled
 
 
-def work_ahead(plan: AuditPlan, training: AttackedTraining, report: AttackReport, progress: Progress) -> Progress:
+def work_ahead(plan: AuditPlan, training: AttackedTraining, report: AttackReport, progress: Callback) -> Callback:
     """Let processes do what the steps after the attacks need, and return who hears of these steps then.
 
     Nothing is done where one process is to do all, where the audit's parts have no names by which others find them, or

@@ -60,7 +60,9 @@ def attack(
     console = open_console()
     with AttackDisplay(console) as display:
         try:
-            report = attack_run(run, config, out=out, data_dir=data_dir, allow_plugins=allow_plugins, listener=display)
+            report = attack_run(
+                run, config, out=out, data_dir=data_dir, allow_plugins=allow_plugins, callbacks=[display]
+            )
         except KeyboardInterrupt:
             raise InterruptedAttackError(
                 "interrupted; finished guesses are kept: repeat the command to go on"

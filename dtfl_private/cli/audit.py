@@ -118,7 +118,7 @@ def audit(
                 out=out,
                 data_dir=data_dir,
                 allow_plugins=allow_plugins,
-                listener=display,
+                callbacks=[display],
             )
         except KeyboardInterrupt:
             raise InterruptedAuditError("interrupted; what was finished is kept: repeat the command to go on") from None

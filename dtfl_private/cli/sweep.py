@@ -82,7 +82,7 @@ def sweep(
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
     try:
         with SweepDisplay(console) as display:
-            done = run_sweep(loaded, folder, parallel=parallel, listener=display)
+            done = run_sweep(loaded, folder, parallel=parallel, callbacks=[display])
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
     if done.comparison is not None:

@@ -53,7 +53,7 @@ def train(
     console = open_console()
     with TrainingDisplay(console, config.rounds) as display:
         try:
-            run = run_training(config, out=out, resume=resume, listener=display)
+            run = run_training(config, out=out, resume=resume, callbacks=[display])
         except KeyboardInterrupt:
             done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
             raise InterruptedRunError(done) from None

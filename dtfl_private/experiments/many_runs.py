@@ -18,9 +18,10 @@ from dtfl_private.experiments.run_images import with_images_of_run
 from dtfl_private.experiments.train import train
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.report.words.numbers import number_of
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import choose_device, choose_workers
 from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
-from dtfl_private.runtime.progress import AsOneJob, Progress, Relay, relayed
+from dtfl_private.runtime.progress import AsOneJob, Relay, relayed
 
 Job = tuple[str, TrainConfig, str]
 """A run's name, its configuration, and its folder."""
@@ -62,7 +63,7 @@ def train_missing(
     folder: Path,
     runs: Sequence[PlannedRun],
     parallel: int | None,
-    listener: Progress,
+    listener: Callback,
     *,
     ended: Callable[[Path, str], bool] | None = None,
     work: Work | None = None,
@@ -95,7 +96,7 @@ def run_has_ended(folder: Path, name: str) -> bool:
 def train_one(job: Job, report: Report) -> None:
     """Train one run, or go on with it; this is what a process of a sweep does."""
     name, config, out = job
-    train(config, out=out, resume=True, listener=AsOneJob(Relay(report), name))
+    train(config, out=out, resume=True, callbacks=[AsOneJob(Relay(report), name)])
 
 
 def _request(folder: Path, name: str) -> Path:
@@ -111,7 +112,7 @@ def _write_requests(folder: Path, runs: Sequence[PlannedRun]) -> None:
         raise InputError(f"sweep folder '{folder}' cannot be written: {error}") from None
 
 
-def _announce(runs: Sequence[PlannedRun], ended: Collection[str], progress: Progress) -> None:
+def _announce(runs: Sequence[PlannedRun], ended: Collection[str], progress: Callback) -> None:
     """Tell of all runs, and of those that had ended before."""
     if ended:
         progress.note(f"{len(ended)} of {number_of(len(runs), 'run')} had ended before and are not repeated")
@@ -121,7 +122,7 @@ def _announce(runs: Sequence[PlannedRun], ended: Collection[str], progress: Prog
 
 
 def _train_all(
-    folder: Path, runs: Sequence[PlannedRun], parallel: int | None, listener: Progress, work: Work
+    folder: Path, runs: Sequence[PlannedRun], parallel: int | None, listener: Callback, work: Work
 ) -> dict[str, str]:
     failed: dict[str, str] = {}
 

@@ -7,7 +7,7 @@ from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import keep_records, read_records
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
@@ -25,7 +25,7 @@ def with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
     return config.model_copy(update={"allowed_tiers": begun.allowed_tiers}) if same else config
 
 
-def where_to_start(folder: RunFolder, prepared: Prepared, listener: Progress) -> tuple[FederatedState, list[Record]]:
+def where_to_start(folder: RunFolder, prepared: Prepared, listener: Callback) -> tuple[FederatedState, list[Record]]:
     """Return the last intact state and the records of the rounds up to it; later records are dropped."""
     records, torn = read_records(folder)
     if torn:

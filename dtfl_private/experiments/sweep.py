@@ -19,7 +19,7 @@ from dtfl_private.files.writing import output_path
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.comparison.tuned_settings import TunedSettings
 from dtfl_private.report.words.numbers import number_of
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback, told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def sweep(
     out: Path | str,
     *,
     parallel: int | None = None,
-    listener: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Sweep:
     """Train all runs of a preset that have not ended yet, and compare them.
 
@@ -64,15 +64,19 @@ def sweep(
         out: folder of the sweep; what is there already is gone on with.
         parallel: runs at once, each in a one-thread process; 1 trains in this process. By default one per core, and
             one in all on a GPU.
-        listener: hears how the sweep proceeds.
+        callbacks: hear how the sweep proceeds.
 
     Raises:
         InputError: the folder holds runs of the same names with other configurations, or this machine lacks the device
             or the data; nothing was written.
         RunError: a trial of the tuning stage failed.
     """
-    listener = listener or Progress()
-    folder = output_path(out)
+    with told(callbacks) as listener:
+        return _swept(preset, output_path(out), parallel, listener)
+
+
+def _swept(preset: Preset, folder: Path, parallel: int | None, listener: Callback) -> Sweep:
+    """Train and compare all runs of a preset, as `sweep` does."""
     trials = [] if preset.tuning is None else preset.tuning.runs
     require_same_requests(folder, preset.runs)
     require_same_requests(folder / TRIALS, trials)

@@ -24,9 +24,9 @@ from dtfl_private.files.writing import output_path
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.protocol.messages import MessageObserver
+from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.executors import open_executor
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState
 
@@ -42,7 +42,7 @@ def train(
     defenses: Sequence[Defense] | None = None,
     observers: Sequence[MessageObserver] = (),
     allow_plugins: Iterable[str] = (),
-    listener: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train a network federatedly and leave a run folder.
 
@@ -58,7 +58,7 @@ def train(
         observers: called with every message as the server receives it; needs ``workers=1``.
         allow_plugins: modules whose objects a configuration that was read from a file may name
             (``package.module:function``); what a `TrainConfig` in a program names is allowed.
-        listener: hears how the run proceeds.
+        callbacks: hear how the run proceeds; one of them may end it.
 
     Returns:
         The finished run.
@@ -67,11 +67,10 @@ def train(
         InputError: wrong input; nothing was written.
         RunError: the run could not go on; what is on disk can be resumed.
     """
-    listener = listener or Progress()
-    objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
-    out = None if out is None else output_path(out)
-    config = _config_of_run(config, RunFolder(path=out) if resume and out is not None else None, allow_plugins)
-    with one_thread(), deterministic_kernels():
+    with told(callbacks) as listener, one_thread(), deterministic_kernels():
+        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        out = None if out is None else output_path(out)
+        config = _config_of_run(config, RunFolder(path=out) if resume and out is not None else None, allow_plugins)
         prepared = prepare(config, objects)
         if observers and prepared.workers > 1:
             raise InputError(f"observers see messages of this process only: set workers=1, not {prepared.workers}")
@@ -87,9 +86,10 @@ def train(
                 state, records = _begun(folder, prepared, observers, listener, resume=resume)
                 with disk_refusals_named(folder):
                     records, summary = run_rounds(folder, prepared, state, records, executor, listener)
-            return Run(folder=folder, config=prepared.config, records=records, summary=summary)
         finally:
             executor.close()
+        listener.run_finished(folder.path, summary)
+    return Run(folder=folder, config=prepared.config, records=records, summary=summary)
 
 
 def _config_of_run(config: TrainConfig | None, resumed: RunFolder | None, allow_plugins: Iterable[str]) -> TrainConfig:
@@ -110,7 +110,7 @@ def _begun(
     folder: RunFolder,
     prepared: Prepared,
     observers: Sequence[MessageObserver],
-    listener: Progress,
+    listener: Callback,
     *,
     resume: bool,
 ) -> tuple[FederatedState, list[Record]]:

@@ -13,7 +13,7 @@ from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.report.pictures.training import plot_training
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callbacks
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round import run_round
 from dtfl_private.training.round_record import Record, round_record
@@ -26,7 +26,7 @@ def run_rounds(
     state: FederatedState,
     records: list[Record],
     executor: Executor,
-    listener: Progress,
+    listener: Callbacks,
 ) -> tuple[list[Record], dict[str, Any]]:
     """Train the rounds that are left, and write down each as soon as it is finished.
 
@@ -36,7 +36,7 @@ def run_rounds(
         state: after the rounds that are finished.
         records: of the rounds that are finished; it is continued.
         executor: trains the clients.
-        listener: hears how the rounds proceed.
+        listener: hears how the rounds proceed, and may end the run.
 
     Returns:
         The records of all rounds, and the summary.
@@ -46,7 +46,7 @@ def run_rounds(
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         _write_results(folder, prepared, state, records)
-    while state.round < config.rounds and _why_stopped(prepared, state, records) is None:
+    while state.round < config.rounds and _why_stopped(prepared, state, records, listener.stop) is None:
         start = time.perf_counter()
         before = state
         state, outcome = run_round(prepared.method, before, prepared.settings, executor, listener)
@@ -59,25 +59,31 @@ def run_rounds(
         records.append(record)
         _write_results(folder, prepared, state, records)
         listener.round_finished(record)
-    stopped = _why_stopped(prepared, state, records)
+    stopped = _why_stopped(prepared, state, records, listener.stop)
+    if listener.stop is not None:  # which it said after the results of its last round had been written
+        _write_results(folder, prepared, state, records, listener.stop)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
-    return records, _summary(prepared, state, records)
+    return records, _summary(prepared, state, records, listener.stop)
 
 
-def _why_stopped(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> str | None:
-    """Return why there is to be no further round although some are left, or None."""
+def _why_stopped(
+    prepared: Prepared, state: FederatedState, records: Sequence[Record], asked: str | None = None
+) -> str | None:
+    """Return why there is to be no further round although some are left, or None; ``asked``: as a callback says."""
     config = prepared.config
     if state.round >= config.rounds:
         return None
     best = max((record["test_accuracy"] for record in records), default=0.0)
     if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
         return f"the target accuracy {config.target_accuracy:g} is reached"
-    return end_of_run(state.ledgers, prepared.settings.privacy)
+    return end_of_run(state.ledgers, prepared.settings.privacy) or asked
 
 
-def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> dict[str, Any]:
-    config, stopped = prepared.config, _why_stopped(prepared, state, records)
+def _summary(
+    prepared: Prepared, state: FederatedState, records: Sequence[Record], asked: str | None = None
+) -> dict[str, Any]:
+    config, stopped = prepared.config, _why_stopped(prepared, state, records, asked)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
     method = prepared.method
     privacy = disclosures(
@@ -90,10 +96,12 @@ def _summary(prepared: Prepared, state: FederatedState, records: Sequence[Record
     return {**summary, "privacy": privacy}
 
 
-def _write_results(folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record]) -> None:
+def _write_results(
+    folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record], asked: str | None = None
+) -> None:
     """Write what a run has come to; the summary, which says whether it has ended, is the last thing of all."""
     config = prepared.config
-    summary = _summary(prepared, state, records)
+    summary = _summary(prepared, state, records, asked)
     if summary["finished"]:
         plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
     description = {

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from dtfl_private.errors import DtflError
+from dtfl_private.errors import CallbackError, DtflError
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.processes import how_it_ended, spawn_context
 
@@ -117,6 +117,8 @@ def _attempt(function: Callable[[Any, Report], None], job: object, report: Repor
     """Return why a job failed, or None."""
     try:
         function(job, report)
+    except CallbackError:  # who hears of all jobs failed, not this one
+        raise
     except DtflError as error:
         return str(error)
     except Exception as error:  # one job's failure is reported, and the others go on

@@ -1,61 +1,14 @@
-"""How the program tells how far it is: the events of trainings, attacks, audits and sweeps.
-
-A training tells of its rounds. All else consists of jobs, which have labels: an attack at a tier with a seed, a measure
-at a tier, a training that an audit needs, a run of a sweep.
-"""
+"""Callbacks that pass on what they hear: to another process, under other labels, of a training as of one job."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from dtfl_private.training.round_progress import RoundProgress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 
 
-class Progress(RoundProgress):
-    """Hears how work proceeds, for a display. Every event does nothing unless a subclass says otherwise."""
-
-    def note(self, text: str) -> None:
-        """Called with a line that the user should see."""
-
-    def run_started(
-        self, folder: Path, rounds: int, records: Sequence[Record], describe: Callable[[], Sequence[str]]
-    ) -> None:
-        """Called before the first round of a training, or before the next one when it is resumed.
-
-        Args:
-            folder: of the run.
-            rounds: in all.
-            records: of the rounds that were finished before.
-            describe: returns lines that say what is about to be done, and what of it leaves the clients.
-        """
-
-    def round_finished(self, record: Record) -> None:
-        """Called with the record of each finished round."""
-
-    def jobs_expected(self, count: int) -> None:
-        """Called with about how many jobs there will be in all, where that is known before the jobs are."""
-
-    def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
-        """Called with the labels of jobs to come, and with how many steps each of them has if that is known."""
-
-    def job_started(self, job: str) -> None:
-        """Called when a job begins; several may run at once."""
-
-    def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
-        """Called while a job runs: steps done, steps in all, and what it has reached in words."""
-
-    def job_finished(self, job: str, *, cached: bool = False, error: str | None = None) -> None:
-        """Called when a job is done.
-
-        Args:
-            job: its label.
-            cached: nothing had to be computed, for its result was there.
-            error: why it failed, or None.
-        """
-
-
-class Relay(Progress):
+class Relay(Callback):
     """Passes job events and notes on to another process, where `relayed` takes them.
 
     Args:
@@ -82,7 +35,7 @@ class Relay(Progress):
         self._report(("job_finished", (job, cached, error)))
 
 
-def relayed(event: Any, progress: Progress) -> None:
+def relayed(event: Any, progress: Callback) -> None:
     """Tell what a `Relay` has reported."""
     match event:
         case ("note", (text,)):
@@ -97,7 +50,7 @@ def relayed(event: Any, progress: Progress) -> None:
             raise ValueError(f"no event of a relay: {event!r}")
 
 
-class Relabelled(Progress):
+class Relabelled(Callback):
     """Tells of jobs under other labels, or of some not at all.
 
     Args:
@@ -105,12 +58,16 @@ class Relabelled(Progress):
         label: returns a job's other label; None if the job is not told of.
     """
 
-    def __init__(self, progress: Progress, label: Callable[[str], str | None]) -> None:
+    def __init__(self, progress: Callback, label: Callable[[str], str | None]) -> None:
         self._progress, self._label = progress, label
 
     def note(self, text: str) -> None:
         """Pass on a line."""
         self._progress.note(text)
+
+    def jobs_expected(self, count: int) -> None:
+        """Pass on how many jobs there will be."""
+        self._progress.jobs_expected(count)
 
     def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
         """Announce the jobs that are told of."""
@@ -133,21 +90,33 @@ class Relabelled(Progress):
             self._progress.job_finished(label, cached=cached, error=error)
 
 
-def for_purpose(progress: Progress, purpose: str) -> Progress:
+def within(progress: Callback) -> Callback:
+    """Return who hears of work that is part of other work: of all its jobs, but not of its end."""
+    return Relabelled(progress, lambda job: job)
+
+
+def for_purpose(progress: Callback, purpose: str) -> Callback:
     """Return who hears of jobs that are done for a purpose, which their labels name: others do the same for another."""
     return Relabelled(progress, lambda job: f"{job}, {purpose}") if purpose else progress
 
 
-class AsOneJob(Progress):
-    """Tells of a training as one job: its steps are rounds.
+class AsOneJob(Callback):
+    """Tells of a training as one job: its steps are rounds. As a context manager it tells of the job's end too.
 
     Args:
         progress: who hears of the job.
         job: its label.
     """
 
-    def __init__(self, progress: Progress, job: str) -> None:
+    def __init__(self, progress: Callback, job: str) -> None:
         self._progress, self._job, self._rounds, self._cached = progress, job, 0, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._progress.job_finished(self._job, cached=self._cached)
 
     def run_started(
         self,
@@ -165,10 +134,6 @@ class AsOneJob(Progress):
         """Tell how far the training is."""
         self._cached = False
         self._progress.job_advanced(self._job, record["round"], self._rounds, _accuracy(record))
-
-    def end(self) -> None:
-        """End the job, however many rounds it took."""
-        self._progress.job_finished(self._job, cached=self._cached)
 
 
 def _accuracy(record: Record) -> str:

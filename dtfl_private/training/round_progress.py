@@ -1,10 +1,12 @@
 """What a round tells of how far it is."""
 
+from typing import Protocol
+
 from dtfl_private.simulation.round_plan import RoundPlan
 
 
-class RoundProgress:
-    """Hears how a round proceeds; nothing happens unless a subclass says otherwise."""
+class RoundProgress(Protocol):
+    """Hears how a round proceeds."""
 
     def round_planned(self, plan: RoundPlan) -> None:
         """Called when a round is scheduled."""

@@ -1,6 +1,6 @@
-"""What tests of attacks share: a listener that keeps what it hears, and a look into a report."""
+"""What tests of attacks share: a callback that keeps what it hears, and a look into a report."""
 
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 def of(report, metric, source="least-squares"):
@@ -8,8 +8,8 @@ def of(report, metric, source="least-squares"):
     return found
 
 
-class Heard(Progress):
-    """A listener that keeps what it hears; ``stop_at`` a job it stops everything."""
+class Heard(Callback):
+    """A callback that keeps what it hears; ``stop_at`` a job it stops everything."""
 
     def __init__(self, stop_at: str | None = None) -> None:
         self.kept: list[bool] = []

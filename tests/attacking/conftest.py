@@ -62,10 +62,10 @@ def mount(objects, tmp_path, monkeypatch) -> Callable[..., Any]:
     """Attack a run without pictures: ``mount(run, attacks, **settings)``."""
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
 
-    def run(folder, attacks, *, out=None, listener=None, defenses=None, **values):
+    def run(folder, attacks, *, out=None, callbacks=(), defenses=None, **values):
         config = AttackConfig.model_validate({"victims": 8, "seeds": 1, "threads": 1, **values})
         given = {**objects, "defenses": defenses}
-        return attack(folder, config, attacks=attacks, out=out or tmp_path / "out", listener=listener, **given)
+        return attack(folder, config, attacks=attacks, out=out or tmp_path / "out", callbacks=callbacks, **given)
 
     return run
 

@@ -22,7 +22,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.train import train
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, Transcript, below
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.recording import Recorder
 
 QUICK = Surrogate(shadows=2, size="small", decoder_steps=30, refining_steps=5)
@@ -88,7 +88,7 @@ def looked_at(opened, attack, out, **values):
     config = AttackConfig.model_validate({"victims": 32, "seeds": 1, "aux_images": 90, **values})
     plan = plan_attack(opened, config, [attack], out)
     played = plan.rounds.of(plan.jobs[0], None)
-    return plan.view(plan.jobs[0], 0, played, Progress()), played.victims
+    return plan.view(plan.jobs[0], 0, played, Callback()), played.victims
 
 
 def test_a_shadow_of_the_known_beginning_comes_near_to_the_client(digits_run, opened, tmp_path):

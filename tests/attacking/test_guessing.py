@@ -13,16 +13,17 @@ from dtfl_private.errors import RunError
 def test_a_second_call_does_not_attack_again(trained, mount):
     first = mount(trained(), [LeastSquares()], tiers=[2])
     kept = Heard()
-    second = mount(trained(), [LeastSquares()], tiers=[2], listener=kept)
+    second = mount(trained(), [LeastSquares()], tiers=[2], callbacks=[kept])
     assert kept.kept == [True]
     assert [result.model_dump() for result in first.results] == [result.model_dump() for result in second.results]
 
 
 def test_an_interrupted_attack_goes_on_where_it_was(trained, mount):
+    stops = Heard(stop_at="least-squares, tier 2, seed 2")
     with pytest.raises(KeyboardInterrupt):
-        mount(trained(), [LeastSquares()], tiers=[2], seeds=3, listener=Heard(stop_at="least-squares, tier 2, seed 2"))
+        mount(trained(), [LeastSquares()], tiers=[2], seeds=3, callbacks=[stops])
     again = Heard()
-    mount(trained(), [LeastSquares()], tiers=[2], seeds=3, listener=again)
+    mount(trained(), [LeastSquares()], tiers=[2], seeds=3, callbacks=[again])
     assert again.kept == [True, True, False]
 
 
@@ -30,7 +31,7 @@ def test_what_cannot_be_written_down_is_guessed_anew(trained, mount, patterns):
     told = Remembers(images=patterns.train_images)
     heard = Heard()
     for _ in range(2):
-        mount(trained(), [told], tiers=[1], victims=8, listener=heard)
+        mount(trained(), [told], tiers=[1], victims=8, callbacks=[heard])
     assert heard.kept == [False, False]
 
 

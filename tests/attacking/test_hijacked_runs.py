@@ -22,7 +22,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.protocol.adversaries import find_adversary, require
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 METHODS = ("splitfed-v1", "splitfed-v2")
 FEW = {"pilot_steps": 10, "critic_steps": 1, "size": "small", "decoder_steps": 4, "steps": 2}
@@ -43,7 +43,7 @@ class Silent(LeastSquares):
 def planned(opened, attack, tmp_path):
     plan = plan_attack(opened, AttackConfig(victims=8, seeds=1, replay=True), [attack], tmp_path / "out")
     (job,) = plan.jobs
-    return plan, job, attack.tamper(plan.view(job, 0, None, Progress()))
+    return plan, job, attack.tamper(plan.view(job, 0, None, Callback()))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -55,7 +55,7 @@ def test_what_is_returned_is_all_that_trains_the_clients(method, opened, tmp_pat
         assert last.plan.round == run.plan.round + 2
         before, after = run.before.weights.model, last.before.weights.model
         parameters = [name for name, _ in run.prepared.worker.model.named_parameters()]
-        own = [name for name in parameters if name in plan.view(job, 0, None, Progress()).download(2).weights]
+        own = [name for name in parameters if name in plan.view(job, 0, None, Callback()).download(2).weights]
         assert any(not torch.equal(before[name], after[name]) for name in own) == moves
         # The server's own half rests.
         assert all(torch.equal(before[name], after[name]) for name in parameters if name not in own)
@@ -89,7 +89,7 @@ def test_hijacked_clients_are_attacked_and_judged(method, trained, mount):
 def hijacked(opened, attack, tmp_path):
     """Return what an attack sees of hijacked clients."""
     plan, job, tampering = planned(opened(method="splitfed-v1"), attack, tmp_path)
-    return plan.view(job, 0, plan.rounds.of(job, tampering), Progress())
+    return plan.view(job, 0, plan.rounds.of(job, tampering), Callback())
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -100,11 +100,11 @@ def test_in_the_attacked_round_clients_are_held_where_they_are(hold, opened, tmp
     config = AttackConfig(victims=1000, seeds=1, replay=True)
     plan = plan_attack(run, config, [attack], tmp_path / "out")
     (job,) = plan.jobs
-    victims = plan.rounds.of(job, attack.tamper(plan.view(job, 0, None, Progress()))).victims
+    victims = plan.rounds.of(job, attack.tamper(plan.view(job, 0, None, Callback()))).victims
     recording = victims.recordings[0]
     batch = recording.seen.batches[-1]
     assert batch.batch > 0
-    program = plan.view(job, 0, plan.rounds.of(job, None), Progress()).program(recording.seen, adaptive=True)
+    program = plan.view(job, 0, plan.rounds.of(job, None), Callback()).program(recording.seen, adaptive=True)
     images = victims.truth[: recording.seen.records][-len(batch.labels) :]
     again = program.release(images, batch.labels, batch.batch)
     assert torch.allclose(again, batch.smashed.float(), rtol=1e-3, atol=1e-4) == hold

@@ -5,10 +5,10 @@ import pytest
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
 from dtfl_private.errors import RunError
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
-class Heard(Progress):
+class Heard(Callback):
     def __init__(self):
         self.jobs, self.done = [], []
 
@@ -26,13 +26,13 @@ def config(**values):
 
 def test_processes_change_nothing_but_the_time(small_run, tmp_path):
     alone, heard = attack(small_run, config(), out=tmp_path / "alone"), Heard()
-    several = attack(small_run, config(workers=2), out=tmp_path / "several", listener=heard)
+    several = attack(small_run, config(workers=2), out=tmp_path / "several", callbacks=[heard])
     assert alone.results == several.results
     assert sorted(heard.jobs) == sorted(label for label, _ in heard.done)
     assert len(heard.done) == 4
     assert not any(kept for _, kept in heard.done)
     again = Heard()
-    attack(small_run, config(), out=tmp_path / "several", listener=again)
+    attack(small_run, config(), out=tmp_path / "several", callbacks=[again])
     assert [kept for _, kept in again.done] == [True] * 4
 
 

@@ -27,7 +27,7 @@ from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 METHODS = ("splitfed-v1", "splitfed-v2")
 SMALL = {"clients": 3, "rounds": 1, "max_train_images": 40, "seed": 3, "device": "cpu", "workers": 1}
@@ -127,7 +127,7 @@ def test_the_true_images_explain_the_update_by_the_gradients_returned(method, mo
     plan = plan_attack(opened, AttackConfig(victims=1, seeds=1), [UpdateInversion()], tmp_path / "out")
     (job,) = plan.jobs
     played = plan.rounds.of(job, None)
-    view = plan.view(job, 0, played, Progress())
+    view = plan.view(job, 0, played, Callback())
     (seen, update), *_ = view.updates
     assert len(seen.batches) == 4
     target = UpdateTarget.of(view.program(seen, adaptive=True), seen, update, view.local_steps)

@@ -28,7 +28,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protocol.messages import ModelDownload, Seen, WeightUpdate
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.recording import Recording, Truth
 
 # So many records that the update of one step is of all of them.
@@ -63,7 +63,7 @@ def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, 
     run, objects = run_of(method, 15, size, optimizer=optimizer)
     plan = plan_attack(open_run(run, objects=objects), AttackConfig(seeds=1), [UpdateInversion()], tmp_path / "out")
     played = plan.rounds.of(plan.jobs[0], None)
-    view = plan.view(plan.jobs[0], 0, played, Progress())
+    view = plan.view(plan.jobs[0], 0, played, Callback())
     assert view.victims == len(played.victims.records) == sum(update.examples for _, update in view.updates)
     for recording, (seen, update) in zip(played.victims.recordings, view.updates, strict=True):
         assert not seen.batches

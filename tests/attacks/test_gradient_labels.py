@@ -18,7 +18,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.train import train
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.randomness import isolated
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 def auc(scores, positive):
@@ -71,7 +71,7 @@ def few_gradients(monkeypatch):
 def judged(opened, attack, out, **values):
     config = AttackConfig.model_validate({"victims": 32, "seeds": 1, "aux_images": 200, **values})
     plan = plan_attack(opened, config, [attack], out)
-    (verdict,) = judged_guesses(plan, Progress())
+    (verdict,) = judged_guesses(plan, Callback())
     (found,) = [result for result in verdict.results if result.metric == "accuracy"]
     return found
 
@@ -101,7 +101,7 @@ def test_own_gradients_are_those_that_the_server_returns(opened, tmp_path):
     run = opened(method="splitfed-v1")
     plan = plan_attack(run, AttackConfig(victims=4, seeds=1), [GradientLabels()], tmp_path / "out")
     played = plan.rounds.of(plan.jobs[0], None)
-    view = plan.view(plan.jobs[0], 0, played, Progress())
+    view = plan.view(plan.jobs[0], 0, played, Callback())
     reply = view.replies[0][0].gradient
     own = view.replies_to(played.victims.truth[: len(reply)], played.victims.labels[: len(reply)])
     # But for dropout in the server's half, whose draws nobody knows.
@@ -131,7 +131,7 @@ def test_own_labels_and_their_channel_are_drawn_by_the_defense_of_the_run(opened
     attack = GradientLabels(labels_per_class=2)
     run = opened(method="splitfed-v1", defenses=[HideZero()])
     plan = plan_attack(run, AttackConfig(victims=4, seeds=1), [attack], tmp_path / "out")
-    view = plan.view(plan.jobs[0], 0, plan.rounds.of(plan.jobs[0], None), Progress())
+    view = plan.view(plan.jobs[0], 0, plan.rounds.of(plan.jobs[0], None), Callback())
     answer = view.replies_to
     monkeypatch.setattr(view, "replies_to", lambda *sent: (asked.append(sent[0]), answer(*sent))[1])
     attack.infer(view)

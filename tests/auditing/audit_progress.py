@@ -1,9 +1,9 @@
-"""A listener that keeps what it hears of an audit's jobs."""
+"""A callback that keeps what it hears of an audit's jobs."""
 
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
-class HeardJobs(Progress):
+class HeardJobs(Callback):
     """Keeps what it hears."""
 
     def __init__(self):

@@ -43,7 +43,7 @@ def examine(objects, tmp_path, monkeypatch):
     for module in (planning, measuring):
         monkeypatch.setattr(module, "MEASURES", {"constant": Constant()})
 
-    def run(folder, attacks=None, *, defenses=None, listener=None, fail_if=(), compare=None, out=None, **values):
+    def run(folder, attacks=None, *, defenses=None, callbacks=(), fail_if=(), compare=None, out=None, **values):
         given = {name: values.pop(name) for name in objects.keys() & values.keys()}
         config = AuditConfig.model_validate({**QUICKLY, **values})
         return audit(
@@ -51,7 +51,7 @@ def examine(objects, tmp_path, monkeypatch):
             config,
             attacks=attacks or [LeastSquares()],
             out=out or tmp_path / "audit",
-            listener=listener,
+            callbacks=callbacks,
             fail_if=fail_if,
             compare=compare,
             defenses=defenses,

@@ -5,7 +5,7 @@ from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing import attack_as_scheduled as scheduled
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_each_tier_is_attacked_by_what_reached_most_there(opened, plan, figure, 
         for job in audit.jobs
     ]
     report = AttackReport(results=(), verdicts=verdicts, path=tmp_path, pictures=(), remarks=())
-    results = attack_as_scheduled(audit, report, Progress())
+    results = attack_as_scheduled(audit, report, Callback())
     assert mounted == [(["Blind"], (2,), 4), (["LeastSquares"], (3,), 4)]
     assert [result.source for result in results] == ["decoder", "decoder"]
 
@@ -40,5 +40,5 @@ def test_a_tier_where_no_image_was_reconstructed_is_not_attacked_again(opened, p
     audit = plan(opened())
     verdicts = [Verdict(job=job, results=[figure(job.tier, 0.9, metric="mse")]) for job in audit.jobs]
     report = AttackReport(results=(), verdicts=verdicts, path=tmp_path, pictures=(), remarks=())
-    assert attack_as_scheduled(audit, report, Progress()) == []
+    assert attack_as_scheduled(audit, report, Callback()) == []
     assert mounted == []

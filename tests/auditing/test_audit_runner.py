@@ -59,14 +59,14 @@ def test_an_audit_leaves_what_the_interface_promises(trained, examine):
 def test_a_second_audit_repeats_nothing_and_finds_the_same(trained, examine):
     first = examine(trained())
     heard = HeardJobs()
-    second = examine(trained(), listener=heard)
+    second = examine(trained(), callbacks=[heard])
     assert [label for label, kept in heard.kept.items() if not all(kept)] == []
     assert first.findings == second.findings
 
 
 def test_an_attack_that_fails_where_nothing_is_hidden_ends_the_audit_at_once(trained, examine):
     heard = HeardJobs()
-    done = examine(trained(), [Blind()], listener=heard)
+    done = examine(trained(), [Blind()], callbacks=[heard])
     assert list(heard.kept) == ["blind, sanity check on the identity"]
     findings = done.findings
     assert not findings.valid
@@ -103,7 +103,7 @@ def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, t
         examine(trained(), [LeastSquares(), Crashing()])
     assert not (tmp_path / "audit" / "audit.json").exists()
     heard = HeardJobs()
-    examine(trained(), [LeastSquares()], listener=heard)
+    examine(trained(), [LeastSquares()], callbacks=[heard])
     assert heard.kept["least-squares, tier 1, seed 0"][0]
 
 

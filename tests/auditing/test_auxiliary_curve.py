@@ -15,7 +15,7 @@ from dtfl_private.auditing import auxiliary_curve as curves
 from dtfl_private.auditing.attack_trainings import attack_training
 from dtfl_private.auditing.auxiliary_curve import auxiliary_curve
 from dtfl_private.auditing.trainings import AttackedTraining
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.verdicts.findings import NotTested
 
 
@@ -45,8 +45,8 @@ def curve(opened, plan, monkeypatch):
     def drawn(attacks, listener=None, **settings):
         audit = plan(opened(), attacks, **{"tiers": (1, 2), "seeds": 2, "aux_curve": "on", **settings})
         training = AttackedTraining(run=audit.opened.folder, undefended=None, folder=audit.folder)
-        report = attack_training(audit, training, Progress())
-        return auxiliary_curve(audit, report, listener or Progress()), report
+        report = attack_training(audit, training, Callback())
+        return auxiliary_curve(audit, report, listener or Callback()), report
 
     return drawn
 

@@ -17,7 +17,7 @@ from dtfl_private.auditing.attack_trainings import attack_training
 from dtfl_private.auditing.convergence_check import check_convergence, text_of_doubled
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.protocol.adversaries import ADVERSARIES
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.verdicts.findings import NotTested
 
 
@@ -59,8 +59,8 @@ def check(opened, plan, monkeypatch):
     def checked(attacks, listener=None, **settings):
         audit = plan(opened(), attacks, tiers=(1, 2), **{"effort": "normal", "seeds": 1, **settings})
         training = AttackedTraining(run=audit.opened.folder, undefended=None, folder=audit.folder)
-        report = attack_training(audit, training, Progress())
-        found = check_convergence(audit, report, listener or Progress())
+        report = attack_training(audit, training, Callback())
+        found = check_convergence(audit, report, listener or Callback())
         reached = {
             verdict.job.chosen.name: result.value
             for verdict in report.verdicts

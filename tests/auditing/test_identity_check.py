@@ -4,7 +4,7 @@ from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.identity_check import identity_check
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.plugins.registry import create
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, tmp_path):
@@ -15,6 +15,6 @@ def test_a_real_attack_passes_the_real_check_on_the_identity(trained, objects, t
         .attacking(1)
     )
     attack = create("attack", "optimization:steps=60,smoothness=0.0001")
-    check = identity_check(opened, config, [attack], ResultCache(tmp_path, {}), Progress())
+    check = identity_check(opened, config, [attack], ResultCache(tmp_path, {}), Callback())
     assert check.needed == 0.99
     assert check.passed

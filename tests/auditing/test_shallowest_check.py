@@ -17,7 +17,7 @@ def test_an_attack_that_fails_at_md1_ends_the_audit_before_any_tier_is_attacked(
 ):
     monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 1.0)
     heard = HeardJobs()
-    done = examine(trained(defenses=defenses), defenses=defenses or None, listener=heard)
+    done = examine(trained(defenses=defenses), defenses=defenses or None, callbacks=[heard])
     assert list(heard.kept) == [
         "least-squares, sanity check on the identity",
         "least-squares, tier 1, seed 0, sanity check at md1",
@@ -32,7 +32,7 @@ def test_an_attack_that_fails_at_md1_ends_the_audit_before_any_tier_is_attacked(
 
 def test_the_guess_at_md1_of_a_run_without_defenses_is_that_of_the_audit(trained, examine):
     heard = HeardJobs()
-    examine(trained(), tiers=(1,), seeds=2, listener=heard)
+    examine(trained(), tiers=(1,), seeds=2, callbacks=[heard])
     assert heard.kept["least-squares, tier 1, seed 0, sanity check at md1"] == [False]
     assert heard.kept["least-squares, tier 1, seed 0"] == [True]
     assert heard.kept["least-squares, tier 1, seed 1"] == [False]

@@ -11,7 +11,7 @@ from dtfl_private.attacking.base import AttackFacts, LabelInference, Reconstruct
 from dtfl_private.attacks import update_inversion
 from dtfl_private.auditing import update_check as checking
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.verdicts.findings_file import read_findings
 
 ONE_STEP = {"method": "fedavg", "optimizer": "sgd", "lr": 0.05, "batch_size": 64, "max_train_images": 24, "rounds": 1}
@@ -60,11 +60,11 @@ def test_one_step_of_adam_gives_its_record_away_where_the_hold_on_auxiliary_imag
     audit = plan(by_adam, [Even()])
     (fallback,) = update_check_attacks(audit)
     attacks = [replace(fallback, steps=300)]
-    check = update_check(audit, attacks, Progress())
+    check = update_check(audit, attacks, Callback())
     assert (check.name, check.attack, check.needed) == ("update", "update-inversion", 0.9)
     assert check.passed
     monkeypatch.setattr(update_inversion, "LIKENESS_LEFT", 1.0)
-    held = update_check(plan(by_adam, [Even()], folder=tmp_path / "held"), attacks, Progress())
+    held = update_check(plan(by_adam, [Even()], folder=tmp_path / "held"), attacks, Callback())
     assert held.value < check.value - 0.03
 
 

@@ -81,7 +81,7 @@ def examine(named, tmp_path, monkeypatch):
             workers=workers,
             device="cpu",
         )
-        return auditing.audit(named, config, out=tmp_path / f"{workers}", listener=listener).findings
+        return auditing.audit(named, config, out=tmp_path / f"{workers}", callbacks=[listener]).findings
 
     run.handed_over = handed_over
     return run

@@ -19,8 +19,8 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import GradientReply, LogitBatch, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.executors import open_executor
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.runtime.worker_pool import WorkerProcesses
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.training.method import Method
@@ -223,7 +223,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
             state = prepared[name].initial
             for expected in played[name]:
                 state, outcome = run_round(
-                    prepared[name].method, state, prepared[name].settings, Tagged(pool, number), Progress()
+                    prepared[name].method, state, prepared[name].settings, Tagged(pool, number), Callback()
                 )
                 assert_same((state, outcome), expected)
     finally:

@@ -9,8 +9,8 @@ from dtfl_private.data.text import ANIMALS, LENGTH, VOCABULARY, load_sentences, 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.executors import open_executor
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.training.round import run_round
 
 
@@ -94,7 +94,7 @@ def test_worker_processes_train_a_traced_network_and_tokens_as_this_process_does
         ((alone, _),) = play(prepared)
         executor = open_executor(prepared.worker, 2)
         try:
-            together = run_round(prepared.method, prepared.initial, prepared.settings, executor, Progress())[0]
+            together = run_round(prepared.method, prepared.initial, prepared.settings, executor, Callback())[0]
         finally:
             executor.close()
         assert alone.weights.model.keys() == together.weights.model.keys()

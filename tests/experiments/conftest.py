@@ -15,12 +15,12 @@ CUTS = {1: (4, 8, 8), 2: (8, 4, 4), 3: (8, 4, 4)}
 
 @pytest.fixture
 def run_tiny(tiny_config, patterns, tiny_network, tmp_path):
-    """Train the tiny network on the patterns: ``run_tiny(out, resume=..., listener=..., **settings)``."""
+    """Train the tiny network on the patterns: ``run_tiny(out, resume=..., callbacks=..., **settings)``."""
 
-    def run(out: Path | str | None, *, resume: bool = False, listener: Any = None, objects: Any = None, **values: Any):
+    def run(out: Path | str | None, *, resume: bool = False, callbacks: Any = (), objects: Any = None, **values: Any):
         place = None if out is None else tmp_path / out
         given = {"dataset": patterns, "model": tiny_network(), **(objects or {})}
-        return train(tiny_config(**values), out=place, resume=resume, listener=listener, **given)
+        return train(tiny_config(**values), out=place, resume=resume, callbacks=callbacks, **given)
 
     return run
 

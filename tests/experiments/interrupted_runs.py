@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 # What a round hands to the next is at work: measurements, drift, coming and going.
 ENVIRONMENT = {"drift_share": 0.4, "drift_every": 2, "noise": 0.3, "dropout": 0.2}
@@ -34,8 +34,8 @@ def left_behind(path: Path) -> dict[str, Any]:
     }
 
 
-class Notes(Progress):
-    """A listener that keeps what it hears, and stops the run at a moment: ``Notes(("trained", 2))``."""
+class Notes(Callback):
+    """A callback that keeps what it hears, and stops the run at a moment: ``Notes(("trained", 2))``."""
 
     def __init__(self, stop_at: tuple[str, int] | None = None) -> None:
         self.heard: list[str] = []

@@ -15,13 +15,13 @@ from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.messages import ChannelSums
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 SENT = "each client's pixel count, sum and sum of squares per channel are sent once, in clear"
 POOLED = "computed from all clients' pixels pooled, which a real federation cannot do"
 
 
-class Stop(Progress):
+class Stop(Callback):
     """Stops a run after its first round."""
 
     def round_finished(self, record) -> None:
@@ -80,7 +80,7 @@ def test_a_resumed_run_neither_sends_nor_counts_them_again(trained, tiny_config,
     run, _ = trained
     config = tiny_config(absent=0.4, join=0.5, seed=2)
     with pytest.raises(KeyboardInterrupt):
-        train(config, out=tmp_path / "cut", dataset=patterns, model=tiny_network(), listener=Stop())
+        train(config, out=tmp_path / "cut", dataset=patterns, model=tiny_network(), callbacks=[Stop()])
     transcript = Transcript()
     objects = {"dataset": patterns, "model": tiny_network(), "observers": [transcript.record]}
     resumed = train(config, out=tmp_path / "cut", resume=True, **objects)
@@ -148,7 +148,7 @@ def test_a_run_of_an_earlier_version_pooled_and_can_be_gone_on_with_and_attacked
     config = tiny_config(absent=0.4, join=0.5, seed=2, normalization="pooled")
     objects = {"dataset": patterns, "model": tiny_network()}
     with pytest.raises(KeyboardInterrupt):
-        train(config, out=tmp_path / "old", listener=Stop(), **objects)
+        train(config, out=tmp_path / "old", callbacks=[Stop()], **objects)
     folder = RunFolder(path=tmp_path / "old")
     as_an_earlier_version(folder)
     assert read_run_config(folder).normalization == "pooled"

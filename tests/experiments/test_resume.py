@@ -83,14 +83,14 @@ def test_a_run_that_ended_anywhere_goes_on_as_if_nothing_had_happened(
 ):
     path = tmp_path / "run"
     with monkeypatch.context() as patch:
-        listener = CRASHES[where](patch)
+        heard = CRASHES[where](patch)
         with pytest.raises(KeyboardInterrupt):
-            run_tiny(path, listener=listener, **EVENTFUL)
+            run_tiny(path, callbacks=[] if heard is None else [heard], **EVENTFUL)
     # Twice, for a resume too may end early.
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(path, resume=True, listener=Notes(("started", 1)), **EVENTFUL)
+        run_tiny(path, resume=True, callbacks=[Notes(("started", 1))], **EVENTFUL)
     notes = Notes()
-    run = run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    run = run_tiny(path, resume=True, callbacks=[notes], **EVENTFUL)
     assert left_behind(path) == uninterrupted
     assert (path / "training.png").is_file()
     assert len(run.records) == run.summary["rounds"] == 4
@@ -114,9 +114,9 @@ def test_the_eventful_run_is_eventful(uninterrupted):
 def test_a_torn_last_line_is_said(run_tiny, uninterrupted, tmp_path):
     path, notes = tmp_path / "run", Notes()
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(path, listener=Notes(("finished", 2)), **EVENTFUL)
+        run_tiny(path, callbacks=[Notes(("finished", 2))], **EVENTFUL)
     write_half_a_line(RunFolder(path=path), json.loads((path / "rounds.jsonl").read_text().splitlines()[1]))
-    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    run_tiny(path, resume=True, callbacks=[notes], **EVENTFUL)
     assert notes.notes == ["the last line of rounds.jsonl was torn and is dropped"]
     assert left_behind(path) == uninterrupted
 
@@ -124,10 +124,10 @@ def test_a_torn_last_line_is_said(run_tiny, uninterrupted, tmp_path):
 def test_a_damaged_checkpoint_is_said_and_the_older_one_taken(run_tiny, uninterrupted, tmp_path):
     path, notes = tmp_path / "run", Notes()
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(path, listener=Notes(("finished", 3)), **EVENTFUL)
+        run_tiny(path, callbacks=[Notes(("finished", 3))], **EVENTFUL)
     state = path / "checkpoint" / "round-000003" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-1] + b"?")
-    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    run_tiny(path, resume=True, callbacks=[notes], **EVENTFUL)
     (said,) = notes.notes
     assert said.startswith("checkpoint round-000003 is damaged and was not loaded: state.safetensors")
     assert notes.heard.count("finished") == 2
@@ -161,7 +161,7 @@ def test_resuming_a_finished_run_trains_nothing_and_restores_what_is_missing(run
     first = run_tiny(path)
     before = left_behind(path)
     (path / "model.safetensors").unlink()
-    again = run_tiny(path, resume=True, listener=notes)
+    again = run_tiny(path, resume=True, callbacks=[notes])
     assert notes.heard == ["started"]
     assert left_behind(path) == before
     assert again.records == first.records
@@ -171,11 +171,11 @@ def test_resuming_a_finished_run_trains_nothing_and_restores_what_is_missing(run
 def test_what_fills_a_resumed_folder_besides_the_run_does_no_harm(run_tiny, uninterrupted, tmp_path):
     path, notes = tmp_path / "run", Notes()
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(path, listener=Notes(("finished", 2)), **EVENTFUL)
+        run_tiny(path, callbacks=[Notes(("finished", 2))], **EVENTFUL)
     shutil.copytree(path / "checkpoint" / "round-000002", path / "checkpoint" / ".round-000003.tmp")
     (path / ".model.safetensors.tmp").write_bytes(b"half")
     (path / ".rounds.jsonl.tmp").write_bytes(b"half")
-    run_tiny(path, resume=True, listener=notes, **EVENTFUL)
+    run_tiny(path, resume=True, callbacks=[notes], **EVENTFUL)
     assert notes.notes == []
     after = left_behind(path)
     assert after.pop(".rounds.jsonl.tmp") == b"half"
@@ -218,7 +218,7 @@ def test_resuming_where_nothing_is_yet_starts_from_the_beginning_and_says_so(run
     # The run may have been killed before its folder was there.
     (tmp_path / "empty").mkdir()
     notes = Notes()
-    resumed = run_tiny(tmp_path / name, resume=True, listener=notes, rounds=1)
+    resumed = run_tiny(tmp_path / name, resume=True, callbacks=[notes], rounds=1)
     assert notes.notes == ["no checkpoint yet: starting from the beginning"]
     run_tiny(tmp_path / "run", rounds=1)
     assert left_behind(resumed.folder.path) == left_behind(tmp_path / "run")

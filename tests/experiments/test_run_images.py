@@ -9,7 +9,7 @@ from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.provenance import recorded_data
 from dtfl_private.experiments.run_images import with_images_of_run
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_what_leaves_too_few_images_is_refused(numbered, values, said):
         images(numbered, **values)
 
 
-class Heard(Progress):
+class Heard(Callback):
     """Keeps what a run says of itself at its start."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Heard(Progress):
 
 def test_a_run_that_is_judged_on_validation_images_says_so_and_can_be_repeated(run_tiny):
     heard = Heard()
-    run = run_tiny("run", listener=heard, rounds=1, validation=0.25, judged_on="validation", max_train_images=None)
+    run = run_tiny("run", callbacks=[heard], rounds=1, validation=0.25, judged_on="validation", max_train_images=None)
     assert "25.0% of the data held out and judged on" in heard.lines[0]
     resolved = read_run_config(run.folder)
     again = run_tiny("again", **resolved.model_dump(exclude={"dataset", "model", "workers"}))

@@ -10,7 +10,7 @@ from dtfl_private.experiments.preset import load_preset
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
 from dtfl_private.report.comparison.document import as_json
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 TINY = """
 title = "tiny"
@@ -53,7 +53,7 @@ def whole(tiny, tmp_path_factory):
     return sweep(tiny(), tmp_path_factory.mktemp("whole") / "sweep", parallel=1)
 
 
-class Heard(Progress):
+class Heard(Callback):
     """Keeps what happens; presses Ctrl-C when ``stop_at`` happens."""
 
     def __init__(self, stop_at=None) -> None:
@@ -94,10 +94,10 @@ def test_a_sweep_trains_every_run_as_train_would_and_compares_them(whole, tiny, 
 def test_an_interrupted_sweep_goes_on_where_it_was_and_repeats_nothing(whole, tiny, tmp_path):
     heard = Heard(stop_at=("dtfl-seed1", 1))
     with pytest.raises(KeyboardInterrupt):
-        sweep(tiny(), tmp_path / "sweep", parallel=1, listener=heard)
+        sweep(tiny(), tmp_path / "sweep", parallel=1, callbacks=[heard])
     first = content(tmp_path / "sweep" / "dtfl-seed0")
     heard = Heard()
-    sweep(tiny(), tmp_path / "sweep", parallel=1, listener=heard)
+    sweep(tiny(), tmp_path / "sweep", parallel=1, callbacks=[heard])
     announced = ("announced", 4, (2, 2, 2, 2))
     assert heard.events[:4] == [announced, ("dtfl-seed0", "cached"), ("dtfl-seed1", 1), ("dtfl-seed1", 2)]
     assert content(tmp_path / "sweep" / "dtfl-seed0") == first
@@ -121,7 +121,7 @@ def test_a_sweep_that_was_killed_at_a_picture_draws_it_when_it_goes_on(tiny, tmp
 def test_a_finished_sweep_is_only_compared_again(whole, tiny, monkeypatch):
     monkeypatch.setattr(many_runs, "train", None)
     heard = Heard()
-    again = sweep(tiny(), whole.folder, parallel=1, listener=heard)
+    again = sweep(tiny(), whole.folder, parallel=1, callbacks=[heard])
     assert heard.events == [("announced", 4, (2, 2, 2, 2)), *((name, "cached") for name in NAMES)]
     assert as_json(again.comparison) == as_json(whole.comparison)
 
@@ -142,7 +142,7 @@ def test_a_run_that_fails_does_not_end_the_others_and_the_sweep_says_so(tiny, tm
     preset, heard = tiny("seeds = [0, 1]", "seeds = [0]"), Heard()
     with monkeypatch.context() as patch:
         patch.setattr(many_runs, "train", sometimes)
-        done = sweep(preset, tmp_path / "sweep", parallel=1, listener=heard)
+        done = sweep(preset, tmp_path / "sweep", parallel=1, callbacks=[heard])
     assert [run.name for run in done.runs] == ["dtfl-seed0"]
     assert dict(done.failed) == {"fedavg-seed0": "it went wrong"}
     assert heard.events[-1] == ("fedavg-seed0", "it went wrong")

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from dtfl_private.runtime.progress import AsOneJob, Progress, Relabelled, Relay, for_purpose, relayed
+from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.progress import AsOneJob, Relabelled, Relay, for_purpose, relayed, within
 
 
-class Heard(Progress):
+class Heard(Callback):
     """Keeps what it hears of jobs."""
 
     def __init__(self) -> None:
@@ -14,11 +15,17 @@ class Heard(Progress):
     def note(self, text) -> None:
         self.events.append(("note", text))
 
+    def jobs_expected(self, count) -> None:
+        self.events.append(("expected", count))
+
     def jobs_announced(self, jobs, steps=()) -> None:
         self.events.append(("announced", jobs, steps))
 
     def job_started(self, job) -> None:
         self.events.append(("started", job))
+
+    def ended(self, error) -> None:
+        self.events.append(("ended", error))
 
     def job_advanced(self, job, done, total, reached="") -> None:
         self.events.append(("advanced", job, done, total, reached))
@@ -27,7 +34,7 @@ class Heard(Progress):
         self.events.append(("finished", job, cached, error))
 
 
-def play(progress: Progress) -> None:
+def play(progress: Callback) -> None:
     progress.note("a line")
     progress.job_started("decoder")
     progress.job_advanced("decoder", 1, 3, "ssim 0.5")
@@ -69,11 +76,10 @@ def test_jobs_of_which_somebody_has_told_are_not_told_of_again():
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_training_is_one_job_and_cached_if_no_round_was_left(rounds):
     heard = Heard()
-    job = AsOneJob(heard, "training")
-    job.run_started(Path("run"), 2, [{"round": 1, "test_accuracy": 0.25}], list)
-    for number in range(2, 2 + rounds):
-        job.round_finished({"round": number, "test_accuracy": 0.5})
-    job.end()
+    with AsOneJob(heard, "training") as job:
+        job.run_started(Path("run"), 2, [{"round": 1, "test_accuracy": 0.25}], list)
+        for number in range(2, 2 + rounds):
+            job.round_finished({"round": number, "test_accuracy": 0.5})
     later = [("advanced", "training", 2, 2, "accuracy 0.5000")] * rounds
     assert heard.events == [
         ("started", "training"),
@@ -81,3 +87,13 @@ def test_a_training_is_one_job_and_cached_if_no_round_was_left(rounds):
         *later,
         ("finished", "training", rounds == 0, None),
     ]
+
+
+def test_work_that_is_part_of_other_work_is_told_of_but_not_its_end():
+    heard, plain = Heard(), Heard()
+    for told in (within(heard), plain):
+        play(told)
+        told.jobs_expected(7)
+        told.jobs_announced(["decoder", "hybrid"], [3, 5])
+    within(heard).ended(None)
+    assert heard.events == plain.events

@@ -12,8 +12,8 @@ import torch
 from dtfl_private.errors import NonFiniteLossError, WorkerError
 from dtfl_private.runtime import evaluation, shared_block
 from dtfl_private.runtime import worker_pool as worker_processes
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.executors import open_executor
-from dtfl_private.runtime.progress import Progress
 from dtfl_private.runtime.worker_pool import WorkerProcesses
 from dtfl_private.training.round import run_round
 from dtfl_private.training.tasks import ClientTask
@@ -54,7 +54,7 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit_and_their_failures_ar
         pool.start()
     state, trained = prepared.initial, False
     for expected, figures in play(prepared, 2):
-        state, outcome = run_round(prepared.method, state, prepared.settings, pool, Progress())
+        state, outcome = run_round(prepared.method, state, prepared.settings, pool, Callback())
         ours, theirs = weights_of(state), weights_of(expected)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())

@@ -20,7 +20,7 @@ from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.simulation.round_plan import planned_bytes
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import Worker
@@ -63,7 +63,7 @@ def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended,
 def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(patterns, tiny_config, tmp_path, name):
     """Memory, ledgers and chance are all that a defense has, and all of it is in the checkpoint."""
 
-    class Interrupt(Progress):
+    class Interrupt(Callback):
         def __init__(self) -> None:
             self.rounds = 0
 
@@ -75,7 +75,7 @@ def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(pattern
     config = tiny_config(model="resnet-8", defense=[spelled(name)], dropout=0.2, seed=3, **method_for(name))
     whole = train(config, out=tmp_path / "whole", dataset=patterns)
     with pytest.raises(KeyboardInterrupt):
-        train(config, out=tmp_path / "cut", dataset=patterns, listener=Interrupt())
+        train(config, out=tmp_path / "cut", dataset=patterns, callbacks=[Interrupt()])
     resumed = train(config, out=tmp_path / "cut", resume=True, dataset=patterns)
     assert [{**record, "wall_time_s": 0} for record in resumed.records] == [
         {**record, "wall_time_s": 0} for record in whole.records

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dtfl_private import train
-from dtfl_private.errors import InputError
+from dtfl_private.errors import CallbackError, InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
@@ -15,7 +15,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.training.methods.full import FedAvg
 
@@ -140,13 +140,13 @@ def test_a_run_leaves_a_folder_and_resumes_in_it(patterns, tiny_network, tiny_co
     class StopError(Exception):
         pass
 
-    class Stopper(Progress):
+    class Stopper(Callback):
         def round_finished(self, record):
             if record["round"] == 2:
                 raise StopError
 
-    with pytest.raises(StopError):
-        train(tiny_config(method=method), out=tmp_path / "half", listener=Stopper(), **given)
+    with pytest.raises(CallbackError, match="callback Stopper failed in round_finished: StopError; what was finished"):
+        train(tiny_config(method=method), out=tmp_path / "half", callbacks=[Stopper()], **given)
     resumed = train(tiny_config(method=method), out=tmp_path / "half", resume=True, **given)
     assert resumed.folder.model.read_bytes() == whole.folder.model.read_bytes()
     for ours, theirs in zip(resumed.records, whole.records, strict=True):

@@ -7,7 +7,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.leakage.results.result import Result, read_results, read_round, results_document
 from dtfl_private.report.words.numbers import number_of
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 RESULTS = "attack.json"
 
@@ -24,7 +24,7 @@ def with_undefended(results: Sequence[Result], undefended: Sequence[Result]) -> 
     return [result.model_copy(update={"undefended": known.get(result_key(result))}) for result in results]
 
 
-def write_results(plan: AttackPlan, results: Sequence[Result], listener: Progress) -> list[Result]:
+def write_results(plan: AttackPlan, results: Sequence[Result], listener: Callback) -> list[Result]:
     """Write attack.json: these results, and those of other attacks on the same round that were there; return all."""
     all_results = [*_others(plan, results, listener), *results]
     header = {
@@ -38,7 +38,7 @@ def write_results(plan: AttackPlan, results: Sequence[Result], listener: Progres
     return all_results
 
 
-def _others(plan: AttackPlan, results: Sequence[Result], listener: Progress) -> list[Result]:
+def _others(plan: AttackPlan, results: Sequence[Result], listener: Callback) -> list[Result]:
     """Return what other attacks have found in the same round, as attack.json says."""
     path, new = plan.folder / RESULTS, set(map(result_key, results))
     if not path.is_file():

@@ -1,5 +1,6 @@
 """The undefended run: the same data, seed and settings as a run with defenses, but none of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dtfl_private.attacking.victims.replay import OpenedRun
@@ -9,7 +10,7 @@ from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.train import train
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 TRAIN = "train"
 
@@ -22,14 +23,14 @@ def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
 
 
-def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, listener: Progress | None = None) -> RunFolder:
+def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, callbacks: Sequence[Callback] = ()) -> RunFolder:
     """Return the folder of a run without its defenses, which are trained only once.
 
     Args:
         opened: the run.
         where: its folder, or "train" to train it, or go on with its training.
         folder: where it is trained.
-        listener: hears how the training proceeds.
+        callbacks: hear how the training proceeds.
 
     Raises:
         InputError: what is there is another run.
@@ -37,7 +38,7 @@ def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, listener: 
     plain = as_long_as(opened, opened.prepared.config.model_copy(update={"defense": []}))
     if where == TRAIN:
         objects = opened.objects.undefended().arguments()
-        return train(plain, out=folder, resume=True, listener=listener, **objects).folder
+        return train(plain, out=folder, resume=True, callbacks=callbacks, **objects).folder
     given = RunFolder(path=Path(where))
     other = read_run_config(given)
     changed = differences(plain, other, MAY_DIFFER)

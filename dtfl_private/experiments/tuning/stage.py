@@ -14,8 +14,9 @@ from dtfl_private.experiments.tuning.tuning_file import read_choices, write_choi
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
 from dtfl_private.report.words.numbers import number_of
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.jobs import Report
-from dtfl_private.runtime.progress import Progress, Relay
+from dtfl_private.runtime.progress import Relay
 
 TRIALS = "tuning"
 """The folder of the trials below that of the sweep."""
@@ -23,7 +24,7 @@ TRIALS = "tuning"
 CHOICES = "tuning.json"
 
 
-def tune(tuning: Tuning, folder: Path, parallel: int | None, listener: Progress) -> Mapping[str, TunedSettings]:
+def tune(tuning: Tuning, folder: Path, parallel: int | None, listener: Callback) -> Mapping[str, TunedSettings]:
     """Return what is chosen for each combination, after training the trials that have not ended yet.
 
     Args:

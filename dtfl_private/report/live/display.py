@@ -8,10 +8,10 @@ from rich.live import Live
 from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
-class Display(Progress):
+class Display(Callback):
     """Show how work proceeds: use as a context manager around it.
 
     Args:

@@ -9,7 +9,7 @@ from dtfl_private.attacking.attack_plan import plan_attack
 from dtfl_private.attacking.scoring.results_file import remarks, with_undefended, write_results
 from dtfl_private.leakage.results.result import read_results
 from dtfl_private.plugins.registry import create
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 def test_a_blind_eye_to_the_defense_is_recorded_as_such(trained, mount):
@@ -21,7 +21,7 @@ def test_a_blind_eye_to_the_defense_is_recorded_as_such(trained, mount):
 def test_other_settings_are_another_attack(trained, mount):
     mount(trained(), [LeastSquares()], tiers=[2])
     heard = Heard()
-    report = mount(trained(), [LeastSquares(ridge=1.0)], tiers=[2], listener=heard)
+    report = mount(trained(), [LeastSquares(ridge=1.0)], tiers=[2], callbacks=[heard])
     assert heard.kept == [False]
     both = read_results(report.path)
     assert {result.settings["ridge"] for result in both if result.source == "least-squares"} == {1e-3, 1.0}
@@ -40,9 +40,9 @@ def plan(opened, tmp_path):
 
 def test_results_of_other_attacks_on_the_same_round_stay(plan, figure):
     first, second = figure(1, 0.5), figure(1, 0.4, source="hybrid")
-    write_results(plan(), [first], Progress())
-    assert write_results(plan(), [second], Progress()) == [first, second]
-    assert write_results(plan(), [figure(1, 0.6)], Progress()) == [second, figure(1, 0.6)]
+    write_results(plan(), [first], Callback())
+    assert write_results(plan(), [second], Callback()) == [first, second]
+    assert write_results(plan(), [figure(1, 0.6)], Callback()) == [second, figure(1, 0.6)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ def test_the_undefended_run_is_attacked_too(trained, mount):
     noise = [create("defense", "laplace-noise:sd=5")]
     folder = trained(defenses=noise)
     heard = Heard()
-    report = mount(folder, [LeastSquares()], tiers=[1], undefended="train", defenses=noise, victims=24, listener=heard)
+    report = mount(
+        folder, [LeastSquares()], tiers=[1], undefended="train", defenses=noise, victims=24, callbacks=[heard]
+    )
     found = of(report, "psnr")
     assert found.undefended > found.ci_high
     assert of(report, "psnr", "mean-image").undefended == of(report, "psnr", "mean-image").value

@@ -52,7 +52,7 @@ class Stumbles(Defense):
 def test_what_shows_only_in_training_is_found_before_a_folder_is_there(run_tiny, tmp_path, objects, settings, said):
     notes = Notes()
     with pytest.raises(InputError, match=said):
-        run_tiny(tmp_path / "run", listener=notes, objects=objects, **settings)
+        run_tiny(tmp_path / "run", callbacks=[notes], objects=objects, **settings)
     assert list(tmp_path.iterdir()) == []
     assert notes.heard == []
 

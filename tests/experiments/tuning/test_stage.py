@@ -10,7 +10,7 @@ from dtfl_private.errors import InputError, NonFiniteLossError, RunError
 from dtfl_private.experiments import many_runs
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.report.comparison.document import as_json
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def trainings(monkeypatch, write_run):
     def start(reached, stop_at=None) -> list[str]:
         made.clear()
 
-        def written(config, *, out, resume, listener):
+        def written(config, *, out, resume, callbacks):
             assert resume
-            listener.run_started(Path(out), config.rounds, [], list)
+            callbacks[0].run_started(Path(out), config.rounds, [], list)
             if len(made) == stop_at:
                 raise KeyboardInterrupt
             write_run(Path(out), reached(config), **config.model_dump())
@@ -112,7 +112,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_not_tried_again(tuned, training
             raise NonFiniteLossError("the loss became nan")
         return by_rate(config)
 
-    class Heard(Progress):
+    class Heard(Callback):
         notes: ClassVar[list[str]] = []
 
         def note(self, text: str) -> None:
@@ -120,7 +120,7 @@ def test_a_trial_that_diverges_is_an_outcome_and_not_tried_again(tuned, training
 
     trainings(diverging, stop_at=5)
     with pytest.raises(KeyboardInterrupt):
-        sweep(tuned(BY_ACCURACY), tmp_path / "sweep", parallel=1, listener=Heard())
+        sweep(tuned(BY_ACCURACY), tmp_path / "sweep", parallel=1, callbacks=[Heard()])
     assert "fedavg-trial3-seed7 diverged, and is not chosen: the loss became nan" in Heard.notes
     trainings(diverging)
     done = sweep(tuned(BY_ACCURACY), tmp_path / "sweep", parallel=1)
