@@ -40,6 +40,11 @@ if typing.TYPE_CHECKING:
     from dtfl_private.protection.client_context import ClientRound, LocalStep
     from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
     from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
+    from dtfl_private.report.callbacks.csv_logger import CsvLogger
+    from dtfl_private.report.callbacks.early_stopping import EarlyStopping
+    from dtfl_private.report.callbacks.mlflow_logger import MlflowLogger
+    from dtfl_private.report.callbacks.progress_bar import ProgressBar
+    from dtfl_private.report.callbacks.tensorboard_logger import TensorBoardLogger
     from dtfl_private.report.comparison.groups import Comparison
     from dtfl_private.runtime.callback import Callback, StopTraining
     from dtfl_private.simulation.costs.table import TierCost, TierTable
@@ -55,18 +60,22 @@ __all__ = [
     "Callback",
     "ClientRound",
     "Comparison",
+    "CsvLogger",
     "Defense",
     "DefenseFacts",
     "DtflError",
+    "EarlyStopping",
     "ImageDataset",
     "InputError",
     "LabelInference",
     "LocalStep",
     "MembershipInference",
+    "MlflowLogger",
     "ModelDownload",
     "Partition",
     "Plan",
     "Preset",
+    "ProgressBar",
     "Reconstruction",
     "Result",
     "Run",
@@ -77,6 +86,7 @@ __all__ = [
     "StopTraining",
     "Sweep",
     "Tampering",
+    "TensorBoardLogger",
     "TierChoice",
     "TierCost",
     "TierTable",
@@ -130,6 +140,11 @@ _HOMES = {
     "protection.client_context": ("ClientRound", "LocalStep"),
     "protocol.contracts": ("Partition", "Scheduler", "TierChoice"),
     "protocol.messages": ("ModelDownload", "SmashedBatch", "Transcript", "WeightUpdate"),
+    "report.callbacks.csv_logger": ("CsvLogger",),
+    "report.callbacks.early_stopping": ("EarlyStopping",),
+    "report.callbacks.mlflow_logger": ("MlflowLogger",),
+    "report.callbacks.progress_bar": ("ProgressBar",),
+    "report.callbacks.tensorboard_logger": ("TensorBoardLogger",),
     "report.comparison.groups": ("Comparison",),
     "runtime.callback": ("Callback", "StopTraining"),
     "simulation.costs.table": ("TierCost", "TierTable"),

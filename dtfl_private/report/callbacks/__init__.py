@@ -1,0 +1,1 @@
+"""Callbacks to use as they are: displays, loggers, early stopping."""
