@@ -40,7 +40,7 @@ def table_html(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     body = Markup().join(Markup("<tr>{}</tr>").format(_cells(row, "td")) for row in _ends(list(rows)))
     below = Markup().join(Markup("<div>{}</div>").format(text_html(note)) for note in notes)
     table = Markup("<table>{}<tbody>{}</tbody></table>").format(head, body) if body else ""
-    return Markup("<div><div><b>{}</b></div>{}{}</div>").format(text_html(title), table, below)
+    return str(Markup("<div><div><b>{}</b></div>{}{}</div>").format(text_html(title), table, below))
 
 
 def _cells(row: Sequence[object], tag: str) -> Markup:

@@ -34,6 +34,7 @@ from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
+from dtfl_private.report.notebook.audit import attack_html, attack_text
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 
@@ -59,6 +60,12 @@ class AttackReport:
     remarks: Sequence[str]
     left_out: Sequence[LeftOut] = ()
     undefended: "AttackReport | None" = None
+
+    def __repr__(self) -> str:
+        return attack_text(self.results, self.path)
+
+    def _repr_html_(self) -> str:
+        return attack_html(self.results, self.path)
 
 
 def attack(

@@ -44,6 +44,7 @@ from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.report.html.page import audit_page
+from dtfl_private.report.notebook.audit import audit_html, audit_text
 from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
@@ -71,6 +72,12 @@ class Audit:
     path: Path
     report: Path
     pictures: Sequence[Path]
+
+    def __repr__(self) -> str:
+        return audit_text(self.findings, self.report)
+
+    def _repr_html_(self) -> str:
+        return audit_html(self.findings, self.report)
 
 
 def audit(

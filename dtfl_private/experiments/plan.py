@@ -82,6 +82,22 @@ class Plan:
     unlimited_time_s: float | None = None
     notes: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        from dtfl_private.report.notebook.plan import plan_text
+
+        return plan_text(self.rounds, self._others_s, self.allowed)
+
+    def _repr_html_(self) -> str:
+        from dtfl_private.report.notebook.plan import plan_html
+
+        allowed = [] if self.allowed is None else [self.allowed]
+        return plan_html(self.rounds, self._others_s, [*allowed, *self.notes])
+
+    @property
+    def _others_s(self) -> dict[str, float]:
+        fixed = {f"all in tier {tier}": time_s for tier, time_s in self.static_time_s.items()}
+        return {**fixed, **self.scheduler_time_s}
+
     @property
     def virtual_time_s(self) -> float:
         """Simulated seconds of all rounds."""

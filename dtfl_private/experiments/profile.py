@@ -1,14 +1,22 @@
 """Profile: what each tier of a network costs, and how long a round in it would take each kind of device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.build import as_staged, build_description, build_model
 from dtfl_private.models.cutting.automatic import good_cuts
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
+from dtfl_private.models.input_kinds import network_facts
+from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
+from dtfl_private.plugins.factories import factory_of
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED
+from dtfl_private.plugins.specification import is_object_path, named_object, parse
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.simulation.clients.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
@@ -19,32 +27,74 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.server_queue import alone_s
 from dtfl_private.simulation.transfer_time import transfer_s
 
+CLASSES = 10
+"""Classes that a network has where nothing is said."""
+
 
 def profile(
-    model: StagedModel,
+    model: StagedModel | nn.Module | str,
     *,
-    input_shape: tuple[int, ...],
-    classes: int,
+    input_shape: tuple[int, ...] | None = None,
+    classes: int = CLASSES,
+    norm: Norm = "batch",
     numerics: Numerics | None = None,
     batch_size: int = 32,
     repeats: int = 0,
 ) -> TierTable:
-    """Return the cost table of a network; it is left as it was.
+    """Return the cost table of a network; its ``about`` says what was taken. A network that is given is left as it was.
 
     Args:
-        model: the network.
-        input_shape: shape of one input (channels, height, width).
-        classes: outputs of the auxiliary heads.
+        model: the network, or its name as ``resnet-8`` or ``package.module:function``. One that is not a StagedModel is
+            cut automatically.
+        input_shape: shape of one input: (channels, height, width), or (length,) of tokens. By default the one at which
+            `list models` counts a named network.
+        classes: outputs of the auxiliary heads, and of a named network.
+        norm: kind of normalisation of a named network.
         numerics: device and precision; float32 on the CPU by default.
         batch_size: images per batch of the measured steps.
         repeats: timed steps per half and tier, on one CPU thread; 0 measures nothing.
+
+    Raises:
+        InputError: an unknown name, an object without its input shape, or inputs or classes that do not fit.
     """
     numerics = numerics or Numerics()
+    shape = _input_shape(model, input_shape)
     with one_thread():
-        table = analyse(model, input_shape, classes, numerics)
-        if repeats == 0:
-            return table
-        return measure(table, model, input_shape, classes, numerics, batch_size=batch_size, repeats=repeats)
+        network = _network(model, shape, classes, norm, measured=repeats > 0)
+        table = analyse(network, shape, classes, numerics)
+        if repeats:
+            table = measure(table, network, shape, classes, numerics, batch_size=batch_size, repeats=repeats)
+    name = model if isinstance(model, str) else type(model).__name__
+    inputs = "x".join(map(str, shape)) + (" inputs" if len(shape) > 1 else " tokens")
+    timed = f"timed on batches of {batch_size}" if repeats else "nothing timed"
+    return replace(table, about=f"{name}, {inputs}, {classes} classes, {numerics.precision}, {timed}")
+
+
+def _input_shape(model: nn.Module | str, given: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the shape of an input: the given one, or that of a named network's facts."""
+    if given is not None:
+        return given
+    if not isinstance(model, str):
+        kind = type(model).__name__
+        raise InputError(f"the network is a {kind}, which does not say what it takes: give input_shape, as (3, 32, 32)")
+    if is_object_path("model", model):
+        raise InputError(f"network '{model}' does not say what it takes: give input_shape, as (3, 32, 32)")
+    name = parse("model", model).name
+    facts = network_facts(factory_of("model", name, NOTHING_ALLOWED)[1])
+    if facts is None:
+        raise InputError(f"network '{model}' does not say what it takes: give input_shape, as (3, 32, 32)")
+    return facts.example
+
+
+def _network(
+    model: nn.Module | str, input_shape: tuple[int, ...], classes: int, norm: Norm, *, measured: bool
+) -> StagedModel:
+    """Return the network itself; a named one only described if it is large and is not measured."""
+    if not isinstance(model, str):
+        return as_staged(model, input_shape)
+    build = build_model if measured else build_description
+    allowed = named_object("model", model)
+    return build(model, input_shape=input_shape, classes=classes, norm=norm, seed=0, allowed=allowed)
 
 
 def automatic_cuts(

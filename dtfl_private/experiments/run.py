@@ -17,3 +17,13 @@ class Run:
     config: TrainConfig
     records: Sequence[Record]
     summary: dict[str, Any]
+
+    def __repr__(self) -> str:
+        from dtfl_private.report.notebook.run import run_text
+
+        return run_text(self.folder.path, self.config, self.summary)
+
+    def _repr_html_(self) -> str:
+        from dtfl_private.report.notebook.run import run_html
+
+        return run_html(self.folder.path, self.config, self.summary)

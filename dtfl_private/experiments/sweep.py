@@ -18,6 +18,7 @@ from dtfl_private.experiments.tuning.stage import TRIALS, tune
 from dtfl_private.files.writing import output_path
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.comparison.tuned_settings import TunedSettings
+from dtfl_private.report.notebook.comparison import sweep_html, sweep_text
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback, told
 
@@ -38,6 +39,12 @@ class Sweep:
     runs: Sequence[Path]
     failed: Mapping[str, str]
     comparison: Comparison | None
+
+    def __repr__(self) -> str:
+        return sweep_text(self.folder, self.runs, self.failed, self.comparison)
+
+    def _repr_html_(self) -> str:
+        return sweep_html(self.folder, self.runs, self.failed, self.comparison)
 
     def require_whole(self) -> None:
         """Raise `RunError` if a run failed."""

@@ -8,6 +8,7 @@ from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.means import Mean, mean_of, mean_to_target
 from dtfl_private.report.comparison.runs import AxisName, Leakage, RunFigures
 from dtfl_private.report.comparison.tuned_settings import TunedSettings
+from dtfl_private.report.notebook.comparison import comparison_html, comparison_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +78,9 @@ class Comparison:
 
     settings: Sequence[ComparisonSetting]
     notes: Sequence[str]
+
+    def __repr__(self) -> str:
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        return comparison_html(self)

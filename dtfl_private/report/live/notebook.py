@@ -104,7 +104,7 @@ class NotebookDisplay(Callback):
             columns = ("round", "accuracy", "loss", "simulated", "tier:clients")
             parts.append(Markup(table_html("", columns, map(_row, self._recent))))
         notes = (Markup("<div>{}</div>").format(text_html(note)) for note in self._notes)
-        return Markup().join([*parts, *notes])
+        return str(Markup().join([*parts, *notes]))
 
 
 def _row(record: Record) -> Sequence[str]:

@@ -1,12 +1,13 @@
 """The cost table of a network: what each tier costs in parameters, MACs, bytes and, if measured, seconds."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.contracts import FloatArray, IntArray
+from dtfl_private.simulation.costs.table_text import costs_html, table_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class TierTable:
 
     forward_macs, train_macs: of the whole network, per image; weight_bytes: its parameters and buffers;
     statistics_bytes: the means and variances of batch norm among them; modules: L; module_macs: forward MACs of each
-    of the L modules.
+    of the L modules; about: what it is of, in words, where that is known.
     """
 
     rows: tuple[TierCost, ...]
@@ -78,6 +79,13 @@ class TierTable:
     statistics_bytes: int = 0
     modules: int = 0
     module_macs: tuple[int, ...] = ()
+    about: str = field(default="", compare=False)
+
+    def __repr__(self) -> str:
+        return table_text(self)
+
+    def _repr_html_(self) -> str:
+        return costs_html(self)
 
     @property
     def tiers_M(self) -> IntArray:
