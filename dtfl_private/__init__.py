@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from dtfl_private.auditing.audit_config import AuditConfig
     from dtfl_private.auditing.runner import Audit, audit
     from dtfl_private.data.dataset import ImageDataset, TokenDataset
+    from dtfl_private.data.from_python import as_dataset
     from dtfl_private.errors import DtflError, InputError, RunError
     from dtfl_private.experiments.comparing.compare import compare
     from dtfl_private.experiments.config.train_config import TrainConfig
@@ -95,6 +96,7 @@ __all__ = [
     "Transcript",
     "View",
     "WeightUpdate",
+    "as_dataset",
     "attack",
     "audit",
     "compare",
@@ -124,6 +126,7 @@ _HOMES = {
     "auditing.audit_config": ("AuditConfig",),
     "auditing.runner": ("Audit", "audit"),
     "data.dataset": ("ImageDataset", "TokenDataset"),
+    "data.from_python": ("as_dataset",),
     "errors": ("DtflError", "InputError", "RunError"),
     "experiments.comparing.compare": ("compare",),
     "experiments.config.train_config": ("TrainConfig",),

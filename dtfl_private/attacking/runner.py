@@ -25,7 +25,7 @@ from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.tiers import target_at
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.attacking.victims.undefended_run import TRAIN, undefended_folder
-from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.from_python import given_dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
@@ -74,7 +74,7 @@ def attack(
     *,
     attacks: Sequence[Attack] | None = None,
     out: Path | str | None = None,
-    dataset: Dataset | None = None,
+    dataset: object = None,
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
@@ -103,7 +103,7 @@ def attack(
     """
     with told(callbacks) as listener, deterministic_kernels(), one_thread():
         config = config or AttackConfig()
-        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
         by_name = attacks is None and not objects
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allow_plugins)
         plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))

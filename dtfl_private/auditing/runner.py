@@ -33,7 +33,7 @@ from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.auditing.work_ahead import work_ahead
-from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.from_python import given_dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run import Run
@@ -88,7 +88,7 @@ def audit(
     compare: Path | str | None = None,
     attacks: Sequence[Attack] | None = None,
     out: Path | str | None = None,
-    dataset: Dataset | None = None,
+    dataset: object = None,
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
@@ -124,7 +124,7 @@ def audit(
         gates = [parse_gate(text) for text in fail_if]
         config = (config or AuditConfig()).settled()
         allowed = allowance(allow_plugins)
-        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allowed)
         for line in opened.notes:
             progress.note(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.from_python import given_dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -36,7 +36,7 @@ def train(
     *,
     out: Path | str | None = None,
     resume: bool = False,
-    dataset: Dataset | None = None,
+    dataset: object = None,
     model: nn.Module | None = None,
     scheduler: Scheduler | None = None,
     defenses: Sequence[Defense] | None = None,
@@ -50,7 +50,9 @@ def train(
         config: what to train and how; if None, the embedded default, or on resume the run's own configuration.
         out: run folder; by default a fresh one below ``runs``.
         resume: go on with the run in ``out`` after its last intact checkpoint, or start it if there is none.
-        dataset: data set to use instead of the one the configuration names.
+        dataset: data to use instead of the data set that the configuration names: an `ImageDataset`, a
+            ``torch.utils.data.Dataset``, a Hugging Face dataset, or ``(images, labels)`` as arrays; or a pair of those,
+            training and test images. See `as_dataset`.
         model: network to use instead, starting from the weights it has; it is left as it was. One that is not a
             StagedModel is cut automatically.
         scheduler: scheduler to use instead.
@@ -68,7 +70,7 @@ def train(
         RunError: the run could not go on; what is on disk can be resumed.
     """
     with told(callbacks) as listener, one_thread(), deterministic_kernels():
-        objects = RunObjects(dataset=dataset, model=model, scheduler=scheduler, defenses=defenses)
+        objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
         out = None if out is None else output_path(out)
         config = _config_of_run(config, RunFolder(path=out) if resume and out is not None else None, allow_plugins)
         prepared = prepare(config, objects)

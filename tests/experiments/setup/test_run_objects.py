@@ -16,7 +16,8 @@ from dtfl_private.protocol.messages import Transcript
     [
         ({"defenses": ["identity"]}, "defense 'identity' is a str, expected an object of a subclass of dtfl"),
         ({"model": [1, 2]}, "model is a list, expected a Module"),
-        ({"dataset": [1, 2]}, "dataset is a list, expected a Dataset"),
+        ({"dataset": [1, 2]}, r"training item 0 is no \(image, label\), or cannot be read: TypeError"),
+        ({"dataset": "digits"}, r"the training data are a str, expected \(images, labels\) as arrays, a torch"),
     ],
 )
 def test_objects_that_are_no_plugins_are_refused(run_tiny, tmp_path, objects, message):
