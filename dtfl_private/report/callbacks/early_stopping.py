@@ -10,6 +10,9 @@ from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback, StopTraining
 from dtfl_private.training.round_record import Record
 
+JUDGED_BY = ("accuracy", "loss")
+"""How the names of figures end by which a training can be stopped."""
+
 
 class EarlyStopping(Callback):
     """Ends a training after ``patience`` rounds in a row in which a figure has not improved.
@@ -27,7 +30,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, metric: str = "test_loss", *, patience: int = 5, min_delta: float = 0.0) -> None:
-        if not metric.endswith(("accuracy", "loss")):
+        if not metric.endswith(JUDGED_BY):
             raise InputError(f"early stopping by '{metric}': expected an accuracy or a loss, as test_loss")
         if patience < 1:
             raise InputError(f"early stopping after {patience} rounds: expected a patience of at least 1")
@@ -51,10 +54,13 @@ class EarlyStopping(Callback):
         Raises:
             StopTraining: too many rounds have brought nothing.
         """
-        figures = figures_of(record)
-        if self._metric not in figures:
-            raise RunError(f"early stopping by '{self._metric}': this run has no such figure, but {', '.join(figures)}")
-        value = self._sign * figures[self._metric]
+        if self._metric not in record:
+            known = ", ".join(key for key in record if key.endswith(JUDGED_BY))
+            raise RunError(f"early stopping by '{self._metric}': this run has no such figure, but {known}")
+        figure = figures_of(record).get(self._metric)
+        if figure is None:  # not yet: of a round in which nothing of its kind was computed
+            return
+        value = self._sign * figure
         if value > self._best + self._min_delta:
             self._best, self._best_round = value, record["round"]
         elif record["round"] - self._best_round >= self._patience:

@@ -31,26 +31,28 @@ class Settings(Protocol):
 
 def run_text(folder: Path, config: Settings, summary: Mapping[str, Any]) -> str:
     """Return a run in two lines: what it came to, and what may be said of privacy."""
-    facts = dict(_facts(config, summary))
-    lines = [
-        f"Run '{folder}': {facts['trained']}; {facts['rounds']}; test accuracy {facts['test accuracy']}; "
-        f"{facts['simulated time']} simulated",
-        f"privacy: {_privacy(summary)}",
-    ]
-    return "\n".join(map(one_line, lines))
+    (_, trained), (_, rounds), *figures = _facts(config, summary)
+    facts = [trained, rounds, *(f"{name} {figure}" for name, figure in figures)]
+    lines = [f"Run '{folder}': {'; '.join(facts)}", f"privacy: {_privacy(summary)}" if figures else ""]
+    return "\n".join(one_line(line) for line in lines if line)
 
 
 def run_html(folder: Path, config: Settings, summary: Mapping[str, Any]) -> str:
     """Return a run as a table for a notebook."""
-    sent = ("sent", bytes_text(summary["bytes"]))
-    return table_html(f"Run {folder}", (), [*_facts(config, summary), sent, ("privacy", _privacy(summary))])
+    rows = _facts(config, summary)
+    if "final_accuracy" in summary:
+        rows += [("sent", bytes_text(summary["bytes"])), ("privacy", _privacy(summary))]
+    return table_html(f"Run {folder}", (), rows)
 
 
 def _facts(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    trained = [("trained", f"{config.method}, {config.model}, {config.dataset}")]
+    if "final_accuracy" not in summary:  # of a run that has not finished a round
+        return [*trained, ("rounds", f"0 of {config.rounds} rounds")]
     early = "" if summary["stopped"] is None else f", ended early: {summary['stopped']}"
     best = f"{summary['best_accuracy']:.4f} in round {summary['best_round']}"
     return [
-        ("trained", f"{config.method}, {config.model}, {config.dataset}"),
+        *trained,
         ("rounds", f"{summary['rounds']} of {config.rounds} rounds{early}"),
         ("test accuracy", f"{summary['final_accuracy']:.4f} (best {best})"),
         ("simulated time", duration(summary["virtual_time_s"])),

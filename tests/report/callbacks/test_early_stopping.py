@@ -70,5 +70,11 @@ def test_settings_that_make_no_sense_are_refused(settings, line):
 
 
 def test_a_figure_that_the_run_does_not_have_is_named_with_those_that_it_has(a_round):
-    with pytest.raises(RunError, match="by 'local_loss': this run has no such figure, but test_accuracy, test_loss"):
-        EarlyStopping("local_loss").round_finished(a_round())
+    line = "by 'own_loss': this run has no such figure, but test_accuracy, test_loss, local_loss, server_loss"
+    with pytest.raises(RunError, match=line):
+        EarlyStopping("own_loss").round_finished(a_round())
+
+
+def test_rounds_that_do_not_have_the_figure_yet_are_not_judged(a_round):
+    losses = [None, None, 1.0, None, 1.0]
+    assert stopped_after(EarlyStopping("local_loss", patience=2), losses, a_round, "local_loss")[0] == 5

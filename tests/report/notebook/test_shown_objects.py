@@ -33,13 +33,19 @@ def a_run(**changes):
 def test_a_run_says_what_it_came_to_and_what_may_be_said_of_privacy():
     assert repr(a_run()).splitlines() == [
         "Run 'runs/mine': dtfl, resnet-8, digits; 7 of 10 rounds; test accuracy 0.9000 (best 0.9500 in round 5); "
-        "1 min 05 s simulated",
+        "simulated time 1 min 05 s",
         "privacy: labels: 2-DP; in clear",
     ]
     assert "7 of 10 rounds, ended early: enough;" in repr(a_run(stopped="enough"))
     html = a_run()._repr_html_()
     for part in ("runs/mine", "0.9000 (best 0.9500 in round 5)", "up smashed 2 MB, up labels 10 B", "2-DP; in clear"):
         assert part in html
+
+
+def test_a_run_without_a_finished_round_is_shown_too():
+    run = Run(folder=RunFolder(path=Path("runs/mine")), config=TrainConfig(rounds=10), records=[], summary={})
+    assert repr(run) == "Run 'runs/mine': dtfl, resnet-8, digits; 0 of 10 rounds"
+    assert "0 of 10 rounds" in run._repr_html_()
 
 
 def an_audit(findings):
