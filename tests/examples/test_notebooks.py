@@ -1,0 +1,96 @@
+"""The notebooks run from top to bottom, in one kernel, and are kept without outputs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+# Longer than any of them takes even where everything else runs at the same time.
+TIMEOUT_S = 240
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory) -> Iterator[KernelManager]:
+    """One kernel for all notebooks: loading torch takes longer than any of them."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    place = tmp_path_factory.mktemp("notebooks")
+    environment |= {"IPYTHONDIR": str(place), "TMPDIR": str(place)}
+    manager, client = start_new_kernel(kernel_name="python3", env=environment, cwd=str(place))
+    client.stop_channels()
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+def run(kernel, *cells):
+    """Run cells in the kernel, where no name of other notebooks is left; return them with their outputs."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f"), *cells])
+    NotebookClient(book, km=kernel, timeout=TIMEOUT_S).execute()
+    return book.cells[1:]
+
+
+def shown(cells):
+    """Return what the cells show: their texts, and their HTML."""
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    texts = [output["text"] for output in outputs if output.output_type == "stream"]
+    data = [output["data"] for output in outputs if "data" in output]
+    return "".join([*texts, *(one.get("text/plain", "") for one in data)]), "".join(
+        one.get("text/html", "") for one in data
+    )
+
+
+def read(name):
+    return nbformat.read(ROOT / "examples" / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def test_there_are_three_and_each_is_kept_without_what_it_printed():
+    assert [path.stem for path in NOTEBOOKS] == ["first_run", "own_data_and_network", "read_an_audit"]
+    for path in NOTEBOOKS:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+        code = [cell for cell in book.cells if cell.cell_type == "code"]
+        assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
+
+
+def test_a_first_run(kernel):
+    text, html = shown(run(kernel, *read("first_run").cells))
+    for part in ("Costs of resnet-8, 1x8x8 inputs", "all in tier 1: ", "3 of 3 rounds", "sent in clear", 'max="3"'):
+        assert part in html
+    assert "'rounds.jsonl'" in text
+    assert "simulated seconds are over" in text
+
+
+def test_own_data_and_network(kernel):
+    text, html = shown(run(kernel, *read("own_data_and_network").cells))
+    assert "((1, 8, 8), 240, 60, ('no test images were given: " in text
+    assert "do not normalise them" in text
+    assert "optimization, tier 1" in text
+    for part in (
+        "Costs of Sequential, 1x8x8 inputs",
+        "object:ImageDataset",
+        "<b>Attacks</b>",
+        '<td style="text-align:left">psnr',
+    ):
+        assert part in html
+
+
+def test_read_an_audit(kernel):
+    text, html = shown(run(kernel, *read("read_an_audit").cells))
+    assert "This audit is invalid" not in html + text
+    assert html.count("<b>Audit of ") == 2
+    assert "none            tier 1: SSIM 0." in text
+    assert "gaussian-noise  tier 2: SSIM " in text
+    assert "regret" in html
+
+
+def test_a_notebook_that_fails_is_noticed(kernel):
+    with pytest.raises(CellExecutionError, match="name 'missing' is not defined"):
+        run(kernel, nbformat.v4.new_code_cell("missing"))
