@@ -1,6 +1,7 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
 Everything the commands do is a function here: `train`, `attack`, `audit`, `compare`, `sweep`, `profile`, `plan`.
+`load_run` opens what they leave.
 
 A name's module is imported when the name is first used, so that a command that needs little starts at once.
 """
@@ -28,12 +29,15 @@ if typing.TYPE_CHECKING:
     from dtfl_private.errors import DtflError, InputError, RunError
     from dtfl_private.experiments.comparing.compare import compare
     from dtfl_private.experiments.config.train_config import TrainConfig
+    from dtfl_private.experiments.load_run import load_run
     from dtfl_private.experiments.plan import Plan, plan
     from dtfl_private.experiments.preset import Preset, load_preset
     from dtfl_private.experiments.profile import profile
     from dtfl_private.experiments.run import Run
     from dtfl_private.experiments.sweep import Sweep, sweep
     from dtfl_private.experiments.train import train
+    from dtfl_private.experiments.trained.predictions import Predictions
+    from dtfl_private.experiments.trained.trained_model import TrainedModel, load_model
     from dtfl_private.leakage.results.result import Result
     from dtfl_private.models.cutting.staged import StagedModel, join, split
     from dtfl_private.models.cutting.tracing import staged
@@ -75,6 +79,7 @@ __all__ = [
     "ModelDownload",
     "Partition",
     "Plan",
+    "Predictions",
     "Preset",
     "ProgressBar",
     "Reconstruction",
@@ -93,6 +98,7 @@ __all__ = [
     "TierTable",
     "TokenDataset",
     "TrainConfig",
+    "TrainedModel",
     "Transcript",
     "View",
     "WeightUpdate",
@@ -101,7 +107,9 @@ __all__ = [
     "audit",
     "compare",
     "join",
+    "load_model",
     "load_preset",
+    "load_run",
     "plan",
     "profile",
     "split",
@@ -130,12 +138,15 @@ _HOMES = {
     "errors": ("DtflError", "InputError", "RunError"),
     "experiments.comparing.compare": ("compare",),
     "experiments.config.train_config": ("TrainConfig",),
+    "experiments.load_run": ("load_run",),
     "experiments.plan": ("Plan", "plan"),
     "experiments.preset": ("Preset", "load_preset"),
     "experiments.profile": ("profile",),
     "experiments.run": ("Run",),
     "experiments.sweep": ("Sweep", "sweep"),
     "experiments.train": ("train",),
+    "experiments.trained.predictions": ("Predictions",),
+    "experiments.trained.trained_model": ("TrainedModel", "load_model"),
     "leakage.results.result": ("Result",),
     "models.cutting.staged": ("StagedModel", "join", "split"),
     "models.cutting.tracing": ("staged",),

@@ -14,7 +14,7 @@ from torch import nn
 
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.parallel import NamedRun, guess_tasks, open_once
-from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
 from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
@@ -39,6 +39,8 @@ from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
 from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.experiments.train_loop import privacy_of
+from dtfl_private.experiments.trained.model_card import ModelCard, write_card
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
@@ -138,6 +140,8 @@ def audit(
             with processes_kept(*_processes(plan)):
                 findings, pictures = carry_out(plan, progress)
             done = _write(folder, findings if other is None else _compared(findings, other), pictures)
+            if out is None:
+                _write_verdict_into_card(opened, done.findings, progress)
         require_gates(gates, done.findings)
     return done
 
@@ -236,6 +240,20 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"folder '{folder}' cannot be made: {error.strerror}") from None
+
+
+def _write_verdict_into_card(opened: OpenedRun, findings: Findings, progress: Callback) -> None:
+    """Write the run's model card anew, with the verdict."""
+    prepared = opened.prepared
+    card = ModelCard(
+        config=prepared.config,
+        data=prepared.data,
+        records=opened.records,
+        privacy=privacy_of(prepared, opened.after),
+        findings=findings,
+    )
+    if not write_card(opened.folder, card):
+        progress.note(f"{opened.folder.card} was changed by hand and is left as it is: it does not tell of this audit")
 
 
 def _write(folder: Path, findings: Findings, pictures_by_tier: Galleries) -> Audit:

@@ -16,9 +16,11 @@ COMMANDS: Mapping[str, str] = {
     "attack": "Attack a finished run: what the server, or another party, can reconstruct.",
     "audit": "Audit a finished run: what leaks at each tier, in one page to show to others.",
     "compare": "Compare runs: accuracy, and what it took to reach a target.",
+    "export": "Export a run's trained network to a file for use elsewhere.",
     "list": "List models, data sets, schedulers and all else there is to choose.",
     "partition": "Show who gets which training images, as `train` would deal them out.",
     "plan": "Schedule without training, for any number of clients.",
+    "predict": "Predict the classes of images by a run's trained network.",
     "profile": "Show what each tier of a network costs.",
     "sweep": "Train all runs of a preset, over several seeds, and compare them.",
     "train": "Train a network federatedly; leave a run folder.",
@@ -34,12 +36,16 @@ def load_command(name: str) -> click.Command:
             from dtfl_private.cli.audit import audit as command
         case "compare":
             from dtfl_private.cli.compare import compare as command
+        case "export":
+            from dtfl_private.cli.export import export as command
         case "list":
             from dtfl_private.cli.lists import list_ as command
         case "partition":
             from dtfl_private.cli.partition import partition as command
         case "plan":
             from dtfl_private.cli.plan import plan as command
+        case "predict":
+            from dtfl_private.cli.predict import predict as command
         case "profile":
             from dtfl_private.cli.profile import profile as command
         case "sweep":

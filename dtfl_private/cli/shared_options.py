@@ -16,6 +16,17 @@ def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def which_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that chooses between a run's networks."""
+    return click.option(
+        "--which",
+        type=click.Choice(["last", "best"]),
+        default="last",
+        show_default=True,
+        help="network after the last round, or after the best one, of runs that keep it",
+    )(command)
+
+
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe data in place of a data set, for commands that train nothing."""
     count = click.IntRange(min=1)

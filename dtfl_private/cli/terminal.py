@@ -27,8 +27,10 @@ class _PrintableConsole(Console):
         return super().render_str(encodable(printable_lines(text), self.encoding), **settings)
 
 
-def open_console() -> Console:
-    """Return the console that tables and lines are shown on."""
+def open_console(*, stderr: bool = False) -> Console:
+    """Return the console that tables and lines are shown on: standard output, or standard error."""
     # Names and paths are the user's: brackets and colons in them are no markup.
-    console = _PrintableConsole(markup=False, emoji=False)
-    return console if console.is_terminal else _PrintableConsole(width=PIPE_WIDTH, markup=False, emoji=False)
+    console = _PrintableConsole(markup=False, emoji=False, stderr=stderr)
+    if console.is_terminal:
+        return console
+    return _PrintableConsole(width=PIPE_WIDTH, markup=False, emoji=False, stderr=stderr)

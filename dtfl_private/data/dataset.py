@@ -7,7 +7,7 @@ classes resolve where ``Tensor`` is given: ``typing.get_type_hints(ImageDataset,
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -114,16 +114,30 @@ class ChannelConstants:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileTreatment:
+    """What was done to image files on their way into a data set, so that new ones can be treated alike.
+
+    resized: images of any size were resized to the data set's; otherwise they had that size as they were.
+    background: what transparent images were put on; None where they were refused.
+    """
+
+    resized: bool = False
+    background: Literal["white"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageDataset(Dataset):
-    """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset` and one more.
+    """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset` and two more.
 
     constants: to normalise by without asking any client; None where none are published.
+    files: how the images were made of files; as they are, where there were none.
     """
 
     WORD: ClassVar[str] = "images"
     LAYOUT: ClassVar[str] = "N, C, H, W"
 
     constants: ChannelConstants | None = None
+    files: FileTreatment = FileTreatment()
 
 
 @dataclass(frozen=True, kw_only=True)

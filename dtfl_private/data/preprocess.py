@@ -53,9 +53,15 @@ class AsTheyAre:
 
 
 class Normaliser:
-    """Scale uint8 images to [0, 1] and normalise each channel; all in float32 (B, C, H, W)."""
+    """Scale uint8 images to [0, 1] and normalise each channel; all in float32 (B, C, H, W).
+
+    Attributes:
+        mean_C: per channel, of pixels scaled to [0, 1], float64 on the CPU.
+        deviation_C: likewise, the standard deviation.
+    """
 
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        self.mean_C, self.deviation_C = mean.double().cpu(), deviation.double().cpu()
         # One multiplication and one addition: (u8/255 - mean)/deviation.
         self._factor = (1 / (255 * deviation)).float().view(1, -1, 1, 1)
         self._shift = (-mean / deviation).float().view(1, -1, 1, 1)

@@ -91,7 +91,7 @@ def train(
         finally:
             executor.close()
         listener.run_finished(folder.path, summary)
-    return Run(folder=folder, config=prepared.config, records=records, summary=summary)
+    return Run(folder=folder, config=prepared.config, records=records, summary=summary, given_model=objects.model)
 
 
 def _config_of_run(config: TrainConfig | None, resumed: RunFolder | None, allow_plugins: Iterable[str]) -> TrainConfig:

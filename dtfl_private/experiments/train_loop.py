@@ -6,12 +6,15 @@ from typing import Any
 
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.model_file import ModelDescription
 from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
 from dtfl_private.experiments.run_folder.rounds_file import append_record
 from dtfl_private.experiments.run_folder.summary import summarise, write_results
 from dtfl_private.experiments.setup.prepare import Prepared
+from dtfl_private.experiments.trained.model_card import ModelCard, write_card
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.disclosure import disclosures
+from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.runtime.callback import Callbacks
 from dtfl_private.training.executor import Executor
@@ -85,15 +88,19 @@ def _summary(
 ) -> dict[str, Any]:
     config, stopped = prepared.config, _why_stopped(prepared, state, records, asked)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
+    return {**summary, "privacy": privacy_of(prepared, state)}
+
+
+def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:
+    """Return what has left the clients of a run up to a state, with what is guaranteed of it."""
     method = prepared.method
-    privacy = disclosures(
+    return disclosures(
         prepared.worker.defense,
         state.ledgers,
         sends=method.sends,
         full_tier=method.full_tier,
         statistics=prepared.settings.privacy.statistics,
     )
-    return {**summary, "privacy": privacy}
 
 
 def _write_results(
@@ -104,10 +111,20 @@ def _write_results(
     summary = _summary(prepared, state, records, asked)
     if summary["finished"]:
         plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
-    description = {
-        "model": config.model,
-        "dataset": config.dataset,
-        "norm": config.norm,
-        "round": str(state.round),
-    }
-    write_results(folder, state.weights.model, summary, description)
+        privacy = privacy_of(prepared, state)
+        write_card(folder, ModelCard(config=config, data=prepared.data, records=records, privacy=privacy))
+    write_results(folder, state.weights.model, summary, model_description_of(prepared, state.round))
+
+
+def model_description_of(prepared: Prepared, round_number: int) -> ModelDescription:
+    """Return what a file of the global model after a round says of it."""
+    config, numerics = prepared.config, prepared.worker.numerics
+    return ModelDescription(
+        model=config.model,
+        dataset=config.dataset,
+        norm="group" if config.norm == "group" else "batch",
+        round=round_number,
+        precision=numerics.precision,
+        memory_format=numerics.memory_format,
+        data=prepared.data,
+    )

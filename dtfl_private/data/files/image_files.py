@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import PIL
 
-from dtfl_private.data.dataset import ChannelConstants, ImageDataset
+from dtfl_private.data.dataset import ChannelConstants, FileTreatment, ImageDataset
 from dtfl_private.data.files.cache import cached
 from dtfl_private.data.files.pixels import (
     SUFFIXES,
@@ -87,6 +87,7 @@ class ImageFiles:
             client_ids=torch.tensor(clients) if clients else None,
             notes=(*self.notes, *_transparency(tensors, target)),
             constants=self.constants,
+            files=FileTreatment(resized=target.size is not None, background=target.background),
         )
 
     def _decode(self, target: PixelFormat) -> "dict[str, Tensor]":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +54,28 @@ ALPHA_MODES = ("LA", "PA", "RGBA")
 class PixelFormat:
     """What images are turned into.
 
-    size: side in pixels of the square that every image is resized to (bilinear with antialiasing; the aspect ratio is
-        not kept); None leaves images as they are, which must then agree in size.
+    size: side in pixels of the square, or width and height, that every image is resized to (bilinear with
+        antialiasing; the aspect ratio is not kept); None leaves images as they are, which must then agree in size.
     grey: one channel (ITU-R 601 luma) instead of red, green, blue.
     background: what transparent images are put on; None refuses them.
     """
 
-    size: int | None
+    size: int | tuple[int, int] | None
     grey: bool
     background: Background | None = None
+
+    @property
+    def box(self) -> tuple[int, int] | None:
+        """Width and height in pixels; None where images are left as they are."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class Decoded(NamedTuple):
+    """One image, uint8 (C, H, W); whether it had transparent pixels, and another size than it has now."""
+
+    pixels: NDArray[np.uint8]
+    transparent: bool
+    resized: bool
 
 
 class TransparentImageError(InputError):
@@ -79,11 +92,11 @@ def require_bounded(files: Sequence[Path], target: PixelFormat) -> None:
     Raises:
         InputError: they would; or the first one cannot be read.
     """
-    if target.size is None:
+    if target.box is None:
         with _quiet(), _opened(files[0]) as image:
             width, height = image.size
     else:
-        width = height = target.size
+        width, height = target.box
     whole = len(files) * (1 if target.grey else 3) * width * height
     if whole > MAX_DECODED_BYTES:
         raise InputError(
@@ -111,13 +124,13 @@ def decode_all(
     import torch
 
     with _quiet():
-        first, first_transparent = _decode(files[0], target)
+        first, first_transparent, _ = _decode(files[0], target)
         transparent = int(first_transparent)
         shape = shape or first.shape
         # Left as the system gave it: pages are only taken when an image is put there.
         images = np.empty((len(files), *shape), dtype=np.uint8)
         for place, path in enumerate(files):
-            image, see_through = _decode(path, target) if place else (first, False)
+            image, see_through, _ = _decode(path, target) if place else (first, False, False)
             transparent += see_through
             if image.shape != shape:
                 raise InputError(
@@ -148,8 +161,13 @@ def _is_transparent(path: Path, target: PixelFormat) -> bool:
 
 def decode(path: Path, target: PixelFormat) -> NDArray[np.uint8]:
     """Return one image, uint8 (C, H, W). Errors as those of `decode_all`."""
+    return decode_noting(path, target).pixels
+
+
+def decode_noting(path: Path, target: PixelFormat) -> Decoded:
+    """Return one image, and what had to be done to it. Errors as those of `decode_all`."""
     with _quiet():
-        return _decode(path, target)[0]
+        return _decode(path, target)
 
 
 @contextmanager
@@ -161,8 +179,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _decode(path: Path, target: PixelFormat) -> tuple[NDArray[np.uint8], bool]:
-    """Return one image, and whether it had transparent pixels."""
+def _decode(path: Path, target: PixelFormat) -> Decoded:
     with _opened(path) as image:
         image.load()
         return _converted(path, image, target)
@@ -195,7 +212,7 @@ def _check(path: Path, image: Image.Image, data: bytes) -> None:
         raise InputError(f"{path} is a {image.mode} image, expected grey or RGB: convert it")
 
 
-def _converted(path: Path, image: Image.Image, target: PixelFormat) -> tuple[NDArray[np.uint8], bool]:
+def _converted(path: Path, image: Image.Image, target: PixelFormat) -> Decoded:
     transparent = False
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -205,7 +222,8 @@ def _converted(path: Path, image: Image.Image, target: PixelFormat) -> tuple[NDA
                 raise TransparentImageError(path)
             image = Image.alpha_composite(Image.new("RGBA", image.size, target.background), image)
     converted = image.convert("L" if target.grey else "RGB")
-    if target.size is not None and converted.size != (target.size, target.size):
-        converted = converted.resize((target.size, target.size), Image.Resampling.BILINEAR)
+    resized = target.box is not None and converted.size != target.box
+    if target.box is not None and resized:
+        converted = converted.resize(target.box, Image.Resampling.BILINEAR)
     pixels = np.asarray(converted)
-    return pixels[np.newaxis] if target.grey else pixels.transpose(2, 0, 1), transparent
+    return Decoded(pixels[np.newaxis] if target.grey else pixels.transpose(2, 0, 1), transparent, resized)

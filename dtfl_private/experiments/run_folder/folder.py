@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def dataset(self) -> Path:
+        """What must be known of the data to use the network: classes, normalisation, how images are made."""
+        return self.path / "dataset.json"
+
+    @property
     def audit(self) -> Path:
         """What an audit of the run found, unless it was told to leave that elsewhere."""
         return self.path / "audit" / "audit.json"
@@ -49,6 +54,16 @@ class RunFolder:
     def model(self) -> Path:
         """The global model."""
         return self.path / "model.safetensors"
+
+    @property
+    def best_model(self) -> Path:
+        """The global model of the best round, of runs that keep it."""
+        return self.path / "best.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The model card: what the network is, for people."""
+        return self.path / "README.md"
 
     @property
     def checkpoint(self) -> Path:
@@ -77,8 +92,16 @@ def require_name(path: Path) -> None:
         raise InputError(f"run folder '{path}' cannot be made: it needs a name of its own")
 
 
-def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, Any]) -> RunFolder:
+def create_run_folder(
+    path: Path, config_toml: str, environment: Mapping[str, Any], dataset: bytes | None = None
+) -> RunFolder:
     """Make a new run folder with its configuration; it appears complete or not at all.
+
+    Args:
+        path: of the folder.
+        config_toml: the configuration.
+        environment: what made the run.
+        dataset: the text of dataset.json.
 
     Raises:
         InputError: the folder cannot be made there.
@@ -90,6 +113,8 @@ def create_run_folder(path: Path, config_toml: str, environment: Mapping[str, An
         draft.mkdir(parents=True)
         write_synced(draft / "config.toml", config_toml.encode())
         write_synced(draft / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
+        if dataset is not None:
+            write_synced(draft / "dataset.json", dataset)
         sync_folder(draft)
         draft.rename(path)
         sync_folder(path.parent)

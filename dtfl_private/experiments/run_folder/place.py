@@ -3,14 +3,21 @@
 import re
 from pathlib import Path
 
-from dtfl_private.errors import InputError
+from dtfl_private.data.description import DataDescription, read_description
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.differences import differences
 from dtfl_private.experiments.config.toml_files import read_run_config, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.run_folder.folder import RunFolder, create_run_folder, require_name, require_no_links
+from dtfl_private.experiments.run_folder.folder import (
+    RunFolder,
+    create_run_folder,
+    disk_refusals_named,
+    require_name,
+    require_no_links,
+)
 from dtfl_private.experiments.run_folder.provenance import describe_environment, recorded_data
 from dtfl_private.experiments.setup.prepare import Prepared
-from dtfl_private.files.writing import require_writable
+from dtfl_private.files.writing import require_writable, write_atomic
 
 DEFAULT_RUNS = Path("runs")
 
@@ -45,11 +52,26 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
 
 
 def new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
-    """Return the run folder, which is made first if the run is new."""
+    """Return the run folder, which is made first if the run is new.
+
+    That of a version which kept no description of the data, or one whose description is damaged, gets it now.
+    """
     if not is_new:
-        return RunFolder(path=path)
+        folder = RunFolder(path=path)
+        with disk_refusals_named(folder):
+            _mend_description(folder, prepared.data)
+        return folder
     environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
-    return create_run_folder(path, to_toml(prepared.config), environment)
+    return create_run_folder(path, to_toml(prepared.config), environment, prepared.data.document())
+
+
+def _mend_description(folder: RunFolder, data: DataDescription) -> None:
+    try:
+        kept = read_description(folder.dataset)
+    except (FileNotFoundError, RunError):
+        kept = None
+    if kept != data:
+        write_atomic(folder.dataset, data.document())
 
 
 def fresh_path(config: TrainConfig) -> Path:

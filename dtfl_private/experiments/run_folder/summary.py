@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.model_file import ModelDescription, save_model
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.training.round_record import Record
@@ -18,7 +19,7 @@ LARGEST_SUMMARY_BYTES = 2**26
 
 def has_ended(folder: RunFolder) -> bool:
     """Whether the summary says that the run ended as configured: after its last round, or because it was to stop."""
-    return _summary(folder).get("finished") is True
+    return read_summary(folder).get("finished") is True
 
 
 def final_accuracy(folder: RunFolder) -> float:
@@ -27,13 +28,14 @@ def final_accuracy(folder: RunFolder) -> float:
     Raises:
         RunError: the summary is missing or damaged.
     """
-    accuracy = _summary(folder).get("final_accuracy")
+    accuracy = read_summary(folder).get("final_accuracy")
     if not isinstance(accuracy, float | int) or not 0 <= accuracy <= 1:
         raise RunError(f"{folder.summary} is missing or damaged: it names no final accuracy from 0 to 1")
     return float(accuracy)
 
 
-def _summary(folder: RunFolder) -> dict[str, Any]:
+def read_summary(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's summary, which may come from anybody; empty where it is missing or damaged."""
     try:
         summary = reading.read_json(folder.summary, most_bytes=LARGEST_SUMMARY_BYTES)
     except (OSError, ValueError):
@@ -75,14 +77,7 @@ def _totals(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return {kind: sum(count.get(kind, 0) for count in counts) for kind in counts[-1]}
 
 
-def write_results(
-    folder: RunFolder, model: "State", summary: Mapping[str, Any], description: Mapping[str, str]
-) -> None:
+def write_results(folder: RunFolder, model: "State", summary: Mapping[str, Any], description: ModelDescription) -> None:
     """Write the global model and the summary, each in one step."""
-    import safetensors.torch
-
-    tensors = {name: tensor.contiguous() for name, tensor in model.items()}
-    # One key only: safetensors writes several in a random order, and equal runs are to leave equal files.
-    metadata = {"run": json.dumps(dict(description))}
-    write_atomic(folder.model, safetensors.torch.save(tensors, metadata=metadata))
+    save_model(folder.model, model, description)
     write_atomic(folder.summary, (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())

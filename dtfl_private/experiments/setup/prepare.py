@@ -6,8 +6,10 @@ load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> w
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dtfl_private.data.description import DataDescription
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.described_data import described
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
@@ -36,7 +38,8 @@ from dtfl_private.training.worker import WorkerSetup
 class Prepared:
     """A run that has been checked completely and has written nothing yet.
 
-    ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
+    ``data`` is what must be known of the data to use the network; ``statistics`` is what clients say of their images
+    before round 1; ``notes`` are lines for the user.
     """
 
     config: TrainConfig
@@ -46,6 +49,7 @@ class Prepared:
     worker: WorkerSetup
     workers: int
     data_sha256: str
+    data: DataDescription
     statistics: Sequence[ChannelSums] = ()
     notes: Sequence[str] = ()
 
@@ -74,6 +78,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
         worker=worker,
         workers=workers,
         data_sha256=inputs.dataset.fingerprint(),
+        data=described(inputs.dataset, registration.preprocessor),
         statistics=registration.sums,
         notes=_notes(parts, inputs, costs, registration, workers),
     )

@@ -6,8 +6,10 @@ import safetensors.torch
 import torch
 from records import a_record
 
+from dtfl_private.data.description import DataDescription
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.model_file import ModelDescription
 from dtfl_private.experiments.run_folder.summary import has_ended, summarise, write_results
 
 
@@ -39,7 +41,9 @@ def test_equal_results_are_equal_files(folder):
     # 20 writes: were the order of keys left to chance, all being equal would have a probability of 24^-19.
     model = {f"layer.{n}": torch.full((2, 3), float(n)) for n in range(5)}
     model["strided"] = torch.arange(12.0).view(3, 4).T
-    description = {"model": "resnet-8", "dataset": "digits", "norm": "batch", "round": "2"}
+    data = DataDescription(name="digits", kind="tokens", classes=("a",), input_shape=(4,))
+    of = {"model": "resnet-8", "dataset": "digits", "norm": "batch", "round": 2}
+    description = ModelDescription(**of, precision="fp32", memory_format="contiguous", data=data)
     contents = set()
     for _ in range(20):
         write_results(folder, model, summarise([a_record(1)], None, 1), description)
@@ -49,7 +53,7 @@ def test_equal_results_are_equal_files(folder):
     assert loaded.keys() == model.keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in model.items())
     with safetensors.safe_open(folder.model, "pt") as file:
-        assert json.loads(file.metadata()["run"]) == description
+        assert json.loads(file.metadata()["run"]) == description.model_dump(mode="json")
     assert json.loads(folder.summary.read_text())["rounds"] == 1
 
 

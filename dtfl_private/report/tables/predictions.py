@@ -1,0 +1,66 @@
+"""Predictions as tables for the terminal, as CSV and as JSON."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from dtfl_private.files.writing import path_text
+from dtfl_private.printable import printable
+from dtfl_private.report.tables.plain import as_printed, plain_table
+
+# A spreadsheet takes a cell that begins so for a formula, and computes it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedImage:
+    """An image file, its most probable classes with their probabilities, and its true class if that is known."""
+
+    file: Path
+    top: Sequence[tuple[str, float]]
+    true: str | None
+
+
+def predictions_table(images: Sequence[PredictedImage]) -> Table:
+    """Return a row for each image and class that is shown of it; the file's name stands in the first."""
+    known = any(image.true is not None for image in images)
+    table = plain_table("", "file", "class", "probability", *["true class"] * known, right=False)
+    table.columns[0].overflow = "fold"
+    table.columns[2].justify = "right"
+    for image in images:
+        for place, (name, probability) in enumerate(image.top):
+            file = path_text(image.file) if place == 0 else ""
+            true = [as_printed(image.true or "")] if known and place == 0 else [""] * known
+            table.add_row(as_printed(file), as_printed(name), f"{probability:.4f}", *true)
+    return table
+
+
+def recall_table(recall: Mapping[str, float], images: Mapping[str, int]) -> Table:
+    """Return a row for each class: how many of its images there are, and the share that was recognised."""
+    table = plain_table("", "class", "images", "recall")
+    for name, share in recall.items():
+        table.add_row(as_printed(name), f"{images[name]:,}", f"{share:.4f}")
+    return table
+
+
+def predictions_csv(images: Sequence[PredictedImage], shown: int) -> str:
+    """Return a line for each image; ``shown`` classes of each. No cell can be taken for a formula."""
+    known = any(image.true is not None for image in images)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    more = [name for rank in range(2, shown + 1) for name in (f"class_{rank}", f"probability_{rank}")]
+    writer.writerow(["file", "class", "probability", *more, *["true_class"] * known])
+    for image in images:
+        ranked = [cell for name, probability in image.top for cell in (_cell(name), f"{probability:.6f}")]
+        writer.writerow([_cell(path_text(image.file)), *ranked, *[_cell(image.true or "")] * known])
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Return a text of unknown origin as a cell of CSV: printable, and behind an apostrophe if it begins a formula."""
+    shown = printable(text)
+    return f"'{shown}" if text.startswith(FORMULA) or shown.lstrip().startswith(FORMULA) else shown
