@@ -48,8 +48,10 @@ def refusal(line: str) -> str | None:
         given = {key: value for key, value in context.params.items() if value not in (None, ())}
         if name == "list":
             return None if given["kind"] in LISTINGS else f"no list '{given['kind']}'"
-        if name == "compare":
+        if name in ("compare", "export"):
             return None
+        if name == "predict":
+            return None if given.get("images") else "no images"
         if name == "attack":
             attack_refusals(given)
             return None
@@ -122,6 +124,10 @@ def test_the_readme_is_there_and_shows_every_command():
         "audit RUN --attack decodr",
         "audit RUN --fail-if ssim=0.5",
         "audit RUN --fail-if sim>0.5",
+        "predict RUN",
+        "predict RUN photos --top 0",
+        "export RUN",
+        "export RUN --format onix",
         "--verbose",
     ],
 )

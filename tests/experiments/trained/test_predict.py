@@ -8,7 +8,7 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.load_run import load_run
 from dtfl_private.experiments.trained import predict as predicting
 from dtfl_private.experiments.trained.predictions import judged
-from dtfl_private.runtime.progress import Progress
+from dtfl_private.runtime.callback import Callback
 
 
 def test_digits_are_predicted_with_the_accuracy_that_the_run_reported(digits_run):
@@ -41,11 +41,11 @@ def test_it_does_not_matter_in_which_batches_or_how_the_images_are_named(tree_ru
     monkeypatch.setattr(predicting, "BATCH_VALUES", 7 * 3 * 8 * 8)
     heard = []
 
-    class Listener(Progress):
+    class Listener(Callback):
         def job_advanced(self, job, done, total, reached=""):
             heard.append((done, total))
 
-    by_file = tree_run.predict([str(path) for path in whole.files], listener=Listener())
+    by_file = tree_run.predict([str(path) for path in whole.files], callbacks=[Listener()])
     np.testing.assert_allclose(by_file.probabilities, whole.probabilities, atol=1e-6)
     assert by_file.accuracy == whole.accuracy
     assert heard == [*((n, 45) for n in range(7, 45, 7)), (45, 45)]
