@@ -42,11 +42,8 @@ def show_comparison(
             written.append(target)
     if "-" not in (markdown, latex):
         console = open_console()
-        for table in terminal_tables(comparison, console.width):
-            console.print(table)
-        for table in method_leakage_tables(comparison, console.width):
-            console.print(table)
-        for table in tuned_settings_tables(comparison):
+        tables = (*terminal_tables(comparison), *method_leakage_tables(comparison), *tuned_settings_tables(comparison))
+        for table in tables:
             console.print(table)
         sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
         for sentence in sentences:

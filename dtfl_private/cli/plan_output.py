@@ -12,8 +12,8 @@ from dtfl_private.report.words.numbers import duration, number_of, si, tier_coun
 def print_plan(config: TrainConfig, planned: Plan) -> None:
     """Show a plan."""
     console = open_console()
-    console.print(_rounds_table(config, planned))
-    console.print(_times_table(config, planned))
+    console.print(rounds_table(config, planned))
+    console.print(times_table(config, planned))
     for line in planned_lines(planned):
         console.print(line, soft_wrap=True, highlight=False)
 
@@ -26,7 +26,7 @@ def planned_lines(planned: Plan) -> list[str]:
     return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
 
 
-def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
+def rounds_table(config: TrainConfig, planned: Plan) -> Table:
     """Return the table of the first rounds and the last."""
     rounds = planned.rounds
     size = f"{number_of(config.clients, 'client')}, {number_of(len(rounds), 'round')}"
@@ -35,6 +35,8 @@ def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
         *("round", "participants", "dropped", "this round", "simulated", "server wait", "sent up", "tier:clients"),
         *(["format:clients"] if config.wire == "scheduled" else []),
     )
+    for column in table.columns[7:]:  # lists of figures
+        column.justify = "left"
     for row in [*rounds[:5], *rounds[-1:]] if len(rounds) > 6 else rounds:
         table.add_row(
             str(row.round),
@@ -50,11 +52,12 @@ def _rounds_table(config: TrainConfig, planned: Plan) -> Table:
     return table
 
 
-def _times_table(config: TrainConfig, planned: Plan) -> Table:
+def times_table(config: TrainConfig, planned: Plan) -> Table:
     """Return the table of the time of all rounds: of this plan, other schedulers, fixed tiers, all tiers."""
     table = plain_table(
         "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
     )
+    table.columns[-1].justify = "left"
     chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
     what = config.scheduler if chosen else config.method
     rows = [(what, planned.virtual_time_s)]

@@ -77,7 +77,7 @@ def sweep(
     console = open_console()
     console.print(_preset_line(loaded), soft_wrap=True, highlight=False)
     if dry_run:
-        console.print(_runs_table(loaded))
+        console.print(runs_table(loaded))
         return
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
     try:
@@ -104,7 +104,7 @@ def _preset_line(preset: "Preset") -> str:
     return f"{line}, {times}, after {trials} of each method ({number_of(len(preset.tuning.runs), 'run')})"
 
 
-def _runs_table(preset: "Preset") -> "Table":
+def runs_table(preset: "Preset") -> "Table":
     """Return the table of a preset's runs."""
     from dtfl_private.report.tables.plain import plain_table
 

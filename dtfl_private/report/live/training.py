@@ -1,7 +1,7 @@
 """The live display of a training run; plain lines when the output is not a terminal."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -78,24 +78,26 @@ class TrainingDisplay(Display):
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bars]
         if self._recent:
-            parts.append(self._rounds_table())
+            parts.append(rounds_table(self._recent))
         if self._plan is not None:
             parts.append(_tiers_line(self._plan))
         return Group(*parts)
 
-    def _rounds_table(self) -> Table:
-        table = plain_table("", "round", "accuracy", "test loss", "simulated", "this round", "dropped", "tier:clients")
-        for record in self._recent:
-            table.add_row(
-                str(record["round"]),
-                f"{record['test_accuracy']:.4f}",
-                f"{record['test_loss']:.4f}",
-                duration(record["virtual_time_s"]),
-                duration(record["round_time_s"]),
-                str(len(record["dropped"])),
-                tiers_text(record["tiers"].values()),
-            )
-        return table
+
+def rounds_table(records: Iterable[Record]) -> Table:
+    """Return a row for each round."""
+    table = plain_table("", "round", "accuracy", "test loss", "simulated", "this round", "dropped", "tier:clients")
+    for record in records:
+        table.add_row(
+            str(record["round"]),
+            f"{record['test_accuracy']:.4f}",
+            f"{record['test_loss']:.4f}",
+            duration(record["virtual_time_s"]),
+            duration(record["round_time_s"]),
+            str(len(record["dropped"])),
+            tiers_text(record["tiers"].values()),
+        )
+    return table
 
 
 def _tiers_line(plan: RoundPlan) -> str:

@@ -9,7 +9,6 @@ from dtfl_private.report.tables.plain import plain_table
 def adversaries_table() -> Table:
     """Return the table of ``list adversaries``: who they are, what they see and may do."""
     table = plain_table("adversaries", "name", "who", "sees and may do", right=False)
-    table.columns[0].no_wrap = True
     for adversary in ADVERSARIES.values():
         has = [f"{capability}: {MEANING[capability]}" for capability in MEANING if capability in adversary.has]
         table.add_row(adversary.name, adversary.who, "\n".join(has))

@@ -9,17 +9,13 @@ from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.means import CONFIDENCE, Mean
 from dtfl_private.report.comparison.speedups import Speedup, speedup
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.numbers import si
 
 COLUMNS = (
     *("method", "runs", "final accuracy", "best", "reached", "rounds", "time, s", "speed-up"),
     *("bytes", "MACs", "idle, s", "idle", "regret", SSIM.label),
 )
-
-# A narrower terminal gets two tables, of which the second one starts with this column.
-WHOLE_WIDTH = 165
-EXPENSES_FROM = COLUMNS.index("bytes")
 
 # How a setting's name says that settings differ in their targets.
 TARGET_IN_NAME = "target accuracy"
@@ -31,19 +27,17 @@ ROUNDING = 1e-9
 BLANK = "-"
 
 
-def terminal_tables(comparison: Comparison, width: int) -> list[Table]:
-    """Return one table for each setting, or two where the columns would not all fit into ``width``."""
-    parts = [COLUMNS] if width >= WHOLE_WIDTH else [COLUMNS[:EXPENSES_FROM], (COLUMNS[0], *COLUMNS[EXPENSES_FROM:])]
-    tables = []
-    for setting in comparison.settings:
-        rows = [dict(zip(COLUMNS, cells(group, setting), strict=True)) for group in setting.groups]
-        for number, columns in enumerate(parts):
-            table = plain_table("" if number else title_of(setting), *columns)
-            table.columns[0].no_wrap = True
-            for row, group in zip(rows, setting.groups, strict=True):
-                table.add_row(*(row[column] for column in columns), style="bold" if group is setting.baseline else None)
-            tables.append(table)
-    return tables
+def terminal_tables(comparison: Comparison) -> list[Table]:
+    """Return one table for each setting."""
+    return [_table(setting) for setting in comparison.settings]
+
+
+def _table(setting: ComparisonSetting) -> Table:
+    table = plain_table(title_of(setting), *COLUMNS)
+    for group in setting.groups:
+        style = "bold" if group is setting.baseline else None
+        table.add_row(*map(as_printed, cells(group, setting)), style=style)
+    return table
 
 
 def title_of(setting: ComparisonSetting) -> str:

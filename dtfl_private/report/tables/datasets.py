@@ -26,9 +26,7 @@ def datasets_table(
     }
     where = "the data sets' own places" if data_dir is None else f"'{data_dir}'"
     caption = f"looked in {where}, settings follow the name: NAME:key=value,..."
-    table = blocks_table("datasets", things, caption=caption)
-    table.columns[2].overflow = "fold"  # a path that is cut short says nothing
-    return table
+    return blocks_table("datasets", things, caption=caption)
 
 
 def _facts(sheet: DatasetFacts | None, data_dir: Path | None) -> Facts:

@@ -20,8 +20,8 @@ def columns_table(title: str, columns: Sequence[str], things: Mapping[str, Facts
 
 def blocks_table(title: str, things: Mapping[str, Facts], *, caption: str = "") -> Table:
     """Return a table of a block for each thing, with a line for each title; readable on a narrow terminal."""
-    table = plain_table(title, "name", "", "", right=False)
-    table.columns[0].no_wrap = True
+    table = plain_table(title, "", "", "", right=False)
+    table.show_header = False
     for name, facts in things.items():
         for position, (about, text) in enumerate(facts.items()):
             table.add_row("" if position else name, about, text)

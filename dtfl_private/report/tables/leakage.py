@@ -3,13 +3,12 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
-from rich.markup import escape
 from rich.table import Table
 
 from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.report.words.results import attack_labels, guess_label
 
 # What the table has room for, of the metrics of images.
@@ -25,15 +24,14 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
     """
     found = list(dict.fromkeys(result.metric for result in results))
     metrics = [name for name in found if name in SHOWN or not name.startswith(OF_IMAGES)]
-    table = plain_table(title, "tier", "attack", "n", *(find_metric(name).label for name in metrics))
+    table = plain_table(title, "tier", "attack", "n", *(find_metric(name).label for name in metrics), keys=2)
     table.columns[1].justify = "left"
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for tier in sorted({result.tier for result in results}):
         of_tier = [result for result in results if result.tier == tier]
         shown = f"{tier}\n{'x'.join(map(str, of_tier[0].cut))}"
         for name, row in _rows(of_tier).items():
             cells = (row.cells.get(metric, "") for metric in metrics)
-            table.add_row(shown, escape(name), _range(row.counts), *cells, style="dim" if row.reference else None)
+            table.add_row(shown, as_printed(name), _range(row.counts), *cells, style="dim" if row.reference else None)
             shown = ""
         table.add_section()
     seeds = _range({result.seeds for result in results})

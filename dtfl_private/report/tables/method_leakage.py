@@ -12,30 +12,25 @@ from dtfl_private.report.tables.comparison import BLANK, byte_text, title_of, wi
 from dtfl_private.report.tables.plain import as_printed, plain_table
 from dtfl_private.verdicts.findings import LEVELS
 
-COST = ("method", "audited", "accuracy", "time, s", "bytes", "sent")
-GOALS = ("method", "images: SSIM", "guess", "told apart", "members: AUC", "labels", "verdict")
-COLUMNS = (*COST, *GOALS[1:])
-
-# A narrower terminal gets two tables.
-WHOLE_WIDTH = 190
+COLUMNS = (
+    *("method", "audited", "accuracy", "time, s", "bytes", "sent"),
+    *("images: SSIM", "guess", "told apart", "members: AUC", "labels", "verdict"),
+)
 
 
-def method_leakage_tables(comparison: Comparison, width: int) -> list[Table]:
-    """Return one table for each setting with audited runs, or two where the columns would not all fit."""
+def method_leakage_tables(comparison: Comparison) -> list[Table]:
+    """Return one table for each setting with audited runs."""
     tables = []
     for setting in comparison.settings:
         audited = [group for group in setting.groups if group.exposures]
         if not audited:
             continue
-        rows = [dict(zip(COLUMNS, leakage_cells(group), strict=True)) for group in audited]
-        for number, columns in enumerate([COLUMNS] if width >= WHOLE_WIDTH else [COST, GOALS]):
-            table = plain_table("" if number else f"what each method leaks: {title_of(setting)}", *columns)
-            for name in ("sent", "verdict"):
-                if name in columns:
-                    table.columns[columns.index(name)].justify = "left"
-            for row in rows:
-                table.add_row(*(as_printed(row[column]) for column in columns))
-            tables.append(table)
+        table = plain_table(f"what each method leaks: {title_of(setting)}", *COLUMNS)
+        for name in ("sent", "labels", "verdict"):
+            table.columns[COLUMNS.index(name)].justify = "left"
+        for group in audited:
+            table.add_row(*map(as_printed, leakage_cells(group)))
+        tables.append(table)
     return tables
 
 

@@ -133,13 +133,6 @@ def test_names_of_unknown_origin_steer_neither_terminal_nor_markup(write_run, tm
 def test_each_setting_has_a_table_and_notes_stand_in_the_legend(write_run, tmp_path):
     paths = [write_run(tmp_path / str(noise), [0.5], noise=noise, rounds=2) for noise in (0.0, 0.1)]
     found = compare(paths, apart=True)
-    tables = terminal_tables(found, 165)
+    tables = terminal_tables(found)
     assert [table.title.split("; ")[1] for table in tables] == ["noise 0", "noise 0.1"]
     assert sum("has not ended (1 of 2 rounds)" in sentence for sentence in legend(found)) == 2
-
-
-def test_a_narrow_terminal_gets_the_columns_in_two_tables(comparison):
-    first, second = terminal_tables(comparison, 100)
-    columns = [[column.header for column in table.columns] for table in (first, second)]
-    assert columns[0] + columns[1][1:] == list(COLUMNS)
-    assert columns[1][0] == COLUMNS[0]

@@ -72,17 +72,16 @@ def test_names_from_a_file_neither_steer_the_terminal_nor_are_markup(audited, fi
     evil = replace(dtfl.exposures[0], labels=figure(1, 0.9, metric="accuracy", source="label-[red]evil\x1b[2J"))
     runs = [replace(run, exposure=evil) for run in dtfl.runs]
     told = replace(setting, groups=[replace(dtfl, runs=runs)])
-    (table,) = method_leakage_tables(replace(audited, settings=[told]), 300)
+    (table,) = method_leakage_tables(replace(audited, settings=[told]))
     console = Console(file=StringIO(), width=300, color_system=None)
     console.print(table)
     assert r"label-[red]evil\x1b[2J" in console.file.getvalue()
 
 
-def test_only_audited_groups_have_a_row_and_narrow_terminals_get_two_tables(audited, comparison):
-    (wide,) = method_leakage_tables(audited, 200)
-    assert wide.row_count == 1
-    assert [table.row_count for table in method_leakage_tables(audited, 80)] == [1, 1]
-    assert method_leakage_tables(comparison, 200) == []
+def test_only_audited_groups_have_a_row(audited, comparison):
+    (table,) = method_leakage_tables(audited)
+    assert table.row_count == 1
+    assert method_leakage_tables(comparison) == []
     assert method_leakage_legend(comparison) == []
     assert any("tier that clients were in" in sentence for sentence in method_leakage_legend(audited))
 

@@ -1,0 +1,303 @@
+"""Every table of every command fits any console: no figure is cut or wrapped, no word broken, no line too wide."""
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from audit_samples import full, invalid
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dtfl_private.cli.lists import LISTINGS
+from dtfl_private.cli.plan_output import rounds_table, times_table
+from dtfl_private.cli.sweep import runs_table
+from dtfl_private.data.facts import DatasetFacts
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.plan import Plan, PlannedRound
+from dtfl_private.leakage.results.result import Result
+from dtfl_private.report.comparison.exposure import Exposure
+from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
+from dtfl_private.report.live.training import rounds_table as live_rounds_table
+from dtfl_private.report.tables.adversaries import adversaries_table
+from dtfl_private.report.tables.audit import verdict_table
+from dtfl_private.report.tables.comparison import terminal_tables
+from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
+from dtfl_private.report.tables.datasets import datasets_table
+from dtfl_private.report.tables.distribution import distribution_table, spread_table
+from dtfl_private.report.tables.exposure import exposure_table
+from dtfl_private.report.tables.facts import blocks_table, columns_table
+from dtfl_private.report.tables.fitting import WIDEST_FIGURE
+from dtfl_private.report.tables.leakage import leakage_table
+from dtfl_private.report.tables.method_leakage import method_leakage_tables
+from dtfl_private.report.tables.networks import cuts_table
+from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.profiles import profiles_table
+from dtfl_private.report.tables.summary import summary_table
+from dtfl_private.report.tables.tuned_settings import tuned_settings_tables
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS
+from dtfl_private.simulation.costs.cut_costs import choose
+
+PACKAGE = Path(__file__).parents[3] / "dtfl_private"
+WIDTHS = (80, 100, 120, 180)
+
+TIERS = 12
+LONG = "gaussian-noise:scale=0.5,clip=3.25,per=image,epsilon=12345.6"  # one word of 60 characters
+PATH = "/" + "/".join(["a-folder-with-a-long-name"] * 5)
+SENTENCE = "a sentence of many words that somebody wrote about this thing, and one more clause of it " * 3
+
+
+def tables_of_comparison(comparison) -> list[Table]:
+    (setting,) = comparison.settings
+    goals = {"ssim": figure(3, 0.912), "auc": figure(12, 0.75, metric="auc")}
+    exposure = Exposure(
+        accuracy=0.7,
+        goals=goals,
+        labels=figure(7, 0.9, metric="accuracy", source="a-label-attack-with-a-long-name"),
+        labels_in_clear=False,
+        sent=("weights", "smashed data", "labels"),
+        level="not shown to leak",
+        converged=True,
+        terms={"victims": "64"},
+    )
+    trials = [TrialOutcome(settings={"lr": 0.00123, "server_lr": LONG}, accuracy=0.71239, time_to_target_s=12345.6)]
+    groups = []
+    for number, group in enumerate(setting.groups):
+        runs = [replace(run, exposure=exposure) for run in group.runs]
+        name = f"dtfl {LONG}" if number else LONG
+        groups.append(replace(group, name=name, runs=runs, tuned=TunedSettings(trials=trials, chosen=0)))
+    hostile = replace(comparison, settings=[replace(setting, groups=groups, baseline=groups[0])])
+    return [*terminal_tables(hostile), *method_leakage_tables(hostile), *tuned_settings_tables(hostile)]
+
+
+def figure(tier: int, value: float, **values) -> Result:
+    usual = {"cut": (256, 112, 112), "source": "decoder", "metric": "ssim", "n": 12345, "seeds": 3, "adaptive": True}
+    ends = {"ci_low": value - 0.02, "ci_high": value + 0.02, "adversary": "server-honest-but-curious"}
+    more = {"baseline": 0.1, "baseline_name": "nearest-auxiliary", "undefended": 0.98}
+    return Result.model_validate({"tier": tier, "value": value, **usual, **ends, **more, **values})
+
+
+def results() -> list[Result]:
+    metrics = ("psnr", "ssim", "ssim-worst-5", "lpips", "identifiability", "auc", "own-figure")
+    sources = ("hybrid", LONG, "mean-image")
+    return [
+        figure(tier, 0.5, metric=metric, source=source, adaptive=source == "hybrid")
+        for tier in range(1, TIERS + 1)
+        for source in sources
+        for metric in metrics
+    ]
+
+
+def findings(invalid_one: bool = False):
+    made = invalid() if invalid_one else full()
+    verdicts = [
+        one.model_copy(
+            update={"tier": tier, "level": "not shown to leak", "attack": LONG, "strongest": figure(tier, 0.123)}
+        )
+        for tier, one in zip(range(1, TIERS + 1), [made.verdict[0]] * TIERS, strict=True)
+    ]
+    clients = [
+        one.model_copy(update={"client": number, "profile": f"a device with a long name, no. {number} of {LONG}"})
+        for number, one in enumerate([made.clients[0]] * 60)
+    ]
+    return made.model_copy(update={"verdict": tuple(verdicts), "clients": tuple(clients)})
+
+
+def planned() -> list[Table]:
+    rounds = [
+        PlannedRound(
+            round=number,
+            round_time_s=12_345.6,
+            virtual_time_s=12_345.6 * number,
+            participants=1_000_000,
+            dropped=12_345,
+            retired=0,
+            tier_counts=dict.fromkeys(range(1, TIERS + 1), 83_333),
+            server_wait_s=3_456.7,
+            oracle_time_s=10_000.0,
+            bytes={"up_smashed": 10**15},
+            macs={"client": 1, "server": 1},
+            wire_counts={"int4": 333_333, "int8": 333_333, "bf16": 333_334},
+        )
+        for number in range(1, 301)
+    ]
+    table = SimpleNamespace(rows=range(TIERS), tiers_M=np.arange(1, TIERS + 1))
+    made = Plan(
+        table=table,  # type: ignore[arg-type]
+        rounds=rounds,
+        static_time_s=dict.fromkeys(range(1, TIERS + 1), 99_999.9),
+        scheduler_time_s={"efficient": 1e6, LONG: 1e6},
+        unlimited_time_s=1e5,
+    )
+    config = TrainConfig(clients=1_000_000, rounds=300, wire="scheduled")
+    return [rounds_table(config, made), times_table(config, made)]
+
+
+def costs(four_tiers) -> list[Table]:
+    rows = [
+        replace(
+            four_tiers.rows[0],
+            tier=tier,
+            cut_shape=(2048, 112, 112),
+            client_params=1_234_567_890,
+            client_step_s=12.3,
+            server_step_s=45.6,
+        )
+        for tier in range(1, TIERS + 1)
+    ]
+    table = replace(four_tiers, rows=tuple(rows), modules=TIERS + 1)
+    profiles = PROFILE_SETS["paper"]
+    times = np.full((len(profiles), TIERS), 12_345.6)
+    speeds = {"cpu_macs_per_s": 1e9, "server_macs_per_s": 1e9}
+    choice = choose(four_tiers, [f"a.module.with.a.long.name.{name}" for name in range(4)], (0, 2), 2)
+    return [
+        cost_table(table, title=f"costs of {LONG}", batch_size=100),
+        step_time_table(table, batch_size=100, **speeds),
+        round_time_table(times, np.arange(1, TIERS + 1), profiles, title="times"),
+        cuts_table(choice, title="cuts"),
+        profiles_table("paper", profiles, "mbit"),
+    ]
+
+
+def spreads() -> list[Table]:
+    counts = np.arange(60 * 12).reshape(60, 12) * 1000
+    many = np.full((60, 200), 12_345)
+    shares = np.full(60, 0.123)
+    names = [f"a class with quite a long name no. {number}" for number in range(200)]
+    return [
+        distribution_table(counts, shares, shares, names[:12], title=f"data {LONG}"),
+        distribution_table(many, shares, shares, names, title="many classes"),
+        spread_table(counts.sum(axis=1), shares, shares),
+    ]
+
+
+def lists() -> list[Table]:
+    facts = {"what it is": SENTENCE, "settings": LONG, "source": f"somebody, {PATH}"}
+    things = {"a": facts, "a-plug-in-with-a-long-name-of-its-own": facts, LONG: facts}
+    sheet = DatasetFacts(
+        title="Mine", shape="1x2x3", classes=SENTENCE, train="50", test="30", obtain=SENTENCE, look=lambda _: PATH
+    )
+    return [
+        columns_table("things", (*facts,), things, caption=SENTENCE),
+        blocks_table("things", things, caption=SENTENCE),
+        datasets_table([("mine", "size=3", SENTENCE)], {"mine": sheet}, Path(PATH)),
+        adversaries_table(),
+    ]
+
+
+def of_training() -> list[Table]:
+    record = {"test_accuracy": 0.51, "test_loss": 1234.5, "virtual_time_s": 1e6, "round_time_s": 99_999.0}
+    record |= {"round": 12_345, "dropped": [*range(30)], "tiers": {str(k): 1 + k % TIERS for k in range(60)}}
+    summary = {"rounds": 300, "final_accuracy": 0.5, "best_accuracy": 0.6, "best_round": 299, "target_accuracy": 0.9}
+    summary |= {"rounds_to_target": None, "virtual_time_s": 1e6, "wall_time_s": 1e5, "privacy": []}
+    kinds = ("down_weights", "up_weights", "up_smashed", "up_labels", "down_gradients")
+    summary |= {"bytes": dict.fromkeys(kinds, 123_456_789), "macs": {"client": 10**15, "server": 10**16}}
+    return [live_rounds_table([record] * 8), summary_table(summary, PATH), summary_table(summary, "runs/mine")]  # type: ignore[list-item]
+
+
+def other_tables() -> list[Table]:
+    runs = [
+        SimpleNamespace(name=f"run-{LONG}", config=TrainConfig(defense=["gaussian-noise"], scheduler="random"))
+        for _ in range(3)
+    ]
+    return [runs_table(SimpleNamespace(runs=runs, tuning=None))]  # type: ignore[arg-type]
+
+
+TABLES: dict[str, Callable[..., list[Table]]] = {
+    "attack": lambda: [leakage_table(results(), title=f"what leaks: {PATH}")],
+    "audit": lambda: [verdict_table(findings()), exposure_table(findings())],
+    "invalid audit": lambda: [verdict_table(findings(True))],
+    "plan": planned,
+    "partition": spreads,
+    "list": lists,
+    "train": of_training,
+    "sweep": other_tables,
+}
+
+# Which builders of tables the functions above call; a new one is to be added there.
+BUILDERS = {
+    *(rounds_table, times_table, runs_table, live_rounds_table, adversaries_table, verdict_table, terminal_tables),
+    *(cost_table, round_time_table, step_time_table, datasets_table, distribution_table, spread_table),
+    *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
+    *(summary_table, tuned_settings_tables, plain_table),
+}
+
+
+def shown(table: Table, width: int) -> list[str]:
+    file = StringIO()
+    Console(file=file, width=width, color_system=None, markup=False, emoji=False).print(table)
+    return file.getvalue().splitlines()
+
+
+def plain(cell: object) -> str:
+    return cell.plain if isinstance(cell, Text) else str(cell)
+
+
+def check(table: Table, width: int) -> None:
+    """Check that a table is shown whole at a width."""
+    lines = shown(table, width)
+    text = "\n".join(lines)
+    assert [line for line in lines if cell_len(line) > width] == []
+    words = Counter(text.split())
+    headings = [plain(column.header) for column in table.columns]
+    cells = [(column, plain(cell)) for column in table.columns for cell in column.cells]
+    wanted = Counter(word for _, cell in cells for word in cell.split() if cell_len(word) <= width)
+    wanted += Counter({word for heading in headings if table.show_header for word in heading.split()})
+    wanted += Counter(
+        word for said in (table.title, table.caption) for word in str(said or "").split() if len(word) <= width
+    )
+    assert wanted - words == Counter()
+    assert "…" not in text
+    joined = "".join(text.split())
+    assert [word for _, cell in cells for word in cell.split() if word not in joined] == []  # folded ones too
+    figures = {
+        line
+        for column, cell in cells
+        if column.justify == "right" and cell_len(cell) <= WIDEST_FIGURE
+        for line in cell.split("\n")
+    }
+    assert [one for one in figures if not any(one in line for line in lines)] == []
+
+
+def all_tables(four_tiers, comparison) -> Iterator[Table]:
+    for make in TABLES.values():
+        yield from make()
+    yield from costs(four_tiers)
+    yield from tables_of_comparison(comparison)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_with_long_names_many_tiers_and_clients_are_whole(name, width):
+    for table in TABLES[name]():
+        check(table, width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_costs_and_comparisons_are_whole(width, four_tiers, comparison):
+    for table in (*costs(four_tiers), *tables_of_comparison(comparison)):
+        check(table, width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", LISTINGS)
+def test_what_there_is_to_choose_is_listed_whole(kind, width):
+    for table in LISTINGS[kind](None):
+        check(table, width)
+
+
+def test_no_builder_of_tables_is_left_out():
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.returns is not None and not node.name.startswith("_"):
+                returned = ast.unparse(node.returns).strip("'")
+                found |= {node.name} if returned in ("Table", "list[Table]") else set()
+    assert found == {builder.__name__ for builder in BUILDERS}
