@@ -7,6 +7,7 @@ A name's module is imported when the name is first used, so that a command that 
 """
 
 import importlib
+import logging
 import typing
 
 if typing.TYPE_CHECKING:
@@ -163,6 +164,8 @@ _HOMES = {
     "runtime.callback": ("Callback", "StopTraining"),
     "simulation.costs.table": ("TierCost", "TierTable"),
 }
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that wants log lines configures logging
+
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 

@@ -1,5 +1,6 @@
 """What is to be attacked, by whom and how: checked as a whole before anything is computed."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.adversaries import require_shown
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,10 @@ def plan_jobs(
                 )
             else:
                 jobs.append(Job(chosen=one, tier=tier))
+    for job in jobs:
+        log.debug("planned attack %s at tier %d by %s", job.chosen.name, job.tier, job.chosen.adversary.name)
+    for one in left_out:
+        log.debug("left out attack %s%s: %s", one.attack, "" if one.tier is None else f" at tier {one.tier}", one.why)
     if not jobs:
         raise InputError(f"none of the attacks can run on '{opened.folder.path}': {left_out[0].why}")
     return jobs, left_out

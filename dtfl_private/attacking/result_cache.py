@@ -7,6 +7,7 @@ or not there. Deleting the folder is safe.
 import hashlib
 import inspect
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.protocol.messages import Seen, State
+
+log = logging.getLogger(__name__)
 
 LARGEST_BYTES = 2**32
 
@@ -42,7 +45,9 @@ class ResultCache:
             return None
         try:
             data = reading.read_bytes(self._path(what), most_bytes=LARGEST_BYTES)
-            return safetensors.torch.load(data)  # numbers only: safetensors hold no code
+            found = safetensors.torch.load(data)  # numbers only: safetensors hold no code
+            log.debug("found cached result %s", self._path(what).name)
+            return found
         except (OSError, ValueError, safetensors.SafetensorError):
             return None
 
@@ -54,6 +59,7 @@ class ResultCache:
         stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, safetensors.torch.save(stored))
+        log.debug("cached result %s", path.name)
         return stored
 
     def get_or_make(

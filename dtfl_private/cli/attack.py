@@ -5,6 +5,7 @@ import click
 from dtfl_private.attacking.attack_config import AttackConfig, make_attack_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import DtflError
 
@@ -52,13 +53,12 @@ def attack(
       dtfl-private attack runs/mine --attack lira --adversary model-recipient
     """
     from dtfl_private.attacking.runner import attack as attack_run
-    from dtfl_private.cli.terminal import open_console
     from dtfl_private.report.live.attacks import AttackDisplay
     from dtfl_private.report.tables.leakage import leakage_table
 
     config = make_attack_config(**({"attacks": attacks} if attacks else {}), tiers=attacked_tiers(tiers), **options)
-    console = open_console()
-    with AttackDisplay(console) as display:
+    answer = output()
+    with AttackDisplay(answer.progress, quiet=answer.quiet) as display:
         try:
             report = attack_run(
                 run, config, out=out, data_dir=data_dir, allow_plugins=allow_plugins, callbacks=[display]
@@ -67,6 +67,9 @@ def attack(
             raise InterruptedAttackError(
                 "interrupted; finished guesses are kept: repeat the command to go on"
             ) from None
-    console.print(leakage_table(report.results, title=f"what leaks: {run}"))
-    for line in (*report.remarks, *(f"picture: {path}" for path in report.pictures), f"results: {report.path}"):
-        console.print(line, soft_wrap=True, highlight=False)
+    answer.show(leakage_table(report.results, title=f"what leaks: {run}"))
+    for line in report.remarks:
+        answer.show_line(line)
+    for line in (*(f"picture: {path}" for path in report.pictures), f"results: {report.path}"):
+        answer.say(line)
+    answer.document(report.path)

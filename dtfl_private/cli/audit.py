@@ -5,6 +5,7 @@ import click
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import DtflError
 
@@ -101,15 +102,14 @@ def audit(
     """
     from dtfl_private.auditing.gate import parse_gate, require_gates
     from dtfl_private.auditing.runner import audit as audit_run
-    from dtfl_private.cli.terminal import open_console
     from dtfl_private.report.live.attacks import AttackDisplay
     from dtfl_private.report.tables.audit import audit_output
 
     gates = [parse_gate(text) for text in fail_if]
     given = {"attacks": attacks} if attacks else {}
     config = make_audit_config(**given, tiers=attacked_tiers(tiers) or "all", **options)
-    console = open_console()
-    with AttackDisplay(console) as display:
+    answer = output()
+    with AttackDisplay(answer.progress, quiet=answer.quiet) as display:
         try:
             done = audit_run(
                 run,
@@ -122,7 +122,8 @@ def audit(
             )
         except KeyboardInterrupt:
             raise InterruptedAuditError("interrupted; what was finished is kept: repeat the command to go on") from None
-    console.print(*audit_output(done.findings), sep="\n")
+    answer.show(*audit_output(done.findings))
     for line in (*(f"picture: {path}" for path in done.pictures), f"results: {done.path}", f"report: {done.report}"):
-        console.print(line, soft_wrap=True, highlight=False)
+        answer.say(line)
+    answer.document(done.path)
     require_gates(gates, done.findings)  # last, so that what crossed them has been shown

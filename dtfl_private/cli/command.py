@@ -1,9 +1,14 @@
-"""Kinds of commands: with their function's docstring as help, and with options under headings."""
+"""Kinds of commands: their function's docstring is their help, their options stand under headings.
 
+Every command has the options -v, -q and --json; its function asks `dtfl_private.cli.output.output` what to do.
+"""
+
+import os
 from typing import Any
 
 import click
 
+from dtfl_private.cli.output import note_flag, output
 from dtfl_private.plugins.documentation import documentation
 
 
@@ -21,11 +26,37 @@ def with_help(settings: dict[str, Any]) -> dict[str, Any]:
     return settings if callback is None else {**settings, "help": settings.get("help") or documentation(callback)}
 
 
+def output_options() -> list[GroupedOption]:
+    """Return the options by which the user says how a command is to answer."""
+    shared: dict[str, Any] = {"group": "Output", "is_flag": True, "expose_value": False, "callback": note_flag}
+    return [
+        GroupedOption(["-v", "--verbose"], help="also what happens inside, as log lines on standard error", **shared),
+        GroupedOption(["-q", "--quiet"], help="the result alone; warnings and errors on standard error", **shared),
+        GroupedOption(
+            ["--json", "as_json"],
+            help="the result as one JSON document on standard output, all else on standard error",
+            **shared,
+        ),
+    ]
+
+
 class DocumentedCommand(click.Command):
-    """A command whose help is its function's docstring, also under ``python -OO``."""
+    """A command whose help is its function's docstring, also under ``python -OO``; with options for its output."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **with_help(kwargs))
+        own = {flag for parameter in self.params for flag in parameter.opts}
+        self.params += [option for option in output_options() if not own & {*option.opts}]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, with as many log lines as the user wants."""
+        import logging
+
+        from dtfl_private.runtime.logs import logs_shown
+
+        with logs_shown(logging.DEBUG if output().verbose else logging.WARNING):
+            logging.getLogger("dtfl_private.cli").debug("dtfl-private %s, process %d", ctx.info_name, os.getpid())
+            return super().invoke(ctx)
 
 
 class GroupedCommand(DocumentedCommand):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import form_option
 from dtfl_private.cli.targets import check_targets
 from dtfl_private.files.writing import require_usable
@@ -64,6 +65,7 @@ def compare(
     from dtfl_private.experiments.comparing.compare import compare as compare_runs
 
     check_targets(markdown, latex)
+    output().require_stdout_free(markdown, latex)
     require_usable(Path(out))
     comparison = compare_runs(runs, target=target, baseline=baseline, apart=apart)
     show_comparison(comparison, out, form=form, markdown=markdown, latex=latex)

@@ -2,10 +2,11 @@
 
 import click
 
+from dtfl_private.cli.output import output
 from dtfl_private.cli.targets import write_file
-from dtfl_private.cli.terminal import open_console
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import output_path
+from dtfl_private.report.comparison.document import as_json
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.comparison.written_files import comparison_files
 from dtfl_private.report.pictures.saving import PictureForm
@@ -40,13 +41,12 @@ def show_comparison(
         elif target is not None:
             write_file(target, text(comparison).encode())
             written.append(target)
+    answer = output()
     if "-" not in (markdown, latex):
-        console = open_console()
-        tables = (*terminal_tables(comparison), *method_leakage_tables(comparison), *tuned_settings_tables(comparison))
-        for table in tables:
-            console.print(table)
-        sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
-        for sentence in sentences:
-            style = "bold yellow" if sentence.startswith("WARNING") else None
-            console.print(sentence, highlight=False, markup=False, style=style)
-        console.print(f"written: {', '.join(written)}", soft_wrap=True, highlight=False)
+        answer.show(
+            *terminal_tables(comparison), *method_leakage_tables(comparison), *tuned_settings_tables(comparison)
+        )
+        for sentence in (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison)):
+            (answer.warn if sentence.startswith("WARNING") else answer.say)(sentence)
+        answer.say(f"written: {', '.join(written)}")
+    answer.document(as_json(comparison))

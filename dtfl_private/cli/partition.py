@@ -6,6 +6,8 @@ import click
 
 from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.config_options import config_options, typed_config
+from dtfl_private.cli.output import output
+from dtfl_private.cli.shared_options import json_file_option
 from dtfl_private.cli.targets import check_targets, write_file, write_json
 from dtfl_private.printable import one_line
 from dtfl_private.report.words.numbers import number_of
@@ -18,7 +20,7 @@ PARTITION_FIELDS = (
 @click.command(cls=GroupedCommand)
 @config_options(PARTITION_FIELDS)
 @click.option("--plot", metavar="FILE.png", help="also draw the distribution as a PNG picture")
-@click.option("--json", "json_file", metavar="FILE", help="also write the counts as JSON; - for standard output")
+@json_file_option("the counts")
 def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
     """Show who gets which training images, as `train` would deal them out.
 
@@ -30,7 +32,6 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
       dtfl-private partition --partition dirichlet:0.3 --clients 20
       dtfl-private partition --dataset fashion-mnist --partition shards:2 --clients 100 --plot shards.png
     """
-    from dtfl_private.cli.terminal import open_console
     from dtfl_private.experiments.partition import partition as make_partition
     from dtfl_private.report.pictures.distribution import distribution_picture
     from dtfl_private.report.tables.distribution import distribution_table, spread_table
@@ -47,8 +48,8 @@ def partition(plot: str | None, json_file: str | None, **options: Any) -> None:
     if json_file is not None:
         counts = {"classes": spread.classes, "counts": spread.counts_KC.tolist()}
         write_json(json_file, {"dataset": config.dataset, "partition": config.partition, "seed": config.seed, **counts})
-    if json_file != "-":
-        console = open_console()
-        figures = (spread.effective_classes_K, spread.distance_K)
-        console.print(distribution_table(spread.counts_KC, *figures, spread.classes, title=title))
-        console.print(spread_table(spread.sizes_K, *figures))
+    figures = (spread.effective_classes_K, spread.distance_K)
+    output().show(
+        distribution_table(spread.counts_KC, *figures, spread.classes, title=title),
+        spread_table(spread.sizes_K, *figures),
+    )

@@ -7,7 +7,7 @@ import click
 
 from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.config_options import config_options, typed_config
-from dtfl_private.cli.shared_options import data_options
+from dtfl_private.cli.shared_options import data_options, json_file_option
 from dtfl_private.cli.targets import check_targets, write_json
 
 PLAN_FIELDS = (
@@ -36,7 +36,7 @@ PLAN_FIELDS = (
 @click.option(
     "--compare/--no-compare", default=True, show_default=True, help="also play other schedulers and fixed tiers"
 )
-@click.option("--json", "json_file", metavar="FILE", help="also write every round as JSON; - for standard output")
+@json_file_option("every round")
 def plan(
     input_shape: str,
     classes: int,
@@ -55,7 +55,7 @@ def plan(
       dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
     """
-    from dtfl_private.cli.plan_output import print_plan
+    from dtfl_private.cli.plan_output import show_plan
     from dtfl_private.experiments.plan import plan as make_plan
     from dtfl_private.experiments.setup.input_shape import parse_shape
 
@@ -71,5 +71,4 @@ def plan(
     )
     if json_file is not None:
         write_json(json_file, [dataclasses.asdict(round_) for round_ in planned.rounds])
-    if json_file != "-":
-        print_plan(config, planned)
+    show_plan(config, planned)

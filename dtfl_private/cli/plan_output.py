@@ -2,20 +2,19 @@
 
 from rich.table import Table
 
-from dtfl_private.cli.terminal import open_console
+from dtfl_private.cli.output import output
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import Plan, total_tier_counts
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, number_of, si, tier_counts_text
 
 
-def print_plan(config: TrainConfig, planned: Plan) -> None:
+def show_plan(config: TrainConfig, planned: Plan) -> None:
     """Show a plan."""
-    console = open_console()
-    console.print(rounds_table(config, planned))
-    console.print(times_table(config, planned))
+    answer = output()
+    answer.show(rounds_table(config, planned), times_table(config, planned))
     for line in planned_lines(planned):
-        console.print(line, soft_wrap=True, highlight=False)
+        answer.show_line(line)
 
 
 def planned_lines(planned: Plan) -> list[str]:

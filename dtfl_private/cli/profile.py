@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.config_options import config_options, typed_config
-from dtfl_private.cli.shared_options import data_options
+from dtfl_private.cli.shared_options import data_options, json_file_option
 from dtfl_private.cli.targets import check_targets, write_file, write_json
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ PROFILE_FIELDS = (
     "--cuts-by", type=click.Choice(["macs", "seconds"]), default="macs", show_default=True, help="what to cut evenly"
 )
 @click.option("--plot", metavar="FILE.png", help="also draw the costs as a PNG picture")
-@click.option("--json", "json_file", metavar="FILE", help="also write the costs as JSON; - for standard output")
+@json_file_option("the costs")
 def profile(
     input_shape: str,
     classes: int,
@@ -64,7 +64,7 @@ def profile(
       dtfl-private profile --model resnet-56 --repeats 0 --cuts 7 --plot costs.png
       dtfl-private profile --model gpt2-xl --input-shape 1024
     """
-    from dtfl_private.cli.profile_output import drawn_costs, print_profile
+    from dtfl_private.cli.profile_output import drawn_costs, show_profile
     from dtfl_private.experiments.config.norm import resolved_norm
     from dtfl_private.experiments.profile import automatic_cuts
     from dtfl_private.experiments.profile import profile as make_profile
@@ -93,8 +93,7 @@ def profile(
         write_file(plot, drawn_costs(config, costs, choice))
     if json_file is not None:
         write_json(json_file, dataclasses.asdict(costs))
-    if json_file != "-":
-        print_profile(config, costs, input_shape, images_per_client, choice)
+    show_profile(config, costs, input_shape, images_per_client, choice)
 
 
 def _asked_for_repeats(model: str) -> bool:

@@ -1,6 +1,6 @@
 """What the profile command shows and draws."""
 
-from dtfl_private.cli.terminal import open_console
+from dtfl_private.cli.output import output
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.profile import round_times_s
 from dtfl_private.report.pictures.costs import cost_picture
@@ -25,15 +25,15 @@ def drawn_costs(config: TrainConfig, costs: TierTable, choice: CutChoice | None)
     )
 
 
-def print_profile(
+def show_profile(
     config: TrainConfig, costs: TierTable, input_shape: str, images: int, choice: CutChoice | None
 ) -> None:
     """Show a network's costs, the time of a step and of a round, and where else it can be cut."""
-    console = open_console()
+    answer = output()
     cpu, server = config.cpu_gmacs * 1e9, config.cpu_gmacs * 1e9 * config.server_cpus
     title = f"{config.model}, inputs {input_shape}, {config.precision}"
-    console.print(cost_table(costs, title=title, batch_size=config.batch_size))
-    console.print(step_time_table(costs, batch_size=config.batch_size, cpu_macs_per_s=cpu, server_macs_per_s=server))
+    answer.show(cost_table(costs, title=title, batch_size=config.batch_size))
+    answer.show(step_time_table(costs, batch_size=config.batch_size, cpu_macs_per_s=cpu, server_macs_per_s=server))
     profiles = load_profiles(config.profiles)
     times = round_times_s(
         costs,
@@ -44,6 +44,6 @@ def print_profile(
         server_macs_per_s=server,
     )
     title = f"simulated time of a round of {images} images, link unit {config.link_unit}"
-    console.print(round_time_table(times, costs.tiers_M, profiles, title=title))
+    answer.show(round_time_table(times, costs.tiers_M, profiles, title=title))
     if choice is not None:
-        console.print(cuts_table(choice, title=f"where {config.model} can be cut"))
+        answer.show(cuts_table(choice, title=f"where {config.model} can be cut"))

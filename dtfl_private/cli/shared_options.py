@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import click
 
+from dtfl_private.cli.command import GroupedOption
+from dtfl_private.cli.output import note_file
+
 
 def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add the option by which the user allows what files name by its module."""
@@ -45,3 +48,18 @@ def form_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--form", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="of the pictures"
     )(command)
+
+
+def json_file_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what adds --json to a command without arguments, which may then write a file besides its tables."""
+    return click.option(
+        "--json",
+        "json_file",
+        cls=GroupedOption,
+        group="Output",
+        is_flag=False,
+        flag_value="-",
+        callback=note_file,
+        metavar="[FILE]",
+        help=f"{what} as JSON: on standard output in place of the tables, or in FILE besides them",
+    )

@@ -1,11 +1,13 @@
 """The sweep command."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import form_option, plugin_option
 from dtfl_private.cli.targets import check_targets
 from dtfl_private.errors import DtflError
@@ -15,6 +17,7 @@ from dtfl_private.report.words.numbers import number_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dtfl_private.experiments.planned_run import PlannedRun
     from dtfl_private.experiments.preset import Preset
     from dtfl_private.report.pictures.saving import PictureForm
 
@@ -66,22 +69,23 @@ def sweep(
       dtfl-private sweep benchmarks/presets/fastest-tuned.toml --markdown tables.md
     """
     from dtfl_private.cli.comparison_output import show_comparison
-    from dtfl_private.cli.terminal import open_console
     from dtfl_private.experiments.preset import load_preset
     from dtfl_private.experiments.sweep import sweep as run_sweep
     from dtfl_private.report.live.sweep import SweepDisplay
 
     check_targets(markdown, latex)
+    output().require_stdout_free(markdown, latex)
     overrides = {} if data_dir is None else {"data_dir": str(Path(data_dir).absolute())}
     loaded = load_preset(Path(preset), size, allow_plugins=allow_plugins, **overrides)
-    console = open_console()
-    console.print(_preset_line(loaded), soft_wrap=True, highlight=False)
+    answer = output()
+    answer.say(_preset_line(loaded))
     if dry_run:
-        console.print(runs_table(loaded))
+        answer.show(runs_table(loaded))
+        answer.document(_planned_runs(loaded))
         return
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
     try:
-        with SweepDisplay(console) as display:
+        with SweepDisplay(answer.progress, quiet=answer.quiet) as display:
             done = run_sweep(loaded, folder, parallel=parallel, callbacks=[display])
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
@@ -109,8 +113,17 @@ def runs_table(preset: "Preset") -> "Table":
     from dtfl_private.report.tables.plain import plain_table
 
     table = plain_table("", "run", "rounds", "method", "scheduler", "partition", right=False)
-    trials = [] if preset.tuning is None else preset.tuning.runs
-    for run in (*trials, *preset.runs):
+    for run in _all_runs(preset):
         config = run.config
         table.add_row(run.name, str(config.rounds), config.method, config.scheduler, config.partition)
     return table
+
+
+def _all_runs(preset: "Preset") -> "Sequence[PlannedRun]":
+    """Return trials and other runs, in the order in which they are trained."""
+    return [*([] if preset.tuning is None else preset.tuning.runs), *preset.runs]
+
+
+def _planned_runs(preset: "Preset") -> list[dict[str, Any]]:
+    """Return a preset's runs for programs: names and configurations."""
+    return [{"name": run.name, "config": run.config.model_dump(mode="json")} for run in _all_runs(preset)]

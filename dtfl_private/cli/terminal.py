@@ -1,5 +1,6 @@
 """The console on which tables and lines are shown."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,10 @@ from dtfl_private.printable import printable_lines
 
 # Wide enough for every table when the output goes to a file or a pipe.
 PIPE_WIDTH = 180
+
+# Of a width that the environment asks for: no word is whole in less; and of how many digits it may be.
+LEAST_WIDTH = 20
+MOST_DIGITS = 5
 
 
 class _PrintableConsole(Console):
@@ -28,9 +33,21 @@ class _PrintableConsole(Console):
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Return the console that tables and lines are shown on: standard output, or standard error."""
+    """Return the console that tables and lines are shown on; as wide as $COLUMNS says, if it says so.
+
+    Args:
+        stderr: show them on standard error.
+    """
     # Names and paths are the user's: brackets and colons in them are no markup.
-    console = _PrintableConsole(markup=False, emoji=False, stderr=stderr)
-    if console.is_terminal:
+    settings: dict[str, Any] = {"markup": False, "emoji": False, "stderr": stderr}
+    console = _PrintableConsole(**settings, width=_asked_width())
+    if console.is_terminal or _asked_width() is not None:
         return console
-    return _PrintableConsole(width=PIPE_WIDTH, markup=False, emoji=False, stderr=stderr)
+    return _PrintableConsole(**settings, width=PIPE_WIDTH)
+
+
+def _asked_width() -> int | None:
+    """Return the width that the environment asks for; None if it does not, or asks for one that holds no word."""
+    text = os.environ.get("COLUMNS", "")
+    is_width = text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and int(text) > 0
+    return max(int(text), LEAST_WIDTH) if is_width else None

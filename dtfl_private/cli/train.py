@@ -7,6 +7,7 @@ import click
 
 from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, given_options
+from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.field_kinds import NOTHING
@@ -41,7 +42,6 @@ def train(
       dtfl-private train --resume --out runs/mine
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
-    from dtfl_private.cli.terminal import open_console
     from dtfl_private.experiments.setup.tiers_allowed_by_audit import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
@@ -50,19 +50,20 @@ def train(
 
     out = None if out is None else str(output_path(out))
     config = train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
-    console = open_console()
-    with TrainingDisplay(console, config.rounds) as display:
+    answer = output()
+    with TrainingDisplay(answer.progress, config.rounds, quiet=answer.quiet) as display:
         try:
             run = run_training(config, out=out, resume=resume, callbacks=[display])
         except KeyboardInterrupt:
             done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
             raise InterruptedRunError(done) from None
-    console.print(summary_table(run.summary, str(run.folder.path)))
+    answer.show(summary_table(run.summary, str(run.folder.path)))
     if (line := allowed_line(run.config)) is not None:
-        console.print(line, soft_wrap=True, highlight=False)
+        answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):
-        console.print(f"privacy: {sentence}", soft_wrap=True, highlight=False)
-    console.print(f"picture: {run.folder.plot}", soft_wrap=True, highlight=False)
+        answer.show_line(f"privacy: {sentence}")
+    answer.say(f"picture: {run.folder.plot}")
+    answer.document(run.folder.summary)
 
 
 def train_config(

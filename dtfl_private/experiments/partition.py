@@ -1,5 +1,7 @@
 """Partition: who gets which images, as a training run would deal them out."""
 
+import logging
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +12,8 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_images import with_images_of_run
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.randomness import stream
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +60,11 @@ def dealt(config: TrainConfig, dataset: Dataset | None = None) -> tuple[Dataset,
         InputError: the data are absent or damaged, or cannot be dealt out in this way.
     """
     if dataset is None:
+        began_s = time.monotonic()
         dataset = load_dataset(
             config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed
         )
+        log.debug("loaded data set %s in %.2f s", config.dataset, time.monotonic() - began_s)
     dataset = with_images_of_run(config, dataset)
     ids = None if dataset.client_ids is None else dataset.client_ids.numpy()
     labels, rng = dataset.train_labels.numpy(), stream(config.seed, "partition")

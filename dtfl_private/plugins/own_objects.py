@@ -8,6 +8,7 @@ its kind says before it is called.
 
 import importlib
 import inspect
+import logging
 import os
 import pkgutil
 import re
@@ -21,6 +22,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 
 from dtfl_private.errors import DtflError, InputError, shortened, unknown_name
+
+log = logging.getLogger(__name__)
 
 Allowed = frozenset[str]
 """What texts may name: all objects of a module (``package.module``), or a single one (``package.module:function``)."""
@@ -193,6 +196,7 @@ def _module(kind: str, path: str, name: str, known: Iterable[str]) -> types.Modu
     search_first({name.partition(".")[0]: folder})
     what = f"{kind} '{shortened(path)}'"
     try:
+        log.debug("importing %s from %s", name, folder)
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):

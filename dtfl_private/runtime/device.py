@@ -1,5 +1,6 @@
 """The choice of device, memory format and workers from what the host offers."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,8 @@ import torch
 from dtfl_private.errors import InputError
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import DeviceName, MemoryFormat, Numerics, Precision
+
+log = logging.getLogger(__name__)
 
 
 def choose_device(name: DeviceName) -> str:
@@ -50,6 +53,7 @@ def choose_numerics(
     if precision == "fp64" and found == "mps":
         raise InputError("precision 'fp64' is not available on device 'mps': use fp32, or --device cpu")
     slow = norm == "group" and precision == "bf16"
+    log.debug("computing on %s in %s", found, precision)
     automatic: MemoryFormat = "contiguous" if slow or precision == "fp64" else "channels-last"
     return Numerics(
         device=found,

@@ -14,6 +14,7 @@ import torch.multiprocessing
 from dtfl_private.errors import InputError
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.carried_states import RESULT_STATES, TASK_STATES, with_tensors, without_tensors
+from dtfl_private.runtime.logs import show_in_worker
 from dtfl_private.runtime.named_weights import global_weights
 from dtfl_private.runtime.sending import Parcel, unpacked
 from dtfl_private.runtime.shared_block import SharedState
@@ -26,13 +27,14 @@ _weights: GlobalWeights
 _refusal: InputError | None = None
 
 
-def start_worker(parcel: Parcel, images: Mapping[str, Any], shared: SharedState, stop: Connection) -> None:
-    """Become a worker: unpack the setup, and listen for the end."""
+def start_worker(parcel: Parcel, images: Mapping[str, Any], shared: SharedState, stop: Connection, warns: bool) -> None:
+    """Become a worker: unpack the setup, and listen for the end; ``warns``: show log lines that warn."""
     global _worker, _weights, _refusal
     # Where interrupts cannot be held back at the start of a process, they are ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_on, args=(stop,), daemon=True).start()
     tune_allocator()
+    show_in_worker(warns)
     torch.set_num_threads(1)
     try:
         setup: WorkerSetup = unpacked(parcel)

@@ -1,5 +1,6 @@
 """Independent jobs in processes of their own; one that fails, or whose process dies, does not end the others."""
 
+import logging
 import multiprocessing
 import signal
 from collections import deque
@@ -12,8 +13,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dtfl_private.errors import CallbackError, DtflError
+from dtfl_private.runtime import logs
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.processes import how_it_ended, spawn_context
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[object], None]
 """What a job calls to tell how it proceeds."""
@@ -137,8 +141,11 @@ class _Helper:
         self.connection, theirs = multiprocessing.Pipe()
         self.job = -1
         self.alive = True
-        self._process: BaseProcess = spawn_context().Process(target=_serve, args=(theirs, prepare), daemon=True)
+        self._process: BaseProcess = spawn_context().Process(
+            target=_serve, args=(theirs, prepare, logs.are_shown()), daemon=True
+        )
         self._process.start()
+        log.debug("started process %s for jobs", self._process.pid)
         theirs.close()
 
     @property
@@ -173,11 +180,12 @@ _KEPT: ContextVar[list[_Helper] | None] = ContextVar("kept processes", default=N
 """Processes that wait for jobs; None outside `processes_kept`, where each call of `run_jobs` has its own."""
 
 
-def _serve(connection: Connection, prepare: Callable[[], object] | None) -> None:
-    """Do jobs until the parent is gone or ends this process."""
+def _serve(connection: Connection, prepare: Callable[[], object] | None, warns: bool) -> None:
+    """Do jobs until the parent is gone or ends this process; ``warns``: show log lines that warn."""
     # Ctrl-C reaches all processes of a terminal, but the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune_allocator()
+    logs.show_in_worker(warns)
     if prepare is not None:
         with suppress(Exception):  # it fails again, and is told, when a job needs it
             prepare()

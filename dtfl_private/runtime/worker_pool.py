@@ -1,5 +1,6 @@
 """Clients in one-thread worker processes, with the same result as in one process."""
 
+import logging
 import multiprocessing
 import signal
 from collections import deque
@@ -16,6 +17,7 @@ import torch.multiprocessing
 from dtfl_private.errors import WorkerError
 from dtfl_private.protection.base import name_of
 from dtfl_private.protocol.messages import State
+from dtfl_private.runtime import logs
 from dtfl_private.runtime.carried_states import RESULT_STATES, TASK_STATES, with_tensors, without_tensors
 from dtfl_private.runtime.evaluation import chunks_of
 from dtfl_private.runtime.inside_worker import evaluate_chunk, report_ready, start_worker, train_group
@@ -32,6 +34,8 @@ from dtfl_private.runtime.shared_block import SharedState, share
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, total
 from dtfl_private.training.worker import WorkerSetup
+
+log = logging.getLogger(__name__)
 
 # Results that may wait for the average, per worker: keeps memory independent of the number of clients.
 AHEAD_PER_WORKER = 2
@@ -63,7 +67,7 @@ class WorkerProcesses:
                 workers,
                 mp_context=spawn_context(),
                 initializer=start_worker,
-                initargs=(parcel, images, shared, stop),
+                initargs=(parcel, images, shared, stop, logs.are_shown()),
             )
         except (OSError, RuntimeError) as error:
             raise WorkerError(f"worker processes cannot be started: {why_refused(error)}") from None
@@ -83,6 +87,7 @@ class WorkerProcesses:
         """
         for _ in self._in_order(report_ready, [()] * self._workers):
             pass
+        log.debug("started %d worker processes: %s", self._workers, [process.pid for process in self._processes])
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks."""
@@ -109,6 +114,7 @@ class WorkerProcesses:
         if self._under_way:
             self._stop.close()
         self._pool.shutdown(cancel_futures=True)
+        log.debug("worker processes have ended")
 
     def _in_order(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Yield the calls' results in order, with few calls under way at any time."""

@@ -3,8 +3,8 @@
 An entry is two files. ``STEM.safetensors`` holds the tensors, ``STEM.json`` the stamp of the sources that they were
 decoded from, their size in bytes and their SHA-256. Both are written under another name and renamed, the JSON last;
 several processes may do so at once, because the file of a name is always whole. A read verifies the very memory
-that it returns: an entry that is torn, mixed or changed is said to be damaged (log of this module, shown on standard
-error unless the program configures logging) and made anew. Deleting the folder at any time does no harm.
+that it returns: an entry that is torn, mixed or changed is said to be damaged (a warning in the log of this module)
+and made anew. Deleting the folder at any time does no harm.
 """
 
 import hashlib
@@ -64,7 +64,9 @@ def cached(stem: str, stamp: str, build: "Callable[[], Tensors]") -> Tensors:
     folder = cache_folder()
     found = _read(folder, stem, stamp)
     if found is not None:
+        log.debug("read decoded images of %s from the cache %s", stem, folder)
         return found
+    log.debug("decoding images of %s, which are not in the cache %s", stem, folder)
     tensors = build()
     try:
         _write(folder, stem, stamp, tensors)

@@ -8,6 +8,7 @@ optimisers need no place in it: streams are named by round, and these optimisers
 
 import hashlib
 import json
+import logging
 import math
 import re
 import shutil
@@ -45,6 +46,8 @@ COPIES_IN_MEMORY = 4
 HISTORY_FIELDS = ("seconds_KM", "tier_K", "last_s_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
+log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"round-(\d{6,})")
 
 
@@ -84,6 +87,7 @@ def save_checkpoint(folder: Path, state: FederatedState) -> None:
     shutil.rmtree(target, ignore_errors=True)  # a damaged one of the same round, if any
     draft.rename(target)
     sync_folder(folder)
+    log.debug("wrote checkpoint %s, %d bytes", target, sum(map(len, contents.values())))
     for number, path in _found(folder)[KEPT:]:
         if number < state.round:
             shutil.rmtree(path, ignore_errors=True)
@@ -106,7 +110,9 @@ def load_checkpoint(
     found = _found(folder)
     for number, path in found:
         try:
-            return _load_state(path, number, like, settings)
+            state = _load_state(path, number, like, settings)
+            log.debug("read checkpoint %s", path)
+            return state
         except (CheckpointError, OSError) as error:
             warn(f"checkpoint {path.name} is damaged and was not loaded: {error}")
     if found:

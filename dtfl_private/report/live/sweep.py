@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TaskID, TextColumn
 
 from dtfl_private.printable import printable
-from dtfl_private.report.live.display import Display
-from dtfl_private.report.words.numbers import duration, number_of
+from dtfl_private.report.lines import print_line
+from dtfl_private.report.live.display import Display, time_left
+from dtfl_private.report.words.numbers import number_of
 
 
 class SweepDisplay(Display):
@@ -20,10 +21,11 @@ class SweepDisplay(Display):
     Args:
         console: where to show it.
         clock: seconds since any moment, for the remaining time.
+        quiet: show notes alone.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(console, MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False))
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic, *, quiet: bool = False) -> None:
+        super().__init__(console, MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False), quiet=quiet)
         self._clock = clock
         self._start_s = 0.0
         self._rounds: dict[str, int] = {}
@@ -36,7 +38,7 @@ class SweepDisplay(Display):
 
     def note(self, text: str) -> None:
         """Show a line above the bars."""
-        self._print(text)
+        print_line(self._console, text)
 
     def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
         """Start the display of runs with these numbers of rounds; a sweep's trials come before its other runs."""
@@ -78,7 +80,4 @@ class SweepDisplay(Display):
     def _left(self) -> str:
         """Return the remaining time, by the rounds that this sweep has trained so far; nothing before the first."""
         done = sum(self._done.values())
-        trained, left = done - self._before, sum(self._rounds.values()) - done
-        if trained <= 0 or left <= 0:
-            return ""
-        return f"  about {duration((self._clock() - self._start_s) / trained * left)} left"
+        return time_left(self._clock() - self._start_s, done - self._before, sum(self._rounds.values()) - done)

@@ -1,7 +1,8 @@
 """The live display of a training run; plain lines when the output is not a terminal."""
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -9,7 +10,7 @@ from rich.live import Live
 from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dtfl_private.report.live.display import Display
+from dtfl_private.report.live.display import Display, time_left
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, tiers_text
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -17,6 +18,10 @@ from dtfl_private.training.round_record import Record
 
 SHOWN_ROUNDS = 8
 SHOWN_CLIENTS = 20
+
+# What the table of rounds takes up without the clients of each tier, which a line below it says of the last round.
+WITHOUT_TIERS = 74
+TIERS = "tier:clients"
 
 
 class TrainingDisplay(Display):
@@ -28,11 +33,21 @@ class TrainingDisplay(Display):
     Attributes:
         folder: of the run; None before it begins.
         finished_rounds: how many rounds of it are done.
+
+    Args:
+        console: where to show it.
+        rounds: of the run in all.
+        clock: seconds since any moment, for the remaining time.
+        quiet: show notes alone.
     """
 
-    def __init__(self, console: Console, rounds: int) -> None:
-        super().__init__(console, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._rounds = rounds
+    def __init__(
+        self, console: Console, rounds: int, clock: Callable[[], float] = time.monotonic, *, quiet: bool = False
+    ) -> None:
+        columns = (MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        super().__init__(console, *columns, quiet=quiet)
+        self._rounds, self._clock = rounds, clock
+        self._began_s, self._rounds_before = clock(), 0
         self.folder: Path | None = None
         self.finished_rounds = 0
         self._recent: deque[Record] = deque(maxlen=SHOWN_ROUNDS)
@@ -51,13 +66,14 @@ class TrainingDisplay(Display):
     ) -> None:
         """Say what is about to be done, and start the display with the rounds that were finished before."""
         self.folder, self.finished_rounds = folder, len(records)
+        self._began_s, self._rounds_before = self._clock(), len(records)
         for line in describe():
             self._print(line)
         if records:
             self.note(f"going on after round {len(records)} of {rounds}")
         self._start()
         self._recent.extend(records)
-        self._bars.update(self._round_bar, completed=len(records))
+        self._bars.reset(self._round_bar, completed=len(records))  # they took no time of this training
 
     def round_planned(self, plan: RoundPlan) -> None:
         """Show a round's schedule."""
@@ -73,21 +89,34 @@ class TrainingDisplay(Display):
         self.finished_rounds = record["round"]
         self._recent.append(record)
         self._bars.advance(self._round_bar)
-        self._print_off_terminal(_line(record, self._rounds))
+        done = self.finished_rounds - self._rounds_before
+        left = time_left(self._clock() - self._began_s, done, self._rounds - self.finished_rounds)
+        self._print_off_terminal(_line(record, self._rounds) + left)
 
     def _render(self) -> RenderableType:
+        """Return what is drawn: as many of the last rounds as the terminal has lines for."""
+        for count in range(len(self._recent), 0, -1):
+            drawn = self._with_rounds(list(self._recent)[-count:])
+            if len(self._console.render_lines(drawn)) < self._console.height:
+                return drawn
+        return self._with_rounds([])
+
+    def _with_rounds(self, records: Sequence[Record]) -> Group:
         parts: list[RenderableType] = [self._bars]
-        if self._recent:
-            parts.append(rounds_table(self._recent))
+        if records:
+            parts.append(rounds_table(records, self._console.width - WITHOUT_TIERS))
         if self._plan is not None:
             parts.append(_tiers_line(self._plan))
         return Group(*parts)
 
 
-def rounds_table(records: Iterable[Record]) -> Table:
-    """Return a row for each round."""
-    table = plain_table("", "round", "accuracy", "test loss", "simulated", "this round", "dropped", "tier:clients")
-    for record in records:
+def rounds_table(records: Sequence[Record], room: int) -> Table:
+    """Return a row for each round, with its clients per tier where there is room for them, in columns of text."""
+    tiers = [tiers_text(record["tiers"].values()) for record in records]
+    has_room = all(len(text) <= room for text in (*tiers, TIERS))
+    figures = ("round", "accuracy", "test loss", "simulated", "this round", "dropped")
+    table = plain_table("", *figures, *[TIERS] * has_room)
+    for record, text in zip(records, tiers, strict=True):
         table.add_row(
             str(record["round"]),
             f"{record['test_accuracy']:.4f}",
@@ -95,7 +124,7 @@ def rounds_table(records: Iterable[Record]) -> Table:
             duration(record["virtual_time_s"]),
             duration(record["round_time_s"]),
             str(len(record["dropped"])),
-            tiers_text(record["tiers"].values()),
+            *[text] * has_room,
         )
     return table
 

@@ -10,23 +10,26 @@ from dtfl_private.errors import InputError
 from dtfl_private.report.tables.facts import Facts, blocks_table
 
 
-def datasets_table(
+def dataset_facts(
     rows: Sequence[tuple[str, str, str]], facts: Mapping[str, DatasetFacts | None], data_dir: Path | None
-) -> Table:
-    """Return the table of ``list datasets``; nothing is decoded for it.
+) -> dict[str, Facts]:
+    """Return what ``list datasets`` says of each data set; nothing is decoded for it.
 
     Args:
         rows: name, settings and summary of each.
         facts: fact sheets by name; of a loader that has none, only the row is shown.
         data_dir: where to look; None looks only where data sets look by themselves.
     """
-    things = {
+    return {
         name: {"what it is": summary, "settings": settings or "none", **_facts(facts[name], data_dir)}
         for name, settings, summary in rows
     }
+
+
+def datasets_table(things: Mapping[str, Facts], data_dir: Path | None) -> Table:
+    """Return the table of ``list datasets``."""
     where = "the data sets' own places" if data_dir is None else f"'{data_dir}'"
-    caption = f"looked in {where}, settings follow the name: NAME:key=value,..."
-    return blocks_table("datasets", things, caption=caption)
+    return blocks_table("datasets", things, caption=f"looked in {where}, settings follow the name: NAME:key=value,...")
 
 
 def _facts(sheet: DatasetFacts | None, data_dir: Path | None) -> Facts:

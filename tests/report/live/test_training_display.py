@@ -103,19 +103,21 @@ def test_a_resumed_run_shows_what_was_done_before():
 
 
 def test_elsewhere_each_round_is_one_line_without_control_characters():
-    file = StringIO()
-    with TrainingDisplay(Console(file=file, width=40), rounds=12) as display:
+    file, now = StringIO(), [100.0]
+    with TrainingDisplay(Console(file=file, width=40), rounds=12, clock=lambda: now[0]) as display:
         begin(display)
         display.round_planned(a_plan())
         display.client_trained(0)
+        now[0] += 6  # for three rounds: nine are left
         display.round_finished(a_record(3))
         display.note("something was amiss")
         display.round_finished(a_record(4, dropped=[1, 2]))
     assert file.getvalue().splitlines() == [
         "what comes",
-        "round  3/12  accuracy 0.5300  loss 1.2500  simulated 3 min 15 s  tiers 1:1 4:2  wall 2 s",
+        "round  3/12  accuracy 0.5300  loss 1.2500  simulated 3 min 15 s  tiers 1:1 4:2  wall 2 s  about 18 s left",
         "note: something was amiss",
-        "round  4/12  accuracy 0.5400  loss 1.2500  simulated 4 min 20 s  tiers 1:1 4:2  dropped 2  wall 2 s",
+        "round  4/12  accuracy 0.5400  loss 1.2500  simulated 4 min 20 s  tiers 1:1 4:2  dropped 2  wall 2 s"
+        "  about 12 s left",
     ]
 
 

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.errors import InputError
-from dtfl_private.report.tables.datasets import datasets_table
+from dtfl_private.report.tables.datasets import dataset_facts, datasets_table
 
 
 def look(folder: Path | None) -> str | None:
@@ -21,7 +21,7 @@ DESCRIBED = [("mine", "size=3", "My images."), ("other", "", "No sheet.")]
 def shown(folder: Path | None) -> str:
     """Return the table as one line, at the width of a narrow terminal."""
     console = Console(width=80, file=io.StringIO(), markup=False)
-    console.print(datasets_table(DESCRIBED, {"mine": FACTS, "other": None}, folder))
+    console.print(datasets_table(dataset_facts(DESCRIBED, {"mine": FACTS, "other": None}, folder), folder))
     return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
 
 

@@ -30,7 +30,7 @@ from dtfl_private.report.tables.adversaries import adversaries_table
 from dtfl_private.report.tables.audit import verdict_table
 from dtfl_private.report.tables.comparison import terminal_tables
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
-from dtfl_private.report.tables.datasets import datasets_table
+from dtfl_private.report.tables.datasets import dataset_facts, datasets_table
 from dtfl_private.report.tables.distribution import distribution_table, spread_table
 from dtfl_private.report.tables.exposure import exposure_table
 from dtfl_private.report.tables.facts import blocks_table, columns_table
@@ -187,7 +187,7 @@ def lists() -> list[Table]:
     return [
         columns_table("things", (*facts,), things, caption=SENTENCE),
         blocks_table("things", things, caption=SENTENCE),
-        datasets_table([("mine", "size=3", SENTENCE)], {"mine": sheet}, Path(PATH)),
+        datasets_table(dataset_facts([("mine", "size=3", SENTENCE)], {"mine": sheet}, Path(PATH)), Path(PATH)),
         adversaries_table(),
     ]
 
@@ -199,7 +199,7 @@ def of_training() -> list[Table]:
     summary |= {"rounds_to_target": None, "virtual_time_s": 1e6, "wall_time_s": 1e5, "privacy": []}
     kinds = ("down_weights", "up_weights", "up_smashed", "up_labels", "down_gradients")
     summary |= {"bytes": dict.fromkeys(kinds, 123_456_789), "macs": {"client": 10**15, "server": 10**16}}
-    return [live_rounds_table([record] * 8), summary_table(summary, PATH), summary_table(summary, "runs/mine")]  # type: ignore[list-item]
+    return [live_rounds_table([record] * 8, 200), summary_table(summary, PATH), summary_table(summary, "runs/mine")]  # type: ignore[list-item]
 
 
 def other_tables() -> list[Table]:
@@ -289,7 +289,7 @@ def test_costs_and_comparisons_are_whole(width, four_tiers, comparison):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", LISTINGS)
 def test_what_there_is_to_choose_is_listed_whole(kind, width):
-    for table in LISTINGS[kind](None):
+    for table in LISTINGS[kind](None).tables:
         check(table, width)
 
 
