@@ -56,9 +56,11 @@ schema: $(READY) ## write docs/audit.schema.json anew
 	$(BIN)/python -c 'from dtfl_private.verdicts.findings_file import findings_schema as text; print(text(), end="")' \
 		> docs/audit.schema.json
 
-lists: $(READY) ## write what `list` shows of the built-in plug-ins anew
+lists: $(READY) ## write what `list` shows of the built-in plug-ins, and what `help` explains, anew
 	$(BIN)/python -c 'from dtfl_private.cli.listed.built_in import built_in_document as text; print(text(), end="")' \
 		> dtfl_private/cli/listed/built_in.json
+	$(BIN)/python -c 'from pathlib import Path; from dtfl_private.cli.listed.topics import topics_document as text; print(text(Path("docs")), end="")' \
+		> dtfl_private/cli/listed/topics.json
 
 bench: $(READY) ## the figures of docs/reference/benchmarks.md, measured on this machine (long)
 	$(BIN)/python -m benchmarks

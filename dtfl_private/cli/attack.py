@@ -5,6 +5,7 @@ import click
 from dtfl_private.attacking.attack_config import AttackConfig, make_attack_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_folders, of_runs
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import DtflError
@@ -25,10 +26,14 @@ class InterruptedAttackError(DtflError):
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("run")
+@click.argument("run", shell_complete=of_runs)
 @model_options(AttackConfig, OPTIONS, defaults=DEFAULTS, metavars={"undefended": "train|RUN"})
-@click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")
-@click.option("--out", metavar="DIR", help="where to write  [default: attacks in the run folder]")
+@click.option(
+    "--data-dir", metavar="DIR", shell_complete=of_folders, help="where the run's data are now, if they have moved"
+)
+@click.option(
+    "--out", metavar="DIR", shell_complete=of_folders, help="where to write  [default: attacks in the run folder]"
+)
 @plugin_option
 def attack(
     run: str,

@@ -8,6 +8,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from dtfl_private.cli.completion import of_adversaries, of_folders, of_plugins, of_runs, of_words
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.config_errors import choices_of
 
@@ -20,6 +21,15 @@ METAVARS = {
     "adversary": "NAME",
     "aux": "same|shifted:DATASET|architecture|none",
     "aux_dir": "DIR",
+}
+
+COMPLETERS = {
+    "attacks": of_plugins("attack"),
+    "adversary": of_adversaries,
+    "aux": of_words(["same", "shifted:", "architecture", "none"]),
+    "aux_dir": of_folders,
+    "tiers": of_words(["all"]),
+    "undefended": of_runs,
 }
 
 # The command line asks for as many auxiliary images as every attack can train on.
@@ -59,6 +69,7 @@ def _option(
     settings: dict[str, Any] = {"help": f"{field.description}{words}"}
     if isinstance(field.default, bool):
         return click.option(f"--{name.replace('_', '-')}", name, is_flag=True, **settings)
+    settings["shell_complete"] = COMPLETERS.get(name) or of_words(choices_of(field.annotation))
     if name in REPEATED:
         return click.option(REPEATED[name], name, multiple=True, metavar=metavar, **settings)
     if field.default is not None:

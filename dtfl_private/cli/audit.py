@@ -5,6 +5,7 @@ import click
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_folders, of_runs
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
 from dtfl_private.errors import DtflError
@@ -54,7 +55,7 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("run")
+@click.argument("run", shell_complete=of_runs)
 @model_options(AuditConfig, FIRST, defaults=DEFAULTS, metavars={"undefended": "train|RUN|none"})
 @click.option(
     "--fail-if",
@@ -62,10 +63,19 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
     metavar="GATE",
     help='leave with exit status 3 if a limit is crossed, as "ssim>0.5@tier<=2"; repeat for several',
 )
-@click.option("--compare", metavar="RUN", help="another run to compare with; it is audited too if it has not been")
+@click.option(
+    "--compare",
+    shell_complete=of_runs,
+    metavar="RUN",
+    help="another run to compare with; it is audited too if it has not been",
+)
 @model_options(AuditConfig, LAST, defaults=DEFAULTS)
-@click.option("--data-dir", metavar="DIR", help="where the run's data are now, if they have moved")
-@click.option("--out", metavar="DIR", help="where to write  [default: audit in the run folder]")
+@click.option(
+    "--data-dir", metavar="DIR", shell_complete=of_folders, help="where the run's data are now, if they have moved"
+)
+@click.option(
+    "--out", metavar="DIR", shell_complete=of_folders, help="where to write  [default: audit in the run folder]"
+)
 @plugin_option
 @click.option(
     "--schema",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_runs
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import form_option
 from dtfl_private.cli.targets import check_targets
@@ -18,7 +19,7 @@ DEFAULT_OUT = "comparison"
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("runs", nargs=-1, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=of_runs)
 @click.option(
     "--target",
     type=click.FloatRange(min=0, max=1, min_open=True),

@@ -1,15 +1,19 @@
 """Options made of the fields of `TrainConfig`: one for each, under the heading of its group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from dtfl_private.cli.command import GroupedOption
+from dtfl_private.cli.completion import Completer, of_files, of_folders, of_parts, of_plugins, of_words
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.composition import Layer, set_values
 from dtfl_private.experiments.config.config_errors import choices_of
 from dtfl_private.experiments.config.field_kinds import AUTOMATIC
-from dtfl_private.experiments.config.plugin_fields import named_objects
+from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS, named_objects
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 
 
 def config_options(names: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -36,8 +40,26 @@ def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., N
     choices = choices_of(field.annotation)
     metavar = "|".join(choices) if choices and name != "augment" else METAVARS.get(name, _kind(field.default))
     return click.option(
-        flag, name, help=f"{field.description}{shown}", metavar=metavar, multiple=name == "defense", **shared
+        flag,
+        name,
+        help=f"{field.description}{shown}",
+        metavar=metavar,
+        multiple=name == "defense",
+        shell_complete=_completer(name, choices),
+        **shared,
     )
+
+
+def _completer(name: str, choices: Sequence[str]) -> Completer | None:
+    """Return what completes a field's value."""
+    if name in PLUGIN_FIELDS:
+        return of_plugins(name)
+    if name == "augment":
+        return of_parts(choices)
+    return COMPLETERS.get(name) or (of_words(choices) if choices else None)
+
+
+COMPLETERS = {"data_dir": of_folders, "leakage_budget": of_files, "profiles": of_words([*PROFILE_SETS])}
 
 
 # Where the command line's default is another than the library's: processes of its own may start processes, a script or
@@ -78,6 +100,21 @@ def typed_config(options: dict[str, Any]) -> TrainConfig:
     return make_config(given, allowed=named_objects(given))
 
 
-def given_options(options: dict[str, Any]) -> dict[str, object]:
+def given_options(options: Mapping[str, object]) -> dict[str, object]:
     """Return the options that the user wrote."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def typed_layers(settings: Sequence[str], options: Mapping[str, object]) -> list[Layer]:
+    """Return what the user typed: the values of --set, and those of each option.
+
+    Raises:
+        InputError: a value is given in both ways, or --set is refused.
+    """
+    layers = [Layer(source="--set", values=set_values(settings))]
+    for name, value in given_options(options).items():
+        flag = ("--no-" if value is False else "--") + name.replace("_", "-")
+        if name in layers[0].values:
+            raise InputError(f"--set {name}=... and {flag} both say what '{name}' is: give one of them")
+        layers.append(Layer(source=flag, values={name: value}))
+    return layers

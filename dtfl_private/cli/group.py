@@ -16,7 +16,9 @@ COMMANDS: Mapping[str, str] = {
     "attack": "Attack a finished run: what the server, or another party, can reconstruct.",
     "audit": "Audit a finished run: what leaks at each tier, in one page to show to others.",
     "compare": "Compare runs: accuracy, and what it took to reach a target.",
+    "config": "Show a configuration with where each of its values comes from.",
     "export": "Export a run's trained network to a file for use elsewhere.",
+    "help": "Explain a topic, as adversaries, defenses or tiers; or a command.",
     "list": "List models, data sets, schedulers and all else there is to choose.",
     "partition": "Show who gets which training images, as `train` would deal them out.",
     "plan": "Schedule without training, for any number of clients.",
@@ -36,8 +38,12 @@ def load_command(name: str) -> click.Command:
             from dtfl_private.cli.audit import audit as command
         case "compare":
             from dtfl_private.cli.compare import compare as command
+        case "config":
+            from dtfl_private.cli.config import config as command
         case "export":
             from dtfl_private.cli.export import export as command
+        case "help":
+            from dtfl_private.cli.help import help_ as command
         case "list":
             from dtfl_private.cli.lists import list_ as command
         case "partition":

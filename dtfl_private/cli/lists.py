@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtfl_private.cli.command import GroupedCommand
+from dtfl_private.cli.completion import of_words
 from dtfl_private.cli.output import output
 from dtfl_private.errors import unknown_name
 
@@ -117,7 +118,7 @@ LISTINGS: Mapping[str, Listing] = {
 
 
 @click.command(name="list", cls=GroupedCommand)
-@click.argument("kind", metavar="|".join(LISTINGS))
+@click.argument("kind", metavar="|".join(LISTINGS), shell_complete=of_words(LISTINGS))
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="where to look for data sets' files")
 def list_(kind: str, data_dir: Path | None) -> None:
     """List models, data sets, schedulers and all else there is to choose.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import click
 
 from dtfl_private.cli.command import GroupedOption
+from dtfl_private.cli.completion import of_keys
 from dtfl_private.cli.output import note_file
 
 
@@ -63,3 +64,15 @@ def json_file_option(what: str) -> Callable[[Callable[..., None]], Callable[...,
         metavar="[FILE]",
         help=f"{what} as JSON: on standard output in place of the tables, or in FILE besides them",
     )
+
+
+def set_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that sets a key of the configuration."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=of_keys,
+        help="set a key of CONFIG.toml, the value as its option takes it or as TOML; repeat for several",
+    )(command)

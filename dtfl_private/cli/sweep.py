@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_files
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import form_option, plugin_option
 from dtfl_private.cli.targets import check_targets
@@ -25,7 +26,7 @@ DEFAULT_SWEEPS = Path("runs")
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("preset", metavar="PRESET.toml")
+@click.argument("preset", metavar="PRESET.toml", shell_complete=of_files)
 @click.option("--size", default="small", show_default=True, metavar="NAME", help="which of the preset's sizes")
 @click.option("--out", metavar="DIR", help="folder of the sweep  [default: runs/PRESET-SIZE]")
 @click.option(

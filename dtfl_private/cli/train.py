@@ -6,10 +6,12 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedCommand
-from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, given_options
+from dtfl_private.cli.completion import of_files, of_runs
+from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, typed_layers
 from dtfl_private.cli.output import output
-from dtfl_private.cli.shared_options import plugin_option
+from dtfl_private.cli.shared_options import plugin_option, set_option
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.composition import file_layers, flattened
 from dtfl_private.experiments.config.field_kinds import NOTHING
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config, plugin_options
@@ -18,27 +20,36 @@ from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("config_file", required=False, metavar="[CONFIG.toml]")
+@click.argument("config_file", required=False, metavar="[CONFIG.toml]", shell_complete=of_files)
 @config_options(tuple(TrainConfig.model_fields))
-@click.option("--out", metavar="RUN", help="run folder to make; by default a fresh one below runs/")
+@set_option
+@click.option(
+    "--out", metavar="RUN", shell_complete=of_runs, help="run folder to make; by default a fresh one below runs/"
+)
 @click.option(
     "--resume", is_flag=True, help="go on with the run in --out, by its own configuration; start it if there is none"
 )
 @plugin_option
 def train(
-    config_file: str | None, out: str | None, resume: bool, allow_plugins: tuple[str, ...], **options: Any
+    config_file: str | None,
+    settings: tuple[str, ...],
+    out: str | None,
+    resume: bool,
+    allow_plugins: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Train a network federatedly; leave a run folder.
 
     Without any option: DTFL with dynamic tiers, ten uneven clients, the digits images that scikit-learn ships, about
-    a minute on two cores. Every option but --out, --resume and --allow-plugin is also a key of CONFIG.toml; an option
-    wins over the file.
+    a minute on two cores. Every option under a heading from Data to Machine is also a key of CONFIG.toml; an option
+    wins over the file, and so does --set KEY=VALUE. A file may extend others: extends = "base.toml".
 
     \b
     Examples:
       dtfl-private train
       dtfl-private train --dataset fashion-mnist --max-train-images 10000 --rounds 30
       dtfl-private train --partition dirichlet:0.5 --scheduler static:2 --noise 0.2 --out runs/mine
+      dtfl-private train mine.toml --set rounds=30 --set defense=gaussian-noise
       dtfl-private train --resume --out runs/mine
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
@@ -49,7 +60,8 @@ def train(
     from dtfl_private.report.tables.summary import summary_table
 
     out = None if out is None else str(output_path(out))
-    config = train_config(config_file, out, resume, given_options(options), allowance(allow_plugins))
+    given = flattened(typed_layers(settings, options))
+    config = train_config(config_file, out, resume, given, allowance(allow_plugins))
     answer = output()
     with TrainingDisplay(answer.progress, config.rounds, quiet=answer.quiet) as display:
         try:
@@ -77,13 +89,13 @@ def train_config(
 
     It may name by its module what is ``allowed``, and what the options name.
     """
-    from dtfl_private.experiments.config.toml_files import read_run_config, read_toml
+    from dtfl_private.experiments.config.toml_files import read_run_config
     from dtfl_private.experiments.run_folder.folder import RunFolder
 
     base: dict[str, object] = {}
     source = "CONFIG.toml"
     if config_file is not None:
-        base, source = read_toml(Path(config_file)), config_file
+        base, source = flattened(file_layers(Path(config_file))), config_file
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
     values = {**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}

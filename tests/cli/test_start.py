@@ -70,7 +70,9 @@ def imported(*arguments: str, **environment: str) -> set[str]:
     return set(json.loads(run.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", ["", "--help", "--version", "list --help", "compare --help", "sweep --help"])
+@pytest.mark.parametrize(
+    "arguments", ["", "--help", "--version", "list --help", "compare --help", "sweep --help", "help --help"]
+)
 def test_help_loads_none_of_the_large_packages(arguments):
     assert imported(*arguments.split()) & HEAVY == set()
 
@@ -80,9 +82,21 @@ def test_shell_completion_loads_none_of_the_large_packages():
     assert imported(**words) & HEAVY == set()
 
 
+@pytest.mark.parametrize("line", ["train --defense ga", "attack run --attack hy", "help v", "list d", "attack ru"])
+def test_completion_of_values_loads_pydantic_at_most(line):
+    cword = str(len(line.split()))
+    words = {"_DTFL_PRIVATE_COMPLETE": "bash_complete", "COMP_WORDS": f"dtfl-private {line}", "COMP_CWORD": cword}
+    assert imported(**words) & HEAVY <= {"pydantic", "numpy"}
+
+
 @pytest.mark.parametrize("command", ["train", "plan", "profile", "partition", "attack", "audit"])
 def test_help_of_options_that_stand_for_a_configuration_needs_pydantic_at_most(command):
     assert imported(command, "--help") & HEAVY <= {"pydantic", "numpy"}
+
+
+@pytest.mark.parametrize("arguments", ["help", "help defenses", "help list", "config show --changed"])
+def test_topics_and_configurations_are_shown_without_torch(arguments):
+    assert imported(*arguments.split()) & HEAVY <= {"pydantic", "numpy", "rich"}
 
 
 @pytest.mark.parametrize("kind", ["profiles", "partitions", "schedulers", "adversaries", "datasets"])

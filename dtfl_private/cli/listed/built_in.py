@@ -6,10 +6,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtfl_private.files import reading
 from dtfl_private.plugins.installed import installed
-from dtfl_private.report.tables.facts import Facts
+
+if TYPE_CHECKING:
+    from dtfl_private.report.tables.facts import Facts
 
 FILE = Path(__file__).with_name("built_in.json")
 LARGEST_BYTES = 2**20
@@ -20,7 +23,7 @@ RECORDED_KINDS = ("attack", "defense", "method", "model")
 OWN_MODULES = "dtfl_private."
 
 
-def built_in(kind: str) -> Mapping[str, Facts]:
+def built_in(kind: str) -> "Mapping[str, Facts]":
     """Return what is recorded of a kind, or nothing if its plug-ins need no torch.
 
     Plug-ins go by what their entry points name (``package.module:object``), measures by name.

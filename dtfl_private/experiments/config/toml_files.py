@@ -57,10 +57,10 @@ def as_fields(values: Mapping[str, object], source: str, known: Iterable[str] = 
     return named
 
 
-def to_toml(config: TrainConfig) -> str:
-    """Return the configuration as TOML, every value explicit."""
-    values = {key: NOTHING if value is None else value for key, value in config.model_dump(mode="json").items()}
-    return tomli_w.dumps(values)
+def to_toml(config: TrainConfig, keys: Iterable[str] | None = None) -> str:
+    """Return the configuration as TOML, every value explicit; or those of some keys."""
+    values = config.model_dump(mode="json", include=None if keys is None else {*keys})
+    return tomli_w.dumps({key: NOTHING if value is None else value for key, value in values.items()})
 
 
 def read_run_config(folder: RunFolder, *, allowed: Allowed = NOTHING_ALLOWED) -> TrainConfig:

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column, Table
 
-from dtfl_private.report.lines import print_line
+from dtfl_private.report.lines import broken_between_words, print_line
 from dtfl_private.report.words.numbers import duration
 from dtfl_private.runtime.callback import Callback
 
@@ -39,7 +38,7 @@ class Bars(RichProgress):
         all_tasks = list(tasks)
         room, shown = self._shown_on.height - FREE_LINES, 0
         for task in all_tasks:
-            room -= 1 + (cell_len(task.description) - 1) // max(1, self._name_width // 2)
+            room -= broken_between_words(task.description, self._name_width).count("\n") + 1
             if room < 0:
                 break
             shown += 1
