@@ -13,8 +13,10 @@ from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.auditing.gate import parse_gate
 from dtfl_private.cli.attack import attacked_tiers
 from dtfl_private.cli.group import COMMANDS, cli, load_command
+from dtfl_private.cli.listed.topics import topics
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.composition import set_values
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.specification import named_object
@@ -44,7 +46,12 @@ def refusal(line: str) -> str | None:
             cli.make_context("dtfl-private", [name] if name else [])
             return None if not name or name.startswith("-") else f"no command '{name}'"
         group = click.Context(cli, **cli.context_settings)
-        context = load_command(name).make_context(name, arguments, parent=group)
+        command = load_command(name)
+        context = command.make_context(name, arguments, parent=group)
+        if isinstance(command, click.Group):
+            inner, found, rest = command.resolve_command(context, arguments)
+            assert found is not None
+            context = found.make_context(inner, rest, parent=context)
         given = {key: value for key, value in context.params.items() if value not in (None, ())}
         if name == "list":
             return None if given["kind"] in LISTINGS else f"no list '{given['kind']}'"
@@ -52,6 +59,9 @@ def refusal(line: str) -> str | None:
             return None
         if name == "predict":
             return None if given.get("images") else "no images"
+        if name == "help":
+            known = {None, *topics(), *COMMANDS}
+            return None if given.get("topic") in known else f"no topic '{given['topic']}'"
         if name == "attack":
             attack_refusals(given)
             return None
@@ -62,7 +72,9 @@ def refusal(line: str) -> str | None:
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
         others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot", "allow_plugins"}
-        make_config({key: value for key, value in given.items() if key not in others})
+        others |= {"source", "settings", "changed", "toml"}
+        settings = set_values(given.get("settings", ()))
+        make_config({**settings, **{key: value for key, value in given.items() if key not in others}})
     except (click.ClickException, InputError) as error:
         return str(error)
     except click.exceptions.Exit:
@@ -128,6 +140,9 @@ def test_the_readme_is_there_and_shows_every_command():
         "predict RUN photos --top 0",
         "export RUN",
         "export RUN --format onix",
+        "help verdict",
+        "config sow",
+        "config show --set roundz=3",
         "--verbose",
     ],
 )

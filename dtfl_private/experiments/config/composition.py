@@ -129,6 +129,9 @@ def _read(name: str, text: str) -> object:
     if not text.startswith(TOML_STARTS):
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:
         raise InputError(f"--set {name}={shortened(text)} is refused: no TOML value: {error}") from None
+    if len(found) > 1:
+        raise InputError(f"--set {name}={shortened(text)} is refused: no TOML value, but several lines")
+    return found["value"]
