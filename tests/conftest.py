@@ -63,7 +63,8 @@ def one_thread_as_attacks_take() -> Iterator[None]:
 def no_picture_of_each_training() -> Iterator[None]:
     """Write the title in its place: a picture takes longer than a tiny run, and has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "plot_training", lambda _, path, *, title: path.write_text(title))
+        for plot in ("plot_training", "plot_judged"):
+            patch.setattr(training, plot, lambda _, path, *, title: path.write_text(title))
         yield
 
 

@@ -53,6 +53,7 @@ class _Reader:
         before: the layer as the round began.
         records: of the client.
         steps: that it took.
+        class_weights: weights of the classes in its loss (classes,); None where all count alike.
     """
 
     view: View
@@ -61,6 +62,7 @@ class _Reader:
     before: LinearLayer
     records: int
     steps: int
+    class_weights: Tensor | None
 
     @classmethod
     def of(cls, view: View, program: ClientProgram, update: WeightUpdate) -> "_Reader":
@@ -74,6 +76,7 @@ class _Reader:
             before=LinearLayer(weight=begin[weight], bias=begin[bias]),
             records=update.examples,
             steps=steps_taken(update, view.local_steps),
+            class_weights=program.class_weights,
         )
 
     def by_equations(self, change: Parameters) -> Tensor:
@@ -85,7 +88,7 @@ class _Reader:
             weight=self.before.weight + share * moved.weight, bias=self.before.bias + share * moved.bias
         )
         slopes = mean_slopes(self.before, moved, self.view.local_steps, self.steps)
-        return label_counts(between, slopes, self.records) / self.records
+        return label_counts(between, slopes, self.records, self.class_weights) / self.records
 
     def by_signs(self, change: Parameters) -> Tensor:
         """Return the shares of the classes (classes,), float64, by how steadily each class's bias rises."""

@@ -47,14 +47,18 @@ def mean_slopes(begin: LinearLayer, change: LinearLayer, how: LocalSteps, steps:
     return LinearLayer(weight=slope(begin.weight, change.weight), bias=slope(begin.bias, change.bias))
 
 
-def label_counts(layer: LinearLayer, slopes: LinearLayer, records: int) -> Tensor:
+def label_counts(layer: LinearLayer, slopes: LinearLayer, records: int, class_weights: Tensor | None = None) -> Tensor:
     """Return the estimated records of each class (classes,), float64, not below 0, that add up to ``records``.
 
     Args:
         layer: as the batch met it; for several steps, in the middle of them.
         slopes: of the mean cross-entropy of these records.
         records: N.
+        class_weights: weights w of the classes in that mean (classes,); None where all are 1. The equations are then of
+            w_k n_k in place of n_k, and say what these are by sum_k (w_k n_k) / w_k = N.
     """
+    classes = len(layer.bias)
+    each = torch.ones(classes, dtype=torch.float64) if class_weights is None else 1 / class_weights.double().cpu()
     weight, bias = layer.weight.double().cpu(), layer.bias.double().cpu()
     weight_slopes, bias_slopes = slopes.weight.double().cpu(), slopes.bias.double().cpu()
 
@@ -70,13 +74,13 @@ def label_counts(layer: LinearLayer, slopes: LinearLayer, records: int) -> Tenso
     own = weight_slopes / torch.where(falls > 0, bias_slopes, 1)[:, None]
     start = torch.where(falls[:, None] > 0, own, (falls[:, None] * own).sum(dim=0) / falls.sum())
     said_KK, unit = said(start), torch.eye(len(bias), dtype=torch.float64)
-    counts = _solved(said_KK, bias_slopes, records)
+    counts = _solved(said_KK, bias_slopes, records, each)
     for _ in range(ROUNDS):
         # The rows of these equations add up to 0 = 0: of all solutions, that of the smallest h.
         explained = torch.linalg.pinv((said_KK.T - unit) * counts) @ (records * weight_slopes)
         said_KK = said(torch.where(counts[:, None] > FEW, explained, start))
-        counts = _solved(said_KK, bias_slopes, records)
-    return counts
+        counts = _solved(said_KK, bias_slopes, records, each)
+    return counts * each
 
 
 def whole_counts(counts: Tensor) -> Tensor:
@@ -87,13 +91,16 @@ def whole_counts(counts: Tensor) -> Tensor:
     return found.long()
 
 
-def _solved(said_KK: Tensor, bias_slopes: Tensor, records: int) -> Tensor:
-    """Return the counts that explain the slopes of the bias, if the classes' records are answered so."""
+def _solved(said_KK: Tensor, bias_slopes: Tensor, records: int, each: Tensor) -> Tensor:
+    """Return the weighted counts that explain the slopes of the bias, if the classes' records are answered so.
+
+    ``each`` is what a record of a class counts in ``records`` when it counts 1 in them: the reciprocal of its weight.
+    """
     classes = len(bias_slopes)
-    equations = torch.cat([said_KK.T - torch.eye(classes, dtype=torch.float64), torch.ones(1, classes)])
+    equations = torch.cat([said_KK.T - torch.eye(classes, dtype=torch.float64), each[None]])
     given = torch.cat([records * bias_slopes, torch.tensor([float(records)])])
     found: Tensor = torch.linalg.lstsq(equations, given[:, None], driver="gelsd").solution[:, 0].clamp(min=0)
     if not found.sum() > 0:
-        return torch.full_like(found, records / classes)
-    scaled: Tensor = found * records / found.sum()
+        return records / classes / each
+    scaled: Tensor = found * records / (found * each).sum()
     return scaled

@@ -106,6 +106,11 @@ class ClientProgram:
         return self._whole.client_half
 
     @property
+    def class_weights(self) -> Tensor | None:
+        """Weights of the classes in the local loss (classes,); None where all count alike."""
+        return self._defense.class_weights
+
+    @property
     def norms(self) -> BatchNorms:
         """The batch norms of client half and head, by their names among `Parameters`."""
         return self._norms

@@ -53,7 +53,8 @@ def _at_md1(plan: AuditPlan, attacks: Mapping[str, Attack]) -> AttackPlan:
     opened, folder = plan.opened, plan.folder / "attacks"
     if plan.defended:
         prepared = opened.prepared
-        bare = replace(prepared, worker=replace(prepared.worker, defense=DefenseChain()))
+        defense = DefenseChain(class_weights=prepared.worker.defense.class_weights)
+        bare = replace(prepared, worker=replace(prepared.worker, defense=defense))
         opened, folder = replace(opened, prepared=bare), plan.folder / "sanity"
     if 1 not in opened.cut_shapes:  # a method with one cut, which is deeper
         opened = opened.cut_at(1)

@@ -78,6 +78,7 @@ METAVARS = {
     "leakage_budget": "AUDIT.json:key=value,...",
     "deadline": "X",
     "target_accuracy": "A",
+    "patience": "N",
     "defense": "NAME[:key=value,...]",
     "profiles": "NAME|FILE",
     "record_rounds": "N,N,...|last",

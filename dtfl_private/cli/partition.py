@@ -13,7 +13,8 @@ from dtfl_private.printable import one_line
 from dtfl_private.report.words.numbers import number_of
 
 PARTITION_FIELDS = (
-    *("dataset", "data_dir", "download", "max_train_images", "validation", "partition", "clients", "seed"),
+    *("dataset", "data_dir", "download", "max_train_images", "validation", "validation_held_by"),
+    *("partition", "clients", "seed"),
 )
 
 

@@ -56,6 +56,7 @@ def train(
     from dtfl_private.experiments.setup.tiers_allowed_by_audit import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
+    from dtfl_private.report.tables.judged import class_table
     from dtfl_private.report.tables.privacy import sentences
     from dtfl_private.report.tables.summary import summary_table
 
@@ -70,11 +71,12 @@ def train(
             done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
             raise InterruptedRunError(done) from None
     answer.show(summary_table(run.summary, str(run.folder.path)))
+    answer.show(class_table(run.summary["test"], title=f"{run.summary['judged_on']} images by class, last round"))
     if (line := allowed_line(run.config)) is not None:
         answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):
         answer.show_line(f"privacy: {sentence}")
-    answer.say(f"picture: {run.folder.plot}")
+    answer.say(f"pictures: {run.folder.plot}, {run.folder.test_plot}")
     answer.document(run.folder.summary)
 
 

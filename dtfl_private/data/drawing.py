@@ -45,7 +45,12 @@ def validation_places(
             f"validation {share:g} of {total:,} training images is {wanted:,}, but only {len(free):,} of them are no "
             "run's: lower validation or max_train_images"
         )
-    # Sorted by class, in a random order within each, and taken at equal distances: within one image of its proportion.
+    return stratified_places(labels_N, free, wanted, rng)
+
+
+def stratified_places(labels_N: IntArray, free: IntArray, wanted: int, rng: np.random.Generator) -> IntArray:
+    """Return ``wanted`` of the places in ``free``, ascending, each class within one image of its proportion there."""
+    # Sorted by class, in a random order within each, and taken at equal distances.
     by_class = free[np.lexsort((rng.random(len(free)), labels_N[free]))]
-    steps = (np.arange(wanted) + 0.5) * len(free) / wanted
+    steps = (np.arange(wanted) + 0.5) * len(free) / max(wanted, 1)
     return np.sort(by_class[steps.astype(np.int64)])

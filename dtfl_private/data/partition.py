@@ -1,5 +1,6 @@
 """Partitions: pure functions from labels, or natural client ids, to one index array per client."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -166,6 +167,11 @@ def deal_out(
     if not whole:
         raise InputError(f"partition '{text}' lost or repeated images, or left a client without any")
     return parts
+
+
+def class_counts(labels_N: IntArray, parts: Sequence[IntArray], classes: int) -> IntArray:
+    """Return how many images of each class each client holds, (clients, classes)."""
+    return np.stack([np.bincount(labels_N[part], minlength=classes) for part in parts])
 
 
 def _fill_up(parts: list[list[int]], floor: int) -> None:

@@ -33,6 +33,8 @@ def _held_out(config: TrainConfig) -> str:
     """Return what there is to say of validation images."""
     if config.validation == 0:
         return ""
+    if config.validation_held_by == "clients":
+        return f", of which each client holds back {config.validation:.1%} as validation images"
     judged = " and judged on" if config.judged_on == "validation" else ""
     return f"; {config.validation:.1%} of the data held out{judged}"
 

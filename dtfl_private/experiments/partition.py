@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtfl_private.data.dataset import Dataset, load_dataset
-from dtfl_private.data.partition import deal_out
+from dtfl_private.data.partition import class_counts, deal_out
+from dtfl_private.data.validation import ValidationImages, held_back
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.run_images import with_images_of_run
+from dtfl_private.experiments.run_images import images_of_server, with_images_of_run
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.randomness import stream
 
@@ -49,8 +50,25 @@ class Distribution:
         return np.asarray(0.5 * np.abs(shares_KC - whole_C).sum(axis=1))
 
 
-def dealt(config: TrainConfig, dataset: Dataset | None = None) -> tuple[Dataset, list[IntArray]]:
-    """Return the training images that a run uses, and the indices of each client's.
+@dataclass(frozen=True, kw_only=True)
+class Dealt:
+    """Who holds which images.
+
+    Attributes:
+        dataset: with the images that the run trains on, and those that it is judged on.
+        parts: indices of each client's training images in it.
+        validation: images that no client trains on; None without any.
+        drawn: training images that were drawn before clients kept any of them back.
+    """
+
+    dataset: Dataset
+    parts: list[IntArray]
+    validation: ValidationImages | None
+    drawn: int
+
+
+def dealt(config: TrainConfig, dataset: Dataset | None = None) -> Dealt:
+    """Return the images that a run uses, and whose they are.
 
     Args:
         config: names the data set, the partition, the clients and the seed.
@@ -65,15 +83,23 @@ def dealt(config: TrainConfig, dataset: Dataset | None = None) -> tuple[Dataset,
             config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed
         )
         log.debug("loaded data set %s in %.2f s", config.dataset, time.monotonic() - began_s)
-    dataset = with_images_of_run(config, dataset)
+    whole, dataset = dataset, with_images_of_run(config, dataset)
     ids = None if dataset.client_ids is None else dataset.client_ids.numpy()
     labels, rng = dataset.train_labels.numpy(), stream(config.seed, "partition")
-    return dataset, deal_out(config.partition, labels, config.clients, rng, ids, allowed=config.allowed)
+    parts = deal_out(config.partition, labels, config.clients, rng, ids, allowed=config.allowed)
+    if config.validation_held_by == "clients":
+        left, parts, validation = held_back(dataset, parts, config.validation, config.seed)
+        return Dealt(dataset=left, parts=parts, validation=validation, drawn=len(labels))
+    validation_images = images_of_server(config, whole)
+    return Dealt(dataset=dataset, parts=parts, validation=validation_images, drawn=len(labels))
 
 
 def partition(config: TrainConfig, dataset: Dataset | None = None) -> Distribution:
     """Return how a run of this configuration spreads the labels over its clients. Arguments as those of `dealt`."""
-    dataset, parts = dealt(config, dataset)
-    labels, classes = dataset.train_labels.numpy(), len(dataset.classes)
-    counts_KC = np.stack([np.bincount(labels[part], minlength=classes) for part in parts])
-    return Distribution(classes=dataset.classes, counts_KC=counts_KC, notes=dataset.notes)
+    whole = dealt(config, dataset)
+    names = whole.dataset.classes
+    return Distribution(
+        classes=names,
+        counts_KC=class_counts(whole.dataset.train_labels.numpy(), whole.parts, len(names)),
+        notes=whole.dataset.notes,
+    )

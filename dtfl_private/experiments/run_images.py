@@ -2,6 +2,7 @@
 
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.data.drawing import NONE_HELD_OUT, drawn_places, validation_places
+from dtfl_private.data.validation import ValidationImages, held_by_server
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.protocol.contracts import IntArray
@@ -14,14 +15,14 @@ VALIDATION_SEED = 0
 def with_images_of_run(config: TrainConfig, dataset: Dataset) -> Dataset:
     """Return a data set with the training images of a run, judged on what the configuration says.
 
-    Validation images are drawn first, by a seed of their own; then the run's seed draws its training images from the
-    others. So runs of one data set and share have the same validation images, whatever their seeds.
+    Validation images that the server holds are drawn first, by a seed of their own; then the run's seed draws its
+    training images from the others. So runs of one data set and share have the same validation images, whatever their
+    seeds. Those that clients hold are still among the training images.
 
     Raises:
-        InputError: there are not so many images.
+        InputError: there are not so many images, or the keys about validation images do not go together.
     """
-    if config.judged_on == "validation" and config.validation == 0:
-        raise InputError("judged_on validation needs validation images: give validation too, as in 0.1")
+    _require_sound(config)
     held_out, count = _held_out(config, dataset), config.max_train_images
     if count is None and not len(held_out):
         return dataset
@@ -30,9 +31,30 @@ def with_images_of_run(config: TrainConfig, dataset: Dataset) -> Dataset:
     return judged.with_train_images(left if count is None else count, stream(config.seed, "subset"), held_out)
 
 
-def _held_out(config: TrainConfig, dataset: Dataset) -> IntArray:
-    """Return the places of a run's validation images."""
+def images_of_server(config: TrainConfig, dataset: Dataset) -> ValidationImages | None:
+    """Return the validation images that the server of a run holds, of its whole data set; None without any."""
+    held_out = _held_out(config, dataset)
+    return held_by_server(dataset, held_out) if len(held_out) else None
+
+
+def _require_sound(config: TrainConfig) -> None:
+    """Raise `InputError` if the keys about validation images do not go together."""
     if config.validation == 0:
+        for key, value in (("judged_on", "validation"), ("validation_held_by", "clients")):
+            if getattr(config, key) == value:
+                raise InputError(f"{key} {value} needs validation images: give validation too, as in 0.1")
+        if config.patience is not None:
+            raise InputError("patience needs validation images: give validation too, as in 0.1")
+    if config.validation_held_by == "clients":
+        if config.judged_on == "validation":
+            raise InputError("judged_on validation needs images of the server: give validation_held_by = server")
+        if config.validation_avoids:
+            raise InputError("validation_avoids is for images of the server: give validation_held_by = server")
+
+
+def _held_out(config: TrainConfig, dataset: Dataset) -> IntArray:
+    """Return the places of a run's validation images, if the server holds them."""
+    if config.validation == 0 or config.validation_held_by == "clients":
         return NONE_HELD_OUT
     count, labels = config.max_train_images, dataset.train_labels.numpy()
     if config.validation_avoids and count is None:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from dtfl_private.experiments.judging.final_figures import final_figures
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
-from dtfl_private.experiments.run_folder.model_file import ModelDescription
+from dtfl_private.experiments.run_folder.model_file import ModelDescription, save_model
 from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
 from dtfl_private.experiments.run_folder.rounds_file import append_record
 from dtfl_private.experiments.run_folder.summary import summarise, write_results
@@ -15,11 +16,14 @@ from dtfl_private.experiments.trained.model_card import ModelCard, write_card
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protocol.guarantees import Disclosure
+from dtfl_private.report.pictures.judged import plot_judged
 from dtfl_private.report.pictures.training import plot_training
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callbacks
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round import run_round
 from dtfl_private.training.round_record import Record, round_record
+from dtfl_private.training.selected_round import is_validated, rounds_without_gain, selected_round
 from dtfl_private.training.state import FederatedState
 
 
@@ -46,9 +50,10 @@ def run_rounds(
     """
     config = prepared.config
     transcripts = TranscriptWriter(prepared.worker, config, prepared.method, folder.transcript)
+    summary: dict[str, Any] = {}
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
-        _write_results(folder, prepared, state, records)
+        summary = _write_results(folder, prepared, state, records, executor)
     while state.round < config.rounds and _why_stopped(prepared, state, records, listener.stop) is None:
         start = time.perf_counter()
         before = state
@@ -60,14 +65,14 @@ def run_rounds(
         append_record(folder, record)
         save_checkpoint(folder.checkpoint, state)
         records.append(record)
-        _write_results(folder, prepared, state, records)
+        summary = _write_results(folder, prepared, state, records, executor)
         listener.round_finished(record)
     stopped = _why_stopped(prepared, state, records, listener.stop)
     if listener.stop is not None:  # which it said after the results of its last round had been written
-        _write_results(folder, prepared, state, records, listener.stop)
+        summary = _write_results(folder, prepared, state, records, executor, listener.stop)
     if stopped is not None:
         listener.note(f"the run ends after round {state.round} of {config.rounds}: {stopped}")
-    return records, _summary(prepared, state, records, listener.stop)
+    return records, summary
 
 
 def _why_stopped(
@@ -80,6 +85,9 @@ def _why_stopped(
     best = max((record["test_accuracy"] for record in records), default=0.0)
     if config.stop_at_target and config.target_accuracy is not None and best >= config.target_accuracy:
         return f"the target accuracy {config.target_accuracy:g} is reached"
+    if config.patience is not None and rounds_without_gain(records) >= config.patience:
+        selected = selected_round(records)["round"]
+        return f"no better validation accuracy in {number_of(config.patience, 'round')} since round {selected}"
     return end_of_run(state.ledgers, prepared.settings.privacy) or asked
 
 
@@ -88,7 +96,7 @@ def _summary(
 ) -> dict[str, Any]:
     config, stopped = prepared.config, _why_stopped(prepared, state, records, asked)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
-    return {**summary, "privacy": privacy_of(prepared, state)}
+    return {**summary, "judged_on": config.judged_on, "privacy": privacy_of(prepared, state)}
 
 
 def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:
@@ -104,16 +112,27 @@ def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:
 
 
 def _write_results(
-    folder: RunFolder, prepared: Prepared, state: FederatedState, records: Sequence[Record], asked: str | None = None
-) -> None:
+    folder: RunFolder,
+    prepared: Prepared,
+    state: FederatedState,
+    records: Sequence[Record],
+    executor: Executor,
+    asked: str | None = None,
+) -> dict[str, Any]:
     """Write what a run has come to; the summary, which says whether it has ended, is the last thing of all."""
-    config = prepared.config
+    config, description = prepared.config, model_description_of(prepared, state.round)
     summary = _summary(prepared, state, records, asked)
+    if is_validated(records) and summary["selected_round"] == state.round:
+        save_model(folder.best_model, state.weights.model, description)
     if summary["finished"]:
-        plot_training(records, folder.plot, title=f"{config.method}, {config.model}, {config.dataset}")
+        summary |= final_figures(folder, prepared, state, summary, executor)
+        title = f"{config.method}, {config.model}, {config.dataset}"
+        plot_training(records, folder.plot, title=title)
+        plot_judged(summary, folder.test_plot, title=title)
         privacy = privacy_of(prepared, state)
         write_card(folder, ModelCard(config=config, data=prepared.data, records=records, privacy=privacy))
-    write_results(folder, state.weights.model, summary, model_description_of(prepared, state.round))
+    write_results(folder, state.weights.model, summary, description)
+    return summary
 
 
 def model_description_of(prepared: Prepared, round_number: int) -> ModelDescription:

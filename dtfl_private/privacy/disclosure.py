@@ -27,6 +27,7 @@ STATISTICS: Mapping[Statistics, str] = {
     "pooled": "the mean and deviation that images are normalised by are computed from all clients' pixels pooled, "
     "which a real federation cannot do",
 }
+CLASS_COUNTS = "each client's number of images of each class is sent once, in clear, for the weights of the classes"
 UNCOVERED = "; no epsilon covers them"
 
 
@@ -41,7 +42,7 @@ def disclosures(
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
     Args:
-        defense: of every client.
+        defense: of every client; weights of classes in its loss come from counts that clients sent.
         ledgers: what each client has spent.
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
         full_tier: whether clients may keep the whole network, and then send weights alone.
@@ -59,6 +60,8 @@ def disclosures(
     if statistics is not None:
         uncovered = UNCOVERED if defense.guarantees(ONE_ROUND) else ""
         said.append(("statistics", STATISTICS[statistics] + uncovered))
+    if defense.class_weights is not None and sends:  # no defense with a guarantee goes with them
+        said.append(("statistics", CLASS_COUNTS))
     for what, sentence in said:
         found.append(Disclosure(what=what, epsilon=None, delta=None, per=None, sentence=sentence, client=None))
     return found

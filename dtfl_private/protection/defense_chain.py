@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,27 +24,39 @@ class DefenseChain(Defense):
     Args:
         defenses: in the order in which they act.
         wire: how what they leave is written on the wire, which is no defense; None for the run's own type.
+        class_weights: weights of the classes in the training loss, float64 (classes,), which are no defense either;
+            None where all count alike.
     """
 
-    def __init__(self, defenses: Iterable[Defense] = (), wire: WireFormat | None = None) -> None:
+    def __init__(
+        self,
+        defenses: Iterable[Defense] = (),
+        wire: WireFormat | None = None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         # Flat, for what is asked of the members' facts must not be hidden in an inner chain.
         self.defenses: tuple[Defense, ...] = tuple(
             member for defense in defenses for member in (defense if isinstance(defense, DefenseChain) else (defense,))
         )
 
         self.wire = wire
+        self.class_weights = class_weights
 
     def __iter__(self) -> Iterator[Defense]:
         return iter(self.defenses)
 
     @property
     def undefended(self) -> "DefenseChain":
-        """The same wire without the defenses."""
-        return DefenseChain(wire=self.wire)
+        """The same wire and loss without the defenses."""
+        return DefenseChain(wire=self.wire, class_weights=self.class_weights)
+
+    def weighing(self, class_weights: Tensor) -> "DefenseChain":
+        """Return the same defenses with these weights of classes in the training loss."""
+        return DefenseChain(self.defenses, self.wire, class_weights)
 
     def on_wire(self, name: Wire | None) -> "DefenseChain":
         """The same defenses before a wire of this format; None: as it is."""
-        return self if name is None else DefenseChain(self.defenses, WireFormat(kind=name))
+        return self if name is None else DefenseChain(self.defenses, WireFormat(kind=name), self.class_weights)
 
     def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
         for position, defense in enumerate(self.defenses):
@@ -61,7 +74,7 @@ class DefenseChain(Defense):
 
     def calibrated(self, run: RunFacts) -> "DefenseChain":
         """Calibrate each member."""
-        return DefenseChain([defense.calibrated(run) for defense in self.defenses], self.wire)
+        return DefenseChain([defense.calibrated(run) for defense in self.defenses], self.wire, self.class_weights)
 
     def check(self, cut: Cut) -> None:
         """Let each member refuse the cut."""
@@ -118,12 +131,12 @@ class DefenseChain(Defense):
         return reading
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of the first member that has one, or plain cross-entropy."""
+        """Return the loss of the first member that has one, or cross-entropy with the weights of the classes."""
         for defense in self.defenses:
             loss = defense.classification_loss(logits, labels)
             if loss is not None:
                 return loss
-        return F.cross_entropy(logits, labels)
+        return weighted_cross_entropy(logits, labels, self.class_weights)
 
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
         """Apply each member in order."""
@@ -192,6 +205,24 @@ def _why_unknown(defense: Defense) -> str:
     name, guarantee = name_of(defense), defense.facts.guarantee
     own = "" if guarantee == "none" else f"; its own guarantee: {guarantee}"
     return f"{name} changes the smashed data in a way that noise of one known deviation does not cover{own}"
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Return the mean over records of weight times cross-entropy; of plain cross-entropy without weights.
+
+    By the number of records and not, as torch's own mean, by the sum of their weights: so what a record adds does not
+    depend on the others of its batch, and the mean over batches is that over all records.
+
+    Args:
+        logits: (B, classes).
+        labels: (B,) class numbers, or (B, classes) probabilities.
+        class_weights: (classes,).
+    """
+    if class_weights is None:
+        return F.cross_entropy(logits, labels)
+    exact = torch.promote_types(logits.dtype, torch.float32)  # bf16 would round the weights
+    weights = class_weights.to(device=logits.device, dtype=exact)
+    return F.cross_entropy(logits.to(exact), labels, weight=weights, reduction="sum") / len(labels)
 
 
 def full_round(

@@ -3,7 +3,8 @@
 A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
 messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Two
 baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`. Where images are
-normalised by what the clients know together, each sends `ChannelSums` once, before round 1, and gets a `ChannelScale`.
+normalised by what the clients know together, each sends `ChannelSums` once, before round 1, and gets a `ChannelScale`;
+where classes are weighed, `ClassCounts` and `ClassWeights`.
 """
 
 from collections.abc import Callable, Mapping
@@ -188,7 +189,40 @@ class ChannelScale:
         return tensor_bytes(self.mean) + tensor_bytes(self.deviation)
 
 
-Message = ChannelSums | SmashedBatch | WeightUpdate | LogitBatch | GradientReply
+@dataclass(frozen=True, kw_only=True)
+class ClassCounts:
+    """How many training images of each class a client has, sent once before round 1 where a run weighs classes.
+
+    ``counts`` is int64 (classes,): exact; defenses do not act on it.
+    """
+
+    client: int
+    counts: Tensor
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != 1 or self.counts.is_floating_point():
+            raise ValueError(f"counts of classes are whole numbers, not {self.counts.dtype} {tuple(self.counts.shape)}")
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of the counts."""
+        return tensor_bytes(self.counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassWeights:
+    """The server's answer to `ClassCounts`, the same for every client: the weight of each class, float64 (classes,)."""
+
+    client: int
+    weights: Tensor
+
+    @property
+    def statistics_bytes(self) -> int:
+        """Bytes of the weights."""
+        return tensor_bytes(self.weights)
+
+
+Message = ChannelSums | ClassCounts | SmashedBatch | WeightUpdate | LogitBatch | GradientReply
 """What leaves a client, and what the server answers to a batch in SplitFed."""
 
 MessageObserver = Callable[[Message], None]

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
 from dtfl_private.protocol.messages import MessageObserver, State
-from dtfl_private.runtime.evaluation import chunks_of
+from dtfl_private.runtime.evaluation import chunks_of, counts_of
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, total
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange, total
 from dtfl_private.training.worker import Worker, WorkerSetup
 
 
@@ -15,7 +18,7 @@ class InProcess:
     def __init__(self, setup: WorkerSetup, observers: Sequence[MessageObserver] = ()) -> None:
         self._worker = Worker(setup, observers)
         self._work = setup.work
-        self._images = len(setup.test_labels)
+        self._counts = counts_of(setup)
 
     def start(self) -> None:
         """Do nothing: it is ready."""
@@ -30,10 +33,13 @@ class InProcess:
         for group in groups:
             yield from self._work.train(self._worker, group, weights)
 
-    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
-        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
-        chunks = chunks_of(self._images, share)
-        return total([self._worker.evaluate(start, stop, model, step) for start, stop, step in chunks])
+    def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
+        """Judge a model on images: all of the test set, or those that are named."""
+        return total([self._worker.evaluate(model, chunk) for chunk in chunks_of(images, self._counts)])
+
+    def logits(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Tensor:
+        """Return what a model says of these images, (N, classes), float64."""
+        return torch.cat([self._worker.logits(model, chunk) for chunk in chunks_of(images, self._counts)])
 
     def close(self) -> None:
         """Nothing to release."""

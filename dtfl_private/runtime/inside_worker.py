@@ -12,6 +12,7 @@ import torch
 import torch.multiprocessing
 
 from dtfl_private.errors import InputError
+from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.runtime.allocator import tune_allocator
 from dtfl_private.runtime.carried_states import RESULT_STATES, TASK_STATES, with_tensors, without_tensors
 from dtfl_private.runtime.logs import show_in_worker
@@ -19,7 +20,7 @@ from dtfl_private.runtime.named_weights import global_weights
 from dtfl_private.runtime.sending import Parcel, unpacked
 from dtfl_private.runtime.shared_block import SharedState
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, ImageRange
 from dtfl_private.training.worker import Worker, WorkerSetup
 
 _worker: Worker
@@ -65,7 +66,13 @@ def train_group(emptied: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[Clien
     return [without_tensors(result, RESULT_STATES) for result in results]
 
 
-def evaluate_chunk(start: int, stop: int, step: int) -> Evaluation:
-    """Return how the shared model does on a piece of the test set."""
+def evaluate_chunk(images: ImageRange) -> Evaluation:
+    """Return how the shared model does on a few images."""
     report_ready()
-    return _worker.evaluate(start, stop, _weights.model, step)
+    return _worker.evaluate(_weights.model, images)
+
+
+def logits_of_chunk(images: ImageRange) -> FloatArray:
+    """Return what the shared model says of a few images, (N, classes)."""
+    report_ready()
+    return _worker.logits(_weights.model, images).numpy()

@@ -11,16 +11,24 @@ from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.multiprocessing
+from torch import Tensor
 
 from dtfl_private.errors import WorkerError
 from dtfl_private.protection.base import name_of
 from dtfl_private.protocol.messages import State
 from dtfl_private.runtime import logs
 from dtfl_private.runtime.carried_states import RESULT_STATES, TASK_STATES, with_tensors, without_tensors
-from dtfl_private.runtime.evaluation import chunks_of
-from dtfl_private.runtime.inside_worker import evaluate_chunk, report_ready, start_worker, train_group
+from dtfl_private.runtime.evaluation import chunks_of, counts_of
+from dtfl_private.runtime.inside_worker import (
+    evaluate_chunk,
+    logits_of_chunk,
+    report_ready,
+    start_worker,
+    train_group,
+)
 from dtfl_private.runtime.named_weights import global_weights, named_weights
 from dtfl_private.runtime.processes import (
     how_it_ended,
@@ -32,7 +40,7 @@ from dtfl_private.runtime.processes import (
 from dtfl_private.runtime.sending import packed, require_main_file
 from dtfl_private.runtime.shared_block import SharedState, share
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, total
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange, total
 from dtfl_private.training.worker import WorkerSetup
 
 log = logging.getLogger(__name__)
@@ -73,7 +81,7 @@ class WorkerProcesses:
             raise WorkerError(f"worker processes cannot be started: {why_refused(error)}") from None
         self._workers = workers
         self._shared = global_weights(shared.tensors(), setup.heads)
-        self._images = len(setup.test_labels)
+        self._counts = counts_of(setup)
         self._ahead = AHEAD_PER_WORKER * workers
         self._under_way = self._answered = False
         self._processes: list[BaseProcess] = []
@@ -104,10 +112,16 @@ class WorkerProcesses:
             for result in results:
                 yield with_tensors(result, RESULT_STATES)
 
-    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
-        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
+    def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
+        """Judge a model on images: all of the test set, or those that are named."""
         _overwrite(self._shared.model, model)
-        return total(list(self._in_order(evaluate_chunk, chunks_of(self._images, share))))
+        return total(list(self._in_order(evaluate_chunk, [(chunk,) for chunk in chunks_of(images, self._counts)])))
+
+    def logits(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Tensor:
+        """Return what a model says of these images, (N, classes), float64."""
+        _overwrite(self._shared.model, model)
+        parts = self._in_order(logits_of_chunk, [(chunk,) for chunk in chunks_of(images, self._counts)])
+        return torch.from_numpy(np.concatenate(list(parts)))
 
     def close(self) -> None:
         """Stop the worker processes; a task that is under way is abandoned."""
@@ -162,7 +176,10 @@ class WorkerProcesses:
 
 
 # What is in shared memory as it is, and not copied there.
-IMAGES = ("train_images", "train_labels", "test_images", "test_labels")
+IMAGES = (
+    *("train_images", "train_labels", "test_images", "test_labels"),
+    *("validation_images", "validation_labels"),
+)
 
 
 def _parts(setup: WorkerSetup) -> dict[str, object]:

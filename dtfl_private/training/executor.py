@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from dtfl_private.protocol.messages import State
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange
 
 
 class Executor(Protocol):
@@ -26,8 +28,12 @@ class Executor(Protocol):
         """Yield the results of clients in the order of the groups, each of which shares one server network."""
         ...
 
-    def evaluate(self, model: State, share: tuple[int, int] = (0, 1)) -> Evaluation:
-        """Judge a model on the test set, or on its images i, i + n, i + 2n, ... with ``share=(i, n)``."""
+    def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
+        """Judge a model on images: all of the test set, or those that are named."""
+        ...
+
+    def logits(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Tensor:
+        """Return what a model says of these images, (N, classes), float64."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """A training method: what its workers do, what it costs, what waits for what, how results become new weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from dtfl_private.errors import InputError
@@ -18,7 +18,7 @@ from dtfl_private.simulation.timing import Overlapping, Timing
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, tasks_of
+from dtfl_private.training.tasks import ClientResult, ClientTask, tasks_of
 from dtfl_private.training.worker import LocalWork, WorkerSetup
 
 Places = frozenset[Place]
@@ -114,9 +114,13 @@ class Method(ABC):
         """
         return weights
 
-    def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
-        """Return how the trained model does on the whole test set."""
-        return executor.evaluate(weights.model)
+    def own_networks(self, extras: State) -> Mapping[int, State]:
+        """Return the modules of clients that are judged with networks of their own; by default one judges all images.
+
+        Args:
+            extras: the method's own tensors.
+        """
+        return {}
 
 
 def only_tier(network: TierTable, cut: int) -> TierCost:

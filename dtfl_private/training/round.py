@@ -22,6 +22,7 @@ from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
 from dtfl_private.simulation.schedule_round import learn_progress, schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.executor import Executor
+from dtfl_private.training.judging import JudgedImages, judge
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauSettings, decay_on_plateau
 from dtfl_private.training.round_progress import RoundProgress
@@ -34,7 +35,9 @@ from dtfl_private.training.tasks import Evaluation
 class RoundSettings:
     """All that a round depends on but its state.
 
-    ``registration``: bytes sent before round 1, counted in it; ``norms``: kinds of norm layers of the network.
+    ``registration``: bytes sent before round 1, counted in it; ``norms``: kinds of norm layers of the network;
+    ``judged``: images for accuracy and loss of test; ``validation``: for those of validation, None without any, and
+    equal to ``judged`` in a run that is judged on its validation images.
     """
 
     schedule: ScheduleSettings
@@ -42,6 +45,8 @@ class RoundSettings:
     privacy: PrivacySettings
     registration: Mapping[str, int] = field(default_factory=lambda: NO_TRAFFIC)
     norms: frozenset[Norm] = frozenset()
+    judged: JudgedImages
+    validation: JudgedImages | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,8 @@ class RoundOutcome:
 
     Losses are means over the participants that completed it, weighted by their examples; None when nobody did.
     ``privacy`` says what has been disclosed since the start, by the client that is worst off; ``remarks`` are the
-    client-side guards'; ``retired`` clients had no budget left for this round.
+    client-side guards'; ``retired`` clients had no budget left for this round; ``validation`` is None where a run has
+    no validation images, and of no image where nobody can judge his yet.
     """
 
     plan: RoundPlan
@@ -65,6 +71,7 @@ class RoundOutcome:
     privacy: Sequence[Disclosure]
     remarks: Sequence[tuple[int, Remark]]
     retired: Sequence[int]
+    validation: Evaluation | None = None
 
 
 def run_round(
@@ -87,8 +94,11 @@ def run_round(
 
     weights, extras = method.combine(state, sums)
     weights = method.measured(plan, state, weights, sums, executor)
-    judged = method.judge(executor, weights, extras)
-    _require_finite(judged, number)
+    judged = judge(method, executor, weights, extras, settings.judged)
+    _require_finite(judged, number, "test")
+    validated = _validated(method, executor, weights, extras, settings, judged)
+    if validated is not None:
+        _require_finite(validated, number, "validation")
     outcome = RoundOutcome(
         plan=plan,
         virtual_time_s=schedule.clock.now_s,
@@ -102,6 +112,7 @@ def run_round(
         privacy=_disclosed(method, sums, settings.privacy),
         remarks=sums.remarks,
         retired=sorted(retired),
+        validation=validated,
     )
     learned = learn_progress(schedule, plan, settings.schedule, sums.whole_loss)
     return _state_after(state, learned, settings.plateau, weights, extras, sums), outcome
@@ -128,10 +139,25 @@ def _state_after(
     )
 
 
-def _require_finite(judged: Evaluation, number: int) -> None:
+def _validated(
+    method: Method,
+    executor: Executor,
+    weights: GlobalWeights,
+    extras: State,
+    settings: RoundSettings,
+    judged: Evaluation,
+) -> Evaluation | None:
+    """Return how the model does on validation images; ``judged`` is how it does on what it is judged on anyhow."""
+    images = settings.validation
+    if images is None or images == settings.judged:
+        return None if images is None else judged
+    return judge(method, executor, weights, extras, images)
+
+
+def _require_finite(judged: Evaluation, number: int, which: str) -> None:
     if not math.isfinite(judged.loss_sum):
         raise NonFiniteLossError(
-            f"the test loss of the averaged model became {judged.loss_sum} in round {number}: "
+            f"the {which} loss of the averaged model became {judged.loss_sum} in round {number}: "
             "start again with a lower --lr"
         )
 

@@ -47,6 +47,8 @@ class Record(TypedDict):
     retired: list[int]
     stopped: NotRequired[list[int]]  # whom the deadline stopped, where one is set
     wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
+    validation_accuracy: NotRequired[float | None]  # where there are validation images; None as long as none is judged
+    validation_loss: NotRequired[float | None]
 
 
 def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
@@ -87,4 +89,8 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         record["stopped"] = plan.clients_P[plan.stopped_P].tolist()
     if plan.wires:
         record["wires"] = dict(zip(ids, plan.wires, strict=True))
+    if (validated := outcome.validation) is not None:
+        judged = validated.images > 0
+        record["validation_accuracy"] = validated.correct / validated.images if judged else None
+        record["validation_loss"] = validated.loss_sum / validated.images if judged else None
     return record

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -75,9 +76,26 @@ class ClientResult:
     guarantees: Sequence[Guarantee] = ()
 
 
+ImageSet = Literal["test", "validation"]
+"""Images that workers have besides those that clients train on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRange:
+    """The images start, start + step, ... before stop, or to the end where that is None."""
+
+    on: ImageSet = "test"
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+
+
+ALL_TEST_IMAGES = ImageRange()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Sums over test images: correct answers, cross-entropy, images."""
+    """Sums over images: correct answers, cross-entropy, images."""
 
     correct: int
     loss_sum: float
@@ -85,7 +103,7 @@ class Evaluation:
 
 
 def total(parts: Sequence[Evaluation]) -> Evaluation:
-    """Return the sums over all parts of a test set."""
+    """Return the sums over all parts of a set of images."""
     return Evaluation(
         correct=sum(part.correct for part in parts),
         loss_sum=sum(part.loss_sum for part in parts),

@@ -6,7 +6,7 @@ weights.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -25,7 +25,7 @@ from dtfl_private.randomness import stream, torch_stream
 from dtfl_private.training.client import ClientData
 from dtfl_private.training.optimizers import OptimizerSettings
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation
+from dtfl_private.training.tasks import ClientResult, ClientTask, Evaluation, ImageRange, ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class WorkerSetup:
     """All that a worker needs for a whole run; it can be sent to another process.
 
     Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
-    ``work`` is the method's part.
+    ``work`` is the method's part. Nobody trains on test and validation images; there may be none of the latter.
     """
 
     work: "LocalWork"
@@ -54,6 +54,8 @@ class WorkerSetup:
     classes: int
     seed: int
     send_every: int = 1
+    validation_images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
+    validation_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
@@ -118,7 +120,10 @@ class Worker:
         self.heads = {tier: numerics.place(copy.deepcopy(head)) for tier, head in setup.heads.items()}
         self._images = setup.train_images.to(numerics.device)
         self._labels = setup.train_labels.to(numerics.device)
-        self._test_images = setup.test_images.to(numerics.device)
+        self._judged: Mapping[ImageSet, tuple[Tensor, Tensor]] = {
+            "test": (setup.test_images.to(numerics.device), setup.test_labels),
+            "validation": (setup.validation_images.to(numerics.device), setup.validation_labels),
+        }
         self._normalise = setup.normaliser.to(numerics.device)
 
     def client_round(self, task: ClientTask, download: ModelDownload) -> ClientRound:
@@ -171,13 +176,19 @@ class Worker:
     def _inputs(self, images_u8: Tensor) -> Tensor:
         return self.setup.numerics.place_images(self._normalise(images_u8))
 
-    def evaluate(self, start: int, stop: int, model: State, step: int = 1) -> Evaluation:
-        """Judge a model on every ``step``-th test image from ``start`` to ``stop``, in evaluation mode."""
+    def logits(self, model: State, images: ImageRange) -> Tensor:
+        """Return what a model says of images in evaluation mode, (N, classes), float64."""
         self.model.load_state_dict(model)
         self.model.eval()
-        labels = self.setup.test_labels[start:stop:step]
+        inputs = self._inputs(self._judged[images.on][0][images.start : images.stop : images.step])
         with torch.no_grad(), self.setup.numerics.autocast():
-            logits = self.model(self._inputs(self._test_images[start:stop:step])).cpu().double()  # MPS has no float64
+            logits: Tensor = self.model(inputs)
+        return logits.cpu().double()  # MPS has no float64
+
+    def evaluate(self, model: State, images: ImageRange) -> Evaluation:
+        """Judge a model on images, in evaluation mode."""
+        logits = self.logits(model, images)
+        labels = self._judged[images.on][1][images.start : images.stop : images.step]
         loss_sum = float(F.cross_entropy(logits, labels, reduction="sum"))
         correct = int((logits.argmax(dim=1) == labels).sum())
         return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))

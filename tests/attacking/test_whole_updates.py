@@ -52,15 +52,17 @@ def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "size", "optimizer"),
+    ("method", "size", "optimizer", "class_weights"),
     [
-        *(("fedavg", 64, "sgd"), ("fedavg", 2, "sgd"), ("fedavg", 64, "adam"), ("fedavg", 2, "adam")),
-        *(("fedprox:mu=0.5", 2, "sgd"), ("tifl", 2, "adam"), ("fedyogi", 2, "sgd"), ("fedadam", 64, "sgd")),
+        *(("fedavg", 64, "sgd", "none"), ("fedavg", 2, "sgd", "none"), ("fedavg", 64, "adam", "none")),
+        *(("fedavg", 2, "adam", "none"), ("fedprox:mu=0.5", 2, "sgd", "none"), ("tifl", 2, "adam", "none")),
+        *(("fedyogi", 2, "sgd", "none"), ("fedadam", 64, "sgd", "none")),
+        *(("fedavg", 64, "sgd", "balanced"), ("fedavg", 2, "sgd", "balanced")),
     ],
 )
-def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, run_of, tmp_path):
+def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, class_weights, run_of, tmp_path):
     """In one step and in several, by SGD and Adam, with FedProx's term and whatever the server does with the update."""
-    run, objects = run_of(method, 15, size, optimizer=optimizer)
+    run, objects = run_of(method, 15, size, optimizer=optimizer, class_weights=class_weights)
     plan = plan_attack(open_run(run, objects=objects), AttackConfig(seeds=1), [UpdateInversion()], tmp_path / "out")
     played = plan.rounds.of(plan.jobs[0], None)
     view = plan.view(plan.jobs[0], 0, played, Callback())

@@ -32,7 +32,8 @@ def owned(ids: list[int] | None) -> ImageDataset:
 @pytest.mark.parametrize("text", ["iid", "dirichlet:0.3", "quantity", "shards"])
 def test_the_counts_are_those_of_the_parts_that_a_run_would_deal_out(text):
     settings = config(partition=text, max_train_images=300, seed=4)
-    dataset, parts = dealt(settings)
+    whole = dealt(settings)
+    dataset, parts = whole.dataset, whole.parts
     spread = partition(settings)
     assert len(dataset.train_labels) == 300
     assert spread.counts_KC.shape == (6, 10)

@@ -2,7 +2,7 @@ import pytest
 
 from dtfl_private.runtime import evaluation
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.training.tasks import Evaluation
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, Evaluation
 from dtfl_private.training.worker import Worker
 
 
@@ -11,7 +11,7 @@ def test_an_evaluation_covers_every_test_image_once_whatever_the_chunks(prepare_
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", chunk)
     prepared = prepare_tiny(precision="fp64")
     model = prepared.initial.weights.model
-    whole = Worker(prepared.worker).evaluate(0, 12, model)
+    whole = Worker(prepared.worker).evaluate(model, ALL_TEST_IMAGES)
     judged = InProcess(prepared.worker).evaluate(model)
     assert (judged.images, judged.correct) == (12, whole.correct)
     assert judged.loss_sum == pytest.approx(whole.loss_sum, rel=1e-12)

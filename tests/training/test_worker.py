@@ -8,7 +8,7 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
 from dtfl_private.training.state import GlobalWeights
-from dtfl_private.training.tasks import ClientResult, ClientTask
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, ImageRange
 from dtfl_private.training.worker import Worker
 
 
@@ -33,7 +33,7 @@ def test_a_result_does_not_depend_on_what_the_worker_did_before(prepare_tiny):
     fresh, used = Worker(prepared.worker), Worker(prepared.worker)
     for tier in (3, 1, 2):
         train(used, a_task(client=0, tier=tier, lr=0.1), weights)
-    used.evaluate(0, 12, weights.model)
+    used.evaluate(weights.model, ALL_TEST_IMAGES)
     expected, result = train(fresh, a_task(), weights), train(used, a_task(), weights)
     assert same(result.model, expected.model)
     assert same(result.head, expected.head)
@@ -148,7 +148,7 @@ def test_an_evaluation_is_that_of_the_plain_network_in_eval_mode(prepare_tiny, t
     prepared = prepare_tiny(precision="fp64")
     worker = Worker(prepared.worker)
     result = train(worker, a_task(), prepared.initial.weights)
-    judged = worker.evaluate(2, 9, result.model)
+    judged = worker.evaluate(result.model, ImageRange(start=2, stop=9))
 
     plain = tiny_network().double()
     plain.load_state_dict(result.model)
@@ -167,4 +167,5 @@ def test_augmentation_changes_what_is_trained_on_and_nothing_else(prepare_tiny):
     assert not same(results[0].model, results[1].model)
     assert same(results[1].model, results[2].model)
     model = plain.initial.weights.model
-    assert Worker(plain.worker).evaluate(0, 12, model) == Worker(augmented.worker).evaluate(0, 12, model)
+    judged = [Worker(p.worker).evaluate(model, ALL_TEST_IMAGES) for p in (plain, augmented)]
+    assert judged[0] == judged[1]

@@ -70,6 +70,13 @@ def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
     changes: dict[str, object] = {
         "seed": int(stream(victim.seed, "shadow", name).integers(2**31)),
         "max_train_images": None,
+        # It trains on all of its records: which are members is for the adversary to say.
+        "validation": 0.0,
+        "validation_avoids": [],
+        "validation_held_by": "server",
+        "judged_on": "test",
+        "patience": None,
+        "stop_at_target": False,
         "record_rounds": [],
         "record_clients": [],
         "workers": 1,

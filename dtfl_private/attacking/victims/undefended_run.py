@@ -20,7 +20,7 @@ MAY_DIFFER = frozenset({"defense", "on_budget", "workers", "data_dir", "download
 
 def as_long_as(opened: OpenedRun, config: TrainConfig) -> TrainConfig:
     """Return a configuration that trains for just as many rounds as a run did, which may have ended early."""
-    return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False})
+    return config.model_copy(update={"rounds": len(opened.records), "stop_at_target": False, "patience": None})
 
 
 def undefended_folder(opened: OpenedRun, where: str, folder: Path, *, callbacks: Sequence[Callback] = ()) -> RunFolder:

@@ -10,7 +10,8 @@ from dtfl_private.experiments.config.value_words import plain, shown
 from dtfl_private.printable import printable
 
 FOOTING = (
-    *("model", "dataset", "max_train_images", "validation", "validation_avoids", "judged_on"),
+    *("model", "dataset", "max_train_images", "validation", "validation_held_by", "validation_avoids"),
+    "judged_on",
     *("augment", "partition", "clients", "fraction"),
     *("profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus"),

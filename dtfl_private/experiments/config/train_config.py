@@ -96,6 +96,12 @@ class TrainConfig(BaseModel):
         [],
         "seeds, comma-separated, of runs whose training images are no validation images; needs max_train_images",
     )
+    validation_held_by: Literal["server", "clients"] = _field(
+        "Data",
+        "server",
+        "who holds the validation images: server (drawn before images are dealt out, from all of them), or clients "
+        "(each keeps back this share of its own)",
+    )
     judged_on: Literal["test", "validation"] = _field(
         "Data", "test", "images on which accuracy is measured after each round"
     )
@@ -146,6 +152,9 @@ class TrainConfig(BaseModel):
         "Federation", None, "test accuracy (0..1) whose first reaching is reported"
     )
     stop_at_target: bool = _field("Federation", False, "end the run after the round that reaches the target accuracy")
+    patience: Annotated[Count | None, BeforeValidator(as_nothing)] = _field(
+        "Federation", None, "end the run after so many rounds without a better validation accuracy; needs validation"
+    )
 
     wire: Literal["auto", "fp32", "bf16", "int8", "int4", "scheduled"] = _field(
         "Training",
@@ -166,6 +175,12 @@ class TrainConfig(BaseModel):
     lr_patience: Count = _field("Training", 10, "rounds without a better training loss that make a plateau")
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _field("Training", 0.0, "weight decay (L2)")
     momentum: Annotated[float, Field(ge=0, lt=1)] = _field("Training", 0.0, "momentum of sgd")
+    class_weights: Literal["none", "balanced"] = _field(
+        "Training",
+        "none",
+        "weights of classes in the training loss: none, or balanced (images / (classes * images of the class); each "
+        "client sends its class counts once)",
+    )
 
     profiles: Profiles = _field(
         "Environment", "paper", "the clients' resources: paper, uniform, or a TOML file; see `list profiles`"

@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def best_model(self) -> Path:
-        """The global model of the best round, of runs that keep it."""
+        """The global model after the round that is best on validation images; only of runs with such images."""
         return self.path / "best.safetensors"
 
     @property
@@ -84,6 +84,11 @@ class RunFolder:
     def plot(self) -> Path:
         """Picture of the run's course."""
         return self.path / "training.png"
+
+    @property
+    def test_plot(self) -> Path:
+        """Picture of how the run does on test images: by class, and how well its confidence is calibrated."""
+        return self.path / "test.png"
 
 
 def require_name(path: Path) -> None:

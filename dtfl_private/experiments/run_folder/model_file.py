@@ -24,6 +24,9 @@ LARGEST_MODEL_BYTES = 2**36
 # The one key of the metadata: safetensors writes several in a random order, and equal runs are to leave equal files.
 KEY = "run"
 
+# The network of an earlier round, which no resume can make anew.
+BEST = "best.safetensors"
+
 
 Specification = Annotated[str, Field(max_length=reading.LONGEST_TOML_TEXT)]
 
@@ -130,10 +133,12 @@ def _require_fitting(path: Path, found: Mapping[str, tuple[int, ...]], expected:
 
 
 def _missing(path: Path) -> InputError:
-    if path.name == "best.safetensors":
+    if path.name == BEST:
         return InputError(f"'{path}' does not exist: this run kept no best round's network; use the last round's")
     return InputError(f"'{path}' does not exist: the run has no finished round, or the file was moved")
 
 
 def _damaged(path: Path, reason: str) -> RunError:
-    return RunError(f"{path} is damaged ({reason}): `dtfl-private train --resume --out {path.parent}` writes it again")
+    again = f"`dtfl-private train --resume --out {path.parent}` writes it again"
+    remedy = "start again in a new --out folder" if path.name == BEST else again
+    return RunError(f"{path} is damaged ({reason}): {remedy}")

@@ -1,7 +1,8 @@
-"""summary.json and model.safetensors: what a run came to."""
+"""summary.json, model.safetensors and best.safetensors: what a run came to."""
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtfl_private.errors import RunError
@@ -10,6 +11,7 @@ from dtfl_private.experiments.run_folder.model_file import ModelDescription, sav
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.training.round_record import Record
+from dtfl_private.training.selected_round import is_validated, selected_round
 
 if TYPE_CHECKING:
     from dtfl_private.protocol.messages import State
@@ -61,6 +63,7 @@ def summarise(
         "final_loss": last["test_loss"],
         "best_accuracy": best["test_accuracy"],
         "best_round": best["round"],
+        **_selected(records),
         "target_accuracy": target_accuracy,
         "rounds_to_target": hit["round"] if hit else None,
         "time_to_target_s": hit["virtual_time_s"] if hit else None,
@@ -69,6 +72,17 @@ def summarise(
         "bytes": _totals([record["bytes"] for record in records]),
         "macs": _totals([record["macs"] for record in records]),
         "last_round": last,
+    }
+
+
+def _selected(records: Sequence[Record]) -> dict[str, Any]:
+    """Return which round is selected by what, and the test accuracy of its model."""
+    record, validated = selected_round(records), is_validated(records)
+    return {
+        "chosen_on": "validation" if validated else "test",
+        "selected_round": record["round"],
+        "selected_accuracy": record["test_accuracy"],
+        **({"selected_validation_accuracy": record.get("validation_accuracy")} if validated else {}),
     }
 
 

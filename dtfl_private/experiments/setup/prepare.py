@@ -1,6 +1,7 @@
 """Setup: from a configuration to all that a run needs; everything is checked, and nothing is written.
 
-load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> worker_setup -> Prepared
+load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> weighed_classes -> worker_setup
+-> Prepared
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,17 @@ from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
+from dtfl_private.experiments.setup.weighed_classes import weighed_classes, with_traffic
 from dtfl_private.experiments.setup.worker_setup import plateau_settings, worker_setup
 from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.norms import norms_of
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.messages import ChannelSums
+from dtfl_private.protocol.messages import ChannelSums, ClassCounts
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_workers
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.training.judging import JudgedImages
 from dtfl_private.training.method import Method
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.round import RoundSettings
@@ -50,7 +53,7 @@ class Prepared:
     workers: int
     data_sha256: str
     data: DataDescription
-    statistics: Sequence[ChannelSums] = ()
+    statistics: Sequence[ChannelSums | ClassCounts] = ()
     notes: Sequence[str] = ()
 
 
@@ -67,19 +70,22 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
     defense = calibrated(costs.config, parts.defense, inputs.classes, inputs.images_K)
     schedule = method_schedule(costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense)
     registration = _registration(inputs, defense, parts.method)
+    weighed = weighed_classes(costs.config, inputs, defense, parts.method)
+    if weighed is not None:
+        defense = defense.weighing(weighed.weights)
     worker = worker_setup(costs.config, parts, inputs, network, costs.table, defense, registration.preprocessor)
-    settings, initial = _first_round(costs.config, parts.method, network, schedule, worker, registration)
+    settings, initial = _first_round(costs.config, parts.method, network, schedule, worker, registration, inputs)
     workers = choose_workers(config.workers, parts.numerics.device, max(1, round(config.fraction * config.clients)))
     return Prepared(
         config=resolved_config(parts, inputs, network, costs, workers),
         method=parts.method,
-        settings=settings,
+        settings=settings if weighed is None else with_traffic(settings, weighed),
         initial=initial,
         worker=worker,
         workers=workers,
         data_sha256=inputs.dataset.fingerprint(),
         data=described(inputs.dataset, registration.preprocessor),
-        statistics=registration.sums,
+        statistics=[*registration.sums, *(weighed.counts if weighed is not None else ())],
         notes=_notes(parts, inputs, costs, registration, workers),
     )
 
@@ -97,15 +103,19 @@ def _first_round(
     schedule: ScheduleSettings,
     worker: WorkerSetup,
     registration: Registration,
+    inputs: RunInputs,
 ) -> tuple[RoundSettings, FederatedState]:
     """Return what all rounds share, and the state before the first."""
     privacy, ledgers = privacy_settings(config, method, worker.defense, schedule.images_K)
+    judged = JudgedImages(on="test", count=len(worker.test_labels))
     settings = RoundSettings(
         schedule=schedule,
         plateau=plateau_settings(config),
         privacy=replace(privacy, statistics=registration.statistics),
         registration=registration.traffic,
         norms=norms_of(network.model),
+        judged=judged,
+        validation=_validation(config, inputs, judged),
     )
     initial = FederatedState(
         round=0,
@@ -119,6 +129,13 @@ def _first_round(
         extras=method.initial_extras(worker),
     )
     return settings, initial
+
+
+def _validation(config: TrainConfig, inputs: RunInputs, judged: JudgedImages) -> JudgedImages | None:
+    """Return the validation images, which may be those that a run is judged on."""
+    if inputs.validation is None or config.judged_on == "validation":
+        return None if inputs.validation is None else judged
+    return JudgedImages(on="validation", count=len(inputs.validation.labels), owned=inputs.validation.owned)
 
 
 def _notes(

@@ -22,7 +22,7 @@ def resolved_config(
     return _explicit(config, parts.names).model_copy(
         update={
             "data_dir": config.data_dir and config.data_dir.absolute(),
-            "max_train_images": len(inputs.dataset.train_labels),
+            "max_train_images": inputs.drawn,
             "normalization": str(inputs.normalization),
             "norm": parts.norm,
             "tiers": len(costs.in_use.rows) if tiered else len(costs.table.rows),

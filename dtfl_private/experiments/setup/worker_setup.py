@@ -48,6 +48,7 @@ def worker_setup(
         normaliser: of the images.
     """
     dataset, numerics = inputs.dataset, parts.numerics
+    apart = inputs.validation if config.judged_on == "test" else None  # otherwise they are the test images
     return WorkerSetup(
         work=parts.method.work(),
         model=copy.deepcopy(network.model).to(dtype=numerics.weight_dtype),
@@ -67,6 +68,7 @@ def worker_setup(
         classes=inputs.classes,
         seed=config.seed,
         send_every=config.send_every,
+        **({} if apart is None else {"validation_images": apart.images, "validation_labels": apart.labels}),
     )
 
 

@@ -15,6 +15,7 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, tiers_text
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.round_record import Record
+from dtfl_private.training.selected_round import is_validated
 
 SHOWN_ROUNDS = 8
 SHOWN_CLIENTS = 20
@@ -110,16 +111,19 @@ class TrainingDisplay(Display):
         return Group(*parts)
 
 
+
 def rounds_table(records: Sequence[Record], room: int) -> Table:
     """Return a row for each round, with its clients per tier where there is room for them, in columns of text."""
     tiers = [tiers_text(record["tiers"].values()) for record in records]
     has_room = all(len(text) <= room for text in (*tiers, TIERS))
-    figures = ("round", "accuracy", "test loss", "simulated", "this round", "dropped")
-    table = plain_table("", *figures, *[TIERS] * has_room)
+    validated = is_validated(records)
+    figures = ("accuracy", *["validation"] * validated, "test loss", "simulated", "this round", "dropped")
+    table = plain_table("", "round", *figures, *[TIERS] * has_room)
     for record, text in zip(records, tiers, strict=True):
         table.add_row(
             str(record["round"]),
             f"{record['test_accuracy']:.4f}",
+            *[_accuracy(record.get("validation_accuracy"))] * validated,
             f"{record['test_loss']:.4f}",
             duration(record["virtual_time_s"]),
             duration(record["round_time_s"]),
@@ -127,6 +131,10 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
             *[text] * has_room,
         )
     return table
+
+
+def _accuracy(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _tiers_line(plan: RoundPlan) -> str:
@@ -137,11 +145,17 @@ def _tiers_line(plan: RoundPlan) -> str:
     return f"round {plan.round}: tier of each client  {each}"
 
 
+def _validated(record: Record) -> str:
+    """Return the accuracy on validation images, if there are some."""
+    accuracy = record.get("validation_accuracy")
+    return "" if accuracy is None else f"  validation {accuracy:.4f}"
+
+
 def _line(record: Record, rounds: int) -> str:
     dropped = f"  dropped {len(record['dropped'])}" if record["dropped"] else ""
     return (
         f"round {record['round']:>{len(str(rounds))}}/{rounds}"
-        f"  accuracy {record['test_accuracy']:.4f}"
+        f"  accuracy {record['test_accuracy']:.4f}{_validated(record)}"
         f"  loss {record['test_loss']:.4f}"
         f"  simulated {duration(record['virtual_time_s'])}"
         f"  tiers {tiers_text(record['tiers'].values())}{dropped}"

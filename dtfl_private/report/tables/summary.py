@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from dtfl_private.report.tables.judged import judged_rows
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import bytes_text, duration, si
 
@@ -15,8 +16,14 @@ def summary_table(summary: Mapping[str, Any], run: str) -> Table:
     table.show_header = False
     target = summary["target_accuracy"]
     table.add_row("rounds", str(summary["rounds"]))
-    table.add_row("final test accuracy", f"{summary['final_accuracy']:.4f}")
-    table.add_row("best test accuracy", f"{summary['best_accuracy']:.4f} (round {summary['best_round']})")
+    images = summary["judged_on"]
+    table.add_row(f"final {images} accuracy", f"{summary['final_accuracy']:.4f}")
+    best = f"{summary['best_accuracy']:.4f} (round {summary['best_round']}; optimistic: chosen by it)"
+    table.add_row(f"best {images} accuracy", best)
+    if summary["chosen_on"] != images:
+        table.add_row(f"best on {summary['chosen_on']}", _selected(summary))
+    for name, text in judged_rows(summary):
+        table.add_row(name, text)
     if target is not None:
         reached = summary["rounds_to_target"]
         when = f"round {reached}, after {duration(summary['time_to_target_s'])} simulated" if reached else "not reached"
@@ -27,3 +34,10 @@ def summary_table(summary: Mapping[str, Any], run: str) -> Table:
     table.add_row("MACs", ", ".join(f"{side} {si(macs, '')}" for side, macs in summary["macs"].items()))
     table.add_row("run folder", run)
     return table
+
+
+def _selected(summary: Mapping[str, Any]) -> str:
+    """Return what the model of the round that is best on validation images reaches on test images."""
+    reached, on = summary["selected_accuracy"], summary["selected_validation_accuracy"]
+    known = "" if on is None else f"; {on:.4f} there"
+    return f"test accuracy {reached:.4f} (round {summary['selected_round']}{known})"

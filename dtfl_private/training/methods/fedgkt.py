@@ -22,7 +22,7 @@ from dtfl_private.training.method import Method, Places, only_tier
 from dtfl_private.training.methods.fedgkt_work import Distillation, FedGktWork
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
-from dtfl_private.training.tasks import ClientResult, Evaluation, total
+from dtfl_private.training.tasks import ClientResult
 from dtfl_private.training.worker import LocalWork, WorkerSetup
 
 
@@ -104,13 +104,9 @@ class FedGkt(Method):
         model = {**server, **mean.result(server)}
         return GlobalWeights(model=model, heads=sums.average().heads), extras
 
-    def judge(self, executor: Executor, weights: GlobalWeights, extras: State) -> Evaluation:
-        """Return how the clients do, each with its own modules on its share of the test images."""
-        networks = list(_networks(extras).values()) or [weights.model]
-        parts = [
-            executor.evaluate({**weights.model, **net}, (place, len(networks))) for place, net in enumerate(networks)
-        ]
-        return total(parts)
+    def own_networks(self, extras: State) -> Mapping[int, State]:
+        """Return the modules of every client that has completed a round."""
+        return _networks(extras)
 
 
 def _networks(extras: State) -> Mapping[int, State]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.models.cutting.staged import snapshot, split
+from dtfl_private.protection.defense_chain import weighted_cross_entropy
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, State, below
 from dtfl_private.randomness import isolated
 from dtfl_private.training.optimizers import make_optimizer
@@ -25,12 +26,15 @@ class Distillation:
     alpha: float
     temperature: float
 
-    def loss(self, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+    def loss(
+        self, logits: Tensor, labels: Tensor, teacher: Tensor | None, class_weights: Tensor | None = None
+    ) -> Tensor:
         """Return the mean loss of logits (B, classes); without a teacher (B, classes), the cross-entropy alone.
 
-        The distance is T^2 KL(softmax(teacher / T) || softmax(logits / T)) (Hinton et al., 2015).
+        The distance is T^2 KL(softmax(teacher / T) || softmax(logits / T)) (Hinton et al., 2015). Weights of classes
+        are for the cross-entropy.
         """
-        loss = F.cross_entropy(logits, labels)
+        loss = weighted_cross_entropy(logits, labels, class_weights)
         if teacher is None or self.alpha == 0:
             return loss
         ours = F.log_softmax(logits / self.temperature, dim=1)
@@ -56,6 +60,7 @@ class _Client:
         self._answers = task.extras["logits"].clone().to(self._setup.numerics.device)
         self._answered = bool(task.extras["answered"])
         self._distillation = distillation
+        self._weights = self._setup.defense.class_weights
         self._data = worker.data(task)
 
     def train(self) -> None:
@@ -68,7 +73,7 @@ class _Client:
             inputs, labels = self._data.fetch(records)
             teacher = self._answers[records.to(self._answers.device)] if self._answered else None
             with self._setup.numerics.autocast():
-                loss = self._distillation.loss(self._head(self._modules(inputs)), labels, teacher)
+                loss = self._distillation.loss(self._head(self._modules(inputs)), labels, teacher, self._weights)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -158,6 +163,7 @@ class _Server:
         self._modules.train()
         self._optimizer = make_optimizer(self._modules.parameters(), worker.setup.optimizer, task.lr)
         self._distillation = distillation
+        self._weights = worker.setup.defense.class_weights
 
     def train_on(self, batch: SmashedBatch, theirs: LogitBatch, losses: list[Tensor]) -> LogitBatch:
         """Take one step on labels and the client's logits, note its loss, and return the logits it was made from."""
@@ -166,7 +172,7 @@ class _Server:
             features = features.to(self._numerics.weight_dtype)
         with self._numerics.autocast():
             logits = self._modules(features)
-            loss = self._distillation.loss(logits, batch.labels, theirs.logits)
+            loss = self._distillation.loss(logits, batch.labels, theirs.logits, self._weights)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
         self._optimizer.step()
