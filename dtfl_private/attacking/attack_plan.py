@@ -15,6 +15,7 @@ from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.scoring.scoring import Judge
 from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.undefended_run import as_long_as
 from dtfl_private.attacking.victims.victim_rounds import Played, VictimRounds
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
@@ -137,5 +138,7 @@ def _setup(opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, folder
         opened=opened,
         numerics=choose_numerics(config.device, own.precision, own.memory_format, norm),
         split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
-        shadows=ShadowRuns(opened.prepared.config, worker.classes, folder / "shadows", opened.objects),
+        shadows=ShadowRuns(
+            as_long_as(opened, opened.prepared.config), worker.classes, folder / "shadows", opened.objects
+        ),
     )

@@ -11,6 +11,7 @@ from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_aux
 from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.victims.replay import OpenedRun
+from dtfl_private.attacking.victims.undefended_run import as_long_as
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.client_exposure import rounds_by_tier
 from dtfl_private.data.preprocess import unit
@@ -56,7 +57,7 @@ def measured_run(opened: OpenedRun, config: AuditConfig) -> MeasuredRun:
     numerics = choose_numerics(
         config.device, "fp32", worker.numerics.memory_format, resolved_norm(opened.prepared.config)
     )
-    shadows = ShadowRuns(opened.prepared.config, worker.classes, opened.folder.path, opened.objects)
+    shadows = ShadowRuns(as_long_as(opened, opened.prepared.config), worker.classes, opened.folder.path, opened.objects)
     records, size = _whole_batches(opened, config.measured)
     return MeasuredRun(
         setup=AttackSetup(opened=opened, split=split, numerics=numerics, shadows=shadows),

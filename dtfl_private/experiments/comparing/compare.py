@@ -118,3 +118,8 @@ def _notes(loaded: Sequence[LoadedRun], settings: Sequence[ComparisonSetting]) -
             yield f"the runs are of {len(different)} {what} (see their environment.json), which can change figures, too"
     if any(run.config.stop_at_target for run in loaded):
         yield "runs stopped at their target: their final accuracy is the one that reached it"
+    if any(run.config.patience is not None for run in loaded):
+        yield (
+            "runs with patience stop some rounds after their best on validation images: their final accuracy is that "
+            "of the last round, not of the selected one (selected_accuracy in their summary.json)"
+        )

@@ -67,7 +67,9 @@ def _recall(axes: Axes, per_class: Sequence[Mapping[str, Any]]) -> None:
     axes.barh(range(len(there)), [row["recall"] for row in there], height=0.8, color="tab:blue")
     axes.set(xlim=(0, 1), ylim=(len(there) - 0.4, -0.6), xlabel="recall", title="recall by class, the worst first")
     if len(there) <= MOST_NAMED:
-        axes.set_yticks(range(len(there)), [_name(row["class"]) for row in there], fontsize=7)
+        numbers = {row["class"]: number for number, row in enumerate(per_class)}
+        names = [_name(numbers[row["class"]], row["class"]) for row in there]
+        axes.set_yticks(range(len(there)), names, fontsize=7)
     else:
         axes.set(ylabel=f"{len(there)} classes", yticks=[])
     axes.grid(axis="x", alpha=0.3)
@@ -99,13 +101,14 @@ def _reliability(axes: Axes, test: Mapping[str, Any]) -> None:
 
 def _class_ticks(axes: Axes, names: Sequence[str], which: str) -> None:
     if len(names) <= MOST_NAMED:
-        shown = [_name(name) for name in names]
+        shown = [_name(number, name) for number, name in enumerate(names)]
         if which == "x":
             axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=7)
         else:
             axes.set_yticks(range(len(names)), shown, fontsize=7)
 
 
-def _name(name: str) -> str:
+def _name(number: int, name: str) -> str:
+    """Return a class's name; a long one cut, with the number of the class, as others may begin alike."""
     shown = printable(name)
-    return literal(shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 3]}...")
+    return literal(shown if len(shown) <= LONGEST_NAME else f"{number} {shown[: LONGEST_NAME - 5]}...")

@@ -53,6 +53,7 @@ def legend(comparison: Comparison) -> list[str]:
     against = f" against {' or '.join(sorted(baselines))}" if baselines else ""
     return [
         f"Mean ± half the {CONFIDENCE:.0%} interval (Student's t) over the runs, which differ by seed.",
+        "Best: the highest accuracy of any round, on the images that it was chosen by: an optimistic figure.",
         "Rounds, simulated seconds, bytes and MACs up to the target; > is a lower bound: some runs never reached it.",
         f"Speed-up{against} in simulated time to the target, in brackets its range over equal seeds.",
         "Idle: seconds that a client waited for the slowest one, over the whole run; and as a share of its time.",

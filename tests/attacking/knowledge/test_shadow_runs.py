@@ -44,3 +44,16 @@ def test_other_records_and_other_names_are_other_runs(monkeypatch, tmp_path, tin
     assert len({out for _, out in folders}) == 4
     (one, same, labelled, other) = (seed for seed, _ in folders)
     assert one == same == labelled != other
+
+
+def test_a_shadow_trains_on_all_of_its_records_and_to_the_last_round(tiny_config, tiny_network, patterns, tmp_path):
+    """What it trains on are members, the rest is not: validation images would be neither."""
+    held = {"validation": 0.25, "validation_held_by": "clients", "patience": 1, "max_train_images": 30}
+    victim = tiny_config(**held, rounds=3, stop_at_target=True, target_accuracy=0.01)
+    shadows = ShadowRuns(victim, 3, tmp_path, RunObjects(model=tiny_network()))
+    shadows.train("in", patterns.train_images[:12].float() / 255, patterns.train_labels[:12])
+    (folder,) = (RunFolder(path=path) for path in tmp_path.iterdir())
+    config = read_run_config(folder)
+    assert (config.validation, config.patience, config.max_train_images) == (0, None, 12)
+    assert len(folder.rounds.read_text().splitlines()) == 3
+    assert not folder.best.exists()

@@ -25,8 +25,9 @@ def test_the_undefended_run_is_attacked_too(trained, mount):
 
 def test_a_run_that_ended_early_is_compared_with_one_of_as_many_rounds(opened):
     run = opened()
-    longer = run.prepared.config.model_copy(update={"rounds": 50, "stop_at_target": True, "target_accuracy": 0.5})
-    assert (as_long_as(run, longer).rounds, as_long_as(run, longer).stop_at_target) == (2, False)
+    changes = {"rounds": 50, "stop_at_target": True, "target_accuracy": 0.5, "patience": 3}
+    found = as_long_as(run, run.prepared.config.model_copy(update=changes))
+    assert (found.rounds, found.stop_at_target, found.patience) == (2, False, None)
 
 
 def test_a_run_without_defenses_may_lie_elsewhere(opened, trained, tmp_path):
