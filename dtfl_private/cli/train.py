@@ -76,7 +76,8 @@ def train(
         answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):
         answer.show_line(f"privacy: {sentence}")
-    answer.say(f"pictures: {run.folder.plot}, {run.folder.test_plot}")
+    for picture in (run.folder.plot, run.folder.test_plot):
+        answer.say(f"picture: {picture}")
     answer.document(run.folder.summary)
 
 

@@ -12,6 +12,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments import train_loop
 from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import make_config
+from dtfl_private.report.pictures.judged import plot_judged
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.verdicts.findings_file import findings_document
 
@@ -65,15 +66,18 @@ def test_a_damaged_idx_file_is_named(dtfl, tmp_path, damage, said):
 
 
 def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_loop, "plot_training", plot_training)  # the real one
+    monkeypatch.setattr(train_loop, "plot_training", plot_training)  # the real ones
+    monkeypatch.setattr(train_loop, "plot_judged", plot_judged)
     answer = dtfl("train", *SMALL, "--out", "runs/mine", "--target-accuracy", "0.01")
     assert (answer.status, answer.err) == (0, "")
     run = tmp_path / "runs" / "mine"
     assert sorted(path.name for path in run.iterdir()) == [
         *("checkpoint", "config.toml", "environment.json", "model.safetensors"),
-        *("rounds.jsonl", "summary.json", "training.png"),
+        *("rounds.jsonl", "summary.json", "test.png", "training.png"),
     ]
-    assert (run / "training.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("test.png", "training.png"):
+        assert (run / picture).read_bytes().startswith(b"\x89PNG")
+        assert f"picture: runs/mine/{picture}" in answer.out.splitlines()
 
     lines = answer.out.splitlines()
     assert lines[0] == "dtfl: resnet-8 on digits:size=8, 40 training images"
@@ -91,14 +95,15 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
         assert "simulated" in line
         assert " tiers " in line
     summary = json.loads((run / "summary.json").read_text())
+    best = f"(round {summary['best_round']}; optimistic: chosen by it)"
     for row in (
         f"final test accuracy   {summary['final_accuracy']:.4f}",
-        f"best test accuracy    {summary['best_accuracy']:.4f} (round {summary['best_round']})",
+        f"best test accuracy    {summary['best_accuracy']:.4f} {best}",
         "target 0.01           round 1, after",
         "run folder            runs/mine",
     ):
         assert row in answer.out
-    assert "picture: runs/mine/training.png" in answer.out
+    assert "test images by class, last round" in answer.out
 
 
 def test_the_saved_configuration_repeats_the_run_bit_for_bit(dtfl, tmp_path):

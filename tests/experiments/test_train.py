@@ -13,7 +13,7 @@ def test_the_folder_holds_the_whole_run(run_tiny, tmp_path):
     run = run_tiny(tmp_path / "run", target_accuracy=0.1)
     assert sorted(path.name for path in run.folder.path.iterdir()) == [
         *("checkpoint", "config.toml", "environment.json", "model.safetensors"),
-        *("rounds.jsonl", "summary.json", "training.png"),
+        *("rounds.jsonl", "summary.json", "test.png", "training.png"),
     ]
     lines = [json.loads(line) for line in run.folder.rounds.read_text().splitlines()]
     assert lines == list(run.records)
