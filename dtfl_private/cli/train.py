@@ -71,7 +71,7 @@ def train(
             done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
             raise InterruptedRunError(done) from None
     answer.show(summary_table(run.summary, str(run.folder.path)))
-    answer.show(class_table(run.summary["test"], title=f"{run.summary['judged_on']} images by class, last round"))
+    answer.show(class_table(run.summary))
     if (line := allowed_line(run.config)) is not None:
         answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):

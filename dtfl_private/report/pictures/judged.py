@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.printable import printable
 from dtfl_private.report.pictures.saving import literal, picture_bytes
+from dtfl_private.report.words.judged import reported
 
 # With more classes they are numbered, and cells bear no numbers.
 MOST_NAMED = 20
@@ -28,9 +29,8 @@ def plot_judged(summary: Mapping[str, Any], path: Path, *, title: str) -> None:
         path: file to write.
         title: heading of the picture.
     """
-    test, number = summary["test"], summary["rounds"]
-    if summary.get("selected_test") is not None:
-        test, number = summary["selected_test"], summary["selected_round"]
+    model = reported(summary)
+    test = model.test
     names = [row["class"] for row in test["per_class"]]
     # A Figure of its own leaves no global state behind, as pyplot would.
     with mpl.rc_context({"font.size": 9}):
@@ -40,7 +40,7 @@ def plot_judged(summary: Mapping[str, Any], path: Path, *, title: str) -> None:
         _recall(recall, test["per_class"])
         _reliability(reliability, test)
         images = f"{test['n']:,} {summary['judged_on']} images"
-        figure.suptitle(literal(f"{title}: round {number} on {images}, accuracy {test['accuracy']:.3f}"))
+        figure.suptitle(literal(f"{title}: round {model.round} on {images}, accuracy {test['accuracy']:.3f}"))
         write_atomic(path, picture_bytes(figure, "png"))
 
 

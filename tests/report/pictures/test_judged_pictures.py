@@ -18,7 +18,8 @@ def summary_of(classes: int, **more):
     rng = np.random.default_rng(classes)
     labels = rng.integers(classes - (classes > 2), size=400)
     logits = rng.standard_normal((400, classes)) + 3 * np.eye(classes)[labels]
-    return {"rounds": 7, "judged_on": "test", "test": class_figures(logits, labels, NAMES[classes]), **more}
+    test = class_figures(logits, labels, NAMES[classes])
+    return {"rounds": 7, "judged_on": "test", "test": test, "clients": None, **more}
 
 
 @pytest.mark.parametrize("classes", NAMES)
@@ -41,7 +42,8 @@ def drawn(monkeypatch):
 
 def test_the_picture_shows_the_selected_round_where_there_is_one(drawn, tmp_path):
     other = summary_of(2)["test"] | {"accuracy": 0.125}
-    plot_judged(summary_of(2, selected_test=other, selected_round=3), tmp_path / "x.png", title="t")
+    selected = {"selected_test": other, "selected_clients": None, "selected_round": 3}
+    plot_judged(summary_of(2, **selected), tmp_path / "x.png", title="t")
     assert drawn[0].get_suptitle() == "t: round 3 on 400 test images, accuracy 0.125"
     plot_judged(summary_of(2, selected_test=None, selected_round=3), tmp_path / "x.png", title="t")
     assert drawn[1].get_suptitle().startswith("t: round 7 on 400 test images")
