@@ -21,7 +21,7 @@ def test_each_class_has_a_row_and_one_without_images_blanks():
 
 
 def test_of_many_classes_the_ten_worst_are_shown_and_it_is_said():
-    classes = [a_class(f"class{n:02}", (7 * n % 21) / 21) for n in range(21)] + [a_class("absent", None, 0)]
+    classes = [a_class(f"class{n:02}", (8 * n % 21) / 21) for n in range(21)] + [a_class("absent", None, 0)]
     shown = lines(class_table(summary_of(classes)))
     assert shown[-1] == "the 10 of 22 classes with the least F1"
     worst = [line.split()[-2] for line in shown[-11:-1]]
