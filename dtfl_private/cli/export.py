@@ -6,6 +6,7 @@ import click
 
 from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.shared_options import plugin_option, which_option
+from dtfl_private.files.writing import path_text
 
 if TYPE_CHECKING:
     from dtfl_private.experiments.run import Which
@@ -35,16 +36,16 @@ def export(run: str, form: "ExportFormat", out: str | None, which: "Which", allo
       dtfl-private export runs/mine --format onnx
       dtfl-private export runs/mine --format state-dict --out mine.safetensors
     """
-    from dtfl_private.cli.terminal import open_console
+    from dtfl_private.cli.output import output
     from dtfl_private.experiments.load_run import load_run
     from dtfl_private.experiments.trained.export import how_to_use, remarks
 
-    opened = load_run(run, allow_plugins=allow_plugins)
+    opened, answer = load_run(run, allow_plugins=allow_plugins), output()
     path = opened.export(form, out=out, which=which)
-    console = open_console()
-    console.print(f"written: {path}", soft_wrap=True, highlight=False)
+    answer.show_line(f"written: {path}")
     for line in remarks(form, opened.config):
-        console.print(f"note: {line}", soft_wrap=True, highlight=False)
-    console.print("to use it:")
+        answer.warn(f"note: {line}")
+    answer.say("to use it:")
     for line in how_to_use(path, form, opened.data):
-        console.print(f"  {line}", soft_wrap=True, highlight=False)
+        answer.say(f"  {line}")
+    answer.document({"file": path_text(path), "format": form})

@@ -11,6 +11,7 @@ from dtfl_private.cli.shared_options import plugin_option, which_option
 from dtfl_private.errors import DtflError, InputError
 
 if TYPE_CHECKING:
+    from dtfl_private.cli.output import Output
     from dtfl_private.data.description import DataDescription
     from dtfl_private.experiments.run import Run, Which
     from dtfl_private.experiments.trained.predictions import Judgement
@@ -37,9 +38,6 @@ class InterruptedPredictionError(DtflError):
     metavar="[FILE]",
     help="write CSV instead of a table, to a file or, as the last option, to standard output",
 )
-@click.option(
-    "--json", "json_file", is_flag=False, flag_value="-", metavar="[FILE]", help="write JSON instead, likewise"
-)
 @which_option
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="to use"
@@ -50,7 +48,6 @@ def predict(
     images: tuple[str, ...],
     top: int,
     csv_file: str | None,
-    json_file: str | None,
     which: "Which",
     device: "DeviceName",
     allow_plugins: tuple[str, ...],
@@ -67,30 +64,35 @@ def predict(
       dtfl-private predict runs/mine photos --csv predictions.csv
       dtfl-private predict runs/mine photos --csv > predictions.csv
     """
-    from dtfl_private.cli.targets import check_targets
-    from dtfl_private.cli.terminal import open_console
+    from dtfl_private.cli.output import output
+    from dtfl_private.cli.targets import check_targets, write_file
     from dtfl_private.experiments.load_run import load_run
     from dtfl_private.report.live.predicting import PredictionDisplay
+    from dtfl_private.report.tables.predictions import predictions_csv, predictions_table
 
     if not images:
         raise InputError("no images are named: dtfl-private predict RUN IMAGES..., files or folders")
-    for option, target in (("--csv", csv_file), ("--json", json_file)):
-        _require_no_image(option, target)
-    if csv_file == json_file == "-":
-        raise InputError("--csv and --json both go to standard output: give one of them a file")
-    check_targets(csv_file, json_file)
+    answer = output()
+    answer.require_stdout_free(csv_file)
+    _require_no_image("--csv", csv_file)
+    check_targets(csv_file)
     opened = load_run(run, allow_plugins=allow_plugins)
-    with PredictionDisplay(open_console(stderr=True)) as display:
+    with PredictionDisplay(answer.progress, quiet=answer.quiet) as display:
         try:
             shown, judgement, counts, resized = _predicted(opened, images, which, device, top, display)
         except KeyboardInterrupt:
             raise InterruptedPredictionError("interrupted; nothing was written") from None
-    remarks = _resized_line(resized, len(shown), opened.data)
-    if csv_file is not None or json_file is not None:
-        _write(shown, judgement, csv_file, json_file, min(top, len(opened.classes)))
+    if csv_file == "-":  # nothing else may come between its lines
+        click.echo(predictions_csv(shown, min(top, len(opened.classes))), nl=False)
+        return
+    if csv_file is not None:
+        write_file(csv_file, predictions_csv(shown, min(top, len(opened.classes))).encode())
     else:
-        _show(shown)
-    _show_judgement(judgement, counts, len(shown), remarks, to_error="-" in (csv_file, json_file))
+        answer.show(predictions_table(shown))
+    _show_judgement(answer, judgement, counts, len(shown))
+    for line in _resized_line(resized, len(shown), opened.data):
+        answer.warn(f"note: {line}")
+    answer.document(_document(shown, judgement))
 
 
 def _require_no_image(option: str, target: str | None) -> None:
@@ -127,59 +129,33 @@ def _predicted(
     return shown, judged(np.concatenate(labels), true, classes), counts, resized
 
 
-def _write(
-    shown: "Sequence[PredictedImage]",
-    judgement: "Judgement | None",
-    csv_file: str | None,
-    json_file: str | None,
-    columns: int,
-) -> None:
-    from dtfl_private.cli.targets import write_file, write_json
+def _document(shown: "Sequence[PredictedImage]", judgement: "Judgement | None") -> dict[str, object]:
+    """Return the predictions for programs."""
     from dtfl_private.files.writing import path_text
-    from dtfl_private.report.tables.predictions import predictions_csv
 
-    if csv_file is not None:
-        text = predictions_csv(shown, columns)
-        if csv_file == "-":
-            click.echo(text, nl=False)
-        else:
-            write_file(csv_file, text.encode())
-    if json_file is not None:
-        images = [
-            {
-                "file": path_text(image.file),
-                "top": [{"class": name, "probability": probability} for name, probability in image.top],
-                "true_class": image.true,
-            }
-            for image in shown
-        ]
-        known = None if judgement is None else {"images": judgement.images, "accuracy": judgement.accuracy}
-        recall = {} if judgement is None else dict(judgement.recall)
-        write_json(json_file, {"images": images, "judged": known, "recall": recall})
+    images = [
+        {
+            "file": path_text(image.file),
+            "top": [{"class": name, "probability": probability} for name, probability in image.top],
+            "true_class": image.true,
+        }
+        for image in shown
+    ]
+    known = None if judgement is None else {"images": judgement.images, "accuracy": judgement.accuracy}
+    return {"images": images, "judged": known, "recall": {} if judgement is None else dict(judgement.recall)}
 
 
-def _show(shown: "Sequence[PredictedImage]") -> None:
-    from dtfl_private.cli.terminal import open_console
-    from dtfl_private.report.tables.predictions import predictions_table
-
-    open_console().print(predictions_table(shown))
-
-
-def _show_judgement(
-    judgement: "Judgement | None", counts: dict[str, int], images: int, remarks: Sequence[str], *, to_error: bool
-) -> None:
-    from dtfl_private.cli.terminal import open_console
+def _show_judgement(answer: "Output", judgement: "Judgement | None", counts: dict[str, int], images: int) -> None:
+    """Show how right the network is, where the folders say what is right."""
     from dtfl_private.report.tables.predictions import recall_table
 
-    console = open_console(stderr=to_error)
-    for line in remarks:
-        console.print(f"note: {line}", soft_wrap=True, highlight=False)
     if judgement is None:
         return
-    console.print(recall_table(judgement.recall, counts))
+    answer.show(recall_table(judgement.recall, counts))
     of = "" if judgement.images == images else f" of the {images:,}"
-    line = f"accuracy {judgement.accuracy:.4f} over the {judgement.images:,} images{of} in folders named as classes"
-    console.print(line, soft_wrap=True, highlight=False)
+    answer.show_line(
+        f"accuracy {judgement.accuracy:.4f} over the {judgement.images:,} images{of} in folders named as classes"
+    )
 
 
 def _resized_line(resized: int, images: int, data: "DataDescription") -> list[str]:

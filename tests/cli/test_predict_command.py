@@ -160,7 +160,7 @@ def test_thousands_of_images_are_predicted(predict, tmp_path):
         (["--csv", "new/0/a.png", "new"], "--csv 'new/0/a.png' is refused: that names an image"),
         (["new", "--csv", "new"], "'new' cannot be written: it is a folder"),
         (["new", "--csv", "gone/a.csv"], "there is no folder"),
-        (["new", "--csv", "-", "--json", "-"], "--csv and --json both go to standard output"),
+        (["new", "--csv", "-", "--json"], "--json writes one document to standard output"),
         (["new", "bad.png", "--csv", "out.csv"], "bad.png cannot be read as a PNG or JPEG image"),
         (["new", "--which", "best"], "this run kept no best round's network"),
         (["run/config.toml"], "run/config.toml cannot be read as a PNG or JPEG image"),

@@ -16,8 +16,8 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.trained.found_images import FoundImage, find_images
 from dtfl_private.experiments.trained.predictions import UNKNOWN, Predictions
 from dtfl_private.experiments.trained.trained_model import TrainedModel
-from dtfl_private.runtime.evaluation import EVALUATION_BATCH
 from dtfl_private.runtime.callback import Callback, told
+from dtfl_private.runtime.evaluation import EVALUATION_BATCH
 
 Images: TypeAlias = "Tensor | NDArray[np.generic] | Path | str | Sequence[Path | str]"
 """What may be predicted: inputs, (N, ...) or a single one; a file, a folder, or several of either."""

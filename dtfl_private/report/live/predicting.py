@@ -11,9 +11,9 @@ from dtfl_private.report.live.display import Display
 class PredictionDisplay(Display):
     """Show how many images are done: use as a context manager around the work."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
         columns = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        super().__init__(console, *columns)
+        super().__init__(console, *columns, quiet=quiet)
         self._bar = self._bars.add_task("images", total=None)
 
     def __enter__(self) -> Self:

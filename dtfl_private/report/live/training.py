@@ -111,7 +111,6 @@ class TrainingDisplay(Display):
         return Group(*parts)
 
 
-
 def rounds_table(records: Sequence[Record], room: int) -> Table:
     """Return a row for each round, with its clients per tier where there is room for them, in columns of text."""
     tiers = [tiers_text(record["tiers"].values()) for record in records]
