@@ -27,7 +27,7 @@ def stopped(request, tiny_config, patterns, tiny_network, tmp_path_factory):
     """A run that stopped early, with the configuration, and what it left."""
     path, config = tmp_path_factory.mktemp("stopped") / "run", {**STOPPING, "validation_held_by": request.param}
     notes = Notes()
-    run = train(tiny_config(**config), out=path, dataset=patterns, model=tiny_network(), listener=notes)
+    run = train(tiny_config(**config), out=path, dataset=patterns, model=tiny_network(), callbacks=[notes])
     return run, config, left_behind(path), notes
 
 
@@ -71,7 +71,7 @@ def test_a_resumed_run_stops_at_the_same_round_and_leaves_the_same_files(
     _, config, expected, _ = stopped
     parts = {"dataset": patterns, "model": tiny_network()}
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_config(**config), out=tmp_path / "run", listener=Notes(moment), **parts)
+        train(tiny_config(**config), out=tmp_path / "run", callbacks=[Notes(moment)], **parts)
     train(tiny_config(**config), out=tmp_path / "run", resume=True, **parts)
     assert left_behind(tmp_path / "run") == expected
 
