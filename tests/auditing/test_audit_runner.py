@@ -126,6 +126,9 @@ def test_another_run_is_audited_once_and_compared(trained, examine):
     first = next(row for row in compared.rows if row.metric == "mse" and row.tier == 1)
     assert first.apart
     assert first.this.value > first.other.value
+    card = (plain / "README.md").read_text("utf-8")  # of a run that is audited in its own folder
+    assert "No audit of this run is known" not in card
+    assert "Clients' records are" in card
     written = (plain / "audit" / "audit.json").stat().st_mtime_ns
     examine(folder, **quickly)
     assert (plain / "audit" / "audit.json").stat().st_mtime_ns == written

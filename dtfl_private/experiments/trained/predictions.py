@@ -56,7 +56,8 @@ class Predictions:
     @property
     def labels(self) -> IntArray:
         """Number of each image's most probable class, int64 (N,)."""
-        return self.probabilities.argmax(axis=1)
+        labels: IntArray = self.probabilities.argmax(axis=1)
+        return labels
 
     @property
     def names(self) -> list[str]:
