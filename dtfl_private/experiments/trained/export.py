@@ -95,10 +95,27 @@ def _torchscript(model: TrainedModel) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message=".*torch.jit.*is (deprecated|not supported)")
-        traced = torch.jit.trace(ExportedNetwork(model), example_inputs(model.data))  # type: ignore[no-untyped-call]
+        # Sizes become constants, as they may: all but the number of inputs, which is checked.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        network = ExportedNetwork(model)
+        traced = torch.jit.trace(network, example_inputs(model.data))  # type: ignore[no-untyped-call]
+        _require_any_number(network, traced, example_inputs(model.data))
         # For whoever opens it without the run: torch.jit.load returns it in _extra_files.
         torch.jit.save(traced, buffer, _extra_files={"dataset.json": model.data.document()})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
+
+
+def _require_any_number(network: nn.Module, traced: nn.Module, example: Tensor) -> None:
+    """Refuse a traced network that computes something else for other numbers of inputs than it was traced with."""
+    for inputs in (example[:1], torch.cat([example, example[:1]])):
+        try:
+            same = torch.allclose(traced(inputs), network(inputs), atol=1e-4)
+        except RuntimeError:
+            same = False
+        if not same:
+            raise InputError(
+                f"the network computes with {len(example)} inputs only once it is traced: use --format state-dict"
+            )
 
 
 def _state_dict(model: TrainedModel) -> bytes:
