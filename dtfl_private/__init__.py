@@ -24,7 +24,8 @@ if typing.TYPE_CHECKING:
     from dtfl_private.attacking.runner import AttackReport, attack
     from dtfl_private.attacking.view import View
     from dtfl_private.auditing.audit_config import AuditConfig
-    from dtfl_private.auditing.runner import Audit, audit
+    from dtfl_private.auditing.runner import audit
+    from dtfl_private.auditing.written_audit import Audit
     from dtfl_private.data.dataset import ImageDataset, TokenDataset
     from dtfl_private.data.from_python import as_dataset
     from dtfl_private.errors import DtflError, InputError, RunError
@@ -133,7 +134,8 @@ _HOMES = {
     "attacking.runner": ("AttackReport", "attack"),
     "attacking.view": ("View",),
     "auditing.audit_config": ("AuditConfig",),
-    "auditing.runner": ("Audit", "audit"),
+    "auditing.runner": ("audit",),
+    "auditing.written_audit": ("Audit",),
     "data.dataset": ("ImageDataset", "TokenDataset"),
     "data.from_python": ("as_dataset",),
     "errors": ("DtflError", "InputError", "RunError"),

@@ -216,7 +216,20 @@ def document() -> dict[str, Any]:
             "dtfl-private audit runs/again --preset thorough --victims 256 --aux-images 5000 --seed 7",
         ],
         "environment": {"python": "3.11.2", "torch": "2.6.0", "device": "cpu", "threads": 1, "commit": None},
+        "about": {"organisation": "Example Hospital", "date": "2026-11-29", "dataset": "cifar-10", "inputs": "images"},
     }
+
+
+def examples(*tiers: int, label: str | None = "cat") -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Return five examples of each tier, and their pictures by file name."""
+    found, pictures = [], {}
+    for tier in tiers:
+        for place in range(1, 6):
+            given = {"tier": tier, "place": place, "attack": "hybrid", "label": label, "victims": 256}
+            found.append({**given, "ssim": 0.9 - 0.1 * place, "psnr": 30.0 - place})
+            for shade, view in ((20 * place, "true"), (20 * place + 5, "rebuilt"), (128, "guess")):
+                pictures[f"tier-{tier}-{place}-{view}.png"] = picture(shade)
+    return found, pictures
 
 
 def check(name: str, value: float, needed: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Attacks on a training at every audited tier, compared with the same attacks on the training without defenses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dtfl_private.attacking.runner import AttackReport, attack
 from dtfl_private.auditing.audit_plan import AuditPlan
@@ -11,8 +11,7 @@ from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.verdict import strongest
 
-Galleries = Mapping[int, Sequence[tuple[str, bytes]]]
-"""Pictures of reconstructions by tier: captions and PNG files."""
+LARGEST_PICTURE = 2**28
 
 
 def attack_training(plan: AuditPlan, training: AttackedTraining, progress: Callback) -> AttackReport:
@@ -44,13 +43,11 @@ def _with_undefended(result: Result, value: float | None) -> Result:
     return result.model_copy(update={"undefended": value})
 
 
-def galleries(report: AttackReport, tiers: Sequence[int]) -> Galleries:
-    """Return the pictures of an attack report by tier."""
+def galleries(report: AttackReport, tiers: Sequence[int]) -> dict[str, bytes]:
+    """Return the pictures of reconstructions of an attack report, as PNG files by name, tier by tier."""
     return {
-        tier: [
-            (path.stem.removeprefix(f"tier-{tier}-").replace("-", " "), read_bytes(path, most_bytes=2**28))
-            for path in report.pictures
-            if path.name.startswith(f"tier-{tier}-")
-        ]
+        path.name: read_bytes(path, most_bytes=LARGEST_PICTURE)
         for tier in tiers
+        for path in report.pictures
+        if path.name.startswith(f"tier-{tier}-")
     }

@@ -6,7 +6,6 @@ run -> plan -> sanity checks -> trainings -> attacks at every tier -> convergenc
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +13,11 @@ from torch import nn
 
 from dtfl_private.attacking.base import Attack
 from dtfl_private.attacking.parallel import NamedRun, guess_tasks, open_once
+from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
+from dtfl_private.auditing.about import about_run, headed
 from dtfl_private.auditing.attack_as_scheduled import attack_as_scheduled
-from dtfl_private.auditing.attack_trainings import Galleries, attack_training, compared_with_undefended, galleries
+from dtfl_private.auditing.attack_trainings import attack_training, compared_with_undefended, galleries
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.audit_plan import AuditPlan, expected_jobs, plan_audit
 from dtfl_private.auditing.auxiliary_curve import auxiliary_curve, curve_sizes
@@ -24,6 +25,7 @@ from dtfl_private.auditing.build_findings import AuditResults, describe_training
 from dtfl_private.auditing.compared_audits import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.convergence_check import check_convergence
 from dtfl_private.auditing.equal_victims import equal_victims
+from dtfl_private.auditing.examples import examples
 from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.auditing.identity_check import identity_check
 from dtfl_private.auditing.measuring import measure_training
@@ -33,6 +35,7 @@ from dtfl_private.auditing.shallowest_check import check_shallowest
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.auditing.work_ahead import work_ahead
+from dtfl_private.auditing.written_audit import AUDIT, Audit, AuditPictures, write_audit
 from dtfl_private.data.from_python import given_dataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
@@ -41,45 +44,16 @@ from dtfl_private.experiments.run_folder.folder import RunFolder, locked, requir
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train_loop import privacy_of
 from dtfl_private.experiments.trained.model_card import ModelCard, write_card
-from dtfl_private.files.writing import output_path, require_usable, write_atomic
+from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
-from dtfl_private.report.html.page import audit_page
-from dtfl_private.report.notebook.audit import audit_html, audit_text
-from dtfl_private.report.pictures.audit import audit_pictures
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.runtime.jobs import processes_kept
 from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
-from dtfl_private.verdicts.findings_file import findings_document, read_findings
-
-AUDIT = "audit.json"
-REPORT = "report.html"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """An audit that is done.
-
-    Attributes:
-        findings: all that it found.
-        path: audit.json.
-        report: report.html.
-        pictures: PNG files.
-    """
-
-    findings: Findings
-    path: Path
-    report: Path
-    pictures: Sequence[Path]
-
-    def __repr__(self) -> str:
-        return audit_text(self.findings, self.report)
-
-    def _repr_html_(self) -> str:
-        return audit_html(self.findings, self.report)
+from dtfl_private.verdicts.findings_file import read_findings
 
 
 def audit(
@@ -88,6 +62,8 @@ def audit(
     *,
     fail_if: Sequence[str] = (),
     compare: Path | str | None = None,
+    title: str | None = None,
+    organisation: str | None = None,
     attacks: Sequence[Attack] | None = None,
     out: Path | str | None = None,
     dataset: object = None,
@@ -107,6 +83,8 @@ def audit(
         config: what to audit and how.
         fail_if: gates such as ``ssim>0.5@tier<=2``, checked once everything is written.
         compare: folder of another run to compare with; it is audited likewise if it has not been.
+        title: heading of the report, instead of one made of data set, network and method.
+        organisation: who runs the audit, for the report.
         attacks: attacks as objects, instead of those that the configuration names.
         out: folder to write to; by default ``audit`` in the run folder.
         dataset: what `train` was given as an object, if it was.
@@ -123,7 +101,7 @@ def audit(
         GateCrossedError: a gate was crossed; everything is written.
     """
     with told(callbacks) as progress, deterministic_kernels(), one_thread():
-        gates = [parse_gate(text) for text in fail_if]
+        gates, heading = [parse_gate(text) for text in fail_if], headed(title, organisation)
         config = (config or AuditConfig()).settled()
         allowed = allowance(allow_plugins)
         objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
@@ -139,21 +117,22 @@ def audit(
         with locked(RunFolder(path=folder)):
             with processes_kept(*_processes(plan)):
                 findings, pictures = carry_out(plan, progress)
-            done = _write(folder, findings if other is None else _compared(findings, other), pictures)
+            findings = findings.model_copy(update={"about": about_run(opened, heading)})
+            done = write_audit(folder, findings if other is None else _compared(findings, other), pictures)
             if out is None:
                 _write_verdict_into_card(opened, done.findings, progress)
         require_gates(gates, done.findings)
     return done
 
 
-def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, Galleries]:
-    """Carry a planned audit out, step by step; return what it found, and pictures of reconstructions by tier.
+def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, AuditPictures]:
+    """Carry a planned audit out, step by step; return what it found, and pictures of reconstructions.
 
     It ends at once, before hours are spent, if attacks fail where nothing, or as good as nothing, is hidden.
     """
     checks = check_attacks(plan, progress)
     if not all(check.passed for check in checks):
-        return stopped_findings(plan, checks), {}
+        return stopped_findings(plan, checks), AuditPictures()
     trainings = attacked_trainings(plan.opened, plan.config, plan.folder, progress)
     reports = [attack_training(plan, training, progress) for training in trainings]
     progress = work_ahead(plan, trainings[0], reports[0], progress)
@@ -171,7 +150,15 @@ def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, Galleries]
         auxiliary_curve=curve,
         equal_victims=equal_victims(reports[0].verdicts),
     )
-    return gather_findings(plan, found), galleries(reports[0], plan.tiers)
+    return _with_pictures(plan, gather_findings(plan, found), reports[0])
+
+
+def _with_pictures(plan: AuditPlan, findings: Findings, report: AttackReport) -> tuple[Findings, AuditPictures]:
+    """Return findings that name the pictures of their report, and the pictures."""
+    files, prepared = galleries(report, plan.tiers), plan.opened.prepared
+    shown, pictures = examples(report.verdicts, findings.verdict, prepared.worker.train_labels, prepared.data.classes)
+    named = {"examples": tuple(shown), "galleries": tuple(files)}
+    return findings.model_copy(update=named), AuditPictures(galleries=files, examples=pictures)
 
 
 def check_attacks(plan: AuditPlan, progress: Callback) -> list[SanityCheck]:
@@ -254,14 +241,3 @@ def _write_verdict_into_card(opened: OpenedRun, findings: Findings, progress: Ca
     )
     if not write_card(opened.folder, card):
         progress.note(f"{opened.folder.card} was changed by hand and is left as it is: it does not tell of this audit")
-
-
-def _write(folder: Path, findings: Findings, pictures_by_tier: Galleries) -> Audit:
-    """Write audit.json, the report and the pictures, each in one step."""
-    pictures = []
-    for name, data in audit_pictures(findings).items():
-        pictures.append(folder / name)
-        write_atomic(pictures[-1], data)
-    write_atomic(folder / REPORT, audit_page(findings, pictures_by_tier).encode())
-    write_atomic(folder / AUDIT, findings_document(findings))
-    return Audit(findings=findings, path=folder / AUDIT, report=folder / REPORT, pictures=pictures)

@@ -1,6 +1,7 @@
 """The audit command."""
 
 import click
+from click.core import ParameterSource
 
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
@@ -8,7 +9,7 @@ from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.completion import of_folders, of_runs
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option
-from dtfl_private.errors import DtflError
+from dtfl_private.errors import DtflError, InputError
 
 # Before and after the options that are no fields.
 FIRST = (
@@ -40,6 +41,13 @@ DEFAULTS = {
     "effort": "the preset's",
     "workers": "one per core",
 }
+
+
+# What --report-only goes with: all else is about what is measured.
+OF_THE_REPORT = (
+    *("run", "title", "organisation", "fail_if", "out", "report_only"),
+    *("verbose", "quiet", "as_json"),
+)
 
 
 class InterruptedAuditError(DtflError):
@@ -76,6 +84,13 @@ def _show_schema(context: click.Context, _: click.Parameter, wanted: bool) -> No
 @click.option(
     "--out", metavar="DIR", shell_complete=of_folders, help="where to write  [default: audit in the run folder]"
 )
+@click.option("--title", metavar="TEXT", help="heading of the report  [default: made of data set, network and method]")
+@click.option("--organisation", metavar="TEXT", help="who runs the audit, for the report")
+@click.option(
+    "--report-only",
+    is_flag=True,
+    help="attack nothing: write report.html and the plots of a finished audit anew, from audit.json and its pictures",
+)
 @plugin_option
 @click.option(
     "--schema",
@@ -93,6 +108,9 @@ def audit(
     compare: str | None,
     data_dir: str | None,
     out: str | None,
+    title: str | None,
+    organisation: str | None,
+    report_only: bool,
     allow_plugins: tuple[str, ...],
     **options: object,
 ) -> None:
@@ -109,9 +127,11 @@ def audit(
       dtfl-private audit runs/defended --fail-if "ssim>0.5@tier<=2"
       dtfl-private audit runs/defended --compare runs/mine
       dtfl-private audit runs/mine --preset thorough --device cuda
+      dtfl-private audit runs/mine --report-only --title Pilot
     """
     from dtfl_private.auditing.gate import parse_gate, require_gates
     from dtfl_private.auditing.runner import audit as audit_run
+    from dtfl_private.auditing.written_audit import write_report_again
     from dtfl_private.report.live.attacks import AttackDisplay
     from dtfl_private.report.tables.audit import audit_output
 
@@ -119,12 +139,21 @@ def audit(
     given = {"attacks": attacks} if attacks else {}
     config = make_audit_config(**given, tiers=attacked_tiers(tiers) or "all", **options)
     answer = output()
+    if report_only:
+        _require_nothing_measured()
+        again = write_report_again(run, out=out, title=title, organisation=organisation)
+        answer.show_line(f"report: {again.report}")
+        answer.document(again.path)
+        require_gates(gates, again.findings)
+        return
     with AttackDisplay(answer.progress, quiet=answer.quiet) as display:
         try:
             done = audit_run(
                 run,
                 config,
                 compare=compare,
+                title=title,
+                organisation=organisation,
                 out=out,
                 data_dir=data_dir,
                 allow_plugins=allow_plugins,
@@ -137,3 +166,18 @@ def audit(
         answer.say(line)
     answer.document(done.path)
     require_gates(gates, done.findings)  # last, so that what crossed them has been shown
+
+
+def _require_nothing_measured() -> None:
+    """Refuse options of the command line that --report-only would not follow.
+
+    Raises:
+        InputError: there is one; the first is named.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in OF_THE_REPORT and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(
+                f"{parameter.opts[0]} changes what is measured, and --report-only measures nothing: leave one out"
+            )

@@ -13,12 +13,15 @@ from dtfl_private.leakage.results.result import (
     Result,
     SettingValue,
 )
+from dtfl_private.verdicts.about import About
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.example import Example
 from dtfl_private.verdicts.strict import Strict
 
 Text = Annotated[str, Field(max_length=4000)]
 Count = Annotated[int, Field(ge=0)]
 Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8, strict=False)]
+GalleryFile = Annotated[str, Field(max_length=250, pattern=r"^tier-[1-9][0-9]*-[^/\\]+\.png$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 Level = Literal["exposed", "partly exposed", "not shown to leak", "invalid"]
@@ -286,6 +289,10 @@ class Findings(Strict):
         compared: with another run.
         repeat: commands that repeat run and audit.
         environment: versions and machine.
+        about: title, organisation, date and data set for people; None in files of older versions.
+        examples: victims that the report shows, tier by tier; empty where no image was rebuilt, and in files of older
+            versions.
+        galleries: files of the pictures of reconstructions, in the folder of the audit's attacks; likewise.
     """
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)] = SCHEMA_VERSION
@@ -314,6 +321,9 @@ class Findings(Strict):
     compared: Comparison | None = None
     repeat: Annotated[tuple[Text, ...], Field(max_length=50, strict=False)]
     environment: Annotated[dict[Name, SettingValue], Field(max_length=100)]
+    about: About | None = None
+    examples: Annotated[tuple[Example, ...], Field(max_length=100, strict=False)] = ()
+    galleries: Annotated[tuple[GalleryFile, ...], Field(max_length=2000, strict=False)] = ()
 
     @property
     def judged(self) -> tuple[Result, ...]:

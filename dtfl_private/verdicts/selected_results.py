@@ -6,7 +6,8 @@ from dtfl_private.leakage.baselines import BASELINES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
-from dtfl_private.verdicts.findings import Compared, Findings, SanityCheck, TierVerdict
+from dtfl_private.verdicts.findings import LEVELS, Compared, Findings, SanityCheck, TierVerdict
+from dtfl_private.verdicts.verdict import DECIDING
 
 # Shown first and drawn, where attacks reached any of them.
 OF_IMAGES = ("ssim", "psnr", "identifiability")
@@ -80,6 +81,21 @@ def curve_of(findings: Findings, metric: str) -> list[AuxiliaryPoint]:
 def by_tier(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:
     """Return verdicts from the shallowest tier on."""
     return sorted(verdicts, key=lambda verdict: verdict.tier)
+
+
+def from_most_exposed(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:
+    """Return verdicts from the most exposed tier on: by level, then by what the strongest attack reached.
+
+    Of two tiers that reached as much the shallower comes first. An invalid verdict says nothing, and comes last.
+    """
+    return sorted(verdicts, key=_exposure)
+
+
+def _exposure(verdict: TierVerdict) -> tuple[object, ...]:
+    best = verdict.strongest
+    level = LEVELS.index(verdict.level) if verdict.level in LEVELS else -1
+    metric = DECIDING.index(best.metric) if best.metric in DECIDING else len(DECIDING)
+    return -level, metric, -round(exposes_more(best.metric)(best.value), find_metric(best.metric).digits), verdict.tier
 
 
 def failed_checks(findings: Findings) -> list[SanityCheck]:

@@ -11,8 +11,7 @@ from fast_attacks import LeastSquares
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing import audit_plan as planning
-from dtfl_private.auditing import identity_check, measuring, shallowest_check
-from dtfl_private.auditing import runner as auditing
+from dtfl_private.auditing import identity_check, measuring, shallowest_check, written_audit
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.audit_plan import AuditPlan, plan_audit
 from dtfl_private.auditing.runner import audit
@@ -36,7 +35,7 @@ class Constant:
 def examine(objects, tmp_path, monkeypatch):
     """Audit a run without pictures, with one measure that takes no time: ``examine(run, attacks, **settings)``."""
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
-    monkeypatch.setattr(auditing, "audit_pictures", lambda _: {"leakage.png": b"a picture"})
+    monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {"leakage.png": b"a picture"})
     # Least squares gets images back well, but not well enough for the real limits.
     monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.5)
     monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.6)

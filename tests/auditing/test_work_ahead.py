@@ -9,7 +9,7 @@ from audit_progress import HeardJobs
 
 from dtfl_private.attacking import parallel
 from dtfl_private.attacking import runner as attacking
-from dtfl_private.auditing import identity_check, measuring, shallowest_check, work_ahead
+from dtfl_private.auditing import identity_check, measuring, shallowest_check, work_ahead, written_audit
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.measured_release import measured_run
@@ -59,8 +59,8 @@ def examine(named, tmp_path, monkeypatch):
         return measured_run(*given)
 
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
-    monkeypatch.setattr(auditing, "audit_pictures", lambda _: {})
-    monkeypatch.setattr(auditing, "audit_page", lambda *_: "a page")
+    monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})
+    monkeypatch.setattr(written_audit, "audit_page", lambda *_: "a page")
     monkeypatch.setattr(auditing, "processes_kept", lambda *_: nullcontext())
     monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.0)
     monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)

@@ -99,6 +99,12 @@ def test_an_audit_leaves_its_files_and_says_where(folder, first):
     }
     page = (audit / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
+    assert "the server rebuilds its images" in page
+    assert page.count('class="coarse"') == 15
+    assert [example.label for example in findings.examples] != [None] * 5
+    assert set(findings.galleries) == {path.name for path in (audit / "attacks").glob("tier-*.png")}
+    assert findings.about is not None
+    assert (findings.about.dataset, findings.about.inputs, findings.about.title) == ("digits", "images", None)
     assert verdict.sentence.partition(" [")[0] in page
     drawn = [line.partition(": ")[2] for line in first.out.splitlines() if line.startswith("picture: ")]
     assert "plain/audit/leakage-ssim.png" in drawn
@@ -123,6 +129,32 @@ def test_a_second_audit_reuses_what_the_first_has_done(folder, audit):
     assert lines
     assert all(line.endswith("cached") for line in lines)
     assert found_in(folder / "plain") == before
+
+
+@pytest.mark.usefixtures("first")
+def test_the_report_alone_is_written_anew_with_another_title(folder):
+    report = folder / "plain" / "audit" / "report.html"
+    before = report.read_text()
+    answer = dtfl("audit", "plain", "--report-only", "--title", "<b>Pilot</b>", "--organisation", "A & B")
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == "report: plain/audit/report.html\n"
+    after = report.read_text()
+    assert "<h1>&lt;b&gt;Pilot&lt;/b&gt;</h1>" in after
+    assert "Privacy audit by A &amp; B" in after
+    assert after.partition("<nav")[2] == before.partition("<nav")[2]
+    assert dtfl("audit", "plain", "--report-only", "--fail-if", "ssim>0.5@tier=1").status == 3
+
+
+@pytest.mark.usefixtures("first")
+def test_the_report_alone_is_refused_with_what_would_change_the_measurement():
+    refused = dtfl("audit", "plain", "--report-only", "--victims", "8")
+    assert refused.status == 2
+    assert (
+        refused.err == "error: --victims changes what is measured, and --report-only measures nothing: leave one out\n"
+    )
+    too_long = dtfl("audit", "plain", "--title", "x" * 200)
+    assert (too_long.status, too_long.out) == (2, "")
+    assert "--title of 200 characters is refused: expected 1 to 120" in too_long.err
 
 
 @pytest.mark.usefixtures("first")

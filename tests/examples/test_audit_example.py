@@ -7,7 +7,7 @@ from rich.console import Console
 
 from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
-from dtfl_private.auditing import runner as auditing
+from dtfl_private.auditing import written_audit
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
 from dtfl_private.verdicts.findings_file import read_findings
 from examples.audit_two_defenses import DEFENSES, PLAIN, Examined, best_of, gate_lines, main, within_budget
@@ -38,7 +38,7 @@ def shown(tmp_path_factory) -> Shown:
     quick = {"distance-correlation": DistanceCorrelation(permutations=19)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacking, "save_pictures", lambda *_: [])
-        patch.setattr(auditing, "audit_pictures", lambda _: {})
+        patch.setattr(written_audit, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
         text = StringIO()

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
-from dtfl_private.auditing import runner as auditing
+from dtfl_private.auditing import written_audit
 from dtfl_private.leakage.measures.effective_rank import EffectiveRank
 from dtfl_private.report.comparison.document import as_json
 from examples.compare_methods_leakage import BEGIN, END, main, write_table
@@ -41,7 +41,7 @@ def shown(tmp_path_factory):
     out, text = tmp_path_factory.mktemp("methods"), StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacking, "save_pictures", lambda *_: [])
-        patch.setattr(auditing, "audit_pictures", lambda _: {})
+        patch.setattr(written_audit, "audit_pictures", lambda _: {})
         for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", {"effective-rank": EffectiveRank()})
         methods = ("local-loss:cut=1", "dtfl", "centralised")

@@ -1,6 +1,5 @@
 """The report of an audit as one HTML file: no script, nothing from elsewhere, all text from findings escaped."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,37 +7,26 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.html.environment import environment, setting_text
 from dtfl_private.report.html.picture_text import accuracy_leakage_text, auxiliary_curve_alt, by_tier_text
+from dtfl_private.report.html.sections import WITH_FIGURES, sections_of
+from dtfl_private.report.html.top import data_uri, top_of
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
 from dtfl_private.report.pictures.audit import by_tier_picture, drawn_results
 from dtfl_private.report.pictures.auxiliary_curve import DRAWN, auxiliary_curve_picture
-from dtfl_private.report.pictures.themes import DARK, LIGHT
+from dtfl_private.report.pictures.themes import DARK, LIGHT, recoloured
 from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
+from dtfl_private.report.words.glossary import FirstUses
+from dtfl_private.report.words.headline import headline, tier_sentence
 from dtfl_private.report.words.results import attack_labels
 from dtfl_private.verdicts import selected_results as selection
 from dtfl_private.verdicts.findings import Compared, Findings, Training
 
-SECTIONS: Mapping[str, str] = {
-    "threat": "Who attacks, and what they know",
-    "verdict": "Verdict, tier by tier",
-    "trade": "Accuracy against leakage",
-    "tiers": "Leakage by tier",
-    "data": "Leakage against the attacker's data",
-    "scheduled": "As scheduled",
-    "gallery": "Reconstructions",
-    "measures": "Measures without attack",
-    "clients": "Exposure of each client",
-    "guarantees": "Guarantees",
-    "compared": "Compared with another run",
-    "sanity": "Sanity checks",
-    "untested": "What was not tested",
-    "repeat": "How to repeat it",
-    "results": "All results",
-}
-"""Headings by their anchor, in the page's order."""
-
 # Metrics shown of clients where they really were; the last table has all.
 SCHEDULED = ("psnr", "ssim", "ssim-worst-5", "lpips", "identifiability", "classifier-accuracy")
+
+# Longer lists fill pages on paper: of clients the most exposed are printed, of results none.
+MOST_PRINTED = 20
+MOST_RESULTS = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,57 +41,97 @@ class Drawn:
     rows: Sequence[tuple[str, Result]]
 
 
-def audit_page(findings: Findings, galleries: Mapping[int, Sequence[tuple[str, bytes]]]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class MeasureTable:
+    """What a measure says: a row for each metric, a cell for each tier, None where it says nothing."""
+
+    source: str
+    tiers: Sequence[int]
+    rows: Sequence[tuple[str, Sequence[Result | None]]]
+
+
+def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Mapping[str, bytes]) -> str:
     """Return report.html.
 
     Args:
         findings: all that the audit found; text in them may come from anybody.
-        galleries: by tier, the caption and the PNG bytes of each picture of reconstructions.
+        galleries: pictures of reconstructions, PNG files by name; see `Findings.galleries`.
+        examples: pictures of the victims on top, likewise; those that `Findings.examples` names.
     """
+    content = {
+        "trade": _trade(findings),
+        "by_tier": [_by_tier(findings, metric) for metric in selection.drawn_metrics(findings)],
+        "curve": _auxiliary_curve(findings),
+        "scheduled": _scheduled(findings),
+        "galleries": galleries_by_tier(galleries),
+        "measures": _measures(findings),
+        "results": _in_order(findings.results),
+    }
     template = environment().get_template("audit.html")
     page: str = template.render(
         f=findings,
         t=findings.training,
-        sections=SECTIONS,
+        top=top_of(findings, examples),
+        head=headline(findings),
+        sections=sections_of(findings, content),
+        with_figures=WITH_FIGURES,
+        first_uses=FirstUses(),
         valid=selection.is_valid(findings),
         failed=selection.failed_checks(findings),
-        overall=audit.overall(findings),
         weak=_weak(findings),
         verdicts=selection.by_tier(findings.verdict),
-        level_meanings=meanings.LEVEL_MEANING,
+        plain={verdict.tier: tier_sentence(findings, verdict) for verdict in findings.verdict},
+        has_undefended=any(result.undefended is not None for result in findings.strongest),
+        level_meanings=_level_meanings(findings),
         false_alarms=audit.false_alarms(findings),
-        meanings=_meanings(findings),
-        trade=_trade(findings),
         series=accuracy_leakage_series(findings),
-        by_tier=[_by_tier(findings, metric) for metric in selection.drawn_metrics(findings)],
-        curve=_auxiliary_curve(findings),
+        drawn_says=_drawn_says(findings),
         curve_says=audit.auxiliary_curve_text(findings),
-        scheduled=_scheduled(findings),
-        galleries=[
-            (tier, [(caption, data_uri(picture, "image/png")) for caption, picture in galleries[tier]])
-            for tier in sorted(galleries)
-        ],
-        measures=_measures(findings),
         clients=shown_clients(findings.clients),
         profiles=profile_rows(findings.clients),
         differences=_differences(findings),
         compared=_compared(findings),
-        results=_in_order(findings.results),
+        not_tested=_not_tested(findings),
+        most_printed=MOST_PRINTED,
+        most_results=MOST_RESULTS,
+        **content,
     )
     return page
 
 
-def data_uri(data: bytes, kind: str) -> str:
-    """Return bytes as a ``data:`` URI of a media type."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+def galleries_by_tier(galleries: Mapping[str, bytes]) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Return pictures of reconstructions by tier: captions and ``data:`` URIs."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for name, picture in galleries.items():
+        _, tier, attacks = name.removesuffix(".png").split("-", 2)
+        found.setdefault(int(tier), []).append((attacks.replace("-", " "), data_uri(picture, "image/png")))
+    return sorted(found.items())
 
 
-def _meanings(findings: Findings) -> list[tuple[str, str]]:
-    """Return the label and the meaning of each metric that the verdict and the pictures speak of."""
-    named = [result for verdict in findings.verdict for result in (verdict.strongest, verdict.decided_by) if result]
-    names = dict.fromkeys([*(result.metric for result in named), *selection.drawn_metrics(findings)])
-    found = [(find_metric(name).label, meanings.meaning(name)) for name in names]
-    return [(label, text) for label, text in found if text]
+def _level_meanings(findings: Findings) -> dict[str, str]:
+    """Return what the levels mean that the verdicts have, from the worst on."""
+    if not selection.is_valid(findings):
+        return {"invalid": meanings.LEVEL_MEANING["invalid"]}
+    there = {verdict.level for verdict in findings.verdict}
+    return {level: text for level, text in meanings.LEVEL_MEANING.items() if level in there}
+
+
+def _drawn_says(findings: Findings) -> str:
+    """Return what the lines of the pictures by tier are, of those that there are."""
+    drawn = [result for metric in selection.drawn_metrics(findings) for result in drawn_results(findings, metric)]
+    bare = any(result.undefended is not None for result in drawn)
+    guesses = any(selection.is_guess(result) or result.baseline is not None for result in drawn)
+    also = ["dotted: what they reach undefended"] * bare + ["grey: trivial guesses"] * guesses
+    says = "Lines are the attacks that are the strongest on some tier, bars their 95% intervals"
+    return "; ".join([says, *also]) + "."
+
+
+def _not_tested(findings: Findings) -> list[tuple[str, list[str]]]:
+    """Return what was left out, each thing once, with all reasons."""
+    found: dict[str, list[str]] = {}
+    for one in findings.not_tested:
+        found.setdefault(one.what, []).append(one.why)
+    return list(found.items())
 
 
 def _weak(findings: Findings) -> list[str]:
@@ -116,32 +144,32 @@ def _weak(findings: Findings) -> list[str]:
 
 
 def _trade(findings: Findings) -> Drawn | None:
+    """Return accuracy against leakage, where there is another training to compare with."""
     metric = selection.leakage_metric(findings)
-    if metric is None or not accuracy_leakage_series(findings):
+    if metric is None or len(accuracy_leakage_series(findings)) < 2:
         return None
-    light, dark = (accuracy_leakage_picture(findings, form="svg", theme=theme) for theme in (LIGHT, DARK))
-    return _drawn("Test accuracy against leakage", (light, dark), accuracy_leakage_text(findings), metric, [])
+    picture = accuracy_leakage_picture(findings, form="svg", theme=LIGHT)
+    return _drawn("Test accuracy against leakage", picture, accuracy_leakage_text(findings), metric, [])
 
 
 def _by_tier(findings: Findings, metric: str) -> Drawn:
     shown = drawn_results(findings, metric)
-    light, dark = (by_tier_picture(findings, metric, form="svg", theme=theme) for theme in (LIGHT, DARK))
+    picture = by_tier_picture(findings, metric, form="svg", theme=LIGHT)
     rows = list(zip(attack_labels(shown), shown, strict=True))
-    return _drawn(find_metric(metric).label, (light, dark), by_tier_text(findings, metric), metric, rows)
+    return _drawn(find_metric(metric).label, picture, by_tier_text(findings, metric), metric, rows)
 
 
 def _auxiliary_curve(findings: Findings) -> Drawn | None:
     if audit.auxiliary_curve_text(findings) is None:
         return None
-    light, dark = (auxiliary_curve_picture(findings, form="svg", theme=theme) for theme in (LIGHT, DARK))
+    picture = auxiliary_curve_picture(findings, form="svg", theme=LIGHT)
     rows = [(f"{point.images:,}", point.result) for metric in DRAWN for point in selection.curve_of(findings, metric)]
-    return _drawn("Leakage against the attacker's data", (light, dark), auxiliary_curve_alt(findings), "ssim", rows)
+    return _drawn("Leakage against the attacker's data", picture, auxiliary_curve_alt(findings), "ssim", rows)
 
 
-def _drawn(
-    title: str, pictures: tuple[bytes, bytes], alt: str, metric: str, rows: Sequence[tuple[str, Result]]
-) -> Drawn:
-    light, dark = (data_uri(picture, "image/svg+xml") for picture in pictures)
+def _drawn(title: str, svg: bytes, alt: str, metric: str, rows: Sequence[tuple[str, Result]]) -> Drawn:
+    """Return a picture that was drawn in the light theme."""
+    light, dark = (data_uri(picture, "image/svg+xml") for picture in (svg, recoloured(svg, LIGHT, DARK)))
     return Drawn(title=title, light=light, dark=dark, alt=alt, metric=metric, rows=rows)
 
 
@@ -157,13 +185,18 @@ def _key(result: Result) -> tuple[object, ...]:
     return result.tier, result.source, result.metric, result.adversary, result.adaptive
 
 
-def _measures(findings: Findings) -> list[tuple[str, list[Result]]]:
-    """Return the results of measures that mount no attack, by source."""
-    found: dict[str, list[Result]] = {}
+def _measures(findings: Findings) -> list[MeasureTable]:
+    """Return the results of measures that mount no attack, by source, metric and tier."""
+    found: dict[str, dict[str, dict[int, Result]]] = {}
     for result in findings.results:
         if selection.is_measure(result):
-            found.setdefault(result.source, []).append(result)
-    return [(source, sorted(results, key=lambda one: (one.metric, one.tier))) for source, results in found.items()]
+            found.setdefault(result.source, {}).setdefault(result.metric, {})[result.tier] = result
+    tables = []
+    for source, metrics in found.items():
+        tiers = sorted({tier for own in metrics.values() for tier in own})
+        rows = [(metric, [own.get(tier) for tier in tiers]) for metric, own in sorted(metrics.items())]
+        tables.append(MeasureTable(source=source, tiers=tiers, rows=rows))
+    return tables
 
 
 def _in_order(results: Sequence[Result]) -> list[Result]:

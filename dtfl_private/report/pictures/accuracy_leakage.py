@@ -1,8 +1,7 @@
 """Test accuracy against leakage: this run, the same undefended, and a compared one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.report.pictures.fitting import fitted
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
 from dtfl_private.verdicts.findings import Findings
@@ -22,8 +22,9 @@ SIZE = (4.6, 3.6)
 LEAST_SPAN = 0.1
 
 
-# Of a point's name, as a share of the axis.
-NAME_WIDTH = 0.1
+# Of a point's name, as a share of the axis; and how near points are that have one name.
+NAME_WIDTH = 0.14
+TOGETHER = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,8 @@ def _points(results: Sequence[Result]) -> list[tuple[int, float, float | None, f
 def accuracy_leakage_picture(findings: Findings, *, form: PictureForm = "png", theme: Theme = PAPER) -> bytes:
     """Return a picture of test accuracy against the strongest attack on each tier, with 95 % intervals.
 
-    Points are marked with their tier. Useful and private lies at the upper left (at the upper right for a metric whose
-    low values expose).
+    Points are marked with their tier's number. Useful and private lies at the upper left (at the upper right for a
+    metric whose low values expose).
 
     Raises:
         ValueError: no attack has reached anything.
@@ -82,7 +83,7 @@ def accuracy_leakage_picture(findings: Findings, *, form: PictureForm = "png", t
         for number, one in enumerate(series):
             _series(axes, one, number, theme)
         _guess(axes, of_metric(findings.strongest, metric))
-        _scale(axes, [one.accuracy for one in series])
+        _scale(axes, series, of_metric(findings.strongest, metric), find_metric(metric).limits)
         for one in series:
             _name_tiers(axes, one)
         found = find_metric(metric)
@@ -107,17 +108,32 @@ def _series(axes: Axes, series: Series, number: int, theme: Theme) -> None:
 
 
 def _name_tiers(axes: Axes, series: Series) -> None:
-    """Write the tiers above their points, one higher where two points almost coincide."""
-    ordered = sorted(series.points, key=lambda point: point[1])
-    ends = [value for _, value, _, _ in ordered]
-    near = NAME_WIDTH * (axes.get_xlim()[1] - axes.get_xlim()[0])
-    close = [False, *(after - before < near for before, after in pairwise(ends))]
-    level = 0
-    for (tier, value, _, _), crowded in zip(ordered, close, strict=True):
-        level = level + 1 if crowded else 0
-        place = (0, 7 + 9 * level)
-        name, point = f"m={tier}", (value, series.accuracy)
+    """Write the tiers above their points; points that almost coincide share a name, and near names differ in height."""
+    width = axes.get_xlim()[1] - axes.get_xlim()[0]
+    groups: list[list[tuple[int, float]]] = []
+    for tier, value, _, _ in sorted(series.points, key=lambda point: point[1]):
+        if groups and value - groups[-1][-1][1] < TOGETHER * width:
+            groups[-1].append((tier, value))
+        else:
+            groups.append([(tier, value)])
+    level, before = 0, -1.0
+    for group in groups:
+        middle = sum(value for _, value in group) / len(group)
+        level = 1 - level if (middle - before) < NAME_WIDTH * width else 0
+        before, name = middle, ranges(tier for tier, _ in group)
+        place, point = (0, 7 + 9 * level), (middle, series.accuracy)
         axes.annotate(name, point, place, textcoords="offset points", ha="center", fontsize=8)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers in order, those in a row together: "1-3, 5"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _guess(axes: Axes, results: Sequence[Result]) -> None:
@@ -134,11 +150,14 @@ def _better(axes: Axes, exposing: str) -> None:
     axes.text(where, 1.01, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=8, style="italic")
 
 
-def _scale(axes: Axes, accuracies: Sequence[float]) -> None:
+def _scale(axes: Axes, series: Sequence[Series], guesses: Sequence[Result], limits: tuple[float, float] | None) -> None:
+    """Fit the axes to the points with their intervals and guesses; no accuracy is above 1."""
+    points = [point for one in series for point in one.points]
+    values = [end for _, value, low, high in points for end in (value, low, high) if end is not None]
+    axes.set_xlim(*fitted([*values, *(one.baseline for one in guesses if one.baseline is not None)], limits))
+    accuracies = [one.accuracy for one in series]
     span = max(LEAST_SPAN, max(accuracies) - min(accuracies))
     middle = (max(accuracies) + min(accuracies)) / 2
     axes.set_ylim(middle - 0.75 * span, middle + 0.85 * span)
     # Room above the points for their names, but no accuracy above 1.
     axes.set_yticks([tick for tick in axes.get_yticks() if middle - 0.75 * span <= tick <= 1])
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.0), max(high, 1.0 if high > 0.5 else high))

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.accuracy_leakage import SIZE, accuracy_leakage_picture, accuracy_leakage_series
+from dtfl_private.report.pictures.fitting import fitted
 from dtfl_private.report.pictures.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
@@ -18,8 +19,6 @@ from dtfl_private.verdicts.selected_results import drawn_metrics, is_guess, is_m
 
 # More attacks in one picture would hide each other.
 MOST_ATTACKS = 4
-# Shares end at 1, with room for the markers there.
-TOP = 1.03
 
 
 def drawn_results(findings: Findings, metric: str) -> list[Result]:
@@ -51,10 +50,15 @@ def by_tier_picture(findings: Findings, metric: str, *, form: PictureForm = "png
         axes = figure.subplots()
         draw_leakage(axes, chosen)
         _whole_tiers(axes, chosen)
-        if metric == "ssim" or find_metric(metric).share:
-            axes.set_ylim(min(0.0, axes.get_ylim()[0]), TOP)
+        axes.set_ylim(*fitted(_heights(chosen), find_metric(metric).limits))
         figure.legend(handles=attacks_first(axes), loc="outside lower center", ncols=2, fontsize=8)
         return picture_bytes(figure, form)
+
+
+def _heights(results: Sequence[Result]) -> list[float]:
+    """Return all that a picture over tiers must have room for."""
+    ends = [(result.ci_low, result.ci_high, result.undefended, result.baseline) for result in results]
+    return [value for values in ends for value in values if value is not None]
 
 
 def _whole_tiers(axes: Axes, results: Sequence[Result]) -> None:

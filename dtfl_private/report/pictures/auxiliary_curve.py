@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from dtfl_private.leakage.metrics import find_metric
-from dtfl_private.report.pictures.audit import TOP
+from dtfl_private.report.pictures.fitting import fitted
 from dtfl_private.report.pictures.saving import PictureForm, drawable, picture_bytes
 from dtfl_private.report.pictures.themes import PAPER, Theme
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
@@ -41,7 +41,9 @@ def auxiliary_curve_picture(findings: Findings, *, form: PictureForm = "png", th
         axes.xaxis.set_major_locator(FixedLocator(sizes))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{size:,}" for size in sizes])
-        axes.set_ylim(min(0.0, axes.get_ylim()[0]), TOP)
+        drawn = [point.result for curve in curves for point in curve]
+        ends = [(result.ci_low, result.ci_high, result.baseline) for result in drawn]
+        axes.set_ylim(*fitted([value for values in ends for value in values if value is not None], (0.0, 1.0)))
         axes.set(xlabel="auxiliary images to train on", ylabel="high: leaks more")
         axes.grid(alpha=0.6)
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)

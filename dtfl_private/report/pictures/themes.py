@@ -52,3 +52,11 @@ _PALE = ("#63b9ef", "#f29a5c", "#45cfa6", "#e69cca", "#d4c95a")
 PAPER = Theme(ink="#1d2127", faint="#dcdad5", colours=_DEEP, page="white")
 LIGHT = Theme(ink="#1d2127", faint="#dcdad5", colours=_DEEP)
 DARK = Theme(ink="#e7e6e3", faint="#3a4048", colours=_PALE)
+
+
+def recoloured(svg: bytes, drawn: Theme, wanted: Theme) -> bytes:
+    """Return an SVG picture that was drawn in one theme in the colours of another, without drawing it again."""
+    pairs = zip((drawn.ink, drawn.faint, *drawn.colours), (wanted.ink, wanted.faint, *wanted.colours), strict=True)
+    for old, new in pairs:
+        svg = svg.replace(old.encode(), new.encode())
+    return svg

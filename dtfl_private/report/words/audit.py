@@ -117,10 +117,14 @@ def overall(findings: Findings) -> str:
 
 
 def _never_used(findings: Findings) -> str:
-    """Return which judged tiers are shallower than any that a client was in, in a sentence; empty if none is."""
-    used = [int(tier) for client in findings.clients for tier in client.by_tier if tier.isdecimal()]
-    judged = sorted(verdict.tier for verdict in findings.verdict)
-    unused = [tier for tier in judged if used and tier < min(used)]
+    unused = unused_tiers(findings)
     if not unused:
         return ""
     return f" No client was in {tiers_named(unused)} in this run: there they were placed for the audit."
+
+
+def unused_tiers(findings: Findings) -> list[int]:
+    """Return which judged tiers are shallower than any that a client was in."""
+    used = [int(tier) for client in findings.clients for tier in client.by_tier if tier.isdecimal()]
+    judged = sorted(verdict.tier for verdict in findings.verdict)
+    return [tier for tier in judged if used and tier < min(used)]

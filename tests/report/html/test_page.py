@@ -3,17 +3,33 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from audit_samples import SMASHED, WEIGHTS, clients, contrast, convergence, document, full, invalid, minimal, picture
+from audit_samples import (
+    SMASHED,
+    WEIGHTS,
+    clients,
+    contrast,
+    convergence,
+    document,
+    examples,
+    full,
+    invalid,
+    minimal,
+    picture,
+)
 
 from dtfl_private.report.html.environment import printed
-from dtfl_private.report.html.page import SECTIONS, audit_page
+from dtfl_private.report.html.page import audit_page
+from dtfl_private.report.html.sections import SECTIONS
+from dtfl_private.report.words.glossary import GLOSSARY, mentions
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.selected_results import leakage_metric
 
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 # What a browser fetches, runs or submits by itself.
 LOADING = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
-GALLERIES = {2: [("tier 2: decoder", picture(90))], 1: [("tier 1: hybrid", picture())]}
+TERMS = r'<dl class="terms".*?</dl>'
+GALLERIES = {"tier-2-decoder.png": picture(90), "tier-1-hybrid.png": picture()}
+EXAMPLES, PICTURES = examples(1, 4)
 
 
 class Page(HTMLParser):
@@ -58,9 +74,9 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
     return {
-        "full": audit_page(full(), GALLERIES),
-        "minimal": audit_page(minimal(), {}),
-        "invalid": audit_page(invalid(), GALLERIES),
+        "full": audit_page(full(examples=EXAMPLES), GALLERIES, PICTURES),
+        "minimal": audit_page(minimal(), {}, {}),
+        "invalid": audit_page(invalid(), GALLERIES, {}),
     }
 
 
@@ -91,13 +107,36 @@ def test_style_sheets_fetch_nothing(texts):
         assert "@import" not in style
 
 
-def test_every_section_is_there_in_order_and_linked(page):
+def test_sections_come_in_order_and_are_linked(page):
     anchors = [one["id"] for one in page.having("section")]
-    assert anchors == list(SECTIONS)
+    assert anchors == [anchor for anchor in SECTIONS if anchor in anchors]
     assert [one["href"] for one in page.having("a") if one["href"] != "#main"] == [f"#{anchor}" for anchor in anchors]
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {one["aria-labelledby"] for one in page.having("section")} <= set(ids)
+
+
+def test_a_section_without_content_is_not_there(texts):
+    assert [one["id"] for one in Page(texts["full"]).having("section")] == list(SECTIONS)
+    left_out = set(SECTIONS) - {one["id"] for one in Page(texts["minimal"]).having("section")}
+    assert left_out == {"gallery", "tiers", "trade", "clients", "scheduled", "compared", "untested", "measures"}
+    empty = ("results", "strongest", "as_scheduled", "verdict", "threat_model", "clients")
+    stopped = full(**dict.fromkeys(empty, ()))
+    stopped = stopped.model_copy(update={"compared": None, "auxiliary_curve": (), "valid": False})
+    page = Page(audit_page(stopped, {}, {}))
+    assert [one["id"] for one in page.having("section")] == ["guarantees", "training", "sanity", "untested", "repeat"]
+    assert page.wrong == []
+
+
+def test_terms_are_explained_once_and_in_the_section_where_they_first_stand(texts):
+    for text in texts.values():
+        explained = re.findall(r"<dt>(.*?)</dt>", text.partition("<main")[0].rpartition('<dl class="terms"')[2])[:1]
+        for section in text.partition("<main")[2].partition("</main>")[0].split("<section ")[1:]:
+            own = re.findall(TERMS, section, re.DOTALL)
+            explained += re.findall(r"<dt>(.*?)</dt>", "".join(own))
+            said = Page("<section " + re.sub(TERMS, "", section, flags=re.DOTALL)).text
+            assert [name for name in GLOSSARY if mentions(said, name) and name not in explained] == []
+        assert len(explained) == len(set(explained)) > 9
 
 
 def test_what_assistive_technology_needs(page):
@@ -130,7 +169,10 @@ def test_figures_stand_with_interval_guess_and_undefended(texts):
     text = Page(texts["full"]).text
     assert "1 16x32x32 exposed hybrid server-honest-but-curious SSIM 0.830 0.812 to 0.848 0.110 mean-image" in text
     assert "undefended 0.7912 1 0.980 2 0.920 3 0.740 4 0.390" in text
-    assert "Tier 3 partly exposed decoder rebuilds records of tier 3 with SSIM 0.38" in text
+    assert (
+        "Tier 3 partly exposed The server rebuilds its images clearly better than a guess could. decoder rebuilds"
+        in text
+    )
     assert "own-measure Says: see the documentation of this measure" in text
 
 
@@ -143,22 +185,52 @@ def test_pictures_have_the_gist_of_their_figures_in_words(texts):
 
 
 def test_galleries_come_tier_by_tier(texts):
-    text = Page(texts["full"]).text
-    assert text.index("tier 1: hybrid") < text.index("tier 2: decoder")
-    assert texts["full"].count("data:image/png;base64,") == 2
+    alts = [one["alt"] or "" for one in Page(texts["full"]).having("img")]
+    shown = [alt.partition("guesses ")[2] for alt in alts if alt.startswith("Pictures of")]
+    assert shown == ["at tier 1: hybrid", "at tier 2: decoder"]
+
+
+def test_the_top_has_the_sentence_the_badges_and_the_pictures_before_all_else(texts):
+    top = Page(texts["full"].partition("<nav")[0])
+    assert "Privacy audit by Example Hospital 29 November 2026 dtfl-private 0.1.0" in top.text
+    order = [
+        "From what a client of tier 1 sends",
+        "How sure:",
+        "Tier 1 exposed",
+        "Tier 4 not shown",
+        "Tier 1: 5 of 256",
+    ]
+    assert sorted(order, key=top.text.index) == order
+    pictures = [one["alt"] for one in top.having("img")]
+    assert len(pictures) == 2 * 3 * 5
+    assert pictures[0] == "true: image 1, cat, SSIM 0.80"
+    assert top.text.index("Who learns it") > top.text.index("Tier 4: 5 of 256")
+    assert not Page(texts["invalid"].partition("<nav")[0]).having("img")
+
+
+def test_nothing_is_said_of_lines_that_are_not_drawn(texts):
+    assert "dotted: what they reach undefended; grey: trivial guesses." in Page(texts["full"]).text
+    for row in (bare := document())["results"]:
+        row |= {"undefended": None, "baseline": None}
+    bare["results"] = [row for row in bare["results"] if row["adversary"]]
+    bare["strongest"] = [{**row, "undefended": None, "baseline": None} for row in bare["strongest"]]
+    text = Page(audit_page(Findings.model_validate({**bare, "compared": None}), {}, {})).text
+    assert "bars their 95% intervals." in text
+    assert "dotted" not in text
+    assert "grey" not in text
 
 
 def test_an_invalid_audit_says_so_first_and_above_all_figures(texts):
     page = Page(texts["invalid"])
     assert "<title>Invalid: " in texts["invalid"]
     assert "md1: decoder reached SSIM 0.412, needed: at least 0.900" in page.text
-    assert page.text.index("do not use these figures") < page.text.index("Data set")
+    assert page.text.index("do not use these figures") < page.text.index("This audit cannot be relied on")
     assert texts["invalid"].count("Invalid audit:</strong>") == 10
     assert "Invalid" not in texts["full"]
 
 
 def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
-    text = Page(audit_page(full(sanity=invalid().sanity), {})).text
+    text = Page(audit_page(full(sanity=invalid().sanity), {}, {})).text
     assert "do not use these figures" in text
     assert "SSIM 0.830" in text
 
@@ -166,12 +238,12 @@ def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
 def test_the_page_says_whether_attacks_have_converged_unless_the_audit_is_invalid(texts):
     text = "Convergence: tier 4, hybrid with twice the effort: SSIM"
     assert f"{text} 0.151 instead of 0.150, PSNR 16.4 dB instead of 16.2 dB (converged" in Page(texts["full"]).text
-    rising = Page(audit_page(full(convergence=convergence(0.182)), {})).text
+    rising = Page(audit_page(full(convergence=convergence(0.182)), {}, {})).text
     assert f"{text} 0.182 instead of 0.150, PSNR 16.4 dB instead of 16.2 dB (NOT converged" in rising
     assert "These verdicts are from below. Convergence: tier 4" in rising
     assert "These verdicts are from below" not in Page(texts["full"]).text
     assert "Convergence:" not in Page(texts["invalid"]).text
-    assert "What to try: more effort" in Page(texts["invalid"]).text
+    assert "What to try more effort" in Page(texts["invalid"]).text
     assert "What to try" not in Page(texts["full"]).text
 
 
@@ -180,26 +252,18 @@ def test_leakage_against_the_attacker_s_data_is_drawn_and_said(texts):
     assert "tier 4, decoder reaches SSIM 0.120 with 100, 0.140 with 1,000 and 0.150 with 5,000 images" in page.text
     (alt,) = {image["alt"] for image in page.having("img") if "number of auxiliary images" in (image["alt"] or "")}
     assert "SSIM 0.120 with 100 to 0.150 with 5,000 images; identifiability 0.138 with 100" in alt
-    without = Page(audit_page(full(auxiliary_curve=()), {})).text
-    assert "the adversary's images was not measured: see what was not tested" in without
-
-
-def test_nothing_compared_nothing_scheduled_and_no_pictures_are_said(texts):
-    text = Page(texts["minimal"]).text
-    for said in ("No other run was compared", "Nothing was attacked as scheduled", "There are no pictures"):
-        assert said in text
 
 
 def test_the_weakest_devices_come_first_with_their_tiers(texts):
     text = Page(texts["full"]).text
-    part = text[text.index("Client by client") : text.index("Guarantees A formal")]
+    part = text[text.index("Client by client") : text.index("As scheduled Above")]
     assert re.findall(r"pi-zero|phone|workstation", part)[:7] == [*["pi-zero"] * 3, *["phone"] * 3, "workstation"]
     assert "tier 1: 46 tier 2: 14 60 SSIM 0.830" in part
-    assert part.rstrip().endswith("never took part 0 - -")
+    assert "never took part 0 - - Round " in part
 
 
 def test_many_clients_are_summed_up_by_device():
-    text = Page(audit_page(full(clients=clients(150)), {})).text
+    text = Page(audit_page(full(clients=clients(150)), {}, {})).text
     assert "Of 150 clients the 20 most exposed are shown" in text
     assert "pi-zero, 0.5 CPU 50 1" in text
 
@@ -226,7 +290,9 @@ def test_texts_from_anybody_stay_texts():
     given["repeat"], given["not_tested"] = [HOSTILE], [{"what": HOSTILE, "why": HOSTILE}]
     given["threat_model"] = [{"adversary": HOSTILE, "who": HOSTILE, "capabilities": [HOSTILE]}]
     given["settings"] = given["environment"] = {HOSTILE: HOSTILE}
-    text = audit_page(Findings.model_validate(given), {1: [(HOSTILE, picture())]})
+    given["examples"], pictures = examples(1, label=HOSTILE)
+    given["about"] = {"title": HOSTILE, "organisation": HOSTILE, "dataset": HOSTILE}
+    text = audit_page(Findings.model_validate(given), {f"tier-1-{HOSTILE}.png": picture()}, pictures)
     page = Page(text)
     assert page.wrong == []
     assert not page.having("script")
@@ -242,7 +308,7 @@ def test_what_a_page_cannot_show_is_replaced_and_nothing_else():
 
 
 def test_the_same_findings_make_the_same_page(texts):
-    assert audit_page(minimal(), {}) == texts["minimal"]
+    assert audit_page(minimal(), {}, {}) == texts["minimal"]
 
 
 def colours(style: str) -> dict[str, str]:
@@ -274,13 +340,13 @@ def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_
     decided["verdict"][0]["decided_by"] = steady
     decided["results"] = [*decided["results"], steady]
     decided["chance"] = {"tests": 96, "level": 5e-5, "false_alarm_rate": 0.0048}
-    text = Page(audit_page(Findings.model_validate(decided), {})).text
+    text = Page(audit_page(Findings.model_validate(decided), {}, {})).text
     assert "steady-attack by SSIM +0.061 (0.033 to 0.091) p 1.3e-07" in text
     assert "p-value of 5e-05 or less, for each of 96 tests alike" in text
     assert "in at most 0.5% of such audits" in text
-    assert "steady-attack" not in Page(audit_page(full(), {})).text
+    assert "steady-attack" not in Page(audit_page(full(), {}, {})).text
     decided["valid"] = False
-    assert "steady-attack by SSIM" not in Page(audit_page(Findings.model_validate(decided), {})).text
+    assert "steady-attack by SSIM" not in Page(audit_page(Findings.model_validate(decided), {}, {})).text
 
 
 def test_tiers_with_a_proof_and_no_attack_are_shown_like_others():
@@ -316,6 +382,6 @@ def test_tiers_with_a_proof_and_no_attack_are_shown_like_others():
         as_scheduled=[],
     )
     assert leakage_metric(findings) == "auc"
-    text = Page(audit_page(findings, {})).text
+    text = Page(audit_page(findings, {}, {})).text
     assert "No attack was judged here" in text
     assert "empirical-epsilon by epsilon, lower bound" in text

@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 import pytest
-from audit_samples import clients, full, invalid, picture
+from audit_samples import clients, examples, full, invalid, picture
 
 from dtfl_private.report.html.page import audit_page
 
@@ -68,11 +68,13 @@ def opened(folder, *arguments):
 def looked_at(tmp_path_factory):
     """What frames of each page and width measured, and what the browser's console said."""
     folder = tmp_path_factory.mktemp("browser")
-    galleries = {1: [("tier 1: hybrid", picture())]}
+    galleries = {"tier-1-hybrid.png": picture()}
+    shown, pictures = examples(1, 4, label="a_class_with_a_name_of_sixty_characters_and_without_any_space_x")
+    about = {"title": LONG[:120], "organisation": LONG[:80]}
     pages = {
-        "full": audit_page(full(run=LONG), galleries),
-        "invalid": audit_page(invalid(), {}),
-        "crowd": audit_page(full(clients=clients(150)), {}),
+        "full": audit_page(full(run=LONG, examples=shown, about=about), galleries, pictures),
+        "invalid": audit_page(invalid(), {}, {}),
+        "crowd": audit_page(full(clients=clients(150)), {}, {}),
     }
     frames = []
     for name, text in pages.items():
@@ -103,7 +105,7 @@ def test_no_page_is_wider_than_its_window(looked_at):
 def test_all_pictures_are_shown_and_all_links_lead_somewhere(looked_at):
     found, _ = looked_at
     assert [one["images"] + one["nowhere"] for one in found] == [0] * 6
-    assert "Privacy audit of runs/" in found[0]["title"]
+    assert "Privacy audit: runs/" in found[0]["title"]
 
 
 def test_contents_stand_left_of_the_text_on_a_desk_and_above_it_on_a_phone(looked_at):

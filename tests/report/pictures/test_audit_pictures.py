@@ -1,3 +1,5 @@
+import re
+
 import matplotlib as mpl
 import pytest
 from audit_samples import attacked, auxiliary_curve, contrast, full, strongest
@@ -5,7 +7,7 @@ from audit_samples import attacked, auxiliary_curve, contrast, full, strongest
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture
 from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
 from dtfl_private.report.pictures.auxiliary_curve import auxiliary_curve_picture
-from dtfl_private.report.pictures.themes import DARK, LIGHT
+from dtfl_private.report.pictures.themes import DARK, LIGHT, recoloured
 from dtfl_private.verdicts.selected_results import drawn_metrics, leakage_metric
 
 
@@ -57,4 +59,7 @@ def test_the_two_themes_differ_and_leave_matplotlib_as_it_was():
     assert light == by_tier_picture(full(), "ssim", form="svg", theme=LIGHT)
     assert LIGHT.ink.encode() in light
     assert DARK.ink.encode() in dark
+    # Markers are named by a digest of what they are.
+    again, drawn = (re.sub(rb"m[0-9a-f]{10}", b"", one) for one in (recoloured(light, LIGHT, DARK), dark))
+    assert again == drawn
     assert dict(mpl.rcParams) == before

@@ -1,0 +1,91 @@
+"""A finished audit's report, written anew from what lies in its folder."""
+
+import pytest
+from audit_samples import examples, full, picture
+
+from dtfl_private.auditing import written_audit
+from dtfl_private.auditing.written_audit import AuditPictures, write_audit, write_report_again
+from dtfl_private.errors import InputError
+from dtfl_private.verdicts.findings_file import read_findings
+
+GALLERY = "tier-1-hybrid.png"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run folder with an audit in it, whose plots take no time."""
+    monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})
+    monkeypatch.setattr(written_audit, "audit_page", page)
+    folder = tmp_path / "run" / "audit"
+    (folder / "attacks").mkdir(parents=True)
+    (folder / "attacks" / GALLERY).write_bytes(picture(7))
+    shown, pictures = examples(1)
+    write_audit(
+        folder,
+        full(examples=shown, galleries=[GALLERY]),
+        AuditPictures(galleries={GALLERY: picture(7)}, examples=pictures),
+    )
+    return folder.parent
+
+
+def page(findings, galleries, pictures):
+    """Stand in for the page: all that it is made of."""
+    assert findings.about is not None
+    return repr((findings.about, sorted(galleries.items()), sorted(pictures.items())))
+
+
+def test_a_report_is_made_anew_of_what_lies_in_the_folder(run):
+    report = run / "audit" / "report.html"
+    before = report.read_text()
+    report.unlink()
+    again = write_report_again(run)
+    assert again.report.read_text() == before
+
+
+def test_title_and_organisation_are_kept_and_can_be_changed(run):
+    before = read_findings(run / "audit" / "audit.json")
+    write_report_again(run, title="  A \n pilot ")
+    after = read_findings(run / "audit" / "audit.json")
+    assert after.about is not None
+    assert (after.about.title, after.about.organisation, after.about.date) == (
+        "A pilot",
+        "Example Hospital",
+        "2026-11-29",
+    )
+    assert after.model_copy(update={"about": before.about}) == before
+    write_report_again(run, organisation="Other")
+    assert "A pilot" in (run / "audit" / "report.html").read_text()
+
+
+def test_an_older_audit_shows_the_galleries_that_lie_there(run):
+    path = run / "audit" / "audit.json"
+    old = full(about=None, galleries=[], examples=[])
+    path.write_text(old.model_dump_json())
+    (run / "audit" / "attacks" / "tier-9-decoder.png").write_bytes(picture())
+    write_report_again(run)
+    text = (run / "audit" / "report.html").read_text()
+    assert GALLERY in text
+    assert "tier-9" not in text
+
+
+@pytest.mark.parametrize(("what", "says"), [(None, "cannot be read"), (b"<svg/>", "no PNG file")])
+def test_a_picture_that_is_missing_or_none_is_refused_and_nothing_is_written(run, what, says):
+    damaged = run / "audit" / "examples" / "tier-1-1-true.png"
+    damaged.unlink()
+    if what is not None:
+        damaged.write_bytes(what)
+    report = (run / "audit" / "report.html").read_text()
+    with pytest.raises(InputError, match=says):
+        write_report_again(run, title="new")
+    assert (run / "audit" / "report.html").read_text() == report
+
+
+def test_without_an_audit_it_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"there is no audit at .*: audit the run first"):
+        write_report_again(tmp_path)
+
+
+@pytest.mark.parametrize("given", [{"title": " "}, {"title": "x" * 121}, {"organisation": "x" * 81}])
+def test_empty_and_long_texts_are_refused(run, given):
+    with pytest.raises(InputError, match=r"--(title|organisation) of \d+ characters is refused: expected 1 to"):
+        write_report_again(run, **given)
