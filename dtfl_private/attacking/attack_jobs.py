@@ -82,8 +82,8 @@ def plan_jobs(
                 jobs.append(Job(chosen=one, tier=tier))
     for job in jobs:
         log.debug("planned attack %s at tier %d by %s", job.chosen.name, job.tier, job.chosen.adversary.name)
-    for one in left_out:
-        log.debug("left out attack %s%s: %s", one.attack, "" if one.tier is None else f" at tier {one.tier}", one.why)
+    for out in left_out:
+        log.debug("left out attack %s%s: %s", out.attack, "" if out.tier is None else f" at tier {out.tier}", out.why)
     if not jobs:
         raise InputError(f"none of the attacks can run on '{opened.folder.path}': {left_out[0].why}")
     return jobs, left_out

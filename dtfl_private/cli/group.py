@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
 
 def load_command(name: str) -> click.Command:
     """Return a command, a key of `COMMANDS`; its module is imported here."""
+    command: click.Command
     match name:
         case "attack":
             from dtfl_private.cli.attack import attack as command

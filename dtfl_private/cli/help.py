@@ -60,10 +60,10 @@ def _show(name: str) -> None:
 
 def _show_command(name: str) -> None:
     """Show what a command says of itself with --help."""
-    from dtfl_private.cli.group import COMMAND_SETTINGS, load_command
+    from dtfl_private.cli.group import load_command
 
-    group = click.get_current_context().parent
-    context = click.Context(load_command(name), info_name=name, parent=group, **COMMAND_SETTINGS)
+    # Settings are those of the group, as where the command itself is asked.
+    context = click.Context(load_command(name), info_name=name, parent=click.get_current_context().parent)
     answer = output()
     if not answer.as_json:
         click.echo(context.get_help())

@@ -74,10 +74,11 @@ def _add(path: Path, root: Path, chain: tuple[Path, ...], layers: list[Layer]) -
 
 
 def _texts(named: Mapping[str, object], path: Path) -> list[str]:
-    found = [text for value in named.values() for text in (value if isinstance(value, list) else [value])]
-    for text in found:
+    found: list[str] = []
+    for text in (text for value in named.values() for text in (value if isinstance(value, list) else [value])):
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{EXTENDS} {shown_value(text)} in '{path}' is refused: expected the name of a TOML file")
+        found.append(text)
     return found
 
 
