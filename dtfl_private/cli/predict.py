@@ -122,8 +122,8 @@ def _predicted(
         labels.append(made.labels)
         resized += batch_resized
         for image, ranked in zip(batch, made.top(top), strict=True):
-            true = None if image.label is None else classes[image.label]
-            shown.append(PredictedImage(file=image.path, top=ranked, true=true))
+            named = None if image.label is None else classes[image.label]
+            shown.append(PredictedImage(file=image.path, top=ranked, true=named))
     true = true_labels(found)
     counts = {name: int((true == number).sum()) for number, name in enumerate(classes)}
     return shown, judged(np.concatenate(labels), true, classes), counts, resized

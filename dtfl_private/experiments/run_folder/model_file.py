@@ -17,6 +17,8 @@ from dtfl_private.files.writing import write_atomic
 from dtfl_private.numerics import MemoryFormat, Precision
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dtfl_private.protocol.messages import State
 
 LARGEST_MODEL_BYTES = 2**36
@@ -93,7 +95,7 @@ def load_weights(path: Path, expected: "State") -> "State":
         InputError: there is no such file.
         RunError: it is damaged, or of another network; nothing was read beyond its header then.
     """
-    found: State = {}
+    found: dict[str, Tensor] = {}
     try:
         reading.require_regular(path, most_bytes=LARGEST_MODEL_BYTES)
         with safe_open(path, framework="pt") as file:

@@ -35,7 +35,7 @@ class ExportedNetwork(nn.Module):
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.network = copy.deepcopy(model.network).to("cpu", torch.float32, memory_format=torch.contiguous_format)
+        self.network = copy.deepcopy(model.network).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
         data = model.data
         self.normalises = data.kind == "images"
         if self.normalises:
@@ -96,12 +96,12 @@ def _torchscript(model: TrainedModel) -> bytes:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message=".*torch.jit.*is (deprecated|not supported)")
         # Sizes become constants, as they may: all but the number of inputs, which is checked.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         network = ExportedNetwork(model)
         traced = torch.jit.trace(network, example_inputs(model.data))  # type: ignore[no-untyped-call]
         _require_any_number(network, traced, example_inputs(model.data))
         # For whoever opens it without the run: torch.jit.load returns it in _extra_files.
-        torch.jit.save(traced, buffer, _extra_files={"dataset.json": model.data.document()})  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, buffer, _extra_files={"dataset.json": model.data.document()})
     return buffer.getvalue()
 
 
