@@ -55,7 +55,8 @@ class PartReader:
         if isinstance(data, Dataset):
             raise InputError(f"the {which} images are a {type(data).__name__}, which has both: pass it alone")
         if isinstance(data, tuple | list) and len(data) == 2 and is_array(data[0]):
-            return self._of_arrays(*data, which)
+            images, labels = data
+            return self._of_arrays(images, labels, which)
         _require_items(data, which)
         return self._of_items(data, which)
 

@@ -119,14 +119,16 @@ def _row(record: Record) -> Sequence[str]:
 
 def shown_in_notebook() -> Callable[[str], None]:
     """Return what shows HTML below the notebook's cell, and then other HTML in its place."""
-    from IPython.display import HTML, display
+    from IPython import display as notebook
 
+    made: Any = notebook.HTML  # IPython has no types for these
+    begin: Any = notebook.display
     handles: list[Any] = []
 
     def show(html: str) -> None:
         if handles:
-            handles[0].update(HTML(html))
+            handles[0].update(made(html))
         else:
-            handles.append(display(HTML(html), display_id=True))
+            handles.append(begin(made(html), display_id=True))
 
     return show
