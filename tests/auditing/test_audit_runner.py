@@ -77,7 +77,7 @@ def test_an_attack_that_fails_where_nothing_is_hidden_ends_the_audit_at_once(tra
     assert findings == read_findings(done.path)
     text = done.report.read_text()
     assert "identity: blind reached SSIM" in text
-    assert "What to try: more effort" in text
+    assert "What to try</dt><dd>more effort" in text
     assert "attacked in each tier" not in text
     with pytest.raises(GateCrossedError, match="the audit is invalid"):
         examine(trained(), [Blind()], fail_if=["ssim>2"])
