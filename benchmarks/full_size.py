@@ -86,8 +86,9 @@ class Lap(Callback):
         if record["round"] >= self.until or self.ended_s[-1] >= self.deadline_s:
             raise PausedError
 
+    @property
     def pace(self) -> Pace:
-        """Return what the method costs by this lap, which had one round at least."""
+        """What the method costs by this lap, which had one round at least."""
         first_s, last_s = self.ended_s[0], self.ended_s[-1]
         several = len(self.ended_s) > 1
         round_s = (last_s - first_s) / (len(self.ended_s) - 1) if several else self.computed_s[0]
@@ -188,7 +189,7 @@ class Contest:
         if on_gpu:
             self.peaks[method] = max(self.peaks.get(method, 0), torch.cuda.max_memory_allocated())
         if lap.ended_s:
-            self.paces[method] = lap.pace()
+            self.paces[method] = lap.pace
         self.write()
 
     def _finished(self, method: str, record: Record) -> None:

@@ -48,15 +48,17 @@ class DocumentedCommand(click.Command):
         own = {flag for parameter in self.params for flag in parameter.opts}
         self.params += [option for option in output_options() if not own & {*option.opts}]
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, with as many log lines as the user wants."""
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command's arguments; from here on as many log lines are shown as the user wants."""
         import logging
 
         from dtfl_private.runtime.logs import logs_shown
 
-        with logs_shown(logging.DEBUG if output().verbose else logging.WARNING):
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            ctx.with_resource(logs_shown(logging.DEBUG if output().verbose else logging.WARNING))
             logging.getLogger("dtfl_private.cli").debug("dtfl-private %s, process %d", ctx.info_name, os.getpid())
-            return super().invoke(ctx)
+        return rest
 
 
 class GroupedCommand(DocumentedCommand):

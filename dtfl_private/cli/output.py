@@ -33,18 +33,20 @@ class Output:
         quiet: the result alone.
         verbose: log lines too, on standard error.
         as_json: the result is one JSON document on standard output; all else goes to standard error.
+        apart: what people read goes to standard error, for something else has gone to standard output.
     """
 
     quiet: bool = False
     verbose: bool = False
     as_json: bool = False
+    apart: bool = False
 
     @cached_property
     def console(self) -> "Console":
         """Where what people read goes."""
         from dtfl_private.cli.terminal import open_console
 
-        return open_console(stderr=self.as_json)
+        return open_console(stderr=self.as_json or self.apart)
 
     @cached_property
     def _apart(self) -> "Console":

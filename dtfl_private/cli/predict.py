@@ -64,7 +64,7 @@ def predict(
       dtfl-private predict runs/mine photos --csv predictions.csv
       dtfl-private predict runs/mine photos --csv > predictions.csv
     """
-    from dtfl_private.cli.output import output
+    from dtfl_private.cli.output import Output, output
     from dtfl_private.cli.targets import check_targets, write_file
     from dtfl_private.experiments.load_run import load_run
     from dtfl_private.report.live.predicting import PredictionDisplay
@@ -82,13 +82,14 @@ def predict(
             shown, judgement, counts, resized = _predicted(opened, images, which, device, top, display)
         except KeyboardInterrupt:
             raise InterruptedPredictionError("interrupted; nothing was written") from None
-    if csv_file == "-":  # nothing else may come between its lines
-        click.echo(predictions_csv(shown, min(top, len(opened.classes))), nl=False)
-        return
-    if csv_file is not None:
-        write_file(csv_file, predictions_csv(shown, min(top, len(opened.classes))).encode())
-    else:
+    table = None if csv_file is None else predictions_csv(shown, min(top, len(opened.classes)))
+    if table is None:
         answer.show(predictions_table(shown))
+    elif csv_file == "-":
+        click.echo(table, nl=False)
+        answer = Output(quiet=answer.quiet, apart=True)  # nothing else may stand among its lines
+    else:
+        write_file(str(csv_file), table.encode())
     _show_judgement(answer, judgement, counts, len(shown))
     for line in _resized_line(resized, len(shown), opened.data):
         answer.warn(f"note: {line}")

@@ -83,7 +83,15 @@ def parse_json(data: bytes) -> Any:
 
 def read_toml(path: Path, *, most_bytes: int) -> dict[str, Any]:
     """Return the tables of a TOML file; nesting, integers and texts beyond the bounds above are refused."""
-    text = read_text(path, most_bytes=most_bytes)
+    return parse_toml(read_text(path, most_bytes=most_bytes))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of a TOML text, within the same bounds.
+
+    Raises:
+        ValueError: it is no TOML, or beyond them.
+    """
     if _LONG_KEY.search(text):  # before parsing, whose time grows with the square of it
         raise ValueError(_TOO_DEEP)
     try:

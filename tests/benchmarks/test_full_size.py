@@ -30,9 +30,9 @@ def test_a_lap_has_the_rounds_that_fit_into_a_share_of_the_time():
 
 def test_a_pace_leaves_the_start_out_of_the_rounds():
     lap = Lap(until=3, deadline_s=0, on_round=print, begun_s=10.0, ended_s=[19.0, 22.0, 25.0], computed_s=[4.0, 2.5])
-    assert lap.pace() == Pace(start_s=5.0, round_s=3.0)
+    assert lap.pace == Pace(start_s=5.0, round_s=3.0)
     first = Lap(until=1, deadline_s=0, on_round=print, begun_s=10.0, ended_s=[19.0], computed_s=[4.0])
-    assert first.pace() == Pace(start_s=5.0, round_s=4.0)
+    assert first.pace == Pace(start_s=5.0, round_s=4.0)
 
 
 def test_an_interrupted_call_goes_on_and_leaves_what_an_uninterrupted_one_leaves(tmp_path, capsys, monkeypatch):

@@ -145,7 +145,7 @@ def test_names_of_commands_are_completed_with_their_help():
     run = subprocess.run(
         [sys.executable, "-m", "dtfl_private"], capture_output=True, text=True, env={**os.environ, **words}, check=True
     )
-    names = ("partition", "plan", "profile")
+    names = ("partition", "plan", "predict", "profile")
     assert run.stdout.splitlines() == [part for name in names for part in ("plain", name, COMMANDS[name])]
 
 

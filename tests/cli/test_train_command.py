@@ -72,7 +72,7 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
     assert (answer.status, answer.err) == (0, "")
     run = tmp_path / "runs" / "mine"
     assert sorted(path.name for path in run.iterdir()) == [
-        *("checkpoint", "config.toml", "environment.json", "model.safetensors"),
+        *("README.md", "checkpoint", "config.toml", "dataset.json", "environment.json", "model.safetensors"),
         *("rounds.jsonl", "summary.json", "test.png", "training.png"),
     ]
     for picture in ("test.png", "training.png"):
@@ -150,7 +150,7 @@ def test_brackets_in_a_path_are_shown_as_they_are(dtfl, tmp_path):
     answer = dtfl("train", *SMALL, "--rounds", 1, "--out", "odd [/b] :smile: [red]")
     assert answer.status == 0
     assert (tmp_path / "odd [" / "b] :smile: [red]").is_dir()
-    assert answer.out.count("odd [/b] :smile: [red]") == 3
+    assert answer.out.count("odd [/b] :smile: [red]") == 4
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_round_and_client(dtfl):

@@ -32,7 +32,8 @@ def test_an_opened_run_has_what_train_returned(run_tiny, tmp_path, tiny_network)
     assert run.audit is None
     names = "dtfl, object:StagedModel, object:ImageDataset"
     reached = f"test accuracy {made.summary['final_accuracy']:.4f}"
-    assert repr(run) == f"Run('{tmp_path / 'run'}': {names}; 2 of 2 rounds, {reached})"
+    assert repr(run) == repr(made)
+    assert repr(run).startswith(f"Run '{tmp_path / 'run'}': {names}; 2 of 2 rounds; {reached}")
 
 
 def test_the_audit_of_a_run_is_its_findings(write_run, findings_of, figure, tmp_path):
@@ -67,7 +68,7 @@ def test_opening_a_run_loads_no_torch(write_run, tmp_path):
     shown = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, str(path)], capture_output=True, text=True, check=True, env=os.environ
     )
-    assert shown.stdout.endswith("test accuracy 0.5000) 1 3 None\n")
+    assert shown.stdout.endswith("dtfl, resnet-8, digits; 0 of 1 rounds 1 3 None\n")
 
 
 def test_a_run_of_an_earlier_version_says_what_is_missing_and_a_resume_adds_it(run_tiny, tmp_path):
@@ -109,6 +110,6 @@ def test_what_is_no_run_is_refused_and_what_has_not_trained_has_no_network(tmp_p
         load_run(tmp_path)
     (tmp_path / "config.toml").write_text(to_toml(TrainConfig()))
     run = load_run(tmp_path)
-    assert "0 of 60 rounds)" in repr(run)
+    assert "0 of 60 rounds" in repr(run)
     with pytest.raises(InputError, match=r"has no dataset\.json"):
         run.model()

@@ -7,7 +7,7 @@ from interrupted_runs import EVENTFUL, Notes, left_behind
 
 from dtfl_private.errors import CheckpointError, InputError, RunError
 from dtfl_private.experiments import train_loop as training
-from dtfl_private.experiments.run_folder import checkpoint
+from dtfl_private.experiments.run_folder import checkpoint, model_file
 from dtfl_private.experiments.run_folder import summary as summary_file
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked
 from dtfl_private.experiments.train import train
@@ -68,9 +68,9 @@ CRASHES = {
     "before the third checkpoint gets its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 5),
     "after the third checkpoint got its name": lambda patch: crash_at_call(patch, checkpoint, "sync_folder", 6),
     "while the third model is written": lambda patch: crash_at_call(
-        patch, summary_file, "write_atomic", 5, before=write_half_a_file
+        patch, model_file, "write_atomic", 3, before=write_half_a_file
     ),
-    "between the third model and summary": lambda patch: crash_at_call(patch, summary_file, "write_atomic", 6),
+    "between the third model and summary": lambda patch: crash_at_call(patch, summary_file, "write_atomic", 3),
     "after the third round": lambda _: Notes(("finished", 3)),
     "after the last round": lambda _: Notes(("finished", 4)),
     "at the picture": lambda patch: patch.setattr(training, "plot_training", crash),
@@ -105,6 +105,7 @@ def test_the_eventful_run_is_eventful(uninterrupted):
     assert any(line["dropped"] for line in lines)
     assert sorted(name for name in uninterrupted if "/" not in name) == [
         "config.toml",
+        "dataset.json",
         "model.safetensors",
         "rounds",
         "summary",

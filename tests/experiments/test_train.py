@@ -12,7 +12,7 @@ from dtfl_private.experiments.config.toml_files import read_run_config
 def test_the_folder_holds_the_whole_run(run_tiny, tmp_path):
     run = run_tiny(tmp_path / "run", target_accuracy=0.1)
     assert sorted(path.name for path in run.folder.path.iterdir()) == [
-        *("checkpoint", "config.toml", "environment.json", "model.safetensors"),
+        *("README.md", "checkpoint", "config.toml", "dataset.json", "environment.json", "model.safetensors"),
         *("rounds.jsonl", "summary.json", "test.png", "training.png"),
     ]
     lines = [json.loads(line) for line in run.folder.rounds.read_text().splitlines()]

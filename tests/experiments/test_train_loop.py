@@ -32,7 +32,7 @@ def test_a_loss_that_explodes_ends_the_run_and_names_the_culprit(run_tiny, tmp_p
     path = tmp_path / "run"
     with pytest.raises(NonFiniteLossError, match=r"loss of client \d became .* in round 1"):
         run_tiny(path, lr=1e30)
-    assert sorted(file.name for file in path.iterdir()) == ["config.toml", "environment.json"]
+    assert sorted(file.name for file in path.iterdir()) == ["config.toml", "dataset.json", "environment.json"]
 
 
 class StopAfter(Callback):

@@ -7,7 +7,6 @@ A file extends files that lie beside or below the one that the user names, and n
 else made reads nothing elsewhere. A key is taken over or replaced as a whole, lists too.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from dtfl_private.errors import InputError, comparable, shortened, unknown_name
 from dtfl_private.experiments.config.toml_files import as_fields, load_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.files.reading import parse_toml
 from dtfl_private.printable import shown_value
 
 EXTENDS = "extends"
@@ -53,13 +53,21 @@ def file_layers(path: Path) -> list[Layer]:
             are too many.
     """
     layers: list[Layer] = []
-    _add(path, path.parent.resolve(), (), layers)
+    _add(path, _place(path.parent), (), layers)
     return layers
+
+
+def _place(path: Path) -> Path:
+    """Return where a file is, links followed; whoever reads it says what is wrong with links that lead nowhere."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
 
 
 def _add(path: Path, root: Path, chain: tuple[Path, ...], layers: list[Layer]) -> None:
     """Add the layers of a file; ``chain`` are the files that led to it, of which the first lies in ``root``."""
-    if path.resolve() in [before.resolve() for before in chain]:
+    if _place(path) in [_place(before) for before in chain]:
         raise InputError(f"configurations extend each other in a circle: {_arrows((*chain, path))}")
     if len(chain) >= DEEPEST:
         raise InputError(f"configurations extend each other over more than {DEEPEST} files: {_arrows((*chain, path))}")
@@ -130,8 +138,8 @@ def _read(name: str, text: str) -> object:
     if not text.startswith(TOML_STARTS):
         return text
     try:
-        found = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError) as error:
+        found = parse_toml(f"value = {text}")
+    except ValueError as error:
         raise InputError(f"--set {name}={shortened(text)} is refused: no TOML value: {error}") from None
     if len(found) > 1:
         raise InputError(f"--set {name}={shortened(text)} is refused: no TOML value, but several lines")

@@ -85,7 +85,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
         workers=workers,
         data_sha256=inputs.dataset.fingerprint(),
         data=described(inputs.dataset, registration.preprocessor),
-        statistics=[*registration.sums, *(weighed.counts if weighed is not None else ())],
+        statistics=(*registration.sums, *(weighed.counts if weighed is not None else ())),
         notes=_notes(parts, inputs, costs, registration, workers),
     )
 

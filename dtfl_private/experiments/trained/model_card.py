@@ -202,12 +202,12 @@ def _tier_row(verdict: TierVerdict) -> str:
     cells = (
         str(verdict.tier),
         verdict.level,
-        verdict.attack,
+        markdown_text(verdict.attack),
         find_metric(best.metric).label,
         figure(best.value, best.metric),
         interval(best),
     )
-    return f"| {' | '.join(map(markdown_text, cells))} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def _use(card: ModelCard) -> list[str]:

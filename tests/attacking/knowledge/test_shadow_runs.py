@@ -56,4 +56,4 @@ def test_a_shadow_trains_on_all_of_its_records_and_to_the_last_round(tiny_config
     config = read_run_config(folder)
     assert (config.validation, config.patience, config.max_train_images) == (0, None, 12)
     assert len(folder.rounds.read_text().splitlines()) == 3
-    assert not folder.best.exists()
+    assert not folder.best_model.exists()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dtfl_private.cli.config import config_table
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.cli.plan_output import rounds_table, times_table
 from dtfl_private.cli.sweep import runs_table
@@ -35,10 +36,12 @@ from dtfl_private.report.tables.distribution import distribution_table, spread_t
 from dtfl_private.report.tables.exposure import exposure_table
 from dtfl_private.report.tables.facts import blocks_table, columns_table
 from dtfl_private.report.tables.fitting import WIDEST_FIGURE
+from dtfl_private.report.tables.judged import class_table
 from dtfl_private.report.tables.leakage import leakage_table
 from dtfl_private.report.tables.method_leakage import method_leakage_tables
 from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.predictions import PredictedImage, predictions_table, recall_table
 from dtfl_private.report.tables.profiles import profiles_table
 from dtfl_private.report.tables.summary import summary_table
 from dtfl_private.report.tables.tuned_settings import tuned_settings_tables
@@ -196,10 +199,33 @@ def of_training() -> list[Table]:
     record = {"test_accuracy": 0.51, "test_loss": 1234.5, "virtual_time_s": 1e6, "round_time_s": 99_999.0}
     record |= {"round": 12_345, "dropped": [*range(30)], "tiers": {str(k): 1 + k % TIERS for k in range(60)}}
     summary = {"rounds": 300, "final_accuracy": 0.5, "best_accuracy": 0.6, "best_round": 299, "target_accuracy": 0.9}
+    summary |= {"judged_on": "test", "clients": None, "test": {"per_class": [per_class(n) for n in range(12)]}}
+    summary |= {"chosen_on": "test", "selected_round": 299, "selected_accuracy": 0.6}
     summary |= {"rounds_to_target": None, "virtual_time_s": 1e6, "wall_time_s": 1e5, "privacy": []}
     kinds = ("down_weights", "up_weights", "up_smashed", "up_labels", "down_gradients")
     summary |= {"bytes": dict.fromkeys(kinds, 123_456_789), "macs": {"client": 10**15, "server": 10**16}}
-    return [live_rounds_table([record] * 8, 200), summary_table(summary, PATH), summary_table(summary, "runs/mine")]  # type: ignore[list-item]
+    closing = {key: value for key, value in summary.items() if key != "test"}
+    return [
+        live_rounds_table([record] * 8, 200),  # type: ignore[list-item]
+        summary_table(closing, PATH),
+        summary_table(closing, "runs/mine"),
+        class_table(summary),
+    ]
+
+
+def per_class(number: int) -> dict[str, object]:
+    figures = dict.fromkeys(("precision", "recall", "f1", "roc_auc"), 0.1234)
+    return {"class": f"a class with quite a long name no. {number}", "support": 12_345, **figures}
+
+
+def of_predictions() -> list[Table]:
+    names = [f"a class with quite a long name no. {number}" for number in range(3)]
+    image = PredictedImage(file=Path(PATH), top=[(name, 0.3333) for name in names], true=names[0])
+    return [predictions_table([image] * 3), recall_table(dict.fromkeys(names, 0.5), dict.fromkeys(names, 12_345))]
+
+
+def of_configurations() -> list[Table]:
+    return [config_table(TrainConfig(defense=[LONG]), dict.fromkeys(("defense", "rounds", "dataset"), PATH))]
 
 
 def other_tables() -> list[Table]:
@@ -218,6 +244,8 @@ TABLES: dict[str, Callable[..., list[Table]]] = {
     "partition": spreads,
     "list": lists,
     "train": of_training,
+    "predict": of_predictions,
+    "config": of_configurations,
     "sweep": other_tables,
 }
 
@@ -226,7 +254,7 @@ BUILDERS = {
     *(rounds_table, times_table, runs_table, live_rounds_table, adversaries_table, verdict_table, terminal_tables),
     *(cost_table, round_time_table, step_time_table, datasets_table, distribution_table, spread_table),
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
-    *(summary_table, tuned_settings_tables, plain_table),
+    *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
 }
 
 

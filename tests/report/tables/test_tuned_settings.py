@@ -39,7 +39,7 @@ def test_chosen_settings_are_in_markdown_and_latex(tuned):
 def test_where_nothing_was_chosen_nothing_is_said(comparison):
     assert tuned_settings_tables(comparison) == []
     assert tuned_settings_legend(comparison) == []
-    assert "chosen" not in markdown(comparison) + latex(comparison)
+    assert "chosen by trials" not in markdown(comparison) + latex(comparison)
 
 
 def test_names_of_settings_do_not_steer_the_terminal(tuned):
