@@ -77,10 +77,10 @@ def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} '{shortened(value)}': {hint}known: {', '.join(names) or 'none'}")
 
 
-def nearest_name(value: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is spelled most like ``value``, or None if none is like it."""
+def nearest_name(value: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
+    """Return the known name that is spelled most like ``value``, or None if none is so much like it (0..1)."""
     by_key = {comparable(name): name for name in known}
-    near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(comparable(value), by_key, n=1, cutoff=likeness)
     return by_key[near[0]] if near else None
 
 

@@ -27,9 +27,9 @@ class StopTraining(Exception):  # noqa: N818 - no error: as StopIteration, it en
 class Callback:
     """Hears how work proceeds. Every event does nothing unless a subclass says otherwise.
 
-    A public method of a subclass must be one of these events and take what the event passes; anything else is refused
-    when the class is defined, as it would never be called. Names of other methods begin with an underscore. What a
-    callback raises stops the work, and what is on disk can be resumed.
+    A method of a subclass that is spelled much like an event, or begins with ``on_`` as events of other libraries do,
+    is refused when the class is defined, as it would never be called; so is an event that does not take what it passes.
+    What a callback raises stops the work, and what is on disk can be resumed.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -98,10 +98,16 @@ EVENTS = tuple(name for name in vars(Callback) if not name.startswith("_"))
 """The events that a callback may hear."""
 
 
+LIKE_AN_EVENT = 0.7
+"""How much alike a name and an event's are (`difflib`, 0..1) from which on the event is meant."""
+
+
 def _require_event(cls: type, name: str, method: FunctionType) -> None:
-    """Raise `InputError` if a method is no event, or cannot be called as the event is."""
+    """Raise `InputError` if a method is a misspelt event, or one that cannot be called as the event is."""
     if name not in EVENTS:
-        near = nearest_name(name, EVENTS)
+        near = nearest_name(name.removeprefix("on_"), EVENTS, likeness=LIKE_AN_EVENT)
+        if near is None and not name.startswith("on_"):
+            return  # a method of its own
         hint = "" if near is None else f"did you mean '{near}'? "
         rule = "begin the name of a method of your own with an underscore"
         line = f"'{name}' is no event: {hint}known: {', '.join(EVENTS)}; {rule}"

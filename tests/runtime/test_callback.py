@@ -60,7 +60,12 @@ class Methods:
 
 @pytest.mark.parametrize(
     ("misspelt", "meant"),
-    [("round_finnished", "round_finished"), ("roundFinished", "round_finished"), ("on_job_started", "job_started")],
+    [
+        ("round_finnished", "round_finished"),
+        ("roundFinished", "round_finished"),
+        ("on_job_started", "job_started"),
+        ("started", "run_started"),
+    ],
 )
 def test_a_misspelt_event_is_refused_when_the_class_is_defined(misspelt, meant):
     with pytest.raises(InputError) as refused:
@@ -68,12 +73,12 @@ def test_a_misspelt_event_is_refused_when_the_class_is_defined(misspelt, meant):
     assert str(refused.value).startswith(f"callback Mine: '{misspelt}' is no event: did you mean '{meant}'? known: ")
 
 
-def test_a_method_unlike_any_event_is_refused_too_as_nobody_would_call_it():
-    with pytest.raises(InputError, match=r"'fit' is no event: known: note, run_started, .* an underscore"):
-        type("Mine", (Callback,), {"fit": Methods.nothing})
+def test_an_event_of_another_library_is_refused_too_as_nobody_would_call_it():
+    with pytest.raises(InputError, match=r"'on_epoch_end' is no event: known: note, run_started, .* an underscore"):
+        type("Mine", (Callback,), {"on_epoch_end": Methods.nothing})
 
 
-def test_what_is_not_called_from_outside_may_have_any_name():
+def test_what_is_unlike_any_event_may_have_any_name():
     class Mine(Callback):
         limit = 3
         key = len
@@ -89,7 +94,13 @@ def test_what_is_not_called_from_outside_may_have_any_name():
         def of(text: str) -> str:
             return text
 
-    assert Mine().threshold == 3
+        def pace(self) -> int:
+            return self.threshold
+
+        def finished_rounds(self) -> int:
+            return 0
+
+    assert Mine().pace() == 3
 
 
 @pytest.mark.parametrize("method", [Methods.nothing, Methods.two, Methods.by_name])
