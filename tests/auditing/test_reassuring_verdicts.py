@@ -83,7 +83,7 @@ def test_what_hides_nothing_leaves_records_exposed(defense, audited):
     done = audited(defense)
     (verdict,) = done.findings.verdict
     assert (verdict.tier, verdict.level) == (1, "exposed")
-    assert "exposed in tier 1" in done.report.read_text()
+    assert '<li><span>Tier 1</span> <span class="badge exposed">' in done.report.read_text()
 
 
 def test_where_noise_alone_is_sent_nothing_is_shown_to_leak_and_nothing_made_up(audited):

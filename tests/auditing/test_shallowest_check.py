@@ -27,7 +27,7 @@ def test_an_attack_that_fails_at_md1_ends_the_audit_before_any_tier_is_attacked(
     assert (findings.valid, findings.verdict, findings.results) == (False, (), ())
     (left_out,) = findings.not_tested
     assert left_out.why.startswith("the sanity check at md1 failed: ")
-    assert "What to try: more effort" in done.report.read_text()
+    assert "What to try</dt><dd>more effort" in done.report.read_text()
 
 
 def test_the_guess_at_md1_of_a_run_without_defenses_is_that_of_the_audit(trained, examine):

@@ -132,7 +132,7 @@ def test_the_presets_are_there():
     assert {path.stem for path in PRESETS} == {
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
-        *("fastest-changing", "fastest-scarce", "fastest-sizes"),
+        *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer"),
     }
 
 
@@ -157,8 +157,8 @@ def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, s
         assert all(len(group.runs) == seeds for group in setting.groups)
 
 
-# `fastest-sizes` is about sizes itself: more images, a deeper network.
-SMALL_AND_FULL = [path for path in PRESETS if path.stem != "fastest-sizes"]
+# `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` asks a question of the small one.
+SMALL_AND_FULL = [path for path in PRESETS if path.stem not in ("fastest-sizes", "fastest-longer")]
 
 
 @pytest.mark.parametrize("path", SMALL_AND_FULL, ids=[path.stem for path in SMALL_AND_FULL])
