@@ -157,7 +157,7 @@ def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, s
         assert all(len(group.runs) == seeds for group in setting.groups)
 
 
-# `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` asks a question of the small one.
+# `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` about more rounds.
 SMALL_AND_FULL = [path for path in PRESETS if path.stem not in ("fastest-sizes", "fastest-longer")]
 
 
