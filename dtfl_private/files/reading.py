@@ -42,7 +42,7 @@ def open_regular(path: Path, *, most_bytes: int) -> io.BufferedReader:
     try:
         _require_regular(os.fstat(descriptor), path, most_bytes)
         return os.fdopen(descriptor, "rb")
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the descriptor is closed, and what happened is raised again
         os.close(descriptor)
         raise
 

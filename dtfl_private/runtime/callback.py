@@ -193,7 +193,7 @@ def told(callbacks: Sequence[Callback]) -> Iterator[Callbacks]:
     listener = Callbacks(_checked(callbacks))
     try:
         yield listener
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too: files and displays are to be closed; it is raised again
         listener.ended(error)
         raise
     listener.ended(None)

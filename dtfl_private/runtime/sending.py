@@ -84,7 +84,7 @@ def one_line(error: object) -> str:
 def _obstacle(part: object) -> Exception | None:
     try:
         _written(part)
-    except Exception as error:
+    except Exception as error:  # pickling calls methods of the user's own parts, which may raise anything
         return error
     return None
 

@@ -19,8 +19,7 @@ def share(tensor: Tensor) -> None:
     Raises:
         RuntimeError: there is not enough of it, or no file descriptor is left.
     """
-    # torch gives this one method no type annotations.
-    tensor.share_memory_()  # type: ignore[no-untyped-call]
+    tensor.share_memory_()  # type: ignore[no-untyped-call] # torch gives this one method no types
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,7 +118,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> int:
         write(temporary)
         size = temporary.stat().st_size
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no half-written file is left, and what happened is raised again
         with suppress(OSError):
             temporary.unlink()
         raise

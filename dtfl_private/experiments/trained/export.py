@@ -96,6 +96,7 @@ def _torchscript(model: TrainedModel) -> bytes:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message=".*torch.jit.*is (deprecated|not supported)")
         # Sizes become constants, as they may: all but the number of inputs, which is checked.
+        # torch names this warning in no list of what it exports, and gives `trace` no types.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         network = ExportedNetwork(model)
         traced = torch.jit.trace(network, example_inputs(model.data))  # type: ignore[no-untyped-call]

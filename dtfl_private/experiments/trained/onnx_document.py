@@ -53,8 +53,8 @@ def _metadata(data: DataDescription) -> dict[str, str]:
 
 def _require_packages() -> None:
     try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnx  # noqa: F401 - whether it is there
+        import onnxscript  # noqa: F401 - likewise: torch imports it in the midst of an export
     except ImportError:
         raise InputError(
             "export to ONNX needs the packages onnx and onnxscript: install the extra, pip install 'dtfl-private[onnx]'"

@@ -133,7 +133,7 @@ def planned() -> list[Table]:
     ]
     table = SimpleNamespace(rows=range(TIERS), tiers_M=np.arange(1, TIERS + 1))
     made = Plan(
-        table=table,  # type: ignore[arg-type]
+        table=table,  # type: ignore[arg-type] # has what the table shows
         rounds=rounds,
         static_time_s=dict.fromkeys(range(1, TIERS + 1), 99_999.9),
         scheduler_time_s={"efficient": 1e6, LONG: 1e6},
@@ -206,7 +206,7 @@ def of_training() -> list[Table]:
     summary |= {"bytes": dict.fromkeys(kinds, 123_456_789), "macs": {"client": 10**15, "server": 10**16}}
     closing = {key: value for key, value in summary.items() if key != "test"}
     return [
-        live_rounds_table([record] * 8, 200),  # type: ignore[list-item]
+        live_rounds_table([record] * 8, 200),  # type: ignore[list-item] # what is shown of a record
         summary_table(closing, PATH),
         summary_table(closing, "runs/mine"),
         class_table(summary),
@@ -233,7 +233,7 @@ def other_tables() -> list[Table]:
         SimpleNamespace(name=f"run-{LONG}", config=TrainConfig(defense=["gaussian-noise"], scheduler="random"))
         for _ in range(3)
     ]
-    return [runs_table(SimpleNamespace(runs=runs, tuning=None))]  # type: ignore[arg-type]
+    return [runs_table(SimpleNamespace(runs=runs, tuning=None))]  # type: ignore[arg-type] # has what is shown
 
 
 TABLES: dict[str, Callable[..., list[Table]]] = {
