@@ -6,6 +6,7 @@ run -> plan -> sanity checks -> trainings -> attacks at every tier -> convergenc
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +42,10 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links
+from dtfl_private.experiments.run_folder.summary import read_summary
 from dtfl_private.experiments.setup.run_objects import RunObjects
-from dtfl_private.experiments.train_loop import privacy_of
-from dtfl_private.experiments.trained.model_card import ModelCard, write_card
+from dtfl_private.experiments.train_loop import model_card
+from dtfl_private.experiments.trained.model_card import write_card
 from dtfl_private.files.writing import output_path, require_usable
 from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
@@ -231,13 +233,7 @@ def _make(folder: Path) -> None:
 
 def _write_verdict_into_card(opened: OpenedRun, findings: Findings, progress: Callback) -> None:
     """Write the run's model card anew, with the verdict."""
-    prepared = opened.prepared
-    card = ModelCard(
-        config=prepared.config,
-        data=prepared.data,
-        records=opened.records,
-        privacy=privacy_of(prepared, opened.after),
-        findings=findings,
-    )
+    card = model_card(opened.prepared, opened.after, opened.records, read_summary(opened.folder))
+    card = replace(card, findings=findings)
     if not write_card(opened.folder, card):
         progress.note(f"{opened.folder.card} was changed by hand and is left as it is: it does not tell of this audit")

@@ -1,9 +1,10 @@
 """The rounds of a run: each is trained, then recorded, then shown."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dtfl_private.experiments.judging.class_rows import class_rows
 from dtfl_private.experiments.judging.final_figures import final_figures
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
@@ -129,10 +130,29 @@ def _write_results(
         title = f"{config.method}, {config.model}, {config.dataset}"
         plot_training(records, folder.plot, title=title)
         plot_judged(summary, folder.test_plot, title=title)
-        privacy = privacy_of(prepared, state)
-        write_card(folder, ModelCard(config=config, data=prepared.data, records=records, privacy=privacy))
+        write_card(folder, model_card(prepared, state, records, summary))
     write_results(folder, state.weights.model, summary, description)
     return summary
+
+
+def model_card(
+    prepared: Prepared, state: FederatedState, records: Sequence[Record], summary: Mapping[str, Any]
+) -> ModelCard:
+    """Return what a run's model card tells before any audit.
+
+    Args:
+        prepared: the run.
+        state: after its last round.
+        records: of its rounds.
+        summary: of the run; it may come from anybody.
+    """
+    return ModelCard(
+        config=prepared.config,
+        data=prepared.data,
+        records=records,
+        privacy=privacy_of(prepared, state),
+        by_class=class_rows(summary, len(prepared.data.classes)),
+    )
 
 
 def model_description_of(prepared: Prepared, round_number: int) -> ModelDescription:

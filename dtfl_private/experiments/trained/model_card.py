@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dtfl_private.data.description import DataDescription
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.judging.class_rows import ClassRow
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
@@ -41,6 +42,7 @@ class ModelCard:
         data: what the network takes, and what its outputs mean.
         records: of the finished rounds, at least one.
         privacy: what has left the clients.
+        by_class: how well the network tells each class after the last round; empty where that is not known.
         findings: of an audit, if there was one.
     """
 
@@ -48,6 +50,7 @@ class ModelCard:
     data: DataDescription
     records: Sequence[Record]
     privacy: Sequence[Disclosure]
+    by_class: Sequence[ClassRow] = ()
     findings: Findings | None = None
 
     @property
@@ -152,9 +155,19 @@ def _training(card: ModelCard) -> list[str]:
 
 def _classes(card: ModelCard) -> list[str]:
     named = card.data.classes[:CLASSES_NAMED]
-    lines = [f"- {number}: {markdown_text(name)}" for number, name in enumerate(named)]
     left = len(card.data.classes) - len(named)
-    return ["## Classes", "", *lines, *([f"- and {left:,} more, in dataset.json"] if left else [])]
+    more = ["", f"And {left:,} more, in dataset.json."] if left else []
+    if not card.by_class:
+        return ["## Classes", "", *(f"- {number}: {markdown_text(name)}" for number, name in enumerate(named)), *more]
+    head = ["| class | name | images | precision | recall | F1 |", "|--|--|--|--|--|--|"]
+    rows = [_class_row(number, name, card.by_class[number]) for number, name in enumerate(named)]
+    told = f"Figures of these weights on the {card.config.judged_on} images."
+    return ["## Classes", "", told, "", *head, *rows, *more]
+
+
+def _class_row(number: int, name: str, row: ClassRow) -> str:
+    figures = ("-" if value is None else f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
+    return f"| {' | '.join((str(number), markdown_text(name), f'{row.support:,}', *figures))} |"
 
 
 def _figures(card: ModelCard) -> list[str]:

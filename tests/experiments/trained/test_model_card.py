@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 
 from dtfl_private.data.description import DataDescription
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.judging.class_rows import class_rows
 from dtfl_private.experiments.load_run import load_run
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.trained.model_card import ModelCard, card_document, write_card
@@ -28,6 +29,9 @@ HOSTILE = (
     "''",
     "\u2028x",
 )
+
+CAT = {"support": 4, "precision": 0.75, "recall": 0.5, "f1": 0.6}
+DOG = {"support": 0, "precision": None, "recall": None, "f1": None}
 
 
 @pytest.fixture
@@ -148,3 +152,45 @@ def test_training_leaves_a_card(run_tiny):
     assert 'load_model("model.safetensors", model=NETWORK)' in text
     for entry in run.summary["privacy"]:
         assert entry["sentence"].partition(",")[0] in text
+
+
+def test_classes_have_their_figures_where_these_are_known(card):
+    rows = class_rows({"test": {"per_class": [CAT, DOG]}}, 2)
+    _, text = parts(card_document(replace(card, by_class=rows)))
+    assert "| class | name | images | precision | recall | F1 |" in text
+    assert "| 0 | cat | 4 | 0.750 | 0.500 | 0.600 |" in text
+    assert "| 1 | dog | 0 | - | - | - |" in text
+    assert "of these weights on the test images" in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_stay_in_their_cell(card, name):
+    data = card.data.model_copy(update={"classes": (name, "dog")})
+    rows = class_rows({"test": {"per_class": [CAT, DOG]}}, 2)
+    _, text = parts(card_document(replace(card, data=data, by_class=rows)))
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    table = page[page.index("<table>") : page.index("</table>")]
+    body = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in table.split("<tr>")[2:]]
+    assert [cells[2:] for cells in body] == [["4", "0.750", "0.500", "0.600"], ["0", "-", "-", "-"]]
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {},
+        {"test": None},
+        {"test": [1]},
+        {"test": {"per_class": {}}},
+        {"test": {"per_class": [CAT]}},
+        {"test": {"per_class": [CAT, CAT, CAT]}},
+        {"test": {"per_class": [CAT, None]}},
+        {"test": {"per_class": [CAT, {**CAT, "recall": "1 | x"}]}},
+        {"test": {"per_class": [CAT, {**CAT, "f1": 2.0}]}},
+        {"test": {"per_class": [CAT, {**CAT, "precision": float("nan")}]}},
+        {"test": {"per_class": [CAT, {**CAT, "support": -1}]}},
+        {"test": {"per_class": [CAT, {"support": 3}]}},
+    ],
+    ids=str,
+)
+def test_a_summary_of_somebody_else_is_believed_only_where_it_is_sound(summary):
+    assert class_rows(summary, 2) == ()
