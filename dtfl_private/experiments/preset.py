@@ -4,7 +4,7 @@
     seeds = [0, 1, 2]
     baseline = "fedavg"              # what speed-ups refer to
 
-    [config]                         # keys of CONFIG.toml, for all runs
+    [config]                         # keys of CONFIG.toml, for all runs; ``extends = "base.toml"`` too
     clients = 10
 
     [[grid]]                         # keys of CONFIG.toml; a list means one run for each of its values
@@ -29,6 +29,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.experiments.config.composition import table_values
 from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.toml_files import as_fields, load_toml
@@ -101,7 +102,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
     if size not in file.sizes:
         raise unknown_name("size", size, file.sizes)
     chosen = {name: _size(values, f"[sizes.{name}] of {path}") for name, values in file.sizes.items()}[size]
-    base = as_fields(file.config, f"[config] of {path}")
+    base = table_values(file.config, path, f"[config] of {path}")
     grids = [as_fields(values, f"[[grid]] of {path}") for values in file.grid]
     varied: list[dict[str, object]] = []
     require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)

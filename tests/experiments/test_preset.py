@@ -86,6 +86,24 @@ def test_a_preset_of_no_run_or_of_far_too_many_is_refused_before_they_are_laid_o
         load_preset(path, "small")
 
 
+def test_the_table_of_all_runs_may_extend_a_configuration_beside_the_preset(preset, tmp_path):
+    (tmp_path / "lower.toml").write_text("clients = 9\nbatch-size = 7")
+    (tmp_path / "base.toml").write_text("extends = 'lower.toml'\nbatch-size = 5\nrounds = 50")
+    for run in preset(TWO_BY_TWO.replace("[config]", "[config]\nextends = 'base.toml'")).runs:
+        assert (run.config.clients, run.config.batch_size, run.config.rounds) == (4, 5, 2)
+
+
+def test_a_preset_extends_nothing_elsewhere_and_no_circle(preset, tmp_path):
+    extending = TWO_BY_TWO.replace("[config]", "[config]\nextends = 'base.toml'")
+    (tmp_path / "base.toml").write_text("extends = 'my.toml'")
+    with pytest.raises(InputError, match=r"in a circle: .*my.toml -> .*base.toml -> .*my.toml"):
+        preset(extending)
+    with pytest.raises(InputError, match="not in or below the folder"):
+        preset(extending.replace("base.toml", "../base.toml"))
+    with pytest.raises(InputError, match=r"extends \['base.toml', 3\]|extends 3"):
+        preset(extending.replace("'base.toml'", "['base.toml', 3]"))
+
+
 def test_overrides_win_over_everything(preset, tmp_path):
     assert {run.config.data_dir for run in preset(TWO_BY_TWO, data_dir=str(tmp_path)).runs} == {tmp_path}
 

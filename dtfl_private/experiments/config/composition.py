@@ -57,6 +57,22 @@ def file_layers(path: Path) -> list[Layer]:
     return layers
 
 
+def table_values(table: Mapping[str, object], path: Path, where: str) -> dict[str, object]:
+    """Return the values of a table of the file at ``path``, which may extend configurations as a file may.
+
+    Args:
+        table: its keys and values.
+        path: of the file that it stands in.
+        where: what to call the table where something is wrong with it.
+
+    Raises:
+        InputError: as `file_layers`.
+    """
+    layers: list[Layer] = []
+    _add_table(table, where, (path,), _place(path.parent), layers)
+    return flattened(layers)
+
+
 def _place(path: Path) -> Path:
     """Return where a file is, links followed; whoever reads it says what is wrong with links that lead nowhere."""
     try:
@@ -74,11 +90,18 @@ def _add(path: Path, root: Path, chain: tuple[Path, ...], layers: list[Layer]) -
     if len(layers) >= MOST_FILES:
         raise InputError(f"configuration '{chain[0]}' extends more than {MOST_FILES} files")
     values = load_toml(path, "configuration" if not chain else f"configuration that '{chain[-1]}' extends,")
-    named = {key: values.pop(key) for key in list(values) if comparable(key) == EXTENDS}
-    own = as_fields(values, str(path))  # its mistakes come before those of what it extends
-    for text in _texts(named, path):
-        _add(_beside_or_below(text, path, root), root, (*chain, path), layers)
-    layers.append(Layer(source=str(path), values=own))
+    _add_table(values, str(path), (*chain, path), root, layers)
+
+
+def _add_table(
+    table: Mapping[str, object], where: str, chain: tuple[Path, ...], root: Path, layers: list[Layer]
+) -> None:
+    """Add the layers of a table of the last file of ``chain``: those that it extends, and its own keys."""
+    named = {key: value for key, value in table.items() if comparable(key) == EXTENDS}
+    own = as_fields({key: value for key, value in table.items() if key not in named}, where)
+    for text in _texts(named, chain[-1]):  # the table's own mistakes came before those of what it extends
+        _add(_beside_or_below(text, chain[-1], root), root, chain, layers)
+    layers.append(Layer(source=where, values=own))
 
 
 def _texts(named: Mapping[str, object], path: Path) -> list[str]:
