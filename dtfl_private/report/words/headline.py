@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from dtfl_private.privacy.disclosure import NOTHING
 from dtfl_private.report.words.audit import unused_tiers
 from dtfl_private.report.words.claims import Claim, claims, nouns, per_hundred, said_together
+from dtfl_private.report.words.names import dataset_name
 from dtfl_private.report.words.numbers import listed, number_of
+from dtfl_private.report.words.results import figure
 from dtfl_private.verdicts.findings import Findings, SanityCheck, TierVerdict
 from dtfl_private.verdicts.selected_results import failed_checks, fell_back, from_most_exposed, is_valid
 
@@ -22,6 +24,7 @@ class Headline:
         sure: how sure that is, in a sentence.
         also: what else there is to say of what leaks, in sentences.
         whom: who gets it, or who tried; None where nothing can be said.
+        protection: which defenses were on, what they changed and cost, in sentences; empty where nothing can be said.
         details: figures behind ``sure``, in sentences.
     """
 
@@ -29,6 +32,7 @@ class Headline:
     sure: str
     also: Sequence[str] = ()
     whom: str | None = None
+    protection: Sequence[str] = ()
     details: Sequence[str] = ()
 
 
@@ -82,6 +86,14 @@ OF_CHECKS: Mapping[str, str] = {
 }
 """What an attack must rebuild, by sanity check."""
 
+SCALES: Mapping[str, str] = {
+    "ssim": "likeness to the original (1 is equal)",
+    "identifiability": "the share that it matches to their original",
+    "auc": "the share of pairs of which it tells which one was trained on",
+    "accuracy": "the share that it names rightly",
+}
+"""What figures of an attack count, by metric; figures on other scales mean little to most people."""
+
 
 def headline(findings: Findings) -> Headline:
     """Return what stands on top of a report: only what the verdicts say, and never that anything is safe."""
@@ -98,7 +110,14 @@ def headline(findings: Findings) -> Headline:
         worst = shown[ranked[0].tier]
         main, *also = [*_main(findings, worst, shown), *_other_tiers(worst, shown)]
         whom, first = _whom(findings, worst), worst[0]
-    return Headline(main=main, also=also, whom=whom, sure=_sure(findings), details=_details(findings, first))
+    return Headline(
+        main=main,
+        also=also,
+        whom=whom,
+        sure=_sure(findings),
+        protection=_protection(findings, first),
+        details=_details(findings, first),
+    )
 
 
 def tier_sentence(findings: Findings, verdict: TierVerdict) -> str:
@@ -144,7 +163,7 @@ def _main(findings: Findings, worst: Sequence[Claim], shown: Mapping[int, Sequen
             if (claim.template, _party(claim)) == (also.template, party)
         ]
         if len(equals) == len(tiers):
-            return [sentence, f"It also {said_together(equals)}."]
+            return [sentence, f"{_capital(party.name)} also {said_together(equals)}."]
     return [sentence]
 
 
@@ -228,6 +247,25 @@ def _sure(findings: Findings) -> str:
     return f"Measured on {findings.victims:,} {nouns(findings)}{where} {by}; better attacks may get more."
 
 
+def _protection(findings: Findings, main: Claim | None) -> list[str]:
+    """Return which defenses were on, and what the strongest attack and the accuracy would be without them."""
+    training = findings.training
+    names = [dataset_name(defense) for defense in training.defense]
+    if not names:
+        return ["No defense was on."]
+    one = len(names) == 1
+    said = [f"The defense {names[0]} was on." if one else f"The defenses {listed(names)} were on."]
+    it = "it" if one else "them"
+    scale = None if main is None else SCALES.get(main.result.metric)
+    if main is not None and scale is not None and main.result.undefended is not None:
+        reached, without = (figure(value, main.result.metric) for value in (main.result.value, main.result.undefended))
+        said.append(f"With {it} the attack reached {reached} in {scale}, without {it} {without}.")
+    if training.undefended_accuracy is not None:
+        right, before = (f"{100 * share:.1f} %" for share in (training.test_accuracy, training.undefended_accuracy))
+        said.append(f"The model is right on {right} of the test {nouns(findings)}, without {it} on {before}.")
+    return said
+
+
 def _details(findings: Findings, main: Claim | None) -> list[str]:
     """Return what stands behind the word "sure", and what speaks against it."""
     said = []
@@ -238,7 +276,7 @@ def _details(findings: Findings, main: Claim | None) -> list[str]:
         said.append(f"If nothing leaked, at most {alarms} % of such audits would find something.")
     repeated = max((result.seeds for result in findings.results if result.adversary is not None), default=1)
     if repeated > 1:
-        said.append(f"Attacks were repeated up to {repeated} times.")
+        said.append(f"Each attack was run up to {repeated} times, with other random numbers.")
     convergence = findings.convergence
     if (convergence is not None and not convergence.converged) or fell_back(findings):
         said.append("Some of these attacks are known to be weaker than they could be.")
@@ -246,11 +284,14 @@ def _details(findings: Findings, main: Claim | None) -> list[str]:
 
 
 def _told_apart(claim: Claim, noun: str) -> str:
-    """Return how many rebuilt records lead back to their own, with the interval and the guess, all per hundred."""
+    """Return how many rebuilt records lead back to their own, with the interval and the guess, all in percent."""
     result = claim.result
     value, low, high = (per_hundred(min(1.0, figure)) for figure in (result.value, result.ci_low, result.ci_high))
-    guess = "" if result.baseline is None else f"; of guesses {per_hundred(result.baseline)}"
-    return f"Of 100 rebuilt {noun} {value} ({low} to {high} with 95 % confidence) lead to their own original{guess}."
+    guess = "" if result.baseline is None else f"; of guesses {per_hundred(result.baseline)} %"
+    return (
+        f"Of the rebuilt {noun} {value} % ({low} to {high} % with 95 % confidence) were matched to their own original"
+        f"{guess}."
+    )
 
 
 def _never_used(findings: Findings) -> list[str]:
