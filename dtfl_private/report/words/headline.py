@@ -86,13 +86,15 @@ OF_CHECKS: Mapping[str, str] = {
 }
 """What an attack must rebuild, by sanity check."""
 
-SCALES: Mapping[str, str] = {
-    "ssim": "likeness to the original (1 is equal)",
-    "identifiability": "the share that it matches to their original",
-    "auc": "the share of pairs of which it tells which one was trained on",
-    "accuracy": "the share that it names rightly",
+WITHOUT: Mapping[str, str] = {
+    "ssim": "With {it} the rebuilt {noun} have a likeness of {reached} to the originals (1 is equal), "
+    "without {it} of {without}.",
+    "identifiability": "With {it} {reached} of 100 rebuilt {noun} were matched to their original, without {it} "
+    "{without}.",
+    "auc": "With {it} it is told in {reached} of 100 cases which of two was trained on, without {it} in {without}.",
+    "accuracy": "With {it} the attack is right in {reached} of 100 cases, without {it} in {without}.",
 }
-"""What figures of an attack count, by metric; figures on other scales mean little to most people."""
+"""What defenses changed, by the metric of the strongest attack; figures of others mean little to most people."""
 
 
 def headline(findings: Findings) -> Headline:
@@ -256,10 +258,10 @@ def _protection(findings: Findings, main: Claim | None) -> list[str]:
     one = len(names) == 1
     said = [f"The defense {names[0]} was on." if one else f"The defenses {listed(names)} were on."]
     it = "it" if one else "them"
-    scale = None if main is None else SCALES.get(main.result.metric)
-    if main is not None and scale is not None and main.result.undefended is not None:
-        reached, without = (figure(value, main.result.metric) for value in (main.result.value, main.result.undefended))
-        said.append(f"With {it} the attack reached {reached} in {scale}, without {it} {without}.")
+    if main is not None and main.result.metric in WITHOUT and main.result.undefended is not None:
+        metric, values = main.result.metric, (main.result.value, main.result.undefended)
+        reached, without = (figure(one, metric) if metric == "ssim" else per_hundred(min(1.0, one)) for one in values)
+        said.append(WITHOUT[metric].format(it=it, noun=nouns(findings), reached=reached, without=without))
     if training.undefended_accuracy is not None:
         right, before = (f"{100 * share:.1f} %" for share in (training.test_accuracy, training.undefended_accuracy))
         said.append(f"The model is right on {right} of the test {nouns(findings)}, without {it} on {before}.")
