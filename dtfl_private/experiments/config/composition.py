@@ -98,7 +98,7 @@ def _add_table(
 ) -> None:
     """Add the layers of a table of the last file of ``chain``: those that it extends, and its own keys."""
     named = {key: value for key, value in table.items() if comparable(key) == EXTENDS}
-    own = as_fields({key: value for key, value in table.items() if key not in named}, where)
+    own = as_fields({key: value for key, value in table.items() if key not in named}, where, beside=(EXTENDS,))
     for text in _texts(named, chain[-1]):  # the table's own mistakes came before those of what it extends
         _add(_beside_or_below(text, chain[-1], root), root, chain, layers)
     layers.append(Layer(source=where, values=own))

@@ -38,8 +38,16 @@ def load_toml(path: Path, kind: str) -> dict[str, Any]:
         raise InputError(f"{kind} '{path}' cannot be read: {reading.reason(error)}") from None
 
 
-def as_fields(values: Mapping[str, object], source: str, known: Iterable[str] = ()) -> dict[str, object]:
-    """Return values by field name, where keys may be spelled with hyphens; ``known``: the fields that may be given.
+def as_fields(
+    values: Mapping[str, object], source: str, known: Iterable[str] = (), *, beside: Iterable[str] = ()
+) -> dict[str, object]:
+    """Return values by field name, where keys may be spelled with hyphens.
+
+    Args:
+        values: as given.
+        source: what errors call them.
+        known: the fields that may be given; by default all.
+        beside: other keys that the file may have, which errors name among the known ones.
 
     Raises:
         InputError: a key that no field has, or one field twice.
@@ -49,7 +57,7 @@ def as_fields(values: Mapping[str, object], source: str, known: Iterable[str] = 
     named: dict[str, object] = {}
     for key, value in values.items():
         if comparable(key) not in fields:
-            raise unknown_name(f"key in {source}:", key, allowed)
+            raise unknown_name(f"key in {source}:", key, [*allowed, *beside])
         name = fields[comparable(key)]
         if name in named:
             raise InputError(f"configuration '{source}' gives '{name}' twice, in two spellings")

@@ -111,6 +111,7 @@ def test_chains_and_numbers_of_files_are_bounded(write):
         ("extends = 3", "extends 3 in 'a.toml' is refused: expected the name of a TOML file"),
         ('extends = [["base.toml"]]', "expected the name of a TOML file"),
         ('extends = ""', "expected the name of a TOML file"),
+        ('extendz = "base.toml"', "unknown key in a.toml: 'extendz': did you mean 'extends'?"),
         ('extends = "nowhere.toml"', "configuration that 'a.toml' extends, 'nowhere.toml' does not exist"),
         ('extends = "."', "'.' cannot be read: Is a directory"),
         ('extends = "bad.toml"', "unknown key in bad.toml: 'roundz': did you mean 'rounds'?"),
