@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 
 def si(value: float, unit: str) -> str:
-    """Return a quantity in three digits with a decimal prefix: ``si(2.5e6, "B")`` is "2.5 MB"."""
+    """Return a quantity in three digits with a decimal prefix: ``si(2.5e6, "B")`` is "2.5 MB", ``si(0, "")`` is "0"."""
     prefixes = ("", "k", "M", "G", "T", "P", "E")
     power = 0
     # 999.5 would be rounded to four digits, which "g" writes as 1e+03.
     while abs(value) >= 999.5 and power < len(prefixes) - 1:
         value, power = value / 1e3, power + 1
-    return f"{value:.3g} {prefixes[power]}{unit}"
+    return f"{value:.3g} {prefixes[power]}{unit}".rstrip()
 
 
 def duration(seconds: float) -> str:
