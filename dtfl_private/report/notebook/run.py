@@ -25,6 +25,10 @@ class Settings(Protocol):
         """The data set."""
 
     @property
+    def judged_on(self) -> str:
+        """The images of every accuracy: test or validation."""
+
+    @property
     def rounds(self) -> int:
         """Rounds in all."""
 
@@ -50,13 +54,24 @@ def _facts(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]
     if "final_accuracy" not in summary:  # of a run that has not finished a round
         return [*trained, ("rounds", f"0 of {config.rounds} rounds")]
     early = "" if summary["stopped"] is None else f", ended early: {summary['stopped']}"
-    best = f"{summary['best_accuracy']:.4f} in round {summary['best_round']}"
+    # Of many rounds one is the best by luck, too: what chose it is said with it.
+    best = f"{summary['best_accuracy']:.4f} in round {summary['best_round']}, chosen by it"
     return [
         *trained,
         ("rounds", f"{summary['rounds']} of {config.rounds} rounds{early}"),
-        ("test accuracy", f"{summary['final_accuracy']:.4f} (best {best})"),
+        (f"{config.judged_on} accuracy", f"{summary['final_accuracy']:.4f} (best {best})"),
+        *_selected(config, summary),
         ("simulated time", duration(summary["virtual_time_s"])),
     ]
+
+
+def _selected(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the round that is best on other images than these reaches on these, if other images chose one."""
+    chosen_on = summary.get("chosen_on", config.judged_on)  # runs of earlier versions chose none
+    if chosen_on == config.judged_on:
+        return []
+    name = f"{config.judged_on} accuracy of the round that is best on {chosen_on}"
+    return [(name, f"{summary['selected_accuracy']:.4f} (round {summary['selected_round']})")]
 
 
 def _privacy(summary: Mapping[str, Any]) -> str:

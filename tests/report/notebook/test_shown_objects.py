@@ -32,14 +32,32 @@ def a_run(**changes):
 
 def test_a_run_says_what_it_came_to_and_what_may_be_said_of_privacy():
     assert repr(a_run()).splitlines() == [
-        "Run 'runs/mine': dtfl, resnet-8, digits; 7 of 10 rounds; test accuracy 0.9000 (best 0.9500 in round 5); "
+        "Run 'runs/mine': dtfl, resnet-8, digits; 7 of 10 rounds; test accuracy 0.9000 (best 0.9500 in round 5, chosen by it); "
         "simulated time 1 min 05 s",
         "privacy: labels: 2-DP; in clear",
     ]
     assert "7 of 10 rounds, ended early: enough;" in repr(a_run(stopped="enough"))
     html = a_run()._repr_html_()
-    for part in ("runs/mine", "0.9000 (best 0.9500 in round 5)", "up smashed 2 MB, up labels 10 B", "2-DP; in clear"):
+    for part in (
+        "runs/mine",
+        "0.9000 (best 0.9500 in round 5, chosen by it)",
+        "up smashed 2 MB, up labels 10 B",
+        "2-DP; in clear",
+    ):
         assert part in html
+
+
+def test_a_run_says_which_images_it_was_judged_on_and_which_chose_its_round():
+    chosen = {"chosen_on": "validation", "selected_accuracy": 0.91, "selected_round": 3}
+    assert "; test accuracy of the round that is best on validation 0.9100 (round 3); " in repr(a_run(**chosen))
+    tuned = Run(
+        folder=RunFolder(path=Path("runs/mine")),
+        config=TrainConfig(rounds=10, validation=0.1, judged_on="validation"),
+        records=[],
+        summary={**SUMMARY, **chosen},
+    )
+    assert "; validation accuracy 0.9000 (best 0.9500 in round 5, chosen by it); simulated" in repr(tuned)
+    assert "test accuracy" not in repr(tuned)
 
 
 def test_a_run_without_a_finished_round_is_shown_too():
