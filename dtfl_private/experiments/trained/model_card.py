@@ -22,6 +22,7 @@ from dtfl_private.report.words.audit import overall
 from dtfl_private.report.words.markdown import markdown_text, yaml_text
 from dtfl_private.report.words.results import figure, interval
 from dtfl_private.training.round_record import Record
+from dtfl_private.training.selected_round import is_validated, selected_round
 from dtfl_private.verdicts.findings import Findings, TierVerdict
 from dtfl_private.verdicts.selected_results import by_tier, is_valid
 
@@ -127,6 +128,9 @@ def _data(card: ModelCard) -> list[str]:
     count = card.config.max_train_images
     if count is not None:
         lines.append(f"- {count:,} training {'images' if card.data.kind == 'images' else 'sequences'}")
+    if card.config.validation:
+        held = f"- held back as validation {'images' if card.data.kind == 'images' else 'sequences'}: "
+        lines.append(f"{held}{card.config.validation:.1%}, by the {card.config.validation_held_by}")
     lines.append(f"- dealt out to {card.config.clients:,} clients: {markdown_text(card.config.partition)}")
     for name, numbers in (("mean", card.data.mean), ("standard deviation", card.data.std)):
         if numbers:
@@ -144,6 +148,7 @@ def _training(card: ModelCard) -> list[str]:
         "rounds": f"{len(card.records)} of {config.rounds}",
         "optimiser": f"{config.optimizer}, learning rate {config.lr:g}, {config.batch_size} per batch",
         "local epochs": str(config.local_epochs),
+        "class weights": config.class_weights,
         "augmentation": ", ".join(config.augment) or "none",
         "defenses": ", ".join(config.defense) or "none",
         "precision": config.precision,
@@ -179,10 +184,21 @@ def _figures(card: ModelCard) -> list[str]:
         f"| | {judged_on} accuracy | {judged_on} loss |",
         "|--|--|--|",
         f"| after the last round, {last['round']}: these weights | {card.accuracy:.4f} | {last['test_loss']:.4f} |",
-        f"| best round, {best['round']} | {best['test_accuracy']:.4f} | {best['test_loss']:.4f} |",
+        *_selected(card),
+        f"| highest of any round, {best['round']}, chosen by it: optimistic | {best['test_accuracy']:.4f} "
+        f"| {best['test_loss']:.4f} |",
         "",
         "One training run with one seed: another seed gives other figures.",
     ]
+
+
+def _selected(card: ModelCard) -> list[str]:
+    """Return the row of the round that other images than the judged ones have chosen, if they have."""
+    if card.config.judged_on == "validation" or not is_validated(card.records):
+        return []
+    chosen = selected_round(card.records)
+    name = f"best round on validation images, {chosen['round']}"
+    return [f"| {name} | {chosen['test_accuracy']:.4f} | {chosen['test_loss']:.4f} |"]
 
 
 def _privacy(card: ModelCard) -> list[str]:

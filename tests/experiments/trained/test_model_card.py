@@ -88,10 +88,31 @@ def test_a_card_says_what_it_is_how_it_was_trained_and_what_left_the_clients(car
         "- 1: dog",
         "- smashed data and labels are sent in clear",
         "| after the last round, 3: these weights | 0.6250 | 1.0000 |",
-        "| best round, 2 | 0.7500 | 1.0000 |",
+        "- class weights: none",
+        "| highest of any round, 2, chosen by it: optimistic | 0.7500 | 1.0000 |",
     ):
         assert f"\n{line}\n" in text
+    assert "validation" not in text
     assert "No audit of this run is known" in text
+
+
+def test_a_card_says_what_was_held_back_and_which_round_it_chose(card):
+    records = [{**record, "validation_accuracy": 0.5 - record["round"] / 10} for record in card.records]
+    config = card.config.model_copy(
+        update={"validation": 0.1, "validation_held_by": "clients", "class_weights": "balanced"}
+    )
+    _, text = parts(card_document(replace(card, config=config, records=records)))
+    for line in (
+        "- held back as validation images: 10.0%, by the clients",
+        "- class weights: balanced",
+        "| best round on validation images, 1 | 0.5000 | 1.0000 |",
+        "| highest of any round, 2, chosen by it: optimistic | 0.7500 | 1.0000 |",
+    ):
+        assert f"\n{line}\n" in text
+    tuned = config.model_copy(update={"judged_on": "validation"})
+    _, text = parts(card_document(replace(card, config=tuned, records=records)))
+    assert "| highest of any round, 2, chosen by it: optimistic | 0.7500 | 1.0000 |" in text
+    assert "best round on validation images" not in text
 
 
 def test_a_card_tells_the_verdict_of_an_audit_tier_by_tier(card, audited_findings):
