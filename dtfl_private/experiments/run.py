@@ -140,8 +140,9 @@ class Run:
         how right it is.
 
         Args:
-            images: uint8 or in [0, 1], (N, C, H, W) or a single (C, H, W), as a tensor or an array; or a PNG or JPEG
-                file, a folder of them, or several of either.
+            images: a PNG or JPEG file, a folder of them, or several of either; or images that a program holds, uint8 or
+                in [0, 1]: a tensor or an array, (N, C, H, W), (N, H, W, C), if grey (N, H, W), or one image; PIL
+                images; or what `train` takes as training images, with labels, for an accuracy.
             which: as for `model`.
             device: to compute on.
             callbacks: hear how many files are done.

@@ -1,9 +1,9 @@
 """From images to predictions, in batches: what is in memory at once does not grow with the number of images."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,15 +12,16 @@ from torch import Tensor
 
 from dtfl_private.data.description import DataDescription
 from dtfl_private.data.files.pixels import PixelFormat, decode_noting
-from dtfl_private.errors import InputError, RunError
+from dtfl_private.errors import RunError
 from dtfl_private.experiments.trained.found_images import FoundImage, find_images
+from dtfl_private.experiments.trained.given_images import GivenImages, given_images
 from dtfl_private.experiments.trained.predictions import UNKNOWN, Predictions
 from dtfl_private.experiments.trained.trained_model import TrainedModel
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.evaluation import EVALUATION_BATCH
 
-Images: TypeAlias = "Tensor | NDArray[np.generic] | Path | str | Sequence[Path | str]"
-"""What may be predicted: inputs, (N, ...) or a single one; a file, a folder, or several of either."""
+Images: TypeAlias = "Tensor | NDArray[np.generic] | Path | str | Sequence[Any] | Any"
+"""What may be predicted: inputs, (N, ...) or a single one; a file, a folder, or several of either; a data set."""
 
 # Values of all inputs of a batch, at most; as many images as the run judges at once, if they are small.
 BATCH_VALUES = 2**24
@@ -38,18 +39,16 @@ def predict(model: TrainedModel, images: Images, callbacks: Sequence[Callback] =
 
     Args:
         model: on the device to compute on.
-        images: uint8 or in [0, 1], (N, C, H, W) or a single (C, H, W); or PNG and JPEG files, or folders of them.
+        images: PNG and JPEG files, or folders of them; or images as `given_images` takes them, with or without labels.
         callbacks: hear how many images are done, of files.
 
     Raises:
         InputError: a file that cannot be read as an image, or inputs of another shape, type or range.
         RunError: the network's outputs are no numbers.
     """
-    if isinstance(images, Tensor):
-        return _of_tensor(model, images)
-    if isinstance(images, np.ndarray):
-        return _of_tensor(model, _as_tensor(images))
-    places = [images] if isinstance(images, str | Path) else _paths(images)
+    places = _places(images)
+    if places is None:
+        return _of_given(model, given_images(model.data, images))
     model.data.require_image_files()
     with told(callbacks) as listener:
         return _gathered(model, find_images(places, model.classes), listener)
@@ -98,24 +97,10 @@ def true_labels(found: Sequence[FoundImage]) -> NDArray[np.int64]:
     return np.array([UNKNOWN if image.label is None else image.label for image in found], dtype=np.int64)
 
 
-def _as_tensor(images: NDArray[np.generic]) -> Tensor:
-    try:
-        return torch.from_numpy(np.require(images, requirements=["C", "W"]))
-    except TypeError:
-        raise InputError(f"images are an array of {images.dtype}, expected uint8 or floating-point values") from None
-
-
-def _of_tensor(model: TrainedModel, inputs: Tensor) -> Predictions:
-    if tuple(inputs.shape) == model.data.input_shape:
-        inputs = inputs[None]
-    parts = [_probabilities(model, part, "the inputs") for part in torch.split(inputs, batch_size(model.data))]
-    probabilities = np.concatenate(parts)
-    return Predictions(
-        classes=model.classes,
-        probabilities=probabilities,
-        files=None,
-        true_labels=np.full(len(probabilities), UNKNOWN, dtype=np.int64),
-    )
+def _of_given(model: TrainedModel, given: GivenImages) -> Predictions:
+    batches = torch.split(given.inputs, batch_size(model.data))
+    probabilities = np.concatenate([_probabilities(model, batch, "the inputs") for batch in batches])
+    return Predictions(classes=model.classes, probabilities=probabilities, files=None, true_labels=given.labels)
 
 
 def _probabilities(model: TrainedModel, inputs: Tensor, what: str) -> NDArray[np.float64]:
@@ -126,9 +111,10 @@ def _probabilities(model: TrainedModel, inputs: Tensor, what: str) -> NDArray[np
     return found
 
 
-def _paths(images: Iterable[object]) -> list[Path | str]:
-    paths = list(images)
-    for path in paths:
-        if not isinstance(path, str | Path):
-            raise InputError(f"images are a list with a {type(path).__name__}, expected a tensor, or names of files")
-    return [path for path in paths if isinstance(path, str | Path)]
+def _places(images: object) -> list[Path | str] | None:
+    """Return names of files and folders; None where images themselves are given."""
+    if isinstance(images, str | Path):
+        return [images]
+    if isinstance(images, list | tuple) and all(isinstance(place, str | Path) for place in images):
+        return list(images)
+    return None

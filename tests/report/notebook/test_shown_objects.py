@@ -32,8 +32,8 @@ def a_run(**changes):
 
 def test_a_run_says_what_it_came_to_and_what_may_be_said_of_privacy():
     assert repr(a_run()).splitlines() == [
-        "Run 'runs/mine': dtfl, resnet-8, digits; 7 of 10 rounds; test accuracy 0.9000 (best 0.9500 in round 5, chosen by it); "
-        "simulated time 1 min 05 s",
+        "Run 'runs/mine': dtfl, resnet-8, digits; 7 of 10 rounds; test accuracy 0.9000 "
+        "(best 0.9500 in round 5, chosen by it); simulated time 1 min 05 s",
         "privacy: labels: 2-DP; in clear",
     ]
     assert "7 of 10 rounds, ended early: enough;" in repr(a_run(stopped="enough"))
