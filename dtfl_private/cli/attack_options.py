@@ -75,7 +75,7 @@ def _option(
     if field.default is not None:
         settings |= {"default": field.default, "show_default": True}
     if (least := LEAST.get(name, _least(field))) is not None:
-        settings["type"] = click.IntRange(min=least)
+        settings["type"], metavar = click.IntRange(min=least), metavar or "N"
     settings["metavar"] = metavar or "|".join(choices_of(field.annotation)) or None
     return click.option(f"--{name.replace('_', '-')}", name, **settings)
 

@@ -28,6 +28,7 @@ PROFILE_FIELDS = (
     default=5,
     show_default=True,
     type=click.IntRange(min=0),
+    metavar="N",
     help="timed steps per tier; 0: no measuring",
 )
 @click.option(

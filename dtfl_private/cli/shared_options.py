@@ -1,6 +1,7 @@
 """Options that several commands share and no configuration has."""
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -34,11 +35,16 @@ def which_option(command: Callable[..., None]) -> Callable[..., None]:
 def data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe data in place of a data set, for commands that train nothing."""
     count = click.IntRange(min=1)
+    shown: Any = {"show_default": True}
     described = "shape of one image, or number of tokens"
     for add in (
-        click.option("--images-per-client", default=500, show_default=True, type=count, help="training images of each"),
-        click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2), help="number of classes"),
-        click.option("--input-shape", default="3x32x32", show_default=True, metavar="CxHxW|T", help=described),
+        click.option(
+            "--images-per-client", default=500, type=count, metavar="N", **shown, help="training images of each"
+        ),
+        click.option(
+            "--classes", default=10, type=click.IntRange(min=2), metavar="N", **shown, help="number of classes"
+        ),
+        click.option("--input-shape", default="3x32x32", metavar="CxHxW|T", **shown, help=described),
     ):
         command = add(command)
     return command

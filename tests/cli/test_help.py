@@ -29,5 +29,12 @@ def test_the_help_of_a_command_explains_every_option(dtfl, command, fields):
     assert "\\b" not in answer.out
 
 
+@pytest.mark.parametrize("command", ["train", "attack", "audit", "sweep", "plan", "profile", "predict", "partition"])
+def test_values_are_named_for_people(dtfl, command):
+    shown = dtfl(command, "--help").out
+    assert " RANGE" not in shown
+    assert "INTEGER" not in shown
+
+
 def test_the_version_is_the_packages(dtfl):
     assert dtfl("--version").out == "dtfl-private, version 0.1.0\n"
