@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
     """Labelled inputs, split into training and test: an `ImageDataset` or a `TokenDataset`.
 
@@ -69,6 +69,11 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input: (channels, height, width), or (length,) for tokens."""
         return tuple(self.train_images.shape[1:])
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test {self.WORD} of {shape}"
+        return f"{type(self).__name__}({self.name}: {counts}, {len(self.classes):,} classes)"
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of all images and labels, and of the client ids where there are any."""
@@ -125,7 +130,7 @@ class FileTreatment:
     background: Literal["white"] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ImageDataset(Dataset):
     """Labelled images: uint8 (N, channels, height, width); the fields are those of `Dataset` and two more.
 
@@ -140,7 +145,7 @@ class ImageDataset(Dataset):
     files: FileTreatment = FileTreatment()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TokenDataset(Dataset):
     """Labelled sequences of tokens: numbers below 256, uint8 (N, length); the fields are those of `Dataset`."""
 

@@ -152,6 +152,7 @@ def model_card(
         records=records,
         privacy=privacy_of(prepared, state),
         by_class=class_rows(summary, len(prepared.data.classes)),
+        judged_apart=bool(prepared.method.own_networks(state.extras)),
     )
 
 

@@ -31,6 +31,12 @@ LARGEST_CARD_BYTES = 2**20
 # Of more classes only these are named; dataset.json holds them all.
 CLASSES_NAMED = 100
 
+APART = (
+    "",
+    "With this method each client keeps a network of its own, and the figures are theirs, each on its share of the "
+    "images. The weights here are the server's network behind the mean of the clients' modules: they were not judged.",
+)
+
 SIGNED = "<!-- written by dtfl-private; it is written anew only while this is the SHA-256 of the lines above: "
 
 
@@ -44,6 +50,8 @@ class ModelCard:
         records: of the finished rounds, at least one.
         privacy: what has left the clients.
         by_class: how well the network tells each class after the last round; empty where that is not known.
+        judged_apart: the figures are those of networks that clients keep for themselves, not of the weights in the run
+            folder.
         findings: of an audit, if there was one.
     """
 
@@ -52,12 +60,18 @@ class ModelCard:
     records: Sequence[Record]
     privacy: Sequence[Disclosure]
     by_class: Sequence[ClassRow] = ()
+    judged_apart: bool = False
     findings: Findings | None = None
 
     @property
     def accuracy(self) -> float:
         """Of the network after the last round."""
         return self.records[-1]["test_accuracy"]
+
+    @property
+    def judged(self) -> str:
+        """Whose figures the card has."""
+        return "the clients' own networks" if self.judged_apart else "these weights"
 
     @property
     def inputs(self) -> str:
@@ -95,6 +109,15 @@ def _front_matter(card: ModelCard) -> list[str]:
     task = "image-classification" if card.data.kind == "images" else "text-classification"
     name, dataset = (_name(text) for text in (card.config.model, card.config.dataset))
     of = f"name: {yaml_text(card.data.name)}, type: {yaml_text(dataset)}, split: {card.config.judged_on}"
+    # What the hub shows as the figure of these weights.
+    index = [
+        "model-index:",
+        f"- name: {yaml_text(f'{name} on {dataset}')}",
+        "  results:",
+        f"  - task: {{type: {task}}}",
+        f"    dataset: {{{of}}}",
+        f"    metrics: [{{type: accuracy, value: {card.accuracy!r}}}]",
+    ]
     return [
         "---",
         "# No license is chosen: add `license:` yourself.",
@@ -103,12 +126,7 @@ def _front_matter(card: ModelCard) -> list[str]:
         "tags: [federated-learning, split-learning, dtfl-private]",
         f"datasets: [{yaml_text(dataset)}]",
         "metrics: [accuracy]",
-        "model-index:",
-        f"- name: {yaml_text(f'{name} on {dataset}')}",
-        "  results:",
-        f"  - task: {{type: {task}}}",
-        f"    dataset: {{{of}}}",
-        f"    metrics: [{{type: accuracy, value: {card.accuracy!r}}}]",
+        *([] if card.judged_apart else index),
         "---",
     ]
 
@@ -166,7 +184,7 @@ def _classes(card: ModelCard) -> list[str]:
         return ["## Classes", "", *(f"- {number}: {markdown_text(name)}" for number, name in enumerate(named)), *more]
     head = ["| class | name | images | precision | recall | F1 |", "|--|--|--|--|--|--|"]
     rows = [_class_row(number, name, card.by_class[number]) for number, name in enumerate(named)]
-    told = f"Figures of these weights on the {card.config.judged_on} images."
+    told = f"Figures of {card.judged} on the {card.config.judged_on} images."
     return ["## Classes", "", told, "", *head, *rows, *more]
 
 
@@ -183,12 +201,13 @@ def _figures(card: ModelCard) -> list[str]:
         "",
         f"| | {judged_on} accuracy | {judged_on} loss |",
         "|--|--|--|",
-        f"| after the last round, {last['round']}: these weights | {card.accuracy:.4f} | {last['test_loss']:.4f} |",
+        f"| after the last round, {last['round']}: {card.judged} | {card.accuracy:.4f} | {last['test_loss']:.4f} |",
         *_selected(card),
         f"| highest of any round, {best['round']}, chosen by it: optimistic | {best['test_accuracy']:.4f} "
         f"| {best['test_loss']:.4f} |",
         "",
         "One training run with one seed: another seed gives other figures.",
+        *(APART * card.judged_apart),
     ]
 
 

@@ -37,7 +37,7 @@ def audit_output(findings: Findings) -> list[RenderableType]:
     """Return all that the command prints of its findings, in order."""
     shown: list[RenderableType] = [verdict_table(findings)] if findings.verdict else []
     shown += [Text(printable(line)) for line in decision_lines(findings)]
-    if findings.clients:
+    if findings.clients and is_valid(findings):
         shown.append(exposure_table(findings))
     if findings.convergence is not None and is_valid(findings):
         shown.append(_convergence_line(findings.convergence))

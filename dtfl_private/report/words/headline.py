@@ -281,7 +281,8 @@ def _details(findings: Findings, main: Claim | None) -> list[str]:
         said.append(f"Each attack was run up to {repeated} times, with other random numbers.")
     convergence = findings.convergence
     if (convergence is not None and not convergence.converged) or fell_back(findings):
-        said.append("Some of these attacks are known to be weaker than they could be.")
+        one = _attack_count(findings) == 1
+        said.append(f"{'This attack is' if one else 'Some of these attacks are'} known to be weaker than possible.")
     return [*said, *_never_used(findings)]
 
 

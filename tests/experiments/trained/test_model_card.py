@@ -32,6 +32,7 @@ HOSTILE = (
 
 CAT = {"support": 4, "precision": 0.75, "recall": 0.5, "f1": 0.6}
 DOG = {"support": 0, "precision": None, "recall": None, "f1": None}
+BOTH = {"test": {"per_class": [CAT, DOG]}}
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def test_training_leaves_a_card(run_tiny):
 
 
 def test_classes_have_their_figures_where_these_are_known(card):
-    rows = class_rows({"test": {"per_class": [CAT, DOG]}}, 2)
+    rows = class_rows(BOTH, 2)
     _, text = parts(card_document(replace(card, by_class=rows)))
     assert "| class | name | images | precision | recall | F1 |" in text
     assert "| 0 | cat | 4 | 0.750 | 0.500 | 0.600 |" in text
@@ -184,10 +185,21 @@ def test_classes_have_their_figures_where_these_are_known(card):
     assert "of these weights on the test images" in text
 
 
+def test_figures_of_clients_own_networks_are_not_told_as_those_of_the_weights(card):
+    front, text = parts(card_document(replace(card, judged_apart=True, by_class=class_rows(BOTH, 2))))
+    assert "model-index" not in front
+    assert "these weights" not in text
+    assert "| after the last round, 3: the clients' own networks | 0.6250 |" in text
+    assert "Figures of the clients' own networks on the test images." in text
+    assert "they were not judged" in text
+    _, usual = parts(card_document(card))
+    assert "they were not judged" not in usual
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_stay_in_their_cell(card, name):
     data = card.data.model_copy(update={"classes": (name, "dog")})
-    rows = class_rows({"test": {"per_class": [CAT, DOG]}}, 2)
+    rows = class_rows(BOTH, 2)
     _, text = parts(card_document(replace(card, data=data, by_class=rows)))
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     table = page[page.index("<table>") : page.index("</table>")]

@@ -27,7 +27,9 @@ function measured(frame) {
   const images = [...page.images].filter((one) => !one.complete || !one.naturalWidth).length;
   const nowhere = [...page.querySelectorAll("nav a")].filter(
     (one) => !page.getElementById(one.hash.slice(1))).length;
-  return {frame: frame.name, width, scrolls: page.documentElement.scrollWidth, out, images, nowhere,
+  const lefts = (one) => new Set([...one.querySelectorAll("dd")].map((dd) => dd.getBoundingClientRect().left));
+  const astray = [...page.querySelectorAll(".pairs div")].filter((one) => lefts(one).size > 1).length;
+  return {frame: frame.name, width, astray, scrolls: page.documentElement.scrollWidth, out, images, nowhere,
     columns: getComputedStyle(page.querySelector(".page")).display, title: page.title};
 }
 addEventListener("load", () => {
@@ -70,9 +72,10 @@ def looked_at(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     galleries = {"tier-1-hybrid.png": picture()}
     shown, pictures = examples(1, 4, label="a_class_with_a_name_of_sixty_characters_and_without_any_space_x")
+    twice = [{"what": "lira", "why": why} for why in ("it needs shadow runs", "nobody asked for it")]
     about = {"title": LONG[:120], "organisation": LONG[:80]}
     pages = {
-        "full": audit_page(full(run=LONG, examples=shown, about=about), galleries, pictures),
+        "full": audit_page(full(run=LONG, examples=shown, about=about, not_tested=twice), galleries, pictures),
         "invalid": audit_page(invalid(), {}, {}),
         "crowd": audit_page(full(clients=clients(150)), {}, {}),
     }
@@ -100,6 +103,11 @@ def test_no_page_is_wider_than_its_window(looked_at):
     for one in found:
         assert one["scrolls"] <= one["width"], one
         assert one["out"] == [], one
+
+
+def test_several_reasons_for_one_thing_stand_below_each_other(looked_at):
+    found, _ = looked_at
+    assert [one["astray"] for one in found] == [0] * 6
 
 
 def test_all_pictures_are_shown_and_all_links_lead_somewhere(looked_at):
