@@ -15,11 +15,12 @@ from dtfl_private.files.reading import read_bytes, reason
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.notebook.audit import audit_html, audit_text
-from dtfl_private.report.pictures.audit import audit_pictures
+from dtfl_private.report.pictures.audit import audit_pictures, drawn_results
 from dtfl_private.verdicts.about import About
 from dtfl_private.verdicts.example import VIEWS
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.findings_file import findings_document, read_findings
+from dtfl_private.verdicts.selected_results import drawn_metrics
 
 AUDIT = "audit.json"
 REPORT = "report.html"
@@ -69,18 +70,15 @@ class AuditPictures:
 
 
 def write_audit(folder: Path, findings: Findings, pictures: AuditPictures) -> Audit:
-    """Write audit.json, the report and the pictures, each in one step."""
-    plots = []
-    for name, data in audit_pictures(findings).items():
-        plots.append(folder / name)
-        write_atomic(plots[-1], data)
+    """Write audit.json, the report and the pictures, each in one step, once all of them are made."""
+    plots = {folder / name: data for name, data in audit_pictures(findings).items()}
+    page = audit_page(findings, pictures.galleries, pictures.examples).encode()
     if pictures.examples:
         (folder / EXAMPLES).mkdir(exist_ok=True)
-    for name, data in pictures.examples.items():
-        write_atomic(folder / EXAMPLES / name, data)
-    write_atomic(folder / REPORT, audit_page(findings, pictures.galleries, pictures.examples).encode())
-    write_atomic(folder / AUDIT, findings_document(findings))
-    return Audit(findings=findings, path=folder / AUDIT, report=folder / REPORT, pictures=plots)
+    files = {**plots, **{folder / EXAMPLES / name: data for name, data in pictures.examples.items()}}
+    for path, data in {**files, folder / REPORT: page, folder / AUDIT: findings_document(findings)}.items():
+        write_atomic(path, data)
+    return Audit(findings=findings, path=folder / AUDIT, report=folder / REPORT, pictures=list(plots))
 
 
 def write_report_again(
@@ -105,8 +103,22 @@ def write_report_again(
     require_usable(folder)
     with locked(RunFolder(path=folder)):
         findings = read_findings(path)
+        _require_drawable(findings, path)
         about = (findings.about or About()).model_copy(update=heading)
         return write_audit(folder, findings.model_copy(update={"about": about}), _read_pictures(folder, findings))
+
+
+def _require_drawable(findings: Findings, path: Path) -> None:
+    """Refuse findings, which may come from anybody, whose strongest results are of no attack among the results.
+
+    Raises:
+        InputError: by one of their metrics there would be nothing to draw.
+    """
+    for metric in drawn_metrics(findings):
+        if not drawn_results(findings, metric):
+            raise InputError(
+                f"audit {path}: the results do not hold the strongest ones by {metric}: audit the run again"
+            )
 
 
 def _read_pictures(folder: Path, findings: Findings) -> AuditPictures:

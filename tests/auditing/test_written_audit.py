@@ -1,7 +1,7 @@
 """A finished audit's report, written anew from what lies in its folder."""
 
 import pytest
-from audit_samples import examples, full, picture
+from audit_samples import examples, full, minimal, picture
 
 from dtfl_private.auditing import written_audit
 from dtfl_private.auditing.written_audit import AuditPictures, write_audit, write_report_again
@@ -89,3 +89,36 @@ def test_without_an_audit_it_says_what_to_do(tmp_path):
 def test_empty_and_long_texts_are_refused(run, given):
     with pytest.raises(InputError, match=r"--(title|organisation) of \d+ characters is refused: expected 1 to"):
         write_report_again(run, **given)
+
+
+def test_no_name_of_a_metric_leads_a_picture_out_of_the_folder(tmp_path):
+    folder = tmp_path / "run" / "audit"
+    (folder / "leakage-x").mkdir(parents=True)
+    (tmp_path / "mine.png").write_bytes(b"precious")
+    (folder / "audit.json").write_text(renamed(minimal(), "x/../../../mine").model_dump_json())
+    again = write_report_again(tmp_path / "run")
+    assert [path.parent for path in again.pictures] == [folder] * 2
+    assert (tmp_path / "mine.png").read_bytes() == b"precious"
+
+
+def renamed(findings, metric):
+    """Return findings that were decided by a metric of another name."""
+
+    def of(result):
+        return result.model_copy(update={"metric": metric})
+
+    results = tuple(of(one) for one in findings.results if one.metric == "ssim")
+    verdicts = tuple(one.model_copy(update={"strongest": of(one.strongest)}) for one in findings.verdict)
+    changes = {"results": results, "strongest": results, "verdict": verdicts, "convergence": None}
+    return findings.model_copy(update={**changes, "auxiliary_curve": ()})
+
+
+def test_strongest_results_that_are_not_among_the_results_are_refused_and_nothing_is_written(run):
+    path = run / "audit" / "audit.json"
+    findings = full(examples=[])
+    others = tuple(one for one in findings.results if one.metric != "psnr")
+    path.write_text(findings.model_copy(update={"results": others}).model_dump_json())
+    (run / "audit" / "report.html").unlink()
+    with pytest.raises(InputError, match=r"audit\.json: the results do not hold the strongest ones by psnr"):
+        write_report_again(run)
+    assert not (run / "audit" / "report.html").exists()

@@ -1,5 +1,6 @@
 """The pictures of an audit: test accuracy against leakage, and leakage tier by tier."""
 
+import re
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -68,8 +69,15 @@ def _whole_tiers(axes: Axes, results: Sequence[Result]) -> None:
 
 
 def audit_pictures(findings: Findings) -> dict[str, bytes]:
-    """Return the PNG files of an audit's folder, by name; none where no attack has been judged."""
-    pictures = {f"leakage-{metric}.png": by_tier_picture(findings, metric) for metric in drawn_metrics(findings)}
+    """Return the PNG files of an audit's folder, by name; none where no attack has been judged.
+
+    No name leads out of the folder, whatever the findings call a metric: they may come from anybody.
+    """
+    pictures = {_file_name(metric): by_tier_picture(findings, metric) for metric in drawn_metrics(findings)}
     if accuracy_leakage_series(findings):
         pictures["accuracy-leakage.png"] = accuracy_leakage_picture(findings)
     return pictures
+
+
+def _file_name(metric: str) -> str:
+    return f"leakage-{re.sub(r'[^A-Za-z0-9.-]+', '_', metric)}.png"
