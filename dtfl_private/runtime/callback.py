@@ -4,6 +4,7 @@ A training tells of its rounds. All else consists of jobs, which have labels: an
 at a tier, a training that an audit needs, a run of a sweep.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -135,10 +136,13 @@ class Callbacks(Callback):
         self.stop: str | None = None
 
     def _tell(self, event: str, *values: Any, **named: Any) -> None:
-        """Call an event of all callbacks; all of them hear it, also if one of them ends the training."""
+        """Call an event of all callbacks; all of them hear it, also if one of them ends the training.
+
+        Each has its own copy of records, plans and summaries: what it does to them changes no result.
+        """
         for callback in self._callbacks:
             try:
-                getattr(callback, event)(*values, **named)
+                getattr(callback, event)(*map(_own, values), **named)
             except StopTraining as stop:
                 self._keep(stop, callback, event, values)
             except DtflError:
@@ -165,6 +169,11 @@ class Callbacks(Callback):
                 if error is None:
                     raise _failed(callback, "ended", another) from another
                 error.add_note(str(_failed(callback, "ended", another)))
+
+
+def _own(value: Any) -> Any:
+    """Return what a callback is passed: a copy of what it could change."""
+    return copy.deepcopy(value) if isinstance(value, dict | list | RoundPlan) else value
 
 
 def _telling(event: str) -> Callable[..., None]:

@@ -205,3 +205,24 @@ def test_a_failure_to_close_is_told_and_never_hides_why_the_work_failed():
 def test_what_is_no_callback_is_refused(callbacks, line):
     with pytest.raises(InputError, match=line), told(callbacks):
         raise AssertionError
+
+
+def test_what_a_callback_does_to_what_it_hears_reaches_nobody_else():
+    class Spoils(Callback):
+        def run_started(self, folder, rounds, records, describe):
+            records.append(1)
+
+        def round_finished(self, record):
+            record["bytes"]["up"] = 0
+
+        def run_finished(self, folder, summary):
+            summary["best_accuracy"] = 1.0
+
+    record, heard = {"bytes": {"up": 7}}, []
+    records, summary = [record], {"best_accuracy": 0.5}
+    listener = Callbacks([Spoils(), hears("after", heard)])
+    listener.run_started("folder", 2, records, None)
+    listener.round_finished(record)
+    listener.run_finished("folder", summary)
+    assert (record, records, summary) == ({"bytes": {"up": 7}}, [record], {"best_accuracy": 0.5})
+    assert [values for _, _, values, _ in heard] == [("folder", 2, records, None), (record,), ("folder", summary)]
