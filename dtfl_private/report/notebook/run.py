@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel, FiniteFloat, ValidationError
+
 from dtfl_private.html_table import table_html
 from dtfl_private.printable import one_line
 from dtfl_private.report.words.numbers import bytes_text, duration
@@ -33,46 +35,73 @@ class Settings(Protocol):
         """Rounds in all."""
 
 
+class _Sentence(BaseModel):
+    sentence: str
+
+
+class _Figures(BaseModel):
+    """What is said of a summary; what earlier versions did not write yet need not be there."""
+
+    rounds: int
+    stopped: str | None = None
+    final_accuracy: FiniteFloat
+    best_accuracy: FiniteFloat
+    best_round: int
+    chosen_on: str = "test"
+    selected_round: int = 0
+    selected_accuracy: FiniteFloat = 0.0
+    virtual_time_s: FiniteFloat
+    bytes: dict[str, int]
+    privacy: tuple[_Sentence, ...] = ()
+
+
 def run_text(folder: Path, config: Settings, summary: Mapping[str, Any]) -> str:
     """Return a run in two lines: what it came to, and what may be said of privacy."""
     (_, trained), (_, rounds), *figures = _facts(config, summary)
     facts = [trained, rounds, *(f"{name} {figure}" for name, figure in figures)]
-    lines = [f"Run '{folder}': {'; '.join(facts)}", f"privacy: {_privacy(summary)}" if figures else ""]
+    found = _figures(summary)
+    lines = [f"Run '{folder}': {'; '.join(facts)}", f"privacy: {_privacy(found)}" if found else ""]
     return "\n".join(one_line(line) for line in lines if line)
 
 
 def run_html(folder: Path, config: Settings, summary: Mapping[str, Any]) -> str:
     """Return a run as a table for a notebook."""
     rows = _facts(config, summary)
-    if "final_accuracy" in summary:
-        rows += [("sent", bytes_text(summary["bytes"])), ("privacy", _privacy(summary))]
+    found = _figures(summary)
+    if found:
+        rows += [("sent", bytes_text(found.bytes)), ("privacy", _privacy(found))]
     return table_html(f"Run {folder}", (), rows)
+
+
+def _figures(summary: Mapping[str, Any]) -> _Figures | None:
+    """Return what there is to say of a summary, which may come from anybody; None if that is nothing."""
+    try:
+        return _Figures.model_validate(summary)
+    except ValidationError:
+        return None
 
 
 def _facts(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     trained = [("trained", f"{config.method}, {config.model}, {config.dataset}")]
-    if "final_accuracy" not in summary:  # of a run that has not finished a round
-        return [*trained, ("rounds", f"0 of {config.rounds} rounds")]
-    early = "" if summary["stopped"] is None else f", ended early: {summary['stopped']}"
-    # Of many rounds one is the best by luck, too: what chose it is said with it.
-    best = f"{summary['best_accuracy']:.4f} in round {summary['best_round']}, chosen by it"
+    found = _figures(summary)
+    if found is None:
+        why = "summary.json says nothing that can be shown" if summary else f"0 of {config.rounds} rounds"
+        return [*trained, ("rounds", why)]
+    early = "" if found.stopped is None else f", ended early: {found.stopped}"
     return [
         *trained,
-        ("rounds", f"{summary['rounds']} of {config.rounds} rounds{early}"),
-        (f"{config.judged_on} accuracy", f"{summary['final_accuracy']:.4f} (best {best})"),
-        *_selected(config, summary),
-        ("simulated time", duration(summary["virtual_time_s"])),
+        ("rounds", f"{found.rounds} of {config.rounds} rounds{early}"),
+        ("test accuracy", f"{found.final_accuracy:.4f} ({_best(found)})"),
+        ("simulated time", duration(found.virtual_time_s)),
     ]
 
 
-def _selected(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what the round that is best on other images than these reaches on these, if other images chose one."""
-    chosen_on = summary.get("chosen_on", config.judged_on)  # runs of earlier versions chose none
-    if chosen_on == config.judged_on:
-        return []
-    name = f"{config.judged_on} accuracy of the round that is best on {chosen_on}"
-    return [(name, f"{summary['selected_accuracy']:.4f} (round {summary['selected_round']})")]
+def _best(found: _Figures) -> str:
+    """Return the accuracy of the best round, and by what it was chosen."""
+    if found.chosen_on == "validation":
+        return f"{found.selected_accuracy:.4f} in round {found.selected_round}, the best on validation"
+    return f"best {found.best_accuracy:.4f} in round {found.best_round}, chosen by it"
 
 
-def _privacy(summary: Mapping[str, Any]) -> str:
-    return "; ".join(dict.fromkeys(entry["sentence"] for entry in summary["privacy"]))
+def _privacy(found: _Figures) -> str:
+    return "; ".join(dict.fromkeys(entry.sentence for entry in found.privacy)) or "nothing is known of it"

@@ -66,6 +66,28 @@ def test_a_run_without_a_finished_round_is_shown_too():
     assert "0 of 10 rounds" in run._repr_html_()
 
 
+def test_a_run_with_validation_images_shows_the_round_that_they_chose():
+    chosen = {"chosen_on": "validation", "selected_round": 4, "selected_accuracy": 0.85}
+    assert "test accuracy 0.9000 (0.8500 in round 4, the best on validation)" in repr(a_run(**chosen))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"best_accuracy": [], "bytes": 3}, {"privacy": "no"}, {"virtual_time_s": None}, {"final_accuracy": float("nan")}],
+)
+def test_a_run_whose_summary_is_anybody_s_is_shown_all_the_same(spoilt):
+    for text in (repr(a_run(**spoilt)), a_run(**spoilt)._repr_html_()):
+        assert "summary.json says nothing that can be shown" in text
+
+
+def test_a_run_of_a_version_that_told_less_is_shown_as_far_as_it_told():
+    run = a_run()
+    for key in ("stopped", "privacy"):
+        del run.summary[key]
+    assert "7 of 10 rounds; test accuracy 0.9000" in repr(run)
+    assert repr(run).endswith("privacy: nothing is known of it")
+
+
 def an_audit(findings):
     return Audit(findings=findings, path=Path("audit.json"), report=Path("audit/report.html"), pictures=[])
 
