@@ -85,8 +85,8 @@ def _facts(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]
     trained = [("trained", f"{config.method}, {config.model}, {config.dataset}")]
     found = _figures(summary)
     if found is None:
-        why = "summary.json says nothing that can be shown" if summary else f"0 of {config.rounds} rounds"
-        return [*trained, ("rounds", why)]
+        begun = "final_accuracy" in summary
+        return [*trained, ("rounds", "summary.json is damaged" if begun else f"0 of {config.rounds} rounds")]
     early = "" if found.stopped is None else f", ended early: {found.stopped}"
     return [
         *trained,

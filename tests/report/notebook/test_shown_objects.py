@@ -77,7 +77,7 @@ def test_a_run_with_validation_images_shows_the_round_that_they_chose():
 )
 def test_a_run_whose_summary_is_anybody_s_is_shown_all_the_same(spoilt):
     for text in (repr(a_run(**spoilt)), a_run(**spoilt)._repr_html_()):
-        assert "summary.json says nothing that can be shown" in text
+        assert "summary.json is damaged" in text
 
 
 def test_a_run_of_a_version_that_told_less_is_shown_as_far_as_it_told():
