@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_files, of_runs
 from dtfl_private.cli.shared_options import plugin_option, which_option
 from dtfl_private.files.writing import path_text
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("run")
+@click.argument("run", shell_complete=of_runs)
 @click.option(
     "--format",
     "form",
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     required=True,
     help="ONNX (needs the extra onnx), TorchScript, or the weights alone as safetensors",
 )
-@click.option("--out", metavar="FILE", help="file to write  [default: one in the run folder]")
+@click.option("--out", metavar="FILE", shell_complete=of_files, help="file to write  [default: one in the run folder]")
 @which_option
 @plugin_option
 def export(run: str, form: "ExportFormat", out: str | None, which: "Which", allow_plugins: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_files, of_runs
 from dtfl_private.cli.shared_options import plugin_option, which_option
 from dtfl_private.errors import DtflError, InputError
 
@@ -27,8 +28,8 @@ class InterruptedPredictionError(DtflError):
 
 
 @click.command(cls=DocumentedCommand)
-@click.argument("run")
-@click.argument("images", nargs=-1, metavar="IMAGES...")
+@click.argument("run", shell_complete=of_runs)
+@click.argument("images", nargs=-1, metavar="IMAGES...", shell_complete=of_files)
 @click.option("--top", default=1, show_default=True, type=click.IntRange(min=1), metavar="K", help="classes per image")
 @click.option(
     "--csv",
@@ -36,6 +37,7 @@ class InterruptedPredictionError(DtflError):
     is_flag=False,
     flag_value="-",
     metavar="[FILE]",
+    shell_complete=of_files,
     help="write CSV instead of a table, to a file or, as the last option, to standard output",
 )
 @which_option

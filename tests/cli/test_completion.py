@@ -59,12 +59,15 @@ def test_run_folders_are_found_here_and_one_folder_deeper(tmp_path, monkeypatch)
     assert words("attack ") == ["mine", "runs/a", "runs/b"]
     assert words("compare runs/a runs/") == ["runs/a", "runs/b", "runs/deep/c"]
     assert words(f"audit {tmp_path}/mi") == [f"{tmp_path}/mine"]
+    assert words("predict mi") == words("export mi") == ["mine"]
     assert completed("attack oth") == [("dir", "oth")]
     assert completed("config show mi") == [("plain", "mine"), ("file", "mi")]
 
 
 def test_the_shell_completes_files_and_folders():
     assert completed("train mine.t") == [("file", "mine.t")]
+    assert completed("predict mine ph") == [("file", "ph")]
+    assert completed("predict mine photos --csv=a") == completed("export mine --out=a") == [("file", "a")]
     assert completed("train --data-dir da") == [("dir", "da")]
 
 
