@@ -72,6 +72,22 @@ def require_writable(folder: Path, what: str) -> None:
         raise InputError(f"{what}: {reason}") from None
 
 
+def require_file_or_nothing(path: Path, what: str) -> None:
+    """Check that a file which a user named for results may be replaced: a pipe or a device must not be.
+
+    Args:
+        path: of the file.
+        what: how the error begins, as "'x' cannot be written".
+
+    Raises:
+        InputError: what is there is no regular file.
+    """
+    if path.is_dir():
+        raise InputError(f"{what}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{what}: it is a pipe, device or socket, expected a file")
+
+
 def require_usable(folder: Path) -> None:
     """Check that a folder of results, which need not be there, can be written; leave nothing behind.
 

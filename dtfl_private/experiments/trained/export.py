@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.data.description import DataDescription
-from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.errors import InputError, RunError, unknown_name
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.model_file import weights_document
 from dtfl_private.experiments.trained.onnx_document import onnx_document
 from dtfl_private.experiments.trained.trained_model import TrainedModel
-from dtfl_private.files.writing import output_path, require_writable, write_atomic
+from dtfl_private.files.writing import output_path, require_file_or_nothing, require_writable, write_atomic
 
 ExportFormat = Literal["onnx", "torchscript", "state-dict"]
 
@@ -66,18 +66,26 @@ def export_model(model: TrainedModel, folder: Path, form: ExportFormat, out: Pat
 
     Raises:
         InputError: no such format, one that needs a package that is not installed, or a file that cannot be written.
+        RunError: weights that are no finite numbers.
     """
     if form not in FORMATS:
         raise unknown_name("format", str(form), FORMATS)
     path = folder / FILES[form] if out is None else output_path(out)
-    if path.is_dir():
-        raise InputError(f"'{path}' cannot be written: it is a folder")
+    require_file_or_nothing(path, f"'{path}' cannot be written")
     if not path.parent.is_dir():
         raise InputError(f"'{path}' cannot be written: there is no folder '{path.parent}'")
     require_writable(path.parent, f"'{path}' cannot be written")
+    _require_finite(model)
     data = DOCUMENTS[form](model)
     write_atomic(path, data)
     return path
+
+
+def _require_finite(model: TrainedModel) -> None:
+    """Refuse the network of a training that diverged: no program could do anything with it."""
+    for name, tensor in model.network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise RunError(f"the network's weights are no finite numbers ({name}): nothing is exported")
 
 
 def example_inputs(data: DataDescription) -> Tensor:

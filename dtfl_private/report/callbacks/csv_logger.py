@@ -5,8 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dtfl_private.errors import InputError
-from dtfl_private.files.writing import output_path, require_writable, write_atomic
+from dtfl_private.files.writing import output_path, require_file_or_nothing, require_writable, write_atomic
 from dtfl_private.report.callbacks.figures import figures_of
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
@@ -27,9 +26,9 @@ class CsvLogger(Callback):
 
     def __init__(self, path: Path | str) -> None:
         self._path = output_path(path)
-        if self._path.is_dir():
-            raise InputError(f"CSV file '{path}' cannot be written: it is a folder")
-        require_writable(self._path.parent, f"CSV file '{path}' cannot be written")
+        refused = f"CSV file '{path}' cannot be written"
+        require_file_or_nothing(self._path, refused)
+        require_writable(self._path.parent, refused)
         self._rows: list[dict[str, float]] = []
 
     def run_started(

@@ -1,4 +1,5 @@
 import json
+import os
 import warnings
 
 import numpy as np
@@ -9,10 +10,10 @@ import safetensors.torch
 import torch
 
 from dtfl_private.data.digits import load_digits
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.trained import onnx_document
-from dtfl_private.experiments.trained.export import FILES, how_to_use, remarks
+from dtfl_private.experiments.trained.export import FILES, export_model, how_to_use, remarks
 from dtfl_private.experiments.trained.trained_model import load_model
 
 IMAGES = load_digits(size=8).test_images[:7].float() / 255
@@ -113,6 +114,23 @@ def test_what_cannot_be_written_is_refused_before_any_work(digits_run, tmp_path,
     monkeypatch.setattr(onnx_document, "LARGEST_ONNX_BYTES", 1000)
     with pytest.raises(InputError, match=r"an ONNX file 2 at most: use --format state-dict"):
         digits_run.export("onnx", out=tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_pipe_is_not_replaced_by_an_export(digits_run, tmp_path, form):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="it is a pipe, device or socket, expected a file"):
+        digits_run.export(form, out=tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_weights_that_are_no_numbers_are_not_exported(digits_run, tmp_path, form):
+    model = digits_run.model()
+    next(model.parameters()).data[0] = float("nan")
+    with pytest.raises(RunError, match="the network's weights are no finite numbers"):
+        export_model(model, tmp_path, form, None)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,5 @@
 import csv
+import os
 
 import pytest
 
@@ -44,3 +45,6 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_training(tmp_path)
         CsvLogger(tmp_path)
     with pytest.raises(InputError, match=r"CSV file '.*' cannot be written"):
         CsvLogger(tmp_path / "file" / "run.csv")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"CSV file '.*' cannot be written: it is a pipe, device or socket"):
+        CsvLogger(tmp_path / "pipe")
