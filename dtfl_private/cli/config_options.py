@@ -10,7 +10,7 @@ from dtfl_private.cli.completion import Completer, of_files, of_folders, of_part
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.composition import Layer, set_values
 from dtfl_private.experiments.config.config_errors import choices_of
-from dtfl_private.experiments.config.field_kinds import AUTOMATIC
+from dtfl_private.experiments.config.field_kinds import AUTOMATIC, NOTHING
 from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS, named_objects
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
@@ -98,7 +98,22 @@ def _shown(default: object) -> str:
 def typed_config(options: dict[str, Any]) -> TrainConfig:
     """Return the configuration that options of the command line make; what they name by its module is allowed."""
     given = given_options(options)
+    require_data_named(given)
     return make_config(given, allowed=named_objects(given))
+
+
+def require_data_named(values: Mapping[str, object]) -> None:
+    """Refuse a folder of data for the default data set, which reads none: the user's own would not be what is used.
+
+    Raises:
+        InputError: the values name a folder of data, and no data set.
+    """
+    folder = values.get("data_dir")
+    if folder not in (None, NOTHING) and "dataset" not in values:
+        raise InputError(
+            f"--data-dir '{folder}' is not read by {TrainConfig().dataset}, the default data set: add --dataset, for "
+            "your own images --dataset image-folder"
+        )
 
 
 def given_options(options: Mapping[str, object]) -> dict[str, object]:

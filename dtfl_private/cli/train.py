@@ -7,7 +7,7 @@ import click
 
 from dtfl_private.cli.command import GroupedCommand
 from dtfl_private.cli.completion import of_files, of_runs
-from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, typed_layers
+from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, require_data_named, typed_layers
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option, set_option
 from dtfl_private.errors import InputError
@@ -102,6 +102,7 @@ def train_config(
     elif resume and out is not None and RunFolder(path=Path(out)).config.is_file():
         base = read_run_config(RunFolder(path=Path(out))).model_dump()
     values = {**COMMAND_LINE_DEFAULTS, **_without_old_tiers(base, given), **given}
+    require_data_named(values)
     return make_config(values, source, allowed=allowed | named_objects(given))
 
 

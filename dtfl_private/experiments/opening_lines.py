@@ -35,8 +35,8 @@ def _held_out(config: TrainConfig) -> str:
         return ""
     if config.validation_held_by == "clients":
         return f", of which each client holds back {config.validation:.1%} as validation images"
-    judged = " and judged on" if config.judged_on == "validation" else ""
-    return f"; {config.validation:.1%} of the data held out{judged}"
+    judged = ", which runs are judged on" if config.judged_on == "validation" else ""
+    return f"; the server holds {config.validation:.1%} of the data back as validation images{judged}"
 
 
 def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:

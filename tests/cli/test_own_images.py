@@ -18,6 +18,17 @@ def test_a_network_is_trained_on_a_tree_of_images(in_tree, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+@pytest.mark.parametrize("options", [["train"], ["train", "--set", "rounds=1"], ["partition"]])
+def test_a_folder_of_images_without_the_data_set_is_refused_as_nobody_would_read_it(in_tree, tmp_path, options):
+    status, out, err = in_tree(*options, "--data-dir", "tree")
+    assert (status, out) == (2, "")
+    assert err == (
+        "error: --data-dir 'tree' is not read by digits, the default data set: add --dataset, for your own images "
+        "--dataset image-folder\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
+
+
 def corrupt(tree: Path) -> str:
     (tree / "dog" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return "tree/dog/3.png cannot be read as a PNG or JPEG image"

@@ -96,7 +96,7 @@ class Heard(Callback):
 def test_a_run_that_is_judged_on_validation_images_says_so_and_can_be_repeated(run_tiny):
     heard = Heard()
     run = run_tiny("run", callbacks=[heard], rounds=1, validation=0.25, judged_on="validation", max_train_images=None)
-    assert "25.0% of the data held out and judged on" in heard.lines[0]
+    assert "the server holds 25.0% of the data back as validation images, which runs are judged on" in heard.lines[0]
     resolved = read_run_config(run.folder)
     again = run_tiny("again", **resolved.model_dump(exclude={"dataset", "model", "workers"}))
     assert recorded_data(again.folder) == recorded_data(run.folder)

@@ -135,7 +135,7 @@ def decode_all(
             if image.shape != shape:
                 raise InputError(
                     f"{path} is {image.shape[2]}x{image.shape[1]} pixels, the images before it {shape[2]}x{shape[1]}: "
-                    "replace it, or resize all by the data set's setting size=PIXELS"
+                    "replace it, or resize all by the data set's setting size=PIXELS, as in image-folder:size=32"
                 )
             images[place] = image
     return torch.from_numpy(images), transparent
