@@ -47,7 +47,7 @@ class _Figures(BaseModel):
     final_accuracy: FiniteFloat
     best_accuracy: FiniteFloat
     best_round: int
-    chosen_on: str = "test"
+    chosen_on: str | None = None
     selected_round: int = 0
     selected_accuracy: FiniteFloat = 0.0
     virtual_time_s: FiniteFloat
@@ -91,16 +91,23 @@ def _facts(config: Settings, summary: Mapping[str, Any]) -> list[tuple[str, str]
     return [
         *trained,
         ("rounds", f"{found.rounds} of {config.rounds} rounds{early}"),
-        ("test accuracy", f"{found.final_accuracy:.4f} ({_best(found)})"),
+        (f"{config.judged_on} accuracy", f"{found.final_accuracy:.4f} (best {_best(found)})"),
+        *_selected(config, found),
         ("simulated time", duration(found.virtual_time_s)),
     ]
 
 
 def _best(found: _Figures) -> str:
-    """Return the accuracy of the best round, and by what it was chosen."""
-    if found.chosen_on == "validation":
-        return f"{found.selected_accuracy:.4f} in round {found.selected_round}, the best on validation"
-    return f"best {found.best_accuracy:.4f} in round {found.best_round}, chosen by it"
+    """Return the accuracy of the best round: of many rounds one is the best by luck, too, and this says so."""
+    return f"{found.best_accuracy:.4f} in round {found.best_round}, chosen by it"
+
+
+def _selected(config: Settings, found: _Figures) -> list[tuple[str, str]]:
+    """Return what the round that is best on other images than these reaches on these, if other images chose one."""
+    if found.chosen_on in (None, config.judged_on):
+        return []
+    name = f"{config.judged_on} accuracy of the round that is best on {found.chosen_on}"
+    return [(name, f"{found.selected_accuracy:.4f} (round {found.selected_round})")]
 
 
 def _privacy(found: _Figures) -> str:

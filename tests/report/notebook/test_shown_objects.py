@@ -66,11 +66,6 @@ def test_a_run_without_a_finished_round_is_shown_too():
     assert "0 of 10 rounds" in run._repr_html_()
 
 
-def test_a_run_with_validation_images_shows_the_round_that_they_chose():
-    chosen = {"chosen_on": "validation", "selected_round": 4, "selected_accuracy": 0.85}
-    assert "test accuracy 0.9000 (0.8500 in round 4, the best on validation)" in repr(a_run(**chosen))
-
-
 @pytest.mark.parametrize(
     "spoilt",
     [{"best_accuracy": [], "bytes": 3}, {"privacy": "no"}, {"virtual_time_s": None}, {"final_accuracy": float("nan")}],
