@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dtfl_private.auditing.about import headed
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.run_folder.folder import RunFolder, locked
+from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links_below
 from dtfl_private.files.reading import read_bytes, reason
 from dtfl_private.files.writing import output_path, require_usable, write_atomic
 from dtfl_private.report.html.page import audit_page
@@ -98,6 +98,7 @@ def write_report_again(
     heading = headed(title, organisation)
     folder = Path(run) / "audit" if out is None else output_path(out)
     path = folder / AUDIT
+    require_no_links_below(folder)  # what a link leads to would be written over, or shown in the report
     if not path.is_file():
         raise InputError(f"there is no audit at {path}: audit the run first, without --report-only")
     require_usable(folder)

@@ -80,6 +80,17 @@ def test_a_picture_that_is_missing_or_none_is_refused_and_nothing_is_written(run
     assert (run / "audit" / "report.html").read_text() == report
 
 
+@pytest.mark.parametrize("linked", ["audit", "audit/attacks", f"audit/attacks/{GALLERY}", "audit/report.html"])
+def test_nothing_is_read_or_written_through_a_link(run, linked, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (run / linked).rename(elsewhere)
+    (run / linked).symlink_to(elsewhere)
+    before = (run / "audit" / "audit.json").read_bytes()
+    with pytest.raises(InputError, match=f"{linked}' is a link"):
+        write_report_again(run, title="new")
+    assert (run / "audit" / "audit.json").read_bytes() == before
+
+
 def test_without_an_audit_it_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"there is no audit at .*: audit the run first"):
         write_report_again(tmp_path)

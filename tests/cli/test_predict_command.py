@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -53,7 +53,8 @@ def test_of_all_test_images_it_prints_the_accuracy_that_the_run_reported(predict
     assert f"accuracy {reported:.4f} over the 360 images in folders named as classes" in out
     rows = [line.split() for line in out.splitlines() if line.startswith((" new/", "new/"))]
     assert len(rows) == 360
-    assert np.mean([row[1] == row[3] for row in rows]) == pytest.approx(reported)
+    assert np.mean([row[3] == "yes" for row in rows]) == pytest.approx(reported)
+    assert all((row[2] == PurePath(row[0]).parent.name) == (row[3] == "yes") for row in rows)
     recalls = [line.split() for line in out.splitlines() if len(line.split()) == 3 and line.split()[0].isdigit()]
     assert [int(row[0]) for row in recalls] == list(range(10))
     assert sum(int(row[1]) for row in recalls) == 360
@@ -65,8 +66,8 @@ def test_the_table_shows_the_most_probable_classes_of_each_image(predict):
     assert status == 0
     lines = [line.split() for line in out.splitlines() if line.strip()]
     first = next(place for place, line in enumerate(lines) if line[0].startswith("new/3/"))
-    assert [len(line) for line in lines[first : first + 3]] == [4, 2, 2]  # file and true class once
-    chances = [float(lines[first][2]), float(lines[first + 1][1]), float(lines[first + 2][1])]
+    assert [len(line) for line in lines[first : first + 3]] == [4, 2, 2]  # file and whether it is right once
+    chances = [float(lines[first][1]), float(lines[first + 1][0]), float(lines[first + 2][0])]
     assert chances == sorted(chances, reverse=True)
 
 

@@ -157,7 +157,16 @@ def require_no_links(folder: RunFolder) -> None:
     Raises:
         InputError: naming the first link among what train, attack and audit write to.
     """
-    for place in (folder.rounds, folder.checkpoint, folder.transcript, folder.attacks, folder.audit.parent):
+    require_no_links_below(folder.rounds, folder.checkpoint, folder.transcript, folder.attacks, folder.audit.parent)
+
+
+def require_no_links_below(*places: Path) -> None:
+    """Check that these files and folders, and all that lies in them, are no links.
+
+    Raises:
+        InputError: naming the first link.
+    """
+    for place in places:
         below = (Path(top) / name for top, folders, files in os.walk(place) for name in (*folders, *files))
         for path in itertools.chain([place], below):
             if path.is_symlink():

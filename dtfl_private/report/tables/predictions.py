@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from dtfl_private.files.writing import path_text
-from dtfl_private.printable import printable
+from dtfl_private.printable import printable, short_name
 from dtfl_private.report.tables.plain import as_printed, plain_table
 
 # A spreadsheet takes a cell that begins so for a formula, and computes it.
@@ -26,17 +26,26 @@ class PredictedImage:
 
 
 def predictions_table(images: Sequence[PredictedImage]) -> Table:
-    """Return a row for each image and class that is shown of it; the file's name stands in the first."""
+    """Return a row for each image and class that is shown of it; the file's name stands in the first.
+
+    A probability and its class share a column, so that long names of files and classes still stand side by side.
+    """
     known = any(image.true is not None for image in images)
-    table = plain_table("", "file", "class", "probability", *["true class"] * known, right=False)
+    table = plain_table("", "file", "probability, class", *["right"] * known, right=False)
     table.columns[0].overflow = "fold"
-    table.columns[2].justify = "right"
     for image in images:
         for place, (name, probability) in enumerate(image.top):
             file = path_text(image.file) if place == 0 else ""
-            true = [as_printed(image.true or "")] if known and place == 0 else [""] * known
-            table.add_row(as_printed(file), as_printed(name), f"{probability:.4f}", *true)
+            right = [_right(image) if place == 0 else ""] * known
+            table.add_row(as_printed(file), as_printed(f"{probability:.4f} {short_name(name)}"), *right)
     return table
+
+
+def _right(image: PredictedImage) -> str:
+    """Return whether the most probable class is the true one; nothing where that is not known."""
+    if image.true is None:
+        return ""
+    return "yes" if image.top[0][0] == image.true else "no"
 
 
 def recall_table(recall: Mapping[str, float], images: Mapping[str, int]) -> Table:
