@@ -68,11 +68,19 @@ class TierChoice:
     times_s_KM: estimated T_k(m) in seconds per participant and allowed tier (dtfl section 3).
     tiers_M: the allowed tiers m (client modules), ascending; the columns of ``times_s_KM``.
     estimates: what else the server estimates; None for schedulers that use no times.
+    open_KM: which of these tiers each participant may take, at least one; None if all. Who is named another takes the
+        next deeper one that it may take, or else the next shallower one: a scheduler need not look at it.
     """
 
     times_s_KM: FloatArray
     tiers_M: IntArray
     estimates: RoundEstimates | None = None
+    open_KM: BoolArray | None = None
+
+    @property
+    def open_times_s_KM(self) -> FloatArray:
+        """The estimated times, infinite in tiers that a participant may not take."""
+        return self.times_s_KM if self.open_KM is None else np.where(self.open_KM, self.times_s_KM, np.inf)
 
 
 TimesSource = Literal["average", "last", "truth"]

@@ -59,6 +59,15 @@ def client_workloads(
     return _workloads_of_batches(settings, truth, clients_P, batches_P, streamed_P, dropped_P)
 
 
+def full_round_sent(settings: ScheduleSettings) -> IntArray:
+    """Return the images that each client (K,) sends in a round in which nothing stops it."""
+    records_K = settings.images_K
+    per_epoch_K = -(-records_K // settings.batch_size)
+    _, streamed_K = settings.timing.batches(np.ones(len(records_K)), per_epoch_K, settings.local_epochs)
+    sent_batches_K = -(-streamed_K // settings.send_every)
+    return images_in(sent_batches_K, records_K, settings.batch_size, settings.send_every)
+
+
 def with_batches(
     settings: ScheduleSettings, truth: Conditions, workloads: ClientWorkloads, batches_P: IntArray
 ) -> ClientWorkloads:

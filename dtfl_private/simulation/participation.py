@@ -1,26 +1,20 @@
 """Who takes part in a round, and who of them drops out of it."""
 
-from collections.abc import Collection
-
 import numpy as np
 
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.randomness import stream
-from dtfl_private.simulation.clients.conditions import EnvironmentState
 from dtfl_private.simulation.estimates import History
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 
 
 def sample_participants(
-    environment: EnvironmentState,
+    willing_K: BoolArray,
     history: History,
     settings: ScheduleSettings,
     round_number: int,
-    retired: Collection[int],
 ) -> IntArray:
-    """Return the participants' ids, ascending; none if every client that is present has retired."""
-    willing_K = environment.present_K.copy()
-    willing_K[list(retired)] = False
+    """Return the participants' ids, ascending, out of the clients that are there and willing; none if nobody is."""
     present = np.flatnonzero(willing_K)
     if not len(present):
         return present

@@ -41,6 +41,8 @@ class RoundPlan:
         image_bytes_P: bytes of an image's smashed data in these formats; empty likewise.
         stopped_P: whether the deadline came before the client had trained on all its batches; empty where none is set.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
+        rested: ids of clients that were there and took no part, their exposure budgets being spent; None without any.
+        exposure_P: what the participants have exposed since the start, this round included; empty without a budget.
     """
 
     round: int
@@ -63,6 +65,8 @@ class RoundPlan:
     image_bytes_P: FloatArray = field(default_factory=lambda: NO_BYTES)
     stopped_P: BoolArray = field(default_factory=lambda: NOBODY)
     oracle_time_s: float | None = None
+    rested: IntArray | None = None
+    exposure_P: FloatArray = field(default_factory=lambda: NO_BYTES)
 
 
 def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, int] = NO_TRAFFIC) -> Mapping[str, int]:

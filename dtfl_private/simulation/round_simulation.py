@@ -27,12 +27,13 @@ def simulate_round(
     probed_P: BoolArray,
     round_number: int,
     deadline_s: float = math.inf,
+    open_PM: BoolArray | None = None,
 ) -> RoundPlan:
     """Return the round as it goes in these tiers and formats; who is late at the deadline has trained on less.
 
-    A client in ``probed_P`` has timed one standard batch before.
+    A client in ``probed_P`` has timed one standard batch before. ``open_PM``: see `TierChoice.open_KM`.
     """
-    oracle_time_s = _oracle_time_s(settings, workloads)
+    oracle_time_s = _oracle_time_s(settings, workloads, open_PM)
     all_batches_P = workloads.batches_P
     workloads = _until(deadline_s, settings, truth, workloads, tiers_P, wires)
     work = _work_in_tiers(settings, workloads, tiers_P, _probe_s(settings, truth, workloads.clients_P, probed_P))
@@ -150,11 +151,11 @@ def _round_times(
     return replace(times, client_time_s_P=times.client_time_s_P + statistics_s_P), round_time_s
 
 
-def _oracle_time_s(settings: ScheduleSettings, workloads: ClientWorkloads) -> float | None:
+def _oracle_time_s(settings: ScheduleSettings, workloads: ClientWorkloads, open_PM: BoolArray | None) -> float | None:
     """Return how long the round lasts with the oracle's tiers, who needs no probe; None if there is one tier only."""
     tiers_M = settings.table.tiers_M
     if len(tiers_M) == 1 or not len(workloads.clients_P):
         return None
-    choice = TierChoice(times_s_KM=workloads.seconds.times_s, tiers_M=tiers_M)
+    choice = TierChoice(times_s_KM=workloads.seconds.times_s, tiers_M=tiers_M, open_KM=open_PM)
     tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
     return _round_times(settings, workloads, tiers_P, _work_in_tiers(settings, workloads, tiers_P, 0.0))[1]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, TimesSource
 from dtfl_private.protocol.messages import Wire
 from dtfl_private.randomness import stream
@@ -18,9 +20,13 @@ from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import (
     History,
 )
+from dtfl_private.simulation.exposure_budget import ExposureBudget
 from dtfl_private.simulation.resource_changes import Changes
 from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.simulation.timing import Overlapping, Timing
+
+NOT_COUNTED = np.empty(0)
+"""Exposures of clients where nothing limits them."""
 
 
 class Selection(Protocol):
@@ -78,6 +84,7 @@ class ScheduleSettings:
             table; empty where all use the same.
         timing: the method's time model: what waits for what.
         selection: the method's choice of participants.
+        exposure: what each client may expose over the run; None: whatever it takes.
     """
 
     environment: EnvironmentSettings
@@ -97,6 +104,7 @@ class ScheduleSettings:
     wires: Sequence[WireOption] = ()
     timing: Timing = field(default_factory=Overlapping)
     selection: Selection = field(default_factory=Uniform)
+    exposure: ExposureBudget | None = None
 
     @property
     def server_seconds_M(self) -> FloatArray:
@@ -116,13 +124,14 @@ class ScheduleSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleState:
-    """What one round's schedule hands to the next."""
+    """What one round's schedule hands to the next; ``exposure_K``: what each client has exposed, if that is limited."""
 
     environment: EnvironmentState
     history: History
     clock: VirtualClock
     progress: DepthProgress = field(default_factory=DepthProgress)
     changes: Changes = field(default_factory=Changes)
+    exposure_K: FloatArray = field(default_factory=lambda: NOT_COUNTED)
 
     @classmethod
     def start(cls, settings: ScheduleSettings) -> "ScheduleState":
@@ -131,4 +140,5 @@ class ScheduleState:
             environment=initial_state(settings.environment),
             history=History.empty(settings.environment.clients, len(settings.table.rows)),
             clock=VirtualClock(),
+            exposure_K=NOT_COUNTED if settings.exposure is None else np.zeros(len(settings.images_K)),
         )

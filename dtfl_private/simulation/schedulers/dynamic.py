@@ -20,7 +20,7 @@ class Dynamic:
 
     def assign(self, choice: TierChoice, rng: np.random.Generator) -> IntArray:
         """Return the tiers of the participants."""
-        times = choice.times_s_KM
+        times = choice.open_times_s_KM
         t_max = times.min(axis=1).max()
         fits_deepest_first = (times <= t_max)[:, ::-1]
         column_K = times.shape[1] - 1 - fits_deepest_first.argmax(axis=1)

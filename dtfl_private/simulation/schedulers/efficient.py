@@ -54,8 +54,8 @@ class Efficient:
         """Return the tiers of the participants."""
         estimates = choice.estimates or _nothing_known(choice.times_s_KM)
         progress_M = self.progress(estimates, len(choice.tiers_M))
-        limit = best_limit(choice.times_s_KM, estimates, progress_M)
-        tiers: IntArray = choice.tiers_M[columns_within(limit, choice.times_s_KM)]
+        limit = best_limit(choice.times_s_KM, estimates, progress_M, choice.open_KM)
+        tiers: IntArray = choice.tiers_M[columns_within(limit, choice.open_times_s_KM)]
         return tiers
 
     def progress(self, estimates: RoundEstimates, tiers: int) -> FloatArray:
@@ -160,21 +160,25 @@ def columns_within(limit: Limit, times_s_KM: FloatArray) -> IntArray:
     return column_K
 
 
-def best_limit(times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray) -> Limit:
+def best_limit(
+    times_s_KM: FloatArray, estimates: RoundEstimates, progress_M: FloatArray, open_KM: BoolArray | None = None
+) -> Limit:
     """Return the limit with the least time to progress; of more than `EXACT` clients every n-th represents n.
 
     Of limits that differ by less than `WORTHWHILE` the one with the deepest tiers is taken: nobody is to offload more,
-    and to leak more, for next to nothing.
+    and to leak more, for next to nothing. ``open_KM``: see `TierChoice.open_KM`.
     """
-    papers_s = float(times_s_KM.min(axis=1).max())
+    open_s_KM = times_s_KM if open_KM is None else np.where(open_KM, times_s_KM, np.inf)
+    papers_s = float(open_s_KM.min(axis=1).max())
     every = -(-len(times_s_KM) // EXACT)
     times_s_KM, estimates = _thinned(times_s_KM, estimates, every)
+    open_s_KM = open_s_KM[::every]
 
     scored = []
     for rank_M in np.unique([merits(progress_M), np.arange(len(progress_M))], axis=0):
-        for seconds in shortlist(times_s_KM, estimates, progress_M, rank_M, papers_s).tolist():
+        for seconds in shortlist(open_s_KM, estimates, progress_M, rank_M, papers_s).tolist():
             for limit in _closing(seconds, rank_M, times_s_KM, estimates):
-                column_K = columns_within(limit, times_s_KM)
+                column_K = columns_within(limit, open_s_KM)
                 score = time_to_progress(column_K, times_s_KM, estimates, progress_M, every)
                 scored.append((score, float(np.average(column_K, weights=estimates.images_K)), limit))
     least = min(score for score, _, _ in scored)
@@ -226,8 +230,9 @@ def shortlist(
     steps = np.argsort(ascending_s_KM, axis=None, kind="stable")
     limit_s_S = ascending_s_KM.ravel()[steps]
     server_s_S = estimates.arrival_s_KM.min() + np.cumsum(work_s_KM.ravel()[steps]) / estimates.server_workers
-    # Below the paper's limit a client has no tier; of equal limits the last is the one with all their steps taken.
-    whole_S = (limit_s_S >= papers_s) & np.append(limit_s_S[1:] > limit_s_S[:-1], True)
+    # Below the paper's limit a client has no tier, at infinity one that is closed to it; of equal limits the last is
+    # the one with all their steps taken.
+    whole_S = (limit_s_S >= papers_s) & (limit_s_S < np.inf) & np.append(limit_s_S[1:] > limit_s_S[:-1], True)
     score_S = np.maximum(limit_s_S, server_s_S)[whole_S] / np.cumsum(gain_KM.ravel()[steps])[whole_S]
     few = np.argsort(score_S, kind="stable")[:SHORTLIST]
     return np.concatenate([[papers_s], limit_s_S[whole_S][few]])
