@@ -32,7 +32,8 @@ if typing.TYPE_CHECKING:
     from dtfl_private.experiments.comparing.compare import compare
     from dtfl_private.experiments.config.train_config import TrainConfig
     from dtfl_private.experiments.load_run import load_run
-    from dtfl_private.experiments.plan import Plan, plan
+    from dtfl_private.experiments.plan import plan
+    from dtfl_private.experiments.planned_rounds import Plan
     from dtfl_private.experiments.preset import Preset, load_preset
     from dtfl_private.experiments.profile import profile
     from dtfl_private.experiments.run import Run
@@ -142,7 +143,8 @@ _HOMES = {
     "experiments.comparing.compare": ("compare",),
     "experiments.config.train_config": ("TrainConfig",),
     "experiments.load_run": ("load_run",),
-    "experiments.plan": ("Plan", "plan"),
+    "experiments.plan": ("plan",),
+    "experiments.planned_rounds": ("Plan",),
     "experiments.preset": ("Preset", "load_preset"),
     "experiments.profile": ("profile",),
     "experiments.run": ("Run",),

@@ -59,7 +59,12 @@ def _completer(name: str, choices: Sequence[str]) -> Completer | None:
     return COMPLETERS.get(name) or (of_words(choices) if choices else None)
 
 
-COMPLETERS = {"data_dir": of_folders, "leakage_budget": of_files, "profiles": of_words([*PROFILE_SETS])}
+COMPLETERS = {
+    "data_dir": of_folders,
+    "leakage_budget": of_files,
+    "leakage_from": of_files,
+    "profiles": of_words([*PROFILE_SETS]),
+}
 
 
 # Where the command line's default is another than the library's: processes of its own may start processes, a script or
@@ -76,6 +81,9 @@ METAVARS = {
     "tiers": "M",
     "allowed_tiers": "M,M,...",
     "leakage_budget": "AUDIT.json:key=value,...",
+    "exposure_budget": "X",
+    "leakage_from": "AUDIT.json[:metric=NAME]",
+    "tier_leakage": "M=X,M=X,...",
     "deadline": "X",
     "target_accuracy": "A",
     "patience": "N",

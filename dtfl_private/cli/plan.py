@@ -20,6 +20,10 @@ PLAN_FIELDS = (
         "tiers",
         "allowed_tiers",
         "leakage_budget",
+        "exposure_budget",
+        "leakage_from",
+        "tier_leakage",
+        "exposure_spending",
         "first_tier",
         "ema",
     ),
@@ -54,6 +58,7 @@ def plan(
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
       dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
+      dtfl-private plan --exposure-budget 20 --leakage-from runs/mine/audit/audit.json
     """
     from dtfl_private.cli.plan_output import show_plan
     from dtfl_private.experiments.plan import plan as make_plan

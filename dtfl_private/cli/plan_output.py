@@ -1,10 +1,12 @@
 """What the plan command shows: some rounds, and the time of all under this and other schedulers."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from dtfl_private.cli.output import output
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.plan import Plan, total_tier_counts
+from dtfl_private.experiments.planned_rounds import Plan, PlannedExposure, PlannedRound, total_tier_counts
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.words.numbers import duration, number_of, si, tier_counts_text
 
@@ -18,11 +20,26 @@ def show_plan(config: TrainConfig, planned: Plan) -> None:
 
 
 def planned_lines(planned: Plan) -> list[str]:
-    """Return what to say of the tiers that a plan's limit leaves, and what it costs in time."""
-    if planned.allowed is None or planned.unlimited_time_s is None:
+    """Return what to say of the limits of a plan, and what they cost in time and in participation."""
+    free_s, exposure = planned.unlimited_time_s, planned.exposure
+    if free_s is None:
         return [*planned.notes]
-    ratio = planned.virtual_time_s / planned.unlimited_time_s
-    return [*planned.notes, planned.allowed, f"this takes {ratio:.2f} times as long as with all tiers"]
+    without = "with all tiers" if exposure is None else "without limits"
+    return [
+        *planned.notes,
+        *([] if planned.allowed is None else [planned.allowed]),
+        *([] if exposure is None else _exposure_lines(planned.rounds, exposure)),
+        f"this takes {planned.virtual_time_s / free_s:.2f} times as long as {without}",
+    ]
+
+
+def _exposure_lines(rounds: Sequence[PlannedRound], exposure: PlannedExposure) -> list[str]:
+    took_part, rested = sum(row.participants for row in rounds), sum(row.rested for row in rounds)
+    return [
+        exposure.rule,
+        f"exposure at the end: {exposure.highest:.4g} of {exposure.budget:g} the most exposed client, "
+        f"{exposure.median:.4g} the median one; clients took part {took_part:,} times and rested {rested:,} times",
+    ]
 
 
 def rounds_table(config: TrainConfig, planned: Plan) -> Table:
@@ -71,7 +88,8 @@ def times_table(config: TrainConfig, planned: Plan) -> Table:
         table.add_row(name, duration(seconds), above, _speed_up(planned, seconds), counts)
     if (free := planned.unlimited_time_s) is not None:
         # The oracle knows the allowed tiers only, so that there is no regret here.
-        table.add_row(f"{what}, all tiers", duration(free), "-", _speed_up(planned, free), "")
+        without = "all tiers" if planned.exposure is None else "no limits"
+        table.add_row(f"{what}, {without}", duration(free), "-", _speed_up(planned, free), "")
     return table
 
 

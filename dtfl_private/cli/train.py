@@ -53,6 +53,7 @@ def train(
       dtfl-private train --resume --out runs/mine
     """
     from dtfl_private.cli.interrupted_run import InterruptedRunError, how_to_go_on
+    from dtfl_private.experiments.setup.exposure_by_audit import exposure_line
     from dtfl_private.experiments.setup.tiers_allowed_by_audit import allowed_line
     from dtfl_private.experiments.train import train as run_training
     from dtfl_private.report.live.training import TrainingDisplay
@@ -72,8 +73,9 @@ def train(
             raise InterruptedRunError(done) from None
     answer.show(summary_table(run.summary, str(run.folder.path)))
     answer.show(class_table(run.summary))
-    if (line := allowed_line(run.config)) is not None:
-        answer.show_line(line)
+    for line in (allowed_line(run.config), exposure_line(run.config)):
+        if line is not None:
+            answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):
         answer.show_line(f"privacy: {sentence}")
     for picture in (run.folder.plot, run.folder.test_plot):
@@ -107,18 +109,21 @@ def train_config(
 
 
 def _without_old_tiers(base: dict[str, object], given: dict[str, object]) -> dict[str, object]:
-    """Return a file's keys without allowed tiers that no longer follow from its leakage budget and the options.
+    """Return a file's keys without what no longer follows from its audits and the options.
 
     Raises:
-        InputError: both ways to say which tiers are allowed are given as options.
+        InputError: both ways to say which tiers are allowed, or what they leak, are given as options.
     """
-    from dtfl_private.experiments.setup.tiers_allowed_by_audit import DEPENDS_ON
+    from dtfl_private.experiments.setup.tiers_allowed_by_audit import DEPENDS_ON, ON_RECORD
 
-    if "leakage_budget" in given and "allowed_tiers" in given:
-        raise InputError("--leakage-budget and --allowed-tiers both say which tiers are allowed: give one of them")
-    stale: tuple[str, ...] = ()
-    if "allowed_tiers" in given:
-        stale = ("leakage_budget",)
-    elif "leakage_budget" in given or (base.get("leakage_budget") not in (None, NOTHING) and {*DEPENDS_ON} & {*given}):
-        stale = ("allowed_tiers",)  # the audit is asked anew
+    about = {"leakage_budget": "which tiers are allowed", "leakage_from": "what tiers leak"}
+    stale = set()
+    for key, record in ON_RECORD.items():
+        if key in given and record in given:
+            options = " and ".join("--" + name.replace("_", "-") for name in (key, record))
+            raise InputError(f"{options} both say {about[key]}: give one of them")
+        if record in given:
+            stale.add(key)
+        elif key in given or (base.get(key) not in (None, NOTHING) and {*DEPENDS_ON} & {*given}):
+            stale.add(record)  # the audit is asked anew
     return {key: value for key, value in base.items() if key not in stale}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,19 @@ from dtfl_private.data.registration import NO_TRAFFIC, planned_traffic
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.plugin_fields import object_name
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.planned_rounds import Plan, PlannedExposure, PlannedRound
 from dtfl_private.experiments.setup.cost_tables import defended_costs
+from dtfl_private.experiments.setup.exposure_by_audit import exposure_line, exposure_notes, open_leakage, with_leakage
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
-from dtfl_private.experiments.setup.tiers_allowed_by_audit import SAME, allowed_line, limit_tiers, open_budget
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import (
+    SAME,
+    UNLIMITED,
+    allowed_line,
+    limit_tiers,
+    open_budget,
+)
 from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
@@ -30,83 +38,16 @@ from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.exposure import exposed_clients
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
 from dtfl_private.simulation.schedule_round import schedule_round
-from dtfl_private.simulation.schedule_state import ScheduleState
+from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.schedulers.baseline_schedulers import Static
 from dtfl_private.simulation.schedulers.named import make_scheduler
 from dtfl_private.training.method import Method
 
 COMPARED = ("dynamic", "efficient", "last-value", "static-profile", "random", "oracle")
 """The schedulers that a plan can be compared with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRound:
-    """One scheduled round: how many participants in which tier, and what it costs.
-
-    ``retired`` clients had no privacy budget left for it. ``wire_counts`` says how many send in which format, where the
-    server names each client's.
-    """
-
-    round: int
-    round_time_s: float
-    virtual_time_s: float
-    participants: int
-    dropped: int
-    retired: int
-    tier_counts: dict[int, int]
-    server_wait_s: float
-    oracle_time_s: float | None
-    bytes: dict[str, int]
-    macs: dict[str, int]
-    wire_counts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A schedule without training, and how long fixed tiers would take under the same resources.
-
-    static_time_s: simulated seconds of the same rounds with every client in tier m, by m.
-    scheduler_time_s: the same with other schedulers, by name.
-    allowed: why the table has the tiers that it has, in words; None if no tier is forbidden.
-    unlimited_time_s: the same with the same scheduler, were no tier forbidden; None if none is.
-    notes: lines for the user.
-    """
-
-    table: TierTable
-    rounds: Sequence[PlannedRound]
-    static_time_s: dict[int, float]
-    scheduler_time_s: dict[str, float] = field(default_factory=dict)
-    allowed: str | None = None
-    unlimited_time_s: float | None = None
-    notes: Sequence[str] = ()
-
-    def __repr__(self) -> str:
-        from dtfl_private.report.notebook.plan import plan_text
-
-        return plan_text(self.rounds, self._others_s, self.allowed)
-
-    def _repr_html_(self) -> str:
-        from dtfl_private.report.notebook.plan import plan_html
-
-        allowed = [] if self.allowed is None else [self.allowed]
-        return plan_html(self.rounds, self._others_s, [*allowed, *self.notes])
-
-    @property
-    def _others_s(self) -> dict[str, float]:
-        fixed = {f"all in tier {tier}": time_s for tier, time_s in self.static_time_s.items()}
-        return {**fixed, **self.scheduler_time_s}
-
-    @property
-    def virtual_time_s(self) -> float:
-        """Simulated seconds of all rounds."""
-        return self.rounds[-1].virtual_time_s
-
-    def regret(self, time_s: float) -> float | None:
-        """Return by what share a time of all rounds is above the oracle's; None if there is no choice of tiers."""
-        oracle_s = [planned.oracle_time_s for planned in self.rounds if planned.oracle_time_s is not None]
-        return time_s / sum(oracle_s) - 1 if sum(oracle_s) > 0 else None
 
 
 def plan(
@@ -140,15 +81,17 @@ def plan(
     run = _described_run(config or TrainConfig(), input_shape, classes, images_per_client, model, defenses)
     tiers = run.table.tiers_M.tolist() if compare_static and run.method.tiered else []
     others = COMPARED if compare_schedulers and run.method.tiered else ()
-    rounds = _rounds(run, scheduler)
+    played = _play(run, scheduler)
+    limited = run.config.allowed_tiers is not None or played.exposure is not None
     return Plan(
         table=run.table,
-        rounds=rounds,
+        rounds=played.rounds,
         static_time_s={tier: _time_s(run, Static(tier)) for tier in tiers},
         scheduler_time_s={name: _time_s(run, make_scheduler(name, run.table.tiers_M)) for name in others},
         allowed=allowed_line(run.config),
-        unlimited_time_s=None if run.config.allowed_tiers is None else _time_s(_unlimited(run), scheduler),
-        notes=[*run.notes, *_ends_early(rounds, run.config)],
+        unlimited_time_s=_time_s(_unlimited(run), scheduler) if limited else None,
+        exposure=played.exposure,
+        notes=[*run.notes, *played.notes],
     )
 
 
@@ -157,7 +100,7 @@ class _DescribedRun:
     """What a schedule follows from, of a run whose data and network are only described.
 
     Attributes:
-        config: with the tiers that a leakage budget allows.
+        config: with the tiers that a leakage budget allows, and the leakage that an exposure budget counts.
         method: the training method.
         defense: the clients' defenses, calibrated.
         numerics: device and number formats.
@@ -197,8 +140,10 @@ def _described_run(
     method = make_method(config.method, allowed=config.allowed)
     require_defensible(config, method, chain, norm)
     name = config.model if model is None else object_name(model)
-    own = {"defense": [object_name(defense) for defense in defenses]} if defenses is not None else {}
-    audited = open_budget(config, method, {"model": name, **_facts_given(config), **own})
+    own = {"model": name, **_facts_given(config)}
+    if defenses is not None:
+        own["defense"] = [object_name(defense) for defense in defenses]
+    audited, leaking = open_budget(config, method, own), open_leakage(config, method, own)
     numerics = choose_numerics("cpu", config.precision, config.memory_format, norm)
     model = model or build_description(
         config.model, input_shape=input_shape, classes=classes, norm=norm, seed=config.seed, allowed=config.allowed
@@ -208,6 +153,7 @@ def _described_run(
         in_use = whole = analyse(model, input_shape, classes, numerics)
     if method.tiered:
         config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
+        config = with_leakage(config, leaking, in_use, same_images=False)
     images_K = _images_K(config, method, images_per_client)
     return _DescribedRun(
         config=config,
@@ -220,7 +166,7 @@ def _described_run(
         classes=classes,
         input_shape=input_shape,
         images_K=images_K,
-        notes=() if audited is None else audited.notes(in_use),
+        notes=[note for audit in (audited, leaking) if audit is not None for note in audit.notes(in_use)],
     )
 
 
@@ -231,8 +177,8 @@ def _images_K(config: TrainConfig, method: Method, images_per_client: int) -> In
 
 
 def _unlimited(run: _DescribedRun) -> _DescribedRun:
-    """Return the same run, were no tier forbidden."""
-    free = run.config.model_copy(update={"allowed_tiers": None})
+    """Return the same run, were nothing limited."""
+    free = run.config.model_copy(update=UNLIMITED)
     costs = defended_costs(
         free, run.method, run.whole, run.numerics, run.classes, run.name, run.defense, run.input_shape
     )
@@ -241,15 +187,7 @@ def _unlimited(run: _DescribedRun) -> _DescribedRun:
 
 def _time_s(run: _DescribedRun, scheduler: Scheduler | None) -> float:
     """Return the simulated seconds of all rounds with this scheduler."""
-    return _rounds(run, scheduler)[-1].virtual_time_s
-
-
-def _ends_early(rounds: Sequence[PlannedRound], config: TrainConfig) -> list[str]:
-    """Return what to say of privacy budgets that end the run before its last round."""
-    if len(rounds) == config.rounds:
-        return []
-    why = "a privacy budget is spent" if config.on_budget == "stop" else "all privacy budgets are spent"
-    return [f"the run ends after round {len(rounds)} of {config.rounds}: {why}"]
+    return _play(run, scheduler).rounds[-1].virtual_time_s
 
 
 def _facts_given(config: TrainConfig) -> dict[str, Any]:
@@ -260,8 +198,17 @@ def _facts_given(config: TrainConfig) -> dict[str, Any]:
     return {key: getattr(config, key) for key in given} | norm | wire
 
 
-def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRound]:
-    """Return the rounds, until privacy budgets end them; a scheduler of None is the configuration's."""
+@dataclass(frozen=True, kw_only=True)
+class _Played:
+    """Rounds that were scheduled, what clients have exposed in them, and lines for the user."""
+
+    rounds: Sequence[PlannedRound]
+    exposure: PlannedExposure | None
+    notes: Sequence[str]
+
+
+def _play(run: _DescribedRun, scheduler: Scheduler | None) -> _Played:
+    """Return the rounds, until budgets end them; a scheduler of None is the configuration's."""
     config, method = run.config, run.method
     settings = method_schedule(config, method, run.table, scheduler, run.images_K, run.defense)
     privacy, spent = privacy_settings(config, method, run.defense, run.images_K)
@@ -269,14 +216,25 @@ def _rounds(run: _DescribedRun, scheduler: Scheduler | None) -> list[PlannedRoun
     registration = _registration(run)
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
+    notes = exposure_notes(settings)
     for number in range(1, config.rounds + 1):
-        if end_of_run(ledgers, privacy) is not None:
+        if (why := end_of_run(ledgers, privacy, exposed_clients(state.exposure_K, settings))) is not None:
+            notes.append(f"the run ends after round {len(played)} of {config.rounds}: {why}")
             break
         retired = spent_clients(ledgers, privacy)
         state, planned = schedule_round(state, settings, number, retired)
         ledgers = charge_scheduled(ledgers, planned, privacy, whole_tier)
         played.append(_planned_round(planned, settings.table, state.clock.now_s, len(retired), registration))
-    return played
+    return _Played(rounds=played, exposure=_exposure(config, settings, state), notes=notes)
+
+
+def _exposure(config: TrainConfig, settings: ScheduleSettings, state: ScheduleState) -> PlannedExposure | None:
+    """Return what clients have exposed, where that is limited."""
+    rule = exposure_line(config)
+    if settings.exposure is None or rule is None:
+        return None
+    highest, median = float(state.exposure_K.max()), float(np.median(state.exposure_K))
+    return PlannedExposure(rule=rule, budget=settings.exposure.most, highest=highest, median=median)
 
 
 def _registration(run: _DescribedRun) -> Mapping[str, int]:
@@ -304,9 +262,5 @@ def _planned_round(
         bytes=dict(planned_bytes(planned, table, registration)),
         macs=dict(planned_macs(planned, table)),
         wire_counts=dict(Counter(planned.wires)),
+        rested=0 if planned.rested is None else len(planned.rested),
     )
-
-
-def total_tier_counts(rounds: Sequence[PlannedRound]) -> Counter[int]:
-    """Return how often each tier was given over all rounds."""
-    return sum((Counter(planned.tier_counts) for planned in rounds), Counter())

@@ -7,22 +7,30 @@ from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.rounds_file import keep_records, read_records
 from dtfl_private.experiments.setup.prepare import Prepared
+from dtfl_private.experiments.setup.tiers_allowed_by_audit import ON_RECORD
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
+from dtfl_private.verdicts.tier_leakage import LeakageSource
 
 
 def with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:
-    """Return the configuration with the tiers that the run was begun with, if its leakage budget is the same.
+    """Return the configuration with the tiers and leakages that the run was begun with, if its audits are the same.
 
-    The audit may have changed or gone since then; a resumed run goes on as it began.
+    An audit may have changed or gone since then; a resumed run goes on as it began.
     """
-    if config.leakage_budget is None or config.allowed_tiers is not None or not folder.config.is_file():
+    asks = [key for key, record in ON_RECORD.items() if getattr(config, key) and getattr(config, record) is None]
+    if not asks or not folder.config.is_file():
         return config
     begun = read_run_config(folder)
-    same = begun.leakage_budget == str(LeakageBudget.parse(config.leakage_budget).absolute())
-    return config.model_copy(update={"allowed_tiers": begun.allowed_tiers}) if same else config
+    same = [key for key in asks if getattr(begun, key) == _absolute(key, getattr(config, key))]
+    return config.model_copy(update={ON_RECORD[key]: getattr(begun, ON_RECORD[key]) for key in same})
+
+
+def _absolute(key: str, text: str) -> str:
+    read = LeakageBudget.parse if key == "leakage_budget" else LeakageSource.parse
+    return str(read(text).absolute())
 
 
 def where_to_start(folder: RunFolder, prepared: Prepared, listener: Callback) -> tuple[FederatedState, list[Record]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dtfl_private.experiments.judging.class_rows import class_rows
+from dtfl_private.experiments.judging.exposure_figures import exposure_figures
 from dtfl_private.experiments.judging.final_figures import final_figures
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
@@ -21,6 +22,7 @@ from dtfl_private.report.pictures.judged import plot_judged
 from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callbacks
+from dtfl_private.simulation.exposure import exposed_clients
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round import run_round
 from dtfl_private.training.round_record import Record, round_record
@@ -89,7 +91,8 @@ def _why_stopped(
     if config.patience is not None and rounds_without_gain(records) >= config.patience:
         selected = selected_round(records)["round"]
         return f"no better validation accuracy in {number_of(config.patience, 'round')} since round {selected}"
-    return end_of_run(state.ledgers, prepared.settings.privacy) or asked
+    exposed = exposed_clients(state.schedule.exposure_K, prepared.settings.schedule)
+    return end_of_run(state.ledgers, prepared.settings.privacy, exposed) or asked
 
 
 def _summary(
@@ -97,7 +100,8 @@ def _summary(
 ) -> dict[str, Any]:
     config, stopped = prepared.config, _why_stopped(prepared, state, records, asked)
     summary = summarise(records, config.target_accuracy, config.rounds, stopped)
-    return {**summary, "judged_on": config.judged_on, "privacy": privacy_of(prepared, state)}
+    limited = exposure_figures(prepared.settings.schedule, state.schedule.exposure_K, records)
+    return {**summary, "judged_on": config.judged_on, "privacy": privacy_of(prepared, state), **limited}
 
 
 def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:

@@ -1,7 +1,7 @@
 """Privacy budgets: whether a client may take part in one more round, and when that ends a run."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -72,11 +72,12 @@ def _within_budget(guarantees: Sequence[Guarantee], rounds: int) -> Ledger:
     return after(first_refused)
 
 
-def end_of_run(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> str | None:
-    """Return why the run must end before its next round, or None."""
+def end_of_run(ledgers: Mapping[int, Ledger], settings: PrivacySettings, exposed: Collection[int] = ()) -> str | None:
+    """Return why the run must end before its next round, or None; ``exposed`` clients have no exposure budget left."""
     spent = sorted(spent_clients(ledgers, settings))
     if spent and settings.on_budget == "stop":
         return f"client {spent[0]} has spent its privacy budget, and the run is to stop then (on_budget = stop)"
-    if len(spent) == len(settings.images_K):
-        return "all clients have spent their privacy budgets"
-    return None
+    if len({*spent, *exposed}) < len(settings.images_K):
+        return None
+    kinds = [kind for kind, clients in (("privacy", spent), ("exposure", exposed)) if clients]
+    return f"all clients have spent their {' or '.join(kinds)} budgets"

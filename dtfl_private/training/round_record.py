@@ -45,6 +45,8 @@ class Record(TypedDict):
     privacy: list[Disclosure]
     guard: list[GuardRemark]
     retired: list[int]
+    exposure: NotRequired[dict[str, float]]  # where it is limited: what each participant has exposed since the start
+    rested: NotRequired[list[int]]  # likewise: who was there and took no part, its exposure budget being spent
     stopped: NotRequired[list[int]]  # whom the deadline stopped, where one is set
     wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
     validation_accuracy: NotRequired[float | None]  # where there are validation images; None as long as none is judged
@@ -85,6 +87,9 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         ],
         "retired": list(outcome.retired),
     }
+    if plan.rested is not None:
+        record["exposure"] = by_client(plan.exposure_P)
+        record["rested"] = plan.rested.tolist()
     if len(plan.stopped_P):
         record["stopped"] = plan.clients_P[plan.stopped_P].tolist()
     if plan.wires:

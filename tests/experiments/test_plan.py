@@ -11,7 +11,8 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
-from dtfl_private.experiments.plan import COMPARED, Plan, plan, total_tier_counts
+from dtfl_private.experiments.plan import COMPARED, plan
+from dtfl_private.experiments.planned_rounds import Plan, total_tier_counts
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.setup.schedule_settings import schedule_settings
@@ -213,10 +214,12 @@ def test_clients_retire_in_a_plan_as_in_a_run(patterns, tiny_config, tmp_path):
     assert [row.virtual_time_s for row in result.rounds] == [record["virtual_time_s"] for record in run.records]
     assert [row.retired for row in result.rounds] == [len(record["retired"]) for record in run.records]
     assert result.rounds[-1].retired > 0
-    assert result.notes == [f"the run ends after round {len(run.records)} of 9: all privacy budgets are spent"]
+    assert result.notes == [f"the run ends after round {len(run.records)} of 9: {run.summary['stopped']}"]
+    assert run.summary["stopped"] == "all clients have spent their privacy budgets"
     stopped = planned(config.model_copy(update={"on_budget": "stop"}), images_per_client=10, classes=3)
     assert len(stopped.rounds) < len(result.rounds)
-    assert stopped.notes == [f"the run ends after round {len(stopped.rounds)} of 9: a privacy budget is spent"]
+    first = "client 3 has spent its privacy budget, and the run is to stop then"
+    assert stopped.notes == [f"the run ends after round {len(stopped.rounds)} of 9: {first} (on_budget = stop)"]
 
 
 @pytest.mark.parametrize(

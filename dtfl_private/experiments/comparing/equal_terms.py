@@ -23,7 +23,17 @@ TUNING = "settings"
 
 # What changes no figure here, or by chance only.
 RECORDING = ("record_rounds", "record_clients", "record_images")
-FREE = ("data_dir", "download", "leakage_budget", "device", "memory_format", "workers", "seed", *RECORDING)
+FREE = (
+    "data_dir",
+    "download",
+    "leakage_budget",
+    "leakage_from",
+    "device",
+    "memory_format",
+    "workers",
+    "seed",
+    *RECORDING,
+)
 
 
 def footing_of(config: TrainConfig, target: float | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dtfl_private.data.normalization import Normalization
 from dtfl_private.files import reading
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
+from dtfl_private.verdicts.tier_leakage import LeakageSource, leakage_text, parse_leakage
 
 # How "no value" is written in TOML, which has no null, and on the command line.
 NOTHING = "none"
@@ -42,6 +43,16 @@ def as_several(value: object) -> object:
 def as_budget(value: object) -> object:
     """Write a leakage budget in its one spelling; ``none`` is no budget."""
     return str(LeakageBudget.parse(value)) if isinstance(value, str) and value != NOTHING else as_nothing(value)
+
+
+def as_leakage_source(value: object) -> object:
+    """Write where leakage was measured in its one spelling; ``none`` is nowhere."""
+    return str(LeakageSource.parse(value)) if isinstance(value, str) and value != NOTHING else as_nothing(value)
+
+
+def as_leakage(value: object) -> object:
+    """Write the leakage of tiers in its one spelling; ``none`` is of no tier."""
+    return leakage_text(parse_leakage(value)) if isinstance(value, str) and value != NOTHING else as_nothing(value)
 
 
 def as_normalization(value: object) -> object:

@@ -36,6 +36,8 @@ from dtfl_private.experiments.config.field_kinds import (
     ValidationShare,
     as_automatic,
     as_budget,
+    as_leakage,
+    as_leakage_source,
     as_normalization,
     as_nothing,
     as_several,
@@ -47,6 +49,7 @@ from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 from dtfl_private.privacy.ledger import OnBudget
 from dtfl_private.protocol.contracts import FirstTier
 from dtfl_private.simulation.clients.profiles import LinkUnit
+from dtfl_private.simulation.exposure_budget import Spending
 from dtfl_private.training.optimizers import OptimizerName
 
 
@@ -219,6 +222,26 @@ class TrainConfig(BaseModel):
         "Privacy",
         None,
         "name only tiers whose audited leakage is within AUDIT.json:metric=NAME,max=X (min=X where low values expose)",
+    )
+    exposure_budget: Annotated[Rate | None, BeforeValidator(as_nothing)] = _field(
+        "Privacy",
+        None,
+        "what each client may expose over the run: releases of each of its images times what a release leaks in its "
+        "tier (0..1); needs leakage_from",
+    )
+    leakage_from: Annotated[str | None, BeforeValidator(as_leakage_source)] = _field(
+        "Privacy",
+        None,
+        "the audit that says what a release leaks in each tier, AUDIT.json[:metric=NAME]; needs exposure_budget",
+    )
+    tier_leakage: Annotated[str | None, BeforeValidator(as_leakage)] = _field(
+        "Privacy", None, "what a release leaks in each tier, TIER=LEAKAGE,... (0..1); by default as leakage_from says"
+    )
+    exposure_spending: Spending = _field(
+        "Privacy",
+        "paced",
+        "how exposure budgets are spent: paced (to last for all rounds), or greedy (as the scheduler likes; who has "
+        "spent its budget rests)",
     )
     on_budget: OnBudget = _field(
         "Privacy",

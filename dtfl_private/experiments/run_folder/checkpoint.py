@@ -35,7 +35,7 @@ from dtfl_private.simulation.clock import VirtualClock
 from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import NEVER, History
 from dtfl_private.simulation.resource_changes import Changes
-from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
+from dtfl_private.simulation.schedule_state import NOT_COUNTED, ScheduleSettings, ScheduleState
 from dtfl_private.training.optimizers import PlateauState
 from dtfl_private.training.state import FederatedState, GlobalWeights
 
@@ -44,6 +44,7 @@ LARGEST_MANIFEST_BYTES = 2**16
 LARGEST_NUMBERS_BYTES = 2**28
 COPIES_IN_MEMORY = 4
 HISTORY_FIELDS = ("seconds_KM", "tier_K", "last_s_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
+EXPOSURE = "exposure/spent_K"
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
 log = logging.getLogger(__name__)
@@ -168,6 +169,8 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     changes = state.schedule.changes
     tensors["history/changes"] = torch.tensor([changes.changed, changes.measured], dtype=torch.float64)
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
+    if len(state.schedule.exposure_K):  # runs that count nothing keep the layout of earlier versions
+        tensors[EXPOSURE] = torch.from_numpy(state.schedule.exposure_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
@@ -219,6 +222,7 @@ def _fitting_arrays(
     for tiers in ("history/tier_K", "history/first_tier_K"):
         _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
     _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
+    _require_exposures(arrays, settings)
     return arrays
 
 
@@ -233,6 +237,7 @@ def _schedule(arrays: Mapping[str, NDArray[Any]], now_s: float) -> ScheduleState
         clock=VirtualClock(now_s=now_s),
         progress=DepthProgress.of(arrays["history/progress"]),
         changes=Changes(changed=float(changed), measured=float(measured)),
+        exposure_K=arrays.get(EXPOSURE, NOT_COUNTED),
     )
 
 
@@ -274,6 +279,16 @@ def _require_same_layout(tensors: Mapping[str, Tensor], expected: Mapping[str, T
 def _require_among(arrays: Mapping[str, IntArray], name: str, allowed: Sequence[int]) -> None:
     if not np.isin(arrays[name], list(allowed)).all():
         raise CheckpointError(f"it does not fit the run: {name} holds a value that is none of {list(allowed)}")
+
+
+def _require_exposures(arrays: Mapping[str, NDArray[Any]], settings: ScheduleSettings) -> None:
+    if settings.exposure is None or EXPOSURE not in arrays:
+        return
+    exposure_K = arrays[EXPOSURE]
+    if not ((exposure_K >= 0) & (exposure_K <= settings.exposure.limit)).all():
+        raise CheckpointError(
+            f"it does not fit the run: {EXPOSURE} is not within the budget {settings.exposure.most:g}"
+        )
 
 
 def _memories(tensors: Mapping[str, Tensor], clients: int) -> dict[int, dict[str, Tensor]]:

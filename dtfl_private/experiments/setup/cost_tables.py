@@ -9,6 +9,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
+from dtfl_private.verdicts.tier_leakage import parse_leakage
 
 
 def method_costs(
@@ -60,7 +61,7 @@ def cut_tiers(table: TierTable, network: TierTable) -> list[int]:
 
 
 def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable:
-    """Return the table of the tiers that ``tiers`` and ``allowed_tiers`` leave.
+    """Return the table of the tiers that ``tiers``, ``allowed_tiers`` and ``tier_leakage`` leave.
 
     Raises:
         InputError: the network has no such tiers, or none is left.
@@ -71,6 +72,10 @@ def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable
             f"tiers {tiers} is above what {model} has: its {len(everything) + 1} modules make {len(everything)} tiers"
         )
     table = table.deepest(len(everything) if tiers is None else tiers)
+    return _with_known_leakage(_allowed(table, everything, config, model), everything, config, model)
+
+
+def _allowed(table: TierTable, everything: list[int], config: TrainConfig, model: str) -> TierTable:
     if config.allowed_tiers is None:
         return table
     for tier in config.allowed_tiers:
@@ -79,7 +84,27 @@ def tiers_in_use(table: TierTable, config: TrainConfig, model: str) -> TierTable
     left = table.only(config.allowed_tiers)
     if not left.rows:
         raise InputError(
-            f"allowed tiers {tier_names(config.allowed_tiers)} are none of the {tiers} deepest, "
+            f"allowed tiers {tier_names(config.allowed_tiers)} are none of the {config.tiers} deepest, "
             f"{tier_names(table.tiers_M.tolist())}: raise tiers, or allow deeper ones"
+        )
+    return left
+
+
+def _with_known_leakage(table: TierTable, everything: list[int], config: TrainConfig, model: str) -> TierTable:
+    """Return the tiers of which it is known what they leak, where an exposure budget counts that."""
+    if config.tier_leakage is None:
+        return table
+    known = [*parse_leakage(config.tier_leakage)]
+    for tier in known:
+        if tier not in everything:
+            raise InputError(
+                f"tier_leakage names tier {tier}, which does not exist: the tiers of {model} are "
+                f"{tier_names(everything)}"
+            )
+    left = table.only(known)
+    if not left.rows:
+        raise InputError(
+            f"tier_leakage names tiers {tier_names(known)}, none of those in use, "
+            f"{tier_names(table.tiers_M.tolist())}: say what these leak"
         )
     return left

@@ -8,6 +8,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.recording_writer import check_recording
+from dtfl_private.experiments.setup.exposure_by_audit import AuditedLeakage, open_leakage
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.setup.tiers_allowed_by_audit import AuditedTiers, open_budget
@@ -30,6 +31,7 @@ class NamedParts:
         norm: the kind of normalisation of the network.
         numerics: device and number formats.
         audited: what limits the tiers by a leakage budget; None without one.
+        leaking: what says how much tiers leak, where an exposure budget counts that; None elsewhere.
     """
 
     names: Mapping[str, Any]
@@ -38,6 +40,7 @@ class NamedParts:
     norm: Norm
     numerics: Numerics
     audited: AuditedTiers | None
+    leaking: AuditedLeakage | None
 
 
 def named_parts(config: TrainConfig, objects: RunObjects) -> NamedParts:
@@ -59,5 +62,13 @@ def named_parts(config: TrainConfig, objects: RunObjects) -> NamedParts:
     numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
     own = {field: names.get(field, getattr(config, field)) for field in ("dataset", "model", "defense")}
     wire = named_format(config.wire, numerics.precision)
-    audited = open_budget(config, method, {**own, "norm": norm, "wire": wire})
-    return NamedParts(names=names, method=method, defense=defense, norm=norm, numerics=numerics, audited=audited)
+    own |= {"norm": norm, "wire": wire}
+    return NamedParts(
+        names=names,
+        method=method,
+        defense=defense,
+        norm=norm,
+        numerics=numerics,
+        audited=open_budget(config, method, own),
+        leaking=open_leakage(config, method, own),
+    )

@@ -11,6 +11,7 @@ from dtfl_private.data.description import DataDescription
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.described_data import described
+from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
@@ -86,7 +87,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
         data_sha256=inputs.dataset.fingerprint(),
         data=described(inputs.dataset, registration.preprocessor),
         statistics=(*registration.sums, *(weighed.counts if weighed is not None else ())),
-        notes=_notes(parts, inputs, costs, registration, workers),
+        notes=[*_notes(parts, inputs, costs, registration, workers), *exposure_notes(schedule)],
     )
 
 
@@ -151,4 +152,5 @@ def _notes(
         *few,
         *([] if registration.note is None else [registration.note]),
         *([] if parts.audited is None else parts.audited.notes(costs.in_use)),
+        *([] if parts.leaking is None else parts.leaking.notes(costs.in_use)),
     ]

@@ -12,6 +12,7 @@ from dtfl_private.experiments.setup.run_costs import RunCosts
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
+from dtfl_private.verdicts.tier_leakage import LeakageSource
 
 
 def resolved_config(
@@ -28,6 +29,7 @@ def resolved_config(
             "tiers": len(costs.in_use.rows) if tiered else len(costs.table.rows),
             "allowed_tiers": None if config.allowed_tiers is None else cut_tiers(costs.table, network.table),
             "leakage_budget": config.leakage_budget and str(LeakageBudget.parse(config.leakage_budget).absolute()),
+            "leakage_from": config.leakage_from and str(LeakageSource.parse(config.leakage_from).absolute()),
             **({} if tiered else {"scheduler": f"static:m={costs.table.rows[0].tier}"}),
             "device": parts.numerics.device,
             "memory_format": parts.numerics.memory_format,

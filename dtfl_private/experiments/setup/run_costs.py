@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.cost_tables import defended_costs
+from dtfl_private.experiments.setup.exposure_by_audit import with_leakage
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.experiments.setup.network import CostedNetwork
@@ -16,7 +17,7 @@ class RunCosts:
     """The cost tables of a run.
 
     Attributes:
-        config: with the tiers that a leakage budget allows.
+        config: with the tiers that a leakage budget allows, and the leakage that an exposure budget counts.
         in_use: of the tiers that ``tiers`` and the defenses' floor leave; all of them in a method without tiers.
         table: of the run, with the work and bytes of method and defenses.
     """
@@ -35,6 +36,7 @@ def cost_table(config: TrainConfig, parts: NamedParts, network: CostedNetwork, i
     in_use, defense = network.table, parts.defense
     if parts.method.tiered:
         config, in_use = limit_tiers(config, network.table, parts.audited, network.name, floor=defense.tier_floor)
+        config = with_leakage(config, parts.leaking, in_use)
     table = defended_costs(
         config,
         parts.method,

@@ -6,6 +6,7 @@ import numpy as np
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.exposure_by_audit import exposure_budget, require_one_round
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
 from dtfl_private.protocol.contracts import IntArray, Scheduler
@@ -57,6 +58,7 @@ def schedule_settings(
         ema=config.ema,
         cpu_macs_per_s=config.cpu_gmacs * 1e9,
         seed=config.seed,
+        exposure=exposure_budget(config, table),
     )
 
 
@@ -79,7 +81,8 @@ def method_schedule(
         chain: the clients' defenses; with some of them clients train first and send afterwards.
 
     Raises:
-        InputError: a scheduler for a method that has no use for it, or defenses that its time model does not know.
+        InputError: a scheduler for a method that has no use for it, defenses that its time model does not know, or an
+            exposure budget too small for a single round.
     """
     if method.tiered:
         scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M, allowed=config.allowed)
@@ -92,7 +95,9 @@ def method_schedule(
         always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
         settings = replace(settings, environment=always_there)
     wires = _scheduled_wires(table) if config.wire == "scheduled" else ()
-    return replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)
+    settings = replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)
+    require_one_round(settings)
+    return settings
 
 
 def _scheduled_wires(table: TierTable) -> list[WireOption]:

@@ -1,7 +1,8 @@
 """From a leakage budget to the tiers that a run may use: read once at the start, explicit ever after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dtfl_private.errors import InputError
@@ -9,6 +10,7 @@ from dtfl_private.experiments.config.plugin_fields import OBJECT
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.cost_tables import tiers_in_use
 from dtfl_private.experiments.setup.named_plugins import make_method
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.plugins.installed import find
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.plugins.specification import is_object_path
@@ -24,6 +26,12 @@ from dtfl_private.verdicts.tiers_within_budget import counted, require_valid, ti
 
 SAME = ("dataset", "model", "norm", "defense")
 """What must be the same in the audited run and in the one to be trained, by key of the configuration."""
+
+ON_RECORD = {"leakage_budget": "allowed_tiers", "leakage_from": "tier_leakage"}
+"""Keys of the configuration that name an audit, and where stands what was read in it."""
+
+UNLIMITED = dict.fromkeys((*ON_RECORD, *ON_RECORD.values(), "exposure_budget"))
+"""What to replace in a configuration for a run whose tiers nothing limits."""
 
 DEPENDS_ON = (*SAME, "wire", "precision")
 """Keys of the configuration on which it depends whether an audit is of a run like this; a finer wire tells more."""
@@ -47,23 +55,13 @@ class AuditedTiers:
             InputError: none is, or a cut has another shape in the audit.
         """
         allowed = tiers_within(self.budget, self.findings, table.tiers_M.tolist())
-        cuts = {row.tier: row.cut_shape for row in table.rows}
-        for result in counted(self.findings.judged, self.budget.metric) if same_images else ():
-            if result.tier in allowed and result.cut != cuts[result.tier]:
-                raise InputError(
-                    f"audit {self.budget.audit} is of another network or other images: tier {result.tier} sends "
-                    f"{_shape(result.cut)} there, {_shape(cuts[result.tier])} here; audit a run like this one"
-                )
+        if same_images:
+            require_same_cuts(self.budget.audit, counted(self.findings.judged, self.budget.metric), table.only(allowed))
         return allowed
 
     def notes(self, table: TierTable) -> list[str]:
         """Return what to say of tiers that the audit did not measure."""
-        known = {result.tier for result in counted(self.findings.judged, self.budget.metric)}
-        missing = [tier for tier in table.tiers_M.tolist() if tier not in known]
-        if not missing:
-            return []
-        which = f"tier {missing[0]} is" if len(missing) == 1 else f"tiers {tier_names(missing)} are"
-        return [f"{which} not measured in {self.budget.audit} ({self.budget.metric}), hence not allowed"]
+        return not_measured(self.budget.audit, self.findings, self.budget.metric, table)
 
 
 def open_budget(config: TrainConfig, method: Method, own: Mapping[str, Any]) -> AuditedTiers | None:
@@ -85,10 +83,7 @@ def open_budget(config: TrainConfig, method: Method, own: Mapping[str, Any]) -> 
     if config.leakage_budget is None or config.allowed_tiers is not None:
         return None
     budget = LeakageBudget.parse(config.leakage_budget)
-    findings = read_findings(budget.audit)
-    require_valid(findings, budget.audit)
-    _require_same_kind(findings, budget, own)
-    return AuditedTiers(budget=budget, findings=findings)
+    return AuditedTiers(budget=budget, findings=findings_of_same_kind(budget.audit, own))
 
 
 def limit_tiers(
@@ -113,7 +108,7 @@ def limit_tiers(
     Raises:
         InputError: no tier is within the budget, or the network has fewer tiers than asked for.
     """
-    table = tiers_in_use(network, config.model_copy(update={"allowed_tiers": None}), model)
+    table = tiers_in_use(network, config.model_copy(update=UNLIMITED), model)
     table = table.only([tier for tier in table.tiers_M.tolist() if tier >= floor])
     # Below a floor beyond all tiers there is nothing to choose from; who applies the floor says so.
     if audited is not None and table.rows:
@@ -122,7 +117,40 @@ def limit_tiers(
     return config, table
 
 
-def _require_same_kind(findings: Findings, budget: LeakageBudget, own: Mapping[str, Any]) -> None:
+def findings_of_same_kind(audit: Path, own: Mapping[str, Any]) -> Findings:
+    """Return what a valid audit of a run like this one has found; ``own`` as for `open_budget`.
+
+    Raises:
+        InputError: it cannot be read, is invalid, or is of another kind of run.
+    """
+    findings = read_findings(audit)
+    require_valid(findings, audit)
+    _require_same_kind(findings, audit, own)
+    return findings
+
+
+def require_same_cuts(audit: Path, results: Iterable[Result], table: TierTable) -> None:
+    """Raise `InputError` if the results of an audit at tiers of the table are of cuts of other shapes."""
+    cuts = {row.tier: row.cut_shape for row in table.rows}
+    for result in results:
+        if result.cut != cuts.get(result.tier, result.cut):
+            raise InputError(
+                f"audit {audit} is of another network or other images: tier {result.tier} sends "
+                f"{_shape(result.cut)} there, {_shape(cuts[result.tier])} here; audit a run like this one"
+            )
+
+
+def not_measured(audit: Path, findings: Findings, metric: str, table: TierTable) -> list[str]:
+    """Return what to say of tiers of the table that an audit did not measure by a metric."""
+    known = {result.tier for result in counted(findings.judged, metric)}
+    missing = [tier for tier in table.tiers_M.tolist() if tier not in known]
+    if not missing:
+        return []
+    which = f"tier {missing[0]} is" if len(missing) == 1 else f"tiers {tier_names(missing)} are"
+    return [f"{which} not measured in {audit} ({metric}), hence not allowed"]
+
+
+def _require_same_kind(findings: Findings, audit: Path, own: Mapping[str, Any]) -> None:
     audited = {key: getattr(findings.training, key) for key in (*SAME, "wire")}
     different = [key for key in SAME if key in own and _comparable(key, audited[key]) != _comparable(key, own[key])]
     if "wire" in own and _finer(own["wire"], audited["wire"]):
@@ -130,7 +158,7 @@ def _require_same_kind(findings: Findings, budget: LeakageBudget, own: Mapping[s
     if different:
         differences = [f"{key} {_shown(audited[key])} there, {_shown(own[key])} here" for key in different]
         raise InputError(
-            f"audit {budget.audit} is of another kind of run ({'; '.join(differences)}): audit a run like this one"
+            f"audit {audit} is of another kind of run ({'; '.join(differences)}): audit a run like this one"
         )
 
 

@@ -12,7 +12,7 @@ PLAIN = (
 )
 """Keys of rounds.jsonl that are figures themselves."""
 
-COUNTED = ("participants", "dropped", "retired", "stopped")
+COUNTED = ("participants", "dropped", "retired", "rested", "stopped")
 """Keys of rounds.jsonl that list clients."""
 
 

@@ -28,12 +28,21 @@ def summary_table(summary: Mapping[str, Any], run: str) -> Table:
         reached = summary["rounds_to_target"]
         when = f"round {reached}, after {duration(summary['time_to_target_s'])} simulated" if reached else "not reached"
         table.add_row(f"target {target:g}", when)
+    if (exposure := summary.get("exposure")) is not None:
+        table.add_row("exposure", _exposure(exposure))
     table.add_row("simulated time", duration(summary["virtual_time_s"]))
     table.add_row("wall time of rounds", duration(summary["wall_time_s"]))
     table.add_row("sent", bytes_text(summary["bytes"]))
     table.add_row("MACs", ", ".join(f"{side} {si(macs, '')}" for side, macs in summary["macs"].items()))
     table.add_row("run folder", run)
     return table
+
+
+def _exposure(exposure: Mapping[str, Any]) -> str:
+    """Return how much of its budget the most exposed client has spent, and who rested."""
+    by_client, rested = exposure["clients"], sum(exposure["rested"].values())
+    highest = max(by_client, key=by_client.get)
+    return f"{exposure['highest']:.4g} of {exposure['budget']:g} (client {highest}); rests: {rested}"
 
 
 def _selected(summary: Mapping[str, Any]) -> str:

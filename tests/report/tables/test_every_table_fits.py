@@ -22,7 +22,7 @@ from dtfl_private.cli.plan_output import rounds_table, times_table
 from dtfl_private.cli.sweep import runs_table
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.plan import Plan, PlannedRound
+from dtfl_private.experiments.planned_rounds import Plan, PlannedRound
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
