@@ -16,7 +16,7 @@ from dtfl_private.experiments.planned_rounds import Plan, PlannedExposure, Plann
 from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_line, exposure_notes, open_leakage, with_leakage
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
-from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
+from dtfl_private.experiments.setup.privacy_settings import calibrated, placed, privacy_settings
 from dtfl_private.experiments.setup.schedule_settings import method_schedule
 from dtfl_private.experiments.setup.tiers_allowed_by_audit import (
     SAME,
@@ -155,13 +155,14 @@ def _described_run(
         config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
         config = with_leakage(config, leaking, in_use, same_images=False)
     images_K = _images_K(config, method, images_per_client)
+    table = defended_costs(config, method, whole, numerics, classes, name, chain, input_shape)
     return _DescribedRun(
         config=config,
         method=method,
         numerics=numerics,
         whole=whole,
-        table=defended_costs(config, method, whole, numerics, classes, name, chain, input_shape),
-        defense=calibrated(config, chain, classes, images_K),
+        table=table,
+        defense=calibrated(config, placed(config, chain, table), classes, images_K),
         name=name,
         classes=classes,
         input_shape=input_shape,

@@ -19,7 +19,7 @@ from dtfl_private.plugins.own_objects import (
     require_made,
 )
 from dtfl_private.plugins.settings import converted
-from dtfl_private.plugins.specification import is_object_path, parse
+from dtfl_private.plugins.specification import is_object_path, parse, without_rule
 
 
 def create(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED, **given: object) -> Any:
@@ -36,6 +36,8 @@ def create(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED, **given:
             not of this kind.
     """
     spec, shown = parse(kind, text), shortened(text)
+    if rule := without_rule(kind, text)[1]:  # or else it would be dropped in silence
+        raise InputError(f"{kind} '{shown}' has a rule ({shortened(rule)}), which nothing follows here: leave it out")
     if spec.name == "object":
         raise InputError(f"{kind} '{shown}' was an object passed from Python: pass it to dtfl_private.train again")
     spelled, factory = factory_of(kind, spec.name, allowed)

@@ -13,7 +13,7 @@ from dtfl_private.plugins.own_objects import (
     Allowed,
     failure_text,
 )
-from dtfl_private.plugins.specification import Spec, parse
+from dtfl_private.plugins.specification import Spec, parse, without_rule
 
 # Types whose values can be written in a specification: of defaults that are recorded, and of unannotated parameters.
 SIMPLE = (bool, int, float, str)
@@ -22,7 +22,8 @@ SIMPLE = (bool, int, float, str)
 def explicit(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> str:
     """Return a specification with every setting written out, defaults included.
 
-    A default that would not be read back as the same value (a tuple, a class, a text with a comma) is left out.
+    A default that would not be read back as the same value (a tuple, a class, a text with a comma) is left out. A rule
+    stays as it is.
     ``allowed`` is as for `create`.
     """
     spec = parse(kind, text)
@@ -41,7 +42,7 @@ def explicit(kind: str, text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> str
         if given is not None:
             settings[name] = given
     written = ",".join(f"{name}={value}" for name, value in settings.items())
-    return f"{spelled}:{written}" if written else spelled
+    return (f"{spelled}:{written}" if written else spelled) + without_rule(kind, text)[1]
 
 
 def _is_written(kind: str, spelled: str, factory: Callable[..., Any], parameter: inspect.Parameter) -> bool:

@@ -1,4 +1,8 @@
-"""How a plug-in is written: NAME[:key=value[,key=value...]], or package.module:function in the place of the name."""
+"""How a plug-in is written: NAME[:key=value[,key=value...]], or package.module:function in the place of the name.
+
+A defense may have a rule after it, ``NAME[:key=value,...]@RULE``, which says at which clients it acts; what a rule is
+`dtfl_private.protection.defense_rule` says. Here it is only set apart.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +39,18 @@ class Spec:
         return cls(name=name.strip(), settings=settings)
 
 
+# Kinds of plug-ins that may have a rule.
+RULED = frozenset({"defense"})
+
+
+def without_rule(kind: str, text: str) -> tuple[str, str]:
+    """Return a specification without its rule, and the rule with the ``@`` that begins it; "" without one."""
+    if kind not in RULED:
+        return text, ""
+    spec, at, rule = text.partition("@")
+    return spec.rstrip(), at + rule.strip()
+
+
 def with_settings(kind: str, text: str, changes: Mapping[str, object]) -> str:
     """Return a specification with some settings changed or added."""
     spec = parse(kind, text)
@@ -44,6 +60,7 @@ def with_settings(kind: str, text: str, changes: Mapping[str, object]) -> str:
 
 def is_object_path(kind: str, text: str) -> bool:
     """Whether a specification names an object by its module (``package.module:function``), not by a registered name."""
+    text, _ = without_rule(kind, text)
     name = comparable(text.strip().partition(":")[0].strip())
     registered = any(comparable(known) == name for known in installed(kind))
     return not registered and name != "object" and OBJECT_PATH.fullmatch(text.strip()) is not None
@@ -58,7 +75,8 @@ def named_object(kind: str, text: str) -> Allowed:
 
 
 def parse(kind: str, text: str) -> Spec:
-    """Read a specification of this kind; the name of an object by its module is ``package.module:function``."""
+    """Read a specification of this kind, but for its rule; an object's name is ``package.module:function``."""
+    text, _ = without_rule(kind, text)
     if not is_object_path(kind, text):
         return Spec.parse(text)
     match = OBJECT_PATH.fullmatch(text.strip())
@@ -71,5 +89,6 @@ def canonical(kind: str, text: str) -> str:
     """Return a specification with its name spelled as it is registered."""
     if is_object_path(kind, text):
         return text.strip()
-    name, colon, rest = text.strip().partition(":")
-    return find(kind, name.strip()).name + colon + rest
+    spec, rule = without_rule(kind, text)
+    name, colon, rest = spec.strip().partition(":")
+    return find(kind, name.strip()).name + colon + rest + rule

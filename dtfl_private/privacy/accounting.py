@@ -4,8 +4,8 @@ What it does not know it refuses; what has no epsilon gets none.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_epsilon
@@ -14,11 +14,31 @@ from dtfl_private.privacy.sampled_gaussian_epsilon import Steps, precise_epsilon
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
+    Kind,
     Protected,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
+    Undefended,
 )
+
+KINDS: Mapping[Kind, type[Guarantee]] = {
+    "SampledGaussian": SampledGaussian,
+    "GaussianRelease": GaussianRelease,
+    "RandomizedResponse": RandomizedResponse,
+    "ReconstructionBound": ReconstructionBound,
+}
+WITHOUT: Mapping[Kind, str] = {
+    "SampledGaussian": "no (epsilon, delta)",
+    "GaussianRelease": "no (epsilon, delta)",
+    "RandomizedResponse": "no epsilon",
+    "ReconstructionBound": "no bound on reconstruction",
+}
+NOUNS: Mapping[Protected, str] = {
+    "weights": "released client-side weights",
+    "smashed": "smashed data",
+    "labels": "labels",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +46,15 @@ class Statement:
     """What may be said of one kind of data that a client has released.
 
     what: weights, smashed or labels.
-    epsilon, delta: of all releases together; None where the guarantee is of another kind.
-    per: the unit protected.
+    epsilon, delta: of all releases together; None where the guarantee is of another kind, or there is none.
+    per: the unit protected; None where nothing is.
     sentence: all of it in words, with its conditions.
     """
 
     what: Protected
     epsilon: float | None
     delta: float | None
-    per: str
+    per: str | None
     sentence: str
 
 
@@ -42,7 +62,8 @@ class Statement:
 class _Part:
     """What a client has released under one kind of guarantee.
 
-    bound: no less than what it has given away, found fast: an epsilon, or Fisher information.
+    bound: no less than what it has given away, found fast: an epsilon, or Fisher information; infinite where a part of
+        it is not covered.
     state: makes the statement, which may take a while.
     """
 
@@ -54,7 +75,8 @@ class _Part:
 def statements(ledger: Ledger) -> tuple[Statement, ...]:
     """Return what holds of a client's releases so far, one statement per kind of guarantee.
 
-    Entries of a kind compose, whatever their targets; the epsilon is at the smallest of their deltas.
+    Entries of a kind compose, whatever their targets; the epsilon is at the smallest of their deltas. Where the client
+    has also released something without that guarantee, there is none of the kind: it would cover a part only.
 
     Raises:
         InputError: a guarantee of an unknown type.
@@ -68,7 +90,15 @@ def worst(ledgers: Mapping[int, Ledger]) -> list[tuple[int, Statement]]:
     for client, ledger in sorted(ledgers.items()):
         for part in _parts(ledger):
             found.setdefault(part.kind, []).append((client, part))
-    return [_worst_of(parts) for parts in found.values()]
+    return [_counted(*_worst_of(parts), parts, len(ledgers)) for parts in found.values()]
+
+
+def _counted(client: int, said: Statement, parts: Sequence[tuple[int, _Part]], clients: int) -> tuple[int, Statement]:
+    """Return the statement of who is worst off; where he has no guarantee, with how many others have none either."""
+    without = sum(math.isinf(part.bound) for _, part in parts)
+    if said.per is not None or clients == 1:
+        return client, said
+    return client, replace(said, sentence=f"{said.sentence}; so it is for {without} of {clients} clients")
 
 
 def _worst_of(parts: Sequence[tuple[int, _Part]]) -> tuple[int, Statement]:
@@ -109,8 +139,10 @@ def combined_mse(entries: Sequence[ReconstructionBound]) -> float:
 
 @lru_cache(maxsize=4096)  # most clients of a run have one of a few ledgers
 def _parts(ledger: Ledger) -> tuple[_Part, ...]:
-    sampled, releases, draws, bounds = _by_kind(ledger)
-    found = []
+    uncovered = [entry for entry in ledger if isinstance(entry, Undefended) and entry.rounds]
+    lost = {entry.instead_of for entry in uncovered}
+    sampled, releases, draws, bounds = _by_kind(entry for entry in ledger if type(entry).__name__ not in lost)
+    found = [_Part(kind=KINDS[entry.instead_of], bound=math.inf, state=partial(_none, entry)) for entry in uncovered]
     if sampled:
         bound = rdp_epsilon(steps_of(sampled), _smallest_delta(sampled))
         found.append(_Part(kind=SampledGaussian, bound=bound, state=partial(_weights, sampled)))
@@ -128,7 +160,7 @@ def _parts(ledger: Ledger) -> tuple[_Part, ...]:
 
 
 def _by_kind(
-    ledger: Ledger,
+    ledger: Iterable[Guarantee],
 ) -> tuple[list[SampledGaussian], list[GaussianRelease], list[RandomizedResponse], list[ReconstructionBound]]:
     sampled, releases, draws, bounds = [], [], [], []
     for entry in ledger:
@@ -141,9 +173,20 @@ def _by_kind(
                 draws.append(entry)
             case ReconstructionBound():
                 bounds.append(entry)
+            case Undefended():
+                pass  # it is no guarantee: `_parts` says what follows from it
             case _:
                 raise unknown(entry)
     return sampled, releases, draws, bounds
+
+
+def _none(entry: Undefended) -> Statement:
+    times = "one round" if entry.rounds == 1 else f"{entry.rounds} rounds"
+    sentence = (
+        f"{NOUNS[entry.what]}: no guarantee ({WITHOUT[entry.instead_of]}) over the whole run: a client sent them in "
+        f"{times} without the defense that gives it, in a tier or of a profile where its rule does not hold"
+    )
+    return Statement(what=entry.what, epsilon=None, delta=None, per=None, sentence=sentence)
 
 
 def _smallest_delta(entries: Sequence[SampledGaussian] | Sequence[GaussianRelease]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dtfl_private.privacy.accounting import released_epsilon, steps_of
 from dtfl_private.privacy.ledger import Ledger, charge
-from dtfl_private.privacy.round_releases import PrivacySettings, round_guarantees
+from dtfl_private.privacy.round_releases import PrivacySettings, possible_guarantees, round_guarantees
 from dtfl_private.privacy.sampled_gaussian_epsilon import exceeds_epsilon
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, SampledGaussian
 
@@ -39,11 +39,14 @@ def exceeds(ledger: Ledger, next_round: Iterable[Guarantee]) -> bool:
 
 
 def spent_clients(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> frozenset[int]:
-    """Return the clients that one more full round would take over budget."""
+    """Return the clients that one more full round would take over budget: in any tier, with any profile, they may get.
+
+    What they send where no rule of a defense holds counts on no budget: that is of what the defense protects.
+    """
 
     @cache  # of many clients, most have released the same
     def spent(ledger: Ledger, records: int) -> bool:
-        return exceeds(ledger, round_guarantees(settings, records))
+        return any(exceeds(ledger, one) for one in possible_guarantees(settings, records))
 
     return frozenset(client for client, ledger in ledgers.items() if spent(ledger, int(settings.images_K[client])))
 
@@ -51,7 +54,8 @@ def spent_clients(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> f
 def planned_ledgers(settings: PrivacySettings, rounds: int) -> dict[int, Ledger]:
     """Return what clients will have released if they take part as often as they can, one client per number of records.
 
-    That is in all rounds, or in as many as the budget allows.
+    That is in all rounds, or in as many as the budget allows. Of defenses with rules one chain is asked for, that of a
+    client (`DefenseChain.at`).
     """
     planned = {}
     for records in sorted({int(images) for images in settings.images_K}):

@@ -11,6 +11,7 @@ from dtfl_private.errors import InputError, comparable
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Precision
 from dtfl_private.protection.base import Defense, Place, name_of
+from dtfl_private.protection.conditional import Conditional, bare, rule_of
 from dtfl_private.protection.defense_chain import DefenseChain
 
 # What happens to a record before its loss is known, and before its activations are sent.
@@ -44,7 +45,7 @@ def check_places(chain: DefenseChain | Sequence[Defense], places: Collection[Pla
     Raises:
         InputError: naming the first such defense and the place.
     """
-    for defense in chain:
+    for defense in map(bare, chain):
         own = {place for hook, place in HOOKS.items() if getattr(type(defense), hook) is not getattr(Defense, hook)}
         for place in sorted((own | set(defense.facts.acts_on)) - set(places)):
             allowed = f"only on {', '.join(sorted(places))}" if places else "nowhere"
@@ -63,7 +64,7 @@ def needs_group_norm(defenses: Iterable[Defense]) -> bool:
 def check_defenses(
     chain: DefenseChain | Sequence[Defense], norm: Norm | None, precision: Precision, local_epochs: int
 ) -> None:
-    """Refuse defenses that cannot act together or in this run.
+    """Refuse defenses that cannot act together or in this run; those whose rules never hold at one client may differ.
 
     Args:
         chain: the defenses in the order in which they act.
@@ -74,7 +75,13 @@ def check_defenses(
     Raises:
         InputError: the first reason found, with the remedy.
     """
-    defenses = tuple(chain)
+    _check_overlaps(tuple(chain))
+    for _, variant in DefenseChain(chain).variants():
+        _check_together(tuple(variant), norm, precision, local_epochs)
+
+
+def _check_together(defenses: Sequence[Defense], norm: Norm | None, precision: Precision, local_epochs: int) -> None:
+    """Refuse defenses that cannot act at one client."""
     for position, defense in enumerate(defenses):
         _check_exclusions(defense, defenses)
         _check_alone_of_its_kind(defense, defenses[:position])
@@ -90,7 +97,7 @@ def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -
     Raises:
         InputError: naming the layer.
     """
-    for defense in chain:
+    for defense in map(bare, chain):
         if _trains(defense):
             _check_single_records(defense, network)
         if defense.facts.group_norm:
@@ -138,6 +145,18 @@ def _allowed(defenses: Sequence[Defense], norm: Norm, precision: Precision, loca
     except InputError:
         return False
     return True
+
+
+def _check_overlaps(defenses: Sequence[Defense]) -> None:
+    """Refuse a defense given twice, with a rule, of which two would act at one client: more likely a mistake."""
+    for position, defense in enumerate(defenses):
+        for other in defenses[:position]:
+            ruled = isinstance(defense, Conditional) or isinstance(other, Conditional)
+            if ruled and type(bare(other)) is type(bare(defense)) and rule_of(other).overlaps(rule_of(defense)):
+                raise InputError(
+                    f"{name_of(other)} and {name_of(defense)} would both act at some clients: give rules of which no "
+                    "two hold at once, as @tier<=2 and @tier>=3"
+                )
 
 
 def _check_single_records(defense: Defense, network: nn.Module) -> None:

@@ -6,8 +6,11 @@ from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.accounting import worst
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.protection.base import Defense, Place, name_of
+from dtfl_private.protection.conditional import Conditional
 from dtfl_private.protection.cost import RoundRelease
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.defense_rule import Case
+from dtfl_private.protection.where_words import where_words
 from dtfl_private.protocol.guarantees import Disclosed, Disclosure, Protected
 
 ACTING_ON: Mapping[Protected, frozenset[Place]] = {
@@ -58,7 +61,7 @@ def disclosures(
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
     said: list[tuple[Disclosed, str]] = [*bare.items()]
     if statistics is not None:
-        uncovered = UNCOVERED if defense.guarantees(ONE_ROUND) else ""
+        uncovered = UNCOVERED if defense.unruled.guarantees(ONE_ROUND) else ""
         said.append(("statistics", STATISTICS[statistics] + uncovered))
     if defense.class_weights is not None and sends:  # no defense with a guarantee goes with them
         said.append(("statistics", CLASS_COUNTS))
@@ -70,14 +73,25 @@ def disclosures(
 def unprotected(defense: DefenseChain, what: Protected, full_tier: bool) -> str:
     """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
     acting = _acting(defense, what)
-    if any(stated.what == what for stated in defense.guarantees(ONE_ROUND)):
+    if any(stated.what == what for stated in defense.unruled.guarantees(ONE_ROUND)):
         return f"no {NOUN[what]} have been released under {_names(acting)} yet"
+    if any(isinstance(member, Conditional) for member in acting):
+        return f"{NOUN[what]} {_by_case(defense, what)}: no formal guarantee"
     if acting:
         return f"{NOUN[what]} pass {_names(acting)}: no formal guarantee"
     exception = EXCEPT if full_tier and what != "weights" else ""
     if what != "weights" and not _acting(defense, "smashed") and not _acting(defense, "labels"):
         return NOTHING + exception
     return f"{NOUN[what]} are sent in clear{exception}"
+
+
+def _by_case(defense: DefenseChain, what: Protected) -> str:
+    """Return what happens to a kind of data at each kind of client."""
+    found: dict[str, list[Case]] = {}
+    for cases, variant in defense.variants():
+        names = _names(_acting(variant, what))
+        found.setdefault(f"pass {names}" if names else "are sent in clear", []).extend(cases)
+    return ", ".join(f"{text} {where_words(cases, defense.cases)}" for text, cases in found.items())
 
 
 def _acting(defense: DefenseChain, what: Protected) -> Sequence[Defense]:

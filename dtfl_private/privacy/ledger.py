@@ -13,10 +13,12 @@ from dtfl_private.errors import InputError
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
+    Kind,
     PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
+    Undefended,
 )
 
 Ledger = tuple[Guarantee, ...]
@@ -60,6 +62,8 @@ def _split(guarantee: Guarantee) -> tuple[Guarantee, int]:
             return replace(guarantee, releases=0), guarantee.releases
         case RandomizedResponse():
             return guarantee, 1
+        case Undefended():
+            return replace(guarantee, rounds=0), guarantee.rounds
     raise unknown(guarantee)
 
 
@@ -71,6 +75,8 @@ def _counted(mechanism: Guarantee, count: int) -> Guarantee:
             return replace(mechanism, releases=count)
         case RandomizedResponse():
             return mechanism
+        case Undefended():
+            return replace(mechanism, rounds=count)
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -134,7 +140,16 @@ class _ReconstructionBound(_Strict):
         return ReconstructionBound(mse=self.mse, releases=self.releases)
 
 
-_Entry = _SampledGaussian | _GaussianRelease | _RandomizedResponse | _ReconstructionBound
+class _Undefended(_Strict):
+    kind: Literal["Undefended"]
+    instead_of: Kind
+    rounds: Count
+
+    def value(self) -> Undefended:
+        return Undefended(instead_of=self.instead_of, rounds=self.rounds)
+
+
+_Entry = _SampledGaussian | _GaussianRelease | _RandomizedResponse | _ReconstructionBound | _Undefended
 _ENTRIES: TypeAdapter[list[_Entry]] = TypeAdapter(
     Annotated[list[Annotated[_Entry, Field(discriminator="kind")]], Field(max_length=MAX_ENTRIES)]
 )

@@ -8,6 +8,7 @@ from dtfl_private.data.registration import Statistics
 from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.privacy.ledger import Ledger, OnBudget, charge
 from dtfl_private.protection.defense_chain import DefenseChain, full_round
+from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee, Protected
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -36,18 +37,42 @@ class PrivacySettings:
 
 
 def round_guarantees(
-    settings: PrivacySettings, records: int, *, batches: bool = True, update: bool = True
+    settings: PrivacySettings,
+    records: int,
+    *,
+    at: Case = Case(tier=1),  # noqa: B008 - a frozen value
+    batches: bool = True,
+    update: bool = True,
 ) -> tuple[Guarantee, ...]:
-    """Return what holds of a round of a client with so many records that sends batches, and its update."""
+    """Return what holds of a round of a client with so many records that sends batches, and its update.
+
+    Args:
+        settings: of the run.
+        records: N_k.
+        at: tier and profile of the client; they matter if defenses have rules.
+        batches: whether it sends smashed data.
+        update: whether it sends its weights.
+    """
+    defense = settings.defense.at(at.tier, at.profile)
     released = full_round(
-        settings.defense,
+        defense,
         records=records,
         batch_size=settings.batch_size,
         local_epochs=settings.local_epochs,
         batches=batches,
         update=update,
     )
-    return tuple(settings.defense.guarantees(released))
+    return tuple(defense.guarantees(released))
+
+
+def possible_guarantees(settings: PrivacySettings, records: int) -> set[tuple[Guarantee, ...]]:
+    """Return what may hold of a full round of a client with so many records, in the tiers and profiles it may have."""
+    cases = [of_chain[0] for of_chain, _ in settings.defense.variants()]
+    return {round_guarantees(settings, records, at=case) for case in cases}
+
+
+def _case(tier: int, profile: str) -> Case:
+    return Case(tier=tier, profile=profile)
 
 
 def charge_scheduled(
@@ -65,11 +90,15 @@ def charge_scheduled(
         return ledgers
 
     @cache
-    def charged(ledger: Ledger, records: int, batches: bool, update: bool) -> Ledger:
-        return charge(ledger, round_guarantees(settings, records, batches=batches, update=update))
+    def charged(ledger: Ledger, records: int, at: Case, batches: bool, update: bool) -> Ledger:
+        return charge(ledger, round_guarantees(settings, records, at=at, batches=batches, update=update))
 
     after = dict(ledgers)
     sends_P = (plan.sent_batches_P > 0) & (plan.tiers_P != (whole_tier or 0))
-    for client, sends, dropped in zip(plan.clients_P.tolist(), sends_P.tolist(), plan.dropped_P.tolist(), strict=True):
-        after[client] = charged(after[client], int(settings.images_K[client]), sends, not dropped)
+    ruled = settings.defense.ruled  # otherwise all are alike, and one answer serves them all
+    cases = map(_case, plan.tiers_P.tolist(), plan.profile_names_P) if ruled else [Case(tier=1)] * len(plan.clients_P)
+    for client, case, sends, dropped in zip(
+        plan.clients_P.tolist(), cases, sends_P.tolist(), plan.dropped_P.tolist(), strict=True
+    ):
+        after[client] = charged(after[client], int(settings.images_K[client]), case, sends, not dropped)
     return after

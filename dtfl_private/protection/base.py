@@ -76,6 +76,11 @@ class Defense:
     facts: ClassVar[DefenseFacts] = DefenseFacts(protects="", acts_on=())
 
     @property
+    def own_name(self) -> str:
+        """Its name as users write it: that of the class, in small letters; see `name_of`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__).lower()
+
+    @property
     def tier_floor(self) -> int:
         """Fewest client modules that a client with this defense accepts."""
         return 1
@@ -182,4 +187,4 @@ class Defense:
 
 def name_of(defense: Defense) -> str:
     """Return a defense's name as users write it: ``DistanceCorrelation`` is distance-correlation."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(defense).__name__).lower()
+    return defense.own_name

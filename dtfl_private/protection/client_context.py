@@ -41,6 +41,7 @@ class ClientRound:
         client: id.
         round: number, from 1.
         tier: client modules m.
+        profile: name of the client's resource profile in this round; "" where nobody says.
         records: N_k, the client's training examples.
         classes: number of classes.
         device: of the tensors that the hooks get.
@@ -60,6 +61,7 @@ class ClientRound:
     records: int
     classes: int
     device: str = "cpu"
+    profile: str = ""
     memory: dict[str, Tensor] = field(default_factory=dict)
     download: ModelDownload | None = None
     forward: ForwardPass | None = None
@@ -95,9 +97,15 @@ class ClientRound:
         return replace(self, forward=ForwardPass(encoder=encoder, inputs=inputs))
 
     def remembered(self) -> State:
-        """Return what this defense and the members of its chain keep, on the CPU, by name."""
+        """Return what this defense and the members of its chain keep, on the CPU, by name.
+
+        What a member keeps that had nothing to do in this round stays as it was.
+        """
         members = sorted(place[-1] for place in self._kept.memories if place[:-1] == self.place)
-        kept = {} if members else {name: tensor.detach().cpu() for name, tensor in self.memory.items()}
+        others = {
+            name: kept for name, kept in self.memory.items() if not name.startswith(tuple(f"{m}/" for m in members))
+        }
+        kept = {name: tensor.detach().cpu() for name, tensor in others.items()}
         for position in members:
             kept |= {f"{position}/{name}": tensor for name, tensor in self.member(position).remembered().items()}
         return kept

@@ -23,6 +23,8 @@ def cut_of(row: TierCost, input_shape: tuple[int, ...], batch_size: int) -> Cut:
 def defended(table: TierTable, defense: DefenseChain, input_shape: tuple[int, ...], batch_size: int) -> TierTable:
     """Return the table of the tiers that the clients accept, with the defenses' work and bytes in it.
 
+    Where clients of one tier differ by their profiles in what acts, those that need most count for all.
+
     Raises:
         InputError: a defense refuses a cut, or accepts none of the tiers.
     """
@@ -34,13 +36,14 @@ def defended(table: TierTable, defense: DefenseChain, input_shape: tuple[int, ..
             rows.append(row)
             continue
         cut = cut_of(row, input_shape, batch_size)
-        defense.check(cut)
+        for one in (acting := _acting(defense, row.tier)):
+            one.check(cut)
         rows.append(
             replace(
                 row,
-                client_train_macs=row.client_train_macs + defense.extra_macs(cut),
+                client_train_macs=row.client_train_macs + max(one.extra_macs(cut) for one in acting),
                 release_macs=row.release_macs + (cut.forward_macs if defense.releases_apart else 0),
-                smashed_bytes=defense.wire_bytes(cut),
+                smashed_bytes=max(one.wire_bytes(cut) for one in acting),
             )
         )
     if not rows:
@@ -48,3 +51,9 @@ def defended(table: TierTable, defense: DefenseChain, input_shape: tuple[int, ..
             f"tier floor {defense.tier_floor} leaves no tier: the tiers in use are {table.tiers_M.tolist()}; lower it"
         )
     return replace(table, rows=tuple(rows))
+
+
+def _acting(defense: DefenseChain, tier: int) -> list[DefenseChain]:
+    """Return what may act at the clients of a tier, by their profiles."""
+    profiles = dict.fromkeys(case.profile for case in defense.cases)
+    return [defense.at(tier, profile) for profile in profiles]

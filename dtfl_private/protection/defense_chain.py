@@ -1,8 +1,9 @@
 """Defenses in a row are a defense: each rewrites what the one before it left."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import final
+from typing import final, get_args
 
 import torch
 from torch import Tensor
@@ -10,16 +11,21 @@ from torch.nn import functional as F
 
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
+from dtfl_private.protection.conditional import Conditional, bare, rule_of
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
+from dtfl_private.protection.defense_rule import Case, representative_cases
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
-from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.guarantees import Guarantee, Kind, Undefended
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate, Wire
 
 
 @final
 class DefenseChain(Defense):
     """Defenses applied one after the other: a chain is a defense. The empty chain changes nothing.
+
+    The chain of a run may hold defenses with rules, which act at some clients only. That of a client, `at`, holds those
+    that act there, without rules; what is asked of one client or release is asked of that.
 
     Args:
         defenses: in the order in which they act.
@@ -41,9 +47,18 @@ class DefenseChain(Defense):
 
         self.wire = wire
         self.class_weights = class_weights
+        self._places: tuple[int, ...] | None = None
+        self._idle: tuple[Defense, ...] = ()
+        self._apart = False
+        self._cases: tuple[Case, ...] = ()
 
     def __iter__(self) -> Iterator[Defense]:
         return iter(self.defenses)
+
+    def _with(self, defenses: Iterable[Defense]) -> "DefenseChain":
+        found = copy.copy(self)
+        found.defenses = tuple(defenses)
+        return found
 
     @property
     def undefended(self) -> "DefenseChain":
@@ -52,20 +67,90 @@ class DefenseChain(Defense):
 
     def weighing(self, class_weights: Tensor) -> "DefenseChain":
         """Return the same defenses with these weights of classes in the training loss."""
-        return DefenseChain(self.defenses, self.wire, class_weights)
+        found = self._with(self.defenses)
+        found.class_weights = class_weights
+        return found
 
     def on_wire(self, name: Wire | None) -> "DefenseChain":
         """The same defenses before a wire of this format; None: as it is."""
-        return self if name is None else DefenseChain(self.defenses, WireFormat(kind=name), self.class_weights)
+        found = self._with(self.defenses)
+        found.wire = self.wire if name is None else WireFormat(kind=name)
+        return found
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a member has a rule, so that clients differ in what acts."""
+        return any(isinstance(member, Conditional) for member in self.defenses)
+
+    @property
+    def unruled(self) -> "DefenseChain":
+        """The same defenses as if all rules held at once: for what is asked of the members, not of their sum."""
+        return self._with(map(bare, self.defenses))
+
+    def among(self, cases: Iterable[Case]) -> "DefenseChain":
+        """Return the same defenses, among clients that can only be in these cases."""
+        found = self._with(self.defenses)
+        found._cases = tuple(cases)
+        return found
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The tiers and profiles that a client can be in; where nobody has said, one of each kind that rules tell."""
+        return self._cases or representative_cases(map(rule_of, self.defenses))
+
+    def at(self, tier: int, profile: str = "") -> "DefenseChain":
+        """Return what acts at a client: the members whose rules hold there, each with the chance that it always has.
+
+        All else is as in the run: with a member that sends apart, all clients train first and send afterwards.
+
+        Args:
+            tier: client modules m.
+            profile: name of the client's resource profile.
+        """
+        if not self.ruled:
+            return self
+        case = Case(tier=tier, profile=profile)
+        holds = [rule_of(member).holds(case) for member in self.defenses]
+        members, places = [bare(member) for member in self.defenses], self._places_of_the_run()
+        found = self._with(member for member, active in zip(members, holds, strict=True) if active)
+        found._places = tuple(place for place, active in zip(places, holds, strict=True) if active)
+        found._idle = tuple(member for member, active in zip(members, holds, strict=True) if not active)
+        found._apart, found._cases = self.releases_apart, (case,)
+        return found
+
+    def variants(self) -> list[tuple[list[Case], "DefenseChain"]]:
+        """Return the different chains that act in the `cases`, each with those where it does."""
+        found: dict[tuple[int, ...], tuple[list[Case], DefenseChain]] = {}
+        for case in self.cases:
+            holds = tuple(place for place, member in enumerate(self.defenses) if rule_of(member).holds(case))
+            found.setdefault(holds, ([], self.at(case.tier, case.profile)))[0].append(case)
+        return list(found.values())
+
+    def _places_of_the_run(self) -> list[int]:
+        """Return each member's place, from which its chance and memory follow.
+
+        Equal defenses with rules, of which one acts at most, are one defense in several cases: a label that was drawn
+        is not drawn anew in another tier.
+        """
+        found: list[int] = []
+        for place, member in enumerate(self.defenses):
+            earlier = self.defenses[:place] if isinstance(member, Conditional) else ()
+            equal = [p for p, one in enumerate(earlier) if isinstance(one, Conditional) and bare(one) == bare(member)]
+            found.append(equal[0] if equal else place)
+        return found
+
+    def round_of(self, position: int, at: ClientRound) -> ClientRound:
+        """Return a round as the member at a position of this chain sees it."""
+        return at.member(position if self._places is None else self._places[position])
 
     def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
         for position, defense in enumerate(self.defenses):
-            yield defense, at.member(position)
+            yield defense, self.round_of(position, at)
 
     @property
     def releases_apart(self) -> bool:
         """Whether the client trains first and sends afterwards."""
-        return any(defense.facts.releases_apart for defense in self.defenses)
+        return self._apart or any(defense.facts.releases_apart for defense in self.defenses)
 
     @property
     def tier_floor(self) -> int:
@@ -74,7 +159,7 @@ class DefenseChain(Defense):
 
     def calibrated(self, run: RunFacts) -> "DefenseChain":
         """Calibrate each member."""
-        return DefenseChain([defense.calibrated(run) for defense in self.defenses], self.wire, self.class_weights)
+        return self._with([defense.calibrated(run) for defense in self.defenses])
 
     def check(self, cut: Cut) -> None:
         """Let each member refuse the cut."""
@@ -161,8 +246,12 @@ class DefenseChain(Defense):
         return message
 
     def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
-        """Return the guarantees of all members."""
-        return [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
+        """Return the guarantees of all members, and that there is none of a kind that members give elsewhere."""
+        stated = [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
+        given = {type(guarantee).__name__ for guarantee in stated}
+        elsewhere = {type(one).__name__ for defense in self._idle for one in defense.guarantees(released)}
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        return [*stated, *(Undefended(instead_of=kind) for kind in kinds if kind in elsewhere - given)]
 
     def extra_macs(self, cut: Cut) -> int:
         """Return the sum over the members."""

@@ -43,14 +43,16 @@ def fixed_rewritings(chain: DefenseChain, message: OwnMessage, at: ClientRound) 
         at: the client's round, as the attacker knows it.
     """
     tried = replace(message, smashed=message.smashed.detach())
-    return tuple(place for place in rewriting(chain) if _is_fixed(chain.defenses[place], tried, at.member(place)))
+    return tuple(
+        place for place in rewriting(chain) if _is_fixed(chain.defenses[place], tried, chain.round_of(place, at))
+    )
 
 
 def rewritten(chain: DefenseChain, places: tuple[int, ...], message: OwnMessage, at: ClientRound) -> Tensor:
     """Return activations (B, *cut shape) as the members at these places rewrite them; differentiable."""
     sent: SmashedBatch = message
     for place in places:
-        sent = chain.defenses[place].protect_batch(sent, at.member(place))
+        sent = chain.defenses[place].protect_batch(sent, chain.round_of(place, at))
     return sent.smashed
 
 

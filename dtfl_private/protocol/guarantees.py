@@ -84,7 +84,31 @@ class ReconstructionBound:
     releases: int
 
 
-Guarantee = SampledGaussian | GaussianRelease | RandomizedResponse | ReconstructionBound
+Kind = Literal["SampledGaussian", "GaussianRelease", "RandomizedResponse", "ReconstructionBound"]
+"""The name of a guarantee's type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undefended:
+    """Rounds in which a client sent what a defense protects elsewhere, where that defense's rule did not hold.
+
+    No guarantee of that kind is left of all that the client has released: a part of it is not covered.
+
+    instead_of: the guarantee that the defense would have given.
+    rounds: number of such rounds.
+    """
+
+    instead_of: Kind
+    rounds: int = 1
+
+    @property
+    def what(self) -> Protected:
+        """What was sent so."""
+        kinds = (SampledGaussian, GaussianRelease, RandomizedResponse, ReconstructionBound)
+        return next(kind.what for kind in kinds if kind.__name__ == self.instead_of)
+
+
+Guarantee = SampledGaussian | GaussianRelease | RandomizedResponse | ReconstructionBound | Undefended
 
 
 Disclosed = Protected | Literal["statistics"]

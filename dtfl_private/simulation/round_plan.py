@@ -40,6 +40,8 @@ class RoundPlan:
         wires: the formats in which the participants are to send smashed data; empty where the server names none.
         image_bytes_P: bytes of an image's smashed data in these formats; empty likewise.
         stopped_P: whether the deadline came before the client had trained on all its batches; empty where none is set.
+        profile_P: their resource profiles, as places in ``profiles``; empty where nobody says.
+        profiles: names of the resource profiles.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
         rested: ids of clients that were there and took no part, their exposure budgets being spent; None without any.
         exposure_P: what the participants have exposed since the start, this round included; empty without a budget.
@@ -64,9 +66,18 @@ class RoundPlan:
     wires: Sequence[Wire] = ()
     image_bytes_P: FloatArray = field(default_factory=lambda: NO_BYTES)
     stopped_P: BoolArray = field(default_factory=lambda: NOBODY)
+    profile_P: IntArray = field(default_factory=lambda: NO_ORDER)
+    profiles: Sequence[str] = ()
     oracle_time_s: float | None = None
     rested: IntArray | None = None
     exposure_P: FloatArray = field(default_factory=lambda: NO_BYTES)
+
+    @property
+    def profile_names_P(self) -> Sequence[str]:
+        """The participants' resource profiles by name; "" where nobody says."""
+        if not len(self.profile_P):
+            return [""] * len(self.clients_P)
+        return [self.profiles[place] for place in self.profile_P.tolist()]
 
 
 def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, int] = NO_TRAFFIC) -> Mapping[str, int]:

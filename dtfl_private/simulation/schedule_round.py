@@ -49,6 +49,8 @@ def schedule_round(
     plan = simulate_round(
         settings, truth, workloads, assigned.tiers_P, wires, probed_P, round_number, until_s, assigned.open_PM
     )
+    names = [profile.name for profile in settings.environment.profiles]
+    plan = replace(plan, profile_P=environment.profile_K[clients_P], profiles=names)
     exposure_K = charged(state.exposure_K, settings, plan)
     if settings.exposure is not None:
         plan = replace(plan, rested=rested, exposure_P=exposure_K[clients_P])

@@ -36,6 +36,7 @@ class Participant:
         setup = worker.setup
         download = honest_download(worker.model, task, weights)
         self.task = task
+        self.defense = worker.defense_of(task)
         self._worker = worker
         self._at = worker.client_round(task, download)
         self._traffic = {"down_weights": download.weight_bytes, "up_weights": 0, "up_smashed": 0, "up_labels": 0}
@@ -50,7 +51,7 @@ class Participant:
             send_every=setup.send_every,
             examples=worker.examples(task),
             numerics=setup.numerics,
-            defense=setup.defense.on_wire(task.wire),
+            defense=self.defense.on_wire(task.wire),
             at=self._at,
         )
         self.remarks: Sequence[Remark] = self._half.inspect()
@@ -66,7 +67,7 @@ class Participant:
             return
         most = None if self.task.completes else self.task.sends
         data = self._worker.data(self.task)
-        if not self._worker.setup.defense.releases_apart:  # such a client trains on everything before it sends
+        if not self.defense.releases_apart:  # such a client trains on everything before it sends
             data = replace(data, batches=data.batches[: self.task.batches])
         for message in self._half.train(data, most):
             self._traffic["up_smashed"] += message.smashed_bytes
@@ -119,5 +120,5 @@ def server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights:
         optimizer=setup.optimizer,
         lr=task.lr,
         numerics=setup.numerics,
-        defense=setup.defense,
+        defense=worker.defense_of(task),
     )

@@ -22,7 +22,7 @@ class ServerHalf:
         optimizer: kind and constants of the optimiser, which lives for this round.
         lr: the round's learning rate.
         numerics: device and precision.
-        defense: the client's; the server uses its public loss for protected labels only.
+        defense: of the client, or of one; the server uses its public loss for protected labels only.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class ServerHalf:
         self.take_in(message)
         self.step()
 
-    def take_in(self, message: SmashedBatch) -> None:
-        """Add a message's gradients to those of the next step."""
+    def take_in(self, message: SmashedBatch, defense: DefenseChain | None = None) -> None:
+        """Add a message's gradients to those of the next step; ``defense``: of its client, if clients differ."""
         smashed = message.smashed
         if self._numerics.precision != "bf16":
             smashed = smashed.to(self._numerics.weight_dtype)
@@ -60,7 +60,7 @@ class ServerHalf:
         if not self._entries:
             self._optimizer.zero_grad()  # to None, so that Adam leaves out what no message reaches
         with self._numerics.autocast():
-            loss = self._defense.classification_loss(behind_the_cut(smashed), message.labels)
+            loss = (defense or self._defense).classification_loss(behind_the_cut(smashed), message.labels)
         torch.autograd.backward(loss)
         self._entries.append(entry)
         self._losses.setdefault(message.client, []).append(loss.detach())

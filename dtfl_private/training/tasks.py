@@ -28,6 +28,7 @@ class ClientTask:
         turns: when the server network that it shares with others takes its batches, ascending numbers among those of
             all clients of the round; empty where it shares none.
         wire: the format in which it sends smashed data, where the server names one.
+        profile: name of its resource profile in this round.
         measures: measure batch norm's statistics of the given weights, in place of training.
     """
 
@@ -42,6 +43,7 @@ class ClientTask:
     extras: State = field(default_factory=dict)
     turns: Sequence[int] = ()
     wire: Wire | None = None
+    profile: str = ""
     measures: bool = False
 
     @property
@@ -126,14 +128,16 @@ def tasks_of(plan: RoundPlan, state: FederatedState) -> list[ClientTask]:
             memory=state.memories.get(client, {}),
             extras=below(f"client/{client}/", state.extras),
             wire=wire,
+            profile=profile,
         )
-        for client, tier, batches, sent, dropped, wire in zip(
+        for client, tier, batches, sent, dropped, wire, profile in zip(
             plan.clients_P.tolist(),
             plan.tiers_P.tolist(),
             plan.batches_P.tolist(),
             plan.sent_batches_P.tolist(),
             plan.dropped_P.tolist(),
             plan.wires or unnamed,
+            plan.profile_names_P,
             strict=True,
         )
     ]

@@ -136,10 +136,15 @@ class Worker:
             records=len(self.setup.parts[task.client]),
             classes=self.setup.classes,
             device=self.setup.numerics.device,
+            profile=task.profile,
             memory={name: tensor.clone() for name, tensor in task.memory.items()},
             download=download,
             occasion="statistics" if task.measures else "round",
         )
+
+    def defense_of(self, task: ClientTask) -> DefenseChain:
+        """Return what acts at the client of a task, in its tier and with its profile."""
+        return self.setup.defense.at(task.tier, task.profile)
 
     def examples(self, task: ClientTask) -> int:
         """Return how many of its records a client trains on that completes this task: all, unless it stops before."""

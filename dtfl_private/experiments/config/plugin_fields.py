@@ -8,6 +8,8 @@ from pydantic import (
 
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.specification import canonical, named_object
+from dtfl_private.protection.conditional import Conditional
+from dtfl_private.protection.named_defense import with_spelled_rule
 
 # Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
 OBJECT = "object:"
@@ -31,11 +33,13 @@ def all_named(kind: str) -> BeforeValidator:
 def _spelled(kind: str, value: object) -> object:
     if not isinstance(value, str) or value.startswith(OBJECT):
         return value
-    return canonical(kind, value)
+    return with_spelled_rule(canonical(kind, value)) if kind == "defense" else canonical(kind, value)
 
 
 def object_name(thing: object) -> str:
     """Return how a configuration names a plug-in that was passed as an object."""
+    if isinstance(thing, Conditional):
+        return f"{OBJECT}{type(thing.defense).__name__}@{thing.rule}"
     return OBJECT + type(thing).__name__
 
 

@@ -10,8 +10,11 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.printable import shown_value
 from dtfl_private.privacy.compatibility import check_defenses, check_places
 from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.conditional import rule_of
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.named_defense import make_defense
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
+from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.timing import Overlapping
 from dtfl_private.training.method import Method
 
@@ -32,7 +35,7 @@ def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -
     """Build the clients' defenses, those that the configuration names or the given ones.
 
     Raises:
-        InputError: no such defense, or what is given is none.
+        InputError: no such defense, or what is given is none; or a rule names a profile that no client has.
     """
     for defense in defenses or ():
         if not isinstance(defense, Defense):
@@ -41,7 +44,10 @@ def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -
                 "dtfl_private.Defense"
             )
     if defenses is None:
-        defenses = [create("defense", text, allowed=config.allowed) for text in config.defense]
+        defenses = [make_defense(text, allowed=config.allowed) for text in config.defense]
+    names = [profile.name for profile in load_profiles(config.profiles)]
+    for defense in defenses:
+        rule_of(defense).require_profile(names)
     # Where the format is scheduled, what is possible is what the coarsest allows.
     wire = SCHEDULED[0] if config.wire == "scheduled" else config.wire
     return DefenseChain(defenses, None if wire == "auto" else WireFormat(kind=wire))

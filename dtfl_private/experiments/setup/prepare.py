@@ -1,7 +1,7 @@
 """Setup: from a configuration to all that a run needs; everything is checked, and nothing is written.
 
-load_inputs -> build_network -> cost_table -> calibrated -> method_schedule -> weighed_classes -> worker_setup
--> Prepared
+load_inputs -> build_network -> cost_table -> placed -> calibrated -> method_schedule -> weighed_classes
+-> worker_setup -> Prepared
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
-from dtfl_private.experiments.setup.privacy_settings import calibrated, privacy_settings
+from dtfl_private.experiments.setup.privacy_settings import calibrated, placed, privacy_settings
 from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
@@ -68,7 +68,8 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
     inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
     network = build_network(config, objects.model, parts, inputs.dataset)
     costs = cost_table(config, parts, network, inputs)
-    defense = calibrated(costs.config, parts.defense, inputs.classes, inputs.images_K)
+    defense = placed(costs.config, parts.defense, costs.table)
+    defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K)
     schedule = method_schedule(costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense)
     registration = _registration(inputs, defense, parts.method)
     weighed = weighed_classes(costs.config, inputs, defense, parts.method)

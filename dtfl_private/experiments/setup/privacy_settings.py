@@ -5,9 +5,14 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
+from dtfl_private.protection.base import name_of
+from dtfl_private.protection.conditional import rule_of
 from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protection.defense_chain import DefenseChain, full_round
-from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protection.defense_rule import Case
+from dtfl_private.protocol.contracts import IntArray, tier_names
+from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
 
 
@@ -28,8 +33,26 @@ def calibrated(config: TrainConfig, chain: DefenseChain, classes: int, images_K:
     )
 
 
+def placed(config: TrainConfig, chain: DefenseChain, table: TierTable) -> DefenseChain:
+    """Return the defenses among the clients that a run can have: in these tiers, with its profiles.
+
+    Raises:
+        InputError: a rule holds at none of them.
+    """
+    tiers, names = table.tiers_M.tolist(), [profile.name for profile in load_profiles(config.profiles)]
+    cases = [Case(tier=tier, profile=name) for tier in tiers for name in names]
+    for member in chain:
+        if not any(rule_of(member).holds(case) for case in cases):
+            raise InputError(
+                f"{name_of(member)} acts nowhere in this run: its tiers are {tier_names(tiers)}; change the rule, or "
+                "leave the defense out"
+            )
+    return chain.among(cases)
+
+
 def states_guarantees(chain: DefenseChain) -> bool:
     """Whether any of these defenses states a guarantee of what is released."""
+    chain = chain.unruled
     return bool(chain.guarantees(full_round(chain, records=1, batch_size=1, local_epochs=1)))
 
 

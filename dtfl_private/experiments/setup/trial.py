@@ -11,6 +11,7 @@ from dtfl_private.errors import DtflError, InputError, NonFiniteLossError
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import below
 from dtfl_private.training.method import Method
@@ -43,9 +44,17 @@ def try_one_batch(method: Method, setup: WorkerSetup, initial: FederatedState, t
     small = replace(setup, parts=parts, defense=_copy_of(setup.defense))
     worker = Worker(small)
     extras = below(f"client/{client}/", method.initial_extras(small))
-    for tier in tiers:
+    for case in _cases_in(setup.defense, tiers):
+        tier = case.tier
         task = ClientTask(
-            client=client, round=1, tier=tier, lr=initial.plateau.lr, batches=1, completes=True, extras=extras
+            client=client,
+            round=1,
+            tier=tier,
+            lr=initial.plateau.lr,
+            batches=1,
+            completes=True,
+            extras=extras,
+            profile=case.profile,
         )
         try:
             with torch.random.fork_rng(devices=[]):
@@ -58,6 +67,17 @@ def try_one_batch(method: Method, setup: WorkerSetup, initial: FederatedState, t
             raise InputError(str(error)) from None
         except Exception as error:  # whatever the user's own network, defense or method raises
             raise InputError(_why(error, setup, tier)) from error
+
+
+def _cases_in(defense: DefenseChain, tiers: Sequence[int]) -> list[Case]:
+    """Return clients in these tiers, one for each different set of defenses that acts in one of them."""
+    if not defense.ruled:
+        return [Case(tier=tier) for tier in tiers]
+    return [
+        next(case for case in cases if case.tier == tier)
+        for cases, _ in defense.variants()
+        for tier in sorted({case.tier for case in cases} & {*tiers})
+    ]
 
 
 def _copy_of(defense: DefenseChain) -> DefenseChain:
@@ -84,8 +104,9 @@ def _why(error: Exception, setup: WorkerSetup, tier: int) -> str:
 
 
 def try_out(prepared: Prepared) -> None:
-    """Train one small batch in the deepest tier, and in that of the whole network if there is one."""
+    """Train one small batch in the deepest tier, in that of the whole network, and where other defenses act."""
     tiers = prepared.settings.schedule.table.tiers_M.tolist()
     cut = [tier for tier in tiers if tier < prepared.settings.schedule.table.modules]
-    tried = sorted({*cut[-1:], tiers[-1]})
+    variants = prepared.worker.defense.variants() if prepared.worker.defense.ruled else []
+    tried = sorted({*cut[-1:], tiers[-1], *(max(case.tier for case in cases) for cases, _ in variants)})
     try_one_batch(prepared.method, prepared.worker, prepared.initial, tried)

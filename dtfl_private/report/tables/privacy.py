@@ -1,6 +1,7 @@
 """What is said of privacy at the start and at the end of a run: only what is true."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from dtfl_private.models.norms import Norm
 from dtfl_private.privacy.budget import planned_ledgers
@@ -9,18 +10,27 @@ from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.where_words import where_words
 from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
+
+CHANGING = (
+    "a client that changes tier or profile adds up what it releases in each; once it has sent data where a defense "
+    "does not act, it has no guarantee by that defense for the whole run"
+)
 
 
 def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
     lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in privacy.defense]
-    planned = planned_ledgers(privacy, rounds)
-    entries = disclosures(
-        privacy.defense, planned, sends=privacy.sends, full_tier=privacy.full_tier, statistics=privacy.statistics
-    )
-    lines += [f"privacy: {sentence}" for sentence in sentences(entries)]
+    planned: dict[int, Ledger] = {}
+    for where, one in _by_case(privacy):
+        ledgers = planned_ledgers(one, rounds)
+        entries = disclosures(one.defense, ledgers, sends=one.sends, full_tier=one.full_tier, statistics=one.statistics)
+        lines += [f"privacy{where}: {sentence}" for sentence in sentences(entries)]
+        planned |= {len(planned) + client: ledger for client, ledger in ledgers.items()}
     if any(planned.values()):
+        if privacy.defense.ruled:
+            lines.append(CHANGING)
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
         part = f"all {rounds} rounds" if rounds > 1 else "the one round"
         lines.append(f"these privacy figures are for a client that takes part in {part}{last}")
@@ -28,6 +38,17 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
         end = "takes no further part" if privacy.on_budget == "retire" else "ends the run"
         lines.append(f"a client whose privacy budget is spent {end} (on_budget = {privacy.on_budget})")
     return lines
+
+
+def _by_case(privacy: PrivacySettings) -> list[tuple[str, PrivacySettings]]:
+    """Return what is released where defenses differ: by tier and profile, in words, or everywhere."""
+    if not privacy.defense.ruled:
+        return [("", privacy)]
+    cases = privacy.defense.cases
+    return [
+        (f" of clients {where_words(own, cases)}", replace(privacy, defense=variant))
+        for own, variant in privacy.defense.variants()
+    ]
 
 
 def sentences(entries: Iterable[Disclosure]) -> list[str]:

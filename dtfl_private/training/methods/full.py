@@ -47,7 +47,7 @@ class FullModelWork:
         return [self._train_one(worker, task, weights) for task in tasks]
 
     def _train_one(self, worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
-        defense = worker.setup.defense
+        defense = worker.defense_of(task)
         download = ModelDownload(client=task.client, round=task.round, tier=task.tier, weights=weights.model, head={})
         at = worker.client_round(task, download)
         remarks = defense.inspect(download, at)
@@ -84,7 +84,7 @@ class FullModelWork:
 
     def _fit(self, worker: Worker, task: ClientTask, start: State) -> float:
         """Train the resident network from these weights and return its mean loss."""
-        setup, model = worker.setup, worker.model
+        setup, model, defense = worker.setup, worker.model, worker.defense_of(task)
         model.load_state_dict(start)
         model.train()
         optimizer = make_optimizer(model.parameters(), setup.optimizer, task.lr)
@@ -93,7 +93,7 @@ class FullModelWork:
         for records in islice(data.batches, task.batches):
             inputs, labels = data.fetch(records)
             with setup.numerics.autocast():
-                loss = setup.defense.classification_loss(model(inputs), labels)
+                loss = defense.classification_loss(model(inputs), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             self._pull(model, anchors)

@@ -47,14 +47,14 @@ def _measure_one(worker: Worker, task: ClientTask, weights: GlobalWeights) -> Cl
     Download and statistics pass the client's defenses like those of its training. What guards remember is that of the
     training, so that they compare the downloads of whole rounds.
     """
-    setup = worker.setup
     download = ModelDownload(client=task.client, round=task.round, tier=task.tier, weights=weights.model, head={})
     at = worker.client_round(task, download)
-    remarks = setup.defense.inspect(download, at)
+    defense = worker.defense_of(task)
+    remarks = defense.inspect(download, at)
     traffic, statistics = {"down_weights": download.weight_bytes, "up_weights": 0}, {}
     if not any(remark.refuses for remark in remarks):
         measured = _measured_once(worker, task, weights)
-        update = setup.defense.protect_update(
+        update = defense.protect_update(
             WeightUpdate(
                 client=task.client,
                 round=task.round,

@@ -59,7 +59,7 @@ class SharedServerWork:
             with draws[place].going_on():
                 message = next(messages[place], None)
                 if message is not None:  # of a client that takes part
-                    server.take_in(message)
+                    server.take_in(message, clients[place].defense)
                     waiting += 1
             if waiting == self.merge:
                 server.step()

@@ -13,7 +13,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import Remark
-from dtfl_private.protection.defense_chain import full_round
+from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.randomness import isolated
@@ -40,7 +40,7 @@ class _Client:
         self.losses: list[Tensor] = []
         self.traffic = {"up_weights": 0, "up_smashed": 0, "up_labels": 0, "down_gradients": 0}
         self._worker = worker
-        self._defense = worker.setup.defense
+        self.defense = worker.defense_of(task)
         self._modules = modules.train()
         self._optimizer = make_optimizer(modules.parameters(), worker.setup.optimizer, task.lr)
         self._data = worker.data(task)
@@ -52,7 +52,7 @@ class _Client:
         )
         self.traffic["down_weights"] = download.weight_bytes
         self._at = worker.client_round(task, download)
-        self.remarks: list[Remark] = list(self._defense.inspect(download, self._at))
+        self.remarks: list[Remark] = list(self.defense.inspect(download, self._at))
 
     @property
     def refuses(self) -> bool:
@@ -63,11 +63,11 @@ class _Client:
         """Compute the next batch up to the cut."""
         records = self._data.batches[self._sent_batches]
         inputs, labels = self._data.fetch(records)
-        labels = self._defense.protect_labels(labels, records, self._at)
+        labels = self.defense.protect_labels(labels, records, self._at)
         at = self._at.during(self._modules, inputs)
         numerics = self._worker.setup.numerics
         with numerics.autocast():
-            self._smashed = self._defense.encode(self._modules(inputs), at)
+            self._smashed = self.defense.encode(self._modules(inputs), at)
         message = SmashedBatch(
             client=self.task.client,
             round=self.task.round,
@@ -76,7 +76,7 @@ class _Client:
             smashed=self._smashed.detach().to(numerics.wire_dtype),
             labels=labels,
         )
-        message = self._defense.written(message)
+        message = self.defense.written(message)
         self._labels = labels
         self._sent_batches += 1
         self.traffic["up_smashed"] += message.smashed_bytes
@@ -89,7 +89,7 @@ class _Client:
         assert self._smashed is not None
         assert self._labels is not None
         self.traffic["down_gradients"] += reply.gradient_bytes
-        self.remarks += self._defense.inspect_reply(reply, self._labels, self._at)
+        self.remarks += self.defense.inspect_reply(reply, self._labels, self._at)
         if self.refuses:
             return
         self._optimizer.zero_grad()
@@ -108,7 +108,7 @@ class _Client:
             model = {**update.weights, **server.weights()}
             require_finite(sum(float(w.abs().max()) for w in model.values()), task, "largest weight")
         released = full_round(
-            self._defense,
+            self.defense,
             records=self._at.records,
             batch_size=setup.batch_size,
             local_epochs=setup.local_epochs,
@@ -126,7 +126,7 @@ class _Client:
             traffic=self.traffic,
             memory=self._at.remembered() if task.completes else task.memory,
             remarks=self.remarks,
-            guarantees=self._defense.guarantees(released),
+            guarantees=self.defense.guarantees(released),
         )
 
     def _update(self) -> WeightUpdate:
@@ -138,7 +138,7 @@ class _Client:
             weights=snapshot(self._modules),
             head={},
         )
-        update = self._defense.protect_update(update, self._at)
+        update = self.defense.protect_update(update, self._at)
         self.traffic["up_weights"] = update.weight_bytes
         self._worker.observe(update)
         return update
@@ -153,9 +153,9 @@ class _Server:
         self._modules = modules.train()
         self._optimizer = make_optimizer(modules.parameters(), worker.setup.optimizer, lr)
 
-    def train_on(self, message: SmashedBatch, losses: list[Tensor]) -> GradientReply:
-        """Take one step, note its loss, and return the gradient at the cut."""
-        numerics, defense = self._setup.numerics, self._setup.defense
+    def train_on(self, message: SmashedBatch, losses: list[Tensor], defense: DefenseChain) -> GradientReply:
+        """Take one step, note its loss, and return the gradient at the cut; ``defense``: of the message's client."""
+        numerics = self._setup.numerics
         smashed = message.smashed
         if numerics.precision != "bf16":
             smashed = smashed.to(numerics.weight_dtype)
@@ -204,7 +204,7 @@ class SplitFedWork:
                     continue
                 message = client.send()
                 if self.answer is None:
-                    reply = server.train_on(message, client.losses)
+                    reply = server.train_on(message, client.losses, client.defense)
                 else:
                     reply = _hostile_reply(message, self.answer)
                 worker.observe(reply)
