@@ -46,6 +46,7 @@ if typing.TYPE_CHECKING:
     from dtfl_private.models.cutting.tracing import staged
     from dtfl_private.protection.base import Defense, DefenseFacts
     from dtfl_private.protection.client_context import ClientRound, LocalStep
+    from dtfl_private.protection.conditional import only_where
     from dtfl_private.protocol.contracts import Partition, Scheduler, TierChoice
     from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
     from dtfl_private.report.callbacks.csv_logger import CsvLogger
@@ -113,6 +114,7 @@ __all__ = [
     "load_model",
     "load_preset",
     "load_run",
+    "only_where",
     "plan",
     "profile",
     "split",
@@ -156,6 +158,7 @@ _HOMES = {
     "models.cutting.staged": ("StagedModel", "join", "split"),
     "models.cutting.tracing": ("staged",),
     "protection.base": ("Defense", "DefenseFacts"),
+    "protection.conditional": ("only_where",),
     "protection.client_context": ("ClientRound", "LocalStep"),
     "protocol.contracts": ("Partition", "Scheduler", "TierChoice"),
     "protocol.messages": ("ModelDownload", "SmashedBatch", "Transcript", "WeightUpdate"),

@@ -49,6 +49,7 @@ def plan_jobs(
     recorded: Sequence[int],
     *,
     sent_again: Callable[[int], bool],
+    profile_at: Callable[[int], str],
 ) -> tuple[list[Job], list[LeftOut]]:
     """Return the attacks at their tiers, tier by tier, and those that were left out if that is allowed.
 
@@ -59,6 +60,7 @@ def plan_jobs(
         attacks: as objects; None for those that the configuration names.
         recorded: tiers of the recorded clients that are attacked; empty if the last round is played again.
         sent_again: whether there are several releases of the records of a tier's victims.
+        profile_at: the resource profile of a tier's victims.
 
     Raises:
         InputError: an unknown attack, adversary or tier, or an attack that cannot run here and may not be left out.
@@ -66,7 +68,7 @@ def plan_jobs(
     chosen, left_out, rungs = _choose(opened, config, knowledge, attacks)
     jobs: list[Job] = []
     for tier in tiers_to_attack(opened, config, recorded):
-        target = target_at(opened, tier)
+        target = target_at(opened, tier, profile=profile_at(tier))
         for one in chosen:
             if not one.attack.facts.per_tier and any(job.chosen is one for job in jobs):
                 continue

@@ -113,7 +113,15 @@ def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attac
         RunError: a recording of the run is damaged.
     """
     knowledge, rounds = Knowledge.parse(config.aux), VictimRounds(opened, config)
-    jobs, left_out = plan_jobs(opened, config, knowledge, attacks, rounds.recorded_tiers, sent_again=rounds.sent_again)
+    jobs, left_out = plan_jobs(
+        opened,
+        config,
+        knowledge,
+        attacks,
+        rounds.recorded_tiers,
+        sent_again=rounds.sent_again,
+        profile_at=rounds.profile_at,
+    )
     setup = _setup(opened, config, knowledge, folder)
     if config.undefended is not None and not opened.prepared.config.defense:
         raise InputError("this run has no defenses: leave --undefended out")

@@ -23,11 +23,13 @@ from dtfl_private.attacking.evidence import (
 from dtfl_private.attacking.knowledge.adversary_data import AuxiliarySplit
 from dtfl_private.attacking.knowledge.record_sets import IndexSets, in_pairs
 from dtfl_private.attacking.program import ClientProgram
+from dtfl_private.attacking.victims.acting_defenses import defense_of, differ_in_a_tier, least_defended
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
 from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.numerics import Numerics
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
 from dtfl_private.randomness import stream
 from dtfl_private.training.methods.full import FullModelWork
@@ -64,7 +66,7 @@ class AttackSetup:
         """Return what can be observed at a tier; without victims, what is known before the clients' round."""
         return Evidence(
             round=self._attacked_round(tier, victims, earlier),
-            network=self._network(tier),
+            network=self._network(tier, victims),
             auxiliary=self.split.auxiliary,
             training=TrainingKnowledge(
                 initial_model=self.opened.before.weights.model,
@@ -112,7 +114,7 @@ class AttackSetup:
         sent = program.release(images.to(program.device), own).to(self.numerics.weight_dtype).requires_grad_()
         half = self.server_half(tier).train()
         with self.numerics.autocast():
-            loss = self.opened.prepared.worker.defense.classification_loss(half(sent.clone()), own)
+            loss = self.defense_of(self.honest(tier)).classification_loss(half(sent.clone()), own)
         (gradient,) = torch.autograd.grad(loss, sent)
         return gradient.to(self.numerics.wire_dtype).float()
 
@@ -128,15 +130,20 @@ class AttackSetup:
             found[client] = Beginning(download=self._beginning(one.download), steps=rounds * per_round)
         return found
 
-    def _network(self, tier: int) -> Network:
+    def defense_of(self, download: ModelDownload) -> DefenseChain:
+        """Return what acts at a client in the round and tier that a message opens."""
+        return defense_of(self.opened, download)
+
+    def _network(self, tier: int, victims: Victims | None) -> Network:
         worker = self.opened.prepared.worker
+        seen = [] if victims is None else victims.seen
         return Network(
             program=self.program,
             input_shape=tuple(worker.train_images.shape[1:]),
             classes=worker.classes,
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
-            defense=worker.defense,
+            defense=self.defense_of(seen[0].download if seen else self.honest(tier)),
             augmentations=tuple(worker.augmentations),
             records=sum(map(len, worker.parts)),
             device=self.numerics.device,
@@ -176,8 +183,12 @@ class AttackSetup:
         return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
 
     def honest(self, tier: int) -> ModelDownload:
-        """Return what the protocol sends the first client of the round in this tier."""
-        task = replace(self.opened.tasks[0], tier=tier)
+        """Return what the protocol sends the first client of the round in this tier, of those that are attacked."""
+        tasks = self.opened.tasks
+        if differ_in_a_tier(self.opened):
+            among = least_defended(self.opened, tier, {task.client: task.profile for task in tasks})
+            tasks = [task for task in tasks if task.client in among]
+        task = replace(tasks[0], tier=tier)
         return honest_download(self.opened.prepared.worker.model, task, self.opened.weights)
 
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
@@ -188,7 +199,9 @@ class AttackSetup:
             head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
             download=seen.download if seen.download.weights else self._beginning(seen.download),
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
-            defense=(worker.defense if adaptive else worker.defense.undefended).on_wire(seen.download.wire),
+            defense=(self.defense_of(seen.download) if adaptive else worker.defense.undefended).on_wire(
+                seen.download.wire
+            ),
             numerics=self.numerics,
             training=not self.opened.sends_once,
             seed=seed,

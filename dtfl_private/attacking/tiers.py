@@ -51,15 +51,22 @@ def _require_tier(opened: OpenedRun, tier: int) -> None:
         raise InputError(f"tier {tier} does not exist in this network: its tiers are {', '.join(map(str, network))}")
 
 
-def target_at(opened: OpenedRun, tier: int, *, defended: bool = True) -> Target:
-    """Return what an attack may know of a tier before it runs; ``defended`` false as if there were no defenses."""
+def target_at(opened: OpenedRun, tier: int, *, profile: str = "", defended: bool = True) -> Target:
+    """Return what an attack may know of a tier before it runs.
+
+    Args:
+        opened: the run.
+        tier: client modules m.
+        profile: of the victims' clients; it matters where defenses have rules.
+        defended: false as if there were no defenses.
+    """
     worker = opened.prepared.worker
     return Target(
         tier=tier,
         input_shape=tuple(worker.train_images.shape[1:]),
         cut_shape=opened.cut_shapes[tier],
         classes=worker.classes,
-        defense=worker.defense if defended else worker.defense.undefended,
+        defense=worker.defense.at(tier, profile) if defended else worker.defense.undefended,
         whole=tier == opened.whole_tier,
         optimizer=worker.optimizer.name,
     )

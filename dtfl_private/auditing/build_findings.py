@@ -14,6 +14,7 @@ from dtfl_private.auditing.client_exposure import exposures
 from dtfl_private.auditing.measuring import Measured, with_undefended
 from dtfl_private.auditing.not_tested import not_tested
 from dtfl_private.auditing.repeat import repeat_commands
+from dtfl_private.auditing.tier_defenses import with_defenses
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
@@ -77,6 +78,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     steps = (found.convergence, found.auxiliary_curve, found.equal_victims)
     convergence = found.convergence if isinstance(found.convergence, Convergence) else None
     verdicts = tier_verdicts(judged, valid=found.valid, convergence=convergence)
+    verdicts = with_defenses(opened, verdicts, plan.attack_plan.rounds.profile_at)
     metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
     return Findings(
         program=version("dtfl-private"),

@@ -91,9 +91,11 @@ def release_at(run: MeasuredRun, tier: int) -> Release:
         batch_size=size,
         encoder=_undefended(encoder),
         release=release,
-        noise=worker.defense.known_noise(cut_of(row, tuple(worker.train_images.shape[1:]), worker.batch_size)),
+        noise=setup.defense_of(seen.download).known_noise(
+            cut_of(row, tuple(worker.train_images.shape[1:]), worker.batch_size)
+        ),
         releases=_releases(setup.opened, tier),
-        delta=_delta(worker.defense),
+        delta=_delta(worker.defense.unruled),
         auxiliary=setup.split.judging.images.to(device),
         seed=worker.seed,
     )

@@ -6,6 +6,7 @@ from dtfl_private.attacking.attack_jobs import LeftOut
 from dtfl_private.auditing.audit_config import QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
+from dtfl_private.auditing.tier_defenses import others_not_tested
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.verdicts.findings import NotTested
 
@@ -42,6 +43,7 @@ def not_tested(
         *_tiers(plan),
         *_trainings(len(trainings)),
         *_of_the_run(plan, trainings[0]),
+        *others_not_tested(plan.opened),
         *NEVER,
     ]
 

@@ -12,6 +12,14 @@ Completer = Callable[..., list[CompletionItem]]
 # Folders that are looked through for run folders: where the word leads, and the folders in it.
 MOST_FOLDERS = 500
 
+# What a defense's rule is made of.
+CONDITIONS = {
+    "tier=": "in one tier, as tier=3, or in several, as tier=2-4",
+    "tier<=": "in this tier and all that are shallower",
+    "tier>=": "in this tier and all that are deeper",
+    "profile=": "at clients of a resource profile, by its name",
+}
+
 
 def _completer(find: Callable[[str], list[CompletionItem]]) -> Completer:
     """Return what click asks, of a function of the word alone."""
@@ -27,6 +35,17 @@ def of_words(words: Iterable[str] | Mapping[str, str]) -> Completer:
 def of_plugins(kind: str) -> Completer:
     """Return what completes to the names of installed plug-ins of a kind."""
     return _completer(lambda incomplete: _items(_plugins(kind), incomplete))
+
+
+@_completer
+def of_defenses(incomplete: str) -> list[CompletionItem]:
+    """Complete to the names of defenses, and after an ``@`` to the conditions of a rule."""
+    spec, at, rule = incomplete.rpartition("@")
+    if not at:
+        return _items(_plugins("defense"), incomplete)
+    before, joint, last = rule.rpartition("&")
+    start = spec + at + before + joint
+    return [CompletionItem(start + word, help=line) for word, line in CONDITIONS.items() if word.startswith(last)]
 
 
 def of_parts(words: Iterable[str]) -> Completer:

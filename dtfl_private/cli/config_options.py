@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dtfl_private.cli.command import GroupedOption
-from dtfl_private.cli.completion import Completer, of_files, of_folders, of_parts, of_plugins, of_words
+from dtfl_private.cli.completion import Completer, of_defenses, of_files, of_folders, of_parts, of_plugins, of_words
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.composition import Layer, set_values
 from dtfl_private.experiments.config.config_errors import choices_of
@@ -52,6 +52,8 @@ def _config_option(name: str) -> Callable[[Callable[..., None]], Callable[..., N
 
 def _completer(name: str, choices: Sequence[str]) -> Completer | None:
     """Return what completes a field's value."""
+    if name == "defense":
+        return of_defenses
     if name in PLUGIN_FIELDS:
         return of_plugins(name)
     if name == "augment":
@@ -87,7 +89,7 @@ METAVARS = {
     "deadline": "X",
     "target_accuracy": "A",
     "patience": "N",
-    "defense": "NAME[:key=value,...]",
+    "defense": "NAME[:key=value,...][@RULE]",
     "profiles": "NAME|FILE",
     "record_rounds": "N,N,...|last",
     "record_clients": "N,N,...",

@@ -110,7 +110,10 @@ LISTINGS: Mapping[str, Listing] = {
     "methods": _columns("method", "settings", "what it is"),
     "schedulers": _columns("scheduler", "settings", "what it is"),
     "profiles": _profiles,
-    "defenses": _blocks("defense", caption="give several by repeating --defense: they act in that order"),
+    "defenses": _blocks(
+        "defense",
+        caption="give several by repeating --defense: they act in that order; NAME@tier<=2 acts in these tiers alone",
+    ),
     "attacks": _blocks("attack", caption="what they need, adversaries have or have not: see `list adversaries`"),
     "adversaries": _adversaries,
     "measures": _measures,

@@ -135,8 +135,8 @@ class Conditional(Defense):
         self._ask()
 
 
-def where(rule: str, defense: Defense) -> Conditional:
-    """Return a defense that acts only where a rule holds, as ``where("tier<=2", GaussianNoise(sd=8))``.
+def only_where(rule: str, defense: Defense) -> Conditional:
+    """Return a defense that acts only where a rule holds, as ``only_where("tier<=2", GaussianNoise(sd=8))``.
 
     Raises:
         InputError: the rule is not understood, or the defense takes none.

@@ -83,6 +83,16 @@ class DefenseChain(Defense):
         return any(isinstance(member, Conditional) for member in self.defenses)
 
     @property
+    def by_profile(self) -> bool:
+        """Whether clients of one tier may differ in what acts."""
+        return any(rule_of(member).profile is not None for member in self.defenses)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The members' places in the chain of the run, from which their chance and memory follow."""
+        return tuple(range(len(self.defenses))) if self._places is None else self._places
+
+    @property
     def unruled(self) -> "DefenseChain":
         """The same defenses as if all rules held at once: for what is asked of the members, not of their sum."""
         return self._with(map(bare, self.defenses))
@@ -141,7 +151,7 @@ class DefenseChain(Defense):
 
     def round_of(self, position: int, at: ClientRound) -> ClientRound:
         """Return a round as the member at a position of this chain sees it."""
-        return at.member(position if self._places is None else self._places[position])
+        return at.member(self.places[position])
 
     def _members(self, at: ClientRound) -> Iterator[tuple[Defense, ClientRound]]:
         for position, defense in enumerate(self.defenses):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from dtfl_private.errors import InputError, shortened, unknown_name
+from dtfl_private.plugins.specification import without_rule
 
 # Far deeper than any network is cut: a longer number is a mistake.
 DEEPEST = 9999
@@ -103,6 +104,16 @@ class DefenseRule:
 EVERYWHERE = DefenseRule()
 
 ONCE_FOR_EACH = "all of its conditions must hold at once; for several cases give the defense once for each"
+
+
+def with_spelled_rule(text: str) -> str:
+    """Return a specification with its rule in the one way in which rules are written out.
+
+    Raises:
+        InputError: the rule is not understood.
+    """
+    spec, rule = without_rule("defense", text)
+    return f"{spec}@{DefenseRule.parse(rule[1:])}" if rule else text
 
 
 def representative_cases(rules: Iterable[DefenseRule]) -> tuple[Case, ...]:

@@ -27,13 +27,3 @@ def make_defense(text: str, *, allowed: Allowed = NOTHING_ALLOWED) -> Defense:
     if not isinstance(defense, Defense):
         raise InputError(f"defense '{shortened(spec)}' is a {type(defense).__name__}, which takes no rule")
     return Conditional(defense=defense, rule=DefenseRule.parse(rule[1:]))
-
-
-def with_spelled_rule(text: str) -> str:
-    """Return a specification with its rule in the one way in which rules are written out.
-
-    Raises:
-        InputError: the rule is not understood.
-    """
-    spec, rule = without_rule("defense", text)
-    return f"{spec}@{DefenseRule.parse(rule[1:])}" if rule else text

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dtfl_private.attacking.attack_plan import AttackPlan
+from dtfl_private.attacking.victims.acting_defenses import acting_line, differ_in_a_tier
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.leakage.results.result import Result, read_results, read_round, results_document
@@ -74,6 +75,7 @@ def remarks(plan: AttackPlan) -> list[str]:
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,
     ]
+    lines += _acting(plan)
     if plan.budget:
         lines.append(f"steps at each tier, in each repetition: {plan.budget}; a search's are for every victim")
     if any(not job.chosen.attack.adaptive for job in plan.jobs):
@@ -81,3 +83,14 @@ def remarks(plan: AttackPlan) -> list[str]:
     if config.undefended is None and plan.opened.prepared.config.defense:
         lines.append("only baselines to compare this defended run with: --undefended train adds the same run without")
     return lines
+
+
+def _acting(plan: AttackPlan) -> list[str]:
+    """Return what acts at the attacked clients of each tier, where the defenses have rules."""
+    played = {tier: victims.seen for (tier, _), victims in sorted(plan.rounds.untampered.items())}
+    found = [acting_line(plan.opened, tier, seen[0].download) for tier, seen in played.items() if seen]
+    lines = [line for line in found if line is not None]
+    if not lines:
+        return []
+    clients = " (of clients that differ, those at whom the fewest act)" if differ_in_a_tier(plan.opened) else ""
+    return [f"defenses that act there{clients}: {'; '.join(lines)}"]

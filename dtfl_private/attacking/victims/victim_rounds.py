@@ -7,6 +7,7 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.base import Tampering
 from dtfl_private.attacking.refusals import rounds_with_gaps
+from dtfl_private.attacking.victims.acting_defenses import differ_in_a_tier, least_defended, profile_in
 from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
 from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun
@@ -15,6 +16,7 @@ from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, re
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
+from dtfl_private.training.recording import Recording
 from dtfl_private.training.tasks import ClientTask
 
 
@@ -96,6 +98,15 @@ class VictimRounds:
         recorded = recorded_rounds(self._opened.folder.transcript)
         return any(number < self.number and client in clients for number, client in recorded)
 
+    def profile_at(self, tier: int) -> str:
+        """Return the resource profile of a tier's victims; "" where defenses do not differ by it."""
+        if not differ_in_a_tier(self._opened):
+            return ""
+        if self.recorded:
+            first = self._read_round(tier, "batches").recordings[0].seen.download
+            return profile_in(self._opened, first.client, first.round)
+        return self._tasks(self._opened, tier, tier, "batches")[0][0].profile
+
     def _untampered(self, tier: int, kind: VictimKind) -> Victims:
         if (tier, kind) not in self._honest:
             read = self.recorded
@@ -104,7 +115,17 @@ class VictimRounds:
 
     def _read_round(self, tier: int, kind: VictimKind) -> Victims:
         recordings = whole_epochs(self._opened, self._recordings, kind)
-        return recorded_victims(recordings, tier, self._config.victims, kind)
+        return recorded_victims(self._attacked(recordings, tier), tier, self._config.victims, kind)
+
+    def _attacked(self, recordings: Sequence[Recording], tier: int) -> Sequence[Recording]:
+        """Return the recordings of the clients at whom the same defenses act, and the fewest, in a tier."""
+        if not differ_in_a_tier(self._opened):
+            return recordings
+        there = [recording for recording in recordings if recording.seen.download.tier == tier]
+        sent = [recording.seen.download for recording in there]
+        profiles = {one.client: profile_in(self._opened, one.client, one.round) for one in sent}
+        among = least_defended(self._opened, tier, profiles)
+        return [recording for recording in there if recording.seen.download.client in among]
 
     def _play_round(self, tier: int, kind: VictimKind, tampering: Tampering | None) -> Victims:
         with one_thread():  # as in the run

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.victims.acting_defenses import differ_in_a_tier, least_defended
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.data.preprocess import unit
 from dtfl_private.protocol.messages import Seen
@@ -83,7 +84,7 @@ def victim_tasks(
     if scheduled_in is not None:
         return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
     worker = opened.prepared.worker
-    tasks = {task.client: task for task in opened.tasks}
+    tasks = {task.client: task for task in _attacked(opened, tier, opened.tasks)}
     sizes = {client: sent_sizes(opened, client, tier) for client in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [
@@ -96,10 +97,19 @@ def _scheduled_tasks(
     opened: OpenedRun, tier: int, count: int, kind: VictimKind, scheduled_in: int
 ) -> list[tuple[ClientTask, int]]:
     """Return the parts of clients that the scheduler had in a tier, with what they really sent."""
-    tasks = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
+    there = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
+    tasks = _attacked(opened, tier, there)
     sizes = {task.client: sent_sizes(opened, task.client, scheduled_in)[: task.sends] for task in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+
+
+def _attacked(opened: OpenedRun, tier: int, tasks: Sequence[ClientTask]) -> Sequence[ClientTask]:
+    """Return the tasks of the clients at whom the same defenses act, and the fewest, in a tier."""
+    if not differ_in_a_tier(opened):
+        return tasks
+    among = least_defended(opened, tier, {task.client: task.profile for task in tasks})
+    return [task for task in tasks if task.client in among]
 
 
 def _whole_round(task: ClientTask, tier: int, batches: int) -> ClientTask:

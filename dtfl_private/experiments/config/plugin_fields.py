@@ -6,10 +6,10 @@ from pydantic import (
     BeforeValidator,
 )
 
+from dtfl_private.experiments.config.defense_tables import as_texts
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.specification import canonical, named_object
-from dtfl_private.protection.conditional import Conditional
-from dtfl_private.protection.named_defense import with_spelled_rule
+from dtfl_private.protection.defense_rule import with_spelled_rule
 
 # Starts the name of a plug-in that was passed from Python as an object; no entry point can have it.
 OBJECT = "object:"
@@ -21,10 +21,10 @@ def named(kind: str) -> BeforeValidator:
 
 
 def all_named(kind: str) -> BeforeValidator:
-    """Return what spells the names of several plug-ins; one name is a list of one."""
+    """Return what spells the names of several plug-ins; one name is a list of one. Defenses may be tables, too."""
 
     def spell(value: object) -> object:
-        texts = [value] if isinstance(value, str) else value
+        texts = [value] if isinstance(value, str) else as_texts(value)
         return [_spelled(kind, text) for text in texts] if isinstance(texts, list | tuple) else texts
 
     return BeforeValidator(spell)
@@ -38,6 +38,8 @@ def _spelled(kind: str, value: object) -> object:
 
 def object_name(thing: object) -> str:
     """Return how a configuration names a plug-in that was passed as an object."""
+    from dtfl_private.protection.conditional import Conditional  # loads torch, as whoever has an object has already
+
     if isinstance(thing, Conditional):
         return f"{OBJECT}{type(thing.defense).__name__}@{thing.rule}"
     return OBJECT + type(thing).__name__
@@ -52,6 +54,7 @@ def named_objects(values: Mapping[str, object]) -> Allowed:
     found: Allowed = NOTHING_ALLOWED
     for kind in PLUGIN_FIELDS:
         value = values.get(kind, ())
+        value = as_texts(value) if kind == "defense" else value
         for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
             found |= named_object(kind, text) if isinstance(text, str) else NOTHING_ALLOWED
     return found

@@ -216,7 +216,8 @@ class TrainConfig(BaseModel):
     defense: Annotated[list[str], Field(max_length=100), all_named("defense")] = _field(
         "Privacy",
         [],
-        "defense NAME[:key=value,...]; repeat for several, applied in the order given; see `list defenses`",
+        "defense NAME[:key=value,...][@RULE]; repeat for several, applied in the order given; see `list defenses`; "
+        "RULE is where it acts: tier=3, tier<=2, tier=2-4, profile=NAME, joined by &",
     )
     leakage_budget: Annotated[str | None, BeforeValidator(as_budget)] = _field(
         "Privacy",

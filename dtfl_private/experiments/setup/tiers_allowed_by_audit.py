@@ -13,7 +13,7 @@ from dtfl_private.experiments.setup.named_plugins import make_method
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.plugins.installed import find
 from dtfl_private.plugins.settings import explicit
-from dtfl_private.plugins.specification import is_object_path
+from dtfl_private.plugins.specification import is_object_path, without_rule
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.wire_format import FINENESS, SCHEDULED
 from dtfl_private.protocol.contracts import tier_names
@@ -197,7 +197,7 @@ def _only_guards(text: str) -> bool:
     if text.startswith(OBJECT) or is_object_path("defense", text):
         return False
     try:
-        defense = find("defense", text.partition(":")[0].strip()).load()
+        defense = find("defense", without_rule("defense", text)[0].partition(":")[0].strip()).load()
     except InputError:
         return False
     if not (isinstance(defense, type) and issubclass(defense, Defense)):
