@@ -11,12 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from dtfl_private.errors import InputError
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut, RoundRelease, RunFacts
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.named_defense import make_defense
+from dtfl_private.protection.release_reading import Reading
+from dtfl_private.protocol.guarantees import Undefended
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
 pytestmark = pytest.mark.parametrize("name", sorted(installed("defense")))
@@ -347,3 +351,100 @@ def test_the_bytes_it_announces_are_the_bytes_it_sends(name, kind, shape_of_odd_
     assert sent.smashed_bytes == 6 * defense.wire_bytes(cut)
     assert (sent.packed_bytes is not None) == defense.facts.packs
     assert defense.extra_macs(cut) >= 0
+
+
+RELEASED = RoundRelease(records=60, batch_size=6, steps=10, epochs=1)
+RULES = {"tier<=2": [(1, ""), (2, "phone")], "tier=2&profile=phone": [(2, "phone")], "profile=phone": [(7, "phone")]}
+ELSEWHERE = {"tier<=2": [(3, "phone")], "tier=2&profile=phone": [(2, "tv"), (1, "phone")], "profile=phone": [(2, "tv")]}
+
+
+def ruled(name: str, rule: str) -> DefenseChain:
+    """Return a chain in which another defense comes first and this one has a rule; skips one that takes none."""
+    if name == "tier-floor":
+        with pytest.raises(InputError, match="tier-floor takes no rule"):
+            make_defense(f"{name}@{rule}")
+        pytest.skip("tier-floor takes no rule")
+    return DefenseChain([create("defense", "identity"), make_defense(f"{name}@{rule}")]).calibrated(RUN)
+
+
+@pytest.mark.parametrize("kind", CUT_SHAPES)
+@pytest.mark.parametrize("rule", RULES)
+def test_with_a_rule_it_does_all_that_it_does_where_that_holds(name, rule, kind):
+    chain, plain, shape = ruled(name, rule), DefenseChain([create("defense", "identity"), made(name)]), CUT_SHAPES[kind]
+    for tier, profile in RULES[rule]:
+        there = {"tier": tier, "profile": profile}
+        expected = everything_of(plain, a_round(shape, **there), shape)
+        assert same(everything_of(chain.at(tier, profile), a_round(shape, **there), shape), expected)
+        assert same(everything_of(chain, a_round(shape, **there), shape), expected)
+        acting, cut = chain.at(tier, profile), a_cut(shape)
+        acting.check(cut)
+        assert (acting.extra_macs(cut), acting.wire_bytes(cut)) == (plain.extra_macs(cut), plain.wire_bytes(cut))
+        assert list(acting.guarantees(RELEASED)) == list(plain.guarantees(RELEASED))
+        assert acting.known_noise(cut) == plain.known_noise(cut)
+        step, released = a_step(shape), a_batch(shape).smashed
+        losses = [one.classification_loss(step.logits, step.labels) for one in (acting, plain)]
+        assert torch.equal(*losses)
+        readings = [one.read(Reading.of(released)) for one in (acting, plain)]
+        assert torch.equal(readings[0].values, readings[1].values)
+        assert readings[0].is_noisy == readings[1].is_noisy
+
+
+@pytest.mark.parametrize("rule", ELSEWHERE)
+def test_with_a_rule_what_leaves_a_client_elsewhere_is_raw(name, rule):
+    chain, shape = ruled(name, rule), CUT_SHAPES["maps"]
+    for tier, profile in ELSEWHERE[rule]:
+        there = {"tier": tier, "profile": profile}
+        raw = everything_of(DefenseChain(), a_round(shape, **there), shape)
+        acting, cut = chain.at(tier, profile), a_cut(shape)
+        assert same(everything_of(acting, a_round(shape, **there), shape), raw)
+        assert same(everything_of(chain, a_round(shape, **there), shape), raw)
+        assert (acting.extra_macs(cut), acting.wire_bytes(cut)) == (0, cut.smashed_bytes)
+        assert [name_of(member) for member in acting] == ["identity"]
+
+
+@pytest.mark.parametrize("rule", ELSEWHERE)
+def test_with_a_rule_a_release_elsewhere_is_stated_to_have_no_guarantee(name, rule):
+    chain, kinds = ruled(name, rule), [type(one).__name__ for one in made(name).guarantees(RELEASED)]
+    tier, profile = ELSEWHERE[rule][0]
+    stated = chain.at(tier, profile).guarantees(RELEASED)
+    assert list(stated) == [Undefended(instead_of=kind) for kind in kinds]
+    nothing = dataclasses.replace(RELEASED, batches=False, update=False)
+    assert list(chain.at(tier, profile).guarantees(nothing)) == []
+
+
+def test_with_a_rule_what_depends_on_no_client_is_not_answered_without_one(name):
+    member, cut = ruled(name, "tier<=2").defenses[1], a_cut(CUT_SHAPES["maps"])
+    step = a_step(CUT_SHAPES["maps"])
+    for ask in (
+        lambda: member.guarantees(RELEASED),
+        lambda: member.check(cut),
+        lambda: member.wire_bytes(cut),
+        lambda: member.extra_macs(cut),
+        lambda: member.known_noise(cut),
+        lambda: member.read(Reading.of(step.smashed)),
+        lambda: member.classification_loss(step.logits, step.labels),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"{name}@tier<=2 acts at some clients only")):
+            ask()
+
+
+def test_with_a_rule_it_keeps_what_it_remembers_over_a_round_elsewhere(name):
+    shape, chain = CUT_SHAPES["maps"], ruled(name, "tier<=2")
+    for _ in range(2):
+        first = a_round(shape)
+        everything_of(chain.at(2), first, shape)
+        chain.at(2).inspect(first.download, first)
+    away = a_round(shape, round=10, tier=3, memory=first.remembered())
+    everything_of(chain.at(3), away, shape)
+    chain.at(3).inspect(away.download, away)
+    assert same(away.remembered(), first.remembered())
+
+
+def test_with_a_rule_it_is_a_frozen_value_that_worker_processes_get(name):
+    member = ruled(name, "tier<=2&profile=phone").defenses[1]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        member.rule = None
+    sent = multiprocessing.reduction.ForkingPickler.loads(multiprocessing.reduction.ForkingPickler.dumps(member))
+    assert sent == member
+    assert name_of(sent) == f"{name}@tier<=2&profile=phone"
+    assert sent.facts == create("defense", name).facts
