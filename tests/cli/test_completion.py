@@ -39,6 +39,12 @@ def test_only_what_begins_alike_is_offered():
     assert words("config sh") == ["show"]
 
 
+def test_conditions_of_a_rule_are_offered_behind_a_defense():
+    start = "gaussian-noise:sd=8@"
+    assert words(f"train --defense {start}") == [start + part for part in ("tier=", "tier<=", "tier>=", "profile=")]
+    assert words(f"train --defense {start}tier<=2&p") == [f"{start}tier<=2&profile="]
+
+
 def test_kinds_of_lists_topics_adversaries_and_keys_are_completed():
     assert words("list ") == [*LISTINGS]
     assert words("help ") == [*topics(), *COMMANDS]

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from dtfl_private.privacy.ledger import charge
 from dtfl_private.privacy.sampled_gaussian_epsilon import rdp_epsilon
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
+    Kind,
     PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
+    Undefended,
 )
 
 TARGET = PrivacyTarget(delta=1e-5)
@@ -54,6 +57,33 @@ def test_one_ledger_survives_changes_of_tier_and_of_the_delta():
     assert only(ledger) == only((steps(100),))
     strict = PrivacyTarget(delta=1e-7)
     assert only((steps(50), steps(50, target=strict))).epsilon == only((steps(100, target=strict),)).epsilon
+
+
+def test_what_was_sent_once_without_the_defense_has_no_guarantee_of_that_kind_and_others_keep_theirs():
+    ledger = charge(
+        (), [releases(3), Undefended(instead_of="GaussianRelease", rounds=2), RandomizedResponse(epsilon=1)]
+    )
+    without, labels = statements(ledger)
+    assert (without.what, without.epsilon, without.delta, without.per) == ("smashed", None, None, None)
+    assert "no guarantee (no (epsilon, delta)) over the whole run: a client sent them in 2 rounds" in without.sentence
+    assert labels.epsilon == 1
+
+
+def test_a_client_without_a_guarantee_is_worse_off_than_any_with_one_and_they_are_counted():
+    bare = Undefended(instead_of="GaussianRelease")
+    ledgers = {0: (releases(3, 0.1),), 1: charge((), [releases(1, 9.0), bare]), 2: (bare,)}
+    ((client, said),) = worst(ledgers)
+    assert (client, said.epsilon) == (1, None)
+    assert said.sentence.endswith("so it is for 2 of 3 clients")
+    assert worst({0: ledgers[0]})[0][1].epsilon is not None
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_guarantee_can_be_lost(kind):
+    said = only((Undefended(instead_of=kind, rounds=1),))
+    assert said.epsilon is None
+    assert "in one round without the defense" in said.sentence
+    assert said.what == Undefended(instead_of=kind).what
 
 
 def test_smashed_data_are_accounted_exactly_over_several_noise_levels():

@@ -9,8 +9,9 @@ from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.errors import InputError
-from dtfl_private.privacy.compatibility import check_defenses, check_network, needs_group_norm
+from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.protection.base import Defense, DefenseFacts
+from dtfl_private.protection.conditional import only_where
 from dtfl_private.protection.defense_chain import DefenseChain
 
 
@@ -160,3 +161,37 @@ def test_a_network_of_the_users_own_is_looked_through():
         check_network([LabelRr(), DpActivations()], network)
     check_network([LabelRr()], network)
     check_network([DpActivations()], nn.Sequential(nn.Linear(2, 2), nn.GroupNorm(1, 2)))
+
+
+def test_defenses_that_never_act_at_one_client_need_not_go_together():
+    """What is refused together is allowed apart; and so is a guarantee given twice, in other strengths."""
+    weights, weak = DpWeights(noise_multiplier=1.0), DpWeights(noise_multiplier=2.0)
+    check_defenses([only_where("tier<=2", weights), only_where("tier>=3", weak)], "group", "fp32", 1)
+    check_defenses([only_where("tier<=2", weights), only_where("tier>=3", DISTANCE)], "group", "fp32", 1)
+    check_defenses([only_where("profile=a", weights), only_where("profile=b", DISTANCE)], "group", "fp32", 1)
+    for together in (
+        [only_where("tier<=2", weights), DISTANCE],
+        [only_where("tier<=3", weights), only_where("tier>=3", DISTANCE)],
+        [only_where("tier<=3", weights), only_where("profile=a", DISTANCE)],
+    ):
+        with pytest.raises(InputError, match="dp-weights cannot be combined with distance-correlation"):
+            check_defenses(together, "group", "fp32", 1)
+
+
+def test_a_defense_given_twice_with_rules_that_overlap_is_refused():
+    for first, second in (("tier<=2", "tier=2"), ("tier<=2", "profile=a"), ("profile=a", "profile=A")):
+        with pytest.raises(InputError, match="would both act at some clients: give rules of which no two hold at once"):
+            check_defenses([only_where(first, PLAIN_NOISE), only_where(second, PLAIN_NOISE)], "batch", "fp32", 1)
+    with pytest.raises(InputError, match="would both act at some clients"):
+        check_defenses([PLAIN_NOISE, only_where("tier=2", PLAIN_NOISE)], "batch", "fp32", 1)
+
+
+def test_what_a_defense_needs_of_the_run_it_needs_wherever_it_acts():
+    acts_once = only_where("tier=1", DpWeights(noise_multiplier=1.0))
+    assert needs_group_norm([acts_once])
+    with pytest.raises(InputError, match="cannot be combined with --norm batch"):
+        check_defenses([acts_once], "batch", "fp32", 1)
+    with pytest.raises(InputError, match="dp-weights cannot protect a network with batch norm"):
+        check_network([acts_once], nn.Sequential(nn.BatchNorm2d(3)))
+    with pytest.raises(InputError, match="dp-weights acts on training"):
+        check_places([acts_once], {"weights"}, "fedavg")

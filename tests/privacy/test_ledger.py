@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from dtfl_private.errors import InputError
 from dtfl_private.privacy.ledger import LedgerEntries, charge, from_json, to_json
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
+    Kind,
     PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
     SampledGaussian,
+    Undefended,
 )
 
 positive = st.sampled_from([0.3, 1.0, 1.7, 20.0])
@@ -30,6 +33,7 @@ guarantees = st.one_of(
     st.builds(GaussianRelease, noise_multiplier=positive, releases=counts, target=targets),
     st.builds(RandomizedResponse, epsilon=positive),
     st.builds(ReconstructionBound, mse=positive, releases=counts),
+    st.builds(Undefended, instead_of=st.sampled_from(get_args(Kind)), rounds=counts),
 )
 rounds = st.lists(guarantees, max_size=12)
 
@@ -42,7 +46,7 @@ BOUND = ReconstructionBound(mse=0.5, releases=1)
 
 
 def total(ledger):
-    return sum(getattr(entry, "steps", getattr(entry, "releases", 0)) for entry in ledger)
+    return sum(getattr(entry, "steps", getattr(entry, "releases", getattr(entry, "rounds", 0))) for entry in ledger)
 
 
 @given(rounds, rounds)

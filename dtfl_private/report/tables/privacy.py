@@ -1,6 +1,6 @@
 """What is said of privacy at the start and at the end of a run: only what is true."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dtfl_private.models.norms import Norm
@@ -8,8 +8,10 @@ from dtfl_private.privacy.budget import planned_ledgers
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
-from dtfl_private.protection.base import name_of
+from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.conditional import Conditional
 from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protection.where_words import where_words
 from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
 
@@ -21,13 +23,17 @@ CHANGING = (
 
 def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
-    lines = [f"defense {name_of(member)}: guarantee: {member.facts.guarantee}" for member in privacy.defense]
+    lines = [f"defense {name_of(member)}: guarantee: {_guarantee(member)}" for member in privacy.defense]
     planned: dict[int, Ledger] = {}
-    for where, one in _by_case(privacy):
+    said: dict[str, list[Case]] = {}
+    for cases, variant in privacy.defense.variants():
+        one = replace(privacy, defense=variant)
         ledgers = planned_ledgers(one, rounds)
-        entries = disclosures(one.defense, ledgers, sends=one.sends, full_tier=one.full_tier, statistics=one.statistics)
-        lines += [f"privacy{where}: {sentence}" for sentence in sentences(entries)]
-        planned |= {len(planned) + client: ledger for client, ledger in ledgers.items()}
+        entries = disclosures(variant, ledgers, sends=one.sends, full_tier=one.full_tier, statistics=one.statistics)
+        for sentence in sentences(entries):
+            said.setdefault(sentence, []).extend(cases)
+        planned |= {len(planned) + place: ledger for place, ledger in enumerate(ledgers.values())}
+    lines += [f"privacy{_where(cases, privacy.defense)}: {sentence}" for sentence, cases in said.items()]
     if any(planned.values()):
         if privacy.defense.ruled:
             lines.append(CHANGING)
@@ -40,15 +46,14 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     return lines
 
 
-def _by_case(privacy: PrivacySettings) -> list[tuple[str, PrivacySettings]]:
-    """Return what is released where defenses differ: by tier and profile, in words, or everywhere."""
-    if not privacy.defense.ruled:
-        return [("", privacy)]
-    cases = privacy.defense.cases
-    return [
-        (f" of clients {where_words(own, cases)}", replace(privacy, defense=variant))
-        for own, variant in privacy.defense.variants()
-    ]
+def _guarantee(member: Defense) -> str:
+    guarantee = member.facts.guarantee
+    return f"{guarantee}, where it acts" if isinstance(member, Conditional) and guarantee != "none" else guarantee
+
+
+def _where(cases: Sequence[Case], defense: DefenseChain) -> str:
+    """Return in words to which clients a sentence applies; nothing where it is all of them."""
+    return "" if len(cases) == len(defense.cases) else f" of clients {where_words(cases, defense.cases)}"
 
 
 def sentences(entries: Iterable[Disclosure]) -> list[str]:
