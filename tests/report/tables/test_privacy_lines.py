@@ -55,5 +55,12 @@ def test_what_differs_by_tier_and_profile_is_said_of_those_clients_and_what_does
     assert lost.startswith("privacy of clients in tiers 1..2 of profile laptop; in tier 3: smashed data: ")
     assert "privacy of clients in tiers 1..2: weight updates are sent in clear" in lines
     assert "privacy of clients in tier 3: weight updates pass update-noise: no formal guarantee" in lines
-    assert "privacy: labels are sent in clear" in lines
+    assert len(lines) == len({*lines})
     assert sum("adds up what it releases in each" in line for line in lines) == 1
+
+
+def test_what_is_the_same_at_all_clients_is_said_once(prepare_tiny):
+    lines = opening_lines(prepare_tiny(defense=["gaussian-noise@tier<=2"]).settings.privacy, 5)
+    assert lines.count("privacy: weight updates are sent in clear") == 1
+    assert "privacy of clients in tiers 1..2: smashed data pass gaussian-noise: no formal guarantee" in lines
+    assert "privacy of clients in tier 3: smashed data and labels are sent in clear" in lines
