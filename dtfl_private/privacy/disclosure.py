@@ -91,7 +91,7 @@ def _by_case(defense: DefenseChain, what: Protected) -> str:
     for cases, variant in defense.variants():
         names = _names(_acting(variant, what))
         found.setdefault(f"pass {names}" if names else "are sent in clear", []).extend(cases)
-    return ", ".join(f"{text} {where_words(cases, defense.cases)}" for text, cases in found.items())
+    return ", and ".join(f"{text} {where_words(cases, defense.cases)}" for text, cases in found.items())
 
 
 def _acting(defense: DefenseChain, what: Protected) -> Sequence[Defense]:

@@ -90,7 +90,7 @@ class DefenseChain(Defense):
     @property
     def places(self) -> tuple[int, ...]:
         """The members' places in the chain of the run, from which their chance and memory follow."""
-        return tuple(range(len(self.defenses))) if self._places is None else self._places
+        return self._places_of_the_run() if self._places is None else self._places
 
     @property
     def unruled(self) -> "DefenseChain":
@@ -121,9 +121,9 @@ class DefenseChain(Defense):
             return self
         case = Case(tier=tier, profile=profile)
         holds = [rule_of(member).holds(case) for member in self.defenses]
-        members, places = [bare(member) for member in self.defenses], self._places_of_the_run()
+        members = [bare(member) for member in self.defenses]
         found = self._with(member for member, active in zip(members, holds, strict=True) if active)
-        found._places = tuple(place for place, active in zip(places, holds, strict=True) if active)
+        found._places = tuple(place for place, active in zip(self.places, holds, strict=True) if active)
         found._idle = tuple(member for member, active in zip(members, holds, strict=True) if not active)
         found._apart, found._cases = self.releases_apart, (case,)
         return found
@@ -136,7 +136,7 @@ class DefenseChain(Defense):
             found.setdefault(holds, ([], self.at(case.tier, case.profile)))[0].append(case)
         return list(found.values())
 
-    def _places_of_the_run(self) -> list[int]:
+    def _places_of_the_run(self) -> tuple[int, ...]:
         """Return each member's place, from which its chance and memory follow.
 
         Equal defenses with rules, of which one acts at most, are one defense in several cases: a label that was drawn
@@ -147,7 +147,7 @@ class DefenseChain(Defense):
             earlier = self.defenses[:place] if isinstance(member, Conditional) else ()
             equal = [p for p, one in enumerate(earlier) if isinstance(one, Conditional) and bare(one) == bare(member)]
             found.append(equal[0] if equal else place)
-        return found
+        return tuple(found)
 
     def round_of(self, position: int, at: ClientRound) -> ClientRound:
         """Return a round as the member at a position of this chain sees it."""

@@ -359,12 +359,13 @@ ELSEWHERE = {"tier<=2": [(3, "phone")], "tier=2&profile=phone": [(2, "tv"), (1, 
 
 
 def ruled(name: str, rule: str) -> DefenseChain:
-    """Return a chain in which another defense comes first and this one has a rule; skips one that takes none."""
+    """Return a chain of this defense with a rule, behind one that acts elsewhere and before one that always does."""
     if name == "tier-floor":
         with pytest.raises(InputError, match="tier-floor takes no rule"):
             make_defense(f"{name}@{rule}")
         pytest.skip("tier-floor takes no rule")
-    return DefenseChain([create("defense", "identity"), make_defense(f"{name}@{rule}")]).calibrated(RUN)
+    others = [make_defense("identity@tier=9"), make_defense(f"{name}@{rule}"), create("defense", "identity")]
+    return DefenseChain(others).calibrated(RUN)
 
 
 @pytest.mark.parametrize("kind", CUT_SHAPES)
