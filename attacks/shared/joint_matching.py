@@ -40,9 +40,9 @@ class JointSearch:
     """Images (N, C, H, W) of linked records that maximise the sum of the log-likelihoods of all releases of them.
 
     That of a release is by the client's weights and what its defenses let show (`Reading`). Where the images of a batch
-    are coupled, as by batch norm in training mode, or a defense may go by the row within it, whole batches are
-    explained: the records in them that are linked to none are searched for, too, from the images that they were decoded
-    to.
+    are coupled, as by batch norm in training mode or by means that are sent of several records, or a defense may go by
+    the row within it, whole batches are explained: the records in them that are linked to none are searched for, too,
+    from the images that they were decoded to.
 
     Args:
         linked: the releases.
@@ -69,7 +69,8 @@ class JointSearch:
         for number in torch.unique(release.batches[there]).tolist():
             guesses = sent_by(number)
             rows = release.batches == number
-            if not guesses[0].rewrites and not _couples(guesses[0], self._start):
+            in_groups = guesses[0].read(release.smashed[rows]).groups is not None
+            if not in_groups and not guesses[0].rewrites and not _couples(guesses[0], self._start):
                 rows = rows & (records >= 0)
             places, unknown = records[rows], records[rows] < 0
             places[unknown] = len(self._start) + torch.arange(int(unknown.sum()), device=places.device)

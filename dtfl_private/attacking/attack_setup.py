@@ -207,6 +207,7 @@ class AttackSetup:
             seed=seed,
             records=len(worker.parts[seen.download.client]),
             classes=worker.classes,
+            memory=self.opened.before.memories.get(seen.download.client),
         )
 
     def _beginning(self, download: ModelDownload) -> ModelDownload:

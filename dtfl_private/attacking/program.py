@@ -16,7 +16,7 @@ from dtfl_private.attacking.batch_norms import BatchNorms
 from dtfl_private.data.preprocess import Preprocessor
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.client_context import ClientRound, known_memory
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.fixed_rewriting import OwnMessage, fixed_rewritings, rewriting, rewritten
 from dtfl_private.protection.release_reading import Reading
@@ -53,6 +53,7 @@ class ClientProgram:
         seed: of the adversary's draws of the defenses.
         records: N_k, as the adversary knows it from the weight of the client in the average.
         classes: number of classes.
+        memory: what the client's defenses keep; of it, the adversary has what `known_memory` says.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ClientProgram:
         seed: int,
         records: int,
         classes: int,
+        memory: Mapping[str, Tensor] | None = None,
     ) -> None:
         modules.load_state_dict(download.weights)
         head.load_state_dict(download.head)
@@ -88,9 +90,10 @@ class ClientProgram:
             records=records,
             classes=classes,
             device=numerics.device,
+            memory=known_memory(memory or {}),
             download=download,
         )
-        self._labelled = 0
+        self._labelled = self._sent = 0
         self._receive: Receive | None = None
         self._beside: tuple[Tensor, int] | None = None
         self._fixed: tuple[int, ...] | None = None
@@ -181,7 +184,7 @@ class ClientProgram:
 
     def read(self, received: Tensor) -> Reading:
         """Return what a release (B, *cut shape) shows of the activations that it was made from."""
-        return self._defense.read(Reading.of(received.to(self.device)))
+        return self._defense.read(Reading.of(received.to(self.device), known=self._at.memory, tier=self._at.tier))
 
     @torch.no_grad()
     def release(self, images: Tensor, labels: Tensor, batch: int = 0) -> Tensor:
@@ -195,7 +198,8 @@ class ClientProgram:
             labels: (B,).
             batch: number of the batch in the client's round.
         """
-        inputs = self._defense.protect_inputs(self.inputs(images), self._at)
+        inputs = self.inputs(images)
+        inputs = self._defense.protect_inputs(inputs, self._at.fetching(self._next_records(len(inputs))))
         at = self._at.during(self.modules, inputs)
         with self._numerics.autocast():
             smashed = self._defense.encode(self.modules(inputs), at)
@@ -209,6 +213,11 @@ class ClientProgram:
         )
         received = self._defense.protect_batch(message, at).smashed.float()
         return received if self._receive is None else self._receive(self, received, message.labels)
+
+    def _next_records(self, count: int) -> Tensor:
+        """Return record numbers (B,) for images that are sent: one of its own for each, in turn."""
+        self._sent += count
+        return torch.arange(self._sent - count, self._sent) % self._at.records
 
     def received_by(self, receive: Receive) -> "ClientProgram":
         """Let the adversary rewrite all that is released, as it rewrites what it receives; return the program."""

@@ -30,6 +30,16 @@ class _Kept:
 
     chances: dict[tuple[str | int, ...], torch.Generator] = field(default_factory=dict)
     memories: dict[tuple[int, ...], dict[str, Tensor]] = field(default_factory=dict)
+    scratches: dict[tuple[int, ...], dict[str, Tensor]] = field(default_factory=dict)
+
+
+KNOWN = "known"
+"""Names in a memory that begin with ``known/`` are of what an adversary is taken to know."""
+
+
+def known_memory(memory: State) -> dict[str, Tensor]:
+    """Return the part of a client's memory that an adversary is taken to know, of all members of a chain."""
+    return {name: tensor for name, tensor in memory.items() if KNOWN in name.split("/")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +56,12 @@ class ClientRound:
         classes: number of classes.
         device: of the tensors that the hooks get.
         memory: tensors that this defense keeps on this client (CPU); what a hook puts in is there again in the client's
-            next round, in every tier. Lost if the client drops out in mid-round.
+            next round, in every tier. Lost if the client drops out in mid-round. It is the client's secret, but for
+            names that begin with ``known/``, which attacks are given: distributions of noise, say, never draws.
         download: the weights that the round began with, as the client received them.
         forward: of the batch under way, in ``encode``, ``local_loss`` and ``protect_batch``; None elsewhere.
+        batch_records: (B,) record numbers within 0..records-1 of the batch under way, in ``protect_inputs``; None
+            elsewhere.
         place: position of the defense in the chain; set by the chain.
         occasion: what the client does: its round, or measuring batch norm's statistics of the weights that came of it.
             Each has chance of its own, so that no noise is drawn twice.
@@ -65,6 +78,7 @@ class ClientRound:
     memory: dict[str, Tensor] = field(default_factory=dict)
     download: ModelDownload | None = None
     forward: ForwardPass | None = None
+    batch_records: Tensor | None = None
     place: tuple[int, ...] = ()
     occasion: Literal["round", "statistics"] = "round"
     _kept: _Kept = field(default_factory=_Kept, repr=False, compare=False)
@@ -77,6 +91,11 @@ class ClientRound:
         if (self.seed, *path) not in started:
             started[self.seed, *path] = torch_stream(self.seed, *path, device=self.device)
         return started[self.seed, *path]
+
+    @property
+    def scratch(self) -> dict[str, Tensor]:
+        """Tensors that this defense keeps within the round, on their device; nothing is left of them afterwards."""
+        return self._kept.scratches.setdefault(self.place, {})
 
     def lasting(self, *path: str | int) -> torch.Generator:
         """Return a stream (CPU) that starts anew at every call and is the same in all of this client's rounds.
@@ -95,6 +114,10 @@ class ClientRound:
     def during(self, encoder: Callable[[Tensor], Tensor], inputs: Tensor) -> "ClientRound":
         """Return the same round, with its chance and memory, while a batch passes the encoder."""
         return replace(self, forward=ForwardPass(encoder=encoder, inputs=inputs))
+
+    def fetching(self, records: Tensor) -> "ClientRound":
+        """Return the same round, with its chance and memory, while the inputs of these records are made ready."""
+        return replace(self, batch_records=records)
 
     def remembered(self) -> State:
         """Return what this defense and the members of its chain keep, on the CPU, by name.

@@ -17,7 +17,7 @@ from dtfl_private.protection.defense_rule import Case, representative_cases
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.protocol.guarantees import Guarantee, Kind, Undefended
-from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate, Wire
+from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate, Wire, below
 
 
 @final
@@ -217,12 +217,11 @@ class DefenseChain(Defense):
         return smashed
 
     def read(self, reading: Reading) -> Reading:
-        """Read backwards: the wire, then what members did to the message, the last first, then to the activations."""
+        """Read backwards: the wire, then what members did to the message, the last first, to activations, to inputs."""
         reading = reading if self.wire is None else self.wire.read(reading)
-        encoding = [member for member in self.defenses if "activations" in member.facts.acts_on]
-        sending = [member for member in self.defenses if member not in encoding]
-        for defense in reversed([*encoding, *sending]):
-            reading = defense.read(reading)
+        for position, defense in sorted(enumerate(self.defenses), key=_when, reverse=True):
+            own = replace(reading, known=below(f"{position}/", reading.known))
+            reading = replace(defense.read(own), known=reading.known)
         return reading
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -298,6 +297,13 @@ class DefenseChain(Defense):
         """Yield what acts on inputs, activations and messages, in the order in which records pass it."""
         places: tuple[Place, ...] = ("input", "activations", "smashed")
         yield from ((place, defense) for place in places for defense in self.defenses if place in defense.facts.acts_on)
+
+
+def _when(member: tuple[int, Defense]) -> tuple[int, int]:
+    """Return by what members are sorted in the order in which they act on a record: place, then position."""
+    position, defense = member
+    places = defense.facts.acts_on
+    return (0 if "input" in places else 1 if "activations" in places else 2), position
 
 
 def _why_unknown(defense: Defense) -> str:

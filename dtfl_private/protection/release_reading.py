@@ -6,11 +6,13 @@ computes of its guess. An order that a shuffle drew is not in it: that is search
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dtfl_private.protocol.messages import State
 
 NoiseShape = Literal["normal", "laplace", "uniform"]
 
@@ -30,15 +32,18 @@ class Reading:
     Attributes:
         values: (B, *cut shape), what the values were before the defenses that have been read, plus noise.
         shown: (B, *cut shape), whether a value shows at all.
-        deviation: standard deviation of the noise: of all values, (B, 1, ...) of each record's or
-            (B, C, 1, ...) of each channel's; 0 if there is none, None if it is normal with a deviation of each record
-            that is not known.
+        deviation: standard deviation of the noise: of all values, (B, 1, ...) of each record's, (B, C, 1, ...) of each
+            channel's or (B, C, H, W) of each value's; 0 if there is none, None if it is normal with a deviation of each
+            record that is not known.
         shape: of the noise.
         left_out: probability of a value to have been replaced by 0 before noise came to it, so that it does not show
             which.
         bound: (B, 1, ...) the greatest magnitude that a value that does not show may have, with its noise; None if any.
         clip: Euclidean norm that a record's activations were scaled down to, if theirs was greater; None if unbounded.
             Noise from before that is taken for noise after it.
+        groups: (B,) numbers: what shows of a record is the mean over all records of its number; None if of itself.
+        known: what is known of the client's memory beside the settings, by name; see `ClientRound`.
+        tier: client modules m; 0 if not known.
     """
 
     values: Tensor
@@ -48,12 +53,15 @@ class Reading:
     left_out: float = 0.0
     bound: Tensor | None = None
     clip: float | None = None
+    groups: Tensor | None = None
+    known: State = field(default_factory=dict)
+    tier: int = 0
 
     @classmethod
-    def of(cls, received: Tensor) -> "Reading":
-        """Return the reading of a release (B, *cut shape) of which nothing is known but its values."""
+    def of(cls, received: Tensor, known: State | None = None, tier: int = 0) -> "Reading":
+        """Return the reading of a release (B, *cut shape) as it arrives, and of what else is known."""
         values = received.to(torch.promote_types(received.dtype, torch.float32))  # sums in bfloat16 would be too coarse
-        return cls(values=values, shown=torch.ones_like(values, dtype=torch.bool))
+        return cls(values=values, shown=torch.ones_like(values, dtype=torch.bool), known=known or {}, tier=tier)
 
     def noisier(self, deviation: Tensor | float, shape: NoiseShape = "normal") -> "Reading":
         """Return the reading with independent noise before what was read; two noises are taken for a normal one."""
@@ -105,7 +113,7 @@ def log_likelihood(reading: Reading, activations: Tensor) -> Tensor:
         reading: of the release, read to its beginning.
         activations: (B, *cut shape), before all defenses that have been read; differentiable.
     """
-    expected = within_clip(reading, activations).double()
+    expected = _in_groups(reading, within_clip(reading, activations)).double()
     difference, shown = reading.values.double() - expected, reading.shown
     if reading.deviation is None:  # the likeliest deviation of each record
         count = shown.flatten(1).sum(dim=1)
@@ -138,7 +146,7 @@ def misfit(reading: Reading, activations: Tensor) -> Tensor:
     hidden_by_noise = reading.bound is not None and reading.is_noisy
     plain = reading.shape != "laplace" and not reading.left_out and not hidden_by_noise
     if plain or reading.deviation is None:
-        expected = within_clip(reading, activations)
+        expected = _in_groups(reading, within_clip(reading, activations))
         error = (_weighed(reading, expected) * reading.shown).flatten(1).sum(dim=1)
         if reading.bound is not None:
             over = (expected.abs() - reading.bound).clamp(min=0) * ~reading.shown
@@ -191,8 +199,19 @@ def within_clip(reading: Reading, activations: Tensor) -> Tensor:
     return activations * factors.reshape(-1, *[1] * (activations.ndim - 1))
 
 
+def _in_groups(reading: Reading, activations: Tensor) -> Tensor:
+    """Return activations (B, *cut shape) as the means of their groups."""
+    if reading.groups is None:
+        return activations
+    same = (reading.groups[:, None] == reading.groups[None, :]).to(activations)
+    return torch.tensordot(same / same.sum(dim=1, keepdim=True), activations, dims=1)
+
+
 def expected_values(reading: Reading, activations: Tensor) -> Tensor:
-    """Return the mean (N, *cut shape), float64, of what a release like this one would show of activations."""
+    """Return the mean (N, *cut shape), float64, of what a release like this one would show of activations.
+
+    Of each by itself, whatever other records it was put together with.
+    """
     return within_clip(reading, activations).double() * (1 - reading.left_out)
 
 

@@ -133,7 +133,7 @@ class ClientHalf:
     def _fetch(self, data: ClientData, records: Tensor) -> tuple[Tensor, Tensor]:
         inputs, labels = data.fetch(records)
         labels = self._defense.protect_labels(labels, records, self._at)
-        return self._defense.protect_inputs(inputs, self._at), labels
+        return self._defense.protect_inputs(inputs, self._at.fetching(records)), labels
 
     def _mean_loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the local loss of a batch, for a defense that trains the client half itself."""

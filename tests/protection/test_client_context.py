@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.client_context import ClientRound, known_memory
 
 
 def a_round(**values) -> ClientRound:
@@ -48,3 +48,25 @@ def test_the_forward_pass_is_there_during_a_batch_only():
     assert forward.inputs is inputs
     assert torch.equal(forward.encoder(inputs), torch.tanh(inputs))
     assert at.member(0).forward is None
+
+
+def test_scratch_lasts_through_the_round_and_no_longer_and_is_each_members_own():
+    at = a_round()
+    at.during(torch.tanh, torch.zeros(2)).member(1).scratch["seen"] = torch.ones(1)
+    assert list(at.member(1).scratch) == ["seen"]
+    assert not at.member(0).scratch
+    assert not at.scratch
+    assert not at.remembered()
+
+
+def test_records_are_there_while_their_inputs_are_made_ready():
+    at = a_round()
+    fetched = at.fetching(torch.tensor([4, 7])).member(0).batch_records
+    assert fetched is not None
+    assert fetched.tolist() == [4, 7]
+    assert at.member(0).batch_records is None
+
+
+def test_an_adversary_knows_of_a_memory_what_is_named_so():
+    kept = {name: torch.ones(1) for name in ("known/1/scale", "0/known/a", "1/2/known/b", "0/unknown/c", "0/d")}
+    assert sorted(known_memory(kept)) == ["0/known/a", "1/2/known/b", "known/1/scale"]
