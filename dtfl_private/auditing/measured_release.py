@@ -20,7 +20,7 @@ from dtfl_private.leakage.measures.base import Release
 from dtfl_private.privacy.disclosure import ONE_ROUND
 from dtfl_private.protection.defended_costs import cut_of
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.guarantees import GaussianRelease
+from dtfl_private.protocol.guarantees import GaussianRelease, NoisyInputs
 from dtfl_private.protocol.messages import ModelDownload, Seen, below
 from dtfl_private.randomness import isolated, stream
 from dtfl_private.runtime.device import choose_numerics
@@ -140,7 +140,8 @@ def _releases(opened: OpenedRun, tier: int) -> int:
 
 def _delta(defense: DefenseChain) -> float:
     """Return the delta at which the defenses state an epsilon of smashed data, or the usual one."""
-    stated = [guarantee for guarantee in defense.guarantees(ONE_ROUND) if isinstance(guarantee, GaussianRelease)]
+    of_smashed = GaussianRelease | NoisyInputs
+    stated = [guarantee for guarantee in defense.guarantees(ONE_ROUND) if isinstance(guarantee, of_smashed)]
     return stated[0].target.delta if stated else USUAL_DELTA
 
 

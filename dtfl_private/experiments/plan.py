@@ -29,7 +29,7 @@ from dtfl_private.models.build import build_description
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.numerics import Numerics
 from dtfl_private.privacy.budget import end_of_run, spent_clients
-from dtfl_private.privacy.compatibility import check_network, needs_group_norm
+from dtfl_private.privacy.compatibility import check_network
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import charge_scheduled
 from dtfl_private.protection.base import Defense
@@ -240,7 +240,7 @@ def _exposure(config: TrainConfig, settings: ScheduleSettings, state: ScheduleSt
 
 def _registration(run: _DescribedRun) -> Mapping[str, int]:
     """Return the bytes that clients send of their images before round 1."""
-    if run.method.pooled or needs_group_norm(run.defense):
+    if run.method.pooled or any(member.facts.keeps_inputs_apart for member in run.defense):
         return NO_TRAFFIC
     return planned_traffic(Normalization.parse(run.config.normalization), run.config.clients, run.input_shape)
 

@@ -15,6 +15,7 @@ from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
     Kind,
+    NoisyInputs,
     Protected,
     RandomizedResponse,
     ReconstructionBound,
@@ -25,12 +26,14 @@ from dtfl_private.protocol.guarantees import (
 KINDS: Mapping[Kind, type[Guarantee]] = {
     "SampledGaussian": SampledGaussian,
     "GaussianRelease": GaussianRelease,
+    "NoisyInputs": NoisyInputs,
     "RandomizedResponse": RandomizedResponse,
     "ReconstructionBound": ReconstructionBound,
 }
 WITHOUT: Mapping[Kind, str] = {
     "SampledGaussian": "no (epsilon, delta)",
     "GaussianRelease": "no (epsilon, delta)",
+    "NoisyInputs": "no (epsilon, delta)",
     "RandomizedResponse": "no epsilon",
     "ReconstructionBound": "no bound on reconstruction",
 }
@@ -126,8 +129,8 @@ def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float) -> float:
     return precise_epsilon(steps_of(entries), delta)
 
 
-def released_epsilon(entries: Sequence[GaussianRelease], delta: float) -> float:
-    """Return the exact epsilon of releases of clipped activations together, for one record replaced."""
+def released_epsilon(entries: Sequence[GaussianRelease] | Sequence[NoisyInputs], delta: float) -> float:
+    """Return the exact epsilon of releases of clipped activations or inputs together, for one record replaced."""
     return gaussian_epsilon(composed_mu([(entry.noise_multiplier, entry.releases) for entry in entries]), delta)
 
 
@@ -141,7 +144,7 @@ def combined_mse(entries: Sequence[ReconstructionBound]) -> float:
 def _parts(ledger: Ledger) -> tuple[_Part, ...]:
     uncovered = [entry for entry in ledger if isinstance(entry, Undefended) and entry.rounds]
     lost = {entry.instead_of for entry in uncovered}
-    sampled, releases, draws, bounds = _by_kind(entry for entry in ledger if type(entry).__name__ not in lost)
+    sampled, releases, inputs, draws, bounds = _by_kind(entry for entry in ledger if type(entry).__name__ not in lost)
     found = [_Part(kind=KINDS[entry.instead_of], bound=math.inf, state=partial(_none, entry)) for entry in uncovered]
     if sampled:
         bound = rdp_epsilon(steps_of(sampled), _smallest_delta(sampled))
@@ -149,6 +152,9 @@ def _parts(ledger: Ledger) -> tuple[_Part, ...]:
     if releases:
         bound = released_epsilon(releases, _smallest_delta(releases))
         found.append(_Part(kind=GaussianRelease, bound=bound, state=partial(_smashed, releases)))
+    if inputs:
+        bound = released_epsilon(inputs, _smallest_delta(inputs))
+        found.append(_Part(kind=NoisyInputs, bound=bound, state=partial(_inputs, inputs)))
     if bounds:
         found.append(
             _Part(kind=ReconstructionBound, bound=1 / combined_mse(bounds), state=partial(_reconstruction, bounds))
@@ -161,14 +167,22 @@ def _parts(ledger: Ledger) -> tuple[_Part, ...]:
 
 def _by_kind(
     ledger: Iterable[Guarantee],
-) -> tuple[list[SampledGaussian], list[GaussianRelease], list[RandomizedResponse], list[ReconstructionBound]]:
-    sampled, releases, draws, bounds = [], [], [], []
+) -> tuple[
+    list[SampledGaussian],
+    list[GaussianRelease],
+    list[NoisyInputs],
+    list[RandomizedResponse],
+    list[ReconstructionBound],
+]:
+    sampled, releases, inputs, draws, bounds = [], [], [], [], []
     for entry in ledger:
         match entry:
             case SampledGaussian():
                 sampled.append(entry)
             case GaussianRelease():
                 releases.append(entry)
+            case NoisyInputs():
+                inputs.append(entry)
             case RandomizedResponse():
                 draws.append(entry)
             case ReconstructionBound():
@@ -177,7 +191,7 @@ def _by_kind(
                 pass  # it is no guarantee: `_parts` says what follows from it
             case _:
                 raise unknown(entry)
-    return sampled, releases, draws, bounds
+    return sampled, releases, inputs, draws, bounds
 
 
 def _none(entry: Undefended) -> Statement:
@@ -189,7 +203,7 @@ def _none(entry: Undefended) -> Statement:
     return Statement(what=entry.what, epsilon=None, delta=None, per=None, sentence=sentence)
 
 
-def _smallest_delta(entries: Sequence[SampledGaussian] | Sequence[GaussianRelease]) -> float:
+def _smallest_delta(entries: Sequence[SampledGaussian] | Sequence[GaussianRelease] | Sequence[NoisyInputs]) -> float:
     return min(entry.target.delta for entry in entries)
 
 
@@ -215,6 +229,24 @@ def _smashed(entries: Sequence[GaussianRelease]) -> Statement:
         "given the client-side weights that made them; it covers neither labels nor these weights"
     )
     return Statement(what="smashed", epsilon=epsilon, delta=delta, per="record replaced", sentence=sentence)
+
+
+def _inputs(entries: Sequence[NoisyInputs]) -> Statement:
+    delta = _smallest_delta(entries)
+    epsilon = released_epsilon(entries, delta)
+    drawn = " and ".join(
+        f"{'one draw, repeated,' if entry.repeated else f'{entry.releases} draws'} of noise "
+        f"{entry.noise_multiplier:g} x clip"
+        for entry in entries
+    )
+    sentence = (
+        f"smashed data: ({rounded_up(epsilon)}, {delta:g})-DP per image replaced, its label kept ({drawn} on each "
+        "image), in every tier, as all that is computed from the noisy images and the labels, the client's weights "
+        "included; it does not cover the labels"
+    )
+    return Statement(
+        what="smashed", epsilon=epsilon, delta=delta, per="image replaced, its label kept", sentence=sentence
+    )
 
 
 def _labels(entries: Sequence[RandomizedResponse]) -> Statement:

@@ -10,7 +10,7 @@ from dtfl_private.privacy.accounting import released_epsilon, steps_of
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.privacy.round_releases import PrivacySettings, possible_guarantees, round_guarantees
 from dtfl_private.privacy.sampled_gaussian_epsilon import exceeds_epsilon
-from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, SampledGaussian
+from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee, NoisyInputs, SampledGaussian
 
 # A budget that was calibrated to be used up exactly is not to fail by a rounding error of the sums.
 SLACK = 1e-9
@@ -26,14 +26,23 @@ def exceeds(ledger: Ledger, next_round: Iterable[Guarantee]) -> bool:
     after = charge(ledger, next_round)
     sampled = [entry for entry in after if isinstance(entry, SampledGaussian)]
     releases = [entry for entry in after if isinstance(entry, GaussianRelease)]
+    inputs = [entry for entry in after if isinstance(entry, NoisyInputs)]
     steps = steps_of(sampled)
+    return (
+        any(
+            exceeds_epsilon(steps, target.delta, target.epsilon * (1 + SLACK))
+            for target in {entry.target for entry in sampled}
+            if target.epsilon is not None
+        )
+        or _released_too_much(releases)
+        or _released_too_much(inputs)
+    )
+
+
+def _released_too_much(entries: Sequence[GaussianRelease] | Sequence[NoisyInputs]) -> bool:
     return any(
-        exceeds_epsilon(steps, target.delta, target.epsilon * (1 + SLACK))
-        for target in {entry.target for entry in sampled}
-        if target.epsilon is not None
-    ) or any(
-        released_epsilon(releases, target.delta) > target.epsilon * (1 + SLACK)
-        for target in {entry.target for entry in releases}
+        released_epsilon(entries, target.delta) > target.epsilon * (1 + SLACK)
+        for target in {entry.target for entry in entries}
         if target.epsilon is not None
     )
 

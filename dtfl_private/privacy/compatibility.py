@@ -88,6 +88,7 @@ def _check_together(defenses: Sequence[Defense], norm: Norm | None, precision: P
         _check_training_apart(defense, defenses)
         _check_release(defense, defenses, position)
         _check_packing(defense, defenses[:position])
+        _check_inputs(defense, defenses)
         _check_run(defense, norm, precision, local_epochs)
 
 
@@ -232,6 +233,19 @@ def _check_packing(defense: Defense, earlier: Sequence[Defense]) -> None:
             raise InputError(
                 f"{name_of(other)} packs the smashed data, which {name_of(defense)} would change again: "
                 f"give {name_of(other)} after {name_of(defense)}, or only one of them"
+            )
+
+
+def _check_inputs(defense: Defense, defenses: Sequence[Defense]) -> None:
+    """How often an input gets noise is counted by epochs; who trains first and sends later asks for it more often."""
+    if "input" not in defense.facts.acts_on or defense.facts.guarantee == "none":
+        return
+    for other in defenses:
+        if other.facts.releases_apart:
+            raise InputError(
+                f"{name_of(defense)} cannot be combined with {name_of(other)}, which trains on each input and then "
+                "computes its activations once more: the guarantee counts one release in each epoch; leave one of them "
+                "out"
             )
 
 

@@ -11,7 +11,7 @@ from dtfl_private.protection.cost import RoundRelease
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protection.where_words import where_words
-from dtfl_private.protocol.guarantees import Disclosed, Disclosure, Protected
+from dtfl_private.protocol.guarantees import Disclosed, Disclosure, NoisyInputs, Protected
 
 ACTING_ON: Mapping[Protected, frozenset[Place]] = {
     "weights": frozenset({"weights", "training"}),
@@ -31,6 +31,7 @@ STATISTICS: Mapping[Statistics, str] = {
     "which a real federation cannot do",
 }
 CLASS_COUNTS = "each client's number of images of each class is sent once, in clear, for the weights of the classes"
+NOISY_WEIGHTS = "weight updates are computed from noisy images and labels alone: the epsilon of the images covers them"
 UNCOVERED = "; no epsilon covers them"
 
 
@@ -70,9 +71,17 @@ def disclosures(
     return found
 
 
+def _noisy_images_alone(defense: DefenseChain) -> bool:
+    """Whether all that every client computes comes from noisy images, wherever it is."""
+    everywhere = (member for member in defense.defenses if not isinstance(member, Conditional))
+    return any(isinstance(stated, NoisyInputs) for member in everywhere for stated in member.guarantees(ONE_ROUND))
+
+
 def unprotected(defense: DefenseChain, what: Protected, full_tier: bool) -> str:
     """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
     acting = _acting(defense, what)
+    if what == "weights" and _noisy_images_alone(defense):
+        return NOISY_WEIGHTS
     if any(stated.what == what for stated in defense.unruled.guarantees(ONE_ROUND)):
         return f"no {NOUN[what]} have been released under {_names(acting)} yet"
     if any(isinstance(member, Conditional) for member in acting):

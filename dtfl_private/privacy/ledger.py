@@ -7,13 +7,23 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Guarantee,
     Kind,
+    NoisyInputs,
     PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
@@ -33,7 +43,7 @@ def charge(ledger: Ledger, guarantees: Iterable[Guarantee]) -> Ledger:
     """Return the ledger with more releases in it.
 
     Steps and releases of equal mechanisms add up. A randomised response of the same epsilon is the same memoised draw,
-    and counts once.
+    and counts once, as repeated noise on inputs does.
 
     Raises:
         InputError: a guarantee of a type that nobody here knows how to count.
@@ -58,12 +68,12 @@ def _split(guarantee: Guarantee) -> tuple[Guarantee, int]:
     match guarantee:
         case SampledGaussian():
             return replace(guarantee, steps=0), guarantee.steps
-        case GaussianRelease() | ReconstructionBound():
-            return replace(guarantee, releases=0), guarantee.releases
-        case RandomizedResponse():
+        case NoisyInputs(repeated=True) | RandomizedResponse():
             return guarantee, 1
         case Undefended():
             return replace(guarantee, rounds=0), guarantee.rounds
+        case GaussianRelease() | NoisyInputs() | ReconstructionBound():
+            return replace(guarantee, releases=0), guarantee.releases
     raise unknown(guarantee)
 
 
@@ -71,12 +81,12 @@ def _counted(mechanism: Guarantee, count: int) -> Guarantee:
     match mechanism:
         case SampledGaussian():
             return replace(mechanism, steps=count)
-        case GaussianRelease() | ReconstructionBound():
-            return replace(mechanism, releases=count)
-        case RandomizedResponse():
+        case NoisyInputs(repeated=True) | RandomizedResponse():
             return mechanism
         case Undefended():
             return replace(mechanism, rounds=count)
+        case GaussianRelease() | NoisyInputs() | ReconstructionBound():
+            return replace(mechanism, releases=count)
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -123,6 +133,28 @@ class _GaussianRelease(_Strict):
         )
 
 
+class _NoisyInputs(_Strict):
+    kind: Literal["NoisyInputs"]
+    noise_multiplier: Positive
+    releases: Count
+    repeated: bool
+    target: _Target
+
+    @model_validator(mode="after")
+    def _drawn_once(self) -> "_NoisyInputs":
+        if self.repeated and self.releases != 1:
+            raise ValueError(f"noise that is repeated is one release, not {self.releases}")
+        return self
+
+    def value(self) -> NoisyInputs:
+        return NoisyInputs(
+            noise_multiplier=self.noise_multiplier,
+            releases=self.releases,
+            repeated=self.repeated,
+            target=self.target.value(),
+        )
+
+
 class _RandomizedResponse(_Strict):
     kind: Literal["RandomizedResponse"]
     epsilon: Positive
@@ -149,7 +181,7 @@ class _Undefended(_Strict):
         return Undefended(instead_of=self.instead_of, rounds=self.rounds)
 
 
-_Entry = _SampledGaussian | _GaussianRelease | _RandomizedResponse | _ReconstructionBound | _Undefended
+_Entry = _SampledGaussian | _GaussianRelease | _NoisyInputs | _RandomizedResponse | _ReconstructionBound | _Undefended
 _ENTRIES: TypeAdapter[list[_Entry]] = TypeAdapter(
     Annotated[list[Annotated[_Entry, Field(discriminator="kind")]], Field(max_length=MAX_ENTRIES)]
 )

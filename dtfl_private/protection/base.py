@@ -64,6 +64,11 @@ class DefenseFacts:
     nonexpansive: bool = False
     excludes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def keeps_inputs_apart(self) -> bool:
+        """Whether no input may depend on another record, as by statistics of all images that they are scaled by."""
+        return self.group_norm or ("input" in self.acts_on and self.guarantee != "none")
+
 
 class Defense:
     """Base of all defenses: every hook does nothing. Override what you need; keep instances immutable.

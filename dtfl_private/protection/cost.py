@@ -51,6 +51,7 @@ class RunFacts:
     """What a defense may know of the whole run before it starts, to calibrate itself.
 
     records_K: N_k of every client.
+    augmented: whether clients alter their images at random, another way each time.
     """
 
     rounds: int
@@ -58,6 +59,7 @@ class RunFacts:
     local_epochs: int
     classes: int
     records_K: tuple[int, ...]
+    augmented: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,25 @@ class GaussianRelease:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NoisyInputs:
+    """Clipped inputs with Gaussian noise, which smashed data of every tier and weights are computed from, with labels.
+
+    noise_multiplier: standard deviation of the noise over the clipping norm C; replacing an input moves it by 2C at
+        most.
+    releases: how often an input got noise of its own; 1 if ``repeated``.
+    repeated: whether an input's noise is drawn once, and later rounds repeat the same draw.
+    target: delta and budget. Adjacency: one input replaced, its label kept.
+    """
+
+    what: ClassVar[Protected] = "smashed"
+
+    noise_multiplier: float
+    releases: int
+    repeated: bool
+    target: PrivacyTarget
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomizedResponse:
     """Labels drawn once per record by K-ary randomised response (Warner 1965); later releases repeat the same draw.
 
@@ -84,7 +103,7 @@ class ReconstructionBound:
     releases: int
 
 
-Kind = Literal["SampledGaussian", "GaussianRelease", "RandomizedResponse", "ReconstructionBound"]
+Kind = Literal["SampledGaussian", "GaussianRelease", "NoisyInputs", "RandomizedResponse", "ReconstructionBound"]
 """The name of a guarantee's type."""
 
 
@@ -104,11 +123,11 @@ class Undefended:
     @property
     def what(self) -> Protected:
         """What was sent so."""
-        kinds = (SampledGaussian, GaussianRelease, RandomizedResponse, ReconstructionBound)
+        kinds = (SampledGaussian, GaussianRelease, NoisyInputs, RandomizedResponse, ReconstructionBound)
         return next(kind.what for kind in kinds if kind.__name__ == self.instead_of)
 
 
-Guarantee = SampledGaussian | GaussianRelease | RandomizedResponse | ReconstructionBound | Undefended
+Guarantee = SampledGaussian | GaussianRelease | NoisyInputs | RandomizedResponse | ReconstructionBound | Undefended
 
 
 Disclosed = Protected | Literal["statistics"]

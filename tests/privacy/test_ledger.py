@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import pytest
@@ -12,6 +12,7 @@ from dtfl_private.privacy.ledger import LedgerEntries, charge, from_json, to_jso
 from dtfl_private.protocol.guarantees import (
     GaussianRelease,
     Kind,
+    NoisyInputs,
     PrivacyTarget,
     RandomizedResponse,
     ReconstructionBound,
@@ -31,6 +32,8 @@ guarantees = st.one_of(
         target=targets,
     ),
     st.builds(GaussianRelease, noise_multiplier=positive, releases=counts, target=targets),
+    st.builds(NoisyInputs, noise_multiplier=positive, releases=counts, repeated=st.just(False), target=targets),
+    st.builds(NoisyInputs, noise_multiplier=positive, releases=st.just(1), repeated=st.just(True), target=targets),
     st.builds(RandomizedResponse, epsilon=positive),
     st.builds(ReconstructionBound, mse=positive, releases=counts),
     st.builds(Undefended, instead_of=st.sampled_from(get_args(Kind)), rounds=counts),
@@ -46,7 +49,8 @@ BOUND = ReconstructionBound(mse=0.5, releases=1)
 
 
 def total(ledger):
-    return sum(getattr(entry, "steps", getattr(entry, "releases", getattr(entry, "rounds", 0))) for entry in ledger)
+    adding = [entry for entry in ledger if not getattr(entry, "repeated", False)]
+    return sum(getattr(entry, "steps", getattr(entry, "releases", getattr(entry, "rounds", 0))) for entry in adding)
 
 
 @given(rounds, rounds)
@@ -81,6 +85,15 @@ def test_equal_mechanisms_add_up_and_a_memoised_draw_counts_once():
     assert [entry.steps for entry in ledger if isinstance(entry, SampledGaussian)] == [50]
     assert [entry.releases for entry in ledger if not isinstance(entry, SampledGaussian | RandomizedResponse)] == [2, 2]
     assert ledger.count(DRAW) == 1
+
+
+def test_noise_on_inputs_counts_each_draw_and_a_repeated_one_once():
+    fresh = NoisyInputs(noise_multiplier=2.0, releases=3, repeated=False, target=RELEASE.target)
+    once = NoisyInputs(noise_multiplier=2.0, releases=1, repeated=True, target=RELEASE.target)
+    assert charge((), [fresh, once, fresh, once]) == (replace(fresh, releases=6), once)
+    (entry,) = to_json((once,))
+    with pytest.raises(ValueError, match="noise that is repeated is one release, not 2"):
+        from_json([{**entry, "releases": 2}])
 
 
 def test_different_mechanisms_and_targets_stay_apart():

@@ -94,7 +94,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
 
 def _registration(inputs: RunInputs, defense: DefenseChain, method: Method) -> Registration:
     """Return what clients say of their images before round 1; nothing where a defense keeps records apart."""
-    apart = [name_of(member) for member in defense if member.facts.group_norm]
+    apart = [name_of(member) for member in defense if member.facts.keeps_inputs_apart]
     return register(inputs.dataset, inputs.parts, inputs.normalization, apart=apart, central=method.pooled)
 
 

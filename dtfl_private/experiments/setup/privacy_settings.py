@@ -29,6 +29,7 @@ def calibrated(config: TrainConfig, chain: DefenseChain, classes: int, images_K:
             local_epochs=config.local_epochs,
             classes=classes,
             records_K=tuple(images_K.tolist()),
+            augmented=bool(config.augment),
         )
     )
 

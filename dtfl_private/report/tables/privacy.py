@@ -13,7 +13,7 @@ from dtfl_private.protection.conditional import Conditional
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protection.where_words import where_words
-from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, SampledGaussian
+from dtfl_private.protocol.guarantees import Disclosure, GaussianRelease, NoisyInputs, SampledGaussian
 
 CHANGING = (
     "a client that changes tier or profile adds up what it releases in each; once it has sent data where a defense "
@@ -81,7 +81,7 @@ def norm_line(asked: Norm, found: Collection[Norm], defense: DefenseChain) -> st
 
 def _has_budget(ledgers: Mapping[int, Ledger]) -> bool:
     return any(
-        isinstance(entry, SampledGaussian | GaussianRelease) and entry.target.epsilon is not None
+        isinstance(entry, SampledGaussian | GaussianRelease | NoisyInputs) and entry.target.epsilon is not None
         for ledger in ledgers.values()
         for entry in ledger
     )
