@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.dcor import distance_correlation
+from dtfl_private.leakage.dcor import corrected_correlation, distance_correlation
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut, RunFacts
 
 # A batch of three has, up to scale, hardly two different matrices of distances.
 FEWEST_RECORDS = 4
+
+ESTIMATORS = {"plain": distance_correlation, "corrected": corrected_correlation}
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 
@@ -36,9 +39,16 @@ class DistanceCorrelation(Defense):
     records of a batch. Less correlation is not less leakage: reconstructions may stay recognisable (Titcombe et al.
     2021, 2104.05743).
 
+    Of few records in many dimensions the paper's estimate is near 1 whatever they have to do with each other.
+    ``estimator=corrected`` takes the bias-corrected square (Szekely and Rizzo 2014, 1310.2926), and ``memory`` makes
+    the sample larger by the last records of the round before this batch, with their activations as they were then: no
+    gradient goes to these, and the weights have moved on since.
+
     Attributes:
         alpha: weight of the correlation, 0 (none) to 1 (nothing else).
         per_client: weights of single clients instead, written ``3:0.75;5:0.25``.
+        estimator: plain (the V-statistic of the paper) or corrected.
+        memory: earlier records of the round that count too, at most.
     """
 
     facts: ClassVar[DefenseFacts] = DefenseFacts(
@@ -51,6 +61,8 @@ class DistanceCorrelation(Defense):
 
     alpha: Weight = 0.5
     per_client: Annotated[Mapping[Annotated[int, Field(ge=0)], Weight] | None, BeforeValidator(_by_client)] = None
+    estimator: Literal["plain", "corrected"] = "plain"
+    memory: Annotated[int, Field(ge=0)] = 0
 
     def calibrated(self, run: RunFacts) -> Defense:
         """Refuse weights for clients that the run does not have."""
@@ -67,14 +79,28 @@ class DistanceCorrelation(Defense):
         return (self.per_client or {}).get(client, self.alpha)
 
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
-        """Return the weighted sum; batches of fewer than 4 records have no correlation term."""
+        """Return the weighted sum; fewer than 4 records have no correlation term."""
         alpha = self.alpha_of(at.client)
         if alpha == 0:
             return loss
-        if len(step.inputs) < FEWEST_RECORDS:
+        inputs, smashed = self._sample(step, at)
+        if len(inputs) < FEWEST_RECORDS:
             return (1 - alpha) * loss
-        return alpha * distance_correlation(step.inputs, working(step.smashed)) + (1 - alpha) * loss
+        return alpha * ESTIMATORS[self.estimator](inputs, smashed) + (1 - alpha) * loss
+
+    def _sample(self, step: LocalStep, at: ClientRound) -> tuple[Tensor, Tensor]:
+        """Return the batch's inputs and activations after those that are remembered, and remember them, too."""
+        inputs, smashed = step.inputs, working(step.smashed)
+        if not self.memory:
+            return inputs, smashed
+        if "inputs" in at.scratch:
+            inputs = torch.cat([at.scratch["inputs"], inputs])
+            smashed = torch.cat([at.scratch["smashed"], smashed])
+        at.scratch["inputs"] = inputs[-self.memory :].detach()
+        at.scratch["smashed"] = smashed[-self.memory :].detach()
+        return inputs, smashed
 
     def extra_macs(self, cut: Cut) -> int:
-        """Return the Gram matrices' work: of inputs and activations, and of the activations' gradient."""
-        return cut.batch_size * (cut.input_values + 2 * cut.cut_values)
+        """Return the Gram matrices' work per record: of inputs and activations, and of the activations' gradient."""
+        sample = cut.batch_size + self.memory
+        return sample * sample * (cut.input_values + 2 * cut.cut_values) // cut.batch_size

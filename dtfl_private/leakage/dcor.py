@@ -1,8 +1,8 @@
 """Distance correlation of two samples: how strongly one depends on the other, in any dimension.
 
-Two estimators for n pairs (x_i, y_i): `distance_correlation`, plain and differentiable, for a loss term, and
-`bias_corrected_squared`, for a figure that is reported. In high dimensions the plain one is near 1 even of independent
-samples; never report it.
+Two estimators for n pairs (x_i, y_i): `distance_correlation`, the plain one, and the bias-corrected one, whose square
+is `corrected_correlation` as a loss term, `bias_corrected_squared` as a figure that is reported. In high dimensions the
+plain one is near 1 even of independent samples; never report it.
 """
 
 import torch
@@ -82,14 +82,31 @@ def bias_corrected_squared(first: Tensor, second: Tensor) -> float:
     return float((a * b).sum()) / variances**0.5 if variances > 0 else 0.0
 
 
+def corrected_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return what `bias_corrected_squared` does of n >= 4 records, as a scalar with a finite gradient; 0 at least.
+
+    Where it is negative, as of independent samples half of the time, there is nothing to lower, and no gradient.
+    """
+    a, b = _u_centred(distances(first)), _u_centred(distances(second))
+    common = torch.promote_types(a.dtype, b.dtype)
+    a, b = a.to(common), b.to(common)
+    scale = _root((a * a).sum() * (b * b).sum())
+    present = scale > 0
+    return torch.where(present, (a * b).sum() / torch.where(present, scale, 1), 0).clamp(min=0)
+
+
 def u_centred(sample: Tensor) -> Tensor:
     """Return the U-centred distances (n, n) of a sample of n >= 4 records, float64, without gradient.
 
     The statistic of permuted pairs needs no new distances: permute rows and columns of one of the two matrices.
     """
     values = sample.detach().cpu()
-    matrix = distances(values.double() if values.is_floating_point() else values).double()
+    return _u_centred(distances(values.double() if values.is_floating_point() else values).double())
+
+
+def _u_centred(matrix: Tensor) -> Tensor:
+    """Return distances (n, n) centred so that rows and columns sum to 0, with a diagonal of 0, for n > 2."""
     count = len(matrix)
     rows, total = matrix.sum(dim=1), matrix.sum()
     centred = matrix - (rows[:, None] + rows[None, :]) / (count - 2) + total / ((count - 1) * (count - 2))
-    return centred.fill_diagonal_(0)
+    return centred.masked_fill(torch.eye(count, dtype=torch.bool, device=matrix.device), 0)

@@ -81,3 +81,73 @@ def test_training_on_it_lowers_the_correlation():
 def test_its_work_is_that_of_the_gram_matrices():
     cut = Cut(tier=1, input_shape=(3, 8, 8), cut_shape=(4, 8, 8), smashed_bytes=1024, forward_macs=1, batch_size=10)
     assert DistanceCorrelation().extra_macs(cut) == 10 * (192 + 2 * 256)
+
+
+def a_round_of_steps(
+    defense: DistanceCorrelation, sizes: list[int]
+) -> tuple[list[LocalStep], list[float], ClientRound]:
+    """Return steps that follow each other in one round, and their losses where the plain loss is 0."""
+    now, steps, losses = at(), [], []
+    for number, count in enumerate(sizes):
+        generator = torch.Generator().manual_seed(number)
+        inputs = torch.randn(count, 1, 6, 6, generator=generator, dtype=torch.float64)
+        smashed = (inputs.flatten(1)[:, :18] + 0.5 * torch.randn(count, 18, generator=generator)).reshape(-1, 2, 3, 3)
+        steps.append(
+            LocalStep(
+                inputs=inputs,
+                smashed=smashed.requires_grad_(),
+                logits=torch.zeros(count, 2),
+                labels=torch.zeros(count).long(),
+            )
+        )
+        losses.append(float(defense.local_loss(torch.tensor(0.0), steps[-1], now).detach()))
+    return steps, losses, now
+
+
+ORACLES = {"plain": dcor.distance_correlation, "corrected": dcor.u_distance_correlation_sqr}
+
+
+@pytest.mark.parametrize("estimator", ORACLES)
+@pytest.mark.parametrize(("memory", "sample"), [(0, [6, 6, 6]), (8, [6, 12, 14]), (50, [6, 12, 18])])
+def test_the_correlation_is_that_of_dcor_over_the_batch_and_what_is_remembered(estimator, memory, sample):
+    steps, losses, _ = a_round_of_steps(DistanceCorrelation(alpha=1, estimator=estimator, memory=memory), [6, 6, 6])
+    inputs, smashed = (torch.cat([getattr(step, part).flatten(1) for step in steps]) for part in ("inputs", "smashed"))
+    for number, (loss, count) in enumerate(zip(losses, sample, strict=True)):
+        end = 6 * (number + 1)
+        own = slice(end - count, end)
+        oracle = ORACLES[estimator](inputs[own].numpy(), smashed[own].detach().numpy())
+        assert loss == pytest.approx(max(oracle, 0), abs=1e-6)
+
+
+def test_a_memory_lets_batches_of_one_record_count_and_is_gone_after_the_round():
+    _, losses, now = a_round_of_steps(DistanceCorrelation(alpha=1, memory=8), [1, 1, 1, 1, 1])
+    assert losses[:3] == [0, 0, 0]
+    assert min(losses[3:]) > 0.5
+    assert not now.remembered()
+    assert len(now.scratch["inputs"]) == 5
+
+
+def test_no_gradient_goes_to_what_is_remembered():
+    defense, now, steps = DistanceCorrelation(alpha=1, memory=8), at(), [a_step(6), a_step(6)]
+    for step in steps:
+        loss = defense.local_loss(torch.tensor(0.0), step, now)
+    first, second = torch.autograd.grad(loss, [step.smashed for step in steps], allow_unused=True)
+    assert first is None
+    assert second.abs().max() > 0
+
+
+def test_of_independent_records_in_many_dimensions_only_the_corrected_estimate_is_near_zero():
+    generator = torch.Generator().manual_seed(0)
+    inputs, smashed = (torch.randn(32, values, generator=generator) for values in (784, 3136))
+    step = LocalStep(inputs=inputs, smashed=smashed, logits=torch.zeros(32, 2), labels=torch.zeros(32).long())
+    plain, corrected = (
+        float(DistanceCorrelation(alpha=1, estimator=name).local_loss(torch.tensor(0.0), step, at()))
+        for name in ("plain", "corrected")
+    )
+    assert plain > 0.9
+    assert corrected < 0.1
+
+
+def test_the_work_grows_with_the_memory():
+    cut = Cut(tier=1, input_shape=(3, 8, 8), cut_shape=(4, 8, 8), smashed_bytes=1024, forward_macs=1, batch_size=10)
+    assert DistanceCorrelation(memory=30).extra_macs(cut) == 160 * (192 + 2 * 256)
