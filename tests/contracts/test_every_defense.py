@@ -298,7 +298,7 @@ def test_all_chance_comes_from_its_streams(name, kind):
 
 def draws(name: str) -> bool:
     """Whether a defense's facts say that it draws anything in the hooks that these tests call."""
-    deterministic = {"identity", "distance-correlation", "quantize", "top-k", "update-clip"}
+    deterministic = {"identity", "distance-correlation", "micro-aggregation", "quantize", "top-k", "update-clip"}
     deterministic |= {"tier-floor", "weight-jump", "gradient-scrutinizer"}
     return name not in deterministic | {"dp-weights", "adversarial-decoder"}
 

@@ -10,6 +10,7 @@ from dtfl_private.attacks.shared.feature_matching import Matching
 from dtfl_private.attacks.shared.joint_matching import JointSearch, Programs
 from dtfl_private.attacks.shared.linking import LinkedReleases, Links, Release
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.micro_aggregation import MicroAggregation
 from dtfl_private.leakage.image_metrics import psnr
 from dtfl_private.randomness import isolated
 
@@ -71,3 +72,27 @@ def test_of_several_weights_those_are_taken_that_explain_a_batch(make_view):
     linked = LinkedReleases(releases=[release], links=[Links(places=torch.arange(4), mirrored=~ALL, found=ALL)])
     for guesses in ([one, other], [other, one]):
         assert JointSearch(linked, [lambda _, guesses=guesses: guesses], truth[:4]).residuals(truth[:4]).max() < 1e-6
+
+
+def test_means_of_groups_are_intersected(make_view):
+    """Three releases of four pictures in pairs, each in other ones, tell them all; in one, with a stranger."""
+    view, _ = make_view(nn.Identity(), MicroAggregation(k=2))
+    program = program_of(view)
+    pictures = 0.2 + 0.6 * torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    inputs, labels = program.inputs(pictures), torch.zeros(5).long()
+    groups = [torch.tensor(numbers) for numbers in ([0, 0, 1, 1, 1], [0, 1, 0, 1, 0], [0, 1, 1, 0, 0])]
+    releases = []
+    for numbers in groups:
+        means = torch.stack([inputs[numbers == number].mean(dim=0) for number in (0, 1)])[numbers]
+        releases.append(Release(images=torch.full_like(pictures, 0.5), labels=labels, smashed=means, batches=labels))
+    links = [Links(places=torch.arange(4), mirrored=~ALL, found=ALL)] * 3
+    start = torch.full_like(pictures[:4], 0.5)
+    known = torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1], [0, 1, 0, 1, 0]])
+    assert torch.linalg.matrix_rank(known.double()) < 4  # two releases would not do
+    errors = []
+    for count in (1, 3):
+        linked = LinkedReleases(releases=releases[:count], links=links[:count])
+        found = JointSearch(linked, [fixed(program)] * count, start).found(Matching(steps=400, lr=0.1, smoothness=0.0))
+        errors.append(float((found - pictures[:4]).square().mean().sqrt()))
+    assert errors[0] > 0.08
+    assert errors[1] < 0.5 * errors[0]
