@@ -10,14 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.defenses.shared.inverter import forward_macs, initial_weights, reconstruct, weight_shapes
+from dtfl_private.defenses.shared.kept_adam import remember, restored_adam
 from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalStep
 from dtfl_private.protection.cost import Cut
-
-# What torch.optim.Adam keeps for each weight.
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 Weights = dict[str, Tensor]
 
@@ -70,20 +68,14 @@ class AdversarialDecoder(Defense):
     def _trained(self, inputs: Tensor, smashed: Tensor, at: ClientRound) -> Weights:
         """Return the weights of this tier's decoder after its steps on a batch, and remember them."""
         weights = self._weights(inputs, smashed, at)
-        optimizer = torch.optim.Adam(weights.values(), lr=self.lr)
-        for name, weight in weights.items():
-            state = {key: at.memory.get(f"{at.tier}/{key}/{name}") for key in ADAM_STATE}
-            if state["step"] is not None:
-                optimizer.state[weight] = {
-                    key: kept if key == "step" else kept.to(weight) for key, kept in state.items() if kept is not None
-                }
+        optimizer = restored_adam(weights, self.lr, at, str(at.tier))
         with torch.enable_grad():
             for _ in range(self.steps):
                 error = F.mse_loss(reconstruct(weights, smashed, inputs.shape[1:]), inputs)
                 optimizer.zero_grad()
                 torch.autograd.backward(error)
                 optimizer.step()
-        _remember(weights, optimizer, at)
+        remember(weights, optimizer, at, str(at.tier))
         return {name: weight.detach() for name, weight in weights.items()}
 
     def _weights(self, inputs: Tensor, smashed: Tensor, at: ClientRound) -> Weights:
@@ -102,10 +94,3 @@ class AdversarialDecoder(Defense):
     def extra_macs(self, cut: Cut) -> int:
         """Return the decoder's training steps, its judgement, and the gradient back to the activations."""
         return (3 * self.steps + 2) * forward_macs(cut.cut_shape, cut.input_shape, self.width)
-
-
-def _remember(weights: Weights, optimizer: torch.optim.Optimizer, at: ClientRound) -> None:
-    for name, weight in weights.items():
-        at.memory[f"{at.tier}/weight/{name}"] = weight.detach()
-        for key in ADAM_STATE:
-            at.memory[f"{at.tier}/{key}/{name}"] = optimizer.state[weight][key]

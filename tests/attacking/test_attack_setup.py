@@ -135,3 +135,25 @@ def test_the_adversary_writes_as_each_client_was_told(trained, mount):
     mount(run, [Writes(written=written)], tiers=[1], victims=1000)
     assert {"int4", "bf16"} <= {wire for wire, _ in written}
     assert all((different <= 16) == (wire == "int4") for wire, different in written)
+
+
+def test_an_adversary_is_given_what_is_known_of_the_clients_memories(trained, mount, monkeypatch):
+    """The scales of learned noise with which each client's last round began, and nothing of its decoder."""
+    made = []
+    make = AttackSetup.program
+
+    def watched(self, seen, adaptive, seed):
+        made.append((self.opened.before.memories[seen.download.client], make(self, seen, adaptive, seed)))
+        return made[-1][1]
+
+    monkeypatch.setattr(AttackSetup, "program", watched)
+    run = trained(defense=["learned-noise", "adversarial-decoder"], rounds=2, scheduler="static:1")
+    mount(run, [LeastSquares()], tiers=[1])
+    assert made
+    for memory, program in made:
+        reading = program.read(torch.ones(2, *memory["0/known/1/weight/log_scale"].shape))
+        deviations = memory["0/known/1/weight/log_scale"].exp()
+        assert deviations.std() > 0
+        torch.testing.assert_close(torch.as_tensor(reading.deviation)[1], deviations)
+        assert not [name for name in reading.known if name.startswith("1/")]
+        assert [name for name in memory if name.startswith("1/")]
