@@ -77,7 +77,7 @@ class MicroAggregation(Defense):
         if self.k == 1:
             return reading
         groups = equal_rows(reading.values)
-        if len(groups.unique()) == len(groups):
+        if len(torch.unique(groups)) == len(groups):
             return replace(reading, deviation=None, shape="normal")
         sent = (reading.values != 0).flatten(1).any(dim=1).reshape(-1, *[1] * (reading.values.ndim - 1))
         return replace(reading, groups=groups, shown=reading.shown & sent)

@@ -58,7 +58,7 @@ def group_numbers(rows: Tensor, classes: Tensor, k: int) -> Tensor | None:
     if len(rows) < k:
         return None
     sizes = (classes[:, None] == classes[None, :]).sum(dim=1)
-    pools = [(classes == one).nonzero().flatten() for one in classes[sizes >= k].unique()]
+    pools = [(classes == one).nonzero().flatten() for one in torch.unique(classes[sizes >= k])]
     rest = (sizes < k).nonzero().flatten()
     if len(rest) >= k:
         pools.append(rest)

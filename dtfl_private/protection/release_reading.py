@@ -204,7 +204,8 @@ def _in_groups(reading: Reading, activations: Tensor) -> Tensor:
     if reading.groups is None:
         return activations
     same = (reading.groups[:, None] == reading.groups[None, :]).to(activations)
-    return torch.tensordot(same / same.sum(dim=1, keepdim=True), activations, dims=1)
+    means: Tensor = torch.tensordot(same / same.sum(dim=1, keepdim=True), activations, dims=1)
+    return means
 
 
 def expected_values(reading: Reading, activations: Tensor) -> Tensor:
