@@ -220,7 +220,7 @@ class DefenseChain(Defense):
         """Read backwards: the wire, then what members did to the message, the last first, to activations, to inputs."""
         reading = reading if self.wire is None else self.wire.read(reading)
         for position, defense in sorted(enumerate(self.defenses), key=_when, reverse=True):
-            own = replace(reading, known=below(f"{position}/", reading.known))
+            own = replace(reading, known=below(f"{self.places[position]}/", reading.known))
             reading = replace(defense.read(own), known=reading.known)
         return reading
 

@@ -17,6 +17,7 @@ from dtfl_private.defenses.quantize import Quantize
 from dtfl_private.defenses.top_k import TopK
 from dtfl_private.protection.base import Defense
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.conditional import only_where
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.release_reading import Reading, evidence, log_likelihood, misfit
 from dtfl_private.protocol.messages import SmashedBatch
@@ -192,3 +193,19 @@ def test_misfits_weighed_by_their_evidence_differ_as_log_likelihoods_do(shape):
     torch.testing.assert_close(
         worth.double(), -2 * (log_likelihood(reading, one) - log_likelihood(reading, other)), rtol=1e-4, atol=1e-4
     )
+
+
+def test_what_is_known_of_a_memory_is_found_at_its_place_in_the_chain_of_the_run():
+    """Where another member's rule does not hold, the chain at a client is shorter than that of the run."""
+    seen = []
+
+    class Knowing(Defense):
+        def read(self, reading):
+            seen.append(dict(reading.known))
+            return reading
+
+    whole = DefenseChain([only_where("tier=1", Defense()), only_where("tier=2", Knowing())])
+    known = {"0/known/scale": torch.zeros(1), "1/known/scale": torch.ones(1)}
+    reading = Reading.of(torch.zeros(2, 3), known, tier=2)
+    assert whole.at(2).read(reading).known == known
+    assert [one["known/scale"].item() for one in seen] == [1]
