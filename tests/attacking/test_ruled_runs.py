@@ -9,7 +9,7 @@ from fast_attacks import SEES, LeastSquares
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_plan import plan_attack
-from dtfl_private.attacking.base import AttackFacts
+from dtfl_private.attacking.base import AttackFacts, Tampering
 from dtfl_private.attacking.victims.acting_defenses import profile_in
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.experiments.setup.run_objects import RunObjects
@@ -135,3 +135,20 @@ def test_the_cache_tells_one_rule_from_another(trained, objects, tmp_path):
         run = open_run(trained(defense=[f"laplace-noise:sd=5@{rule}"]), objects=RunObjects(**objects))
         keys.append(plan_attack(run, AttackConfig(threads=1), [LeastSquares()], tmp_path).cache._basis)
     assert keys[0]["config"] != keys[1]["config"]
+
+
+def test_a_malicious_server_gets_what_acts_in_the_tier_that_it_names(trained, mount):
+    """Who names another tier decides with it whether a rule holds."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Renames(Looks):
+        facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES | {"chooses-tier"}, recipe="")
+
+        def tamper(self, view):
+            return Tampering(tier=1, weights={})
+
+    Looks.found.clear()
+    mount(trained(defense=RULES), [Renames()], tiers=[2], adversary="server-malicious")
+    (one,) = Looks.found
+    assert one["names"] == []
+    assert torch.equal(one["releases"][True], one["releases"][False])

@@ -150,3 +150,14 @@ def test_the_closing_line_says_which_tiers_and_why():
     said = "tier allowed: 3, as allowed_tiers says; also the whole network, which sends weights alone"
     assert allowed_line(full) == f"{said} (no budget counts what they leak)"
     assert allowed_line(TrainConfig()) is None
+
+
+def test_an_audit_of_the_same_defenses_under_other_rules_is_of_another_kind_of_run(run_tiny, write_audit):
+    """The tiers share one network: also a tier that no rule touches sends what the others' defenses have made of it."""
+    audited = write_audit({1: 0.2, 2: 0.2, 3: 0.2}, defense=("gaussian-noise:sd=1.0@tier<=2",))
+    budget = f"{audited}:metric=ssim,max=0.4"
+    run_tiny("same", rounds=1, defense=["gaussian-noise:sd=1.0@tier<=2", "weight-jump@tier=1"], leakage_budget=budget)
+    with pytest.raises(
+        InputError, match=r"defense gaussian-noise:sd=1.0@tier<=2 there, gaussian-noise:sd=1.0@tier=1 here"
+    ):
+        run_tiny("other", rounds=1, defense=["gaussian-noise:sd=1.0@tier=1"], leakage_budget=budget)
