@@ -189,7 +189,7 @@ class AttackSetup:
             among = least_defended(self.opened, tier, {task.client: task.profile for task in tasks})
             tasks = [task for task in tasks if task.client in among]
         task = replace(tasks[0], tier=tier)
-        return honest_download(self.opened.prepared.worker.model, task, self.opened.weights)
+        return honest_download(self.opened.prepared.worker, task, self.opened.weights)
 
     def program(self, seen: Seen, adaptive: bool, seed: int) -> ClientProgram:
         """Return a fresh copy of a client's program."""

@@ -17,6 +17,7 @@ Capability = Literal[
     "labels",
     "logits",
     "replies",
+    "tail-gradients",
     "updates",
     "final-model",
     "auxiliary-data",
@@ -32,6 +33,8 @@ smashed: each batch's activations at the cut, as they left the client.
 labels: each batch's labels, as they left the client.
 logits: what the client's own network says of each batch, where clients send that.
 replies: the gradient at the cut that the server returns for each batch, where it returns one.
+tail-gradients: the gradient that a client returns for each batch where it keeps the network's last modules, and what the
+    server sent it for that.
 updates: each single client's trained weights at the end of its round.
 final-model: the global model after the last round.
 auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.
@@ -47,6 +50,7 @@ MEANING: Mapping[Capability, str] = {
     "labels": "the labels sent with them",
     "logits": "the clients' logits",
     "replies": "the gradients that the server returns",
+    "tail-gradients": "the gradients before the clients' last modules",
     "updates": "the weight update of each single client",
     "final-model": "the final global model",
     "auxiliary-data": "auxiliary data",
@@ -90,7 +94,7 @@ class Adversary:
 
 
 _CURIOUS: frozenset[Capability] = frozenset(
-    {"client-weights", "smashed", "labels", "logits", "replies", "updates", "final-model"}
+    {"client-weights", "smashed", "labels", "logits", "replies", "tail-gradients", "updates", "final-model"}
 )
 
 ADVERSARIES: Mapping[str, Adversary] = {

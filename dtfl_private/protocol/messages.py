@@ -1,8 +1,9 @@
 """What crosses the trust boundary: frozen messages between a client and the server, and their size.
 
 A client emits `SmashedBatch` and `WeightUpdate`; the server emits `ModelDownload`. Defenses rewrite a client's
-messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Two
-baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`. Where images are
+messages before they leave, the server trains on what arrives, and an attack sees exactly these and nothing else. Some
+baselines have more to say: SplitFed's server a `GradientReply`, both sides of FedGKT a `LogitBatch`; in a U-shaped
+split the server also sends `MiddleOutput` and the client answers with a `TailGradient`. Where images are
 normalised by what the clients know together, each sends `ChannelSums` once, before round 1, and gets a `ChannelScale`;
 where classes are weighed, `ClassCounts` and `ClassWeights`.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 COUNT_BYTES = 8
@@ -43,7 +45,8 @@ def state_bytes(state: State) -> int:
 class SmashedBatch:
     """A batch's activations at the cut and its labels, from a client to the server (dtfl: (z, y)).
 
-    ``smashed`` is (batch, *cut shape), detached, as the server reads it; ``labels`` is (batch,) int64.
+    ``smashed`` is (batch, *cut shape), detached, as the server reads it; ``labels`` is (batch,) int64. Where labels
+    stay on the client, ``labelled`` is false, and ``labels`` are zeros that stand for nothing.
     ``packed_bytes`` is the size of the activations on the wire when a defense packs them; otherwise they are sent as
     they are, in the run's wire type.
     """
@@ -55,12 +58,15 @@ class SmashedBatch:
     smashed: Tensor
     labels: Tensor
     packed_bytes: int | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if self.smashed.shape[0] != self.labels.shape[0]:
             raise ValueError(f"{self.smashed.shape[0]} activations but {self.labels.shape[0]} labels in a batch")
         if self.smashed.requires_grad:
             raise ValueError("smashed data must be detached: no gradient crosses the boundary in DTFL")
+        if not self.labelled and bool(self.labels.any()):
+            raise ValueError("a batch without labels has labels")
 
     @property
     def smashed_bytes(self) -> int:
@@ -69,8 +75,12 @@ class SmashedBatch:
 
     @property
     def label_bytes(self) -> int:
-        """Bytes of the labels."""
-        return tensor_bytes(self.labels)
+        """Bytes of the labels; 0 where none are sent."""
+        return tensor_bytes(self.labels) if self.labelled else 0
+
+    def without_labels(self) -> "SmashedBatch":
+        """Return the same batch as one sees it who does not get the labels."""
+        return replace(self, labels=torch.zeros_like(self.labels), labelled=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +126,50 @@ class WeightUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class GradientReply:
-    """The loss's gradient at the cut for one batch, from the server to a client: in SplitFed, never in DTFL.
+    """The loss's gradient at the cut for one batch, from the server to a client: in split learning, never in DTFL.
 
     ``gradient`` is (batch, *cut shape) in the wire type.
+    """
+
+    client: int
+    round: int
+    batch: int
+    gradient: Tensor
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradient."""
+        return tensor_bytes(self.gradient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiddleOutput:
+    """What the server's modules make of a batch, from the server to the client that has the modules behind them.
+
+    In a U-shaped split only. ``outputs`` is (batch, *second cut shape), detached, in the wire type.
+    """
+
+    client: int
+    round: int
+    batch: int
+    outputs: Tensor
+
+    def __post_init__(self) -> None:
+        if self.outputs.requires_grad:
+            raise ValueError("what the server sends must be detached: a gradient comes back as a message")
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the outputs."""
+        return tensor_bytes(self.outputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailGradient:
+    """The loss's gradient at the input of the client's last modules, from a client to the server: the answer to outputs.
+
+    In a U-shaped split only. ``gradient`` is (batch, *second cut shape), of the mean loss, in the wire type. With the
+    weights of these modules it tells the labels.
     """
 
     client: int
@@ -222,8 +273,10 @@ class ClassWeights:
         return tensor_bytes(self.weights)
 
 
-Message = ChannelSums | ClassCounts | SmashedBatch | WeightUpdate | LogitBatch | GradientReply
-"""What leaves a client, and what the server answers to a batch in SplitFed."""
+Message = (
+    ChannelSums | ClassCounts | SmashedBatch | WeightUpdate | LogitBatch | GradientReply | MiddleOutput | TailGradient
+)
+"""What leaves a client, and what the server answers to a batch in split learning."""
 
 MessageObserver = Callable[[Message], None]
 """Called with each message after the defenses, as the server receives or sends it; must not change it."""
@@ -251,8 +304,10 @@ class Seen:
         download: the weights that the client began with.
         batches: messages with smashed data, in order; those that hold the victims.
         update: the trained weights; None if the client dropped out.
-        replies: the gradients that the server returned for the same batches; none but in SplitFed.
+        replies: the gradients that the server returned for the same batches; none but in split learning.
         logits: those that the client sent with the same batches; none but in FedGKT.
+        outputs: what the server's modules made of the same batches, which it sent back; none but in a U-shaped split.
+        tail_gradients: the gradients that the client returned for these outputs; likewise.
     """
 
     download: ModelDownload
@@ -260,6 +315,8 @@ class Seen:
     update: WeightUpdate | None
     replies: tuple[GradientReply, ...] = ()
     logits: tuple[LogitBatch, ...] = ()
+    outputs: tuple[MiddleOutput, ...] = ()
+    tail_gradients: tuple[TailGradient, ...] = ()
 
     def first(self, batches: int) -> "Seen":
         """Return the round with only the first so many batches and what belongs to them."""
@@ -268,7 +325,14 @@ class Seen:
     def part(self, start: int, stop: int) -> "Seen":
         """Return the round with only these batches and what belongs to them."""
         own = slice(start, stop)
-        return replace(self, batches=self.batches[own], replies=self.replies[own], logits=self.logits[own])
+        return replace(
+            self,
+            batches=self.batches[own],
+            replies=self.replies[own],
+            logits=self.logits[own],
+            outputs=self.outputs[own],
+            tail_gradients=self.tail_gradients[own],
+        )
 
     @property
     def records(self) -> int:

@@ -83,8 +83,8 @@ class RoundPlan:
 def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, int] = NO_TRAFFIC) -> Mapping[str, int]:
     """Return the bytes of a round by kind, summed over clients, by the cost table.
 
-    ``down_gradients``, ``up_logits`` and ``down_logits`` are there only if the method sends them. ``registration``:
-    what was sent before round 1, which counts as its bytes.
+    ``down_gradients``, ``up_logits``, ``down_logits``, ``down_outputs`` and ``up_gradients`` are there only if the
+    method sends them. ``registration``: what was sent before round 1, which counts as its bytes.
     """
     column_P = np.searchsorted(table.tiers_M, plan.tiers_P)
     weights_P = table.column("weight_bytes")[column_P]
@@ -96,6 +96,8 @@ def planned_bytes(plan: RoundPlan, table: TierTable, registration: Mapping[str, 
         per_image |= {"down_gradients": "gradient_bytes"}
     if table.column("logit_bytes").any():
         per_image |= {"up_logits": "logit_bytes", "down_logits": "logit_bytes"}
+    if table.column("tail_bytes").any():
+        per_image |= {"down_outputs": "tail_bytes", "up_gradients": "tail_bytes"}
     by_kind = {kind: int((sent_P * table.column(field)[column_P]).sum()) for kind, field in per_image.items()}
     if plan.wires:
         by_kind["up_smashed"] = int((sent_P * plan.image_bytes_P).sum())

@@ -210,9 +210,13 @@ class BatchByBatch:
     Each batch asks for a server worker when it arrives, first come first served. With ``one_server_half`` there is one
     worker only, for there is one network to train. Waits are computed batch by batch; a client's computing and
     transfers, those of its weights among them, are spread evenly over its batches.
+
+    With several ``visits`` a batch comes to the server so many times, with a round trip and an equal part of the
+    client's time before each; the server does that share of its work then, and serves others in between.
     """
 
     one_server_half: bool
+    visits: tuple[float, ...] = (1.0,)
     trains_first: ClassVar[bool] = False
 
     def batches(self, share_P: FloatArray, per_epoch_P: IntArray, epochs: int) -> tuple[IntArray, IntArray]:
@@ -220,8 +224,8 @@ class BatchByBatch:
         return Overlapping().batches(share_P, per_epoch_P, epochs)
 
     def round_trips(self, batches_P: IntArray) -> IntArray:
-        """Return one for the weights and one for each batch, whose gradient the client waits for."""
-        return 1 + batches_P
+        """Return one for the weights and one for each visit of a batch, whose answer the client waits for."""
+        return 1 + len(self.visits) * batches_P
 
     def queues(self, server: ServerCapacity) -> int:
         """Return the number of workers, or one for the one server half."""
@@ -232,23 +236,24 @@ class BatchByBatch:
         if not self.one_server_half and server.workers >= len(work.batches_P):
             alone_s_P = work.own_s_P + work.seconds.service_s
             return RoundTimes(client_time_s_P=alone_s_P, server_wait_s=0.0, order=NO_ORDER)
-        times = _in_turn(work, self.queues(server))
+        times = _in_turn(work, self.queues(server), self.visits)
         return times if self.one_server_half else replace(times, order=NO_ORDER)
 
 
-def _in_turn(work: RoundWork, workers: int) -> RoundTimes:
-    """Play the batches of all clients one by one on so many server workers."""
+def _in_turn(work: RoundWork, workers: int, visits: Sequence[float]) -> RoundTimes:
+    """Play the visits of all clients' batches one by one on so many server workers."""
     done_s_P = work.own_s_P
     count_P = np.maximum(work.batches_P, 1)
-    own_s, service_s = (done_s_P / count_P).tolist(), (work.seconds.service_s / count_P).tolist()
-    arrivals = [(own_s[place], place, batches) for place, batches in enumerate(work.batches_P.tolist()) if batches]
+    own_s, service_s = (done_s_P / (count_P * len(visits))).tolist(), (work.seconds.service_s / count_P).tolist()
+    visits_P = work.batches_P * len(visits)
+    arrivals = [(own_s[place], place, count) for place, count in enumerate(visits_P.tolist()) if count]
     heapq.heapify(arrivals)
     free_at = [0.0] * workers
     waited_s, order = 0.0, []
     while arrivals:
         arrival, place, left = heapq.heappop(arrivals)
         start = max(arrival, heapq.heappop(free_at))
-        end = start + service_s[place]
+        end = start + service_s[place] * visits[-left % len(visits)]
         heapq.heappush(free_at, end)
         waited_s += start - arrival
         order.append(place)

@@ -17,7 +17,8 @@ def transfer_s(
 ) -> FloatArray:
     """Return T_com per client and tier, (P, M) seconds: weights down, smashed data, labels and weights up.
 
-    Where a method has more to send, gradients come down, and logits go both ways.
+    Where a method has more to send, gradients come down, and logits, or activations and gradients before the client's
+    last modules, go both ways.
 
     Args:
         table: cost per tier.
@@ -28,8 +29,9 @@ def transfer_s(
         completes: (P,) whether the client gets to sending its weight update.
         round_trips: (P,) how often the client waits for an answer; once if batches are streamed.
     """
-    per_image_M = table.column("smashed_bytes") + table.column("label_bytes") + table.column("logit_bytes")
-    returned_M = table.column("gradient_bytes") + table.column("logit_bytes")
+    both_ways_M = table.column("logit_bytes") + table.column("tail_bytes")
+    per_image_M = table.column("smashed_bytes") + table.column("label_bytes") + both_ways_M
+    returned_M = table.column("gradient_bytes") + both_ways_M
     weights_M = table.column("weight_bytes")
     sends_update_P = np.broadcast_to(np.asarray(completes, dtype=np.float64), images.shape)
     up_PM = (images[:, None] * per_image_M + sends_update_P[:, None] * weights_M) / up_bytes_s[:, None]

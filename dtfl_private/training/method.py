@@ -51,7 +51,7 @@ class Method(ABC):
     tiered: ClassVar[bool] = False
     cuts: ClassVar[bool] = True
     has_heads: ClassVar[bool] = False
-    hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "chooses-replies", "logits"})
+    hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "chooses-replies", "logits", "tail-gradients"})
     together: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
@@ -60,6 +60,11 @@ class Method(ABC):
     def full_tier(self) -> bool:
         """Whether it also has a tier in which a client keeps the whole network."""
         return False
+
+    @property
+    def held_tail(self) -> int:
+        """How many of the network's last modules clients hold, behind the server's."""
+        return 0
 
     @property
     def sends_weights(self) -> bool:

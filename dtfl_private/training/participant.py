@@ -34,7 +34,7 @@ class Participant:
         self, worker: Worker, task: ClientTask, modules: StagedModel, head: nn.Module, weights: GlobalWeights
     ) -> None:
         setup = worker.setup
-        download = honest_download(worker.model, task, weights)
+        download = honest_download(setup, task, weights)
         self.task = task
         self.defense = worker.defense_of(task)
         self._worker = worker

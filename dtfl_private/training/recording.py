@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from dtfl_private.protection.client_context import Remark
-from dtfl_private.protocol.messages import GradientReply, LogitBatch, Message, Seen, SmashedBatch, WeightUpdate
+from dtfl_private.protocol.messages import (
+    GradientReply,
+    LogitBatch,
+    Message,
+    MiddleOutput,
+    Seen,
+    SmashedBatch,
+    TailGradient,
+    WeightUpdate,
+)
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import Worker, WorkerSetup, honest_download
@@ -127,13 +136,15 @@ class Recorder:
         """Return what was just played of a client."""
         sent = [message for message in self._messages if message.client == task.client]
         updates = [message for message in sent if isinstance(message, WeightUpdate)]
-        download = honest_download(self._setup.model, task, weights)
+        download = honest_download(self._setup, task, weights)
         seen = Seen(
             download=download if self._sends_weights else replace(download, weights={}, head={}),
             batches=tuple(message for message in sent if isinstance(message, SmashedBatch)),
             update=updates[0] if updates else None,
             replies=tuple(message for message in sent if isinstance(message, GradientReply)),
             logits=tuple(message for message in sent if isinstance(message, LogitBatch)),
+            outputs=tuple(message for message in sent if isinstance(message, MiddleOutput)),
+            tail_gradients=tuple(message for message in sent if isinstance(message, TailGradient)),
         ).first(batches)
         kept = self._fetched if self._keeps_whole else self._inputs.get(task.client, [])[: len(seen.batches)]
         return Recording(seen=seen, truth=self._truth(task.client, kept), remarks=remarks)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
-from dtfl_private.models.cutting.staged import StagedModel, client_modules
+from dtfl_private.models.cutting.staged import StagedModel, held_modules
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -33,7 +33,8 @@ class WorkerSetup:
     """All that a worker needs for a whole run; it can be sent to another process.
 
     Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
-    ``work`` is the method's part. Nobody trains on test and validation images; there may be none of the latter.
+    ``work`` is the method's part, ``tail`` the number of the network's last modules that clients hold as well. Nobody
+    trains on test and validation images; there may be none of the latter.
     """
 
     work: "LocalWork"
@@ -54,11 +55,12 @@ class WorkerSetup:
     classes: int
     seed: int
     send_every: int = 1
+    tail: int = 0
     validation_images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     validation_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
-def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
+def honest_download(setup: WorkerSetup, task: ClientTask, weights: GlobalWeights) -> ModelDownload:
     """Return what the protocol sends a client at the start of its round.
 
     Where there is no auxiliary head, as in SplitFed or in the tier of all L modules, an empty one is sent.
@@ -67,7 +69,7 @@ def honest_download(model: StagedModel, task: ClientTask, weights: GlobalWeights
         client=task.client,
         round=task.round,
         tier=task.tier,
-        weights={name: weights.model[name] for name in client_modules(model, task.tier).state_dict()},
+        weights={name: weights.model[name] for name in held_modules(setup.model, task.tier, setup.tail).state_dict()},
         head=weights.heads.get(task.tier, {}),
         wire=task.wire,
     )

@@ -68,6 +68,7 @@ def worker_setup(
         classes=inputs.classes,
         seed=config.seed,
         send_every=config.send_every,
+        tail=parts.method.held_tail,
         **({} if apart is None else {"validation_images": apart.images, "validation_labels": apart.labels}),
     )
 

@@ -62,6 +62,20 @@ def client_modules(model: StagedModel, tier: int) -> StagedModel:
     return model if tier == len(model) else split(model, tier)[0]
 
 
+def held_modules(model: StagedModel, tier: int, tail: int) -> StagedModel:
+    """Return md1..md_tier and the last ``tail`` modules, sharing the model's parameters: both ends of a U-shaped split.
+
+    Raises:
+        InputError: the model has no such tier, or fewer modules behind it.
+    """
+    if not tail:
+        return client_modules(model, tier)
+    if not 0 < tail <= len(model) - tier:
+        raise InputError(f"tail {tail} does not exist: {len(model) - tier} modules are behind tier {tier}")
+    stages = list(model.named_children())
+    return StagedModel([*stages[:tier], *stages[-tail:]])
+
+
 def join(client: StagedModel, server: StagedModel) -> StagedModel:
     """Return the whole model of a client half and a server half, sharing their parameters: the inverse of `split`."""
     stages = [*client.named_children(), *server.named_children()]

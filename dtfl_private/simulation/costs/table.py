@@ -33,6 +33,7 @@ class TierCost:
         release_macs: forward passes on the client for what it sends apart from its training.
         gradient_bytes: gradients at the cut that the server returns.
         logit_bytes: logits that go either way, in addition to smashed data.
+        tail_bytes: activations before the client's last modules, which come down; their gradients, as large, go up.
         statistics_macs: the forward pass by which a client measures batch norm's statistics of the new global weights.
         statistics_bytes: the statistics that it then sends, per transfer; 0 where the method has no such pass.
         client_step_s: measured seconds of a client's training step per image, if measured.
@@ -57,6 +58,7 @@ class TierCost:
     release_macs: int = 0
     gradient_bytes: int = 0
     logit_bytes: int = 0
+    tail_bytes: int = 0
     statistics_macs: int = 0
     statistics_bytes: int = 0
     client_step_s: float | None = None

@@ -52,7 +52,16 @@ class FedGkt(Method):
     sends: ClassVar[tuple[Protected, ...]] = ("smashed", "labels")
     has_heads: ClassVar[bool] = True
     hides: ClassVar[frozenset[Capability]] = frozenset(
-        {"client-weights", "updates", "final-model", "replies", "chooses-weights", "chooses-tier", "chooses-replies"}
+        {
+            "client-weights",
+            "updates",
+            "final-model",
+            "replies",
+            "tail-gradients",
+            "chooses-weights",
+            "chooses-tier",
+            "chooses-replies",
+        }
     )
     also_sent: ClassVar[tuple[str, ...]] = ("up_logits", "down_logits")
 

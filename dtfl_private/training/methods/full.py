@@ -153,7 +153,9 @@ class FullModelMethod(Method):
     places: ClassVar[Places] = frozenset({"weights", "download"})
     sends: ClassVar[tuple[Protected, ...]] = ("weights",)
     cuts: ClassVar[bool] = False
-    hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "replies", "chooses-tier", "chooses-replies"})
+    hides: ClassVar[frozenset[Capability]] = frozenset(
+        {"logits", "replies", "tail-gradients", "chooses-tier", "chooses-replies"}
+    )
 
     def work(self) -> LocalWork:
         """Return plain local training."""

@@ -12,136 +12,23 @@ from torch import Tensor
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
-from dtfl_private.protection.client_context import Remark
-from dtfl_private.protection.defense_chain import DefenseChain, full_round
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Capability
-from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, State, WeightUpdate
+from dtfl_private.protocol.messages import GradientReply, SmashedBatch, State
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.timing import BatchByBatch, Timing
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.method import Method, Places, only_tier
+from dtfl_private.training.methods.split_client import SplitClient
 from dtfl_private.training.optimizers import make_optimizer
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask, taking_turns, whose_turn
-from dtfl_private.training.worker import LocalWork, Worker, require_finite
+from dtfl_private.training.worker import LocalWork, Worker
 
 HostileAnswer = Callable[[SmashedBatch], Tensor]
 """What a malicious server returns for a batch in place of the loss's gradient: (batch, *cut shape)."""
-
-
-class _Client:
-    """A client of SplitFed in one round: md1..md_m, trained by the gradients that the server returns."""
-
-    def __init__(self, worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> None:
-        modules.load_state_dict({name: weights.model[name] for name in modules.state_dict()})
-        self.task = task
-        self.losses: list[Tensor] = []
-        self.traffic = {"up_weights": 0, "up_smashed": 0, "up_labels": 0, "down_gradients": 0}
-        self._worker = worker
-        self.defense = worker.defense_of(task)
-        self._modules = modules.train()
-        self._optimizer = make_optimizer(modules.parameters(), worker.setup.optimizer, task.lr)
-        self._data = worker.data(task)
-        self._sent_batches = 0
-        self._smashed: Tensor | None = None
-        self._labels: Tensor | None = None
-        download = ModelDownload(
-            client=task.client, round=task.round, tier=task.tier, weights=snapshot(modules), head={}
-        )
-        self.traffic["down_weights"] = download.weight_bytes
-        self._at = worker.client_round(task, download)
-        self.remarks: list[Remark] = list(self.defense.inspect(download, self._at))
-
-    @property
-    def refuses(self) -> bool:
-        """Whether it takes no part, or no further one."""
-        return any(remark.refuses for remark in self.remarks)
-
-    def send(self) -> SmashedBatch:
-        """Compute the next batch up to the cut."""
-        records = self._data.batches[self._sent_batches]
-        inputs, labels = self._data.fetch(records)
-        labels = self.defense.protect_labels(labels, records, self._at)
-        at = self._at.during(self._modules, inputs)
-        numerics = self._worker.setup.numerics
-        with numerics.autocast():
-            self._smashed = self.defense.encode(self._modules(inputs), at)
-        message = SmashedBatch(
-            client=self.task.client,
-            round=self.task.round,
-            tier=self.task.tier,
-            batch=self._sent_batches,
-            smashed=self._smashed.detach().to(numerics.wire_dtype),
-            labels=labels,
-        )
-        message = self.defense.written(message)
-        self._labels = labels
-        self._sent_batches += 1
-        self.traffic["up_smashed"] += message.smashed_bytes
-        self.traffic["up_labels"] += message.label_bytes
-        self._worker.observe(message)
-        return message
-
-    def receive(self, reply: GradientReply) -> None:
-        """Finish the batch under way with the server's gradient, and take a step, unless a guard refuses it."""
-        assert self._smashed is not None
-        assert self._labels is not None
-        self.traffic["down_gradients"] += reply.gradient_bytes
-        self.remarks += self.defense.inspect_reply(reply, self._labels, self._at)
-        if self.refuses:
-            return
-        self._optimizer.zero_grad()
-        torch.autograd.backward(self._smashed, reply.gradient.to(self._smashed.dtype))
-        self._optimizer.step()
-        self._smashed = None
-
-    def result(self, server: "_Server") -> ClientResult:
-        """Close the round with the server half as it is now."""
-        task, setup, update = self.task, self._worker.setup, None
-        loss = float(torch.stack(self.losses).cpu().double().mean()) if self.losses else 0.0
-        require_finite(loss, task, "training loss")
-        model: State = {}
-        if task.completes and not self.refuses:
-            update = self._update()
-            model = {**update.weights, **server.weights()}
-            require_finite(sum(float(w.abs().max()) for w in model.values()), task, "largest weight")
-        released = full_round(
-            self.defense,
-            records=self._at.records,
-            batch_size=setup.batch_size,
-            local_epochs=setup.local_epochs,
-            batches=self._sent_batches > 0,
-            update=update is not None,
-        )
-        return ClientResult(
-            client=task.client,
-            tier=task.tier,
-            examples=self._at.records if update is not None else 0,
-            model=model,
-            head={},
-            local_loss=None,
-            server_loss=loss,
-            traffic=self.traffic,
-            memory=self._at.remembered() if task.completes else task.memory,
-            remarks=self.remarks,
-            guarantees=self.defense.guarantees(released),
-        )
-
-    def _update(self) -> WeightUpdate:
-        update = WeightUpdate(
-            client=self.task.client,
-            round=self.task.round,
-            tier=self.task.tier,
-            examples=self._at.records,
-            weights=snapshot(self._modules),
-            head={},
-        )
-        update = self.defense.protect_update(update, self._at)
-        self.traffic["up_weights"] = update.weight_bytes
-        self._worker.observe(update)
-        return update
 
 
 class _Server:
@@ -176,7 +63,8 @@ class _Server:
         return snapshot(self._modules)
 
 
-def _hostile_reply(message: SmashedBatch, answer: HostileAnswer) -> GradientReply:
+def hostile_reply(message: SmashedBatch, answer: HostileAnswer) -> GradientReply:
+    """Return what a malicious server answers to a batch."""
     gradient = answer(message).to(message.smashed)
     return GradientReply(client=message.client, round=message.round, batch=message.batch, gradient=gradient)
 
@@ -197,7 +85,7 @@ class SplitFedWork:
         client_modules, server_modules = split(worker.model, task.tier)
         server = _Server(worker, server_modules, weights, task.lr)
         # Several clients are under way at once: each has modules of its own.
-        clients = [_Client(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
+        clients = [SplitClient(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
         with isolated(worker.setup.seed, "layers", task.client, task.round):
             for client in (clients[place] for place in whose_turn(tasks)):
                 if client.refuses:  # it has no further turn
@@ -206,17 +94,17 @@ class SplitFedWork:
                 if self.answer is None:
                     reply = server.train_on(message, client.losses, client.defense)
                 else:
-                    reply = _hostile_reply(message, self.answer)
+                    reply = hostile_reply(message, self.answer)
                 worker.observe(reply)
                 client.receive(reply)
-        return [client.result(server) for client in clients]
+        return [client.result(server.weights()) for client in clients]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SplitFed(Method):
     cut: Annotated[int, Field(ge=1)] = 2
     places: ClassVar[Places] = frozenset({"weights", "download", "replies", "labels", "activations"})
-    hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "chooses-tier"})
+    hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "tail-gradients", "chooses-tier"})
     also_sent: ClassVar[tuple[str, ...]] = ("down_gradients",)
 
     def work(self) -> LocalWork:
