@@ -67,7 +67,7 @@ class AttributeInference(base.AttributeInference):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="classifier from smashed data to a property of the image, and the property of reconstructed images",
         source="Song and Shmatikov 2020, 1905.11742",
     )

@@ -37,7 +37,7 @@ class Decoder(Reconstruction):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="inverse network trained on auxiliary images sent through the known client half",
         source="He et al. 2019, ACSAC",
     )

@@ -59,9 +59,7 @@ class Hijacking(Hybrid):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset(
-            {"architecture", "client-weights", "smashed", "labels", "replies", "auxiliary-data", "chooses-replies"}
-        ),
+        needs=frozenset({"architecture", "client-weights", "smashed", "replies", "auxiliary-data", "chooses-replies"}),
         recipe="return gradients that lead clients into the feature space of an own encoder, then hybrid",
         source="Pasquini et al. 2021, 2012.02670",
     )
@@ -102,7 +100,7 @@ class Pilot:
 
     def __init__(self, view: View, attack: Hijacking) -> None:
         self._program: ClientProgram = view.program_with(view.download(view.tier), adaptive=attack.adaptive)
-        self._images, self._labels = view.auxiliary.images, view.auxiliary.labels
+        self._images, self._labels = view.auxiliary.images, view.told(view.auxiliary.labels)
         self._chance = view.chance("pilot")
         self._weights = {
             name: tensor.detach().clone().requires_grad_() for name, tensor in self._program.modules.named_parameters()

@@ -80,7 +80,7 @@ class Hybrid(Reconstruction):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="decoder, then gradient descent on its images until their activations fit",
     )
     normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}

@@ -39,7 +39,7 @@ class LabelInference(base.LabelInference):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="classifier from auxiliary smashed data to labels, with the protected label's own evidence",
         source="after Fu et al. 2022, USENIX Security",
     )
@@ -110,7 +110,7 @@ def require_protected_labels(target: Target, attack: str) -> None:
     Raises:
         InputError: no defense of the run acts on labels.
     """
-    if not any("labels" in defense.facts.acts_on for defense in target.defense):
+    if target.labelled and not any("labels" in defense.facts.acts_on for defense in target.defense):
         raise InputError(
             f"{attack} infers labels behind protected ones, and the attacked run sends them in clear: attack a run "
             "with --defense label-rr, or leave it out"

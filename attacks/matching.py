@@ -45,7 +45,7 @@ class MembershipMatching(MembershipInference):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="match a candidate's activations with what was sent",
     )
 

@@ -78,7 +78,7 @@ class MultiRelease(Reconstruction):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="all releases of a record linked by decoded images, combined, and explained by one image",
         looks_back=True,
     )

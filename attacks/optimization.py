@@ -96,7 +96,7 @@ class Optimization(Reconstruction):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels"}),
+        needs=frozenset({"architecture", "client-weights", "smashed"}),
         recipe="gradient descent on the images until their activations fit",
         source="He et al. 2019, ACSAC",
     )

@@ -22,7 +22,7 @@ class TierDowngrade(Hybrid):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data", "chooses-tier"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data", "chooses-tier"}),
         recipe="name the shallowest tier, then hybrid",
         per_tier=False,
     )

@@ -56,7 +56,7 @@ class Unshuffle(Reconstruction):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="learnt matching of pieces to places, Hungarian assignment, decoder; matched again to its images",
     )
     normal_steps: ClassVar[Mapping[str, int]] = {"decoder_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}

@@ -38,7 +38,7 @@ class WeightTrap(Hybrid):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
-        needs=frozenset({"architecture", "client-weights", "smashed", "labels", "auxiliary-data", "chooses-weights"}),
+        needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data", "chooses-weights"}),
         recipe="send client weights trained to let the pixels through, then hybrid",
         source="after Pasquini et al. 2021, 2012.02670",
     )
@@ -67,7 +67,7 @@ class WeightTrap(Hybrid):
             optimizer = torch.optim.Adam([*planted.values(), *network.parameters()], lr=self.trap_lr)
             for step, batch in enumerate(self._batches(view)):
                 images, labels = (
-                    part[batch].to(program.device) for part in (view.auxiliary.images, view.auxiliary.labels)
+                    part[batch].to(program.device) for part in (view.auxiliary.images, view.told(view.auxiliary.labels))
                 )
                 guess = network(as_map(program.activations(images, weights=planted)), labels)
                 loss = (guess - images).square().mean() + self.stealth * squared_jump(honest, planted)

@@ -14,7 +14,7 @@ GOALS: Mapping[type[Attack], str] = {
     Reconstruction: "the images",
     MembershipInference: "whether a record was trained on",
     AttributeInference: "a property of the images",
-    LabelInference: "true labels behind protected ones",
+    LabelInference: "true labels that are protected or not sent",
 }
 
 

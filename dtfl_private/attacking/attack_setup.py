@@ -87,6 +87,7 @@ class AttackSetup:
             local_steps=local_steps(self.opened, number),
             server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
             replies_to=partial(self.replies_to, tier, itertools.count()) if self._answers(number) else None,
+            tail=self.tail if self.opened.prepared.worker.tail else None,
             beginnings={} if self.opened.prepared.method.sends_weights else self._beginnings(seen),
             begun={one.download.client: one.download for one in seen} if self._sends_last else {},
         )
@@ -165,6 +166,11 @@ class AttackSetup:
         half.load_state_dict({name: self.opened.weights.model[name] for name in half.state_dict()})
         return self.numerics.place(half)
 
+    def tail(self) -> nn.Module:
+        """Return a fresh copy of the last modules that clients keep."""
+        worker = self.opened.prepared.worker
+        return self.numerics.place(copy.deepcopy(worker.model[-worker.tail :]))
+
     def candidates(self, victims: Victims) -> tuple[Candidates, Tensor]:
         """Return victims and non-members in random order, and which of them are members: bool (N,).
 
@@ -208,6 +214,7 @@ class AttackSetup:
             records=len(worker.parts[seen.download.client]),
             classes=worker.classes,
             memory=self.opened.before.memories.get(seen.download.client),
+            labelled="labels" not in self.opened.prepared.method.hides,
         )
 
     def _beginning(self, download: ModelDownload) -> ModelDownload:
@@ -237,7 +244,9 @@ class AttackSetup:
             replace(batch, smashed=batch.smashed.float().to(device), labels=batch.labels.to(device))
             for batch in seen.batches
         )
-        return replace(seen, batches=batches)
+        outputs = tuple(replace(one, outputs=one.outputs.float().to(device)) for one in seen.outputs)
+        gradients = tuple(replace(one, gradient=one.gradient.float().to(device)) for one in seen.tail_gradients)
+        return replace(seen, batches=batches, outputs=outputs, tail_gradients=gradients)
 
 
 def local_steps(opened: OpenedRun, number: int) -> LocalSteps:

@@ -6,7 +6,7 @@ ground truth, which the attack never sees. There is one base class per goal:
     Reconstruction       the images themselves
     MembershipInference  whether a record was trained on
     AttributeInference   a property of an image that is not its label
-    LabelInference       the true labels, where a defense protects them
+    LabelInference       the true labels, where a defense protects them or they are not sent
 
 An attack of a malicious server also says what it sends or returns (`Attack.tamper`); the frame lets the clients play
 their round, or several, with that, guards and all.
@@ -57,6 +57,7 @@ class Target:
     classes: number of classes; ``images`` false if the inputs are token sequences.
     whole: whether clients train the whole network there, and send their weight update alone.
     optimizer: of the clients.
+    labelled: whether clients send the labels of their records, protected or not.
     """
 
     tier: int
@@ -66,6 +67,7 @@ class Target:
     defense: DefenseChain
     whole: bool = False
     optimizer: str = "sgd"
+    labelled: bool = True
 
     @property
     def images(self) -> bool:
@@ -194,7 +196,7 @@ class AttributeInference(Attack):
 
 
 class LabelInference(Attack):
-    """An attack that infers the victims' true labels behind the protected ones."""
+    """An attack that infers the victims' true labels behind the protected ones, or where none are sent."""
 
     @abstractmethod
     def infer(self, view: View) -> Tensor:

@@ -105,6 +105,7 @@ class AttackedRound:
         replies_to: the gradients at the cut (B, *cut shape) that the server returns to a client with a batch of images
             and labels, with its half as the round began; None where it returns none, or its half is not known.
         beginnings: by client, where clients keep networks that the server never sends.
+        tail: a fresh copy of the last modules that clients keep, with any weights; None where they keep none.
         begun: what clients were sent and trained from, by client, where ``seen`` has the weights under which they sent.
     """
 
@@ -113,6 +114,7 @@ class AttackedRound:
     local_steps: LocalSteps
     server_half: Callable[[], nn.Module] | None = None
     replies_to: Callable[[Tensor, Tensor], Tensor] | None = None
+    tail: Callable[[], nn.Module] | None = None
     beginnings: Mapping[int, Beginning] = field(default_factory=dict)
     begun: Mapping[int, ModelDownload] = field(default_factory=dict)
 

@@ -37,6 +37,10 @@ OF_REPLIES: Ladder = {LabelInference: ("gradient-labels",)}
 """In addition, where the server returns gradients."""
 
 
+OF_TAILS: Ladder = {LabelInference: ("label-matching",)}
+"""In addition, where clients keep the last modules, and return gradients."""
+
+
 def ladder_of(method: Method, *, whole: bool) -> Ladder:
     """Return the ladder by what a training method shows.
 
@@ -49,6 +53,8 @@ def ladder_of(method: Method, *, whole: bool) -> Ladder:
     ladder = WITHOUT_WEIGHTS if "client-weights" in method.hides else LADDER
     if "replies" not in method.hides:
         ladder = _with(ladder, OF_REPLIES)
+    if "tail-gradients" not in method.hides:
+        ladder = _with(ladder, OF_TAILS)
     # One of them can run in each tier.
     return _with(ladder, OF_UPDATES) if whole else ladder
 

@@ -54,6 +54,7 @@ class ClientProgram:
         records: N_k, as the adversary knows it from the weight of the client in the average.
         classes: number of classes.
         memory: what the client's defenses keep; of it, the adversary has what `known_memory` says.
+        labelled: whether clients send labels; otherwise what is sent in their place are zeros.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class ClientProgram:
         records: int,
         classes: int,
         memory: Mapping[str, Tensor] | None = None,
+        labelled: bool = True,
     ) -> None:
-        modules.load_state_dict(download.weights)
+        # A client may have been sent modules behind the server's, too.
+        modules.load_state_dict({name: download.weights[name] for name in modules.state_dict()})
         head.load_state_dict(download.head)
         self.download = download
         self._whole = _Classifier(modules, head)
@@ -94,6 +97,7 @@ class ClientProgram:
             download=download,
         )
         self._labelled = self._sent = 0
+        self._sends_labels = labelled
         self._receive: Receive | None = None
         self._beside: tuple[Tensor, int] | None = None
         self._fixed: tuple[int, ...] | None = None
@@ -261,7 +265,12 @@ class ClientProgram:
         return replace(self.download, weights=snapshot(whole.client_half), head=snapshot(whole.head))
 
     def sent_labels(self, labels: Tensor) -> Tensor:
-        """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn."""
+        """Return labels (B,) as a client with such records would send them: a record of its own for each, in turn.
+
+        Zeros where clients send none.
+        """
+        if not self._sends_labels:
+            return torch.zeros_like(labels, device=self.device)
         records = torch.arange(self._labelled, self._labelled + len(labels)) % self._at.records
         self._labelled += len(labels)
         return self._defense.protect_labels(labels.to(self.device), records.to(self.device), self._at)

@@ -69,4 +69,5 @@ def target_at(opened: OpenedRun, tier: int, *, profile: str = "", defended: bool
         defense=worker.defense.at(tier, profile) if defended else worker.defense.undefended,
         whole=tier == opened.whole_tier,
         optimizer=worker.optimizer.name,
+        labelled="labels" not in opened.prepared.method.hides,
     )

@@ -104,6 +104,10 @@ class View:
         """Whether the adversary has something that an attack can use but does not need."""
         return capability in self._adversary.knowing(self._knows)
 
+    def told(self, labels: Tensor) -> Tensor:
+        """Return labels of one's own records as the adversary gets those of others: zeros where it gets none."""
+        return labels if self.has("labels") else torch.zeros_like(labels)
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of an image."""
@@ -166,15 +170,37 @@ class View:
 
     @property
     def seen(self) -> Sequence[Seen]:
-        """The clients' rounds that hold the victims, whose images follow in the order of their batches."""
-        self._need("client-weights", "smashed", "labels")
-        return self._evidence.round.seen
+        """The clients' rounds that hold the victims, whose images follow in the order of their batches.
+
+        Labels are zeros where the adversary does not have them.
+        """
+        self._need("client-weights", "smashed")
+        return self._shown(self._evidence.round.seen)
 
     @property
     def batches(self) -> Sequence[Sequence[SmashedBatch]]:
         """The messages that hold the victims, by client, in the victims' order; the weights are not needed for them."""
-        self._need("smashed", "labels")
-        return [seen.batches for seen in self._evidence.round.seen]
+        self._need("smashed")
+        return [seen.batches for seen in self._shown(self._evidence.round.seen)]
+
+    def _shown(self, rounds: Sequence[Seen]) -> Sequence[Seen]:
+        """Return clients' rounds without the labels, if the adversary does not have these."""
+        if self.has("labels"):
+            return rounds
+        return [replace(seen, batches=tuple(batch.without_labels() for batch in seen.batches)) for seen in rounds]
+
+    @property
+    def answered(self) -> Sequence[Seen]:
+        """The clients' rounds that hold the victims, for what each client returned to the server's outputs."""
+        self._need("client-weights", "tail-gradients")
+        return self._shown(self._evidence.round.seen)
+
+    def tail(self, seen: Seen) -> nn.Module:
+        """Return a fresh copy of the network's last modules, as a client that keeps them began this round with them."""
+        self._need("architecture", "client-weights", "tail-gradients")
+        tail = self._there(self._evidence.round.tail, "the last modules that clients keep")()
+        tail.load_state_dict({name: seen.download.weights[name] for name in tail.state_dict()})
+        return tail.train()
 
     @property
     def replies(self) -> Sequence[Sequence[GradientReply]]:
@@ -196,10 +222,10 @@ class View:
         Raises:
             InputError: there are none.
         """
-        self._need("client-weights", "smashed", "labels")
+        self._need("client-weights", "smashed")
         if not self._evidence.round.earlier:
             raise once_only(self._attack, self._evidence.network.tier)
-        return self._evidence.round.earlier
+        return self._shown(self._evidence.round.earlier)
 
     @property
     def updates(self) -> Sequence[tuple[Seen, WeightUpdate]]:

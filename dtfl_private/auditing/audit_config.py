@@ -49,6 +49,9 @@ WITHOUT_WEIGHTS = ("surrogate:size=small", "membership-surrogate")
 # Of both presets, where clients send the update of a whole network.
 OF_UPDATES = ("update-inversion", "update-membership", "update-attributes", "label-counts")
 
+# Of both presets, where clients keep the last modules, and return gradients.
+OF_TAILS = ("label-matching",)
+
 # Of each preset, where the server returns gradients.
 OF_REPLIES: Mapping[PresetName, tuple[str, ...]] = {
     "quick": ("gradient-labels",),

@@ -12,7 +12,7 @@ from dtfl_private.attacking.base import Attack, Reconstruction
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
-from dtfl_private.auditing.audit_config import OF_REPLIES, OF_UPDATES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
+from dtfl_private.auditing.audit_config import OF_REPLIES, OF_TAILS, OF_UPDATES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
@@ -119,6 +119,7 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
         return attack_config
     more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ())]
     more += () if "replies" in hides else OF_REPLIES[config.preset]
+    more += () if "tail-gradients" in hides else OF_TAILS
     more += OF_UPDATES if opened.whole_tier in opened.tiers else ()
     return attack_config.model_copy(update={"attacks": tuple(dict.fromkeys((*config.attacks, *more)))})
 

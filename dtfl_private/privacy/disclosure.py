@@ -24,6 +24,10 @@ NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", 
 ONE_ROUND = RoundRelease(records=1, batch_size=1, steps=1, epochs=1)
 CENTRAL = "the server holds all inputs and labels themselves"
 NOTHING = "smashed data and labels are sent in clear"
+NOT_SENT = (
+    "labels are not sent, but the gradients at the input of the clients' last modules are, in clear: with the weights "
+    "of these modules, which the server averages, they tell the labels"
+)
 EXCEPT = ", except by clients that keep the whole network"
 STATISTICS: Mapping[Statistics, str] = {
     "client-sums": "each client's pixel count, sum and sum of squares per channel are sent once, in clear",
@@ -57,7 +61,11 @@ def disclosures(
         for client, s in worst(ledgers)
     ]
     covered = {entry["what"] for entry in found}
-    bare = {what: unprotected(defense, what, full_tier) for what in NOUN if what in sends and what not in covered}
+    bare = {
+        what: unprotected(defense, what, sends, full_tier) for what in NOUN if what in sends and what not in covered
+    }
+    if "smashed" in sends and "labels" not in sends and "labels" not in covered:
+        bare["labels"] = unprotected(defense, "labels", sends, full_tier)
     if not sends:
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
     said: list[tuple[Disclosed, str]] = [*bare.items()]
@@ -77,7 +85,7 @@ def _noisy_images_alone(defense: DefenseChain) -> bool:
     return any(isinstance(stated, NoisyInputs) for member in everywhere for stated in member.guarantees(ONE_ROUND))
 
 
-def unprotected(defense: DefenseChain, what: Protected, full_tier: bool) -> str:
+def unprotected(defense: DefenseChain, what: Protected, sends: Collection[Protected], full_tier: bool) -> str:
     """Return the sentence for a kind of data on which nothing has been guaranteed (yet)."""
     acting = _acting(defense, what)
     if what == "weights" and _noisy_images_alone(defense):
@@ -89,7 +97,14 @@ def unprotected(defense: DefenseChain, what: Protected, full_tier: bool) -> str:
     if acting:
         return f"{NOUN[what]} pass {_names(acting)}: no formal guarantee"
     exception = EXCEPT if full_tier and what != "weights" else ""
-    if what != "weights" and not _acting(defense, "smashed") and not _acting(defense, "labels"):
+    if what == "labels" and what not in sends:  # the client computes the loss, and sends its gradient
+        return NOT_SENT
+    if (
+        {"smashed", "labels"} <= set(sends)
+        and what != "weights"
+        and not _acting(defense, "smashed")
+        and not _acting(defense, "labels")
+    ):
         return NOTHING + exception
     return f"{NOUN[what]} are sent in clear{exception}"
 

@@ -33,8 +33,8 @@ smashed: each batch's activations at the cut, as they left the client.
 labels: each batch's labels, as they left the client.
 logits: what the client's own network says of each batch, where clients send that.
 replies: the gradient at the cut that the server returns for each batch, where it returns one.
-tail-gradients: the gradient that a client returns for each batch where it keeps the network's last modules, and what the
-    server sent it for that.
+tail-gradients: the gradient that a client returns for each batch where it keeps the network's last modules, and what
+    the server sent it for that.
 updates: each single client's trained weights at the end of its round.
 final-model: the global model after the last round.
 auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.

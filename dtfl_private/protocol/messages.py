@@ -166,7 +166,7 @@ class MiddleOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class TailGradient:
-    """The loss's gradient at the input of the client's last modules, from a client to the server: the answer to outputs.
+    """The loss's gradient at the input of the client's last modules, from a client to the server: answers the outputs.
 
     In a U-shaped split only. ``gradient`` is (batch, *second cut shape), of the mean loss, in the wire type. With the
     weights of these modules it tells the labels.

@@ -18,7 +18,15 @@ from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
 from dtfl_private.privacy.compatibility import check_places
 from dtfl_private.protection.defense_chain import DefenseChain
-from dtfl_private.protocol.messages import GradientReply, LogitBatch, SmashedBatch, Transcript, WeightUpdate
+from dtfl_private.protocol.messages import (
+    GradientReply,
+    LogitBatch,
+    MiddleOutput,
+    SmashedBatch,
+    TailGradient,
+    Transcript,
+    WeightUpdate,
+)
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.executors import open_executor
 from dtfl_private.runtime.worker_pool import WorkerProcesses
@@ -31,6 +39,7 @@ from dtfl_private.training.worker import LocalWork, Worker
 
 METHODS = list(installed("method"))
 SPLIT = {"splitfed-v1", "splitfed-v2"}
+U_SHAPED = {"u-shaped"}
 LOCAL = {"dtfl", "dtfl-full", "dtfl-shared", "local-loss"}
 WHOLE = {"fedavg", "fedprox", "fedyogi", "fedadam", "tifl"}
 MEASURING = {"fedyogi", "fedadam"}  # batch norm's statistics, in a pass of their own
@@ -42,6 +51,7 @@ MACS = {"stem": 8 * 8 * 4 * 9, "body": 4 * 4 * 8 * 36, "late": 4 * 4 * 8 * 72, "
 WHOLE_MACS = 2 * MACS["stem"] + 3 * (MACS["body"] + MACS["late"] + MACS["top"])
 FORWARD_MACS, STATISTICS = MACS["stem"] + MACS["body"] + MACS["late"] + MACS["top"], 2 * (4 + 8) * 4
 CUT_BYTES, LABEL_BYTES, LOGIT_BYTES = 8 * 4 * 4 * 4, 8, 3 * 4
+SECOND_CUT_BYTES = 8 * 4 * 4 * 4  # behind late, whose output is as large
 EPOCHS = 2
 
 
@@ -77,11 +87,15 @@ def bytes_by_hand(name: str, plan: RoundPlan, images: int) -> dict[str, int]:
     """Return the bytes of a round whose participants have so many images in all."""
     clients, batches = len(plan.clients_P), {"up_smashed": 0, "up_labels": 0}
     weights = {**dict.fromkeys(LOCAL, STEM + BODY + HEAD), **dict.fromkeys(SPLIT, STEM + BODY)}
+    weights |= dict.fromkeys(U_SHAPED, STEM + BODY + TOP)
     weights |= dict.fromkeys(WHOLE, STEM + BODY + LATE + TOP)
     if name in LOCAL | SPLIT:
         batches = {"up_smashed": EPOCHS * images * CUT_BYTES, "up_labels": EPOCHS * images * LABEL_BYTES}
     if name in SPLIT:
         batches["down_gradients"] = EPOCHS * images * CUT_BYTES
+    if name in U_SHAPED:  # no label, and both ways at the second cut
+        batches |= dict.fromkeys(("up_smashed", "down_gradients"), EPOCHS * images * CUT_BYTES)
+        batches |= dict.fromkeys(("down_outputs", "up_gradients"), EPOCHS * images * SECOND_CUT_BYTES)
     if name == "fedgkt":  # each record once, whatever the epochs
         batches = {"up_smashed": images * CUT_BYTES, "up_labels": images * LABEL_BYTES}
         batches |= {"up_logits": images * LOGIT_BYTES, "down_logits": images * LOGIT_BYTES}
@@ -108,6 +122,9 @@ def macs_by_hand(name: str, images: int) -> dict[str, int]:
         return {"client": 0, "server": EPOCHS * images * WHOLE_MACS}
     if name in SPLIT:
         return {"client": EPOCHS * images * client_half, "server": EPOCHS * images * (server_half + MACS["late"])}
+    if name in U_SHAPED:
+        top = 3 * MACS["top"]
+        return {"client": EPOCHS * images * (client_half + top), "server": EPOCHS * images * 3 * MACS["late"]}
     alone = client_half + 3 * MACS["head"]
     if name == "fedgkt":
         release = MACS["stem"] + MACS["body"] + MACS["head"]
@@ -166,7 +183,7 @@ def test_it_learns_something_and_judges_every_test_image_once(played, name):
     changed = [not torch.equal(second.weights.model[n], t) for n, t in first.weights.model.items() if "weight" in n]
     assert all(changed)
     assert (outcome.local_loss is None) == (name in SPLIT | {"centralised"})
-    assert (outcome.server_loss is None) == (name in WHOLE)
+    assert (outcome.server_loss is None) == (name in WHOLE | U_SHAPED)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -185,10 +202,11 @@ class EveryWork:
 
     works: tuple[LocalWork, ...]
     parts: tuple[Any, ...]
+    tails: tuple[int, ...]
 
     def train(self, worker: Worker, tasks: Sequence[ClientTask], weights: GlobalWeights) -> list[ClientResult]:
         number = int(tasks[0].extras["tag"])
-        worker.setup = replace(worker.setup, parts=self.parts[number])
+        worker.setup = replace(worker.setup, parts=self.parts[number], tail=self.tails[number])
         own = [replace(task, extras={n: t for n, t in task.extras.items() if n != "tag"}) for task in tasks]
         return self.works[number].train(worker, own, weights)
 
@@ -215,7 +233,9 @@ class Tagged:
 def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
     """One pool for all methods, for starting one takes seconds."""
     runs = [prepared[name] for name in METHODS]
-    every = EveryWork(works=tuple(r.worker.work for r in runs), parts=tuple(r.worker.parts for r in runs))
+    workers = [run.worker for run in runs]
+    works, parts, tails = (tuple(getattr(one, field) for one in workers) for field in ("work", "parts", "tail"))
+    every = EveryWork(works=works, parts=parts, tails=tails)
     pool = open_executor(replace(prepared["dtfl"].worker, work=every), 2)
     assert isinstance(pool, WorkerProcesses)
     try:
@@ -230,8 +250,8 @@ def test_worker_processes_give_the_same_rounds_bit_for_bit(prepared, played):
         pool.close()
 
 
-KINDS = {WeightUpdate: "weights", SmashedBatch: "smashed", LogitBatch: "logits"}
-ANSWERS = (GradientReply,)
+KINDS = {WeightUpdate: "weights", SmashedBatch: "smashed", LogitBatch: "logits", TailGradient: "tail gradients"}
+ANSWERS = (GradientReply, MiddleOutput)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -240,13 +260,19 @@ def test_what_leaves_the_clients_is_what_the_method_says(prepared, play, name):
     ((_, outcome),) = play(prepared[name], 1, [transcript.record])
     sends = set(prepared[name].method.sends)
     seen = {KINDS[type(message)] for message in transcript.messages if not isinstance(message, ANSWERS)}
-    assert seen - {"logits"} == sends - {"labels"}
-    answered = any(isinstance(message, ANSWERS) for message in transcript.messages)
+    assert seen - {"logits", "tail gradients"} == sends - {"labels"}
+    labelled = {message.labelled for message in transcript.messages if isinstance(message, SmashedBatch)}
+    assert labelled == ({"labels" in sends} if "smashed" in sends else set())
+    answered = any(isinstance(message, GradientReply) for message in transcript.messages)
+    outputs = any(isinstance(message, MiddleOutput) for message in transcript.messages)
+    assert outputs == ("tail gradients" in seen) == ("tail-gradients" not in prepared[name].method.hides)
     assert answered == ("replies" not in prepared[name].method.hides)
     assert ("logits" in seen) == ("logits" not in prepared[name].method.hides)
     assert not any(m.smashed.requires_grad for m in transcript.messages if isinstance(m, SmashedBatch))
     registered = {"statistics"} if prepared[name].statistics else set()
-    assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"}) | registered
+    told = {"labels"} if name in U_SHAPED else set()  # not sent, yet there is something to say of them
+    assert {entry["what"] for entry in outcome.privacy} == (sends or {"smashed", "labels"}) | registered | told
+    assert any("labels are not sent, but the gradients" in entry["sentence"] for entry in outcome.privacy) == bool(told)
     assert bool(registered) == (name != "centralised")
     said = {entry["sentence"] for entry in outcome.privacy}
     assert ("the server holds all inputs and labels themselves" in said) == (name == "centralised")

@@ -32,6 +32,11 @@ def sent_labels(victims: Victims) -> Tensor:
     return torch.cat([batch.labels.cpu() for seen in victims.seen for batch in seen.batches])
 
 
+def sends_labels(victims: Victims) -> bool:
+    """Whether labels, protected or not, were sent with the victims' batches."""
+    return all(batch.labelled for seen in victims.seen for batch in seen.batches)
+
+
 def common_victims(repetitions: Sequence[Repetition]) -> tuple[Tensor, list[Tensor]]:
     """Return the places of the victims that all repetitions share, in the first one, and the guesses of just these."""
     shared = set.intersection(*(set(repetition.victims.records.tolist()) for repetition in repetitions))

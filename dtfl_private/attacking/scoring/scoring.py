@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from dtfl_private.attacking.attack_jobs import Job
@@ -11,7 +12,14 @@ from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference, MembershipInference, Reconstruction
 from dtfl_private.attacking.scoring.count_scoring import attribute_count_results, label_count_results
 from dtfl_private.attacking.scoring.judged import Judged, Scored
-from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, guess_of, in_best_order, sent_labels
+from dtfl_private.attacking.scoring.repetitions import (
+    Repetition,
+    common_victims,
+    guess_of,
+    in_best_order,
+    sends_labels,
+    sent_labels,
+)
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
 from dtfl_private.attacking.scoring.unordered_guesses import unordered_guesses
 from dtfl_private.attacking.scoring.value_scoring import inference_results
@@ -136,11 +144,18 @@ class Judge:
             settings=settings,
         )
 
-    def _known(self, truth: Tensor, labels: Tensor) -> Known | None:
+    def _known(self, victims: Victims, places: Tensor) -> Known | None:
+        """Return what is known of these victims without an attack; where no labels are sent, all are one class."""
         auxiliary = self._setup.split.auxiliary
         if auxiliary is None:
             return None
-        return Known(images=auxiliary.images, labels=auxiliary.labels, victim_labels=labels, truth=truth)
+        own = auxiliary.labels if sends_labels(victims) else torch.zeros_like(auxiliary.labels)
+        return Known(
+            images=auxiliary.images,
+            labels=own,
+            victim_labels=sent_labels(victims)[places],
+            truth=victims.truth[places],
+        )
 
     def _images(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[Judged, Pictured]:
         whole = self._is_whole(heading.tier)
@@ -149,7 +164,7 @@ class Judge:
         common, guesses = common_victims(repetitions)
         victims = repetitions[0].victims
         truth, labels = victims.truth[common], victims.labels[common]
-        known = self._known(truth, sent_labels(victims)[common])
+        known = self._known(victims, common)
         others = unordered_guesses(victims, self._setup.split.auxiliary, heading) if whole else {}
         judged = image_results(
             guesses,
@@ -173,7 +188,7 @@ class Judge:
 
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""
-        known = self._known(victims.truth, sent_labels(victims))
+        known = self._known(victims, torch.arange(len(victims.truth)))
         if known is None:
             return []
         found = []

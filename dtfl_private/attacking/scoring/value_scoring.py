@@ -7,7 +7,7 @@ from torch import Tensor
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference
 from dtfl_private.attacking.scoring.judged import Judged, Scored
-from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sent_labels
+from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sends_labels, sent_labels
 from dtfl_private.leakage.ceiling import raw_pixel_guess
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
@@ -41,7 +41,7 @@ def inference_results(
             guesses, truth, victims.records[common], value_results(guesses, truth, trivial, ceiling, heading)
         )
     trivial = {"majority": auxiliary.labels.mode().values.expand(len(labels))}
-    if "labels" in attack.facts.needs:  # otherwise the adversary need not see what was sent
+    if "smashed" in attack.facts.needs and sends_labels(victims):  # otherwise the adversary need not see what was sent
         trivial = {"sent-label": sent_labels(victims)[common], **trivial}
     return _judged(guesses, labels, victims.records[common], value_results(guesses, labels, trivial, {}, heading))
 

@@ -8,8 +8,10 @@ from torch import Tensor
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds
-from dtfl_private.models.cutting.staged import split
+from dtfl_private.models.cutting.staged import held_modules
 from dtfl_private.protocol.messages import Seen, State
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.training.method import only_tier
 from dtfl_private.training.recording import Recording, Truth
 
 
@@ -50,7 +52,7 @@ def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
     worker, tier = opened.prepared.worker, seen.download.tier
     if tier not in opened.tiers or client >= len(worker.parts) or number > len(opened.records):
         raise _not_of_this_run(number, client, f"client {client} in tier {tier}")
-    (half, _), head = split(worker.model, tier), opened.heads[tier]
+    half, head = held_modules(worker.model, tier, worker.tail), opened.heads[tier]
     expected = [(seen.download.weights, half.state_dict()), (seen.download.head, head.state_dict())]
     if not opened.prepared.method.sends_weights:
         expected = [(seen.download.weights, {}), (seen.download.head, {})]
@@ -63,6 +65,8 @@ def _load_checked_seen(opened: OpenedRun, number: int, client: int) -> Seen:
         in_range = whole_numbers and ((batch.labels >= 0) & (batch.labels < worker.classes)).all()
         if tuple(batch.smashed.shape[1:]) != opened.cut_shapes[tier] or not in_range:
             raise _not_of_this_run(number, client, f"activations of shape {tuple(batch.smashed.shape)}")
+        if batch.labelled == ("labels" in opened.prepared.method.hides):
+            raise _not_of_this_run(number, client, "labels with its batches, or none")
     _require_answers(opened, seen, number, client)
     return seen
 
@@ -77,12 +81,25 @@ def _require_answers(opened: OpenedRun, seen: Seen, number: int, client: int) ->
     logits = [] if "logits" in hides else [(shape[0], classes) for shape in shapes]
     if [tuple(sent.logits.shape) for sent in seen.logits] != logits:
         raise _not_of_this_run(number, client, "logits that do not go with its batches")
+    before_tail = [] if "tail-gradients" in hides else [(shape[0], *_shape_before_tail(opened)) for shape in shapes]
+    for what in ([one.outputs for one in seen.outputs], [one.gradient for one in seen.tail_gradients]):
+        if [tuple(tensor.shape) for tensor in what] != before_tail:
+            raise _not_of_this_run(number, client, "outputs or gradients before the last modules of other batches")
     if not all(values.is_floating_point() for values in _answers(seen)):
         raise _not_of_this_run(number, client, "gradients or logits that are no real numbers")
 
 
+def _shape_before_tail(opened: OpenedRun) -> tuple[int, ...]:
+    """Return the shape of one record's activations before the last modules, which clients keep."""
+    worker = opened.prepared.worker
+    shape = tuple(worker.train_images.shape[1:])
+    network = analyse(worker.model, shape, worker.classes, worker.numerics)
+    return only_tier(network, len(worker.model) - worker.tail).cut_shape
+
+
 def _answers(seen: Seen) -> list[Tensor]:
-    return [*(reply.gradient for reply in seen.replies), *(sent.logits for sent in seen.logits)]
+    before_the_tail = [*(one.outputs for one in seen.outputs), *(one.gradient for one in seen.tail_gradients)]
+    return [*(reply.gradient for reply in seen.replies), *(sent.logits for sent in seen.logits), *before_the_tail]
 
 
 def _alike(state: State, like: State) -> bool:

@@ -8,6 +8,7 @@ from dtfl_private.data.registration import NO_TRAFFIC
 from dtfl_private.errors import InputError
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.training.methods.splitfed import SplitFedWork
+from dtfl_private.training.methods.u_shaped_work import UShapedWork
 from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import GlobalWeights
 
@@ -27,7 +28,7 @@ def tampered_run(opened: OpenedRun, tampering: Tampering) -> OpenedRun:
     if tampering.answer is None:
         return opened
     worker = opened.prepared.worker
-    if not isinstance(worker.work, SplitFedWork):
+    if not isinstance(worker.work, SplitFedWork | UShapedWork):
         raise InputError(f"in a run of {opened.method_name} no gradients go back to the clients")
     worker = replace(worker, work=replace(worker.work, answer=tampering.answer))
     opened = replace(opened, prepared=replace(opened.prepared, worker=worker))

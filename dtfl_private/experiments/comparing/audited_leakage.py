@@ -23,6 +23,8 @@ SENT: Mapping[str, str] = {
     "up_labels": "labels",
     "up_logits": "logits",
     "down_gradients": "gradients back",
+    "down_outputs": "outputs back",
+    "up_gradients": "gradients",
 }
 """Kinds of data by the key of their bytes in rounds.jsonl."""
 

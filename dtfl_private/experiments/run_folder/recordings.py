@@ -21,9 +21,11 @@ from dtfl_private.files.writing import write_atomic
 from dtfl_private.protocol.messages import (
     GradientReply,
     LogitBatch,
+    MiddleOutput,
     ModelDownload,
     Seen,
     SmashedBatch,
+    TailGradient,
     WeightUpdate,
     Wire,
 )
@@ -49,6 +51,7 @@ class _Facts(BaseModel):
     packed_bytes: list[Natural | None]
     examples: Annotated[int, Field(ge=1)] | None
     wire: Wire | None = None
+    labelled: bool = True
 
 
 def save_recording(folder: Path, recording: Recording) -> None:
@@ -68,6 +71,7 @@ def save_recording(folder: Path, recording: Recording) -> None:
         packed_bytes=[batch.packed_bytes for batch in seen.batches],
         examples=None if seen.update is None else seen.update.examples,
         wire=seen.download.wire,
+        labelled=all(batch.labelled for batch in seen.batches),
     )
     data = safetensors.torch.save(_tensors(seen), metadata={"recording": facts.model_dump_json()})
     write_atomic(folder / "seen" / name, data)
@@ -84,6 +88,8 @@ def _tensors(seen: Seen) -> dict[str, Tensor]:
         named[f"batch/{position}/labels"] = batch.labels
     named |= {f"batch/{position}/reply": reply.gradient for position, reply in enumerate(seen.replies)}
     named |= {f"batch/{position}/logits": sent.logits for position, sent in enumerate(seen.logits)}
+    named |= {f"batch/{position}/output": sent.outputs for position, sent in enumerate(seen.outputs)}
+    named |= {f"batch/{position}/tail-gradient": sent.gradient for position, sent in enumerate(seen.tail_gradients)}
     # Weights of a run are one tensor for many names: safetensors wants memory of its own for each.
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in named.items()}
 
@@ -135,6 +141,14 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
             LogitBatch(client=client, round=round_number, batch=batch.batch, logits=logits)
             for batch, logits in _of_batches("logits", batches, tensors)
         ),
+        outputs=tuple(
+            MiddleOutput(client=client, round=round_number, batch=batch.batch, outputs=outputs)
+            for batch, outputs in _of_batches("output", batches, tensors)
+        ),
+        tail_gradients=tuple(
+            TailGradient(client=client, round=round_number, batch=batch.batch, gradient=gradient)
+            for batch, gradient in _of_batches("tail-gradient", batches, tensors)
+        ),
     )
 
 
@@ -166,6 +180,7 @@ def _batches(path: Path, facts: _Facts, tensors: Mapping[str, Tensor]) -> tuple[
                 smashed=tensors[f"batch/{position}/smashed"],
                 labels=tensors[f"batch/{position}/labels"],
                 packed_bytes=packed,
+                labelled=facts.labelled,
             )
             for position, (number, packed) in enumerate(zip(facts.batches, facts.packed_bytes, strict=True))
         )

@@ -1,0 +1,125 @@
+"""Infer labels that stay on a client from the gradient that it returns: the label is the one whose gradient fits."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dtfl_private.attacking.base import AttackFacts, LabelInference
+from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.auxiliary_release import label_channel
+from dtfl_private.protection.defense_chain import DefenseChain
+from dtfl_private.protocol.messages import Seen
+from dtfl_private.training.optimizers import make_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMatching(LabelInference):
+    """Compare the gradient that a client returns for a record with those that each label would give.
+
+    In a U-shaped split the client returns the loss's gradient at the input of the network's last modules. For softmax
+    cross-entropy behind a linear layer that is W^T (p - y) / B, where the server knows the input, W and so p: only the
+    one-hot y is missing. For any last modules, the gradient that each of the K labels gives is computed, and the one
+    nearest to what was returned is the label (after Erdogan et al. 2022, "UnSplit", 2108.09033, section 4.3, where the
+    server has no weights and guesses these as well).
+
+    The server knows the weights that a round begins with. The client then trains them, by the very input, label and
+    optimiser that the server knows by now: so it takes the client's steps along with it, batch by batch. Where records
+    meet in batch norm behind the cut, a label changes the gradients of others too; guesses are then corrected by what
+    the gradient of all of them together misses, until they stay.
+
+    Where labels are protected (`label-rr`), it is the protected label that is found, and the true one is inferred from
+    it and from what the network says of the record.
+
+    Attributes:
+        follows: take the client's steps along; without, the weights of the beginning stand for those of all batches.
+        corrections: of the guesses of a batch, at most.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "tail-gradients"}),
+        recipe="the label whose gradient at the client's last modules is the returned one; follows the client's steps",
+        source="after Erdogan et al. 2022, 2108.09033",
+    )
+
+    follows: bool = True
+    corrections: Annotated[int, Field(ge=0)] = 5
+
+    def infer(self, view: View) -> Tensor:
+        """Return the likeliest true label of each victim."""
+        found, rounds = [], view.answered
+        for number, seen in enumerate(rounds):
+            found += self._of_client(view, seen)
+            view.progress(number + 1, len(rounds))
+        return torch.cat(found)
+
+    def _of_client(self, view: View, seen: Seen) -> list[Tensor]:
+        """Return the guesses for each batch of a client's round."""
+        defense = view.defense if self.adaptive else view.defense.undefended
+        protected = any("labels" in one.facts.acts_on for one in defense)
+        channel = label_channel(view, seen, adaptive=self.adaptive).log() if protected else None
+        tail, steps = view.tail(seen), view.local_steps
+        optimizer = make_optimizer(tail.parameters(), steps.settings, steps.lr)
+        found = []
+        for number, (sent, returned) in enumerate(zip(seen.outputs, seen.tail_gradients, strict=True)):
+            candidates = _Candidates(tail, sent.outputs, defense, view.classes)
+            labels = candidates.nearest(returned.gradient, self.corrections)
+            found.append(labels if channel is None else candidates.true_labels(labels, channel))
+            if self.follows and sent.batch == number:  # nothing is missing since the beginning
+                optimizer.zero_grad()
+                torch.autograd.backward(candidates.loss(labels))
+                optimizer.step()
+        return found
+
+
+class _Candidates:
+    """What each label would make of a batch's gradient.
+
+    Args:
+        tail: the last modules, in training mode.
+        inputs: (B, *shape) that the client was sent.
+        defense: whose loss of protected labels counts.
+        classes: K.
+    """
+
+    def __init__(self, tail: nn.Module, inputs: Tensor, defense: DefenseChain, classes: int) -> None:
+        self._tail, self._defense = tail, defense
+        self._inputs = inputs.detach().requires_grad_()
+        self._classes = classes
+
+    def loss(self, labels: Tensor) -> Tensor:
+        """Return the client's loss with these labels (B,)."""
+        return self._defense.classification_loss(self._tail(self._inputs.clone()), labels.to(self._inputs.device))
+
+    def _gradient(self, labels: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad(self.loss(labels), self._inputs)
+        return gradient.flatten(1).double()
+
+    def nearest(self, returned: Tensor, corrections: int) -> Tensor:
+        """Return the labels (B,) whose gradients come nearest to the returned one (B, *shape)."""
+        alike = torch.ones(len(self._inputs), dtype=torch.int64)
+        each = torch.stack([self._gradient(label * alike) for label in range(self._classes)], dim=1)  # (B, K, D)
+        target, rows = returned.flatten(1).double(), torch.arange(len(each))
+        labels = (each - target[:, None]).square().sum(dim=2).argmin(dim=1)
+        for _ in range(corrections):
+            # With the others as guessed: what is missed, and what another label for this record would change.
+            missed = target - self._gradient(labels)
+            change = each - each[rows, labels][:, None]
+            better = (change - missed[:, None]).square().sum(dim=2).argmin(dim=1)
+            if torch.equal(better, labels):
+                break
+            labels = better
+        return labels.cpu()
+
+    def true_labels(self, labels: Tensor, channel: Tensor) -> Tensor:
+        """Return the likeliest true labels (B,) behind protected ones, by the network and the chances of the defense.
+
+        Args:
+            labels: (B,) protected.
+            channel: (classes, classes) logarithms of the chance of each protected label (column), given the true one.
+        """
+        with torch.no_grad():
+            says = self._tail(self._inputs.clone()).double().log_softmax(dim=1).cpu()
+        return (says + channel.T[labels]).argmax(dim=1)
