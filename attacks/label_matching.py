@@ -14,6 +14,9 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.training.optimizers import make_optimizer
 
+# How much of what the network says of a record counts beside a protected label: factors of its logits.
+TRUST = (0.0, 0.1, 0.2, 0.5, 1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMatching(LabelInference):
@@ -59,7 +62,7 @@ class LabelMatching(LabelInference):
         """Return the guesses for each batch of a client's round."""
         defense = view.defense if self.adaptive else view.defense.undefended
         protected = any("labels" in one.facts.acts_on for one in defense)
-        channel = label_channel(view, seen, adaptive=self.adaptive).log() if protected else None
+        channel = label_channel(view, seen, adaptive=self.adaptive, sent=False).log() if protected else None
         tail, steps = view.tail(seen), view.local_steps
         optimizer = make_optimizer(tail.parameters(), steps.settings, steps.lr)
         found = []
@@ -116,10 +119,14 @@ class _Candidates:
     def true_labels(self, labels: Tensor, channel: Tensor) -> Tensor:
         """Return the likeliest true labels (B,) behind protected ones, by the network and the chances of the defense.
 
+        The network is believed as far as it explains the protected labels: not at all if it has learnt nothing yet.
+
         Args:
             labels: (B,) protected.
             channel: (classes, classes) logarithms of the chance of each protected label (column), given the true one.
         """
         with torch.no_grad():
-            says = self._tail(self._inputs.clone()).double().log_softmax(dim=1).cpu()
-        return (says + channel.T[labels]).argmax(dim=1)
+            logits = self._tail(self._inputs.clone()).double().cpu()
+        both = torch.stack([(logits * trust).log_softmax(dim=1) for trust in TRUST]) + channel.T[labels]
+        explained = both.logsumexp(dim=2).sum(dim=1)  # the log-likelihood of the protected labels
+        return both[explained.argmax()].argmax(dim=1)

@@ -53,8 +53,10 @@ def release_auxiliary(
     return AuxiliaryRelease(smashed=smashed, sent_labels=all_labels, places=torch.cat(places))
 
 
-def label_channel(view: View, seen: Seen, *, adaptive: bool) -> Tensor:
+def label_channel(view: View, seen: Seen, *, adaptive: bool, sent: bool = True) -> Tensor:
     """Return the probability (classes, classes), float64, of each sent label (column) given the true one (row).
+
+    With ``sent`` false of each label that is trained on, whether it is sent or not.
 
     Estimated from the defenses' own sampler; never zero, as a draw that was not seen may still happen.
     """
@@ -62,6 +64,6 @@ def label_channel(view: View, seen: Seen, *, adaptive: bool) -> Tensor:
     labels = torch.arange(view.classes).repeat(LABELS_PER_PROGRAM)
     for turn in range(LABEL_PROGRAMS):
         program = view.program(seen, adaptive=adaptive, draw=f"labels/{turn}")
-        sent = program.sent_labels(labels).cpu()
-        counts += torch.bincount(labels * view.classes + sent, minlength=view.classes**2).view_as(counts)
+        drawn = (program.sent_labels if sent else program.protected_labels)(labels).cpu()
+        counts += torch.bincount(labels * view.classes + drawn, minlength=view.classes**2).view_as(counts)
     return counts / counts.sum(dim=1, keepdim=True)

@@ -269,8 +269,10 @@ class ClientProgram:
 
         Zeros where clients send none.
         """
-        if not self._sends_labels:
-            return torch.zeros_like(labels, device=self.device)
+        return self.protected_labels(labels) if self._sends_labels else torch.zeros_like(labels, device=self.device)
+
+    def protected_labels(self, labels: Tensor) -> Tensor:
+        """Return labels (B,) as a client with such records would train on them, whether it sends them or not."""
         records = torch.arange(self._labelled, self._labelled + len(labels)) % self._at.records
         self._labelled += len(labels)
         return self._defense.protect_labels(labels.to(self.device), records.to(self.device), self._at)

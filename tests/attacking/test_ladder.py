@@ -15,7 +15,15 @@ from dtfl_private.attacking.base import (
     MembershipInference,
     Reconstruction,
 )
-from dtfl_private.attacking.ladder import LADDER, OF_REPLIES, OF_UPDATES, WITHOUT_WEIGHTS, ladder_of, rungs_for
+from dtfl_private.attacking.ladder import (
+    LADDER,
+    OF_REPLIES,
+    OF_TAILS,
+    OF_UPDATES,
+    WITHOUT_WEIGHTS,
+    ladder_of,
+    rungs_for,
+)
 from dtfl_private.attacks import gradient_labels
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.matching import MembershipMatching
@@ -32,7 +40,7 @@ def test_the_ladder_has_what_is_after_the_same_and_is_not_named_already():
     ]
 
 
-@pytest.mark.parametrize("ladder", [LADDER, OF_REPLIES, OF_UPDATES, WITHOUT_WEIGHTS])
+@pytest.mark.parametrize("ladder", [LADDER, OF_REPLIES, OF_TAILS, OF_UPDATES, WITHOUT_WEIGHTS])
 def test_every_rung_is_an_attack_with_this_goal(ladder):
     for goal, names in ladder.items():
         for name in names:
@@ -53,6 +61,7 @@ def test_rungs_can_run_on_what_their_ladder_is_for():
         ("dtfl", False, ["label-inference", "label-clustering"]),
         ("splitfed-v1", False, ["label-inference", "label-clustering", "gradient-labels"]),
         ("splitfed-v2", False, ["label-inference", "label-clustering", "gradient-labels"]),
+        ("u-shaped", False, ["label-inference", "label-clustering", "gradient-labels", "label-matching"]),
         ("dtfl-full", True, ["label-inference", "label-clustering", "label-counts"]),
         ("fedavg", True, ["label-counts"]),
         ("fedgkt", False, []),
