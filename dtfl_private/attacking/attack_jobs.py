@@ -10,7 +10,7 @@ from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_
 from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.ladder import ladder_of, rungs_for
-from dtfl_private.attacking.refusals import once_only
+from dtfl_private.attacking.refusals import NoneCanRunError, once_only
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
@@ -87,7 +87,7 @@ def plan_jobs(
     for out in left_out:
         log.debug("left out attack %s%s: %s", out.attack, "" if out.tier is None else f" at tier {out.tier}", out.why)
     if not jobs:
-        raise InputError(f"none of the attacks can run on '{opened.folder.path}': {left_out[0].why}")
+        raise NoneCanRunError(f"none of the attacks can run on '{opened.folder.path}': {left_out[0].why}")
     return jobs, left_out
 
 

@@ -3,6 +3,10 @@
 from dtfl_private.errors import InputError
 
 
+class NoneCanRunError(InputError):
+    """Attacks that may be left out where they cannot run, and none of which can run anywhere."""
+
+
 def once_only(attack: str, tier: int) -> InputError:
     """Return the error for an attack that needs several releases of a tier's victims, where there is one."""
     return InputError(

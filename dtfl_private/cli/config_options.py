@@ -76,6 +76,7 @@ COMMAND_LINE_DEFAULTS: dict[str, object] = {"workers": AUTOMATIC}
 METAVARS = {
     "data_dir": "DIR",
     "max_train_images": "N",
+    "train_avoids": "S,S,...",
     "validation": "SHARE",
     "validation_avoids": "S,S,...",
     "normalization": "client-sums|constants[:mean=X,std=Y]|pooled",

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "profile": "Show what each tier of a network costs.",
     "sweep": "Train all runs of a preset, over several seeds, and compare them.",
     "train": "Train a network federatedly; leave a run folder.",
+    "tune": "Search for the configuration within limits on leakage, accuracy and time.",
 }
 
 
@@ -59,6 +60,8 @@ def load_command(name: str) -> click.Command:
             from dtfl_private.cli.sweep import sweep as command
         case "train":
             from dtfl_private.cli.train import train as command
+        case "tune":
+            from dtfl_private.cli.tune import tune as command
         case _:
             raise unknown_name("command", name, COMMANDS)
     return command

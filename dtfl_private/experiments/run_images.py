@@ -1,5 +1,7 @@
 """The training images that a run uses, and the images that it is judged on."""
 
+import numpy as np
+
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.data.drawing import NONE_HELD_OUT, drawn_places, validation_places
 from dtfl_private.data.validation import ValidationImages, held_by_server
@@ -28,7 +30,27 @@ def with_images_of_run(config: TrainConfig, dataset: Dataset) -> Dataset:
         return dataset
     judged = dataset.judged_at(held_out) if config.judged_on == "validation" else dataset
     left = len(dataset.train_labels) - len(held_out)
-    return judged.with_train_images(left if count is None else count, stream(config.seed, "subset"), held_out)
+    taken = np.union1d(held_out, _avoided(config, len(dataset.train_labels), held_out))
+    return judged.with_train_images(left if count is None else count, stream(config.seed, "subset"), taken)
+
+
+def _avoided(config: TrainConfig, total: int, held_out: IntArray) -> IntArray:
+    """Return the places of the training images of runs that differ from this one in their seeds, and avoid none.
+
+    Raises:
+        InputError: such runs leave no image, or not as many as this one draws.
+    """
+    count = config.max_train_images
+    if not config.train_avoids or count is None:
+        return NONE_HELD_OUT
+    drawn = [drawn_places(total, count, stream(seed, "subset"), held_out) for seed in config.train_avoids]
+    places = np.unique(np.concatenate(drawn))
+    if (left := total - len(held_out) - len(places)) < count:
+        raise InputError(
+            f"train_avoids leaves {left:,} of {total:,} training images, fewer than max_train_images {count:,}: "
+            "lower max_train_images"
+        )
+    return places
 
 
 def images_of_server(config: TrainConfig, dataset: Dataset) -> ValidationImages | None:
@@ -45,6 +67,8 @@ def _require_sound(config: TrainConfig) -> None:
                 raise InputError(f"{key} {value} needs validation images: give validation too, as in 0.1")
         if config.patience is not None:
             raise InputError("patience needs validation images: give validation too, as in 0.1")
+    if config.train_avoids and config.max_train_images is None:
+        raise InputError("train_avoids leaves no image where runs train on all: give max_train_images too")
     if config.validation_held_by == "clients":
         if config.judged_on == "validation":
             raise InputError("judged_on validation needs images of the server: give validation_held_by = server")

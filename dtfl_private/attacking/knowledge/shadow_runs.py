@@ -72,6 +72,7 @@ def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
         "max_train_images": None,
         # It trains on all of its records: which are members is for the adversary to say.
         "validation": 0.0,
+        "train_avoids": [],
         "validation_avoids": [],
         "validation_held_by": "server",
         "judged_on": "test",

@@ -11,7 +11,7 @@ from dtfl_private.printable import printable
 
 FOOTING = (
     *("model", "dataset", "max_train_images", "validation", "validation_held_by", "validation_avoids"),
-    "judged_on",
+    *("train_avoids", "judged_on"),
     *("augment", "partition", "clients", "fraction"),
     *("profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus"),

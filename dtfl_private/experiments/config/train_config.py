@@ -91,6 +91,11 @@ class TrainConfig(BaseModel):
     max_train_images: Annotated[Count | None, BeforeValidator(as_nothing)] = _field(
         "Data", None, "train on this many randomly drawn images; by default on all"
     )
+    train_avoids: Annotated[list[Seed], BeforeValidator(as_several)] = _field(
+        "Data",
+        [],
+        "seeds, comma-separated, of runs whose training images are none of this run's; needs max_train_images",
+    )
     validation: ValidationShare = _field(
         "Data", 0.0, "share of the training images that are held out as validation images, the same for every seed"
     )

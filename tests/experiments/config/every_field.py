@@ -12,6 +12,7 @@ OTHER: Mapping[str, Any] = {
     "data_dir": Path("some/folder"),
     "download": True,
     "max_train_images": 500,
+    "train_avoids": [5],
     "validation": 0.1,
     "validation_avoids": [0, 3],
     "validation_held_by": "clients",

@@ -1,0 +1,105 @@
+"""Points of a space as configurations, and the points that a search begins with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dtfl_private.choosing.limits import tiers_of
+from dtfl_private.choosing.space import (
+    ALL,
+    NONE,
+    TIERS,
+    Point,
+    Space,
+    default_point,
+    defense_text,
+)
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.field_kinds import NOTHING
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The configuration that a search changes.
+
+    Attributes:
+        config: as the user has it.
+        tiers: that its clients may be in, ascending.
+    """
+
+    config: TrainConfig
+    tiers: Sequence[int]
+
+    @property
+    def undefended(self) -> bool:
+        """Whether it has no defense of its own, so that it is itself a point of the space."""
+        return not self.config.defense
+
+
+def within(space: Space, base: Base) -> Space:
+    """Return a space whose choices of the configuration's keys have those of the base first, and no empty tiers.
+
+    Raises:
+        InputError: a value that the configuration refuses, or a condition that leaves no tier.
+    """
+    train = {}
+    for key, values in space.train.items():
+        own = ALL if key == TIERS else getattr(base.config, key)
+        own = NOTHING if own is None else own
+        for value in values:
+            if key != TIERS:
+                make_config({**base.config.model_dump(), key: value}, "space", allowed=base.config.allowed)
+            elif not tiers_of(str(value), base.tiers):
+                raise InputError(f"tiers '{value}' of the space leave none of the tiers {_listed(base.tiers)}")
+        train[key] = tuple(dict.fromkeys((own, *values)))
+    return replace(space, train=train)
+
+
+def _listed(tiers: Sequence[int]) -> str:
+    return ", ".join(map(str, tiers))
+
+
+def config_of(space: Space, point: Point, base: Base) -> TrainConfig:
+    """Return the configuration of a point: the base with other defenses, and other values of some keys.
+
+    Raises:
+        InputError: it is refused.
+    """
+    changes: dict[str, object] = {key: point[f"train.{key}"] for key in space.train if key != TIERS}
+    defenses = [defense_text(choice, point) for choice in space.defenses_of(point)]
+    if space.slots:
+        changes["defense"] = defenses
+    condition = str(point.get(f"train.{TIERS}", ALL))
+    if condition != ALL:
+        changes |= {"allowed_tiers": list(tiers_of(condition, base.tiers)), "leakage_budget": None}
+    return make_config({**base.config.model_dump(), **changes}, "space", allowed=base.config.allowed)
+
+
+def first_points(space: Space, base: Base) -> tuple[list[Point], list[str]]:
+    """Return the points that a search begins with, and why some are not among them.
+
+    First the base itself if it is a point (else the space's own without a defense); then each defense by itself, as it
+    is where nothing is said of its strength.
+    """
+    untouched = {**dict.fromkeys(space.slots, NONE), **{f"train.{key}": own[0] for key, own in space.train.items()}}
+    points: list[Point] = [untouched]
+    left_out = []
+    for slot, choices in space.slots.items():
+        for choice in choices:
+            own = default_point(choice)
+            if own is None:
+                left_out.append(f"{choice.name} as it is by default is not in the space, or has no default strength")
+            else:
+                points.append({**untouched, slot: choice.name, **own})
+    return points, left_out
+
+
+def without_defenses(space: Space, point: Point, names: Sequence[str]) -> Point:
+    """Return a point without some of its defenses."""
+    gone = [choice for choice in space.defenses_of(point) if choice.name in names]
+    kept = {key: value for key, value in point.items() if not any(_is_of(key, choice.name) for choice in gone)}
+    return {**kept, **{choice.slot: NONE for choice in gone}}
+
+
+def _is_of(key: str, name: str) -> bool:
+    return key.startswith((f"{name}.", f"{name}@"))

@@ -1,0 +1,175 @@
+"""The rungs of a search, from short trainings with quick attacks to whole ones, and the attacks of the fresh audit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dtfl_private.attacking.base import Attack
+from dtfl_private.attacking.ladder import ladder_of
+from dtfl_private.choosing.limits import Limit, aims_of
+from dtfl_private.report.words.numbers import number_of
+from dtfl_private.training.method import Method
+
+LINEAR = "linear-decoder"
+"""The search's own attack, which is no installed one; see `LinearDecoder`."""
+
+# Of the trials of a rung, one in so many is promoted to the next.
+REDUCTION = 3
+# With as many rounds as this, a ninth of them is still a training: three rungs instead of two.
+ROUNDS_FOR_THREE = 27
+
+# Attacked images of quick attacks, and of those of the last rung.
+QUICK_VICTIMS, VICTIMS = 64, 128
+# How many rounds of a usual training take as long as the attacks of a trial: quick ones, and those of the last rung.
+ATTACK_UNITS = (4, 12)
+
+# Attacks of the search by their names in the ladder, with a budget for each rung but the last, and for the last one.
+# Attacks that take long where others do as well (searches by optimisation, shadow trainings) are none of them.
+_SEARCHED: Mapping[str, tuple[str, str]] = {
+    "decoder": (LINEAR, "decoder:size=small,steps=40"),
+    "unshuffle": (
+        "unshuffle:size=small,decoder_steps=60,steps=20",
+        "unshuffle:size=small,decoder_steps=240,steps=60",
+    ),
+    "surrogate": (
+        "surrogate:size=small,steps=100,refining_steps=20,decoder_steps=60",
+        "surrogate:size=small,steps=300,refining_steps=60,decoder_steps=240",
+    ),
+    "update-inversion": ("update-inversion", "update-inversion"),
+    "membership-matching": ("membership-matching", "membership-matching"),
+    "membership-surrogate": (
+        "membership-surrogate:steps=100,refining_steps=20",
+        "membership-surrogate:steps=300,refining_steps=60",
+    ),
+    "update-membership": ("update-membership", "update-membership"),
+    "attribute-inference": (
+        "attribute-inference:decoder_steps=60,search_steps=20",
+        "attribute-inference:decoder_steps=240,search_steps=60",
+    ),
+    "update-attributes": ("update-attributes", "update-attributes"),
+    "label-inference": ("label-inference", "label-inference"),
+    "label-clustering": ("label-clustering", "label-clustering"),
+    "label-counts": ("label-counts", "label-counts"),
+    "gradient-labels": ("gradient-labels", "gradient-labels"),
+}
+
+# The same by other means and with more work, for the audit of what is recommended; and one kind more.
+_FRESH: Mapping[str, str] = {
+    "decoder": "decoder:size=medium,steps=600",
+    "hybrid": "hybrid:size=small,decoder_steps=400,steps=60",
+    "unshuffle": "unshuffle:size=medium,decoder_steps=600,steps=120",
+    "surrogate": "surrogate:size=medium,steps=1000,decoder_steps=600",
+    "update-inversion": "update-inversion:effort=0.3",
+    "membership-matching": "membership-matching",
+    "membership-surrogate": "membership-surrogate",
+    "update-membership": "update-membership",
+    "attribute-inference": "attribute-inference:decoder_steps=600,search_steps=120",
+    "update-attributes": "update-attributes",
+    "label-inference": "label-inference",
+    "label-clustering": "label-clustering",
+    "label-counts": "label-counts",
+    "gradient-labels": "gradient-labels",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """How trials of one rung are trained and attacked.
+
+    Attributes:
+        number: from 0.
+        name: in words.
+        rounds: of the training.
+        attacks: as users write them; those that cannot run at a tier are left out there.
+        victims: attacked images.
+        aux_images: of the attacker.
+        seeds: repetitions of each attack.
+        thorough: whether all attacks are mounted at all tiers; otherwise those but `LINEAR` at the shallowest alone.
+    """
+
+    number: int
+    name: str
+    rounds: int
+    attacks: Sequence[str]
+    victims: int = QUICK_VICTIMS
+    aux_images: int = 1000
+    seeds: int = 1
+    thorough: bool = True
+
+    @property
+    def units(self) -> int:
+        """What a trial costs, in rounds: attacks take about as long as these."""
+        return self.rounds + (ATTACK_UNITS[self.victims > QUICK_VICTIMS] if self.attacks else 1)
+
+    def line(self, trials: int) -> str:
+        """Return what is done on the rung, in words."""
+        attacks = ", ".join(self.attacks) or "no attack: nothing but guarantees or measures is limited"
+        return (
+            f"{self.name}: {number_of(trials, 'trial')} of {number_of(self.rounds, 'round')}, "
+            f"{self.victims} victims at each tier; {attacks}"
+        )
+
+
+def rungs_of(rounds: int, attacks: Sequence[Sequence[str]]) -> list[Rung]:
+    """Return the rungs of a search.
+
+    Args:
+        rounds: of the whole training.
+        attacks: of rungs before the last, and of the last.
+    """
+    quick, whole = attacks
+    steps = [REDUCTION**2, REDUCTION, 1] if rounds >= ROUNDS_FOR_THREE else [REDUCTION, 1]
+    names = ["first", "second", "whole"] if len(steps) == 3 else ["short", "whole"]
+    found = []
+    for number, (step, name) in enumerate(zip(steps, names, strict=True)):
+        last = step == 1
+        found.append(
+            Rung(
+                number=number,
+                name=name,
+                rounds=max(1, round(rounds / step)),
+                attacks=whole if last else quick,
+                victims=VICTIMS if last else QUICK_VICTIMS,
+                aux_images=1000 if last else 600,
+                thorough=last,
+            )
+        )
+    return found
+
+
+def promoted(trials: int, rungs: int) -> list[int]:
+    """Return how many trials are promoted to each rung after the first, besides the untouched configuration."""
+    counts = []
+    for _ in range(rungs - 1):
+        trials = max(1, -(-trials // REDUCTION))
+        counts.append(trials)
+    return counts
+
+
+def search_attacks(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool]]) -> tuple[list[str], list[str]]:
+    """Return the attacks by which trials are judged: on rungs before the last, and on the last.
+
+    Args:
+        limits: that say what attacks must be after.
+        methods: that trials may be trained by, each with whether clients may keep the whole network.
+    """
+    names = _names(limits, methods)
+    quick, whole = ([_SEARCHED[name][at] for name in names if name in _SEARCHED] for at in (0, 1))
+    return quick, [LINEAR, *whole] if LINEAR in quick else whole
+
+
+def fresh_attacks(limits: Sequence[Limit], method: Method, *, whole: bool) -> list[str]:
+    """Return the attacks by which the recommended configuration is audited."""
+    return [_FRESH[name] for name in _names(limits, [(method, whole)]) if name in _FRESH]
+
+
+def _names(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool]]) -> list[str]:
+    """Return the attacks of the ladder that are after what limits are about, each once."""
+    aims: Sequence[type[Attack]] = aims_of(limits)
+    found = [
+        name
+        for method, whole in methods
+        for aim, names in ladder_of(method, whole=whole).items()
+        if aim in aims
+        for name in names
+    ]
+    return list(dict.fromkeys(found))
