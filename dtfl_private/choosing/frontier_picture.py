@@ -80,7 +80,7 @@ def _panel(
     axes.axvline(limit.bound, color=theme.colours[1], linestyle="--", linewidth=1, label="limit")
     baseline = stands[0].measured.accuracy
     if baseline is not None:
-        least = baseline - rules.max_accuracy_loss
+        least = max(0.0, baseline - rules.max_accuracy_loss)
         axes.axhline(least, color=theme.colours[2], linestyle=":", linewidth=1, label="least accuracy")
     side = "high" if limit.high else "low"
     axes.set(xlabel=f"{limit.label} at the worst tier ({side}: leaks more)", ylabel="accuracy of trials")

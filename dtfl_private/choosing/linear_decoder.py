@@ -25,8 +25,8 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 class LinearDecoder(Reconstruction):
     """Fit a linear map from smashed data and label to images by ridge regression on auxiliary images, and apply it.
 
-    The auxiliary images go through the known client half and the defenses' own samplers, as `decoder` sends them. Fitted
-    in its dual form, so that the work grows with the number of auxiliary images, not with the size of the cut.
+    The auxiliary images go through the known client half and the defenses' own samplers, as `decoder` sends them. It is
+    fitted in its dual form: the work grows with the number of auxiliary images, not with the size of the cut.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(

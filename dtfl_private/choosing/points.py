@@ -75,11 +75,11 @@ def config_of(space: Space, point: Point, base: Base) -> TrainConfig:
     return make_config({**base.config.model_dump(), **changes}, "space", allowed=base.config.allowed)
 
 
-def first_points(space: Space, base: Base) -> tuple[list[Point], list[str]]:
+def first_points(space: Space) -> tuple[list[Point], list[str]]:
     """Return the points that a search begins with, and why some are not among them.
 
-    First the base itself if it is a point (else the space's own without a defense); then each defense by itself, as it
-    is where nothing is said of its strength.
+    First that without a defense, and the configuration's own values of all else; then each defense by itself, as it is
+    where nothing is said of its strength.
     """
     untouched = {**dict.fromkeys(space.slots, NONE), **{f"train.{key}": own[0] for key, own in space.train.items()}}
     points: list[Point] = [untouched]

@@ -140,8 +140,10 @@ def read_request(path: Path, allowed: Allowed) -> Request:
     asked = dict(values["tune"])
     # Both stand there once hours have been turned into trials.
     hours = asked.pop("hours", None) if "trials" in asked else None
+    if hours is not None and not isinstance(hours, float | int):
+        raise InputError(f"{source}: hours {hours!r} is no number")
     try:
         request = make_request(config, space, **asked)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    return replace(request, hours=hours)
+    return request if hours is None else replace(request, hours=float(hours))

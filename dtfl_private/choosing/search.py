@@ -114,8 +114,10 @@ class Search:
         baseline = self.known[0, rung]
         if not baseline.ran:
             raise RunError(f"the configuration itself {baseline.outcome} in trial 0: {baseline.why}")
-        own = [measured for (_, at), measured in sorted(self.known.items()) if at == rung]
-        return [standing(measured, baseline, self.rules) for measured in own]
+        # Of an interrupted search more is known than has been asked for again by now.
+        asked = len(self.points)
+        own = [one for (trial, at), one in sorted(self.known.items()) if at == rung and trial < asked]
+        return [standing(one, baseline, self.rules) for one in own]
 
     def _first_rung(self) -> None:
         room = self.ladder.trials

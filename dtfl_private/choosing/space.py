@@ -270,8 +270,8 @@ def space_of(values: Mapping[str, object], source: str) -> Space:
         if names.count(name) > 1:
             raise InputError(f"{source} names defense '{name}' twice: give one of them all its settings")
     train = as_fields(file.train, source, CHOOSABLE)
-    listed = {key: value if isinstance(value, list) else [value] for key, value in train.items()}
-    for condition in listed.get(TIERS, []):
+    listed = {key: tuple(value) if isinstance(value, list) else (value,) for key, value in train.items()}
+    for condition in listed.get(TIERS, ()):
         tiers_of(str(condition), [1])
     space = Space(slots=slots, train=listed)  # type: ignore[arg-type]  # `as_fields` says object of what was validated above
     if not space.slots and not space.train:

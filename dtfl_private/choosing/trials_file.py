@@ -36,7 +36,7 @@ def read_trials(path: Path) -> list[Measured]:
     except (OSError, ValueError) as error:
         raise InputError(f"trials '{path}' cannot be read: {reading.reason(error)}") from None
     whole, newline, torn = data.rpartition(b"\n")
-    found = [_checked(path, number, line) for number, line in enumerate(whole.split(b"\n") if whole else [], start=1)]
+    found = [_checked(path, number, line) for number, line in enumerate(whole.split(b"\n") if newline else [], start=1)]
     if torn:
         write_atomic(path, whole + newline)
     return found

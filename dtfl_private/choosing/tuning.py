@@ -41,6 +41,7 @@ from dtfl_private.training.method import Method
 REQUEST, TRIALS = "tune.toml", "trials.jsonl"
 RUNS, FRESH = "trials", "fresh"
 DEFAULT_TRIALS = 40
+MOST_TRIALS = 10_000
 # With less the first rung holds little more than the untouched configuration.
 LEAST_TRIALS = 2
 
@@ -199,7 +200,7 @@ def _task(request: Request, workers: int | None) -> _Task:
     )
     space = within(space, base)
     _require_tiers(request, base)
-    points, left_out = first_points(space, base)
+    points, left_out = first_points(space)
     # What is no point of the space comes before its first: an own defense is kept in the untouched configuration alone.
     first: list[Point] = points if base.undefended else [{}, *points]
     device = choose_device(request.config.device)
@@ -320,13 +321,8 @@ def _fresh_units(task: _Task) -> int:
 def _trials_within(task: _Task, began: Measured) -> int:
     """Return how many trials fit into the hours that were given."""
     assert task.request.hours is not None
-    per_unit_s = began.wall_s / task.rungs[0].units / task.workers
-    most = max(LEAST_TRIALS, int(task.request.hours * 3600 / max(per_unit_s * task.rungs[0].units, 1e-9)))
-    fits = [
-        count
-        for count in range(LEAST_TRIALS, min(most, 10_000) + 1)
-        if _took_s(task, count, began) <= 3600 * task.request.hours
-    ]
+    given_s = 3600 * task.request.hours
+    fits = [count for count in range(LEAST_TRIALS, MOST_TRIALS + 1) if _took_s(task, count, began) <= given_s]
     if not fits:
         raise InputError(
             f"{task.request.hours:g} hours are too few: {LEAST_TRIALS} trials and a fresh audit take about "
@@ -389,7 +385,7 @@ def _configs(task: _Task) -> Callable[[Measured], TrainConfig]:
 
 
 def _audited(folder: Path, task: _Task, stands: Sequence[Standing], listener: Callback) -> list[FreshAudit]:
-    """Return the fresh audits of the best points: as many as it takes until one is confirmed, and no more than allowed."""
+    """Return the fresh audits of the best points: until one is confirmed, and no more than allowed."""
     fresh = {**task.images.of_fresh, **own_process()}
     runs = FreshRuns(
         folder=folder / FRESH,

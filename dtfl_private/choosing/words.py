@@ -56,7 +56,7 @@ def accuracy_text(stand: Standing) -> str:
     """Return a trial's accuracy, with what it lost."""
     if stand.measured.accuracy is None or stand.accuracy_loss is None:
         return BLANK
-    return f"{stand.measured.accuracy:.3f} ({-stand.accuracy_loss:+.3f})"
+    return f"{stand.measured.accuracy:.3f} ({0.0 - stand.accuracy_loss:+.3f})"
 
 
 def ratio_text(stand: Standing) -> str:

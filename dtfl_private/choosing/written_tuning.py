@@ -113,7 +113,8 @@ def write_tuning(
     recommended = folder / RECOMMENDED
     recommended.unlink(missing_ok=True)  # of an earlier end, with fewer trials
     if tuning.config is not None and confirmed is not None:
-        head = f"# What `dtfl-private tune` recommends: trial {confirmed.chosen.measured.trial}; its fresh audit is in audit/.\n"
+        trial = confirmed.chosen.measured.trial
+        head = f"# What `dtfl-private tune` recommends: trial {trial}; its fresh audit is in audit/.\n"
         write_atomic(recommended, (head + to_toml(tuning.config)).encode())
         _copy_audit(RunFolder(path=confirmed.folder).audit.parent, folder / "audit")
     write_atomic(

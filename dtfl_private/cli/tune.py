@@ -90,8 +90,8 @@ def tune(
     """Search for the configuration within limits on leakage, accuracy and time.
 
     Tries defenses and their strengths, tiers, wire formats and methods on short trainings with quick attacks, promotes
-    the most promising to whole ones, and audits the best afresh: trained anew, on images that no trial has had, attacked
-    by stronger means. Only what that audit confirms is recommended. Writes tune.json, report.html, frontier.png,
+    the most promising to whole ones, and audits the best afresh: trained anew, on images that no trial has had, and
+    attacked by stronger means. Only what that audit confirms is recommended. Writes tune.json, report.html, a picture,
     recommended.toml, which `train` takes, and the audit. Needs Optuna (the extra ``tune``).
 
     \b
