@@ -1,6 +1,7 @@
 """dtfl-private: tiered split federated learning, with its leakage in view.
 
-Everything the commands do is a function here: `train`, `attack`, `audit`, `compare`, `sweep`, `profile`, `plan`.
+Everything the commands do is a function here: `train`, `attack`, `audit`, `compare`, `sweep`, `profile`, `plan`,
+`tune`.
 `load_run` opens what they leave.
 
 A name's module is imported when the name is first used, so that a command that needs little starts at once.
@@ -26,6 +27,8 @@ if typing.TYPE_CHECKING:
     from dtfl_private.auditing.audit_config import AuditConfig
     from dtfl_private.auditing.runner import audit
     from dtfl_private.auditing.written_audit import Audit
+    from dtfl_private.choosing.tuning import resume_tuning, tune
+    from dtfl_private.choosing.written_tuning import Tuning
     from dtfl_private.data.dataset import ImageDataset, TokenDataset
     from dtfl_private.data.from_python import as_dataset
     from dtfl_private.errors import DtflError, InputError, RunError
@@ -104,6 +107,7 @@ __all__ = [
     "TrainConfig",
     "TrainedModel",
     "Transcript",
+    "Tuning",
     "View",
     "WeightUpdate",
     "as_dataset",
@@ -117,10 +121,12 @@ __all__ = [
     "only_where",
     "plan",
     "profile",
+    "resume_tuning",
     "split",
     "staged",
     "sweep",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -139,6 +145,8 @@ _HOMES = {
     "auditing.audit_config": ("AuditConfig",),
     "auditing.runner": ("audit",),
     "auditing.written_audit": ("Audit",),
+    "choosing.tuning": ("resume_tuning", "tune"),
+    "choosing.written_tuning": ("Tuning",),
     "data.dataset": ("ImageDataset", "TokenDataset"),
     "data.from_python": ("as_dataset",),
     "errors": ("DtflError", "InputError", "RunError"),

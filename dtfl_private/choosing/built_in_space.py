@@ -95,7 +95,8 @@ name = "dp-weights"
 settings = { epsilon = { low = 1.0, high = 50.0, scale = "log" } }
 """
 
-_TIERED = ("dtfl", "dtfl-shared")
+# Without a tier in which clients keep the whole network: attacks on whole updates take as long as all others.
+_TIERED = ("dtfl", "dtfl-shared:full=false")
 
 
 def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], limits: Sequence[Limit]) -> str:
@@ -128,7 +129,7 @@ def _train(config: TrainConfig, method: Method, tiers: Sequence[int]) -> str:
         lines.append(f"tiers = [{conditions}]\n")
     if method.cuts:
         lines.append('wire = ["int8", "int4"]\n')
-    if canonical("method", config.method) in _TIERED:
+    if canonical("method", config.method).partition(":")[0] in ("dtfl", "dtfl-shared"):
         others = ", ".join(f'"{name}"' for name in _TIERED)
         lines.append(f"method = [{others}]\n")
     return "".join(lines) if len(lines) > 1 else ""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,10 @@ def trial_results(opened: OpenedRun, limits: Sequence[Limit], rung: Rung, config
     elsewhere = [text for text in rung.attacks if text not in everywhere]
     first = {min(covered) for limit in limits if (covered := [*filter(limit.covers, opened.tiers)])}
     if everywhere:
-        results += _attacked(opened, everywhere, opened.tiers, rung, config)
+        results += attacked_by(opened, everywhere, opened.tiers, rung, config)
     if elsewhere and first:
-        results += _attacked(opened, elsewhere, sorted(first), rung, config)
+        fewer = replace(rung, aux_images=rung.aux_images // 2)
+        results += attacked_by(opened, elsewhere, sorted(first), fewer, config)
     if needs_measures(limits) and opened.cut_tiers:
         settled = AuditConfig(measured=max(100, rung.victims), device=config.device).settled()
         cache = ResultCache(opened.folder.attacks / "measured", {"run": str(opened.folder.path)})
@@ -132,7 +133,7 @@ def trial_results(opened: OpenedRun, limits: Sequence[Limit], rung: Rung, config
     return results
 
 
-def _attacked(
+def attacked_by(
     opened: OpenedRun, texts: Sequence[str], tiers: Sequence[int], rung: Rung, config: TrainConfig
 ) -> Sequence[Result]:
     """Return the results of attacks at these tiers; nothing where none of them can run at any."""

@@ -11,10 +11,13 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+from dtfl_private.attacking.base import Reconstruction
+from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.auditing.runner import audit
-from dtfl_private.choosing.evaluate import leaks
-from dtfl_private.choosing.limits import Limit
+from dtfl_private.choosing.evaluate import attacked_by, leaks
+from dtfl_private.choosing.limits import Limit, aims_of
+from dtfl_private.choosing.rungs import LINEAR, Rung
 from dtfl_private.choosing.trial import Leak, Measured, Rules, Standing, standing, worst_of
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -23,6 +26,7 @@ from dtfl_private.experiments.planned_run import PlannedRun
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.summary import read_summary
 from dtfl_private.leakage.intervals import LEVEL
+from dtfl_private.leakage.results.result import Result
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.findings_file import read_findings
@@ -30,7 +34,7 @@ from dtfl_private.verdicts.findings_file import read_findings
 BASELINE = "baseline"
 DEVIATIONS = NormalDist().inv_cdf((1 + LEVEL) / 2)
 # Of the audit: more than trials have.
-VICTIMS, SEEDS, AUX_IMAGES = 192, 2, 3000
+VICTIMS, SEEDS, AUX_IMAGES = 192, 1, 3000
 # Where no limit is about attacks.
 CHEAPEST = "decoder:size=small,steps=60"
 
@@ -155,13 +159,21 @@ class FreshRuns:
         except InputError as error:
             raise RunError(f"the fresh audit of {folder.path} is refused: {error}") from None
 
+    def _linear(self, folder: RunFolder) -> Sequence[Result]:
+        """Return what the search's own attack gets, with more auxiliary images: the audit's may be weaker somewhere."""
+        if Reconstruction not in aims_of(self.rules.limits):
+            return ()
+        opened = open_run(folder, allow_plugins=self.baseline.allowed)
+        rung = Rung(number=0, name="fresh", rounds=1, attacks=(LINEAR,), victims=VICTIMS, aux_images=AUX_IMAGES)
+        return attacked_by(opened, rung.attacks, opened.tiers, rung, opened.prepared.config)
+
     def _measured(self, folder: RunFolder, chosen: Standing, findings: Findings | None) -> Measured:
         """Return what a fresh run reached, in the form of a trial."""
         summary = read_summary(folder)
         target = summary["target_accuracy"]
         found: Sequence[Leak] = ()
         if findings is not None:
-            judged, tiers = findings.judged, findings.training.tiers
+            judged, tiers = [*findings.judged, *self._linear(folder)], findings.training.tiers
             found = tuple(leaks(self.rules.limits, judged, tiers, summary["privacy"]))
         return chosen.measured.model_copy(
             update={
@@ -185,6 +197,32 @@ def differences(search: Measured, fresh: Measured, limits: Sequence[Limit]) -> l
         saw, sees = (worst_of(limit, measured.leaks) for measured in (search, fresh))
         found.append(_difference(str(limit), _interval(saw), _interval(sees)))
     return [*found, _difference("accuracy", _of_accuracy(search), _of_accuracy(fresh))]
+
+
+def next_candidate(waiting: Sequence[Standing], done: Sequence[FreshAudit], limits: Sequence[Limit]) -> Standing:
+    """Return the point to audit next: the best that is within the limits by what refuted audits have taught.
+
+    A fresh audit that saw so much more leak than the search saw of one point is expected to see as much more of others.
+    Where none is within the limits then, it is the one that is least beyond.
+
+    Args:
+        waiting: points, the best first; one at least.
+        done: refuted audits.
+        limits: on leakage.
+    """
+    return min(
+        waiting, key=lambda stand: sum(_expected(stand, done, place, limit) for place, limit in enumerate(limits))
+    )
+
+
+def _expected(stand: Standing, done: Sequence[FreshAudit], place: int, limit: Limit) -> float:
+    """Return by how much a limit is expected to be broken by the end of its interval; 0 where it would hold."""
+    found = [one.differences[place].difference for one in done]
+    more = max((limit.exposed(value) for value in found if value is not None), default=0.0)
+    end = stand.worst[place].end
+    if end is None or not done:
+        return 0.0
+    return max(0.0, limit.exposed(end) + more - limit.exposed(limit.bound))
 
 
 Interval = tuple[float, float, float] | None

@@ -13,9 +13,9 @@ LINEAR = "linear-decoder"
 """The search's own attack, which is no installed one; see `LinearDecoder`."""
 
 # Of the trials of a rung, one in so many is promoted to the next.
-REDUCTION = 3
-# With as many rounds as this, a ninth of them is still a training: three rungs instead of two.
-ROUNDS_FOR_THREE = 27
+REDUCTION = 4
+# With as many rounds as this, a sixteenth of them is still a training: three rungs instead of two.
+ROUNDS_FOR_THREE = 48
 
 # Attacked images of quick attacks, and of those of the last rung.
 QUICK_VICTIMS, VICTIMS = 64, 128
@@ -25,7 +25,7 @@ ATTACK_UNITS = (4, 12)
 # Attacks of the search by their names in the ladder, with a budget for each rung but the last, and for the last one.
 # Attacks that take long where others do as well (searches by optimisation, shadow trainings) are none of them.
 _SEARCHED: Mapping[str, tuple[str, str]] = {
-    "decoder": (LINEAR, "decoder:size=small,steps=40"),
+    "decoder": (LINEAR, LINEAR),
     "unshuffle": (
         "unshuffle:size=small,decoder_steps=60,steps=20",
         "unshuffle:size=small,decoder_steps=240,steps=60",
@@ -52,12 +52,11 @@ _SEARCHED: Mapping[str, tuple[str, str]] = {
     "gradient-labels": ("gradient-labels", "gradient-labels"),
 }
 
-# The same by other means and with more work, for the audit of what is recommended; and one kind more.
+# With more work, or by other means than the search: for the audit of what is recommended.
 _FRESH: Mapping[str, str] = {
-    "decoder": "decoder:size=medium,steps=600",
-    "hybrid": "hybrid:size=small,decoder_steps=400,steps=60",
-    "unshuffle": "unshuffle:size=medium,decoder_steps=600,steps=120",
-    "surrogate": "surrogate:size=medium,steps=1000,decoder_steps=600",
+    "decoder": "decoder:size=small,steps=300",
+    "unshuffle": "unshuffle:size=small,decoder_steps=300,steps=120",
+    "surrogate": "surrogate:size=small,steps=1000,decoder_steps=300",
     "update-inversion": "update-inversion:effort=0.3",
     "membership-matching": "membership-matching",
     "membership-surrogate": "membership-surrogate",
@@ -129,7 +128,7 @@ def rungs_of(rounds: int, attacks: Sequence[Sequence[str]]) -> list[Rung]:
                 rounds=max(1, round(rounds / step)),
                 attacks=whole if last else quick,
                 victims=VICTIMS if last else QUICK_VICTIMS,
-                aux_images=1000 if last else 600,
+                aux_images=1500 if last else 600,
                 thorough=last,
             )
         )
@@ -154,7 +153,7 @@ def search_attacks(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool
     """
     names = _names(limits, methods)
     quick, whole = ([_SEARCHED[name][at] for name in names if name in _SEARCHED] for at in (0, 1))
-    return quick, [LINEAR, *whole] if LINEAR in quick else whole
+    return quick, whole
 
 
 def fresh_attacks(limits: Sequence[Limit], method: Method, *, whole: bool) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtfl_private.choosing.built_in_space import built_in_space
-from dtfl_private.choosing.fresh_audit import FreshAudit, FreshRuns
+from dtfl_private.choosing.fresh_audit import FreshAudit, FreshRuns, next_candidate
 from dtfl_private.choosing.image_sets import ImageSets, image_sets
 from dtfl_private.choosing.points import Base, config_of, first_points, within, without_defenses
 from dtfl_private.choosing.ranking import recommended
@@ -395,7 +395,10 @@ def _audited(folder: Path, task: _Task, stands: Sequence[Standing], listener: Ca
         listener=listener,
     )
     done: list[FreshAudit] = []
-    for chosen in recommended(stands, task.request.limits)[: task.request.audits]:
+    waiting = recommended(stands, task.request.limits)
+    while waiting and len(done) < task.request.audits:
+        chosen = next_candidate(waiting, done, task.request.limits)
+        waiting.remove(chosen)
         config = _configs(task)(chosen.measured)
         method = make_method(config.method, allowed=config.allowed)
         listener.note(f"fresh audit of trial {chosen.measured.trial}: {point_in_words(chosen.measured.point)}")

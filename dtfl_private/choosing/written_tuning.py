@@ -139,7 +139,7 @@ def _copy_audit(source: Path, target: Path) -> None:
 
 
 def tuning_document(tuning: Tuning, rungs: Sequence[Rung]) -> dict[str, Any]:
-    """Return what tune.json holds; docs/reference/tune.md describes it."""
+    """Return what tune.json holds; docs/how-to/tune.md describes it."""
     request, confirmed = tuning.request, tuning.recommended
     return {
         "schema_version": SCHEMA_VERSION,

@@ -102,3 +102,16 @@ def test_a_run_that_is_judged_on_validation_images_says_so_and_can_be_repeated(r
     assert recorded_data(again.folder) == recorded_data(run.folder)
     assert again.records[0]["test_loss"] == run.records[0]["test_loss"]
     assert run_tiny("test", rounds=1, validation=0.25).records[0]["test_loss"] != run.records[0]["test_loss"]
+
+
+def test_images_that_avoid_other_runs_are_none_of_theirs(numbered):
+    shared = {"max_train_images": 60, "validation": 0.2}
+    others = [images(numbered, **shared, seed=seed)[0] for seed in (0, 1)]
+    own, _ = images(numbered, **shared, seed=0, train_avoids=[0])
+    assert len(own) == 60
+    assert not own & others[0]
+    assert own & others[1]
+    with pytest.raises(InputError, match="train_avoids leaves"):
+        images(numbered, **{**shared, "max_train_images": 90}, seed=2, train_avoids=[0])
+    with pytest.raises(InputError, match="give max_train_images too"):
+        images(numbered, train_avoids=[0])

@@ -1,0 +1,65 @@
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from reassuring_defenses import MilitaryGradeVault, QuantumSeal, Rewriting
+
+from dtfl_private.choosing.release_check import inactive_defenses
+from dtfl_private.defenses.distance_correlation import DistanceCorrelation
+from dtfl_private.defenses.gaussian_noise import GaussianNoise
+from dtfl_private.defenses.identity import Identity
+from dtfl_private.defenses.label_rr import LabelRr
+from dtfl_private.defenses.update_noise import UpdateNoise
+from dtfl_private.protection.base import Defense
+
+
+class OnlyAsDeepAsTwo(Defense):
+    """Noise at tier 2 and deeper alone."""
+
+    def protect_batch(self, message, at):
+        return message if message.tier < 2 else replace(message, smashed=message.smashed + 1)
+
+
+class ThinAir(Rewriting):
+    """Add noise that no number of single precision shows."""
+
+    def rewritten(self, smashed, at):
+        return smashed * (1 + 1e-12 * torch.randn(smashed.shape, generator=at.chance).double()).to(smashed.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing(Rewriting):
+    """Draw from its stream, and send the activations as they are."""
+
+    def rewritten(self, smashed, at):
+        torch.rand(3, generator=at.chance)
+        return smashed
+
+
+@pytest.mark.parametrize(
+    "defense", [MilitaryGradeVault(), Identity(), ThinAir(), Drawing()], ids=lambda one: type(one).__name__
+)
+def test_a_defense_that_changes_nothing_is_noticed_whatever_its_name_is(opened, defense):
+    assert len(inactive_defenses(opened(defenses=[defense]))) == 1
+
+
+@pytest.mark.parametrize(
+    "defense",
+    [
+        GaussianNoise(sd=0.001),
+        QuantumSeal(),
+        LabelRr(epsilon=0.5),
+        UpdateNoise(sd=0.01),
+        DistanceCorrelation(alpha=0.1),
+        OnlyAsDeepAsTwo(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_defense_that_changes_anything_of_what_is_sent_counts(opened, defense):
+    assert inactive_defenses(opened(defenses=[defense])) == []
+
+
+def test_of_several_defenses_those_are_named_that_change_nothing(opened):
+    run = opened(defenses=[MilitaryGradeVault(), GaussianNoise(sd=0.1), Identity()])
+    assert inactive_defenses(run) == ["military-grade-vault", "identity"]
+    assert inactive_defenses(opened()) == []

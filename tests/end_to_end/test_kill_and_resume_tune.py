@@ -1,0 +1,67 @@
+"""A search that is killed goes on to the same frontier."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dtfl_private.cli import main as cli
+
+CONFIG = """
+dataset = "digits:size=8"
+max_train_images = 60
+batch_size = 8
+clients = 2
+rounds = 2
+device = "cpu"
+"""
+
+SPACE = """
+[[defense]]
+name = "gaussian-noise"
+settings = { sd = { low = 0.1, high = 30.0, scale = "log" } }
+"""
+
+
+def run(*arguments: object) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main([str(argument) for argument in arguments])
+    assert left.value.code == 0
+
+
+def trials_of(folder: Path) -> list[dict[str, object]]:
+    """Return the trials of a search in the order of their numbers, without how long they really took."""
+    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["wall_s"]
+    return sorted(lines, key=lambda line: (line["rung"], line["trial"]))
+
+
+def test_a_search_killed_by_the_system_goes_on_to_the_same_trials_and_frontier(tmp_path, monkeypatch):
+    """SIGKILL comes somewhere after the third trial. No point can be within the limits, so that none is audited."""
+    (tmp_path / "c.toml").write_text(CONFIG)
+    (tmp_path / "s.toml").write_text(SPACE)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    asked = ["tune", str(tmp_path / "c.toml"), "--space", str(tmp_path / "s.toml"), "--limit", "dcor-squared<=-9"]
+    asked += ["--trials", "7", "--workers", "1"]
+    command = [sys.executable, "-m", "dtfl_private", *asked, "--out", str(killed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("[3] trial"):
+                break
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert 3 <= len(trials_of(killed)) < 7
+    assert not (killed / "tune.json").exists()
+
+    monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)
+    run("tune", "--resume", killed)
+    run(*asked, "--out", whole)
+    assert trials_of(killed) == trials_of(whole)
+    documents = [json.loads((folder / "tune.json").read_text()) for folder in (killed, whole)]
+    assert [one.pop("folder") for one in documents] == [str(killed), str(whole)]
+    assert documents[0] == documents[1]
+    assert documents[0]["frontier"]
