@@ -49,7 +49,8 @@ def row(dataset: ImageDataset, defense: str, tier: int, seed: int, folder: Path)
     setup = AttackConfig(
         attacks=("decoder:size=small",), tiers=(tier,), seeds=1, effort="quick", aux_images=AUXILIARY, threads=1
     )
-    found = {result.metric: result for result in attack(run, setup, dataset=dataset).results}
+    results = attack(run, setup, dataset=dataset).results
+    found = {result.metric: result for result in results if result.source.startswith("decoder")}
     figures = (found[metric] for metric in ("ssim", "psnr"))
     return [
         f"{run.summary['final_accuracy']:.3f}",
