@@ -11,6 +11,7 @@ import pytest
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.auditing.gate import parse_gate
+from dtfl_private.choosing.limits import parse_limits
 from dtfl_private.cli.attack import attacked_tiers
 from dtfl_private.cli.group import COMMANDS, cli, load_command
 from dtfl_private.cli.listed.topics import topics
@@ -67,6 +68,10 @@ def refusal(line: str) -> str | None:
             return None
         if name == "audit":
             audit_refusals(given)
+            return None
+        if name == "tune":
+            if "resume" not in given:
+                parse_limits(given.get("limits", ()))
             return None
         if name == "sweep":
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
@@ -136,6 +141,8 @@ def test_the_readme_is_there_and_shows_every_command():
         "audit RUN --attack decodr",
         "audit RUN --fail-if ssim=0.5",
         "audit RUN --fail-if sim>0.5",
+        "tune RUN",
+        "tune RUN --limit sim<=0.5",
         "predict RUN",
         "predict RUN photos --top 0",
         "export RUN",

@@ -76,7 +76,8 @@ def _fitted(rows: Tensor, images: Tensor, tuned: Tensor, wanted: Tensor, sent: T
 
     def applied(others: Tensor, penalty: float) -> Tensor:
         weights = vectors @ (turned / (eigenvalues.clamp(min=0) + penalty * per_image)[:, None])
-        return ((others - middle).double() @ centred.T) @ weights + mean
+        guessed: Tensor = ((others - middle).double() @ centred.T) @ weights + mean
+        return guessed
 
     errors = [float((applied(tuned, penalty) - wanted.flatten(1)).square().mean()) for penalty in PENALTIES]
     return applied(sent, PENALTIES[errors.index(min(errors))])

@@ -8,7 +8,7 @@ on whether the search was interrupted, and nothing of Optuna's is kept on the di
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dtfl_private.choosing.space import Dimension, Point, Space, Value
 from dtfl_private.choosing.trial import Rules, Standing, objectives
@@ -73,7 +73,7 @@ def _study(space: Space, told: Sequence[tuple[Point, Standing]], rules: Rules, s
     sampler = optuna.samplers.TPESampler(
         seed=seed, n_startup_trials=AT_RANDOM, multivariate=True, group=True, constant_liar=True
     )
-    directions = ["minimize"] * (2 + len(rules.limits))
+    directions: list[Literal["minimize"]] = ["minimize"] * (2 + len(rules.limits))
     study = optuna.create_study(directions=directions, sampler=sampler)
     for point, stand in told:
         study.add_trial(
@@ -97,9 +97,9 @@ def _distribution(dimension: Dimension) -> Any:
     wanted = dimension.range
     if wanted is None:
         return CategoricalDistribution(dimension.values)
-    kind = IntDistribution if wanted.whole else FloatDistribution
-    low, high = (wanted.low, wanted.high) if wanted.whole else (float(wanted.low), float(wanted.high))
-    return kind(low, high, log=wanted.scale == "log")
+    if wanted.whole:
+        return IntDistribution(int(wanted.low), int(wanted.high), log=wanted.scale == "log")
+    return FloatDistribution(float(wanted.low), float(wanted.high), log=wanted.scale == "log")
 
 
 def _asked(trial: "Trial", space: Space) -> Point:

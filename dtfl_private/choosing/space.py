@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -209,7 +209,7 @@ def default_point(choice: DefenseChoice) -> Point | None:
     point: dict[str, Value] = {}
     for dimension in _dimensions(choice):
         key = dimension.name.removeprefix(f"{choice.name}.")
-        value = ALL if dimension.name.endswith("@tier") else getattr(made, key, None)
+        value: Any = ALL if dimension.name.endswith("@tier") else getattr(made, key, None)
         if dimension.range is not None and not dimension.range.whole and isinstance(value, int):
             value = float(value)
         if value not in dimension:
@@ -273,7 +273,7 @@ def space_of(values: Mapping[str, object], source: str) -> Space:
     listed = {key: tuple(value) if isinstance(value, list) else (value,) for key, value in train.items()}
     for condition in listed.get(TIERS, ()):
         tiers_of(str(condition), [1])
-    space = Space(slots=slots, train=listed)  # type: ignore[arg-type]  # `as_fields` says object of what was validated above
+    space = Space(slots=slots, train=listed)
     if not space.slots and not space.train:
         raise InputError(f"{source} has nothing to choose: expected [[defense]] tables or [train]")
     return space
