@@ -32,7 +32,7 @@ def test_no_image_of_the_fresh_audit_is_one_of_a_trial(values):
     assert not (of_trials & of_fresh) - twice
     assert not (judged & of_fresh) - twice
     assert not (judged & of_trials) - twice
-    assert len(of_trials) >= min(config.max_train_images or 600, 600) - len(twice)
+    assert len(of_trials) >= min(config.max_train_images or 500, 500) - len(twice)
     assert tested == drawn(TrainConfig(dataset=DIGITS))[1]
     assert judged != tested
     assert fresh.seed != trial.seed
