@@ -61,8 +61,8 @@ class View:
         keep: Keep = keep_nothing,
         answer: HostileAnswer | None = None,
     ) -> None:
-        self._evidence = evidence
         self._adversary = adversary
+        self._evidence = self._shown(evidence)
         self._knows: AuxiliaryKind = knows
         self._attack = attack
         self.seed = seed
@@ -84,7 +84,7 @@ class View:
     def showing(self, seen: Sequence[Seen]) -> "View":
         """Return the same view of other rounds: of some of the clients, or of messages that the adversary has made."""
         view = copy.copy(self)
-        view._evidence = replace(self._evidence, round=replace(self._evidence.round, seen=seen))
+        view._evidence = self._shown(replace(self._evidence, round=replace(self._evidence.round, seen=seen)))
         return view
 
     def _need(self, *capabilities: Capability) -> None:
@@ -175,25 +175,29 @@ class View:
         Labels are zeros where the adversary does not have them.
         """
         self._need("client-weights", "smashed")
-        return self._shown(self._evidence.round.seen)
+        return self._evidence.round.seen
 
     @property
     def batches(self) -> Sequence[Sequence[SmashedBatch]]:
         """The messages that hold the victims, by client, in the victims' order; the weights are not needed for them."""
         self._need("smashed")
-        return [seen.batches for seen in self._shown(self._evidence.round.seen)]
+        return [seen.batches for seen in self._evidence.round.seen]
 
-    def _shown(self, rounds: Sequence[Seen]) -> Sequence[Seen]:
-        """Return clients' rounds without the labels, if the adversary does not have these."""
-        if self.has("labels"):
-            return rounds
-        return [replace(seen, batches=tuple(batch.without_labels() for batch in seen.batches)) for seen in rounds]
+    def _shown(self, evidence: Evidence) -> Evidence:
+        """Return evidence without the labels that come with smashed data, if the adversary does not have these."""
+        if "labels" in self._adversary.has or "smashed" not in self._adversary.has:
+            return evidence
+        seen, earlier = (
+            [replace(one, batches=tuple(batch.without_labels() for batch in one.batches)) for one in rounds]
+            for rounds in (evidence.round.seen, evidence.round.earlier)
+        )
+        return replace(evidence, round=replace(evidence.round, seen=seen, earlier=earlier))
 
     @property
     def answered(self) -> Sequence[Seen]:
         """The clients' rounds that hold the victims, for what each client returned to the server's outputs."""
         self._need("client-weights", "tail-gradients")
-        return self._shown(self._evidence.round.seen)
+        return self._evidence.round.seen
 
     def tail(self, seen: Seen) -> nn.Module:
         """Return a fresh copy of the network's last modules, as a client that keeps them began this round with them."""
@@ -225,7 +229,7 @@ class View:
         self._need("client-weights", "smashed")
         if not self._evidence.round.earlier:
             raise once_only(self._attack, self._evidence.network.tier)
-        return self._shown(self._evidence.round.earlier)
+        return self._evidence.round.earlier
 
     @property
     def updates(self) -> Sequence[tuple[Seen, WeightUpdate]]:
