@@ -9,6 +9,7 @@ from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import InputError
 from dtfl_private.numerics import DeviceName
 from dtfl_private.printable import shown_value
+from dtfl_private.protocol.assumptions import AssumptionName
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -47,6 +48,11 @@ class AttackConfig(BaseModel):
     )
     adversary: str | None = described(
         None, "who attacks; see `list adversaries`; an attack that this one cannot mount is refused"
+    )
+    assume: AssumptionName | None = described(
+        None,
+        "what is taken for granted in addition to what the run assumes: secure-aggregation (the server sees the sum of "
+        "the round's weight updates only)",
     )
     aux: str = described(
         "same",

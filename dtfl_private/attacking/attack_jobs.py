@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dtfl_private.attacking.assumed import in_force, needs_of_sum, ruled_out
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.base import Attack, name_of
 from dtfl_private.attacking.chosen_attack import Chosen, choose_adversary, make_attack
@@ -15,6 +16,7 @@ from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.adversaries import require_shown
+from dtfl_private.protocol.assumptions import taken_away
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ def plan_jobs(
                 continue
             try:
                 one.attack.check(target)
+                if one.aggregate and not target.whole:
+                    raise ruled_out(one.name)
                 if one.attack.facts.looks_back and not sent_again(tier):
                     raise once_only(one.name, tier)
             except InputError as error:
@@ -95,7 +99,7 @@ def _choose(
     opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, attacks: Sequence[Attack] | None
 ) -> tuple[list[Chosen], list[LeftOut], list[str]]:
     """Return the attacks with who mounts them, those that nobody can mount, and which are the ladder's."""
-    hidden = opened.prepared.method.hides
+    hidden, taken = opened.prepared.method.hides, taken_away(in_force(opened, config))
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
     items: Sequence[Attack | str] = attacks or config.attacks or [default_attack(opened)]
@@ -104,11 +108,15 @@ def _choose(
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
         try:
             require_shown(attack.facts.needs, hidden, name_of(attack), opened.method_name)
-            adversary = choose_adversary(attack, config.adversary, knowledge.kind, hidden)
+            needs = attack.facts.needs
+            if needs & taken:
+                needs = needs_of_sum(opened, attack, taken)
+            adversary = choose_adversary(attack, config.adversary, knowledge.kind, hidden | taken, needs)
         except InputError as error:
             left_out.append(_left_out(config, name_of(attack), None, error, rungs))
         else:
-            chosen.append(Chosen(attack=attack, text=text, adversary=adversary))
+            aggregate = needs != attack.facts.needs
+            chosen.append(Chosen(attack=attack, text=text, adversary=adversary, aggregate=aggregate))
     return chosen, left_out, rungs
 
 

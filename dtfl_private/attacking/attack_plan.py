@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from dtfl_private.attacking.assumed import in_force
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job, LeftOut, plan_jobs
 from dtfl_private.attacking.attack_setup import AttackSetup
@@ -21,6 +22,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.protocol.adversaries import AuxiliaryKind
+from dtfl_private.protocol.assumptions import taken_away
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import available_cores, choose_numerics
 
@@ -146,6 +148,7 @@ def _setup(opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, folder
         opened=opened,
         numerics=choose_numerics(config.device, own.precision, own.memory_format, norm),
         split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
+        shows_updates="updates" not in taken_away(in_force(opened, config)),
         shadows=ShadowRuns(
             as_long_as(opened, opened.prepared.config), worker.classes, folder / "shadows", opened.objects
         ),

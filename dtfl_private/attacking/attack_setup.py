@@ -45,12 +45,14 @@ class AttackSetup:
         split: the adversary's data and the non-members.
         numerics: where attacks compute.
         shadows: training runs of the adversary's own.
+        shows_updates: whether the server sees each client's weight update; not if it is assumed to see their sum.
     """
 
     opened: OpenedRun
     split: AuxiliarySplit
     numerics: Numerics
     shadows: Shadows
+    shows_updates: bool = True
 
     def index_sets(self, victims: Victims) -> IndexSets:
         """Return which records are whose; checks that nobody's are anybody else's."""
@@ -80,11 +82,13 @@ class AttackSetup:
 
     def _attacked_round(self, tier: int, victims: Victims | None, earlier: Sequence[Seen]) -> AttackedRound:
         seen = [] if victims is None else victims.seen
+        count = 1 if victims is None else victims.summed
         number = seen[0].download.round if seen else self.opened.plan.round
         return AttackedRound(
-            seen=[self._on_device(self._as_known(one)) for one in seen],
-            earlier=[self._on_device(self._as_known(one)) for one in earlier],
-            local_steps=local_steps(self.opened, number),
+            seen=[self._on_device(self._as_known(one, count)) for one in seen],
+            earlier=[self._on_device(self._as_known(one, count)) for one in earlier],
+            local_steps=_of_sum(local_steps(self.opened, number), count),
+            summed=count,
             server_half=partial(self.server_half, tier) if number == self.opened.plan.round else None,
             replies_to=partial(self.replies_to, tier, itertools.count()) if self._answers(number) else None,
             tail=self.tail if self.opened.prepared.worker.tail else None,
@@ -150,12 +154,14 @@ class AttackSetup:
             device=self.numerics.device,
         )
 
-    def _as_known(self, seen: Seen) -> Seen:
+    def _as_known(self, seen: Seen, summed: int) -> Seen:
         """Return a client's round with the weights under which it sent, as far as they are known.
 
         With some defenses a client trains first and sends afterwards: with the weights of its update, not of its
-        download.
+        download. Where only a sum of updates is seen, no single one is shown.
         """
+        if not self.shows_updates and summed == 1:
+            return replace(seen, update=None)
         if seen.update is None or not self._sends_last:
             return seen
         return replace(seen, download=replace(seen.download, weights=seen.update.weights, head=seen.update.head))
@@ -247,6 +253,15 @@ class AttackSetup:
         outputs = tuple(replace(one, outputs=one.outputs.float().to(device)) for one in seen.outputs)
         gradients = tuple(replace(one, gradient=one.gradient.float().to(device)) for one in seen.tail_gradients)
         return replace(seen, batches=batches, outputs=outputs, tail_gradients=gradients)
+
+
+def _of_sum(steps: LocalSteps, clients: int) -> LocalSteps:
+    """Return how one client would have trained whose update is like the mean of so many clients'.
+
+    It takes as many steps as each of them, on their batches together: the same for one step of SGD without momentum and
+    batch norm, and to first order in the learning rate for several.
+    """
+    return steps if steps.batch_size is None else replace(steps, batch_size=steps.batch_size * clients)
 
 
 def local_steps(opened: OpenedRun, number: int) -> LocalSteps:

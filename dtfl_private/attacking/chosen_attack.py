@@ -15,11 +15,15 @@ from dtfl_private.protocol.adversaries import ADVERSARIES, Adversary, AuxiliaryK
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """An attack as it will be run: the object, how a user would write it, and who attacks."""
+    """An attack as it will be run: the object, how a user would write it, and who attacks.
+
+    ``aggregate``: on the sum of the round's weight updates in place of each client's.
+    """
 
     attack: Attack
     text: str
     adversary: Adversary
+    aggregate: bool = False
 
     @property
     def name(self) -> str:
@@ -62,7 +66,11 @@ def _with_effort(text: str, effort: float) -> str:
 
 
 def choose_adversary(
-    attack: Attack, name: str | None, knows: AuxiliaryKind, hidden: frozenset[Capability] = frozenset()
+    attack: Attack,
+    name: str | None,
+    knows: AuxiliaryKind,
+    hidden: frozenset[Capability] = frozenset(),
+    needs: frozenset[Capability] | None = None,
 ) -> Adversary:
     """Return who mounts an attack: the adversary of this name, or else the weakest that can.
 
@@ -70,12 +78,13 @@ def choose_adversary(
         attack: that is mounted.
         name: of the adversary; None to choose it.
         knows: its auxiliary knowledge.
-        hidden: what nobody has in the run's training method.
+        hidden: what nobody has in the run's training method, or under what is assumed.
+        needs: of the attack as it will be mounted, if not as its facts say.
 
     Raises:
         InputError: there is no such adversary, or it lacks what the attack needs.
     """
-    needs = attack.facts.needs
+    needs = attack.facts.needs if needs is None else needs
     there = [adversary.without(hidden) for adversary in ADVERSARIES.values()]
     if name is not None:
         named = find_adversary(name).without(hidden)

@@ -106,6 +106,7 @@ class AttackedRound:
             and labels, with its half as the round began; None where it returns none, or its half is not known.
         beginnings: by client, where clients keep networks that the server never sends.
         tail: a fresh copy of the last modules that clients keep, with any weights; None where they keep none.
+        summed: of how many clients the one update is the sum; 1 where each client's is its own.
         begun: what clients were sent and trained from, by client, where ``seen`` has the weights under which they sent.
     """
 
@@ -117,6 +118,7 @@ class AttackedRound:
     tail: Callable[[], nn.Module] | None = None
     beginnings: Mapping[int, Beginning] = field(default_factory=dict)
     begun: Mapping[int, ModelDownload] = field(default_factory=dict)
+    summed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

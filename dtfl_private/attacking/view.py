@@ -233,8 +233,11 @@ class View:
 
     @property
     def updates(self) -> Sequence[tuple[Seen, WeightUpdate]]:
-        """The rounds of `seen` whose client sent a weight update, with it; their download is what it trained from."""
-        self._need("client-weights", "updates")
+        """The rounds of `seen` whose client sent a weight update, with it; their download is what it trained from.
+
+        Where the adversary has the sum of the updates only, one round with this sum, as if of one client.
+        """
+        self._need("client-weights", "updates" if self._evidence.round.summed == 1 else "aggregate")
         begun = self._evidence.round.begun
         return [
             (replace(seen, download=begun.get(seen.download.client, seen.download)), seen.update)

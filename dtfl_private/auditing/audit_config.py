@@ -10,6 +10,7 @@ from dtfl_private.attacking.attack_config import AttackConfig, Count, described,
 from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import unknown_name
 from dtfl_private.numerics import DeviceName
+from dtfl_private.protocol.assumptions import AssumptionName
 
 PresetName = Literal["quick", "thorough"]
 Switch = Literal["on", "off"]
@@ -107,6 +108,11 @@ class AuditConfig(BaseModel):
     )
     tiers: tuple[Count, ...] | Literal["all"] = described("all", "tier to audit; repeat for several")
     victims: Count | None = described(None, "images to attack at each tier")
+    assume: AssumptionName | None = described(
+        None,
+        "what is taken for granted in addition to what the run assumes: secure-aggregation (the server sees the sum of "
+        "the round's weight updates only)",
+    )
     aux: str = described("same", "the adversary's auxiliary knowledge, as for `attack`")
     aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET")
     aux_images: Count | None = described(None, "auxiliary images")
@@ -140,6 +146,7 @@ class AuditConfig(BaseModel):
             attacks=self.attacks,
             tiers=self.tiers,
             replay=True,
+            assume=self.assume,
             aux=self.aux,
             aux_dir=self.aux_dir,
             aux_images=self.aux_images,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from dtfl_private.attacking.assumed import declared, in_force
 from dtfl_private.attacking.attack_plan import AttackPlan
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.auditing.audit_config import AuditConfig
@@ -23,6 +24,7 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
 from dtfl_private.protection.wire_format import named_format
 from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, Capability
+from dtfl_private.protocol.assumptions import AssumptionName, taken_away
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.training.method import Method
@@ -87,7 +89,9 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         preset=plan.config.preset,
         settings=_settings(plan.config, plan.attack_plan),
         training=describe_training(opened, found.trainings[0].undefended_accuracy),
-        threat_model=_threats(attacked, hidden_in(opened.prepared.method)),
+        threat_model=_threats(
+            attacked, hidden_in(opened.prepared.method) | taken_away(in_force(opened, plan.attack_config))
+        ),
         auxiliary=_knowledge(plan),
         victims=max((result.n for result in attacked if result.metric == "ssim"), default=plan.attack_config.victims),
         aux=plan.attack_plan.auxiliary_images,
@@ -101,7 +105,8 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         verdict=tuple(verdicts),
         chance=chance(judged),
         clients=tuple(exposures(opened, best, metric)),
-        guarantees=_guarantees(opened),
+        assumed=declared(opened, plan.attack_config),
+        guarantees=_guarantees(opened, declared(opened, plan.attack_config)),
         not_tested=tuple(not_tested(plan, found.trainings, measured, steps)),
         repeat=repeat_commands(plan),
         environment=_environment(plan.workers, choose_device(plan.config.device)),
@@ -165,7 +170,8 @@ def _settings(config: AuditConfig, attacked: AttackPlan) -> dict[str, Any]:
 def hidden_in(method: Method) -> frozenset[Capability]:
     """Return what nobody has in a training method: what it keeps from all, and what its clients do not send."""
     sent: Mapping[Protected, Capability] = {"smashed": "smashed", "labels": "labels", "weights": "updates"}
-    return method.hides | {capability for what, capability in sent.items() if what not in method.sends}
+    hidden = method.hides | {capability for what, capability in sent.items() if what not in method.sends}
+    return hidden | {"aggregate"} if "updates" in hidden else hidden
 
 
 def _threats(results: Sequence[Result], hidden: frozenset[Capability]) -> tuple[Threat, ...]:
@@ -189,7 +195,7 @@ def _knowledge(plan: AuditPlan) -> str:
     return f"{name}: {count} labelled images to train on, and a fifth as many to tune by, that no client holds"
 
 
-def _guarantees(opened: OpenedRun) -> tuple[Guaranteed, ...]:
+def _guarantees(opened: OpenedRun, assumed: Sequence[AssumptionName]) -> tuple[Guaranteed, ...]:
     method = opened.prepared.method
     stated = disclosures(
         opened.prepared.worker.defense,
@@ -197,6 +203,7 @@ def _guarantees(opened: OpenedRun) -> tuple[Guaranteed, ...]:
         sends=method.sends,
         full_tier=method.full_tier,
         statistics=opened.prepared.settings.privacy.statistics,
+        assumed=assumed,
     )
     return tuple(Guaranteed(**entry) for entry in stated)
 

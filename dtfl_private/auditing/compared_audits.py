@@ -70,6 +70,7 @@ def unequal_terms(this: Findings, other: Findings) -> list[str]:
         ("victims", this.victims, other.victims),
         ("auxiliary images", this.aux, other.aux),
         ("preset", this.preset, other.preset),
+        ("assumed", ", ".join(this.assumed) or "nothing", ", ".join(other.assumed) or "nothing"),
         ("round", this.round, other.round),
         *(
             (name, getattr(this.training, name), getattr(other.training, name))

@@ -17,6 +17,7 @@ FIRST = (
         "preset",
         "tiers",
         "attacks",
+        "assume",
         "victims",
         "aux",
         "aux_dir",

@@ -113,6 +113,7 @@ def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:
         sends=method.sends,
         full_tier=method.full_tier,
         statistics=prepared.settings.privacy.statistics,
+        assumed=prepared.settings.privacy.assumed,
     )
 
 

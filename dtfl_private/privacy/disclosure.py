@@ -11,6 +11,7 @@ from dtfl_private.protection.cost import RoundRelease
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protection.where_words import where_words
+from dtfl_private.protocol.assumptions import AssumptionName, sentences_of
 from dtfl_private.protocol.guarantees import Disclosed, Disclosure, NoisyInputs, Protected
 
 ACTING_ON: Mapping[Protected, frozenset[Place]] = {
@@ -23,6 +24,7 @@ NOUN: Mapping[Protected, str] = {"smashed": "smashed data", "labels": "labels", 
 # A round in which everything leaves: what is guaranteed of it shows which kinds of data have a guarantee at all.
 ONE_ROUND = RoundRelease(records=1, batch_size=1, steps=1, epochs=1)
 CENTRAL = "the server holds all inputs and labels themselves"
+IN_CLEAR = "{} are sent in clear"
 NOTHING = "smashed data and labels are sent in clear"
 NOT_SENT = (
     "labels are not sent, but the gradients at the input of the clients' last modules are, in clear: with the weights "
@@ -46,6 +48,7 @@ def disclosures(
     sends: Collection[Protected] = EVERYTHING,
     full_tier: bool = False,
     statistics: Statistics | None = None,
+    assumed: Collection[AssumptionName] = (),
 ) -> list[Disclosure]:
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
@@ -54,6 +57,7 @@ def disclosures(
         ledgers: what each client has spent.
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
         full_tier: whether clients may keep the whole network, and then send weights alone.
+        assumed: what is taken for granted of what the server sees: said of the weights, with what else holds of them.
         statistics: where the mean and deviation come from that images are normalised by, if from the clients' images.
     """
     found: list[Disclosure] = [
@@ -66,9 +70,11 @@ def disclosures(
     }
     if "smashed" in sends and "labels" not in sends and "labels" not in covered:
         bare["labels"] = unprotected(defense, "labels", sends, full_tier)
+    if assumed and bare.get("weights") == IN_CLEAR.format(NOUN["weights"]):  # what is assumed says who sees them
+        del bare["weights"]
     if not sends:
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
-    said: list[tuple[Disclosed, str]] = [*bare.items()]
+    said: list[tuple[Disclosed, str]] = [*bare.items(), *(("weights", each) for each in sentences_of(assumed))]
     if statistics is not None:
         uncovered = UNCOVERED if defense.unruled.guarantees(ONE_ROUND) else ""
         said.append(("statistics", STATISTICS[statistics] + uncovered))
@@ -106,7 +112,7 @@ def unprotected(defense: DefenseChain, what: Protected, sends: Collection[Protec
         and not _acting(defense, "labels")
     ):
         return NOTHING + exception
-    return f"{NOUN[what]} are sent in clear{exception}"
+    return f"{IN_CLEAR.format(NOUN[what])}{exception}"
 
 
 def _by_case(defense: DefenseChain, what: Protected) -> str:

@@ -9,6 +9,7 @@ from dtfl_private.privacy.disclosure import EVERYTHING
 from dtfl_private.privacy.ledger import Ledger, OnBudget, charge
 from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protection.defense_rule import Case
+from dtfl_private.protocol.assumptions import AssumptionName
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Guarantee, Protected
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -22,6 +23,7 @@ class PrivacySettings:
     images_K: N_k of each client.
     sends: what leaves the clients in the run's method.
     full_tier: whether clients may keep the whole network, and then send weights alone.
+    assumed: what is taken for granted of what the server sees.
     statistics: what clients say of their images before round 1, see `Registration`.
     on_budget: "retire": the client takes no further part; "stop": the run ends.
     """
@@ -33,6 +35,7 @@ class PrivacySettings:
     on_budget: OnBudget = "retire"
     sends: tuple[Protected, ...] = EVERYTHING
     full_tier: bool = False
+    assumed: tuple[AssumptionName, ...] = ()
     statistics: Statistics | None = None
 
 

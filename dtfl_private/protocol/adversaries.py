@@ -19,6 +19,7 @@ Capability = Literal[
     "replies",
     "tail-gradients",
     "updates",
+    "aggregate",
     "final-model",
     "auxiliary-data",
     "chooses-weights",
@@ -36,6 +37,7 @@ replies: the gradient at the cut that the server returns for each batch, where i
 tail-gradients: the gradient that a client returns for each batch where it keeps the network's last modules, and what
     the server sent it for that.
 updates: each single client's trained weights at the end of its round.
+aggregate: their weighted mean over the clients that completed the round.
 final-model: the global model after the last round.
 auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.
 chooses-weights: it sends the clients whatever weights it likes.
@@ -52,6 +54,7 @@ MEANING: Mapping[Capability, str] = {
     "replies": "the gradients that the server returns",
     "tail-gradients": "the gradients before the clients' last modules",
     "updates": "the weight update of each single client",
+    "aggregate": "the sum of the clients' weight updates",
     "final-model": "the final global model",
     "auxiliary-data": "auxiliary data",
     "chooses-weights": "the power to send other weights",
@@ -94,7 +97,17 @@ class Adversary:
 
 
 _CURIOUS: frozenset[Capability] = frozenset(
-    {"client-weights", "smashed", "labels", "logits", "replies", "tail-gradients", "updates", "final-model"}
+    {
+        "client-weights",
+        "smashed",
+        "labels",
+        "logits",
+        "replies",
+        "tail-gradients",
+        "updates",
+        "aggregate",
+        "final-model",
+    }
 )
 
 ADVERSARIES: Mapping[str, Adversary] = {
@@ -112,7 +125,7 @@ ADVERSARIES: Mapping[str, Adversary] = {
         ),
         Adversary(
             name="server-with-secure-aggregation",
-            has=frozenset({"client-weights", "final-model"}),
+            has=frozenset({"client-weights", "aggregate", "final-model"}),
             who="the server, where secure aggregation shows it averages over clients only",
         ),
         Adversary(

@@ -164,5 +164,10 @@ def _require_finite(judged: Evaluation, number: int, which: str) -> None:
 
 def _disclosed(method: Method, sums: Sums, privacy: PrivacySettings) -> Sequence[Disclosure]:
     return disclosures(
-        privacy.defense, sums.ledgers, sends=method.sends, full_tier=method.full_tier, statistics=privacy.statistics
+        privacy.defense,
+        sums.ledgers,
+        sends=method.sends,
+        full_tier=method.full_tier,
+        statistics=privacy.statistics,
+        assumed=privacy.assumed,
     )

@@ -293,6 +293,7 @@ class Findings(Strict):
         examples: victims that the report shows, tier by tier; empty where no image was rebuilt, and in files of older
             versions.
         galleries: files of the pictures of reconstructions, in the folder of the audit's attacks; likewise.
+        assumed: what was taken for granted and not shown, by name; nothing in files of older versions.
     """
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)] = SCHEMA_VERSION
@@ -316,6 +317,7 @@ class Findings(Strict):
     verdict: Annotated[tuple[TierVerdict, ...], Field(max_length=1000, strict=False)]
     chance: Chance | None = None
     clients: Annotated[tuple[ClientExposure, ...], Field(max_length=1_000_000, strict=False)]
+    assumed: Annotated[tuple[Name, ...], Field(max_length=10, strict=False)] = ()
     guarantees: Annotated[tuple[Guaranteed, ...], Field(max_length=50, strict=False)]
     not_tested: Annotated[tuple[NotTested, ...], Field(max_length=1000, strict=False)]
     compared: Comparison | None = None

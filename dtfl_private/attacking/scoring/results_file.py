@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from dtfl_private.attacking.assumed import assumption_remarks, in_force
 from dtfl_private.attacking.attack_plan import AttackPlan
 from dtfl_private.attacking.victims.acting_defenses import acting_line, differ_in_a_tier
 from dtfl_private.errors import InputError
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.leakage.results.result import Result, read_results, read_round, results_document
+from dtfl_private.protocol.assumptions import sentences_of
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback
 
@@ -74,6 +76,8 @@ def remarks(plan: AttackPlan) -> list[str]:
         f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,
+        *(f"assumed: {sentence}" for sentence in sentences_of(in_force(plan.opened, config))),
+        *assumption_remarks(plan.opened, config),
     ]
     lines += _acting(plan)
     if plan.budget:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dtfl_private.attacking.assumed import summed
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.base import Tampering
@@ -13,6 +14,7 @@ from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, lates
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.tampered_run import tampered_run
 from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
+from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
@@ -55,6 +57,7 @@ class VictimRounds:
         self._opened, self._config = opened, config
         self._recordings = [] if config.replay else latest_recordings(opened)
         self._honest: dict[tuple[int, VictimKind], Victims] = {}
+        self._summed: Victims | None = None
 
     @property
     def recorded(self) -> bool:
@@ -73,18 +76,32 @@ class VictimRounds:
 
     @property
     def untampered(self) -> Mapping[tuple[int, VictimKind], Victims]:
-        """Those that were read or played so far, by tier and kind, as the protocol says."""
-        return self._honest
+        """Those that were read or played so far, by tier and kind, as the protocol says; a sum for those it is of."""
+        whole = self._opened.whole_tier
+        if self._summed is None or whole is None:
+            return self._honest
+        return {**self._honest, (whole, "rounds"): self._summed}
 
     def of(self, job: Job, tampering: Tampering | None) -> Played:
         """Return what a repetition of an attack has in front of it."""
         updates = "updates" in job.chosen.attack.facts.needs or job.tier == self._opened.whole_tier
         if updates and job.tier != self._opened.whole_tier and self._opened.prepared.worker.send_every > 1:
             raise rounds_with_gaps(job.chosen.name)
+        if job.chosen.aggregate:
+            return Played(victims=self._sum())
         kind: VictimKind = "rounds" if updates else "batches"
         victims = self._untampered(job.tier, kind) if tampering is None else self._play_round(job.tier, kind, tampering)
         earlier = self._earlier(victims) if job.chosen.attack.facts.looks_back and victims.seen else []
         return Played(victims=victims, earlier=earlier, tampering=tampering)
+
+    def _sum(self) -> Victims:
+        """Return the last round as one sees it who has the sum of its updates; played only once."""
+        if self.recorded:
+            raise InputError("the sum of a round's updates is that of the last round, played again: add --replay")
+        if self._summed is None:
+            with one_thread():
+                self._summed = summed(self._opened)
+        return self._summed
 
     def sent_again(self, tier: int) -> bool:
         """Whether a tier's victims were sent once more: in further epochs, or in earlier rounds that were recorded."""

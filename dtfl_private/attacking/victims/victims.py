@@ -26,9 +26,13 @@ VictimKind = Literal["batches", "rounds"]
 
 @dataclass(frozen=True, kw_only=True)
 class Victims:
-    """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused."""
+    """Recorded rounds of the clients that hold the victims, with their ground truth; also of clients that refused.
+
+    ``summed``: of how many clients the one recording is the sum; 1 where each has its own.
+    """
 
     recordings: Sequence[Recording]
+    summed: int = 1
 
     @property
     def seen(self) -> list[Seen]:

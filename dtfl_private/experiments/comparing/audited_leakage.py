@@ -108,6 +108,7 @@ def _exposure(findings: Findings, records: Sequence[Record]) -> Exposure:
             "effort": str(findings.settings.get("effort")),
             "victims": str(findings.victims),
             "auxiliary knowledge": findings.auxiliary,
+            "assumptions": ", ".join(findings.assumed) or "none",
         },
     )
 

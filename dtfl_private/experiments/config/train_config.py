@@ -47,6 +47,7 @@ from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS, all_nam
 from dtfl_private.numerics import DeviceName, Precision
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
 from dtfl_private.privacy.ledger import OnBudget
+from dtfl_private.protocol.assumptions import AssumptionName
 from dtfl_private.protocol.contracts import FirstTier
 from dtfl_private.simulation.clients.profiles import LinkUnit
 from dtfl_private.simulation.exposure_budget import Spending
@@ -223,6 +224,12 @@ class TrainConfig(BaseModel):
         [],
         "defense NAME[:key=value,...][@RULE]; repeat for several, applied in the order given; see `list defenses`; "
         "RULE is where it acts: tier=3, tier<=2, tier=2-4, profile=NAME, joined by &",
+    )
+    assume: Annotated[list[AssumptionName], BeforeValidator(as_several)] = _field(
+        "Privacy",
+        [],
+        "what is taken for granted, not simulated: secure-aggregation (the server sees the sum of a round's weight "
+        "updates only)",
     )
     leakage_budget: Annotated[str | None, BeforeValidator(as_budget)] = _field(
         "Privacy",

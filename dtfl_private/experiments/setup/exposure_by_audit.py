@@ -84,7 +84,7 @@ def open_leakage(config: TrainConfig, method: Method, own: Mapping[str, Any]) ->
             "audit.json of a run like this one, or tier_leakage"
         )
     source = LeakageSource.parse(config.leakage_from)
-    return AuditedLeakage(source=source, findings=findings_of_same_kind(source.audit, own))
+    return AuditedLeakage(source=source, findings=findings_of_same_kind(source.audit, own, config.assume))
 
 
 def with_leakage(

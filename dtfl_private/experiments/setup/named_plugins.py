@@ -69,6 +69,8 @@ def require_defensible(config: TrainConfig, method: Method, chain: DefenseChain,
         _require_streamed(config, chain, method, name)
     if config.deadline is not None:
         _require_stoppable(config, chain, method, name)
+    if "secure-aggregation" in config.assume:
+        _require_sums(config, method, name)
     check_defenses(chain, norm, config.precision, config.local_epochs)
 
 
@@ -96,6 +98,18 @@ def _require_stoppable(config: TrainConfig, chain: DefenseChain, method: Method,
         raise InputError(
             f"{option} is refused with --local-epochs {config.local_epochs}: a client weighs by the images that it has "
             "trained on, each once"
+        )
+
+
+def _require_sums(config: TrainConfig, method: Method, name: str) -> None:
+    """Refuse to assume that weight updates are summed where none are sent, or where a sum is of one alone."""
+    option = "--assume secure-aggregation"
+    if "weights" not in method.sends:
+        raise InputError(f"{option} is about weight updates, and in method {name} no client sends any: leave it out")
+    if round(config.fraction * config.clients) < 2:
+        raise InputError(
+            f"{option} hides nothing where one client takes part in a round, whose update is the sum: "
+            f"raise clients ({config.clients}) or fraction ({config.fraction:g})"
         )
 
 

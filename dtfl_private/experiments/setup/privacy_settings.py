@@ -75,6 +75,7 @@ def privacy_settings(
         on_budget=config.on_budget,
         sends=method.sends,
         full_tier=method.full_tier,
+        assumed=tuple(config.assume),
     )
     ledgers: dict[int, Ledger] = dict.fromkeys(range(len(images_K)), ()) if states_guarantees(defense) else {}
     if ledgers and (reason := end_of_run(ledgers, privacy)) is not None:

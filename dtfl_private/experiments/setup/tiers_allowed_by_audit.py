@@ -1,6 +1,6 @@
 """From a leakage budget to the tiers that a run may use: read once at the start, explicit ever after."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def open_budget(config: TrainConfig, method: Method, own: Mapping[str, Any]) -> 
     if config.leakage_budget is None or config.allowed_tiers is not None:
         return None
     budget = LeakageBudget.parse(config.leakage_budget)
-    return AuditedTiers(budget=budget, findings=findings_of_same_kind(budget.audit, own))
+    return AuditedTiers(budget=budget, findings=findings_of_same_kind(budget.audit, own, config.assume))
 
 
 def limit_tiers(
@@ -117,15 +117,21 @@ def limit_tiers(
     return config, table
 
 
-def findings_of_same_kind(audit: Path, own: Mapping[str, Any]) -> Findings:
-    """Return what a valid audit of a run like this one has found; ``own`` as for `open_budget`.
+def findings_of_same_kind(audit: Path, own: Mapping[str, Any], assume: Collection[str]) -> Findings:
+    """Return what a valid audit of a run like this one has found.
+
+    Args:
+        audit: the file.
+        own: as for `open_budget`.
+        assume: what this run takes for granted of what the server sees.
 
     Raises:
-        InputError: it cannot be read, is invalid, or is of another kind of run.
+        InputError: it cannot be read, is invalid, is of another kind of run, or takes more for granted.
     """
     findings = read_findings(audit)
     require_valid(findings, audit)
     _require_same_kind(findings, audit, own)
+    _require_no_more_assumed(findings, audit, assume)
     return findings
 
 
@@ -159,6 +165,16 @@ def _require_same_kind(findings: Findings, audit: Path, own: Mapping[str, Any]) 
         differences = [f"{key} {_shown(audited[key])} there, {_shown(own[key])} here" for key in different]
         raise InputError(
             f"audit {audit} is of another kind of run ({'; '.join(differences)}): audit a run like this one"
+        )
+
+
+def _require_no_more_assumed(findings: Findings, audit: Path, assume: Collection[str]) -> None:
+    """Refuse an audit that took for granted what the run does not: it left out attacks that this run is open to."""
+    more = [name for name in findings.assumed if name not in assume]
+    if more:
+        raise InputError(
+            f"audit {audit} assumes {', '.join(more)}, which this run does not: audit without it, or train with "
+            f"--assume {','.join(more)}"
         )
 
 

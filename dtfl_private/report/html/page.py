@@ -15,6 +15,7 @@ from dtfl_private.report.pictures.auxiliary_curve import DRAWN, auxiliary_curve_
 from dtfl_private.report.pictures.themes import DARK, LIGHT, recoloured
 from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
+from dtfl_private.report.words.assumed import assumed_sentences
 from dtfl_private.report.words.glossary import FirstUses
 from dtfl_private.report.words.headline import headline, tier_sentence
 from dtfl_private.report.words.results import attack_labels
@@ -70,6 +71,7 @@ def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Map
     template = environment().get_template("audit.html")
     page: str = template.render(
         f=findings,
+        assumed=assumed_sentences(findings),
         t=findings.training,
         top=top_of(findings, examples),
         head=headline(findings),

@@ -29,7 +29,14 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     for cases, variant in privacy.defense.variants():
         one = replace(privacy, defense=variant)
         ledgers = planned_ledgers(one, rounds)
-        entries = disclosures(variant, ledgers, sends=one.sends, full_tier=one.full_tier, statistics=one.statistics)
+        entries = disclosures(
+            variant,
+            ledgers,
+            sends=one.sends,
+            full_tier=one.full_tier,
+            statistics=one.statistics,
+            assumed=one.assumed,
+        )
         for sentence in sentences(entries):
             said.setdefault(sentence, []).extend(cases)
         planned |= {len(planned) + place: ledger for place, ledger in enumerate(ledgers.values())}

@@ -55,6 +55,7 @@ class FedGkt(Method):
         {
             "client-weights",
             "updates",
+            "aggregate",
             "final-model",
             "replies",
             "tail-gradients",
