@@ -21,12 +21,14 @@ class Assumption:
         takes: what no adversary has under it, although the method shows it.
         instead: what an attack that needs it may be mounted on.
         sentence: what is assumed, in words, and that it is not shown.
+        plainly: the same for everybody, on top of a report.
     """
 
     name: AssumptionName
     takes: Capability
     instead: Capability
     sentence: str
+    plainly: str
 
 
 ASSUMPTIONS: Mapping[AssumptionName, Assumption] = {
@@ -38,6 +40,8 @@ ASSUMPTIONS: Mapping[AssumptionName, Assumption] = {
             instead="aggregate",
             sentence="secure aggregation is assumed, not shown: the server is taken to see only the sum of the weight "
             "updates of a round's participants, none by itself; smashed data are still sent client by client",
+            plainly="This is for a server that sees only the sum of what all clients have learnt, and no client's own. "
+            "That is assumed, not shown.",
         ),
     )
 }

@@ -96,3 +96,5 @@ def test_audits_of_another_layout_are_refused(plain: Findings):
 def test_what_else_differs_is_said(plain: Findings, defended: Findings, findings_of: FindingsOf):
     assert unequal_terms(plain, defended) == ["victims: 100 here, 50 there"]
     assert unequal_terms(plain, findings_of(norm="group", run="c")) == ["norm: batch here, group there"]
+    assumed = plain.model_copy(update={"assumed": ("secure-aggregation",)})
+    assert unequal_terms(plain, assumed) == ["assumed: nothing here, secure-aggregation there"]

@@ -14,7 +14,6 @@ from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, lates
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.tampered_run import tampered_run
 from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
-from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
@@ -95,9 +94,7 @@ class VictimRounds:
         return Played(victims=victims, earlier=earlier, tampering=tampering)
 
     def _sum(self) -> Victims:
-        """Return the last round as one sees it who has the sum of its updates; played only once."""
-        if self.recorded:
-            raise InputError("the sum of a round's updates is that of the last round, played again: add --replay")
+        """Return the last round as one sees it who has the sum of its updates; never recorded, and played only once."""
         if self._summed is None:
             with one_thread():
                 self._summed = summed(self._opened)

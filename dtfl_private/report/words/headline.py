@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dtfl_private.privacy.disclosure import NOTHING
-from dtfl_private.report.words.assumed import assumed_sentences
+from dtfl_private.report.words.assumed import assumed_plainly
 from dtfl_private.report.words.audit import unused_tiers
 from dtfl_private.report.words.claims import Claim, claims, nouns, per_hundred, said_together
 from dtfl_private.report.words.names import dataset_name
@@ -115,7 +115,7 @@ def headline(findings: Findings) -> Headline:
         whom, first = _whom(findings, worst), worst[0]
     return Headline(
         main=main,
-        also=[*also, *assumed_sentences(findings)],
+        also=[*also, *assumed_plainly(findings)],
         whom=whom,
         sure=_sure(findings),
         protection=_protection(findings, first),

@@ -88,6 +88,7 @@ def test_what_cannot_be_is_refused_in_one_line(run_tiny, write_audit, tmp_path, 
         ({"model": "resnet-8"}, "(model resnet-8 there, object:StagedModel here)"),
         ({"defense": ("no.module:here",)}, "(defense no.module:here there, none here)"),
         ({"defense": ("gone:x=1",)}, "(defense gone:x=1 there, none here)"),
+        ({"assumed": ("secure-aggregation",)}, "assumes secure-aggregation, which this run does not: audit without it"),
     ],
 )
 def test_an_audit_of_another_kind_of_run_is_refused(prepare_tiny: PrepareTiny, write_audit, values, said):
@@ -97,6 +98,13 @@ def test_an_audit_of_another_kind_of_run_is_refused(prepare_tiny: PrepareTiny, w
     assert said in str(refused.value)
     assert str(audit) in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_run_may_assume_what_its_audit_assumed_or_more(prepare_tiny: PrepareTiny, write_audit):
+    assume, limit = ["secure-aggregation"], ":max=0.4"
+    for name, assumed in (("one.json", ("secure-aggregation",)), ("other.json", ())):
+        audit = write_audit({1: 0.1}, name, assumed=assumed)
+        assert prepare_tiny(leakage_budget=f"{audit}{limit}", assume=assume).config.allowed_tiers == [1]
 
 
 FORMATS = ["int4", "int8", "bf16", "fp32", "scheduled"]
