@@ -5,14 +5,13 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtfl_private.attacking.base import AttackFacts, LabelInference
+from dtfl_private.attacking.client_tail import ClientTail
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
-from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen
-from dtfl_private.training.optimizers import make_optimizer
 
 # How much of what the network says of a record counts beside a protected label: factors of its logits.
 TRUST = (0.0, 0.1, 0.2, 0.5, 1.0)
@@ -60,73 +59,57 @@ class LabelMatching(LabelInference):
 
     def _of_client(self, view: View, seen: Seen) -> list[Tensor]:
         """Return the guesses for each batch of a client's round."""
-        defense = view.defense if self.adaptive else view.defense.undefended
-        protected = any("labels" in one.facts.acts_on for one in defense)
-        channel = label_channel(view, seen, adaptive=self.adaptive, sent=False).log() if protected else None
-        tail, steps = view.tail(seen), view.local_steps
-        optimizer = make_optimizer(tail.parameters(), steps.settings, steps.lr)
-        found = []
+        protected = self.adaptive and any("labels" in one.facts.acts_on for one in view.defense)
+        channel = label_channel(view, seen, adaptive=True, sent=False).log() if protected else None
+        tail, found = view.tail(seen, adaptive=self.adaptive), []
         for number, (sent, returned) in enumerate(zip(seen.outputs, seen.tail_gradients, strict=True)):
-            candidates = _Candidates(tail, sent.outputs, defense, view.classes)
-            labels = candidates.nearest(returned.gradient, self.corrections)
-            found.append(labels if channel is None else candidates.true_labels(labels, channel))
+            labels = nearest_labels(tail, sent.outputs, returned.gradient, view.classes, self.corrections)
+            found.append(labels if channel is None else true_labels(tail.logits(sent.outputs), labels, channel))
             if self.follows and sent.batch == number:  # nothing is missing since the beginning
-                optimizer.zero_grad()
-                torch.autograd.backward(candidates.loss(labels))
-                optimizer.step()
+                tail.step(sent.outputs, labels)
         return found
 
 
-class _Candidates:
-    """What each label would make of a batch's gradient.
+def nearest_labels(tail: ClientTail, inputs: Tensor, returned: Tensor, classes: int, corrections: int) -> Tensor:
+    """Return the labels (B,) whose gradients come nearest to the returned one.
 
     Args:
-        tail: the last modules, in training mode.
+        tail: the last modules.
         inputs: (B, *shape) that the client was sent.
-        defense: whose loss of protected labels counts.
+        returned: (B, *shape), its gradient of the mean loss.
         classes: K.
+        corrections: rounds of corrections, at most.
     """
+    rows = torch.arange(len(inputs))
+    each = torch.stack([_flat(tail.gradient(inputs, torch.full_like(rows, one))) for one in range(classes)], dim=1)
+    target = _flat(returned)
+    labels = (each - target[:, None]).square().sum(dim=2).argmin(dim=1).cpu()
+    for _ in range(corrections):
+        # With the others as guessed: what is missed, and what another label for this record would change.
+        missed = target - _flat(tail.gradient(inputs, labels))
+        change = each - each[rows, labels][:, None]
+        better = (change - missed[:, None]).square().sum(dim=2).argmin(dim=1).cpu()
+        if torch.equal(better, labels):
+            break
+        labels = better
+    return labels
 
-    def __init__(self, tail: nn.Module, inputs: Tensor, defense: DefenseChain, classes: int) -> None:
-        self._tail, self._defense = tail, defense
-        self._inputs = inputs.detach().requires_grad_()
-        self._classes = classes
 
-    def loss(self, labels: Tensor) -> Tensor:
-        """Return the client's loss with these labels (B,)."""
-        return self._defense.classification_loss(self._tail(self._inputs.clone()), labels.to(self._inputs.device))
+def _flat(gradient: Tensor) -> Tensor:
+    return gradient.flatten(1).double()
 
-    def _gradient(self, labels: Tensor) -> Tensor:
-        (gradient,) = torch.autograd.grad(self.loss(labels), self._inputs)
-        return gradient.flatten(1).double()
 
-    def nearest(self, returned: Tensor, corrections: int) -> Tensor:
-        """Return the labels (B,) whose gradients come nearest to the returned one (B, *shape)."""
-        alike = torch.ones(len(self._inputs), dtype=torch.int64)
-        each = torch.stack([self._gradient(label * alike) for label in range(self._classes)], dim=1)  # (B, K, D)
-        target, rows = returned.flatten(1).double(), torch.arange(len(each))
-        labels = (each - target[:, None]).square().sum(dim=2).argmin(dim=1)
-        for _ in range(corrections):
-            # With the others as guessed: what is missed, and what another label for this record would change.
-            missed = target - self._gradient(labels)
-            change = each - each[rows, labels][:, None]
-            better = (change - missed[:, None]).square().sum(dim=2).argmin(dim=1)
-            if torch.equal(better, labels):
-                break
-            labels = better
-        return labels.cpu()
+def true_labels(logits: Tensor, labels: Tensor, channel: Tensor) -> Tensor:
+    """Return the likeliest true labels (B,) behind protected ones, by the network and the chances of the defense.
 
-    def true_labels(self, labels: Tensor, channel: Tensor) -> Tensor:
-        """Return the likeliest true labels (B,) behind protected ones, by the network and the chances of the defense.
+    The network is believed as far as it explains the protected labels: not at all if it has learnt nothing yet.
 
-        The network is believed as far as it explains the protected labels: not at all if it has learnt nothing yet.
-
-        Args:
-            labels: (B,) protected.
-            channel: (classes, classes) logarithms of the chance of each protected label (column), given the true one.
-        """
-        with torch.no_grad():
-            logits = self._tail(self._inputs.clone()).double().cpu()
-        both = torch.stack([(logits * trust).log_softmax(dim=1) for trust in TRUST]) + channel.T[labels]
-        explained = both.logsumexp(dim=2).sum(dim=1)  # the log-likelihood of the protected labels
-        return both[explained.argmax()].argmax(dim=1)
+    Args:
+        logits: (B, classes) of the network.
+        labels: (B,) protected.
+        channel: (classes, classes) logarithms of the chance of each protected label (column), given the true one.
+    """
+    says = logits.detach().double().cpu()
+    both = torch.stack([(says * trust).log_softmax(dim=1) for trust in TRUST]) + channel.T[labels]
+    explained = both.logsumexp(dim=2).sum(dim=1)  # the log-likelihood of the protected labels
+    return both[explained.argmax()].argmax(dim=1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.attacking.callbacks import Advance, Keep, advance_within, below, keep_nothing, show_nothing
+from dtfl_private.attacking.client_tail import ClientTail
 from dtfl_private.attacking.evidence import (
     Auxiliary,
     Beginning,
@@ -199,12 +200,18 @@ class View:
         self._need("client-weights", "tail-gradients")
         return self._evidence.round.seen
 
-    def tail(self, seen: Seen) -> nn.Module:
-        """Return a fresh copy of the network's last modules, as a client that keeps them began this round with them."""
+    def tail(self, seen: Seen, *, adaptive: bool) -> ClientTail:
+        """Return the network's last modules as a client that keeps them began this round with them, to be trained on.
+
+        Args:
+            seen: the client's round.
+            adaptive: with the client's loss of protected labels; without, as if it had no defense.
+        """
         self._need("architecture", "client-weights", "tail-gradients")
         tail = self._there(self._evidence.round.tail, "the last modules that clients keep")()
         tail.load_state_dict({name: seen.download.weights[name] for name in tail.state_dict()})
-        return tail.train()
+        chain, steps = self.defense, self.local_steps
+        return ClientTail(tail, chain if adaptive else chain.undefended, steps.settings, steps.lr)
 
     @property
     def replies(self) -> Sequence[Sequence[GradientReply]]:

@@ -9,15 +9,17 @@ from torch.nn import functional as F
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_plan import plan_attack
+from dtfl_private.attacking.client_tail import ClientTail
 from dtfl_private.attacking.guessing import judged_guesses
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.label_matching import LabelMatching, _Candidates
+from dtfl_private.attacks.label_matching import LabelMatching, nearest_labels
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.train import train
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.training.optimizers import OptimizerSettings
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,10 @@ def random_tail(*, norm):
         return tail, torch.randn(12, 4, 5, 5).double(), torch.randint(6, (12,))
 
 
+def held(tail):
+    return ClientTail(tail, DefenseChain(), OptimizerSettings(name="sgd", momentum=0.0, weight_decay=0.0), 0.1)
+
+
 def test_behind_a_linear_layer_it_is_the_closed_form():
     """W^T (p - y) / B, spread over the positions of the average pool: by hand."""
     tail, inputs, labels = random_tail(norm=False)
@@ -56,16 +62,15 @@ def test_behind_a_linear_layer_it_is_the_closed_form():
     given = tail(inputs).softmax(dim=1) - F.one_hot(labels, 6)
     by_hand = (given @ tail[-1].weight / len(inputs) / 25)[:, :, None, None].expand_as(inputs)
     torch.testing.assert_close(gradient, by_hand)
-    assert torch.equal(_Candidates(tail, inputs, DefenseChain(), 6).nearest(by_hand, 0), labels)
+    assert torch.equal(nearest_labels(held(tail), inputs, by_hand, 6, 0), labels)
 
 
 def test_where_records_meet_in_batch_norm_guesses_are_corrected():
     tail, inputs, labels = random_tail(norm=True)
     leaf = inputs.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(copy.deepcopy(tail)(leaf), labels), leaf)
-    candidates = _Candidates(tail, inputs, DefenseChain(), 6)
-    assert torch.equal(candidates.nearest(gradient, 5), labels)
-    assert not torch.equal(candidates.nearest(gradient, 0), labels)
+    assert torch.equal(nearest_labels(held(tail), inputs, gradient, 6, 5), labels)
+    assert not torch.equal(nearest_labels(held(tail), inputs, gradient, 6, 0), labels)
 
 
 def test_every_label_of_a_round_is_found_by_the_server(u_shaped, tmp_path):
@@ -91,12 +96,12 @@ def test_the_clients_steps_are_taken_along(u_shaped, tmp_path, monkeypatch):
     plan = plan_attack(run, AttackConfig(victims=64, seeds=1, aux_images=50), [LabelMatching()], tmp_path / "out")
     view = plan.view(plan.jobs[0], 0, plan.rounds.of(plan.jobs[0], None), Callback()).showing([recording.seen])
     tails, make = [], View.tail
-    monkeypatch.setattr(View, "tail", lambda *given: tails.append(make(*given)) or tails[-1])
+    monkeypatch.setattr(View, "tail", lambda *given, **how: tails.append(make(*given, **how)) or tails[-1])
     for follows, followed in ((True, True), (False, False)):
         labels = LabelMatching(follows=follows).infer(view)
         assert not followed or torch.equal(labels, recording.truth.labels)
         apart = max(
-            float((t - recording.seen.update.weights[n]).abs().max()) for n, t in tails[-1].state_dict().items()
+            float((t - recording.seen.update.weights[n]).abs().max()) for n, t in tails[-1].modules.state_dict().items()
         )
         assert (apart < 1e-5) == followed
 
