@@ -39,7 +39,7 @@ ASSUMPTIONS: Mapping[AssumptionName, Assumption] = {
             takes="updates",
             instead="aggregate",
             sentence="secure aggregation is assumed, not shown: the server is taken to see only the sum of the weight "
-            "updates of a round's participants, none by itself; smashed data are still sent client by client",
+            "updates of a round's participants, none by itself; whatever else is sent is seen client by client",
             plainly="This is for a server that sees only the sum of what all clients have learnt, and no client's own. "
             "That is assumed, not shown.",
         ),

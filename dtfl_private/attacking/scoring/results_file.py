@@ -76,7 +76,7 @@ def remarks(plan: AttackPlan) -> list[str]:
         f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,
-        *(f"assumed: {sentence}" for sentence in sentences_of(in_force(plan.opened, config))),
+        *sentences_of(in_force(plan.opened, config)),
         *assumption_remarks(plan.opened, config),
     ]
     lines += _acting(plan)

@@ -46,7 +46,7 @@ def audit_output(findings: Findings) -> list[RenderableType]:
         shown.append(Text(printable(f"fell back to a trivial guess: {fallen}"), style="bold yellow"))
     if is_valid(findings) and (curve := auxiliary_curve_text(findings)) is not None:
         shown.append(Text(printable(f"auxiliary data: {curve}")))
-    shown += [Text(printable(f"assumed: {sentence}"), style="bold") for sentence in assumed_sentences(findings)]
+    shown += [Text(printable(sentence), style="bold") for sentence in assumed_sentences(findings)]
     sanity = Text(printable(sanity_line(findings)), style="" if is_valid(findings) else "bold magenta")
     remedy = [f"what to try: {REMEDY}"] if failed_checks(findings) else []
     return [*shown, sanity, *remedy, overall(findings)]

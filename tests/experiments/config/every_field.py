@@ -61,6 +61,7 @@ OTHER: Mapping[str, Any] = {
     "server_workers": 4,
     "server_cpus": 2.0,
     "defense": ["identity", "identity"],
+    "assume": ["secure-aggregation"],
     "leakage_budget": "a:b/c,d.json:metric=mse,min=0.02",
     "exposure_budget": 12.5,
     "leakage_from": "a:b/c,d.json:metric=mse",
