@@ -12,7 +12,7 @@ from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
-from dtfl_private.verdicts.tier_leakage import LeakageSource
+from dtfl_private.verdicts.leakage_source import LeakageSource
 
 
 def with_tiers_of_run(config: TrainConfig, folder: RunFolder) -> TrainConfig:

@@ -18,7 +18,7 @@ from dtfl_private.experiments.setup.exposure_by_audit import exposure_line
 from dtfl_private.experiments.train import train
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.runtime.callback import Callback
-from dtfl_private.verdicts.tier_leakage import parse_leakage
+from dtfl_private.verdicts.leakage_source import parse_leakage
 
 LEAKAGE = "1=0.8,2=0.5,3=0.2"
 LIMITED = {"exposure_budget": 2, "tier_leakage": LEAKAGE, "rounds": 5}

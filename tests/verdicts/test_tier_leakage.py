@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.results.result import Result
-from dtfl_private.verdicts.tier_leakage import LeakageSource, leakage_text, parse_leakage, tier_leakage
+from dtfl_private.verdicts.leakage_source import LeakageSource, leakage_text, parse_leakage
+from dtfl_private.verdicts.tier_leakage import tier_leakage
 
 Figure = Callable[..., Result]
 

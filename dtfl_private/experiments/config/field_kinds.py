@@ -13,7 +13,7 @@ from dtfl_private.data.normalization import Normalization
 from dtfl_private.files import reading
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
-from dtfl_private.verdicts.tier_leakage import LeakageSource, leakage_text, parse_leakage
+from dtfl_private.verdicts.leakage_source import LeakageSource, leakage_text, parse_leakage
 
 # How "no value" is written in TOML, which has no null, and on the command line.
 NOTHING = "none"

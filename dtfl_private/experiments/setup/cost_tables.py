@@ -9,7 +9,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import tier_names
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
-from dtfl_private.verdicts.tier_leakage import parse_leakage
+from dtfl_private.verdicts.leakage_source import parse_leakage
 
 
 def method_costs(

@@ -19,7 +19,8 @@ from dtfl_private.simulation.exposure_budget import SLACK, ExposureBudget
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.training.method import Method
 from dtfl_private.verdicts.findings import Findings
-from dtfl_private.verdicts.tier_leakage import LeakageSource, leakage_text, parse_leakage, tier_leakage
+from dtfl_private.verdicts.leakage_source import LeakageSource, leakage_text, parse_leakage
+from dtfl_private.verdicts.tier_leakage import tier_leakage
 from dtfl_private.verdicts.tiers_within_budget import counted
 
 

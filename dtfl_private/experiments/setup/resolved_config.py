@@ -12,7 +12,7 @@ from dtfl_private.experiments.setup.run_costs import RunCosts
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
-from dtfl_private.verdicts.tier_leakage import LeakageSource
+from dtfl_private.verdicts.leakage_source import LeakageSource
 
 
 def resolved_config(
