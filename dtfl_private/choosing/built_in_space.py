@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dtfl_private.attacking.base import LabelInference
 from dtfl_private.choosing.limits import Limit, aims_of
+from dtfl_private.choosing.space import ALL
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.plugins.specification import canonical
 from dtfl_private.training.method import Method
@@ -14,54 +15,63 @@ _HEAD = """\
 # itself are always among the choices of [train].
 """
 
-# Of smashed data: defenses whose defaults lie within their ranges, so that each is tried as it is given.
+# Of smashed data: defenses whose defaults lie within their ranges, so that each is tried as it is given. The two that
+# hide most may also act in shallow tiers alone, which leak most.
 _ACTIVATIONS = """
 [[defense]]
 name = "gaussian-noise"
-settings = { sd = { low = 0.05, high = 4.0, scale = "log" } }
-
+settings = {{ sd = {{ low = 0.05, high = 4.0, scale = "log" }} }}
+{where}
+[[defense]]
+name = "micro-aggregation"
+settings = {{ k = [2, 3, 5, 8] }}
+{where}
 [[defense]]
 name = "laplace-noise"
-settings = { sd = { low = 0.05, high = 4.0, scale = "log" } }
+settings = {{ sd = {{ low = 0.05, high = 4.0, scale = "log" }} }}
+
+[[defense]]
+name = "learned-noise"
+settings = {{ sd = {{ low = 0.05, high = 4.0, scale = "log" }}, reward = {{ low = 0.01, high = 0.3, scale = "log" }} }}
 
 [[defense]]
 name = "dropout"
-settings = { p = { low = 0.1, high = 0.9 } }
+settings = {{ p = {{ low = 0.1, high = 0.9 }} }}
 
 [[defense]]
 name = "top-k"
-settings = { share = { low = 0.01, high = 0.3, scale = "log" } }
+settings = {{ share = {{ low = 0.01, high = 0.3, scale = "log" }} }}
 
 [[defense]]
 name = "quantize"
-settings = { bits = [4, 8] }
+settings = {{ bits = [4, 8] }}
 
 [[defense]]
 name = "patch-shuffle"
-settings = { patch = [2, 4, 8] }
+settings = {{ patch = [2, 4, 8] }}
 
 [[defense]]
 name = "batch-patch-shuffle"
-settings = { patch = [2, 4, 8], share = { low = 0.1, high = 1.0 } }
+settings = {{ patch = [2, 4, 8], share = {{ low = 0.1, high = 1.0 }} }}
 
 [[defense]]
 name = "channel-shuffle"
 
 [[defense]]
 name = "distance-correlation"
-settings = { alpha = { low = 0.1, high = 0.95 } }
+settings = {{ alpha = {{ low = 0.1, high = 0.95 }} }}
 
 [[defense]]
 name = "adversarial-decoder"
-settings = { strength = { low = 0.1, high = 5.0, scale = "log" } }
+settings = {{ strength = {{ low = 0.1, high = 5.0, scale = "log" }} }}
 
 [[defense]]
 name = "information-bottleneck"
-settings = { beta = { low = 0.001, high = 0.3, scale = "log" }, sigma = { low = 0.1, high = 2.0, scale = "log" } }
+settings = {{ beta = {{ low = 0.001, high = 0.3, scale = "log" }}, sigma = {{ low = 0.1, high = 2.0, scale = "log" }} }}
 
 [[defense]]
 name = "fisher-noise"
-settings = { mse = { low = 0.01, high = 1.0, scale = "log" } }
+settings = {{ mse = {{ low = 0.01, high = 1.0, scale = "log" }} }}
 """
 
 # With a proof that counts for a limit on epsilon.
@@ -69,6 +79,10 @@ _PROVEN = """
 [[defense]]
 name = "dp-activations"
 settings = { epsilon = { low = 5.0, high = 500.0, scale = "log" } }
+
+[[defense]]
+name = "pixel-dp"
+settings = { epsilon = { low = 50.0, high = 20000.0, scale = "log" } }
 """
 
 _LABELS = """
@@ -111,7 +125,7 @@ def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], li
     guaranteed = {limit.guaranteed for limit in limits}
     parts = [_HEAD]
     if method.cuts:
-        parts.append(_ACTIVATIONS)
+        parts.append(_ACTIVATIONS.format(where=_where(tiers)))
     if "smashed" in guaranteed:
         parts.append(_PROVEN)
     if "labels" in guaranteed or LabelInference in aims_of(limits):
@@ -119,6 +133,13 @@ def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], li
     if "weights" in guaranteed or not method.cuts:
         parts.append(_WEIGHTS)
     return "".join([*parts, _train(config, method, tiers)])
+
+
+def _where(tiers: Sequence[int]) -> str:
+    """Return the key of a defense that acts in every tier, or in the shallower half of them alone."""
+    if len(tiers) < 2:
+        return ""
+    return f'tiers = ["{ALL}", "<={tiers[len(tiers) // 2 - 1]}"]\n'
 
 
 def _train(config: TrainConfig, method: Method, tiers: Sequence[int]) -> str:

@@ -32,6 +32,8 @@ from dtfl_private.files.reading import parse_toml
 from dtfl_private.leakage.results.result import first_fault
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.specification import is_object_path, parse
+from dtfl_private.protection.defense_rule import DefenseRule
+from dtfl_private.protection.named_defense import make_defense
 
 Value = bool | int | float | str
 Point = Mapping[str, Value]
@@ -289,9 +291,10 @@ def _require_defense(choice: DefenseChoice, source: str) -> None:
         if NONE in choice.name.split(":"):
             raise InputError(f"'{NONE}' is no defense: every slot may be left empty")
         for ends in _ends(choice):
-            create("defense", defense_text(choice.model_copy(update={"tiers": [ALL]}), ends))
+            make_defense(defense_text(choice, ends))
         for condition in choice.tiers:
-            tiers_of(condition, [1])
+            if condition != ALL:
+                DefenseRule.parse(f"tier{condition}")
     except InputError as error:
         raise InputError(f"{source}, defense '{choice.name}': {error}") from None
 

@@ -117,7 +117,21 @@ def test_the_built_in_space_is_one_and_holds_every_default(method):
     points, left_out = first_points(space)
     assert all(space.holds(point) for point in points)
     # Only those without a default strength are left out.
-    assert {line.partition(" ")[0] for line in left_out} <= {"dp-activations", "dp-weights"}
+    assert {line.partition(" ")[0] for line in left_out} <= {"dp-activations", "dp-weights", "pixel-dp"}
+
+
+def test_a_defense_in_shallow_tiers_alone_is_a_point_that_trains():
+    """The built-in space has such points where there are several tiers."""
+    base = Base(config=TrainConfig(), tiers=[1, 2, 3, 4])
+    method = make_method("dtfl")
+    text = built_in_space(base.config, method, base.tiers, parse_limits(["ssim<=0.4"]))
+    space = within(parse_space(text, "built in"), base)
+    untouched = first_points(space)[0][0]
+    point = {**untouched, "activations": "micro-aggregation", "micro-aggregation.k": 5, "micro-aggregation@tier": "<=2"}
+    assert space.holds(point)
+    assert config_of(space, point, base).defense == ["micro-aggregation:k=5@tier<=2"]
+    alone = built_in_space(base.config, method, [2], parse_limits(["ssim<=0.4"]))
+    assert "@tier" not in str(parse_space(alone, "built in").further_dimensions({"activations": "gaussian-noise"}))
 
 
 @pytest.mark.parametrize(
