@@ -14,6 +14,7 @@ from torch import Tensor
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import batches_per_epoch
 from dtfl_private.protection.base import Defense, name_of
+from dtfl_private.protection.conditional import bare
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
@@ -25,10 +26,13 @@ EQUAL = 1e-6
 
 
 def inactive_defenses(opened: OpenedRun) -> list[str]:
-    """Return the names of a run's defenses that change nothing of what leaves its clients, in their order."""
+    """Return the names of a run's defenses that change nothing of what leaves its clients, in their order.
+
+    Of one with a rule it is the name without the rule, as a space has it.
+    """
     members = list(opened.prepared.worker.defense)
     with one_thread():
-        return [name_of(defense) for place, defense in enumerate(members) if not _acts(opened, place, defense)]
+        return [name_of(bare(defense)) for place, defense in enumerate(members) if not _acts(opened, place, defense)]
 
 
 def _acts(opened: OpenedRun, place: int, defense: Defense) -> bool:

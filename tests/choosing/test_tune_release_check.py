@@ -11,6 +11,7 @@ from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.defenses.update_noise import UpdateNoise
 from dtfl_private.protection.base import Defense
+from dtfl_private.protection.conditional import only_where
 
 
 class OnlyAsDeepAsTwo(Defense):
@@ -63,3 +64,8 @@ def test_of_several_defenses_those_are_named_that_change_nothing(opened):
     run = opened(defenses=[MilitaryGradeVault(), GaussianNoise(sd=0.1), Identity()])
     assert inactive_defenses(run) == ["military-grade-vault", "identity"]
     assert inactive_defenses(opened()) == []
+
+
+def test_a_defense_with_a_rule_counts_where_it_acts_and_is_named_without_the_rule(opened):
+    assert inactive_defenses(opened(defenses=[only_where("tier>=2", GaussianNoise(sd=0.1))])) == []
+    assert inactive_defenses(opened(defenses=[only_where("tier<=2", MilitaryGradeVault())])) == ["military-grade-vault"]
