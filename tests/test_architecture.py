@@ -24,6 +24,7 @@ OPEN_TO_PLUGINS = (
     *("printable", "html_table", "errors", "files", "randomness", "numerics", "protocol", "models", "protection"),
     *("privacy", "leakage"),
     *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program", "attacking.batch_norms"),
+    "attacking.client_tail",
 )
 # Folders of tests of several rooms; every other folder of tests is named after a folder of the package.
 ACROSS_ROOMS = {"benchmarks", "contracts", "docs", "end_to_end", "examples", "hostile", "statistics"}

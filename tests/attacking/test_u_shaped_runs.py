@@ -1,6 +1,7 @@
 """U-shaped runs are attacked as SplitFed's are, but that no label is sent, and that what tells them is."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -112,6 +113,19 @@ def test_no_attack_is_shown_a_label(opened, tmp_path):
     assert not any(batch.labels.any() for seen in view.seen for batch in seen.batches)
     program = view.program(view.seen[0], adaptive=True)
     assert not program.sent_labels(torch.tensor([1, 2])).any()
+
+
+def test_who_lacks_labels_is_not_shown_those_that_are_sent(opened, tmp_path):
+    run = opened(method="splitfed-v1")
+    plan = plan_attack(run, AttackConfig(victims=8, seeds=1), [Unlabelled()], tmp_path / "out")
+    (job,) = plan.jobs
+    played = plan.rounds.of(job, None)
+    lacking = replace(job, chosen=replace(job.chosen, adversary=job.chosen.adversary.without(frozenset({"labels"}))))
+    for one, shown in ((job, True), (lacking, False)):
+        view = plan.view(one, 0, played, Callback())
+        for rounds in (view.seen, view.showing(played.victims.seen).seen):
+            assert any(batch.labels.any() for seen in rounds for batch in seen.batches) == shown
+        assert torch.equal(view.told(torch.tensor([1, 2])), torch.tensor([1, 2]) * shown)
 
 
 def test_a_malicious_server_sends_other_weights(trained, mount):

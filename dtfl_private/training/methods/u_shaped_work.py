@@ -61,7 +61,7 @@ class _Client(SplitClient):
 class _Middle:
     """The server's modules between a client's two ends, trained on the batches of one client."""
 
-    def __init__(self, worker: Worker, modules: nn.Sequential, weights: GlobalWeights, lr: float) -> None:
+    def __init__(self, worker: Worker, modules: nn.Module, weights: GlobalWeights, lr: float) -> None:
         modules.load_state_dict({name: weights.model[name] for name in modules.state_dict()})
         self._numerics = worker.setup.numerics
         self.modules = modules.train()
