@@ -28,6 +28,13 @@ class LeastSquares(Reconstruction):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unlabelled(LeastSquares):
+    """The same where no labels are sent."""
+
+    facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES - {"labels"}, recipe="a linear map")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Blind(Reconstruction):
     facts: ClassVar[AttackFacts] = AttackFacts(needs=SEES, recipe="the mean image, with noise by seed")
 

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 from attack_reports import of
-from fast_attacks import LeastSquares
+from fast_attacks import LeastSquares, Unlabelled
 from malicious_servers import Doubled
 
 from dtfl_private.attacking.attack_config import AttackConfig
@@ -25,10 +25,6 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.runtime.callback import Callback
 
 RECORDED = {"method": "u-shaped", "record_rounds": ["last"], "record_images": 8, "dropout": 0.3}
-
-
-class Unlabelled(LeastSquares):
-    facts = AttackFacts(needs=LeastSquares.facts.needs - {"labels"}, recipe="a linear map")
 
 
 class DoubledUnlabelled(Doubled):

@@ -1,8 +1,9 @@
 """Audits of runs whose clients get gradients back, or are never sent their weights, from training to findings."""
 
 import pytest
-from fast_attacks import LeastSquares
+from fast_attacks import LeastSquares, Unlabelled
 
+from dtfl_private.attacks.label_matching import LabelMatching
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.auditing.audit_config import SETTLED, AuditConfig
 from dtfl_private.auditing.audit_plan import plan_audit
@@ -26,6 +27,23 @@ def test_a_run_of_splitfed_is_audited_at_its_one_tier(method, trained, examine):
     assert "All clients are in one tier." in done.report.read_text("utf-8")
 
 
+def test_an_audit_of_a_u_shaped_run_says_that_labels_are_told(trained, examine):
+    done = examine(trained(method="u-shaped"), [Unlabelled(), LabelMatching(), LeastSquares()])
+    found = read_findings(done.path)
+    assert [check.name for check in found.sanity] == ["identity", "md1"]
+    assert found.valid
+    labels = [one for one in found.results if (one.source, one.metric) == ("label-matching", "accuracy")]
+    assert [one.value for one in labels] == [1.0]
+    (said,) = [one.sentence for one in found.guarantees if one.what == "labels"]
+    assert said.startswith("labels are not sent, but the gradients at the input of the clients' last modules are")
+    (threat,) = found.threat_model
+    assert "the gradients before the clients' last modules" in threat.capabilities
+    assert "the labels sent with them" not in threat.capabilities
+    not_tested = {one.what: one.why for one in found.not_tested}
+    assert "which nobody has in a run of u-shaped" in not_tested["least-squares"]
+    assert "with the labels where the method sends them" in done.report.read_text("utf-8")
+
+
 def test_what_cannot_be_checked_without_weights_is_said_so(trained, examine):
     done = examine(trained(method="fedgkt"), [SHORT, LeastSquares()], seeds=1)
     found = read_findings(done.path)
@@ -46,6 +64,7 @@ def test_what_cannot_be_checked_without_weights_is_said_so(trained, examine):
         ("quick", "dtfl", []),
         ("quick", "splitfed-v1", ["gradient-labels"]),
         ("thorough", "splitfed-v1", ["gradient-labels", "hijacking:size=best"]),
+        ("quick", "u-shaped", ["gradient-labels", "label-matching"]),
         ("quick", "fedgkt", ["surrogate:size=small", "membership-surrogate"]),
     ],
 )
@@ -56,7 +75,6 @@ def test_a_preset_has_the_attacks_that_fit_the_method(preset, method, more, trai
     ).settled()
     plan = plan_audit(opened(method=method), config, None, tmp_path / "audit")
     assert list(plan.attack_config.attacks) == [*SETTLED[preset].attacks, *more]
-    named = plan_audit(
-        opened(method=method), config.model_copy(update={"attacks": ("surrogate",)}), None, tmp_path / "named"
-    )
-    assert named.attack_config.attacks == ("surrogate",)
+    one = "decoder" if method == "u-shaped" else "surrogate"
+    named = plan_audit(opened(method=method), config.model_copy(update={"attacks": (one,)}), None, tmp_path / "named")
+    assert named.attack_config.attacks == (one,)
