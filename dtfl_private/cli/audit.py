@@ -1,15 +1,14 @@
 """The audit command."""
 
 import click
-from click.core import ParameterSource
 
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.cli.attack_options import attacked_tiers, model_options
 from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.completion import of_folders, of_runs
 from dtfl_private.cli.output import output
-from dtfl_private.cli.shared_options import plugin_option
-from dtfl_private.errors import DtflError, InputError
+from dtfl_private.cli.shared_options import plugin_option, require_only
+from dtfl_private.errors import DtflError
 
 # Before and after the options that are no fields.
 FIRST = (
@@ -141,7 +140,7 @@ def audit(
     config = make_audit_config(**given, tiers=attacked_tiers(tiers) or "all", **options)
     answer = output()
     if report_only:
-        _require_nothing_measured()
+        require_only(OF_THE_REPORT, "changes what is measured, and --report-only measures nothing")
         again = write_report_again(run, out=out, title=title, organisation=organisation)
         answer.show_line(f"report: {again.report}")
         answer.document(again.path)
@@ -167,18 +166,3 @@ def audit(
         answer.say(line)
     answer.document(done.path)
     require_gates(gates, done.findings)  # last, so that what crossed them has been shown
-
-
-def _require_nothing_measured() -> None:
-    """Refuse options of the command line that --report-only would not follow.
-
-    Raises:
-        InputError: there is one; the first is named.
-    """
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name not in OF_THE_REPORT and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise InputError(
-                f"{parameter.opts[0]} changes what is measured, and --report-only measures nothing: leave one out"
-            )

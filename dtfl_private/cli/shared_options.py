@@ -1,13 +1,15 @@
 """Options that several commands share and no configuration has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dtfl_private.cli.command import GroupedOption
 from dtfl_private.cli.completion import of_keys
 from dtfl_private.cli.output import note_file
+from dtfl_private.errors import InputError
 
 
 def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -82,3 +84,21 @@ def set_option(command: Callable[..., None]) -> Callable[..., None]:
         shell_complete=of_keys,
         help="set a key of CONFIG.toml, the value as its option takes it or as TOML; repeat for several",
     )(command)
+
+
+def require_only(kept: Collection[str], why: str) -> None:
+    """Refuse what the command line gives beside the parameters that an option goes with.
+
+    Args:
+        kept: names of these parameters.
+        why: others are refused, after the name of one, as "changes what --resume goes on with".
+
+    Raises:
+        InputError: there is another one; the first is named.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in kept and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            shown = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(context)
+            raise InputError(f"{shown} {why}: leave one out")

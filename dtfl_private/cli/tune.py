@@ -1,12 +1,11 @@
 """The tune command."""
 
 import click
-from click.core import ParameterSource
 
 from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.completion import of_files, of_folders
 from dtfl_private.cli.output import output
-from dtfl_private.cli.shared_options import plugin_option
+from dtfl_private.cli.shared_options import plugin_option, require_only
 from dtfl_private.errors import DtflError, InputError
 
 # What --resume goes with: the folder says all else.
@@ -108,7 +107,7 @@ def tune(
 
     answer = output()
     if resume is not None:
-        _require_nothing_asked()
+        require_only(OF_A_RESUME, "says what to search for, and --resume goes on with what was asked")
     elif source is None:
         raise InputError("RUN or CONFIG.toml is missing: name what is to be changed, or --resume DIR")
     if show_space:
@@ -146,19 +145,3 @@ def tune(
 
 class InterruptedTuningError(DtflError):
     """The user stopped a search."""
-
-
-def _require_nothing_asked() -> None:
-    """Refuse options of the command line that --resume would not follow.
-
-    Raises:
-        InputError: there is one; the first is named.
-    """
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name not in OF_A_RESUME and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            shown = parameter.opts[0] if isinstance(parameter, click.Option) else "RUN|CONFIG.toml"
-            raise InputError(
-                f"{shown} says what to search for, and --resume goes on with what was asked: leave one out"
-            )
