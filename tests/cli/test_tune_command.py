@@ -17,6 +17,7 @@ max_train_images = 60
 batch_size = 8
 clients = 2
 rounds = 2
+tiers = 1
 device = "cpu"
 """
 

@@ -16,6 +16,7 @@ max_train_images = 60
 batch_size = 8
 clients = 2
 rounds = 1
+tiers = 1
 device = "cpu"
 """
 
