@@ -325,4 +325,6 @@ def _in_words(choice: DefenseChoice) -> str:
             parts.append(f"{key} {value.low:g}-{value.high:g}")
         else:
             parts.append(f"{key} {'|'.join(map(str, value)) if isinstance(value, list) else value}")
+    if choice.tiers != [ALL]:
+        parts.append(f"tiers {'|'.join(choice.tiers)}")
     return f"{choice.name} ({', '.join(parts)})" if parts else choice.name

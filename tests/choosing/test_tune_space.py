@@ -5,7 +5,7 @@ from dtfl_private.choosing.built_in_space import built_in_space
 from dtfl_private.choosing.limits import parse_limits
 from dtfl_private.choosing.points import Base, config_of, first_points, within, without_defenses
 from dtfl_private.choosing.sampler import next_points
-from dtfl_private.choosing.space import parse_space, space_document
+from dtfl_private.choosing.space import DefenseChoice, defense_text, in_words, parse_space, space_document
 from dtfl_private.choosing.trial import Rules
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -101,8 +101,6 @@ def test_defenses_are_taken_out_with_their_strengths():
 
 def test_where_a_defense_acts_can_be_a_dimension():
     """With rules such as NAME@tier<=2, which a configuration takes as part of a defense's text."""
-    from dtfl_private.choosing.space import DefenseChoice, defense_text
-
     choice = DefenseChoice(name="gaussian-noise", settings={"sd": 0.5}, tiers=["all", "<=2"])
     assert defense_text(choice, {"gaussian-noise@tier": "<=2"}) == "gaussian-noise:sd=0.5@tier<=2"
     assert defense_text(choice, {"gaussian-noise@tier": "all"}) == "gaussian-noise:sd=0.5"
@@ -130,6 +128,7 @@ def test_a_defense_in_shallow_tiers_alone_is_a_point_that_trains():
     point = {**untouched, "activations": "micro-aggregation", "micro-aggregation.k": 5, "micro-aggregation@tier": "<=2"}
     assert space.holds(point)
     assert config_of(space, point, base).defense == ["micro-aggregation:k=5@tier<=2"]
+    assert any("gaussian-noise (sd 0.05-4, tiers all|<=2)" in line for line in in_words(space))
     alone = built_in_space(base.config, method, [2], parse_limits(["ssim<=0.4"]))
     assert "@tier" not in str(parse_space(alone, "built in").further_dimensions({"activations": "gaussian-noise"}))
 
