@@ -74,7 +74,8 @@ def unknown_name(kind: str, value: str, known: Iterable[str]) -> InputError:
     names = sorted(known)
     near = nearest_name(value, names)
     hint = "" if near is None else f"did you mean '{near}'? "
-    return InputError(f"unknown {kind} '{shortened(value)}': {hint}known: {', '.join(names) or 'none'}")
+    between = "; " if any("," in name for name in names) else ", "
+    return InputError(f"unknown {kind} '{shortened(value)}': {hint}known: {between.join(names) or 'none'}")
 
 
 def nearest_name(value: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:

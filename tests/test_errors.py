@@ -49,3 +49,8 @@ def test_no_suggestion_is_made_when_nothing_is_near():
 
 def test_an_empty_list_of_names_is_said():
     assert str(unknown_name("attack", "fsha", [])) == "unknown attack 'fsha': known: none"
+
+
+def test_names_with_commas_are_listed_apart():
+    assert str(unknown_name("profile", "x9", ["2 CPU, 30 Mbps", "1 CPU"])).endswith("known: 1 CPU; 2 CPU, 30 Mbps")
+    assert str(unknown_name("profile", "x9", ["b", "a"])).endswith("known: a, b")
