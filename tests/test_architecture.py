@@ -352,7 +352,7 @@ def test_a_name_that_there_is_not_is_refused_as_by_any_module():
     with pytest.raises(AttributeError, match="module 'dtfl_private' has no attribute 'trian'"):
         _ = dtfl_private.trian
     with pytest.raises(ImportError, match="cannot import name 'trian' from 'dtfl_private'"):
-        from dtfl_private import trian  # noqa: F401
+        from dtfl_private import trian  # noqa: F401 - the misspelling is what is tested
 
 
 def test_every_public_name_says_what_it_is():

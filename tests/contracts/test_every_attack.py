@@ -48,7 +48,7 @@ def test_only_a_malicious_server_tampers(attack):
 def test_it_is_a_frozen_value_whose_settings_can_be_written_down(attack):
     assert is_dataclass(attack)
     with pytest.raises(AttributeError):
-        attack.adaptive = False  # type: ignore[misc]
+        attack.adaptive = False  # type: ignore[misc] # that it is refused is tested
     text = explicit("attack", name_of(attack))
     assert create("attack", text) == attack
     assert all(f"{field.name}=" in text for field in fields(attack))

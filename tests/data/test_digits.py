@@ -40,7 +40,7 @@ def test_the_split_is_stratified():
 def test_the_split_is_always_the_same():
     np.random.seed(5)  # noqa: NPY002 - the global generator must not matter
     first = load_digits()
-    np.random.seed(6)  # noqa: NPY002
+    np.random.seed(6)  # noqa: NPY002 - the global generator must not matter
     second = load_digits()
     assert torch.equal(first.train_images, second.train_images)
     assert torch.equal(first.test_labels, second.test_labels)

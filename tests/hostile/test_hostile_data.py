@@ -57,7 +57,7 @@ def test_idx_file(tmp_path, count, data, packed):
 @examples(40)
 def test_cache_of_images_is_made_anew(tmp_path, monkeypatch, count, data, patterns):
     monkeypatch.setenv("DTFL_PRIVATE_CACHE", str(tmp_path / "cache"))
-    build = lambda: {"train": patterns.train_images}  # noqa: E731
+    build = lambda: {"train": patterns.train_images}  # noqa: E731 - it is only handed on
     cached("entry", "stamp", build)
     path = data.draw(st.sampled_from(sorted((tmp_path / "cache").glob("entry.*"))))
     path.write_bytes(data.draw(bytes_of(path.read_bytes())))

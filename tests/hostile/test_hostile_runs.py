@@ -38,7 +38,7 @@ def compared(dtfl, write_run, tmp_path, monkeypatch, audit) -> Callable[[str, by
         (run / file).write_bytes(data)
         return dtfl("compare", run, "--out", tmp_path / "out").status
 
-    compare.whole = whole  # type: ignore[attr-defined]
+    compare.whole = whole  # type: ignore[attr-defined] # rides on the function
     return compare
 
 

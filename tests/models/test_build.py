@@ -52,7 +52,7 @@ def test_even_a_single_image_of_the_smallest_size_can_be_trained_on(name, norm):
 
 @pytest.mark.parametrize("built", [nn.Linear(2, 2), nn.Sequential(nn.Identity(), nn.Identity()), numbered([nn.ReLU()])])
 def test_a_plugin_that_cannot_be_cut_is_refused(offer, built):
-    offer("model", "own", lambda *, input_shape, classes, norm: built)  # noqa: ARG005
+    offer("model", "own", lambda *, input_shape, classes, norm: built)  # noqa: ARG005 - called by these names
     with pytest.raises(InputError, match="model 'own' is not a StagedModel of at least two stages"):
         build_model("own", input_shape=(1, 8, 8), classes=10, norm="batch", seed=0)
 

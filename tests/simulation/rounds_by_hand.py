@@ -57,7 +57,7 @@ def papers_choice(settings: ScheduleSettings, kinds: list[int]) -> list[int]:
 
 def assert_same(one: object, other: object) -> None:
     """Compare two dataclasses field by field, arrays by value, NaN equal to NaN."""
-    for field in fields(one):  # type: ignore[arg-type]
+    for field in fields(one):  # type: ignore[arg-type] # a dataclass of any kind
         a, b = getattr(one, field.name), getattr(other, field.name)
         if hasattr(a, "__dataclass_fields__"):
             assert_same(a, b)

@@ -105,9 +105,9 @@ def _torchscript(model: TrainedModel) -> bytes:
         warnings.filterwarnings("ignore", message=".*torch.jit.*is (deprecated|not supported)")
         # Sizes become constants, as they may: all but the number of inputs, which is checked.
         # torch names this warning in no list of what it exports, and gives `trace` no types.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined] # not exported
         network = ExportedNetwork(model)
-        traced = torch.jit.trace(network, example_inputs(model.data))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(network, example_inputs(model.data))  # type: ignore[no-untyped-call] # torch has no types
         _require_any_number(network, traced, example_inputs(model.data))
         # For whoever opens it without the run: torch.jit.load returns it in _extra_files.
         torch.jit.save(traced, buffer, _extra_files={"dataset.json": model.data.document()})

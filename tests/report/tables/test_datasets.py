@@ -22,7 +22,7 @@ def shown(folder: Path | None) -> str:
     """Return the table as one line, at the width of a narrow terminal."""
     console = Console(width=80, file=io.StringIO(), markup=False)
     console.print(datasets_table(dataset_facts(DESCRIBED, {"mine": FACTS, "other": None}, folder), folder))
-    return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    return " ".join(console.file.getvalue().split())  # type: ignore[attr-defined] # a StringIO, see above
 
 
 def test_a_data_set_is_shown_with_its_facts():
