@@ -16,6 +16,7 @@ from dtfl_private.experiments.resume import where_to_start, with_tiers_of_run
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
 from dtfl_private.experiments.run_folder.place import checked_place, fresh_path, new_folder
+from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.setup.trial import try_out
@@ -85,9 +86,12 @@ def train(
                 executor.start()
             folder = new_folder(prepared, path if out is not None else fresh_path(prepared.config), is_new)
             with locked(folder):
-                state, records = _begun(folder, prepared, observers, listener, resume=resume)
+                state, records = begun(folder, prepared, observers, listener, resume=resume)
+                transcripts = TranscriptWriter(prepared.worker, prepared.config, prepared.method, folder.transcript)
                 with disk_refusals_named(folder):
-                    records, summary = run_rounds(folder, prepared, state, records, executor, listener)
+                    records, summary = run_rounds(
+                        folder, prepared, state, records, executor, listener, transcripts=transcripts
+                    )
         finally:
             executor.close()
         listener.run_finished(folder.path, summary)
@@ -108,7 +112,7 @@ def _config_of_run(config: TrainConfig | None, resumed: RunFolder | None, allow_
     return config if resumed is None else with_tiers_of_run(config, resumed)
 
 
-def _begun(
+def begun(
     folder: RunFolder,
     prepared: Prepared,
     observers: Sequence[MessageObserver],

@@ -1,8 +1,8 @@
 """The rounds of a run: each is trained, then recorded, then shown."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from dtfl_private.experiments.judging.class_rows import class_rows
 from dtfl_private.experiments.judging.exposure_figures import exposure_figures
@@ -10,7 +10,6 @@ from dtfl_private.experiments.judging.final_figures import final_figures
 from dtfl_private.experiments.run_folder.checkpoint import save_checkpoint
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.run_folder.model_file import ModelDescription, save_model
-from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
 from dtfl_private.experiments.run_folder.rounds_file import append_record
 from dtfl_private.experiments.run_folder.summary import summarise, write_results
 from dtfl_private.experiments.setup.prepare import Prepared
@@ -23,11 +22,25 @@ from dtfl_private.report.pictures.training import plot_training
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callbacks
 from dtfl_private.simulation.exposure import exposed_clients
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.round import run_round
 from dtfl_private.training.round_record import Record, round_record
 from dtfl_private.training.selected_round import is_validated, rounds_without_gain, selected_round
 from dtfl_private.training.state import FederatedState
+
+
+class RoundRecorder(Protocol):
+    """Keeps what the server saw of a round."""
+
+    def record(self, before: FederatedState, plan: RoundPlan) -> None:
+        """Keep the round that was just finished, if it is one to record.
+
+        Args:
+            before: the state that the round began with.
+            plan: its schedule.
+        """
+        ...
 
 
 def run_rounds(
@@ -37,6 +50,9 @@ def run_rounds(
     records: list[Record],
     executor: Executor,
     listener: Callbacks,
+    *,
+    transcripts: RoundRecorder,
+    renewed: Callable[[Prepared], Prepared] = lambda prepared: prepared,
 ) -> tuple[list[Record], dict[str, Any]]:
     """Train the rounds that are left, and write down each as soon as it is finished.
 
@@ -47,19 +63,20 @@ def run_rounds(
         records: of the rounds that are finished; it is continued.
         executor: trains the clients.
         listener: hears how the rounds proceed, and may end the run.
+        transcripts: records rounds for later attacks.
+        renewed: returns the run as it is before its next round; that of a deployment may have new clients.
 
     Returns:
         The records of all rounds, and the summary.
     """
     config = prepared.config
-    transcripts = TranscriptWriter(prepared.worker, config, prepared.method, folder.transcript)
     summary: dict[str, Any] = {}
     # On a resume of a finished run there is no round left, but the results may not have been written.
     if state.round:
         summary = _write_results(folder, prepared, state, records, executor)
     while state.round < config.rounds and _why_stopped(prepared, state, records, listener.stop) is None:
         start = time.perf_counter()
-        before = state
+        before, prepared = state, renewed(prepared)
         state, outcome = run_round(prepared.method, before, prepared.settings, executor, listener)
         record = round_record(outcome, time.perf_counter() - start)
         # Before the checkpoint: a run that is killed in between records this round when it is resumed.

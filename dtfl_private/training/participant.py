@@ -7,12 +7,13 @@ from torch import nn
 
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protection.client_context import Remark
-from dtfl_private.protocol.messages import SmashedBatch, State
+from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.training.client import ClientHalf
 from dtfl_private.training.server import ServerHalf
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
-from dtfl_private.training.worker import Worker, honest_download, require_finite
+from dtfl_private.training.worker import Worker, require_finite
 
 
 class Participant:
@@ -21,9 +22,9 @@ class Participant:
     Args:
         worker: that computes.
         task: the client's part of the round.
-        modules: md1..md_m, whose weights are overwritten.
+        modules: md1..md_m, whose weights are overwritten by the download's.
         head: auxiliary head of its tier, likewise.
-        weights: that the round begins with.
+        download: the server's message that opens the round.
 
     Attributes:
         task: the client's part of the round.
@@ -31,10 +32,9 @@ class Participant:
     """
 
     def __init__(
-        self, worker: Worker, task: ClientTask, modules: StagedModel, head: nn.Module, weights: GlobalWeights
+        self, worker: Worker, task: ClientTask, modules: StagedModel, head: nn.Module, download: ModelDownload
     ) -> None:
         setup = worker.setup
-        download = honest_download(setup, task, weights)
         self.task = task
         self.defense = worker.defense_of(task)
         self._worker = worker
@@ -55,6 +55,7 @@ class Participant:
             at=self._at,
         )
         self.remarks: Sequence[Remark] = self._half.inspect()
+        self._stopped_after: int | None = None
 
     @property
     def refuses(self) -> bool:
@@ -75,39 +76,76 @@ class Participant:
             self._worker.observe(message)
             yield message
 
+    @property
+    def images(self) -> int:
+        """How many images it has trained on, each as often as it did."""
+        return self._worker.images(self.task) if self._stopped_after is None else self._stopped_after
+
+    def stop_after(self, images: int) -> None:
+        """Let it end its round now, before it is done, after so many images."""
+        self._stopped_after = images
+
+    def update(self) -> WeightUpdate | None:
+        """Return the message that closes its round; None if it drops out or refuses.
+
+        Raises:
+            NonFiniteLossError: its loss is NaN or infinite.
+        """
+        require_finite(self._half.mean_loss, self.task, "local loss")
+        if self.refuses or not self.task.completes:
+            return None
+        update = self._half.update()
+        if self._stopped_after is not None:
+            update = replace(update, examples=min(update.examples, self._stopped_after))
+        self._traffic["up_weights"] = update.weight_bytes
+        self._worker.observe(update)
+        return update
+
+    def remembered(self) -> State:
+        """Return what its defenses keep for its next round: if it drops out, what they had before."""
+        return self._at.remembered() if self.task.completes else self.task.memory
+
+    def guarantees(self) -> Sequence[Guarantee]:
+        """Return what its defenses guarantee of what it has sent so far."""
+        return self._half.guarantees()
+
     def result(self, server: ServerHalf) -> ClientResult:
         """Close the round, behind the server's modules as they are now.
 
         Raises:
             NonFiniteLossError: a loss or a weight is NaN or infinite.
         """
-        task, half = self.task, self._half
-        update = half.update() if task.completes and not self.refuses else None
-        server_loss = server.mean_loss(task.client)
-        require_finite(half.mean_loss, task, "local loss")
-        require_finite(server_loss, task, "server loss")
-        model: State = {}
-        head: State = {}
-        if update is not None:
-            self._traffic["up_weights"] = update.weight_bytes
-            self._worker.observe(update)
-            behind = {name: tensor for name, tensor in server.weights().items() if name not in update.weights}
-            model, head = {**update.weights, **behind}, update.head
-            # The last step of a round shows in no loss.
-            require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
+        task, update = self.task, self.update()
+        model, head = joined(task, update, server)
         return ClientResult(
             client=task.client,
             tier=task.tier,
             examples=update.examples if update is not None else 0,
             model=model,
             head=head,
-            local_loss=half.mean_loss,
-            server_loss=server_loss,
+            local_loss=self._half.mean_loss,
+            server_loss=server.mean_loss(task.client),
             traffic=self._traffic,
-            memory=self._at.remembered() if task.completes else task.memory,
+            memory=self.remembered(),
             remarks=self.remarks,
-            guarantees=half.guarantees(),
+            guarantees=self.guarantees(),
         )
+
+
+def joined(task: ClientTask, update: WeightUpdate | None, server: ServerHalf) -> tuple[State, State]:
+    """Return the whole model, a client's modules before the server's, and the auxiliary head; empty without an update.
+
+    Raises:
+        NonFiniteLossError: the server's loss or a weight is NaN or infinite.
+    """
+    require_finite(server.mean_loss(task.client), task, "server loss")
+    if update is None:
+        return {}, {}
+    behind = {name: tensor for name, tensor in server.weights().items() if name not in update.weights}
+    model, head = {**update.weights, **behind}, update.head
+    # The last step of a round shows in no loss.
+    require_finite(sum(float(w.abs().max()) for w in [*model.values(), *head.values()]), task, "largest weight")
+    return model, head
 
 
 def server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> ServerHalf:

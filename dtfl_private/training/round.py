@@ -18,8 +18,9 @@ from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.protocol.messages import State
+from dtfl_private.simulation.round_clock import RoundClock, SimulatedClock
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
-from dtfl_private.simulation.schedule_round import learn_progress, schedule_round
+from dtfl_private.simulation.schedule_round import learn_progress
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.executor import Executor
 from dtfl_private.training.judging import JudgedImages, judge
@@ -37,7 +38,7 @@ class RoundSettings:
 
     ``registration``: bytes sent before round 1, counted in it; ``norms``: kinds of norm layers of the network;
     ``judged``: images for accuracy and loss of test; ``validation``: for those of validation, None without any, and
-    equal to ``judged`` in a run that is judged on its validation images.
+    equal to ``judged`` in a run that is judged on its validation images; ``clock``: what makes the rounds' times.
     """
 
     schedule: ScheduleSettings
@@ -47,6 +48,7 @@ class RoundSettings:
     norms: frozenset[Norm] = frozenset()
     judged: JudgedImages
     validation: JudgedImages | None = None
+    clock: RoundClock = field(default_factory=SimulatedClock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ def run_round(
     """
     number = state.round + 1
     retired = spent_clients(state.ledgers, settings.privacy)
-    schedule, plan = schedule_round(state.schedule, settings.schedule, number, retired)
+    planned = settings.clock.open(state.schedule, settings.schedule, number, retired)
+    plan = planned.plan
     progress.round_planned(plan)
 
     sums = Sums(state, method.also_sent, settings.registration if number == 1 else NO_TRAFFIC)
@@ -94,6 +97,7 @@ def run_round(
 
     weights, extras = method.combine(state, sums)
     weights = method.measured(plan, state, weights, sums, executor)
+    schedule, plan = settings.clock.close(planned, settings.schedule)
     judged = judge(method, executor, weights, extras, settings.judged)
     _require_finite(judged, number, "test")
     validated = _validated(method, executor, weights, extras, settings, judged)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import Message, MessageObserver, ModelDownload, State
 from dtfl_private.randomness import stream, torch_stream
+from dtfl_private.simulation.client_workloads import images_in
 from dtfl_private.training.client import ClientData
 from dtfl_private.training.optimizers import OptimizerSettings
 from dtfl_private.training.state import GlobalWeights
@@ -151,6 +153,11 @@ class Worker:
     def examples(self, task: ClientTask) -> int:
         """Return how many of its records a client trains on that completes this task: all, unless it stops before."""
         return min(len(self.setup.parts[task.client]), task.batches * self.setup.batch_size)
+
+    def images(self, task: ClientTask) -> int:
+        """Return how many images a client trains on that completes this task, each as often as it does."""
+        batches, records = np.array([task.batches]), np.array([len(self.setup.parts[task.client])])
+        return int(images_in(batches, records, self.setup.batch_size)[0])
 
     def observe(self, message: Message) -> None:
         """Show the observers a message, as the server receives it."""

@@ -1,7 +1,10 @@
 """Where the folder of a run is, or will be."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from dtfl_private.data.description import DataDescription, read_description
 from dtfl_private.errors import InputError, RunError
@@ -20,6 +23,9 @@ from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.files.writing import require_writable, write_atomic
 
 DEFAULT_RUNS = Path("runs")
+
+# What environment.json says of times: deployed runs measure them.
+SIMULATED = MappingProxyType({"clock": "simulated"})
 
 
 def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[Path, bool]:
@@ -51,10 +57,18 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
     return path, False
 
 
-def new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
+def new_folder(
+    prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, Any] = SIMULATED
+) -> RunFolder:
     """Return the run folder, which is made first if the run is new.
 
     That of a version which kept no description of the data, or one whose description is damaged, gets it now.
+
+    Args:
+        prepared: the run.
+        path: of its folder.
+        is_new: whether it is still to be made.
+        more: what environment.json says besides.
     """
     if not is_new:
         folder = RunFolder(path=path)
@@ -62,7 +76,7 @@ def new_folder(prepared: Prepared, path: Path, is_new: bool) -> RunFolder:
             _mend_description(folder, prepared.data)
         return folder
     environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
-    return create_run_folder(path, to_toml(prepared.config), environment, prepared.data.document())
+    return create_run_folder(path, to_toml(prepared.config), {**environment, **more}, prepared.data.document())
 
 
 def _mend_description(folder: RunFolder, data: DataDescription) -> None:

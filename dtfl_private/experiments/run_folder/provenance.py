@@ -49,6 +49,16 @@ def recorded_code(folder: RunFolder) -> tuple[str, str] | None:
     return (commit, torch_version) if isinstance(commit, str) and isinstance(torch_version, str) else None
 
 
+def recorded_run(folder: RunFolder) -> str | None:
+    """Return the id of a deployed run; None if its folder does not say."""
+    try:
+        told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
+        found = told["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def recorded_data(folder: RunFolder) -> str:
     """Return the fingerprint of the data that a run was started with.
 

@@ -56,13 +56,22 @@ class _Facts(BaseModel):
 
 def save_recording(folder: Path, recording: Recording) -> None:
     """Write a client's recorded round below ``folder``; one that is there already is replaced."""
-    seen = recording.seen
-    name = f"round-{seen.download.round:06d}-client-{seen.download.client}.safetensors"
-    for part in ("seen", "truth"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    truth = {"images": recording.truth.images, "labels": recording.truth.labels, "records": recording.truth.records}
     # The truth first: a file of what was seen never stands without it.
-    write_atomic(folder / "truth" / name, safetensors.torch.save({k: v.contiguous() for k, v in truth.items()}))
+    save_truth(folder, recording.seen.download.round, recording.seen.download.client, recording.truth)
+    save_seen(folder, recording.seen)
+
+
+def save_truth(folder: Path, round_number: int, client: int, truth: Truth) -> None:
+    """Write the ground truth of a client's recorded round below ``folder``."""
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
+    tensors = {"images": truth.images, "labels": truth.labels, "records": truth.records}
+    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    write_atomic(folder / "truth" / _file_name(round_number, client), data)
+
+
+def save_seen(folder: Path, seen: Seen) -> None:
+    """Write what the server saw of a client's round below ``folder``."""
+    (folder / "seen").mkdir(parents=True, exist_ok=True)
     facts = _Facts(
         client=seen.download.client,
         round=seen.download.round,
@@ -74,7 +83,11 @@ def save_recording(folder: Path, recording: Recording) -> None:
         labelled=all(batch.labelled for batch in seen.batches),
     )
     data = safetensors.torch.save(_tensors(seen), metadata={"recording": facts.model_dump_json()})
-    write_atomic(folder / "seen" / name, data)
+    write_atomic(folder / "seen" / _file_name(seen.download.round, seen.download.client), data)
+
+
+def _file_name(round_number: int, client: int) -> str:
+    return f"round-{round_number:06d}-client-{client}.safetensors"
 
 
 def _tensors(seen: Seen) -> dict[str, Tensor]:
@@ -106,7 +119,7 @@ def load_seen(folder: Path, round_number: int, client: int) -> Seen:
     Raises:
         RunError: the file is missing, damaged, or is not what its name says.
     """
-    path = folder / "seen" / f"round-{round_number:06d}-client-{client}.safetensors"
+    path = folder / "seen" / _file_name(round_number, client)
     tensors, metadata = _read(path)
     facts = _parse_facts(path, metadata)
     if (facts.round, facts.client) != (round_number, client) or len(facts.batches) != len(facts.packed_bytes):
@@ -194,7 +207,7 @@ def load_truth(folder: Path, round_number: int, client: int) -> Truth:
     Raises:
         RunError: the file is missing or damaged.
     """
-    path = folder / "truth" / f"round-{round_number:06d}-client-{client}.safetensors"
+    path = folder / "truth" / _file_name(round_number, client)
     tensors, _ = _read(path)
     if tensors.keys() != _TRUTH_NAMES:
         raise _damaged(path, f"it holds {', '.join(sorted(tensors)) or 'nothing'}")

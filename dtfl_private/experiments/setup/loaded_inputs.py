@@ -12,6 +12,7 @@ from dtfl_private.data.registration import resolved_normalization
 from dtfl_private.data.validation import ValidationImages
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.partition import dealt
+from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.protocol.contracts import IntArray
 
 
@@ -25,6 +26,7 @@ class RunInputs:
         normalization: how images are scaled.
         validation: images that no client trains on; None without any.
         drawn: training images that were drawn before clients kept any of them back.
+        images_K: training images of each client, also of those whose images are on another machine.
     """
 
     dataset: Dataset
@@ -32,16 +34,12 @@ class RunInputs:
     normalization: Normalization
     validation: ValidationImages | None
     drawn: int
+    images_K: IntArray
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.dataset.classes)
-
-    @property
-    def images_K(self) -> IntArray:
-        """Training images per client."""
-        return np.array([len(part) for part in self.parts])
 
 
 def load_inputs(config: TrainConfig, dataset: Dataset | None, *, pooled: bool) -> RunInputs:
@@ -63,5 +61,27 @@ def load_inputs(config: TrainConfig, dataset: Dataset | None, *, pooled: bool) -
         parts = [np.sort(np.concatenate(parts))]
         validation = validation and replace(validation, owned={})
     return RunInputs(
-        dataset=dataset, parts=parts, normalization=normalization, validation=validation, drawn=whole.drawn
+        dataset=dataset,
+        parts=parts,
+        normalization=normalization,
+        validation=validation,
+        drawn=whole.drawn,
+        images_K=np.array([len(part) for part in parts]),
+    )
+
+
+def held_inputs(config: TrainConfig, held: HeldData) -> RunInputs:
+    """Return the data of a run as one machine of a federation has them.
+
+    Raises:
+        InputError: they cannot be altered as the configuration says, or normalised.
+    """
+    require_augmentable(held.dataset, config.augment)
+    return RunInputs(
+        dataset=held.dataset,
+        parts=held.parts,
+        normalization=resolved_normalization(Normalization.parse(config.normalization), held.dataset),
+        validation=None,
+        drawn=int(held.images_K.sum()),
+        images_K=held.images_K,
     )

@@ -12,7 +12,8 @@ from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.described_data import described
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
-from dtfl_private.experiments.setup.loaded_inputs import RunInputs, load_inputs
+from dtfl_private.experiments.setup.held_data import HeldData
+from dtfl_private.experiments.setup.loaded_inputs import RunInputs, held_inputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
 from dtfl_private.experiments.setup.privacy_settings import calibrated, placed, privacy_settings
@@ -58,20 +59,28 @@ class Prepared:
     notes: Sequence[str] = ()
 
 
-def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS) -> Prepared:
+def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldData | None = None) -> Prepared:
     """Check everything about a run and build what it needs; write nothing.
+
+    Args:
+        config: of the run.
+        objects: parts of it that a program passes as objects.
+        held: what this machine holds of the data, where clients are on machines of their own.
 
     Raises:
         InputError: something of it is wrong.
     """
     parts = named_parts(config, objects)
-    inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
+    if held is None:
+        inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
+    else:
+        inputs = held_inputs(config, held)
     network = build_network(config, objects.model, parts, inputs.dataset)
     costs = cost_table(config, parts, network, inputs)
     defense = placed(costs.config, parts.defense, costs.table)
     defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K)
     schedule = method_schedule(costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense)
-    registration = _registration(inputs, defense, parts.method)
+    registration = _registration(inputs, defense, parts.method) if held is None else held.registration
     weighed = weighed_classes(costs.config, inputs, defense, parts.method)
     if weighed is not None:
         defense = defense.weighing(weighed.weights)

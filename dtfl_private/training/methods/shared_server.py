@@ -21,7 +21,7 @@ from dtfl_private.training.methods.tiered import BESIDE_FULL
 from dtfl_private.training.participant import Participant, server_half
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask, taking_turns, whose_turn
-from dtfl_private.training.worker import LocalWork, Worker
+from dtfl_private.training.worker import LocalWork, Worker, honest_download
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class SharedServerWork:
                 task,
                 copy.deepcopy(split(worker.model, task.tier)[0]),
                 copy.deepcopy(worker.heads[task.tier]),
-                weights,
+                honest_download(worker.setup, task, weights),
             )
             for task in tasks
         ]

@@ -15,7 +15,7 @@ from dtfl_private.training.methods.full import FullModelWork, whole_network
 from dtfl_private.training.participant import Participant, server_half
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
-from dtfl_private.training.worker import LocalWork, Worker
+from dtfl_private.training.worker import LocalWork, Worker, honest_download
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class LocalLossWork:
         results = []
         for task in tasks:
             client_modules, server_modules = split(worker.model, task.tier)
-            client = Participant(worker, task, client_modules, worker.heads[task.tier], weights)
+            download = honest_download(worker.setup, task, weights)
+            client = Participant(worker, task, client_modules, worker.heads[task.tier], download)
             server = server_half(worker, task, server_modules, weights)
             with isolated(worker.setup.seed, "layers", task.client, task.round):
                 for message in client.messages():
