@@ -1,0 +1,178 @@
+"""Join a run: connect, agree to its configuration, take part until it ends, and come back after every interruption."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from dtfl_private.data.dataset import Dataset
+from dtfl_private.deployed.client.own_data import (
+    asks_for_sums,
+    held_by_client,
+    in_classes_of,
+    registration_of,
+    sums_of,
+)
+from dtfl_private.deployed.client.taking_part import Client
+from dtfl_private.deployed.client_store.store import ClientStore
+from dtfl_private.deployed.extra import require_deploy_extra
+from dtfl_private.deployed.project.credentials import ClientCredentials
+from dtfl_private.deployed.server.opening import apart_in, require_deployable
+from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
+from dtfl_private.deployed.sessions.transport import connect
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Scale, Sums, Welcome
+from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
+from dtfl_private.errors import RunError
+from dtfl_private.experiments.config.train_config import TrainConfig, make_config
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.files import reading
+from dtfl_private.numerics import DeviceName
+from dtfl_private.protocol.messages import ChannelScale
+from dtfl_private.runtime.device import deterministic_kernels, one_thread
+
+GREETING_S = 60.0
+"""Seconds that the server has for each frame of its greeting."""
+
+LARGEST_FRAME = 2**31 - 1
+"""Bytes of a frame before the server has said how large its frames may be."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+"""Between two attempts to connect: twice as long after each that fails."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joining:
+    """What a client's operator decides.
+
+    Attributes:
+        address: HOST:PORT of the server.
+        credentials: of the client.
+        dataset: its images.
+        store: folder of its store.
+        defenses: that act on this client besides those of the run.
+        accept_config: agree to another configuration than before.
+        device: where to compute.
+    """
+
+    address: str
+    credentials: ClientCredentials
+    dataset: Dataset
+    store: Path
+    defenses: Sequence[str] = ()
+    accept_config: bool = False
+    device: DeviceName = "auto"
+
+
+def join(joining: Joining, say: Callable[[str], None]) -> str:
+    """Take part in a run until it has ended; return why it has.
+
+    Args:
+        joining: what the operator decides.
+        say: called with lines for the operator.
+
+    Raises:
+        InputError: the client refuses the run, or its own input is wrong.
+        RunError: the server refuses the client.
+    """
+    require_deploy_extra()
+    with one_thread(), deterministic_kernels(), ClientStore(joining.store) as store:
+        taking_part = _TakingPart(joining, store, say)
+        wait_s = FIRST_WAIT_S
+        while True:
+            session, close = connect(joining.address, joining.credentials, LARGEST_FRAME)
+            try:
+                ended = taking_part.through(session)
+            except (SessionLostError, TimeoutError) as error:
+                why = str(error) or f"the server said nothing for {GREETING_S:g} s"
+            except WireError as error:
+                why = f"the server's frame is refused: {error}"
+            else:
+                session.finish()
+                return ended
+            finally:
+                close()
+            if session.number:  # it had been greeted
+                wait_s = FIRST_WAIT_S
+            say(f"not connected ({why}): trying again in about {wait_s:.0f} s")
+            # Not all clients of a server that comes back are to knock at once.
+            time.sleep(wait_s * random.uniform(0.75, 1.25))
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+class _TakingPart:
+    """One run, through all its sessions."""
+
+    def __init__(self, joining: Joining, store: ClientStore, say: Callable[[str], None]) -> None:
+        self._joining, self._store, self._say = joining, store, say
+        self._client: Client | None = None
+        self._built_for: tuple[str, str, str] | None = None
+
+    def through(self, session: Session) -> str:
+        """Take part for one session; return why the run has ended, if the server says so in it."""
+        welcome = self._welcomed(session)
+        client = self._built(session, welcome)
+        while True:
+            message = session.receive()
+            if isinstance(message, Goodbye):
+                return message.reason
+            if isinstance(message, Scale):
+                continue  # it has been told before
+            client.answer(session, message)
+
+    def _welcomed(self, session: Session) -> Welcome:
+        store, own = self._store, self._joining
+        session.send(
+            Hello(
+                version=version("dtfl-private"),
+                images=len(own.dataset.train_labels),
+                config_sha256=store.config.sha256 if store.config is not None else "",
+                last_run=store.last_run,
+            )
+        )
+        message = session.receive(GREETING_S)
+        if isinstance(message, Refused):
+            raise RunError(f"the server refuses this client: {message.reason}")
+        welcome = expect(message, Welcome)
+        check_welcome(welcome, client=own.credentials.client)
+        session.number, session.largest = welcome.session, welcome.largest
+        self._say(f"connected to {own.address} as client {welcome.client}")
+        if store.agree(welcome.config, accept=own.accept_config):
+            self._say(f"agreed to the run's configuration; it is kept in {own.store}")
+        return welcome
+
+    def _built(self, session: Session, welcome: Welcome) -> Client:
+        """Return the client in this run, which is built anew if anything about the run has changed."""
+        config = self._config(welcome)
+        dataset = in_classes_of(self._joining.dataset, welcome.classes, welcome.input_shape)
+        apart = apart_in(config)
+        scale = self._scale(session, welcome, dataset) if asks_for_sums(config, dataset, apart) else None
+        numbers = "" if scale is None else repr((scale.mean.tolist(), scale.deviation.tolist()))
+        built_for = (welcome.run, welcome.config_sha256, numbers)
+        if self._client is None or self._built_for != built_for:
+            registration = registration_of(config, dataset, apart, scale)
+            held = held_by_client(dataset, welcome.client, config.clients, registration)
+            prepared = prepare(config, held=held)
+            self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say)
+            self._built_for = built_for
+        self._store.enter(welcome.run, self._client.terms)
+        return self._client
+
+    def _config(self, welcome: Welcome) -> TrainConfig:
+        """Return the agreed configuration with what is this client's own affair."""
+        agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
+        require_deployable(agreed)
+        own = {"device": self._joining.device, "workers": 1}
+        return agreed.model_copy(update={**own, "defense": [*agreed.defense, *self._joining.defenses]})
+
+    def _scale(self, session: Session, welcome: Welcome, dataset: Dataset) -> ChannelScale:
+        """Tell the server the sums of this client's pixels, and return what all clients' sums come to."""
+        sums = sums_of(dataset, welcome.client)
+        session.send(Sums(session=session.number, message=sums))
+        self._say("waiting for the other clients")
+        frame = expect(session.receive(), Scale)
+        channels = dataset.input_shape[0]
+        check_scale(frame, session=session.number, client=welcome.client, channels=channels)
+        return replace(frame.message)

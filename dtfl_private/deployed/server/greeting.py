@@ -1,0 +1,123 @@
+"""How a session begins: who is there, with which version, for which run, with how many images."""
+
+import itertools
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from dtfl_private.deployed.server.opening import Opening
+from dtfl_private.deployed.server.registry import Registered, Registry
+from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
+from dtfl_private.deployed.wire.checks import check_hello, check_sums
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.kinds import Refused, Sums, Welcome
+from dtfl_private.protocol.messages import ChannelSums
+
+GREETING_S = 30.0
+"""Seconds that a client has for each frame of its greeting."""
+
+MOST_IMAGES = 2**31
+
+
+class TurnedAwayError(Exception):
+    """A client is not taken; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greeting:
+    """What every client is told first.
+
+    run: id of the run.
+    config_sha256: of what it must agree to.
+    largest: bytes of the largest frame.
+    """
+
+    run: str
+    config_sha256: str
+    largest: int
+
+
+class Greeter:
+    """Greets clients, each in a thread of its own, and admits them to the registry.
+
+    Args:
+        registry: of the clients.
+        opening: of the run.
+        greeting: what clients are told.
+        heard: called with a client, its address and why it was turned away; None if it was admitted.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        opening: Opening,
+        greeting: Greeting,
+        heard: Callable[[int, str, str | None], None],
+    ) -> None:
+        self._registry, self._opening, self._greeting, self._heard = registry, opening, greeting, heard
+        # So that no number of a session comes again, whatever process answers.
+        self._numbers = itertools.count(secrets.randbelow(2**40) + 1)
+
+    def __call__(self, client: int, session: Session, peer: str) -> None:
+        """Greet a client, or say why not."""
+        try:
+            self._registry.admit(client, session, self._greeted(client, session))
+        except (TurnedAwayError, WireError) as error:
+            self._heard(client, peer, str(error))
+            self._refuse(session, str(error))
+        except (SessionLostError, TimeoutError):
+            self._heard(client, peer, "it left before it was greeted")
+            session.lose("it was not greeted in time")
+        else:
+            self._heard(client, peer, None)
+
+    def _greeted(self, client: int, session: Session) -> Registered:
+        hello = check_hello(session.receive(GREETING_S), version=version("dtfl-private"), most_images=MOST_IMAGES)
+        if client >= self._registry.clients:
+            raise TurnedAwayError(
+                f"client {client} is none of this run: its clients are 0..{self._registry.clients - 1}"
+            )
+        session.number = next(self._numbers)
+        dataset, told = self._opening.dataset, self._greeting
+        session.send(
+            Welcome(
+                session=session.number,
+                run=told.run,
+                client=client,
+                config=self._opening.agreed,
+                config_sha256=told.config_sha256,
+                largest=told.largest,
+                classes=tuple(map(str, dataset.classes)),
+                input_shape=dataset.input_shape,
+            )
+        )
+        return self._as_before(client, Registered(images=hello.images, sums=self._sums(client, session, hello.images)))
+
+    def _sums(self, client: int, session: Session, images: int) -> ChannelSums | None:
+        """Return what a client says of its pixels, where the run asks for it."""
+        if not self._opening.needs_sums:
+            return None
+        frame = expect(session.receive(GREETING_S), Sums)
+        channels, *size = self._opening.dataset.input_shape
+        pixels = images * math.prod(size)
+        check_sums(frame, session=session.number, client=client, channels=channels, pixels=pixels)
+        return frame.message
+
+    def _as_before(self, client: int, now: Registered) -> Registered:
+        """Check that a client that comes again holds what it held before: averages and noise count on it."""
+        before = self._registry.registered(client)
+        if before is not None and before.images != now.images:
+            raise TurnedAwayError(
+                f"client {client} has {now.images} training images, and had {before.images} when it first came: "
+                "restore them, or start a new run"
+            )
+        return now
+
+    def _refuse(self, session: Session, reason: str) -> None:
+        try:
+            session.send(Refused(session=session.number, reason=reason), timeout_s=1.0)
+        except (SessionLostError, TimeoutError):
+            pass  # it need not know
+        session.finish()

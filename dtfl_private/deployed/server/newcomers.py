@@ -1,0 +1,125 @@
+"""What the server measures of a client before its round: its link in each session, a standard batch once in a run."""
+
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from dtfl_private.deployed.server.registry import Link, Registry
+from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
+from dtfl_private.deployed.wire.checks import check_echo, check_probed
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.kinds import Echo, Measure, Probe, Probed, Scale
+from dtfl_private.protocol.contracts import BoolArray
+from dtfl_private.protocol.messages import ChannelScale, ModelDownload
+from dtfl_private.simulation.estimates import Observation
+from dtfl_private.simulation.schedule_state import ScheduleSettings
+
+# A link is timed with so many bytes each way: twice a round trip's worth on a slow line, a millisecond on a fast one.
+LINK_BYTES = 2**18
+MEASURING_S = 60.0
+"""Seconds that a client has for each answer."""
+LEAST_S = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A client's computing seconds per image in the shallowest tier, None if it was not probed, and its link."""
+
+    client: int
+    seconds: float | None
+    link: Link
+
+
+class Newcomers:
+    """Measures clients that are new, all at once.
+
+    Args:
+        registry: of the clients.
+        probe: returns the weights that a client is probed with, and the learning rate.
+        batch_size: images of a standard batch.
+        scale: by which clients normalise; None where they know that already.
+        gave_up: called with a client and why it could not be measured.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        probe: Callable[[int, int], tuple[ModelDownload, float]],
+        *,
+        batch_size: int,
+        scale: ChannelScale | None,
+        gave_up: Callable[[int, str], None],
+    ) -> None:
+        self._registry, self._probe, self._batch_size = registry, probe, batch_size
+        self._scale, self._gave_up = scale, gave_up
+
+    def measure(self, round_number: int, known_K: BoolArray, settings: ScheduleSettings) -> Observation:
+        """Measure whoever has no measurement in its session; return what probes of those not known before gave.
+
+        Args:
+            round_number: of the round to come.
+            known_K: whether each client's computing time is known.
+            settings: of the schedule.
+        """
+        new = [client for client in self._registry.connected() if self._registry.link(client) is None]
+        probes = settings.first_tier == "probe" and settings.scheduler.uses_times
+        with ThreadPoolExecutor(max(1, len(new)), thread_name_prefix="measure") as threads:
+            wanted = [threads.submit(self._one, client, round_number, probes and not known_K[client]) for client in new]
+        found = [measured for one in wanted if (measured := one.result()) is not None]
+        probed = [one for one in found if one.seconds is not None]
+        return Observation(
+            clients_P=np.array([one.client for one in probed], dtype=np.int64),
+            column_P=np.zeros(len(probed), dtype=np.int64),
+            seconds_P=np.array([one.seconds for one in probed], dtype=np.float64),
+            up_bytes_s_P=np.array([one.link.up_bytes_s for one in probed]),
+            down_bytes_s_P=np.array([one.link.down_bytes_s for one in probed]),
+            latency_s_P=np.array([one.link.latency_s for one in probed]),
+        )
+
+    def _one(self, client: int, round_number: int, is_probed: bool) -> Measured | None:
+        session = self._registry.session(client)
+        if session is None:
+            return None
+        try:
+            if self._scale is not None:
+                session.send(Scale(session=session.number, message=self._scale), MEASURING_S)
+            link = self._link(session)
+            seconds = self._batch_s(client, round_number, session) if is_probed else None
+        except (WireError, SessionLostError, TimeoutError) as error:
+            why = str(error) or f"no answer within {MEASURING_S:g} s"
+            self._gave_up(client, f"it could not be measured: {why}")
+            session.lose(why)  # what it answers later would be taken for something else
+            return None
+        self._registry.measured(client, link)
+        return Measured(client=client, seconds=seconds, link=link)
+
+    def _link(self, session: Session) -> Link:
+        """Return a session's link: latency by an empty message, then each direction by a full one."""
+        trip_s = min(self._trip_s(session, 0, 0), self._trip_s(session, 0, 0))
+        down_s = max(self._trip_s(session, LINK_BYTES, 0) - trip_s, LEAST_S)
+        up_s = max(self._trip_s(session, 0, LINK_BYTES) - trip_s, LEAST_S)
+        return Link(up_bytes_s=LINK_BYTES / up_s, down_bytes_s=LINK_BYTES / down_s, latency_s=trip_s / 2)
+
+    def _trip_s(self, session: Session, down: int, up: int) -> float:
+        number = secrets.randbelow(2**31)
+        began_s = time.monotonic()
+        # Bytes that no compression on the way makes fewer.
+        payload = secrets.token_bytes(down)
+        session.send(Measure(session=session.number, number=number, payload=payload, reply_bytes=up), MEASURING_S)
+        echo = expect(session.receive(MEASURING_S), Echo)
+        check_echo(echo, session=session.number, number=number, reply_bytes=up)
+        return max(time.monotonic() - began_s, LEAST_S)
+
+    def _batch_s(self, client: int, round_number: int, session: Session) -> float:
+        """Return a client's seconds per image for one standard batch, within what the server has seen."""
+        download, lr = self._probe(client, round_number)
+        began_s = time.monotonic()
+        session.send(Probe(session=session.number, message=download, lr=lr), MEASURING_S)
+        probed = expect(session.receive(MEASURING_S), Probed)
+        seen_s = time.monotonic() - began_s
+        check_probed(probed, session=session.number, batch_size=self._batch_size, elapsed_s=seen_s)
+        return max(probed.batch_s, LEAST_S) / probed.images

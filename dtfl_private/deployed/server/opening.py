@@ -1,0 +1,140 @@
+"""What a server knows before any client has come: that the run is possible, and what its clients must agree to."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from dtfl_private.data.dataset import Dataset, load_dataset
+from dtfl_private.data.normalization import POOLED, Normalization
+from dtfl_private.data.registration import resolved_normalization
+from dtfl_private.deployed.client.own_data import asks_for_sums
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.toml_files import to_toml
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.named_parts import named_parts
+from dtfl_private.experiments.setup.network import build_network
+from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
+from dtfl_private.protection.base import name_of
+from dtfl_private.protocol.messages import state_bytes
+from dtfl_private.simulation.clients.profiles import ResourceProfile
+
+METHODS = ("dtfl", "dtfl-full", "local-loss")
+"""The methods that can be deployed: those whose clients never wait for the server within a round."""
+
+# What is the server's own affair: where its files are, what it simulates, whom it schedules how.
+OF_THE_SERVER = (
+    *("data_dir", "download", "leakage_budget", "leakage_from", "tier_leakage", "exposure_budget"),
+    *("exposure_spending", "record_rounds", "record_clients", "record_images", "workers", "device"),
+)
+
+# Bytes of the widest type, and what a frame has besides: names, labels, the auxiliary head.
+WIDEST, SPARE_BYTES = 8, 4 * 2**20
+
+# What only a simulation has, with the value that leaves it out.
+SIMULATED = {
+    "noise": 0.0,
+    "dropout": 0.0,
+    "absent": 0.0,
+    "leave": 0.0,
+    "join": 0.0,
+    "profile_error": 0.0,
+    "drift_share": 0.0,
+    "deadline": None,
+}
+
+# What the schedule takes a client to be before it has been measured; its tier does not depend on it.
+REAL_CLIENT = ResourceProfile(name="client", cpus=1.0, up_mbit_s=100.0, down_mbit_s=100.0, latency_ms=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A deployed run before its clients have come.
+
+    Attributes:
+        config: of the run, as the server has it.
+        agreed: the part of it that clients must agree to, TOML.
+        dataset: the server's: the images of the test.
+        apart: names of the defenses under which no input may depend on another record.
+        needs_sums: whether clients are asked for the sums of their pixels.
+        largest: bytes of the largest frame that a run of this kind has.
+    """
+
+    config: TrainConfig
+    agreed: str
+    dataset: Dataset
+    apart: Sequence[str]
+    needs_sums: bool
+    largest: int
+
+
+def open_run(config: TrainConfig) -> Opening:
+    """Check what can be known of a run before its clients have come.
+
+    Raises:
+        InputError: it cannot be deployed, or its data are absent or damaged.
+    """
+    require_deployable(config)
+    config = config.model_copy(update={"profiles": [REAL_CLIENT]})
+    dataset = test_images_of(
+        load_dataset(config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed)
+    )
+    normalization = resolved_normalization(Normalization.parse(config.normalization), dataset)
+    if normalization.kind == POOLED:
+        raise InputError(
+            "normalization pooled needs all images at one place: use client-sums, or constants, in a deployed run"
+        )
+    apart = apart_in(config)
+    return Opening(
+        config=config,
+        agreed=agreed_text(config),
+        dataset=dataset,
+        apart=apart,
+        needs_sums=asks_for_sums(config, dataset, apart),
+        largest=_largest_frame(config, dataset),
+    )
+
+
+def apart_in(config: TrainConfig) -> Sequence[str]:
+    """Return the names of a configuration's defenses under which no input may depend on another record."""
+    return [name_of(member) for member in named_parts(config, NO_OBJECTS).defense if member.facts.keeps_inputs_apart]
+
+
+def _largest_frame(config: TrainConfig, dataset: Dataset) -> int:
+    """Return the bytes of the largest frame: weights, or a batch's activations, in the widest type; and its names."""
+    network = build_network(config, None, named_parts(config, NO_OBJECTS), dataset)
+    weights = state_bytes(network.model.state_dict())
+    batches = [config.batch_size * math.prod(row.cut_shape) * WIDEST for row in network.table.rows]
+    return max(2 * weights, *batches) + SPARE_BYTES
+
+
+def require_deployable(config: TrainConfig) -> None:
+    """Raise `InputError` where a configuration asks for what only a simulation has."""
+    method = config.method.partition(":")[0]
+    if method not in METHODS:
+        raise InputError(f"method {method} cannot be deployed yet: choose one of {', '.join(METHODS)}")
+    for key, without in SIMULATED.items():
+        if getattr(config, key) != without:
+            raise InputError(
+                f"{key} = {getattr(config, key)} is simulated, and a deployed run has real clients: leave it out"
+            )
+    if config.validation_held_by == "clients":
+        raise InputError("validation images of clients cannot be used in a deployed run: leave validation out")
+    if config.class_weights != "none":
+        raise InputError(f"class_weights {config.class_weights} cannot be deployed yet: leave it out")
+
+
+def agreed_text(config: TrainConfig) -> str:
+    """Return what clients must agree to, TOML: the configuration without what is the server's own affair."""
+    fields = TrainConfig.model_fields
+    return to_toml(
+        config.model_copy(update={key: fields[key].get_default(call_default_factory=True) for key in OF_THE_SERVER})
+    )
+
+
+def test_images_of(dataset: Dataset) -> Dataset:
+    """Return a data set without its training images, which a server does not have; one stands in for their shape."""
+    one = torch.zeros((1, *dataset.input_shape), dtype=torch.uint8)
+    label = torch.zeros(1, dtype=torch.int64)
+    return replace(dataset, train_images=one, train_labels=label, client_ids=None)

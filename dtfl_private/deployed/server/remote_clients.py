@@ -1,0 +1,226 @@
+"""An executor whose clients are on machines of their own: the server halves are trained here, as messages arrive."""
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.modules.dropout import _DropoutNd
+
+from dtfl_private.deployed.server.played_round import Played, believable_compute_s
+from dtfl_private.deployed.server.recording import ReceivedRounds
+from dtfl_private.deployed.server.registry import Registry
+from dtfl_private.deployed.server.serving_client import Rules, ServedClient
+from dtfl_private.deployed.sessions.session import SessionLostError
+from dtfl_private.deployed.wire.checks import ExpectedRound
+from dtfl_private.deployed.wire.kinds import Closed
+from dtfl_private.errors import InputError, NonFiniteLossError
+from dtfl_private.models.cutting.staged import split
+from dtfl_private.protection.client_context import Remark
+from dtfl_private.protection.defense_chain import full_round
+from dtfl_private.protocol.guarantees import Guarantee
+from dtfl_private.protocol.messages import Message, State, WeightUpdate
+from dtfl_private.randomness import Lasting
+from dtfl_private.runtime.in_process import InProcess
+from dtfl_private.training.participant import joined
+from dtfl_private.training.server import ServerHalf
+from dtfl_private.training.state import GlobalWeights
+from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange
+from dtfl_private.training.worker import WorkerSetup, honest_download
+
+ACKNOWLEDGING_S = 5.0
+
+
+class RemoteClients:
+    """Runs the clients of a round on the other ends of their sessions.
+
+    Args:
+        setup: of the run; nobody's images are in it.
+        registry: of the clients that are connected.
+        rules: how rounds are held.
+        workers: server halves that are trained at once.
+        shapes: of the activations at each tier's cut, without the batch.
+        recording: keeps what was received.
+
+    Attributes:
+        played: what was seen of each client in the round under way, or in the last.
+        recording: keeps what was received.
+    """
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        registry: Registry,
+        rules: Rules,
+        *,
+        workers: int,
+        shapes: Mapping[int, Sequence[int]],
+        recording: ReceivedRounds,
+    ) -> None:
+        self._setup, self._registry, self._rules, self._shapes = setup, registry, rules, shapes
+        self._judge = InProcess(setup)
+        self._model = setup.numerics.place(copy.deepcopy(setup.model))
+        # Torch's global generators are one for all threads: where layers draw, one takes its turn after the other.
+        self._draws = any(isinstance(module, _DropoutNd) and module.p > 0 for module in self._model.modules())
+        self._turns = threading.Semaphore(1 if self._draws else workers)
+        self.recording, self._recording_lock = recording, threading.Lock()
+        self._threads = ThreadPoolExecutor(
+            registry.clients, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
+        )
+        self.played: dict[int, Played] = {}
+        self._closing: list[tuple[ClientTask, bool, str]] = []
+
+    def start(self) -> None:
+        """Do nothing: clients come by themselves."""
+
+    def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks; all of them are under way at once."""
+        self.played, self._closing = {}, []
+        images_K = self._registry.images_K
+        started = [self._threads.submit(self._one, task, weights, int(images_K[task.client])) for task in tasks]
+        for task, one in zip(tasks, started, strict=True):
+            result, played = one.result()
+            self.played[task.client] = played
+            self._closing.append((task, bool(result.model), "; ".join(played.refused)))
+            yield result
+
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Refuse: no method that can be deployed has clients that share a server network.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("clients that share a server network cannot be deployed yet: use method dtfl")
+
+    def acknowledge(self) -> None:
+        """Tell the clients of the last round what became of their updates: once that is on the disk."""
+        for task, accepted, reason in self._closing:
+            session = self._registry.session(task.client)
+            if session is not None:
+                closed = Closed(session=session.number, round=task.round, accepted=accepted, reason=reason[:200])
+                try:
+                    session.send(closed, ACKNOWLEDGING_S)
+                except (SessionLostError, TimeoutError):
+                    continue  # it will ask anew
+        self._closing = []
+
+    def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
+        """Judge a model on images: all of the test set, or those that are named."""
+        return self._judge.evaluate(model, images)
+
+    def logits(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Tensor:
+        """Return what a model says of these images, (N, classes), float64."""
+        return self._judge.logits(model, images)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _one(self, task: ClientTask, weights: GlobalWeights, images: int) -> tuple[ClientResult, Played]:
+        """Return one client's result, and what was seen of its round."""
+        setup, session = self._setup, self._registry.session(task.client)
+        if session is None:
+            played = Played(client=task.client, tier=task.tier, refused=("it is not connected",))
+            return self._result(task, None, None, played), played
+        download = honest_download(setup, task, weights)
+        server = self._server(task, weights)
+        with self._recording_lock:
+            self.recording.opened(download)
+        served = ServedClient(
+            session=session,
+            task=task,
+            download=download,
+            expected=ExpectedRound(
+                session=session.number,
+                client=task.client,
+                download=download,
+                batches=task.batches,
+                records=images,
+                batch_size=setup.batch_size,
+                classes=setup.classes,
+                cut_shape=() if server is None else tuple(self._shapes[task.tier]),
+                dtype=setup.numerics.wire_dtype,
+                send_every=setup.send_every,
+            ),
+            server=server,
+            rules=self._rules,
+            turns=self._turns,
+            draws=Lasting(setup.seed, "server layers", task.client, task.round) if self._draws else None,
+            place=setup.numerics.place_images,
+            observer=self._observe,
+        )
+        update, claimed_s, played = served.play()
+        played = self._with_times(played, claimed_s)
+        try:
+            return self._result(task, update, server, played), played
+        except NonFiniteLossError as error:  # nobody may end the run for all others
+            played = replace(played, completed=False, refused=(*played.refused, str(error)))
+            return self._result(task, None, None, played), played
+
+    def _server(self, task: ClientTask, weights: GlobalWeights) -> ServerHalf | None:
+        """Return the modules behind a task's cut, a copy for this client; None if there are none."""
+        setup = self._setup
+        if task.tier == len(self._model):
+            return None
+        modules = copy.deepcopy(split(self._model, task.tier)[1])
+        return ServerHalf(
+            modules=modules,
+            tier=task.tier,
+            weights={name: weights.model[name] for name in modules.state_dict()},
+            optimizer=setup.optimizer,
+            lr=task.lr,
+            numerics=setup.numerics,
+            defense=setup.defense.at(task.tier, task.profile),
+        )
+
+    def _with_times(self, played: Played, claimed_s: float) -> Played:
+        link = self._registry.link(played.client)
+        transfer_s = 0.0
+        if link is not None:
+            transfer_s = 2 * link.latency_s + played.bytes_in / link.up_bytes_s + played.bytes_out / link.down_bytes_s
+        return replace(played, compute_s=believable_compute_s(claimed_s, played, transfer_s))
+
+    def _result(
+        self, task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None, played: Played
+    ) -> ClientResult:
+        if update is not None and server is None:
+            model, head = dict(update.weights), dict(update.head)
+        elif server is not None:
+            model, head = joined(task, update, server)
+        else:
+            model, head = {}, {}
+        return ClientResult(
+            client=task.client,
+            tier=task.tier,
+            examples=update.examples if update is not None else 0,
+            model=model,
+            head=head,
+            local_loss=None,
+            server_loss=None if server is None else server.mean_loss(task.client),
+            traffic=played.traffic,
+            remarks=[Remark(text=reason) for reason in played.refused],
+            guarantees=self._guarantees(task, update, played),
+        )
+
+    def _guarantees(self, task: ClientTask, update: WeightUpdate | None, played: Played) -> Sequence[Guarantee]:
+        """Return what the agreed defenses guarantee of what has arrived: the server's copy of the client's ledger."""
+        setup = self._setup
+        defense = setup.defense.at(task.tier, task.profile)
+        if not played.batches and update is None:
+            return ()
+        released = full_round(
+            defense,
+            records=int(self._registry.images_K[task.client]),
+            batch_size=setup.batch_size,
+            local_epochs=setup.local_epochs,
+            batches=played.batches > 0,
+            update=update is not None,
+        )
+        return defense.guarantees(released)
+
+    def _observe(self, message: Message) -> None:
+        with self._recording_lock:
+            self.recording.observe(message)

@@ -1,0 +1,280 @@
+"""Serve a run: wait for its clients, then the rounds of `train`, with everything measured."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dtfl_private.data.description import read_description
+from dtfl_private.data.pixel_sums import server_answers
+from dtfl_private.data.registration import Registration
+from dtfl_private.deployed.client.own_data import registration_of
+from dtfl_private.deployed.extra import require_deploy_extra
+from dtfl_private.deployed.project.credentials import ServerCredentials
+from dtfl_private.deployed.server.greeting import Greeter, Greeting
+from dtfl_private.deployed.server.journal import Journal
+from dtfl_private.deployed.server.newcomers import Newcomers
+from dtfl_private.deployed.server.opening import Opening, open_run
+from dtfl_private.deployed.server.recording import ReceivedRounds
+from dtfl_private.deployed.server.registry import Registry
+from dtfl_private.deployed.server.remote_clients import RemoteClients
+from dtfl_private.deployed.server.serving_client import Rules
+from dtfl_private.deployed.server.wall_clock import WallClock
+from dtfl_private.deployed.sessions.session import SessionLostError
+from dtfl_private.deployed.sessions.transport import Listening
+from dtfl_private.deployed.wire.kinds import Goodbye
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run import Run
+from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
+from dtfl_private.experiments.run_folder.place import checked_place, new_folder
+from dtfl_private.experiments.run_folder.provenance import recorded_run
+from dtfl_private.experiments.setup.held_data import HeldData
+from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.train import begun
+from dtfl_private.experiments.train_loop import run_rounds
+from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protocol.messages import ChannelScale, ModelDownload
+from dtfl_private.runtime.callback import Callback, Callbacks, told
+from dtfl_private.runtime.device import available_cores, deterministic_kernels, one_thread
+from dtfl_private.simulation.round_plan import RoundPlan
+from dtfl_private.training.round_record import Record
+from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.worker import honest_download
+
+GOODBYE_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What a server's operator decides.
+
+    Attributes:
+        listen: HOST:PORT; port 0 takes any that is free.
+        credentials: of the server.
+        rules: how rounds are held.
+        minimum: the first round begins with so many clients at least; None: with all of them.
+        out: run folder; None: a fresh one below ``runs``.
+        resume: go on with the run in ``out``.
+    """
+
+    listen: str
+    credentials: ServerCredentials
+    rules: Rules
+    minimum: int | None = None
+    out: Path | None = None
+    resume: bool = False
+
+
+def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] = ()) -> Run:
+    """Train with real clients, and leave the run folder that `train` leaves.
+
+    Args:
+        config: of the run.
+        serving: what the operator decides.
+        callbacks: hear how the run proceeds.
+
+    Raises:
+        InputError: wrong input; nothing was written.
+        RunError: the run could not go on; what is on the disk can be resumed.
+    """
+    require_deploy_extra()
+    after = _AfterRounds()
+    with told([*callbacks, after]) as listener, one_thread(), deterministic_kernels():
+        opening = open_run(config)
+        minimum = config.clients if serving.minimum is None else serving.minimum
+        if not 1 <= minimum <= config.clients:
+            raise InputError(f"--min-clients {minimum} is not possible: the run has {config.clients} clients")
+        run_id = _run_id(serving)
+        registry = Registry(config.clients)
+        journal = Journal(registry, listener.note)
+        greeting = Greeting(
+            run=run_id, config_sha256=hashlib.sha256(opening.agreed.encode()).hexdigest(), largest=opening.largest
+        )
+        listening = Listening(
+            serving.listen,
+            serving.credentials,
+            clients=config.clients,
+            largest=opening.largest,
+            greet=Greeter(registry, opening, greeting, journal.greeted),
+            turned_away=journal.turned_away,
+        )
+        try:
+            journal.note(listening=listening.address)
+            listener.note(f"listening at {listening.address}, for {minimum} of {config.clients} clients to begin with")
+            while not registry.wait(minimum, timeout_s=1.0):
+                pass  # as long as it takes: Ctrl-C ends it
+            return _Run(opening, serving, run_id, registry, journal, listener, after).through()
+        finally:
+            listening.close()
+
+
+def _run_id(serving: Serving) -> str:
+    """Return the id of a run that is resumed, or a new one: clients count what they spend by it."""
+    if serving.resume and serving.out is not None and (known := recorded_run(RunFolder(path=serving.out))) is not None:
+        return known
+    return secrets.token_hex(8)
+
+
+class _AfterRounds(Callback):
+    """What a server does around each round: it says where it is, keeps what was received, and acknowledges updates."""
+
+    def __init__(self) -> None:
+        self.executor: RemoteClients | None = None
+        self.journal: Journal | None = None
+
+    def round_planned(self, plan: RoundPlan) -> None:
+        """Say that the round is under way."""
+        if self.journal is not None:
+            self.journal.phase("training", plan.round)
+
+    def round_finished(self, record: Record) -> None:
+        """Acknowledge the updates: the round is on the disk, and a server that is killed now loses nothing of it."""
+        if self.executor is not None and self.journal is not None:
+            self.executor.acknowledge()
+            self.journal.played(record["round"], self.executor.played)
+
+
+class _Run:
+    """One run of a server, once enough of its clients are there."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        serving: Serving,
+        run_id: str,
+        registry: Registry,
+        journal: Journal,
+        listener: Callbacks,
+        after: _AfterRounds,
+    ) -> None:
+        self._opening, self._serving, self._run_id = opening, serving, run_id
+        self._registry, self._journal, self._listener, self._after = registry, journal, listener, after
+
+    def through(self) -> Run:
+        """Train, and say goodbye."""
+        serving, scale = self._serving, self._scale()
+        registration = replace(
+            registration_of(self._opening.config, self._opening.dataset, self._opening.apart, scale), **self._said()
+        )
+        prepared = prepare(self._opening.config, held=self._held(registration))
+        path, is_new = checked_place(prepared, serving.out, serving.resume)
+        executor = self._executor(prepared, path)
+        prepared = replace(prepared, settings=replace(prepared.settings, clock=self._clock(prepared, executor, scale)))
+        self._after.executor, self._after.journal = executor, self._journal
+        try:
+            folder = new_folder(prepared, path, is_new, {"clock": "wall", "run": self._run_id})
+            with locked(folder):
+                self._journal.opened(folder)
+                state, records = begun(folder, prepared, (), self._listener, resume=serving.resume)
+                with disk_refusals_named(folder):
+                    records, summary = run_rounds(
+                        folder,
+                        prepared,
+                        state,
+                        records,
+                        executor,
+                        self._listener,
+                        transcripts=executor.recording,
+                        renewed=self._renewed,
+                    )
+                self._journal.phase("ended", len(records))
+                self._say_goodbye(summary["stopped"] or f"all {len(records)} rounds are done")
+        finally:
+            executor.close()
+        self._listener.run_finished(folder.path, summary)
+        return Run(folder=folder, config=prepared.config, records=records, summary=summary)
+
+    def _scale(self) -> ChannelScale | None:
+        """Return by what all clients normalise: what they have said of their pixels comes to, or came to before."""
+        if not self._opening.needs_sums:
+            return None
+        if self._serving.resume and self._serving.out is not None:
+            kept = RunFolder(path=self._serving.out).dataset
+            if kept.is_file():
+                data = read_description(kept)
+                mean, deviation = (torch.tensor(numbers, dtype=torch.float64) for numbers in (data.mean, data.std))
+                return ChannelScale(client=0, mean=mean, deviation=deviation)
+        sums = [known.sums for known in self._registry.all_registered().values() if known.sums is not None]
+        return server_answers(sums)[0]
+
+    def _said(self) -> dict[str, Any]:
+        """Return what was said of images before round 1, for the account of what has left the clients."""
+        known = self._registry.all_registered()
+        sums = [known[client].sums for client in sorted(known)]
+        said = [one for one in sums if one is not None]
+        return {"sums": said, "scales": server_answers(said)} if said else {}
+
+    def _held(self, registration: Registration) -> HeldData:
+        nothing = np.arange(0)
+        return HeldData(
+            dataset=self._opening.dataset,
+            parts=[nothing] * self._registry.clients,
+            images_K=self._images_K(),
+            registration=registration,
+        )
+
+    def _images_K(self) -> IntArray:
+        """Return the clients' training images; those of clients that never came are taken to be as many as usual."""
+        images_K = self._registry.images_K
+        usual = int(np.median(images_K[images_K > 0]))
+        return np.where(images_K > 0, images_K, usual)
+
+    def _renewed(self, prepared: Prepared) -> Prepared:
+        """Return the run with the images of clients that have come since."""
+        settings, images_K = prepared.settings, self._images_K()
+        if np.array_equal(settings.schedule.images_K, images_K):
+            return prepared
+        schedule = replace(settings.schedule, images_K=images_K)
+        privacy = replace(settings.privacy, images_K=images_K)
+        return replace(prepared, settings=replace(settings, schedule=schedule, privacy=privacy))
+
+    def _executor(self, prepared: Prepared, path: Path) -> RemoteClients:
+        rows = prepared.settings.schedule.table.rows
+        return RemoteClients(
+            prepared.worker,
+            self._registry,
+            self._serving.rules,
+            workers=min(prepared.config.server_workers, available_cores()),
+            shapes={row.tier: row.cut_shape for row in rows},
+            recording=ReceivedRounds(prepared.config, RunFolder(path=path).transcript),
+        )
+
+    def _clock(self, prepared: Prepared, executor: RemoteClients, scale: ChannelScale | None) -> WallClock:
+        setup, weights = prepared.worker, prepared.initial.weights
+        shallowest = int(prepared.settings.schedule.table.tiers_M[0])
+
+        def probe(client: int, round_number: int) -> tuple[ModelDownload, float]:
+            """Return any weights of the shallowest tier: how long a batch takes does not depend on them."""
+            task = ClientTask(
+                client=client,
+                round=round_number,
+                tier=shallowest,
+                lr=prepared.config.lr,
+                batches=1,
+                completes=True,
+            )
+            return honest_download(setup, task, weights), prepared.config.lr
+
+        newcomers = Newcomers(
+            self._registry, probe, batch_size=setup.batch_size, scale=scale, gave_up=self._journal.gave_up
+        )
+        waiting = partial(self._journal.phase, "waiting", 0)
+        return WallClock(self._registry, executor, newcomers, waiting=waiting)
+
+    def _say_goodbye(self, reason: str) -> None:
+        for client in self._registry.connected():
+            session = self._registry.session(client)
+            if session is None:
+                continue
+            try:
+                session.send(Goodbye(session=session.number, reason=reason), GOODBYE_S)
+            except (SessionLostError, TimeoutError):
+                continue  # it is gone anyway
+            session.finish()

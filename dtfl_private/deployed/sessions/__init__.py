@@ -1,0 +1,1 @@
+"""One bidirectional stream of frames per client: a session."""

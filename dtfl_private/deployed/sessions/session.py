@@ -1,0 +1,112 @@
+"""A session as either side holds it: frames out, checked frames in, bytes counted."""
+
+import threading
+import time
+from typing import TypeVar
+
+from dtfl_private.deployed.sessions.channel import Channel, ChannelClosedError
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.frames import decode, encode
+from dtfl_private.deployed.wire.kinds import Side, WireMessage
+
+# Frames of up to some megabytes that may wait on either side before the sender has to.
+WAITING_FRAMES = 4
+
+F = TypeVar("F", bound=WireMessage)
+
+
+class SessionLostError(Exception):
+    """The other side is gone, or the session has been closed."""
+
+
+class Session:
+    """One stream of frames to another machine and back.
+
+    Args:
+        peer: the side at the other end, whose frames are taken.
+        largest: bytes of the largest frame that is taken.
+
+    Attributes:
+        number: the session's epoch, in every frame; 0 until the server has given one.
+        bytes_in: bytes of frames that came, bytes_out: of those that went.
+        why_lost: why it ended, for people; None while it has not.
+    """
+
+    def __init__(self, peer: Side, largest: int) -> None:
+        self._peer: Side = peer
+        self.largest = largest
+        self.number = 0
+        self.bytes_in = self.bytes_out = 0
+        self.why_lost: str | None = None
+        self.incoming, self.outgoing = Channel(WAITING_FRAMES), Channel(WAITING_FRAMES)
+        self._lost = threading.Event()
+        self._counting = threading.Lock()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended."""
+        return self._lost.is_set()
+
+    def send(self, message: WireMessage, timeout_s: float | None = None) -> None:
+        """Send a frame; waits while too many are under way.
+
+        Raises:
+            SessionLostError: the session has ended.
+            TimeoutError: the other side took nothing for so long.
+        """
+        frame = encode(message)
+        try:
+            self.outgoing.put(frame, timeout_s)
+        except ChannelClosedError:
+            raise SessionLostError(self.why_lost or "the session has ended") from None
+        with self._counting:
+            self.bytes_out += len(frame)
+
+    def receive(self, timeout_s: float | None = None) -> WireMessage:
+        """Return the next frame of this session.
+
+        Raises:
+            SessionLostError: the session has ended.
+            TimeoutError: none came in time.
+            WireError: it is no frame, or of another session.
+        """
+        try:
+            frame = self.incoming.get(timeout_s)
+        except ChannelClosedError:
+            raise SessionLostError(self.why_lost or "the session has ended") from None
+        message = decode(frame, from_=self._peer, largest=self.largest)
+        if self.number and message.session != self.number:
+            raise WireError(f"session {message.session}, expected {self.number}")
+        return message
+
+    def arrived(self, frame: bytes) -> None:
+        """Take a frame from the network; waits while too many are unread."""
+        with self._counting:
+            self.bytes_in += len(frame)
+        self.incoming.put(frame)
+
+    def lose(self, why: str) -> None:
+        """End the session: the network says that the other side is gone, or this side wants no more of it."""
+        if not self._lost.is_set():
+            self.why_lost = why
+            self._lost.set()
+        self.incoming.close()
+        self.outgoing.close(at_once=True)
+
+    def finish(self, timeout_s: float = 5.0) -> None:
+        """End the session in peace, once what was sent is on its way."""
+        end = time.monotonic() + timeout_s
+        self.outgoing.close()
+        self.outgoing.drained(max(0.0, end - time.monotonic()))
+        self.lose("it was closed")
+
+
+def expect(message: WireMessage, kind: type[F]) -> F:
+    """Return a frame that must be of a kind.
+
+    Raises:
+        WireError: it is of another.
+    """
+    if not isinstance(message, kind):
+        raise WireError(f"frame '{message.kind}' where '{kind.kind}' was due")
+    return message

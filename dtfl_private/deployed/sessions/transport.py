@@ -1,0 +1,172 @@
+"""Sessions over gRPC: one bidirectional stream per client, with mutual TLS.
+
+The frames are plain bytes, so that gRPC needs no generated code. Keepalive notices a machine that vanishes without
+closing its connection.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from dtfl_private.deployed.project.credentials import ClientCredentials, ServerCredentials
+from dtfl_private.deployed.project.identity import SERVER, peer_client
+from dtfl_private.deployed.sessions.channel import ChannelClosedError
+from dtfl_private.deployed.sessions.pieces import PIECE_BYTES, frames_of, pieces_of
+from dtfl_private.deployed.sessions.session import Session
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import grpc
+
+SERVICE, METHOD = "dtfl.v1.Session", "Run"
+
+# A connection that has said nothing for so long is asked whether it is there, and given up after a while without answer.
+KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 10_000, 5_000
+# Sessions beside one for each client: new ones of clients whose old ones are not yet known to be gone, and strangers.
+SPARE_SESSIONS = 8
+
+OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", PIECE_BYTES + 2**16),
+    ("grpc.max_send_message_length", PIECE_BYTES + 2**16),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+]
+
+Greet = Callable[[int, Session, str], None]
+"""Called in a thread of its own with each new session: the client's number, the session, where it comes from."""
+
+
+class Listening:
+    """A server that accepts sessions of clients with a certificate of the project's authority.
+
+    Args:
+        address: HOST:PORT; port 0 takes any that is free.
+        credentials: of the server.
+        clients: how many clients there are.
+        largest: bytes of the largest frame that is taken.
+        greet: called with each session.
+        turned_away: called with why a connection was refused that belongs to no client.
+
+    Attributes:
+        address: where it listens.
+
+    Raises:
+        InputError: the address cannot be listened at.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: ServerCredentials,
+        *,
+        clients: int,
+        largest: int,
+        greet: Greet,
+        turned_away: Callable[[str], None],
+    ) -> None:
+        import grpc
+
+        self._largest, self._greet, self._turned_away = largest, greet, turned_away
+        self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
+        self._server = grpc.server(self._threads, options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+        handler = grpc.stream_stream_rpc_method_handler(self._session)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        secured = grpc.ssl_server_credentials(
+            [(credentials.key_pem, credentials.certificate_pem)], credentials.authority_pem, require_client_auth=True
+        )
+        host, _, _ = address.rpartition(":")
+        try:
+            port = self._server.add_secure_port(address, secured)
+        except RuntimeError:
+            port = 0
+        if port == 0:
+            raise InputError(f"--listen {address} is not possible: the address is in use, or not one of this machine")
+        self.address = f"{host}:{port}"
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop listening, and end what is left of all sessions."""
+        self._server.stop(grace=1.0).wait()
+        self._threads.shutdown(wait=True)
+
+    def _session(self, pieces: Iterator[bytes], context: "grpc.ServicerContext") -> Iterator[bytes]:
+        """Yield what the server sends a client, as long as the session lasts."""
+        try:
+            (certificate,) = context.auth_context()["x509_pem_cert"]
+            client = peer_client(certificate)
+        except (KeyError, ValueError) as error:
+            self._turned_away(f"{context.peer()}: {error}")
+            return
+        session = Session("client", self._largest)
+        context.add_callback(lambda: session.lose("the connection ended"))
+        threading.Thread(target=take_in, args=(session, pieces), daemon=True, name=f"from client {client}").start()
+        threading.Thread(
+            target=self._greet, args=(client, session, context.peer()), daemon=True, name=f"greet client {client}"
+        ).start()
+        yield from going_out(session)
+
+
+def take_in(session: Session, pieces: Iterator[bytes]) -> None:
+    """Hand a session what arrives, until nothing more does."""
+    why = "the connection ended"
+    try:
+        for frame in frames_of(pieces, session.largest):
+            session.arrived(frame)
+    except WireError as error:
+        why = str(error)
+    except ChannelClosedError:
+        return
+    except Exception as error:  # gRPC raises what has ended the stream, of a class that it does not document
+        why = _words(error)
+    session.lose(why)
+
+
+def going_out(session: Session) -> Iterator[bytes]:
+    """Yield the pieces of what a session sends, until it is closed."""
+    while True:
+        try:
+            frame = session.outgoing.get()
+        except ChannelClosedError:
+            return
+        yield from pieces_of(frame)
+
+
+def connect(address: str, credentials: ClientCredentials, largest: int) -> tuple[Session, Callable[[], None]]:
+    """Return a session with a server, and what closes its connection; whether anybody is there shows by its frames.
+
+    Args:
+        address: HOST:PORT.
+        credentials: of the client.
+        largest: bytes of the largest frame that is taken.
+
+    Raises:
+        RunError: the address is none.
+    """
+    import grpc
+
+    secured = grpc.ssl_channel_credentials(credentials.authority_pem, credentials.key_pem, credentials.certificate_pem)
+    channel = grpc.secure_channel(address, secured, options=OPTIONS)
+    session = Session("server", largest)
+    call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(going_out(session))
+    threading.Thread(target=take_in, args=(session, call), daemon=True, name="from the server").start()
+
+    def close() -> None:
+        session.lose("it was closed")
+        call.cancel()
+        channel.close()
+
+    if ":" not in address:
+        close()
+        raise RunError(f"'{address}' is no address: expected HOST:PORT of the {SERVER}")
+    return session, close
+
+
+def _words(error: Exception) -> str:
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else str(error)
+    return str(text or type(error).__name__)
