@@ -43,7 +43,8 @@ class Quantize(Defense):
     def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Return the batch as the server unpacks it, with its packed size."""
         packed = pack(working(message.smashed), self.bits)
-        return replace(message, smashed=unpack(packed, message.smashed), packed_bytes=packed.size_bytes)
+        smashed = unpack(packed, message.smashed)
+        return replace(message, smashed=smashed, packed_bytes=packed.size_bytes, packed=packed)
 
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes of codes and constants."""

@@ -6,48 +6,13 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
 from dtfl_private.protection.release_reading import Reading
-from dtfl_private.protocol.messages import SmashedBatch, tensor_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sparse:
-    """Activations as they are sent.
-
-    values: (B, k), in the type of the activations.
-    indices: (B, k), their places within a record; int16 where that is enough, else int32.
-    """
-
-    values: Tensor
-    indices: Tensor
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on the wire."""
-        return tensor_bytes(self.values) + tensor_bytes(self.indices)
-
-
-def index_type(values: int) -> torch.dtype:
-    """Return the type of the places within a record of so many values."""
-    return torch.int16 if values <= 2**15 else torch.int32
-
-
-def pack(smashed: Tensor, k: int) -> Sparse:
-    """Return the k values of greatest magnitude of each record of (B, ...)."""
-    rows = smashed.flatten(1)
-    indices = rows.abs().topk(k, dim=1).indices
-    return Sparse(values=rows.gather(1, indices), indices=indices.to(index_type(rows.shape[1])))
-
-
-def unpack(packed: Sparse, shape: torch.Size) -> Tensor:
-    """Return the activations (B, ...) that a server reads, zero where nothing was sent."""
-    rows = packed.values.new_zeros(shape[0], math.prod(shape[1:]))
-    return rows.scatter(1, packed.indices.long(), packed.values).reshape(shape)
+from dtfl_private.protection.sparse import index_type, pack, unpack
+from dtfl_private.protocol.messages import SmashedBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +42,7 @@ class TopK(Defense):
         """Return the batch as the server unpacks it, with its packed size."""
         shape = message.smashed.shape
         packed = pack(message.smashed, self._kept(math.prod(shape[1:])))
-        return replace(message, smashed=unpack(packed, shape), packed_bytes=packed.size_bytes)
+        return replace(message, smashed=unpack(packed, shape), packed_bytes=packed.size_bytes, packed=packed)
 
     def wire_bytes(self, cut: Cut) -> int:
         """Return the bytes of values and places."""

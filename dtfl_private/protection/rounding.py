@@ -1,34 +1,12 @@
 """Activations rounded to 8 or 4 bits a value, between the least and the greatest of each row, and really packed."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dtfl_private.protection.release_reading import Reading
-from dtfl_private.protocol.messages import tensor_bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantized:
-    """Activations as they are sent.
-
-    codes: (B, bytes per record), uint8; with 4 bits the first of two values is in the high half.
-    low: (B,), float32, the value of code 0.
-    step: (B,), float32, the difference between neighbouring codes.
-    bits: 8 or 4.
-    """
-
-    codes: Tensor
-    low: Tensor
-    step: Tensor
-    bits: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on the wire."""
-        return sum(tensor_bytes(tensor) for tensor in (self.codes, self.low, self.step))
+from dtfl_private.protocol.packed import Quantized
 
 
 def record_bytes(values: int, bits: int) -> int:
@@ -51,7 +29,7 @@ def pack(smashed: Tensor, bits: int) -> Quantized:
 
 
 def unpack(packed: Quantized, like: Tensor) -> Tensor:
-    """Return the activations that a server reads, in the shape and type of ``like``."""
+    """Return the activations that a server reads, in the shape and type of ``like``, whose values do not matter."""
     codes = packed.codes
     if packed.bits == 4:
         codes = torch.stack([codes // 16, codes % 16], dim=2).flatten(1)[:, : like[0].numel()]

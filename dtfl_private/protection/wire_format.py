@@ -58,7 +58,7 @@ class WireFormat:
             rows = smashed.reshape(len(smashed) * _ranges(smashed.shape[1:]), -1)
             packed = pack(rows.float(), BITS[self.kind])
             written = unpack(packed, rows).reshape(smashed.shape)
-            return replace(message, smashed=written, packed_bytes=packed.size_bytes)
+            return replace(message, smashed=written, packed_bytes=packed.size_bytes, packed=packed)
         import torch
 
         dtype = torch.float32 if self.kind == "fp32" else torch.bfloat16

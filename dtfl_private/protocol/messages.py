@@ -9,11 +9,13 @@ where classes are weighed, `ClassCounts` and `ClassWeights`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dtfl_private.protocol.packed import Packed
 
 COUNT_BYTES = 8
 """A whole number as it is sent: int64."""
@@ -48,7 +50,8 @@ class SmashedBatch:
     ``smashed`` is (batch, *cut shape), detached, as the server reads it; ``labels`` is (batch,) int64. Where labels
     stay on the client, ``labelled`` is false, and ``labels`` are zeros that stand for nothing.
     ``packed_bytes`` is the size of the activations on the wire when a defense packs them; otherwise they are sent as
-    they are, in the run's wire type.
+    they are, in the run's wire type. ``packed`` is what a defense sends in their place, where it says so; it tells no
+    more than they do.
     """
 
     client: int
@@ -59,6 +62,7 @@ class SmashedBatch:
     labels: Tensor
     packed_bytes: int | None = None
     labelled: bool = True
+    packed: Packed | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.smashed.shape[0] != self.labels.shape[0]:
