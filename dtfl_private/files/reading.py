@@ -71,10 +71,16 @@ def read_json(path: Path, *, most_bytes: int) -> Any:
     return parse_json(read_bytes(path, most_bytes=most_bytes))
 
 
-def parse_json(data: bytes) -> Any:
-    """Return what a JSON text holds, on the terms of `read_json`."""
+def parse_json(data: bytes, *, unique_keys: bool = False) -> Any:
+    """Return what a JSON text holds, on the terms of `read_json`; on demand objects that repeat a key are refused."""
     try:
-        value = json.loads(_decoded(data), parse_constant=_no_number, parse_float=_finite, parse_int=_integer)
+        value = json.loads(
+            _decoded(data),
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=_integer,
+            object_pairs_hook=_unique if unique_keys else None,
+        )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     _require_shallow(value)
@@ -154,6 +160,13 @@ def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(f"an integer of {len(text):,} digits")
     return int(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def _require_small(containers: list[Any]) -> None:
