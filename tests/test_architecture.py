@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     *("printable", "html_table", "errors", "files", "randomness", "numerics", "protocol", "plugins"),
     *("data", "models", "simulation", "protection", "privacy", "training", "leakage", "verdicts"),
-    *("runtime", "report", "experiments", "attacking", "auditing", "choosing", "cli", "__main__"),
+    *("runtime", "report", "experiments", "attacking", "auditing", "choosing", "deployed", "cli", "__main__"),
 )
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, what a defense and an attack are, and what computes without knowing of a run.
