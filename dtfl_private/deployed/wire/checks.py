@@ -34,6 +34,7 @@ class ExpectedRound:
         record_bytes: of one record's activations on the wire; None: those of the dtype.
         labelled: whether labels come with the activations.
         send_every: of its batches it sends the first, and every so many-th after it.
+        apart: it trains first, and then sends each record once, as with `DefenseChain.releases_apart`.
     """
 
     session: int
@@ -48,11 +49,28 @@ class ExpectedRound:
     record_bytes: int | None = None
     labelled: bool = True
     send_every: int = 1
+    apart: bool = False
 
     @property
-    def most_messages(self) -> int:
+    def messages(self) -> int:
         """How many messages of smashed data a client sends that completes the round."""
-        return -(-self.batches // self.send_every) if self.cut_shape else 0
+        if not self.cut_shape:
+            return 0
+        return self.epoch_batches if self.apart else -(-self.batches // self.send_every)
+
+    @property
+    def epoch_batches(self) -> int:
+        """Batches in one pass over the records."""
+        return -(-self.records // self.batch_size)
+
+    def number(self, messages: int) -> int:
+        """Return the number of the batch that comes after so many messages."""
+        return messages * (1 if self.apart else self.send_every)
+
+    def images(self, batch: int) -> int:
+        """Return how many records a batch has: of each pass over them the last takes what is left."""
+        before = batch % self.epoch_batches * self.batch_size
+        return min(self.batch_size, self.records - before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +115,12 @@ def check_hello(frame: WireMessage, *, version: str, most_images: int = 2**40) -
 
 def check_smashed(frame: Smashed, expected: ExpectedRound, received: Received) -> Received:
     """Check a batch of smashed data; return what has come with it."""
-    message, number = frame.message, received.messages * expected.send_every
+    message, number = frame.message, expected.number(received.messages)
     _check_round(frame.kind, frame, expected, message.client, message.round, message.tier)
     if not expected.cut_shape:
         raise WireError(f"smashed: tier {message.tier} sends no activations")
-    if received.messages >= expected.most_messages:
-        raise WireError(f"smashed: more than the {expected.most_messages} batches of the round")
+    if received.messages >= expected.messages:
+        raise WireError(f"smashed: more than the {expected.messages} batches of the round")
     if message.batch != number:
         raise WireError(f"smashed: batch {message.batch}, expected batch {number}")
     images = _check_activations(frame, expected)
@@ -126,9 +144,9 @@ def _check_activations(frame: Smashed, expected: ExpectedRound) -> int:
         raise WireError(
             f"smashed: activations of shape {shape}, the cut of tier {message.tier} is {expected.cut_shape}"
         )
-    if images > min(expected.batch_size, expected.records):
+    if images > expected.images(message.batch):
         raise WireError(
-            f"smashed: {images} records in a batch, at most {min(expected.batch_size, expected.records)} are expected"
+            f"smashed: {images} records in batch {message.batch}, at most {expected.images(message.batch)} are expected"
         )
     most_bytes = images * (expected.record_bytes or math.prod(shape) * expected.dtype.itemsize)
     if message.smashed_bytes > most_bytes:
@@ -179,15 +197,18 @@ def _check_round(
 def check_state(what: str, state: State, like: State) -> None:
     """Check that named tensors are those of another state: names, shapes, dtypes; and that they can be used.
 
-    Floats must be finite and variances not negative; counters must not fall.
+    Floats must be finite, variances not negative, counters no less than the other's and whole numbers as float64 has
+    them, for they are averaged.
     """
     check_names(what, state, like)
     for name, tensor in state.items():
         check_finite(f"{what}: {name}", tensor)
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise WireError(f"{what}: {name} has a negative variance")
-        if not tensor.is_floating_point() and bool((tensor < like[name].cpu()).any()):
-            raise WireError(f"{what}: the counter {name} has gone down")
+        if not tensor.is_floating_point() and bool(((tensor < like[name].cpu()) | (tensor > 2**53)).any()):
+            raise WireError(
+                f"{what}: the counter {name} is {shown_value(tensor.tolist())}, after {like[name].tolist()}"
+            )
 
 
 def check_names(what: str, state: State, like: State) -> None:

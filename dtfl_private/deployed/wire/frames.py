@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.headers import HEADERS, Header
+from dtfl_private.deployed.wire.header import Header
+from dtfl_private.deployed.wire.headers import HEADERS
 from dtfl_private.deployed.wire.kinds import KINDS, Side, WireMessage
 from dtfl_private.deployed.wire.tensors import read_tensors, write_tensors
 from dtfl_private.files import reading

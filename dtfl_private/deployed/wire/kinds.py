@@ -196,7 +196,7 @@ class Scale(_Frame):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(_Frame):
+class ClassScale(_Frame):
     """The weight of each class in the loss of all clients."""
 
     kind = "class-weights"
@@ -293,7 +293,7 @@ class Goodbye(_Frame):
 
 
 FromClient = Hello | Sums | Counts | Probed | Smashed | Update | Withdrawn | Echo
-FromServer = Welcome | Refused | Scale | Weights | Probe | OpenRound | Finish | Closed | Measure | Goodbye
+FromServer = Welcome | Refused | Scale | ClassScale | Probe | OpenRound | Finish | Closed | Measure | Goodbye
 WireMessage = FromClient | FromServer
 
 KINDS: dict[str, type[WireMessage]] = {one.kind: one for one in get_args(WireMessage)}

@@ -8,7 +8,8 @@ import torch
 
 from dtfl_private.deployed.wire.checks import check_finite, check_session, check_state
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Closed, Finish, Measure, OpenRound, Probe, Scale, Weights, Welcome
+from dtfl_private.deployed.wire.kinds import ClassScale, Closed, Finish, Measure, OpenRound, Probe, Scale, Welcome
+from dtfl_private.deployed.wire.limits import LARGEST_FRAME
 from dtfl_private.printable import shown_value
 from dtfl_private.protocol.messages import ModelDownload, State, Wire
 
@@ -41,6 +42,8 @@ class ExpectedDownload:
 
 def check_welcome(frame: Welcome, *, client: int, pinned_sha256: str = "") -> None:
     """Check that a welcome is meant for this client, and brings the configuration that it has pinned, if any."""
+    if frame.largest > LARGEST_FRAME:
+        raise WireError(f"welcome: frames of {frame.largest:,} bytes, at most {LARGEST_FRAME:,} are read")
     if frame.session < 1:
         raise WireError(f"welcome: session {frame.session}, expected 1 or more")
     if frame.client != client:
@@ -147,7 +150,7 @@ def check_scale(frame: Scale, *, session: int, client: int, channels: int) -> No
         raise WireError(f"scale: deviations {shown_value(said.deviation.tolist())}, expected above 0 and at most 0.5")
 
 
-def check_weights(frame: Weights, *, session: int, client: int, classes: int) -> None:
+def check_class_scale(frame: ClassScale, *, session: int, client: int, classes: int) -> None:
     """Check the weights of classes: finite and not negative."""
     check_session(frame, session)
     said = frame.message
