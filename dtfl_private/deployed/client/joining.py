@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from dtfl_private.deployed.server.opening import apart_in, require_deployable
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
 from dtfl_private.deployed.sessions.transport import connect
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Scale, Sums, Welcome
+from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Register, Scale, Sums, Welcome
+from dtfl_private.deployed.wire.limits import LARGEST_FRAME
 from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
 from dtfl_private.errors import RunError
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
@@ -36,9 +37,6 @@ from dtfl_private.runtime.device import deterministic_kernels, one_thread
 GREETING_S = 60.0
 """Seconds that the server has for each frame of its greeting."""
 
-LARGEST_FRAME = 2**31 - 1
-"""Bytes of a frame before the server has said how large its frames may be."""
-
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Between two attempts to connect: twice as long after each that fails."""
 
@@ -50,7 +48,7 @@ class Joining:
     Attributes:
         address: HOST:PORT of the server.
         credentials: of the client.
-        dataset: its images.
+        images: returns its images in a run of this configuration, by its number.
         store: folder of its store.
         defenses: that act on this client besides those of the run.
         accept_config: agree to another configuration than before.
@@ -59,7 +57,7 @@ class Joining:
 
     address: str
     credentials: ClientCredentials
-    dataset: Dataset
+    images: Callable[[TrainConfig, int], Dataset]
     store: Path
     defenses: Sequence[str] = ()
     accept_config: bool = False
@@ -127,7 +125,6 @@ class _TakingPart:
         session.send(
             Hello(
                 version=version("dtfl-private"),
-                images=len(own.dataset.train_labels),
                 config_sha256=store.config.sha256 if store.config is not None else "",
                 last_run=store.last_run,
             )
@@ -146,7 +143,9 @@ class _TakingPart:
     def _built(self, session: Session, welcome: Welcome) -> Client:
         """Return the client in this run, which is built anew if anything about the run has changed."""
         config = self._config(welcome)
-        dataset = in_classes_of(self._joining.dataset, welcome.classes, welcome.input_shape)
+        own = self._joining.images(config, welcome.client)
+        dataset = in_classes_of(own, welcome.classes, welcome.input_shape)
+        session.send(Register(session=session.number, images=len(dataset.train_labels)))
         apart = apart_in(config)
         scale = self._scale(session, welcome, dataset) if asks_for_sums(config, dataset, apart) else None
         numbers = "" if scale is None else repr((scale.mean.tolist(), scale.deviation.tolist()))
@@ -175,4 +174,4 @@ class _TakingPart:
         frame = expect(session.receive(), Scale)
         channels = dataset.input_shape[0]
         check_scale(frame, session=session.number, client=welcome.client, channels=channels)
-        return replace(frame.message)
+        return frame.message

@@ -20,13 +20,22 @@ from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.protocol.messages import ChannelScale, ChannelSums
 
 
-def own_images(name: str, data_dir: Path | None) -> Dataset:
-    """Return a client's own data set; it trains on the training images.
+def own_images(data_dir: Path | None, dataset: str | None, config: TrainConfig, client: int) -> Dataset:
+    """Return a client's images in a run; it trains on the training images of its data set.
+
+    Args:
+        data_dir: folder of its own data; None: it has none, and plays the client of a simulation, with the part of a
+            data set that everybody has.
+        dataset: how the data lie there; None: as the run's configuration names it.
+        config: of the run.
+        client: its number.
 
     Raises:
         InputError: the data are absent or damaged.
     """
-    return load_dataset(name, data_dir=data_dir)
+    if data_dir is None and dataset is None:
+        return part_of(config, client)
+    return load_dataset(config.dataset if dataset is None else dataset, data_dir=data_dir)
 
 
 def part_of(config: TrainConfig, client: int) -> Dataset:

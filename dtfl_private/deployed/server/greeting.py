@@ -10,13 +10,16 @@ from importlib.metadata import version
 from dtfl_private.deployed.server.opening import Opening
 from dtfl_private.deployed.server.registry import Registered, Registry
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
-from dtfl_private.deployed.wire.checks import check_hello, check_sums
+from dtfl_private.deployed.wire.checks import check_hello, check_register, check_sums
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Refused, Sums, Welcome
+from dtfl_private.deployed.wire.kinds import Refused, Register, Sums, Welcome
 from dtfl_private.protocol.messages import ChannelSums
 
 GREETING_S = 30.0
-"""Seconds that a client has for each frame of its greeting."""
+"""Seconds that a client has for its first frame."""
+
+READING_S = 1800.0
+"""Seconds that it then has to read its images."""
 
 MOST_IMAGES = 2**31
 
@@ -74,7 +77,7 @@ class Greeter:
             self._heard(client, peer, None)
 
     def _greeted(self, client: int, session: Session) -> Registered:
-        hello = check_hello(session.receive(GREETING_S), version=version("dtfl-private"), most_images=MOST_IMAGES)
+        check_hello(session.receive(GREETING_S), version=version("dtfl-private"))
         if client >= self._registry.clients:
             raise TurnedAwayError(
                 f"client {client} is none of this run: its clients are 0..{self._registry.clients - 1}"
@@ -93,7 +96,10 @@ class Greeter:
                 input_shape=dataset.input_shape,
             )
         )
-        return self._as_before(client, Registered(images=hello.images, sums=self._sums(client, session, hello.images)))
+        frame = expect(session.receive(READING_S), Register)
+        check_register(frame, session=session.number, most_images=MOST_IMAGES)
+        sums = self._sums(client, session, frame.images)
+        return self._as_before(client, Registered(images=frame.images, sums=sums))
 
     def _sums(self, client: int, session: Session, images: int) -> ChannelSums | None:
         """Return what a client says of its pixels, where the run asks for it."""

@@ -1,6 +1,5 @@
 """What a server knows before any client has come: that the run is possible, and what its clients must agree to."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.normalization import POOLED, Normalization
 from dtfl_private.data.registration import resolved_normalization
 from dtfl_private.deployed.client.own_data import asks_for_sums
+from dtfl_private.deployed.wire.limits import largest_frame
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -17,7 +17,6 @@ from dtfl_private.experiments.setup.named_parts import named_parts
 from dtfl_private.experiments.setup.network import build_network
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
-from dtfl_private.protocol.messages import state_bytes
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 METHODS = ("dtfl", "dtfl-full", "local-loss")
@@ -28,9 +27,6 @@ OF_THE_SERVER = (
     *("data_dir", "download", "leakage_budget", "leakage_from", "tier_leakage", "exposure_budget"),
     *("exposure_spending", "record_rounds", "record_clients", "record_images", "workers", "device"),
 )
-
-# Bytes of the widest type, and what a frame has besides: names, labels, the auxiliary head.
-WIDEST, SPARE_BYTES = 8, 4 * 2**20
 
 # What only a simulation has, with the value that leaves it out.
 SIMULATED = {
@@ -85,28 +81,21 @@ def open_run(config: TrainConfig) -> Opening:
         raise InputError(
             "normalization pooled needs all images at one place: use client-sums, or constants, in a deployed run"
         )
-    apart = apart_in(config)
+    parts, apart = named_parts(config, NO_OBJECTS), apart_in(config)
+    network = build_network(config, None, parts, dataset)
     return Opening(
         config=config,
         agreed=agreed_text(config),
         dataset=dataset,
         apart=apart,
         needs_sums=asks_for_sums(config, dataset, apart),
-        largest=_largest_frame(config, dataset),
+        largest=largest_frame(network.table, batch_size=config.batch_size, numerics=parts.numerics),
     )
 
 
 def apart_in(config: TrainConfig) -> Sequence[str]:
     """Return the names of a configuration's defenses under which no input may depend on another record."""
     return [name_of(member) for member in named_parts(config, NO_OBJECTS).defense if member.facts.keeps_inputs_apart]
-
-
-def _largest_frame(config: TrainConfig, dataset: Dataset) -> int:
-    """Return the bytes of the largest frame: weights, or a batch's activations, in the widest type; and its names."""
-    network = build_network(config, None, named_parts(config, NO_OBJECTS), dataset)
-    weights = state_bytes(network.model.state_dict())
-    batches = [config.batch_size * math.prod(row.cut_shape) * WIDEST for row in network.table.rows]
-    return max(2 * weights, *batches) + SPARE_BYTES
 
 
 def require_deployable(config: TrainConfig) -> None:

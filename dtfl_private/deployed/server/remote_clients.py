@@ -17,6 +17,7 @@ from dtfl_private.deployed.server.serving_client import Rules, ServedClient
 from dtfl_private.deployed.sessions.session import SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound
 from dtfl_private.deployed.wire.kinds import Closed
+from dtfl_private.deployed.wire.limits import read_dtype
 from dtfl_private.errors import InputError, NonFiniteLossError
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.client_context import Remark
@@ -64,6 +65,7 @@ class RemoteClients:
         self._judge = InProcess(setup)
         self._model = setup.numerics.place(copy.deepcopy(setup.model))
         # Torch's global generators are one for all threads: where layers draw, one takes its turn after the other.
+        self._wire = None if setup.defense.wire is None else setup.defense.wire.kind
         self._draws = any(isinstance(module, _DropoutNd) and module.p > 0 for module in self._model.modules())
         self._turns = threading.Semaphore(1 if self._draws else workers)
         self.recording, self._recording_lock = recording, threading.Lock()
@@ -142,7 +144,8 @@ class RemoteClients:
                 batch_size=setup.batch_size,
                 classes=setup.classes,
                 cut_shape=() if server is None else tuple(self._shapes[task.tier]),
-                dtype=setup.numerics.wire_dtype,
+                dtype=read_dtype(task.wire or self._wire, setup.numerics),
+                apart=setup.defense.at(task.tier, task.profile).releases_apart,
                 send_every=setup.send_every,
             ),
             server=server,

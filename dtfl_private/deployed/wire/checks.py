@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Counts, Echo, Hello, Probed, Smashed, Sums, Update, WireMessage, Withdrawn
+from dtfl_private.deployed.wire.kinds import (
+    Counts,
+    Echo,
+    Hello,
+    Probed,
+    Register,
+    Smashed,
+    Sums,
+    Update,
+    WireMessage,
+    Withdrawn,
+)
 from dtfl_private.printable import shown_value
 from dtfl_private.protocol.messages import ModelDownload, State
 
@@ -92,13 +103,12 @@ def check_session(frame: WireMessage, session: int) -> None:
         raise WireError(f"{frame.kind}: session {frame.session}, this is session {session}")
 
 
-def check_hello(frame: WireMessage, *, version: str, most_images: int = 2**40) -> Hello:
+def check_hello(frame: WireMessage, *, version: str) -> Hello:
     """Return a client's first frame if it is one, from a client of the same package.
 
     Args:
         frame: that came first.
         version: of the server's package.
-        most_images: N_k at most.
     """
     if not isinstance(frame, Hello):
         raise WireError(f"{frame.kind}: a session begins with hello")
@@ -108,9 +118,14 @@ def check_hello(frame: WireMessage, *, version: str, most_images: int = 2**40) -
             f"hello: dtfl-private {shown_value(frame.version)} at the client, '{version}' at the server: "
             "install the same version"
         )
-    if frame.images > most_images:
-        raise WireError(f"hello: {frame.images:,} training images, at most {most_images:,} are expected")
     return frame
+
+
+def check_register(frame: Register, *, session: int, most_images: int = 2**40) -> None:
+    """Check how many training images a client says it has."""
+    check_session(frame, session)
+    if frame.images > most_images:
+        raise WireError(f"register: {frame.images:,} training images, at most {most_images:,} are expected")
 
 
 def check_smashed(frame: Smashed, expected: ExpectedRound, received: Received) -> Received:

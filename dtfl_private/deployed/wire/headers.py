@@ -1,10 +1,12 @@
 """The headers of frames: one schema for each kind."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
+from dtfl_private.data.description import MOST_CLASSES, ClassName
 from dtfl_private.deployed.wire import kinds
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.header import (
@@ -43,9 +45,16 @@ class HelloHeader(Header):
     of_kind = kinds.Hello
     kind: Literal["hello"]
     version: Text
-    images: Positive
     config_sha256: DigestOrNone
     last_run: Text
+
+
+class RegisterHeader(Header):
+    """Of `Register`."""
+
+    of_kind = kinds.Register
+    kind: Literal["register"]
+    images: Positive
 
 
 class SumsHeader(MessageHeader):
@@ -114,8 +123,13 @@ class EchoHeader(Header):
 # ---- what the server says ----
 
 
+_CLASSES: TypeAdapter[tuple[str, ...]] = TypeAdapter(
+    Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=MOST_CLASSES)]
+)
+
+
 class WelcomeHeader(Header):
-    """Of `Welcome`; the configuration goes as bytes, so that headers stay small."""
+    """Of `Welcome`; configuration and classes go as bytes, so that headers stay small."""
 
     of_kind = kinds.Welcome
     kind: Literal["welcome"]
@@ -123,23 +137,31 @@ class WelcomeHeader(Header):
     client: Natural
     config_sha256: Digest
     largest: Positive
+    input_shape: Annotated[list[Positive], Field(min_length=1, max_length=3)]
 
     @classmethod
     def of(cls, frame: kinds.Welcome) -> tuple[Self, State]:
-        """Return run and client, and the configuration."""
+        """Return run and client, and the configuration with the names of the classes."""
         values: dict[str, Any] = {name: getattr(frame, name) for name in cls.model_fields}
-        return cls(**values), {"config": tensor_of(frame.config.encode())}
+        texts = {"config": frame.config, "classes": json.dumps(frame.classes)}
+        return cls(**{**values, "input_shape": list(frame.input_shape)}), {
+            name: tensor_of(text.encode()) for name, text in texts.items()
+        }
 
     def frame(self, tensors: State, most_bytes: int) -> kinds.Welcome:
         """Return the welcome."""
-        require_names(tensors, ("config",))
+        require_names(tensors, ("config", "classes"))
         text = bytes_of(tensors["config"])
         if len(text) > LARGEST_TOML_BYTES:
             raise WireError(f"configuration: {len(text):,} bytes: at most {LARGEST_TOML_BYTES:,} are read")
         try:
-            return kinds.Welcome(**self.values(), config=text.decode())
+            config, classes = text.decode(), _CLASSES.validate_json(bytes_of(tensors["classes"]))
         except UnicodeDecodeError:
             raise WireError("configuration: not UTF-8 text") from None
+        except ValidationError as error:
+            raise WireError(f"classes: {error.errors(include_input=False)[0]['msg']}") from None
+        values = {**self.values(), "input_shape": tuple(self.input_shape)}
+        return kinds.Welcome(**values, config=config, classes=classes)
 
 
 class RefusedHeader(Header):
@@ -241,6 +263,7 @@ HEADERS: Mapping[str, type[Header]] = {
     for one in (
         *(
             HelloHeader,
+            RegisterHeader,
             SumsHeader,
             CountsHeader,
             ProbedHeader,

@@ -45,7 +45,6 @@ class Hello(_Frame):
 
     Attributes:
         version: of the package.
-        images: N_k, its training images.
         config_sha256: of the configuration that it has pinned; empty if none.
         last_run: id of the run that it last took part in; empty if none.
     """
@@ -55,9 +54,22 @@ class Hello(_Frame):
 
     session: int = 0
     version: str
-    images: int
     config_sha256: str = ""
     last_run: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register(_Frame):
+    """How many training images a client has: its answer to a `Welcome` that it accepts.
+
+    Attributes:
+        images: N_k.
+    """
+
+    kind = "register"
+    by = "client"
+
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +174,8 @@ class Welcome(_Frame):
         config: the run's configuration, TOML.
         config_sha256: of its UTF-8 bytes, in hexadecimal.
         largest: bytes of the largest frame that either side takes.
+        classes: names of the run's classes, by number.
+        input_shape: of one input of the network.
     """
 
     kind = "welcome"
@@ -172,6 +186,8 @@ class Welcome(_Frame):
     config: str
     config_sha256: str
     largest: int
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +308,7 @@ class Goodbye(_Frame):
     reason: str
 
 
-FromClient = Hello | Sums | Counts | Probed | Smashed | Update | Withdrawn | Echo
+FromClient = Hello | Register | Sums | Counts | Probed | Smashed | Update | Withdrawn | Echo
 FromServer = Welcome | Refused | Scale | ClassScale | Probe | OpenRound | Finish | Closed | Measure | Goodbye
 WireMessage = FromClient | FromServer
 

@@ -1,0 +1,204 @@
+"""The deploy commands that train: serve, and join."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dtfl_private.cli.command import DocumentedCommand
+from dtfl_private.cli.completion import of_configurations, of_folders, of_runs
+from dtfl_private.cli.output import output
+from dtfl_private.errors import InputError
+from dtfl_private.files.writing import output_path
+
+# As in `dtfl_private.deployed.server.serving_client`, which is not imported for the help.
+DEADLINE_S = 600.0
+
+
+def _credentials(command: Any) -> Any:
+    """Add the options that name a side's credentials."""
+    for name, what in (
+        ("key", "its private key"),
+        ("cert", "certificate of this side"),
+        ("ca", "certificate of the authority that issued both sides'"),
+    ):
+        command = click.option(f"--{name}", required=True, metavar="FILE", shell_complete=of_configurations, help=what)(
+            command
+        )
+    return command
+
+
+@click.command(cls=DocumentedCommand)
+@click.argument("config_file", metavar="CONFIG.toml", shell_complete=of_configurations)
+@click.option("--listen", required=True, metavar="HOST:PORT", help="where clients reach it; port 0 takes a free one")
+@click.option("--out", metavar="RUN", shell_complete=of_runs, help="run folder; by default a fresh one below runs/")
+@click.option("--resume", is_flag=True, help="go on with the run in --out; start it if there is none")
+@click.option(
+    "--min-clients",
+    "minimum",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="begin as soon as so many clients are connected  [default: all]",
+)
+@click.option(
+    "--round-deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEADLINE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="then clients are told to finish the round",
+)
+@click.option(
+    "--stragglers",
+    type=click.Choice(["average", "drop"]),
+    default="average",
+    show_default=True,
+    help="average what a client has at the deadline, or leave it out of the round",
+)
+@_credentials
+def serve(
+    config_file: str,
+    listen: str,
+    out: str | None,
+    resume: bool,
+    minimum: int | None,
+    deadline_s: float,
+    stragglers: str,
+    ca: str,
+    cert: str,
+    key: str,
+) -> None:
+    """Serve a run to real clients: wait for them, plan rounds by what is measured, train the server's halves, average.
+
+    It leaves the run folder that `train` leaves, with seconds by the clock on the wall. Clients come and go: a round
+    goes on with those that are there. A server that was stopped goes on with --resume, and its clients come back by
+    themselves. With record_rounds in CONFIG.toml what was received is kept, for `attack` and `audit`.
+
+    \b
+    Examples:
+      dtfl-private deploy serve config.toml --listen 0.0.0.0:8443 --out runs/hospitals --resume \\
+        --ca server/ca.pem --cert server/server.pem --key server/server.key
+    """
+    from dtfl_private.cli.deploy_project import utc_now
+    from dtfl_private.cli.interrupted_run import InterruptedRunError
+    from dtfl_private.cli.train import train_config
+    from dtfl_private.deployed.project.credentials import read_server_credentials
+    from dtfl_private.deployed.server.serving import Serving
+    from dtfl_private.deployed.server.serving import serve as run_server
+    from dtfl_private.deployed.server.serving_client import Rules
+    from dtfl_private.report.live.training import TrainingDisplay
+    from dtfl_private.report.tables.privacy import sentences
+    from dtfl_private.report.tables.summary import summary_table
+
+    if resume and out is None:
+        raise InputError("--resume needs --out RUN: the run folder to go on with")
+    credentials = read_server_credentials(Path(ca), Path(cert), Path(key), now=utc_now())
+    config = train_config(config_file, None, resume=False, given={})
+    rules = Rules(deadline_s=deadline_s, stragglers="drop" if stragglers == "drop" else "average")
+    serving = Serving(
+        listen=listen,
+        credentials=credentials,
+        rules=rules,
+        minimum=minimum,
+        out=None if out is None else output_path(out),
+        resume=resume,
+    )
+    answer = output()
+    with TrainingDisplay(answer.progress, config.rounds, quiet=answer.quiet) as display:
+        try:
+            run = run_server(config, serving, callbacks=[display])
+        except KeyboardInterrupt:
+            where = "nothing was written" if display.folder is None else f"go on with --resume --out {display.folder}"
+            done = f"interrupted after {display.finished_rounds} finished rounds: {where}"
+            raise InterruptedRunError(done) from None
+    answer.show(summary_table(run.summary, str(run.folder.path)))
+    for sentence in sentences(run.summary["privacy"]):
+        answer.show_line(f"privacy: {sentence}")
+    answer.say(f"picture: {run.folder.plot}")
+    answer.document(run.folder.summary)
+
+
+@click.command(cls=DocumentedCommand)
+@click.argument("address", metavar="HOST:PORT")
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    shell_complete=of_folders,
+    help="folder of this client's own data; without it, it plays a simulation's client, with its part of a data set "
+    "that everybody has",
+)
+@click.option(
+    "--dataset", metavar="NAME", help="how the data lie in --data-dir  [default: as in the run's configuration]"
+)
+@click.option(
+    "--store",
+    default="store",
+    show_default=True,
+    metavar="DIR",
+    shell_complete=of_folders,
+    help="folder in which the client keeps its privacy ledger, its secret and what it has agreed to",
+)
+@click.option(
+    "--defense",
+    "defenses",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="defense that acts here besides those of the run; repeat for several",
+)
+@click.option("--accept-config", is_flag=True, help="agree to another configuration than the one agreed to before")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="to compute on",
+)
+@_credentials
+def join(
+    address: str,
+    data_dir: str | None,
+    dataset: str | None,
+    store: str,
+    defenses: tuple[str, ...],
+    accept_config: bool,
+    device: Any,
+    ca: str,
+    cert: str,
+    key: str,
+) -> None:
+    """Take part in a run as a client, until it ends: images stay here, and what leaves passes the defenses first.
+
+    The server tells its configuration; the first one is kept in --store, and another one later is refused. What leaves
+    is charged to the ledger in --store, which refuses to overspend whatever the server asks. A lost connection is made
+    again, as long as it takes.
+
+    \b
+    Examples:
+      dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key
+    """
+    from functools import partial
+
+    from dtfl_private.cli.deploy_project import utc_now
+    from dtfl_private.cli.interrupted_run import InterruptedRunError
+    from dtfl_private.deployed.client.joining import Joining
+    from dtfl_private.deployed.client.joining import join as run_client
+    from dtfl_private.deployed.client.own_data import own_images
+    from dtfl_private.deployed.project.credentials import read_client_credentials
+
+    answer = output()
+    joining = Joining(
+        address=address,
+        credentials=read_client_credentials(Path(ca), Path(cert), Path(key), now=utc_now()),
+        images=partial(own_images, None if data_dir is None else Path(data_dir), dataset),
+        store=output_path(store),
+        defenses=defenses,
+        accept_config=accept_config,
+        device=device,
+    )
+    try:
+        why = run_client(joining, answer.say)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"interrupted; what was released is on record in {store}") from None
+    answer.show_line(f"the run has ended: {why}")
+    answer.document({"ended": why})
