@@ -4,6 +4,7 @@ import itertools
 import math
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -122,8 +123,6 @@ class Greeter:
         return now
 
     def _refuse(self, session: Session, reason: str) -> None:
-        try:
+        with suppress(SessionLostError, TimeoutError):  # it need not know
             session.send(Refused(session=session.number, reason=reason), timeout_s=1.0)
-        except (SessionLostError, TimeoutError):
-            pass  # it need not know
         session.finish()

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,7 +86,8 @@ class Newcomers:
             return None
         try:
             if self._scale is not None:
-                session.send(Scale(session=session.number, message=self._scale), MEASURING_S)
+                scale = replace(self._scale, client=client)
+                session.send(Scale(session=session.number, message=scale), MEASURING_S)
             link = self._link(session)
             seconds = self._batch_s(client, round_number, session) if is_probed else None
         except (WireError, SessionLostError, TimeoutError) as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SERVICE, METHOD = "dtfl.v1.Session", "Run"
 
-# A connection that has said nothing for so long is asked whether it is there, and given up after a while without answer.
+# A connection that has said nothing for so long is asked whether it is there; without an answer it is given up.
 KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 10_000, 5_000
 # Sessions beside one for each client: new ones of clients whose old ones are not yet known to be gone, and strangers.
 SPARE_SESSIONS = 8
