@@ -56,7 +56,7 @@ def refusal(line: str) -> str | None:
         given = {key: value for key, value in context.params.items() if value not in (None, ())}
         if name == "list":
             return None if given["kind"] in LISTINGS else f"no list '{given['kind']}'"
-        if name in ("compare", "export"):
+        if name in ("compare", "export", "deploy"):
             return None
         if name == "predict":
             return None if given.get("images") else "no images"
@@ -149,6 +149,10 @@ def test_the_readme_is_there_and_shows_every_command():
         "export RUN --format onix",
         "help verdict",
         "config sow",
+        "deploy intit hospitals",
+        "deploy init",
+        "deploy init hospitals --clients 0",
+        "deploy renew hospitals",
         "config show --set roundz=3",
         "--verbose",
     ],

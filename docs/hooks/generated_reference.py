@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mkdocs.exceptions import PluginError
 
 import dtfl_private
-from dtfl_private.cli.group import cli
+from dtfl_private.cli.group import cli, load_command
 
 HELP_COLUMNS = 100
 
@@ -27,7 +27,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def commands() -> str:
     """Return the help of the program, and a section with the help of each command."""
     names = cli.list_commands(click.Context(cli))
-    return "\n\n".join([_help_of(), *(f"## {name}\n\n{_help_of(name)}" for name in names)])
+    return "\n\n".join([_help_of(), *(f"## {name}\n\n{_with_inner(name)}" for name in names)])
+
+
+def _with_inner(name: str) -> str:
+    """Return the help of a command, and below it that of each of its own commands, if it has any."""
+    command = load_command(name)
+    inner = sorted(command.commands) if isinstance(command, click.Group) else []
+    return "\n\n".join([_help_of(name), *(f"### {name} {one}\n\n{_help_of(name, one)}" for one in inner)])
 
 
 def _help_of(*command: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dtfl_private.cli.output import note_flag, output
+from dtfl_private.errors import unknown_name
 from dtfl_private.plugins.documentation import documentation
 
 
@@ -59,6 +60,21 @@ class DocumentedCommand(click.Command):
             ctx.with_resource(logs_shown(logging.DEBUG if output().verbose else logging.WARNING))
             logging.getLogger("dtfl_private.cli").debug("dtfl-private %s, process %d", ctx.info_name, os.getpid())
         return rest
+
+
+class CommandGroup(click.Group):
+    """A command that has commands of its own; an unknown one is answered with the nearest."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **with_help(kwargs))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name(f"command of {self.name}", args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 class GroupedCommand(DocumentedCommand):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dtfl_private.cli.command import GroupedCommand, with_help
+from dtfl_private.cli.command import CommandGroup, GroupedCommand
 from dtfl_private.cli.completion import of_configurations
 from dtfl_private.cli.config_options import COMMAND_LINE_DEFAULTS, config_options, typed_layers
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import plugin_option, set_option
-from dtfl_private.errors import InputError, unknown_name
+from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.composition import Layer, file_layers, flattened, origins
 from dtfl_private.experiments.config.field_kinds import AUTOMATIC, NOTHING
 from dtfl_private.experiments.config.plugin_fields import named_objects
@@ -25,22 +25,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 
 
-class _ConfigCommands(click.Group):
-    """The commands of `config`; an unknown one is answered with the nearest."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **with_help(kwargs))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the first argument names."""
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise unknown_name("command of config", args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_ConfigCommands, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def config(context: click.Context) -> None:
     """Show a configuration with where each of its values comes from."""

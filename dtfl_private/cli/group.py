@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "audit": "Audit a finished run: what leaks at each tier, in one page to show to others.",
     "compare": "Compare runs: accuracy, and what it took to reach a target.",
     "config": "Show a configuration with where each of its values comes from.",
+    "deploy": "Train over a real network, between processes that do not trust each other.",
     "export": "Export a run's trained network to a file for use elsewhere.",
     "help": "Explain a topic, as adversaries, defenses or tiers; or a command.",
     "list": "List models, data sets, schedulers and all else there is to choose.",
@@ -42,6 +43,8 @@ def load_command(name: str) -> click.Command:
             from dtfl_private.cli.compare import compare as command
         case "config":
             from dtfl_private.cli.config import config as command
+        case "deploy":
+            from dtfl_private.cli.deploy import deploy as command
         case "export":
             from dtfl_private.cli.export import export as command
         case "help":

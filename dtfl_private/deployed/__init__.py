@@ -1,1 +1,1 @@
-"""The same training over a real network: server and clients as processes that speak the messages of the protocol."""
+"""The same training over a real network: server and clients are processes that do not trust each other."""

@@ -1,7 +1,10 @@
 """Files that are either whole or absent, also after a crash."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dtfl_private.errors import InputError
@@ -40,6 +43,42 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file as `write_synced` does, which its owner alone may read from the moment it is there (POSIX)."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """Give a draft of a new folder to fill, which takes its name when the block ends; an error leaves nothing behind.
+
+    Args:
+        path: of the folder, which must not be there or be empty; the folders above it are made.
+        what: how the error begins, as "run folder 'x' cannot be made".
+
+    Raises:
+        InputError: it cannot be made there, with the system's reason.
+    """
+    draft = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed process that had the same number
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for inner, _, _ in os.walk(draft):
+            sync_folder(Path(inner))
+        draft.rename(path)
+        sync_folder(path.parent)
+    except (OSError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{what}: {reason}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

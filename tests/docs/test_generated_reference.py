@@ -21,6 +21,7 @@ def test_a_command_is_shown_as_it_explains_itself():
     shown = on_page_markdown("<!-- commands -->")
     assert "Usage: dtfl-private [OPTIONS]" in shown
     assert "## plan\n\n```text\nUsage: dtfl-private plan" in shown
+    assert "### config show\n\n```text\nUsage: dtfl-private config show" in shown
 
 
 def test_other_text_stays():

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.files.writing import sync_folder, write_synced
+from dtfl_private.files.writing import new_folder, write_synced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,11 @@ class RunFolder:
     def summary(self) -> Path:
         """The last round's figures, the best accuracy, time to target."""
         return self.path / "summary.json"
+
+    @property
+    def sessions(self) -> Path:
+        """Which clients are connected, as of the server's last change; only of deployed runs."""
+        return self.path / "sessions.json"
 
     @property
     def model(self) -> Path:
@@ -112,21 +116,11 @@ def create_run_folder(
         InputError: the folder cannot be made there.
     """
     require_name(path)
-    draft = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # of a killed process that had the same number
-    try:
-        draft.mkdir(parents=True)
+    with new_folder(path, f"run folder '{path}' cannot be made") as draft:
         write_synced(draft / "config.toml", config_toml.encode())
         write_synced(draft / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
         if dataset is not None:
             write_synced(draft / "dataset.json", dataset)
-        sync_folder(draft)
-        draft.rename(path)
-        sync_folder(path.parent)
-    except (OSError, UnicodeEncodeError) as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"run folder '{path}' cannot be made: {reason}") from None
     return RunFolder(path=path)
 
 
@@ -149,6 +143,27 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def in_use(folder: RunFolder) -> bool | None:
+    """Whether a process holds a run folder (see `locked`); None where the system cannot say."""
+    if os.name != "posix":
+        return None
+    import fcntl  # POSIX only
+
+    try:
+        descriptor = os.open(folder.path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)  # which gives up the lock, too
+    return False
 
 
 def require_no_links(folder: RunFolder) -> None:

@@ -1,0 +1,1 @@
+"""A project to deploy: an authority, certificates of server and clients, a configuration, and what starts them."""
