@@ -272,8 +272,8 @@ READ_WITH_CARE = {
     ("dtfl_private.data.files.idx", "gzip.open"),  # of a file that `open_regular` opened
     ("dtfl_private.data.files.pixels", "Image.open"),  # of bytes
     ("dtfl_private.experiments.run_folder.folder", "os.open"),  # a folder, to lock it
-    ("dtfl_private.files.writing", "os.open"),  # a folder, to sync it
-    ("dtfl_private.files.writing", "path.open"),  # to write
+    ("dtfl_private.files.writing", "os.open"),  # a folder, to sync it; a new file, to write
+    ("dtfl_private.deployed.client_store.locking", "os.open"),  # a folder, to lock it
     ("dtfl_private.experiments.run_folder.rounds_file", "folder.rounds.open"),  # to append
     ("dtfl_private.choosing.trials_file", "path.open"),  # to append
 }

@@ -37,18 +37,13 @@ def output_path(given: Path | str) -> Path:
     return path.absolute()  # so that nobody takes it for a home folder later
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and wait until it is on the disk. What is there already is not opened: it may be a link."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def write_synced(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a new file and wait until it is on the disk. What is there already is not opened: it may be a link.
 
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Write a new file as `write_synced` does, which its owner alone may read from the moment it is there (POSIX)."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    Nobody but its owner can ever read a ``private`` one (POSIX).
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o600 if private else 0o666), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -81,11 +76,11 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace a file's content in one step: readers see the old content or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)  # of a write that was killed
-    write_synced(temporary, data)
+    write_synced(temporary, data, private=private)
     temporary.replace(path)
     sync_folder(path.parent)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from tests.deployed.federation import federation
 
 from dtfl_private.experiments.train import train
+from tests.deployed.federation import federation
 
 
 def same_weights(one: Path, other: Path) -> bool:

@@ -14,7 +14,7 @@ from dtfl_private.deployed.project.layout import CredentialFolder, ProjectFolder
 from dtfl_private.deployed.project.settings import ProjectSettings, host_names, settings_document
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.files.writing import new_folder, write_secret, write_synced
+from dtfl_private.files.writing import new_folder, write_synced
 
 DEFAULT_CLIENTS = 3
 DEFAULT_DAYS = 365
@@ -97,7 +97,7 @@ def _fill(project: ProjectFolder, settings: ProjectSettings, config: TrainConfig
     authority = new_authority(settings.project, now)
     project.authority.mkdir(mode=0o700)
     write_synced(project.authority_certificate, authority.pair.certificate_pem)
-    write_secret(project.authority_key, authority.pair.key_pem)
+    write_synced(project.authority_key, authority.pair.key_pem, private=True)
     write_synced(project.settings, settings_document(settings))
     write_synced(project.config, commented_toml(config).encode())
     write_synced(project.path / "README.md", _readme(settings, config.clients).encode())
@@ -136,7 +136,7 @@ def fill_client(
 def _write_pair(folder: CredentialFolder, authority: Authority, pair: Pair) -> None:
     write_synced(folder.authority, authority.pair.certificate_pem)
     write_synced(folder.certificate, pair.certificate_pem)
-    write_secret(folder.key, pair.key_pem)
+    write_synced(folder.key, pair.key_pem, private=True)
 
 
 def _write_containers(project: ProjectFolder, settings: ProjectSettings, clients: int) -> None:
