@@ -6,6 +6,7 @@ import click
 
 from dtfl_private.cli.command import CommandGroup, DocumentedCommand
 from dtfl_private.cli.completion import of_configurations, of_folders, of_runs
+from dtfl_private.cli.deploy_run import join, serve
 from dtfl_private.cli.output import output
 from dtfl_private.files.writing import path_text
 
@@ -130,9 +131,6 @@ def renew_(folder: str, name: str, days: int | None) -> None:
     answer.document({"file": path_text(renewed.certificate), "expires": renewed.expires.isoformat()})
 
 
-# `serve` and `join` stand here, between what makes a project and what watches its run.
-
-
 @deploy.command(cls=DocumentedCommand)
 @click.argument("run", shell_complete=of_runs)
 def status(run: str) -> None:
@@ -159,3 +157,7 @@ def status(run: str) -> None:
     for line in words.warnings(found, now):
         answer.warn(line)
     answer.document(status_document(found))
+
+
+deploy.add_command(serve)
+deploy.add_command(join)

@@ -197,9 +197,7 @@ def _serve(
         answer(run.summary["final_accuracy"])
 
 
-def _join(
-    pipe: Connection, project: Path, client: int, config: str, address: str, options: dict[str, Any]
-) -> None:
+def _join(pipe: Connection, project: Path, client: int, config: str, address: str, options: dict[str, Any]) -> None:
     with _answering(pipe) as answer:
         side = Path(options.pop("credentials", project / "clients" / f"client-{client}"))
         credentials = read_client_credentials(

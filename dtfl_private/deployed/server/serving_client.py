@@ -163,7 +163,7 @@ class ServedClient:
         self._seen.traffic["down_weights"] += self._download.weight_bytes
 
     def _next(self, deadline_s: float) -> WireMessage | None:
-        """Return the next frame of this round, None at the deadline; what is left of an earlier round is passed over."""
+        """Return the next frame of this round, None at the deadline; what is left of earlier rounds is passed over."""
         while True:
             try:
                 message = self._session.receive(max(0.0, deadline_s - time.monotonic()))

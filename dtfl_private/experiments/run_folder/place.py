@@ -57,9 +57,7 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
     return path, False
 
 
-def new_folder(
-    prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, Any] = SIMULATED
-) -> RunFolder:
+def new_folder(prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, Any] = SIMULATED) -> RunFolder:
     """Return the run folder, which is made first if the run is new.
 
     That of a version which kept no description of the data, or one whose description is damaged, gets it now.
