@@ -35,7 +35,7 @@ def own_images(data_dir: Path | None, dataset: str | None, config: TrainConfig, 
     """
     if data_dir is None and dataset is None:
         return part_of(config, client)
-    return load_dataset(config.dataset if dataset is None else dataset, data_dir=data_dir)
+    return load_dataset(config.dataset if dataset is None else dataset, data_dir=data_dir, download=False)
 
 
 def part_of(config: TrainConfig, client: int) -> Dataset:

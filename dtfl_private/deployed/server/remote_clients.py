@@ -189,12 +189,7 @@ class RemoteClients:
     def _result(
         self, task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None, played: Played
     ) -> ClientResult:
-        if update is not None and server is None:
-            model, head = dict(update.weights), dict(update.head)
-        elif server is not None:
-            model, head = joined(task, update, server)
-        else:
-            model, head = {}, {}
+        model, head = _whole(task, update, server)
         return ClientResult(
             client=task.client,
             tier=task.tier,
@@ -227,3 +222,10 @@ class RemoteClients:
     def _observe(self, message: Message) -> None:
         with self._recording_lock:
             self.recording.observe(message)
+
+
+def _whole(task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None) -> tuple[State, State]:
+    """Return the whole model and the auxiliary head; empty without an update."""
+    if server is not None:
+        return joined(task, update, server)
+    return ({}, {}) if update is None else (update.weights, update.head)
