@@ -6,7 +6,7 @@ import click
 
 from dtfl_private.cli.command import CommandGroup, DocumentedCommand
 from dtfl_private.cli.completion import of_configurations, of_folders, of_runs
-from dtfl_private.cli.deploy_run import join, serve
+from dtfl_private.cli.deploy_run import add_truth, join, serve
 from dtfl_private.cli.output import output
 from dtfl_private.files.writing import path_text
 
@@ -161,3 +161,4 @@ def status(run: str) -> None:
 
 deploy.add_command(serve)
 deploy.add_command(join)
+deploy.add_command(add_truth)

@@ -146,6 +146,12 @@ def serve(
     metavar="NAME[:key=value,...]",
     help="defense that acts here besides those of the run; repeat for several",
 )
+@click.option(
+    "--keep-truth",
+    metavar="DIR",
+    shell_complete=of_folders,
+    help="keep the images behind what is sent in a folder of this machine, to score attacks on a recording by",
+)
 @click.option("--accept-config", is_flag=True, help="agree to another configuration than the one agreed to before")
 @click.option(
     "--device",
@@ -161,6 +167,7 @@ def join(
     dataset: str | None,
     store: str,
     defenses: tuple[str, ...],
+    keep_truth: str | None,
     accept_config: bool,
     device: Any,
     ca: str,
@@ -195,6 +202,7 @@ def join(
         defenses=defenses,
         accept_config=accept_config,
         device=device,
+        keep_truth=None if keep_truth is None else output_path(keep_truth),
     )
     try:
         why = run_client(joining, answer.say)
@@ -202,3 +210,24 @@ def join(
         raise InterruptedRunError(f"interrupted; what was released is on record in {store}") from None
     answer.show_line(f"the run has ended: {why}")
     answer.document({"ended": why})
+
+
+@click.command(cls=DocumentedCommand, name="add-truth")
+@click.argument("run", shell_complete=of_runs)
+@click.argument("client", type=click.IntRange(min=0))
+@click.argument("kept", metavar="DIR", shell_complete=of_folders)
+def add_truth(run: str, client: int, kept: str) -> None:
+    """Add what a client has kept by --keep-truth to a recorded run, to score attacks on what was received.
+
+    For runs on a data set that is on this machine too: CLIENT has its part of it.
+
+    \b
+    Examples:
+      dtfl-private deploy add-truth runs/digits 0 clients/client-0/truth
+    """
+    from dtfl_private.deployed.truth import add_truth as add
+    from dtfl_private.experiments.run_folder.folder import RunFolder
+
+    rounds, answer = add(RunFolder(path=Path(run)), Path(kept), client), output()
+    answer.show_line(f"added: client {client}, round {', '.join(map(str, rounds))}")
+    answer.document({"client": client, "rounds": rounds})

@@ -101,6 +101,16 @@ class Dataset:
             client_ids=None if self.client_ids is None else self.client_ids[chosen],
         )
 
+    def without_training(self) -> Self:
+        """Return the same data set as a server has it that holds no training images: an empty one stands in for them.
+
+        Its shape is that of all.
+        """
+        import torch
+
+        one, label = torch.zeros((1, *self.input_shape), dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        return replace(self, train_images=one, train_labels=label, client_ids=None)
+
     def judged_at(self, places: IntArray) -> Self:
         """Return the same data set with the training images at these places as its test images."""
         import torch

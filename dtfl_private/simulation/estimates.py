@@ -66,6 +66,19 @@ class Observation:
     down_bytes_s_P: FloatArray
     latency_s_P: FloatArray
 
+    @classmethod
+    def of_nobody(cls) -> "Observation":
+        """Return what was measured where nobody was."""
+        nobody, nothing = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(
+            clients_P=nobody,
+            column_P=nobody,
+            seconds_P=nothing,
+            up_bytes_s_P=nothing,
+            down_bytes_s_P=nothing,
+            latency_s_P=nothing,
+        )
+
 
 def observe(history: History, seen: Observation, tiers_M: IntArray, beta: float) -> History:
     """Return the history with one round's measurements.

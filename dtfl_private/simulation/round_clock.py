@@ -1,16 +1,20 @@
 """Where a round's times come from: it is planned before training, and closed with times after it."""
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 from dtfl_private.simulation.measurements import measure_round
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import PlannedRound, close_round, plan_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 
+ClockKind = Literal["simulated", "wall"]
+
 
 class RoundClock(Protocol):
     """What makes a round's times: the simulation, or a clock on the wall."""
+
+    kind: ClassVar[ClockKind]
 
     def open(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
@@ -25,6 +29,8 @@ class RoundClock(Protocol):
 
 class SimulatedClock:
     """Rounds take as long as the simulated resources say."""
+
+    kind: ClassVar[ClockKind] = "simulated"
 
     def open(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]

@@ -18,7 +18,7 @@ from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Disclosure
 from dtfl_private.protocol.messages import State
-from dtfl_private.simulation.round_clock import RoundClock, SimulatedClock
+from dtfl_private.simulation.round_clock import ClockKind, RoundClock, SimulatedClock
 from dtfl_private.simulation.round_plan import RoundPlan, planned_macs
 from dtfl_private.simulation.schedule_round import learn_progress
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
@@ -58,7 +58,7 @@ class RoundOutcome:
     Losses are means over the participants that completed it, weighted by their examples; None when nobody did.
     ``privacy`` says what has been disclosed since the start, by the client that is worst off; ``remarks`` are the
     client-side guards'; ``retired`` clients had no budget left for this round; ``validation`` is None where a run has
-    no validation images, and of no image where nobody can judge his yet.
+    no validation images, and of no image where nobody can judge his yet; ``clock``: what the times are of.
     """
 
     plan: RoundPlan
@@ -74,6 +74,7 @@ class RoundOutcome:
     remarks: Sequence[tuple[int, Remark]]
     retired: Sequence[int]
     validation: Evaluation | None = None
+    clock: ClockKind = "simulated"
 
 
 def run_round(
@@ -117,6 +118,7 @@ def run_round(
         remarks=sums.remarks,
         retired=sorted(retired),
         validation=validated,
+        clock=settings.clock.kind,
     )
     learned = learn_progress(schedule, plan, settings.schedule, sums.whole_loss)
     return _state_after(state, learned, settings.plateau, weights, extras, sums), outcome

@@ -1,6 +1,6 @@
 """What is kept of a round: one line of rounds.jsonl, as a value."""
 
-from typing import TYPE_CHECKING, Any, NotRequired
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 from pydantic import with_config
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
@@ -51,6 +51,7 @@ class Record(TypedDict):
     wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
     validation_accuracy: NotRequired[float | None]  # where there are validation images; None as long as none is judged
     validation_loss: NotRequired[float | None]
+    clock: NotRequired[Literal["wall"]]  # of deployed runs: times are measured, none is simulated
 
 
 def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
@@ -98,4 +99,6 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         judged = validated.images > 0
         record["validation_accuracy"] = validated.correct / validated.images if judged else None
         record["validation_loss"] = validated.loss_sum / validated.images if judged else None
+    if outcome.clock == "wall":
+        record["clock"] = "wall"
     return record

@@ -10,10 +10,11 @@ from torch import nn
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.checkpoint import load_round
 from dtfl_private.experiments.run_folder.folder import RunFolder
-from dtfl_private.experiments.run_folder.provenance import recorded_data
+from dtfl_private.experiments.run_folder.provenance import recorded_data, recorded_images, recorded_run
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
@@ -24,8 +25,9 @@ from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import device_or_cpu
 from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.estimates import Observation
 from dtfl_private.simulation.round_plan import RoundPlan
-from dtfl_private.simulation.schedule_round import schedule_round
+from dtfl_private.simulation.schedule_round import Presence, plan_round, schedule_round
 from dtfl_private.training.method import only_tier
 from dtfl_private.training.recording import Recorder
 from dtfl_private.training.round_record import Record
@@ -169,7 +171,10 @@ def open_run(
     if not records:
         raise InputError(f"'{folder.path}' has no finished round yet: train it first (--resume --out {folder.path})")
     before, after = _states(folder, prepared, len(records))
-    plan = _last_plan(prepared, before, len(records))
+    if records[-1].get("clock") == "wall":
+        plan = _plan_as_recorded(prepared, before, records[-1])
+    else:
+        plan = _last_plan(prepared, before, len(records))
     _require_same_round(plan, records[-1], folder)
     worker = prepared.worker
     table = analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics)
@@ -200,9 +205,26 @@ def _prepare_again(
     prepared = prepare(config.model_copy(update={"workers": 1, "device": device_or_cpu(config.device)}), objects)
     if not prepared.method.sends:
         raise InputError(f"'{folder.path}' was trained by {config.method}, whose clients send nothing to attack")
-    if recorded_data(folder) != prepared.data_sha256:
+    if recorded_run(folder) is not None:
+        _require_parts(folder, config, prepared)
+    elif recorded_data(folder) != prepared.data_sha256:
         raise InputError(f"run folder '{folder.path}' was trained on other data than are there now: see data_dir")
     return prepared
+
+
+def _require_parts(folder: RunFolder, config: TrainConfig, prepared: Prepared) -> None:
+    """Check that the clients of a deployed run had the parts of the data set that is here: its server saw none.
+
+    Raises:
+        InputError: they had images of their own, or the test images are others.
+    """
+    if recorded_data(folder) != dealt(config).dataset.without_training().fingerprint():
+        raise InputError(f"run folder '{folder.path}' was judged on other images than are there now: see data_dir")
+    if recorded_images(folder) != [len(part) for part in prepared.worker.parts]:
+        raise InputError(
+            f"the clients of '{folder.path}' trained on images of their own, which are not here: they can see what "
+            "they give away by `dtfl-private deploy join --self-audit`"
+        )
 
 
 def _states(folder: RunFolder, prepared: Prepared, last: int) -> tuple[FederatedState, FederatedState]:
@@ -216,6 +238,21 @@ def _last_plan(prepared: Prepared, before: FederatedState, last: int) -> RoundPl
     retired = spent_clients(before.ledgers, prepared.settings.privacy)
     _, plan = schedule_round(before.schedule, prepared.settings.schedule, last, retired)
     return plan
+
+
+def _plan_as_recorded(prepared: Prepared, before: FederatedState, record: Record) -> RoundPlan:
+    """Return the plan of a round whose tiers were named by what was measured: whole rounds in the recorded tiers."""
+    settings = replace(prepared.settings.schedule, fraction=1.0)
+    clients_P = np.array(record["participants"], dtype=np.int64)
+    present_K = np.zeros(len(settings.images_K), dtype=np.bool_)
+    present_K[clients_P] = True
+    presence = Presence(present_K=present_K, probes=Observation.of_nobody())
+    plan = plan_round(before.schedule, settings, record["round"], (), presence).plan
+    return replace(
+        plan,
+        tiers_P=np.array([record["tiers"][str(client)] for client in clients_P.tolist()], dtype=np.int64),
+        dropped_P=np.isin(clients_P, record["dropped"]),
+    )
 
 
 def _spare_heads(prepared: Prepared, cut_shapes: Mapping[int, tuple[int, ...]]) -> dict[int, nn.Module]:

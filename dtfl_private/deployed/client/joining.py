@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dtfl_private.data.dataset import Dataset
+from dtfl_private.deployed.client.kept_truth import KeptTruth
 from dtfl_private.deployed.client.own_data import (
     asks_for_sums,
     held_by_client,
@@ -53,6 +54,7 @@ class Joining:
         defenses: that act on this client besides those of the run.
         accept_config: agree to another configuration than before.
         device: where to compute.
+        keep_truth: folder in which to keep what messages were made of; None: nowhere.
     """
 
     address: str
@@ -62,6 +64,7 @@ class Joining:
     defenses: Sequence[str] = ()
     accept_config: bool = False
     device: DeviceName = "auto"
+    keep_truth: Path | None = None
 
 
 def join(joining: Joining, say: Callable[[str], None]) -> str:
@@ -154,7 +157,9 @@ class _TakingPart:
             registration = registration_of(config, dataset, apart, scale)
             held = held_by_client(dataset, welcome.client, config.clients, registration)
             prepared = prepare(config, held=held)
-            self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say)
+            kept = self._joining.keep_truth
+            truth = None if kept is None else KeptTruth(kept, welcome.client)
+            self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say, truth)
             self._built_for = built_for
         self._store.enter(welcome.run, self._client.terms)
         return self._client

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dtfl_private.deployed.client.kept_truth import KeptTruth
 from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.client_store.terms import AskedRound, Terms
 from dtfl_private.deployed.server.opening import REAL_CLIENT
@@ -51,14 +52,21 @@ class Client:
         run: id of the run.
         store: its own disk.
         say: called with a line for its operator.
+        truth: keeps what its messages were made of; None: nobody does.
     """
 
     def __init__(
-        self, prepared: Prepared, client: int, run: str, store: ClientStore, say: Callable[[str], None]
+        self,
+        prepared: Prepared,
+        client: int,
+        run: str,
+        store: ClientStore,
+        say: Callable[[str], None],
+        truth: KeptTruth | None = None,
     ) -> None:
         self._client, self._run, self._store, self._say = client, run, store, say
-        self._config, self._setup = prepared.config, prepared.worker
-        self._worker = Worker(prepared.worker)
+        self._config, self._setup, self._truth = prepared.config, prepared.worker, truth
+        self._worker = Worker(prepared.worker, input_observer=None if truth is None else truth.fetched)
         self._tiers = frozenset(prepared.settings.schedule.table.tiers_M.tolist())
         self._wires = tuple(option.name for option in prepared.settings.schedule.wires)
         self.terms = Terms(
@@ -196,9 +204,13 @@ class Client:
         self._store.begin(asked)
         watch = _Stopwatch()
         images = 0
+        if self._truth is not None:
+            self._truth.began()
         with self._drawing(task):
             for batch in watch.timing(participant.messages()):
                 session.send(Smashed(session=session.number, message=batch))
+                if self._truth is not None:
+                    self._truth.sent()
                 images += len(batch.labels)
                 if self._is_to_finish(session, task.round):
                     self._say(f"round {task.round}: the deadline is here, after {images} images")
@@ -208,6 +220,8 @@ class Client:
             update = participant.update()
         assert update is not None  # it completes its round, and does not refuse
         self._close(session, update, watch.seconds, participant.images)
+        if self._truth is not None:
+            self._truth.ended(task.round)
         self._store.settle(participant.guarantees(), memory=participant.remembered())
 
     def _play_whole(self, session: Session, task: ClientTask, download: ModelDownload, asked: AskedRound) -> None:

@@ -1,9 +1,7 @@
 """What a server knows before any client has come: that the run is possible, and what its clients must agree to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import torch
+from dataclasses import dataclass
 
 from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.normalization import POOLED, Normalization
@@ -73,9 +71,9 @@ def open_run(config: TrainConfig) -> Opening:
     """
     require_deployable(config)
     config = config.model_copy(update={"profiles": [REAL_CLIENT]})
-    dataset = test_images_of(
-        load_dataset(config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed)
-    )
+    dataset = load_dataset(
+        config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed
+    ).without_training()
     normalization = resolved_normalization(Normalization.parse(config.normalization), dataset)
     if normalization.kind == POOLED:
         raise InputError(
@@ -120,10 +118,3 @@ def agreed_text(config: TrainConfig) -> str:
     return to_toml(
         config.model_copy(update={key: fields[key].get_default(call_default_factory=True) for key in OF_THE_SERVER})
     )
-
-
-def test_images_of(dataset: Dataset) -> Dataset:
-    """Return a data set without its training images, which a server does not have; one stands in for their shape."""
-    one = torch.zeros((1, *dataset.input_shape), dtype=torch.uint8)
-    label = torch.zeros(1, dtype=torch.int64)
-    return replace(dataset, train_images=one, train_labels=label, client_ids=None)

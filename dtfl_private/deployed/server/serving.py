@@ -169,7 +169,12 @@ class _Run:
         prepared = replace(prepared, settings=replace(prepared.settings, clock=self._clock(prepared, executor, scale)))
         self._after.executor, self._after.journal = executor, self._journal
         try:
-            folder = new_folder(prepared, path, is_new, {"clock": "wall", "run": self._run_id})
+            folder = new_folder(
+                prepared,
+                path,
+                is_new,
+                self._more(),
+            )
             with locked(folder):
                 self._journal.opened(folder)
                 state, records = begun(folder, prepared, (), self._listener, resume=serving.resume)
@@ -190,6 +195,14 @@ class _Run:
             executor.close()
         self._listener.run_finished(folder.path, summary)
         return Run(folder=folder, config=prepared.config, records=records, summary=summary)
+
+    def _more(self) -> dict[str, Any]:
+        """Return what environment.json says of a deployed run."""
+        return self._more()
+
+    def _more(self) -> dict[str, Any]:
+        """Return what environment.json says of a deployed run."""
+        return {"clock": "wall", "run": self._run_id, "images": self._registry.images_K.tolist()}
 
     def _scale(self) -> ChannelScale | None:
         """Return by what all clients normalise: what they have said of their pixels comes to, or came to before."""

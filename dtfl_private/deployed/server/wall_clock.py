@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from dtfl_private.deployed.server.remote_clients import RemoteClients
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.simulation.client_workloads import images_in
 from dtfl_private.simulation.estimates import NEVER, Observation
+from dtfl_private.simulation.round_clock import ClockKind
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.simulation.schedule_round import PlannedRound, Presence, close_round, plan_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
@@ -28,8 +30,10 @@ class WallClock:
         registry: of the clients.
         clients: the executor that plays the rounds.
         newcomers: measures whoever is new.
-        waiting: called while there are fewer.
+        waiting: called while there are none.
     """
+
+    kind: ClassVar[ClockKind] = "wall"
 
     def __init__(
         self,

@@ -59,6 +59,16 @@ def recorded_run(folder: RunFolder) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def recorded_images(folder: RunFolder) -> list[int]:
+    """Return how many training images each client of a deployed run had at its start; empty if nobody says."""
+    try:
+        told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
+        found = told["images"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found if isinstance(found, list) and all(type(one) is int for one in found) else []
+
+
 def recorded_data(folder: RunFolder) -> str:
     """Return the fingerprint of the data that a run was started with.
 

@@ -71,6 +71,7 @@ def summarise(
         "bytes": _totals([record["bytes"] for record in records]),
         "macs": _totals([record["macs"] for record in records]),
         "last_round": last,
+        **({"clock": last["clock"]} if "clock" in last else {}),
     }
 
 

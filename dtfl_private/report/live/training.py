@@ -116,7 +116,7 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
     tiers = [tiers_text(record["tiers"].values()) for record in records]
     has_room = all(len(text) <= room for text in (*tiers, TIERS))
     validated = is_validated(records)
-    figures = ("accuracy", *["validation"] * validated, "test loss", "simulated", "this round", "dropped")
+    figures = ("accuracy", *["validation"] * validated, "test loss", time_word(records[-1]), "this round", "dropped")
     table = plain_table("", "round", *figures, *[TIERS] * has_room)
     for record, text in zip(records, tiers, strict=True):
         table.add_row(
@@ -130,6 +130,11 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
             *[text] * has_room,
         )
     return table
+
+
+def time_word(record: Record) -> str:
+    """Return what the time of a run is called: measured in a deployment, else simulated."""
+    return "elapsed" if record.get("clock") == "wall" else "simulated"
 
 
 def _accuracy(value: float | None) -> str:
@@ -156,7 +161,7 @@ def _line(record: Record, rounds: int) -> str:
         f"round {record['round']:>{len(str(rounds))}}/{rounds}"
         f"  accuracy {record['test_accuracy']:.4f}{_validated(record)}"
         f"  loss {record['test_loss']:.4f}"
-        f"  simulated {duration(record['virtual_time_s'])}"
+        f"  {time_word(record)} {duration(record['virtual_time_s'])}"
         f"  tiers {tiers_text(record['tiers'].values())}{dropped}"
         f"  wall {duration(record['wall_time_s'])}"
     )

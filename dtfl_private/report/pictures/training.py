@@ -34,11 +34,16 @@ def plot_runs(runs: Mapping[str, Sequence[Record]], path: Path, *, title: str) -
         over_rounds, over_time, tiers = figure.subplots(1, 3)
         _accuracy(over_rounds, runs, lambda record: record["round"], "round")
         over_rounds.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _accuracy(over_time, runs, lambda record: record["virtual_time_s"], "simulated time, s")
+        _accuracy(over_time, runs, lambda record: record["virtual_time_s"], _time_label(runs))
         first, records = next(iter(runs.items()))
         _tiers(tiers, records, f"clients, {literal(first)}" if len(runs) > 1 else "clients")
         figure.suptitle(literal(title))
         write_atomic(path, picture_bytes(figure, "svg" if path.suffix == ".svg" else "png"))
+
+
+def _time_label(runs: Mapping[str, Sequence[Record]]) -> str:
+    measured = [record.get("clock") == "wall" for records in runs.values() for record in records]
+    return "time, s" if all(measured) else "simulated time, s"
 
 
 def _accuracy(

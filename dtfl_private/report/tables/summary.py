@@ -24,13 +24,15 @@ def summary_table(summary: Mapping[str, Any], run: str) -> Table:
         table.add_row(f"best on {summary['chosen_on']}", _selected(summary))
     for name, text in judged_rows(summary):
         table.add_row(name, text)
+    measured = summary.get("clock") == "wall"
     if target is not None:
         reached = summary["rounds_to_target"]
-        when = f"round {reached}, after {duration(summary['time_to_target_s'])} simulated" if reached else "not reached"
+        after = f"{duration(summary['time_to_target_s'])}{'' if measured else ' simulated'}" if reached else ""
+        when = f"round {reached}, after {after}" if reached else "not reached"
         table.add_row(f"target {target:g}", when)
     if (exposure := summary.get("exposure")) is not None:
         table.add_row("exposure", _exposure(exposure))
-    table.add_row("simulated time", duration(summary["virtual_time_s"]))
+    table.add_row("time of rounds" if measured else "simulated time", duration(summary["virtual_time_s"]))
     table.add_row("wall time of rounds", duration(summary["wall_time_s"]))
     table.add_row("sent", bytes_text(summary["bytes"]))
     table.add_row("MACs", ", ".join(f"{side} {si(macs, '')}" for side, macs in summary["macs"].items()))

@@ -1,0 +1,40 @@
+"""Bring the ground truth that clients have kept into a recorded run, so that attacks on the recording can be scored."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.toml_files import read_run_config
+from dtfl_private.experiments.partition import dealt
+from dtfl_private.experiments.run_folder.folder import RunFolder, require_no_links_below
+from dtfl_private.experiments.run_folder.recordings import load_truth, recorded_rounds, save_truth
+
+
+def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
+    """Add what one client has kept to the recorded rounds of a run; return these rounds.
+
+    The client's records become those of the run's data set, by the deal of its configuration: so this is for runs on a
+    data set that is there, not for images that only the client has.
+
+    Args:
+        folder: of a run whose server has recorded what it received.
+        kept: the folder in which the client has kept its truth.
+        client: its number.
+
+    Raises:
+        InputError: nothing was recorded of this client, or it has kept nothing of it.
+        RunError: a file is damaged.
+    """
+    numbers = [number for number, one in recorded_rounds(folder.transcript) if one == client]
+    if not numbers:
+        raise InputError(f"'{folder.path}' has no recorded round of client {client}: serve it with record_rounds")
+    require_no_links_below(folder.transcript)
+    part = torch.from_numpy(dealt(read_run_config(folder)).parts[client])
+    for number in numbers:
+        truth = load_truth(kept, number, client)
+        if bool((truth.records < 0).any()) or bool((truth.records >= len(part)).any()):
+            raise InputError(f"'{kept}' holds records that client {client} does not have in this run")
+        save_truth(folder.transcript, number, client, replace(truth, records=part[truth.records]))
+    return numbers

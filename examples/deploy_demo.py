@@ -1,0 +1,148 @@
+"""A deployment on one machine: a server and three clients of unequal speed, over TLS, in real time.
+
+    python -m examples.deploy_demo [FOLDER]
+
+The clients are processes with a limit of their own on the CPU: by a control group where one can be made (Linux, as
+root), else by their priority. The run ends with the table, picture and folder that `train` leaves. What really crossed
+the wire was recorded by the server; at last an attack is mounted on it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FOLDER = Path("runs/deploy-demo")
+CONFIG = """\
+dataset = "digits"
+clients = 3
+rounds = 15
+record_rounds = ["last"]
+record_images = 128
+"""
+# Shares of a core, by client, and priorities where there is no control group.
+LIMITS = {0: (1.0, 0), 1: (0.25, 10), 2: (0.05, 19)}
+PERIOD_US = 100_000
+
+PROGRAM = [sys.executable, "-m", "dtfl_private"]
+
+
+def main(folder: Path) -> int:
+    """Run the demo in a folder, which is made anew; return the exit status."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config, project, run = folder / "config.toml", folder / "project", folder / "run"
+    config.write_text(CONFIG)
+    call("deploy", "init", str(project), "--config", str(config), "--server-name", "127.0.0.1")
+    with limited() as limit, running(*serve(project, run), told=folder / "server.log") as server:
+        address = said(folder / "server.log", server, "listening at ").split(",")[0]
+        with suppress(KeyboardInterrupt):
+            clients = [start(*join(project, folder, client, address)) for client in LIMITS]
+            for client, process in zip(LIMITS, clients, strict=True):  # once it has begun: that is not to take longer
+                said(folder / "server.log", server, f"client {client} is connected")
+                limit(client, process.pid)
+            server.wait()
+            for process in clients:
+                process.wait()
+    print((folder / "server.log").read_text(), end="")
+    if server.returncode:
+        return server.returncode
+    call("deploy", "status", str(run))
+    for client in LIMITS:
+        call("deploy", "add-truth", str(run), str(client), str(folder / f"client-{client}" / "truth"))
+    call("attack", str(run), "--attack", "decoder:size=small,steps=300", "--seeds", "1")
+    return 0
+
+
+def serve(project: Path, run: Path) -> Sequence[str]:
+    """Return the server's command."""
+    side = project / "server"
+    return ["serve", str(project / "config.toml"), "--listen", "127.0.0.1:0", "--out", str(run), *keys(side, "server")]
+
+
+def join(project: Path, folder: Path, client: int, address: str) -> Sequence[str]:
+    """Return a client's command."""
+    side, own = project / "clients" / f"client-{client}", folder / f"client-{client}"
+    where = ["--store", str(own / "store"), "--keep-truth", str(own / "truth")]
+    return ["join", address, *keys(side, "client"), *where, "--quiet"]
+
+
+def keys(side: Path, name: str) -> Sequence[str]:
+    """Return the options that name a side's credentials."""
+    files = {"--ca": "ca.pem", "--cert": f"{name}.pem", "--key": f"{name}.key"}
+    return [word for option, file in files.items() for word in (option, str(side / file))]
+
+
+def call(*words: str) -> None:
+    """Run a command of the program, and stop where it fails."""
+    print("$ dtfl-private", *words, flush=True)
+    subprocess.run([*PROGRAM, *words], check=True)
+
+
+def start(*words: str, log: int | None = None) -> "subprocess.Popen[bytes]":
+    """Start one side, with one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*PROGRAM, "deploy", *words], env=environment, stdout=log, stderr=log)
+
+
+@contextmanager
+def running(*words: str, told: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run one side, with what it says in a file; end it with the block, if it has not ended."""
+    with told.open("wb") as log:
+        process = start(*words, log=log.fileno())
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def said(log: Path, server: "subprocess.Popen[bytes]", what: str) -> str:
+    """Return what stands behind these words in a line of the server's, once it says so."""
+    while server.poll() is None:
+        for line in log.read_text().splitlines():
+            _, found, rest = line.partition(what)
+            if found:
+                return rest
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(0.2)
+    raise SystemExit(log.read_text())
+
+
+@contextmanager
+def limited() -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that limits a client's process, by its number and pid."""
+    base = Path("/sys/fs/cgroup/cpu")
+    version_1 = (base / "cpu.cfs_period_us").is_file()
+    groups = [(base if version_1 else base.parent) / f"dtfl-private-demo-{os.getpid()}-{client}" for client in LIMITS]
+
+    def limit(client: int, pid: int) -> None:
+        share, priority = LIMITS[client]
+        group = groups[client]
+        try:
+            group.mkdir()
+            if version_1:
+                (group / "cpu.cfs_quota_us").write_text(str(int(share * PERIOD_US)))
+            else:
+                (group / "cpu.max").write_text(f"{int(share * PERIOD_US)} {PERIOD_US}")
+            (group / "cgroup.procs").write_text(str(pid))
+            print(f"client {client}: {share:.0%} of a core, by a control group", flush=True)
+        except OSError:
+            os.setpriority(os.PRIO_PROCESS, pid, priority)
+            print(f"client {client}: priority {priority}, as no control group can be made", flush=True)
+
+    try:
+        yield limit
+    finally:
+        for group in groups:
+            with suppress(OSError):
+                group.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
