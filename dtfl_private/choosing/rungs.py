@@ -23,7 +23,6 @@ QUICK_VICTIMS, VICTIMS = 64, 128
 ATTACK_UNITS = (4, 12)
 
 # Attacks of the search by their names in the ladder, with a budget for each rung but the last, and for the last one.
-# Attacks that take long where others do as well (searches by optimisation, shadow trainings) are none of them.
 _SEARCHED: Mapping[str, tuple[str, str]] = {
     "decoder": (LINEAR, LINEAR),
     "unshuffle": (
@@ -50,9 +49,11 @@ _SEARCHED: Mapping[str, tuple[str, str]] = {
     "label-clustering": ("label-clustering", "label-clustering"),
     "label-counts": ("label-counts", "label-counts"),
     "gradient-labels": ("gradient-labels", "gradient-labels"),
+    "label-matching": ("label-matching", "label-matching"),
 }
 
 # With more work, or by other means than the search: for the audit of what is recommended.
+# Those that have no budget are the same, on more victims.
 _FRESH: Mapping[str, str] = {
     "decoder": "decoder:size=small,steps=300",
     "unshuffle": "unshuffle:size=small,decoder_steps=300,steps=120",
@@ -67,7 +68,11 @@ _FRESH: Mapping[str, str] = {
     "label-clustering": "label-clustering",
     "label-counts": "label-counts",
     "gradient-labels": "gradient-labels",
+    "label-matching": "label-matching",
 }
+
+LEFT_OUT = frozenset(("optimization", "hybrid", "lira"))
+"""Attacks of the ladder that a search has no time for: searches by optimisation, shadow trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +157,17 @@ def search_attacks(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool
         methods: that trials may be trained by, each with whether clients may keep the whole network.
     """
     names = _names(limits, methods)
-    quick, whole = ([_SEARCHED[name][at] for name in names if name in _SEARCHED] for at in (0, 1))
+    quick, whole = ([_SEARCHED[name][at] for name in names] for at in (0, 1))
     return quick, whole
 
 
 def fresh_attacks(limits: Sequence[Limit], method: Method, *, whole: bool) -> list[str]:
     """Return the attacks by which the recommended configuration is audited."""
-    return [_FRESH[name] for name in _names(limits, [(method, whole)]) if name in _FRESH]
+    return [_FRESH[name] for name in _names(limits, [(method, whole)])]
 
 
 def _names(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool]]) -> list[str]:
-    """Return the attacks of the ladder that are after what limits are about, each once."""
+    """Return the attacks of the ladder that are after what limits are about, each once, but for those left out."""
     aims: Sequence[type[Attack]] = aims_of(limits)
     found = [
         name
@@ -170,5 +175,6 @@ def _names(limits: Sequence[Limit], methods: Sequence[tuple[Method, bool]]) -> l
         for aim, names in ladder_of(method, whole=whole).items()
         if aim in aims
         for name in names
+        if name not in LEFT_OUT
     ]
     return list(dict.fromkeys(found))

@@ -43,6 +43,7 @@ def small(tmp_path, offer, monkeypatch):
     offer("defense", "military-grade-vault", MilitaryGradeVault)
     monkeypatch.setattr(rungs, "_SEARCHED", {"decoder": ("least-squares:ridge=0.01", "least-squares")})
     monkeypatch.setattr(rungs, "_FRESH", {"decoder": "least-squares"})
+    monkeypatch.setattr(rungs, "LEFT_OUT", rungs.LEFT_OUT | {"unshuffle"})
     monkeypatch.setattr(fresh_audit, "VICTIMS", 16)
     monkeypatch.setattr(fresh_audit, "SEEDS", 1)
     (tmp_path / "c.toml").write_text(CONFIG)

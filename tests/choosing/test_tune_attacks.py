@@ -1,0 +1,31 @@
+"""By which attacks trials and fresh audits are judged."""
+
+import pytest
+
+from dtfl_private.attacking.ladder import ladder_of
+from dtfl_private.choosing.limits import parse_limits
+from dtfl_private.choosing.rungs import LEFT_OUT, LINEAR, fresh_attacks, search_attacks
+from dtfl_private.experiments.setup.named_plugins import make_method
+from dtfl_private.plugins.installed import installed
+
+LIMITS = parse_limits(["ssim<=0.4", "membership-auc<=0.6", "label-accuracy<=0.5", "attribute-accuracy<=0.6"])
+
+
+@pytest.mark.parametrize("name", installed("method"))
+def test_every_attack_of_a_methods_ladder_judges_it_but_those_that_are_left_out_by_name(name):
+    method = make_method(name)
+    whole = method.full_tier
+    ladder = {one for names in ladder_of(method, whole=whole).values() for one in names}
+    quick, thorough = search_attacks(LIMITS, [(method, whole)])
+    fresh = fresh_attacks(LIMITS, method, whole=whole)
+    for found in (quick, thorough, fresh):
+        names = {text.partition(":")[0].replace(LINEAR, "decoder") for text in found}
+        assert names == ladder - LEFT_OUT
+        assert names
+
+
+def test_labels_that_stay_with_a_client_are_sought_in_the_gradients_that_it_returns():
+    limits = parse_limits(["label-accuracy<=0.5"])
+    method = make_method("u-shaped")
+    assert "label-matching" in search_attacks(limits, [(method, False)])[1]
+    assert "label-matching" in fresh_attacks(limits, method, whole=False)
