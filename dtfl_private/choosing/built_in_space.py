@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from dtfl_private.attacking.base import LabelInference
+from dtfl_private.choosing.defense_choice import ALL
 from dtfl_private.choosing.limits import Limit, aims_of
-from dtfl_private.choosing.space import ALL
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.plugins.specification import canonical
+from dtfl_private.plugins.specification import canonical, with_settings
 from dtfl_private.training.method import Method
 
 _HEAD = """\
@@ -16,7 +16,7 @@ _HEAD = """\
 """
 
 # Of smashed data: defenses whose defaults lie within their ranges, so that each is tried as it is given. The two that
-# hide most may also act in shallow tiers alone, which leak most.
+# hide most may also act in shallow tiers alone, which leak most, or with a strength of its own there.
 _ACTIVATIONS = """
 [[defense]]
 name = "gaussian-noise"
@@ -113,7 +113,13 @@ settings = { epsilon = { low = 1.0, high = 50.0, scale = "log" } }
 _TIERED = ("dtfl", "dtfl-shared:full=false")
 
 
-def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], limits: Sequence[Limit]) -> str:
+# Deeper cuts that are tried besides the configuration's own.
+MOST_CUTS = 3
+
+
+def built_in_space(
+    config: TrainConfig, method: Method, tiers: Sequence[int], limits: Sequence[Limit], modules: int
+) -> str:
     """Return the space for a configuration and limits, as the text of a TOML file.
 
     Args:
@@ -121,6 +127,7 @@ def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], li
         method: its own.
         tiers: that its clients may be in, ascending.
         limits: what matters: labels and weights are protected only where a limit is about them.
+        modules: that the network has.
     """
     guaranteed = {limit.guaranteed for limit in limits}
     parts = [_HEAD]
@@ -132,17 +139,18 @@ def built_in_space(config: TrainConfig, method: Method, tiers: Sequence[int], li
         parts.append(_LABELS)
     if "weights" in guaranteed or not method.cuts:
         parts.append(_WEIGHTS)
-    return "".join([*parts, _train(config, method, tiers)])
+    return "".join([*parts, _train(config, method, tiers, modules)])
 
 
 def _where(tiers: Sequence[int]) -> str:
-    """Return the key of a defense that acts in every tier, or in the shallower half of them alone."""
+    """Return the key of a defense that acts in all tiers, in the shallower half, or differently in both halves."""
     if len(tiers) < 2:
         return ""
-    return f'tiers = ["{ALL}", "<={tiers[len(tiers) // 2 - 1]}"]\n'
+    shallow, deep = f'"<={tiers[len(tiers) // 2 - 1]}"', f'">={tiers[len(tiers) // 2]}"'
+    return f'tiers = ["{ALL}", {shallow}, [{shallow}, {deep}]]\n'
 
 
-def _train(config: TrainConfig, method: Method, tiers: Sequence[int]) -> str:
+def _train(config: TrainConfig, method: Method, tiers: Sequence[int], modules: int) -> str:
     lines = ["\n[train]\n"]
     if method.tiered and len(tiers) > 1:
         # Conditions that leave fewer and fewer tiers, at most three besides all.
@@ -151,6 +159,20 @@ def _train(config: TrainConfig, method: Method, tiers: Sequence[int]) -> str:
     if method.cuts:
         lines.append('wire = ["int8", "int4"]\n')
     if canonical("method", config.method).partition(":")[0] in ("dtfl", "dtfl-shared"):
-        others = ", ".join(f'"{name}"' for name in _TIERED)
-        lines.append(f"method = [{others}]\n")
+        lines.append(f"method = [{_quoted(_TIERED)}]\n")
+    elif deeper := _deeper_cuts(config, method, modules):
+        lines.append(f"method = [{_quoted(deeper)}]\n")
     return "".join(lines) if len(lines) > 1 else ""
+
+
+def _deeper_cuts(config: TrainConfig, method: Method, modules: int) -> list[str]:
+    """Return a method that cuts the network at one place as it is with deeper cuts; none of a method without a cut."""
+    own = getattr(method, "cut", None)
+    if own is None:
+        return []
+    deeper = range(own + 1, modules - method.held_tail)
+    return [with_settings("method", config.method, {"cut": cut}) for cut in deeper[:MOST_CUTS]]
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(f'"{text}"' for text in texts)

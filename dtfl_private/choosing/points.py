@@ -3,19 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dtfl_private.choosing.defense_choice import ALL, NONE, Point, default_point, defense_texts
 from dtfl_private.choosing.limits import tiers_of
-from dtfl_private.choosing.space import (
-    ALL,
-    NONE,
-    TIERS,
-    Point,
-    Space,
-    default_point,
-    defense_text,
-)
+from dtfl_private.choosing.space import TIERS, Space
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.field_kinds import NOTHING
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
+from dtfl_private.protection.defense_rule import Case, DefenseRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +60,27 @@ def config_of(space: Space, point: Point, base: Base) -> TrainConfig:
         InputError: it is refused.
     """
     changes: dict[str, object] = {key: point[f"train.{key}"] for key in space.train if key != TIERS}
-    defenses = [defense_text(choice, point) for choice in space.defenses_of(point)]
+    defenses = [text for choice in space.defenses_of(point) for text in defense_texts(choice, point)]
     if space.slots:
         changes["defense"] = defenses
     condition = str(point.get(f"train.{TIERS}", ALL))
     if condition != ALL:
         changes |= {"allowed_tiers": list(tiers_of(condition, base.tiers)), "leakage_budget": None}
     return make_config({**base.config.model_dump(), **changes}, "space", allowed=base.config.allowed)
+
+
+def acts_somewhere(space: Space, point: Point, base: Base) -> bool:
+    """Whether every defense of a point acts at some tier that the point leaves; otherwise its run is refused.
+
+    Where the point leaves tiers as they are this is for the run to say: another method may have others.
+    """
+    condition = str(point.get(f"train.{TIERS}", ALL))
+    if condition == ALL:
+        return True
+    left = tiers_of(condition, base.tiers)
+    conditions = [one for choice in space.defenses_of(point) for one in choice.conditions(point) if one != ALL]
+    rules = [DefenseRule.parse(f"tier{one}") for one in conditions]
+    return all(any(rule.holds(Case(tier=tier, profile=rule.profile or "")) for tier in left) for rule in rules)
 
 
 def first_points(space: Space) -> tuple[list[Point], list[str]]:

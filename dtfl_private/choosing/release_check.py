@@ -28,11 +28,15 @@ EQUAL = 1e-6
 def inactive_defenses(opened: OpenedRun) -> list[str]:
     """Return the names of a run's defenses that change nothing of what leaves its clients, in their order.
 
-    Of one with a rule it is the name without the rule, as a space has it.
+    Of one with a rule it is the name without the rule, as a space has it. One with strengths of its own in several
+    tiers is among them if it changes nothing in any of these.
     """
-    members = list(opened.prepared.worker.defense)
+    acting: dict[str, bool] = {}
     with one_thread():
-        return [name_of(bare(defense)) for place, defense in enumerate(members) if not _acts(opened, place, defense)]
+        for place, defense in enumerate(opened.prepared.worker.defense):
+            name = name_of(bare(defense))
+            acting[name] = acting.get(name, False) or _acts(opened, place, defense)
+    return [name for name, acts in acting.items() if not acts]
 
 
 def _acts(opened: OpenedRun, place: int, defense: Defense) -> bool:

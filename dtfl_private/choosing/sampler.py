@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from dtfl_private.choosing.space import Dimension, Point, Space, Value
+from dtfl_private.choosing.defense_choice import Dimension, Point, Value
+from dtfl_private.choosing.space import Space
 from dtfl_private.choosing.trial import Rules, Standing, objectives
 from dtfl_private.errors import InputError
 from dtfl_private.randomness import stream
@@ -106,8 +107,9 @@ def _asked(trial: "Trial", space: Space) -> Point:
     point: dict[str, Value] = {}
     for dimension in space.first_dimensions():
         point[dimension.name] = _suggested(trial, dimension)
-    for dimension in space.further_dimensions(point):
-        point[dimension.name] = _suggested(trial, dimension)
+    # Strengths follow once it is chosen where a defense acts.
+    while missing := [one for one in space.further_dimensions(point) if one.name not in point]:
+        point |= {one.name: _suggested(trial, one) for one in missing}
     return point
 
 

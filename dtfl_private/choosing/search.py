@@ -7,9 +7,10 @@ does not depend on which trial finished first, so that an interrupted search goe
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dtfl_private.choosing.defense_choice import Point
 from dtfl_private.choosing.ranking import in_order
 from dtfl_private.choosing.sampler import next_points
-from dtfl_private.choosing.space import Point, Space
+from dtfl_private.choosing.space import Space
 from dtfl_private.choosing.trial import Measured, Rules, Standing, standing
 from dtfl_private.errors import InputError, RunError
 
@@ -62,6 +63,7 @@ class Search:
         evaluate: tries points.
         keep: writes down what was measured, before anything else is done with it.
         same: returns what is equal for points that come to the same configuration.
+        possible: whether a point may be proposed at all; others take no trial.
         known: what was measured before.
     """
 
@@ -72,6 +74,7 @@ class Search:
     evaluate: Evaluate
     keep: Callable[[Measured], None] = lambda _: None
     same: Callable[[Point], object] = lambda point: tuple(sorted(point.items()))
+    possible: Callable[[Point], bool] = lambda _: True
     without: Callable[[Point, Sequence[str]], Point] | None = None
     known: dict[tuple[int, int], Measured] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list, init=False)
@@ -129,7 +132,7 @@ class Search:
             if stripped:
                 wanted = stripped[:left]
             elif size is not None and size <= room:
-                wanted = self._new(self.space.points())[: room - len(self.points)]
+                wanted = self._new(filter(self.possible, self.space.points()))[: room - len(self.points)]
             else:
                 wanted = self._asked(left, batch)
                 batch += 1
@@ -150,7 +153,7 @@ class Search:
             count=count,
             batch=batch,
             seed=self.ladder.seed,
-            is_new=lambda point: self.same(point) not in there,
+            is_new=lambda point: self.possible(point) and self.same(point) not in there,
         )
 
     def _stripped(self) -> list[Point]:

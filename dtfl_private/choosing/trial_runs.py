@@ -6,11 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from dtfl_private.choosing.defense_choice import Point
 from dtfl_private.choosing.evaluate import MEASURED, TrialJob, try_point
-from dtfl_private.choosing.points import Base, config_of
+from dtfl_private.choosing.points import Base, acts_somewhere, config_of
 from dtfl_private.choosing.rungs import Rung
 from dtfl_private.choosing.search import Ask
-from dtfl_private.choosing.space import Point, Space
+from dtfl_private.choosing.space import Space
 from dtfl_private.choosing.trial import Measured, Rules
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -94,6 +95,10 @@ class TrialRuns:
         """Return the configuration of a trial, which is that of a point with the trials' images."""
         config = self.base.config if untouched else config_of(self.space, point, self.base)
         return config.model_copy(update={**self.images, **own_process(), "rounds": rounds})
+
+    def possible(self, point: Point) -> bool:
+        """Whether a run of a point would not be refused for a defense that acts nowhere."""
+        return acts_somewhere(self.space, point, self.base)
 
     def same(self, point: Point) -> object:
         """Return what is equal for points that come to the same configuration."""

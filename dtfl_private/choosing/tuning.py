@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtfl_private.choosing.built_in_space import built_in_space
+from dtfl_private.choosing.defense_choice import Point
 from dtfl_private.choosing.fresh_audit import FreshAudit, FreshRuns, next_candidate
 from dtfl_private.choosing.image_sets import ImageSets, image_sets
 from dtfl_private.choosing.points import Base, config_of, first_points, within, without_defenses
@@ -17,7 +18,7 @@ from dtfl_private.choosing.request import Request, make_request, read_request, r
 from dtfl_private.choosing.rungs import REDUCTION, Rung, fresh_attacks, promoted, rungs_of, search_attacks
 from dtfl_private.choosing.sampler import require_optuna
 from dtfl_private.choosing.search import Ladder, Search, by_number
-from dtfl_private.choosing.space import Point, Space, in_words, parse_space, read_space
+from dtfl_private.choosing.space import Space, in_words, parse_space, read_space
 from dtfl_private.choosing.trial import Measured, Standing
 from dtfl_private.choosing.trial_runs import TrialRuns, own_process
 from dtfl_private.choosing.trials_file import append_trial, read_trials
@@ -158,8 +159,8 @@ def shown_space(
         InputError: wrong input.
     """
     request = make_request(base_config(config, allowance(allow_plugins)), None, limits=list(limits))
-    base, method = _base(request.config)
-    return built_in_space(request.config, method, base.tiers, request.limits)
+    prepared = _prepared(request.config)
+    return _built_in(request, prepared)
 
 
 def base_config(config: TrainConfig | Run | Path | str, allowed: Allowed) -> TrainConfig:
@@ -178,9 +179,13 @@ def base_config(config: TrainConfig | Run | Path | str, allowed: Allowed) -> Tra
     return make_config(flattened(file_layers(path)), str(path), allowed=allowed)
 
 
-def _base(config: TrainConfig) -> tuple[Base, Method]:
-    prepared = prepare(config.model_copy(update={"workers": 1}))
-    return Base(config=config, tiers=_tiers(prepared)), prepared.method
+def _prepared(config: TrainConfig) -> Prepared:
+    return prepare(config.model_copy(update={"workers": 1}))
+
+
+def _built_in(request: Request, prepared: Prepared) -> str:
+    method, modules = prepared.method, len(prepared.worker.model)
+    return built_in_space(request.config, method, _tiers(prepared), request.limits, modules)
 
 
 def _tiers(prepared: Prepared) -> list[int]:
@@ -194,10 +199,9 @@ def _task(request: Request, workers: int | None) -> _Task:
     Raises:
         InputError: something of it is wrong.
     """
-    base, method = _base(request.config)
-    space = request.space or parse_space(
-        built_in_space(request.config, method, base.tiers, request.limits), "the built-in space"
-    )
+    prepared = _prepared(request.config)
+    base = Base(config=request.config, tiers=_tiers(prepared))
+    space = request.space or parse_space(_built_in(request, prepared), "the built-in space")
     space = within(space, base)
     _require_tiers(request, base)
     points, left_out = first_points(space)
@@ -283,6 +287,7 @@ def _carried_out(folder: Path, task: _Task, known: Sequence[Measured], listener:
         evaluate=runs,
         keep=lambda measured: append_trial(folder / TRIALS, measured),
         same=runs.same,
+        possible=runs.possible,
         without=lambda point, names: without_defenses(task.space, point, names),
         known=dict(by_number(known)),
     )

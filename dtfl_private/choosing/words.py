@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from dtfl_private.choosing.defense_choice import ALL, NONE, Point
 from dtfl_private.choosing.fresh_audit import Difference, FreshAudit
 from dtfl_private.choosing.limits import Limit
-from dtfl_private.choosing.space import ALL, NONE, Point
 from dtfl_private.choosing.trial import NO_TIER, NOTHING, Leak, Rules, Standing
 from dtfl_private.report.words.numbers import listed, number_of
 

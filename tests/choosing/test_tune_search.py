@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dtfl_private.choosing.defense_choice import DefenseChoice, Point, Range
 from dtfl_private.choosing.limits import parse_limits
 from dtfl_private.choosing.points import without_defenses
 from dtfl_private.choosing.ranking import dominates, frontier, fronts, in_order, nearest_misses, recommended
 from dtfl_private.choosing.rungs import promoted
 from dtfl_private.choosing.search import Ask, Ladder, Search
-from dtfl_private.choosing.space import DefenseChoice, Point, Range, Space
+from dtfl_private.choosing.space import Space
 from dtfl_private.choosing.trial import Leak, Measured, Rules, objectives, standing
 from dtfl_private.errors import InputError, RunError
 
