@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dtfl_private.choosing.frontier_picture import frontier_picture, frontier_text
 from dtfl_private.choosing.rungs import Rung
 from dtfl_private.choosing.words import (
+    assumed_lines,
     difference_row,
     name_of_trial,
     outcome_text,
@@ -40,6 +41,7 @@ def tuning_page(tuning: "Tuning", rungs: Sequence[Rung]) -> str:
             method=request.config.method,
             rules=request.rules,
             outcome=outcome_text(tuning),
+            assumed=assumed_lines(request.config),
             confirmed=confirmed is not None,
             columns=standing_columns(request.limits),
             frontier=list(standing_rows(tuning.frontier, request.limits)),

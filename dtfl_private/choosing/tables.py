@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from dtfl_private.choosing.words import (
+    assumed_lines,
     difference_row,
     outcome_text,
     standing_columns,
@@ -34,7 +35,8 @@ def tuning_output(tuning: "Tuning") -> list[RenderableType]:
         for difference in one.differences:
             table.add_row(*map(as_printed, difference_row(difference)))
         shown += [table, as_printed(verdict_of(one, rules))]
-    return [*shown, Text(), as_printed(outcome_text(tuning))]
+    said = [*assumed_lines(tuning.request.config), outcome_text(tuning)]
+    return [*shown, Text(), *map(as_printed, said)]
 
 
 def _standings(title: str, stands: "Sequence[Standing]", tuning: "Tuning") -> "Table":

@@ -22,7 +22,7 @@ from dtfl_private.choosing.space import Space, in_words, parse_space, read_space
 from dtfl_private.choosing.trial import Measured, Standing
 from dtfl_private.choosing.trial_runs import TrialRuns, own_process
 from dtfl_private.choosing.trials_file import append_trial, read_trials
-from dtfl_private.choosing.words import point_in_words
+from dtfl_private.choosing.words import assumed_lines, point_in_words
 from dtfl_private.choosing.written_tuning import Tuning, write_tuning
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.composition import file_layers, flattened
@@ -347,7 +347,7 @@ def _say_what_comes(task: _Task, listener: Callback) -> None:
     listener.note(f"limits: {', '.join(map(str, request.limits))}; {rules}")
     for line in in_words(task.space):
         listener.note(f"space: {line}")
-    for line in task.notes:
+    for line in [*task.notes, *assumed_lines(request.config)]:
         listener.note(line)
     trials = request.trials
     counts = ["as many trials as the time allows"] if trials is None else []

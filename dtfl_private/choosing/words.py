@@ -7,6 +7,8 @@ from dtfl_private.choosing.defense_choice import ALL, NONE, Point
 from dtfl_private.choosing.fresh_audit import Difference, FreshAudit
 from dtfl_private.choosing.limits import Limit
 from dtfl_private.choosing.trial import NO_TIER, NOTHING, Leak, Rules, Standing
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.protocol.assumptions import sentences_of
 from dtfl_private.report.words.numbers import listed, number_of
 
 if TYPE_CHECKING:
@@ -106,6 +108,11 @@ def broken(stand: Standing, rules: Rules) -> list[str]:
     if slow > 0:
         found.append(f"time ratio <= {rules.max_time_ratio:g}: {ratio_text(stand)}")
     return found
+
+
+def assumed_lines(config: TrainConfig) -> list[str]:
+    """Return what the untouched configuration, and so every trial and audit, takes for granted."""
+    return [f"every figure here holds under an assumption: {sentence}" for sentence in sentences_of(config.assume)]
 
 
 def verdict_of(audit: FreshAudit, rules: Rules) -> str:

@@ -149,6 +149,7 @@ def tuning_document(tuning: Tuning, rungs: Sequence[Rung]) -> dict[str, Any]:
         "max_accuracy_loss": request.rules.max_accuracy_loss,
         "max_time_ratio": request.rules.max_time_ratio,
         "seed": request.seed,
+        "assumed": list(request.config.assume),
         "rungs": [_rung(rung, tuning) for rung in rungs],
         "baseline": next(_standing(stand) for stand in tuning.whole if stand.measured.trial == 0),
         "frontier": [_standing(stand) for stand in tuning.frontier],
