@@ -81,6 +81,7 @@ def attack(
     data_dir: Path | str | None = None,
     allow_plugins: Iterable[str] = (),
     callbacks: Sequence[Callback] = (),
+    pictures: bool = True,
 ) -> AttackReport:
     """Attack a finished run and leave attack.json.
 
@@ -96,6 +97,7 @@ def attack(
         data_dir: where the run's data are now, if they have moved.
         allow_plugins: modules whose objects the run's configuration may name (``package.module:function``).
         callbacks: hear how the attacks proceed.
+        pictures: also draw what was reconstructed.
 
     Raises:
         InputError: wrong input, or an attack that cannot run here; nothing was attacked.
@@ -110,10 +112,10 @@ def attack(
         with _own_folder(plan):
             counterpart = _undefended_plan(plan, listener, by_name=by_name)
             if counterpart is None:
-                return _carry_out(plan, listener, by_name=by_name)
+                return _carry_out(plan, listener, by_name=by_name, pictures=pictures)
             with _own_folder(counterpart):
-                undefended = _carry_out(counterpart, listener, by_name=by_name)
-            return _carry_out(plan, listener, by_name=by_name, undefended=undefended)
+                undefended = _carry_out(counterpart, listener, by_name=by_name, pictures=pictures)
+            return _carry_out(plan, listener, by_name=by_name, pictures=pictures, undefended=undefended)
 
 
 def _plan(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack] | None, folder: Path) -> AttackPlan:
@@ -134,7 +136,7 @@ def _own_folder(plan: AttackPlan) -> Iterator[None]:
 
 
 def _carry_out(
-    plan: AttackPlan, listener: Callback, *, by_name: bool, undefended: AttackReport | None = None
+    plan: AttackPlan, listener: Callback, *, by_name: bool, pictures: bool, undefended: AttackReport | None = None
 ) -> AttackReport:
     """Attack an opened run, and write down what comes of it.
 
@@ -142,6 +144,7 @@ def _carry_out(
         plan: the attacks.
         listener: hears how they proceed.
         by_name: all attacks and all parts of the run have names, so that other processes find them.
+        pictures: whether to draw them.
         undefended: what the same attacks reached without the run's defenses.
     """
     listener.jobs_announced(plan.labels)
@@ -154,7 +157,7 @@ def _carry_out(
         results=results,
         verdicts=verdicts,
         path=plan.folder / RESULTS,
-        pictures=save_pictures(plan.folder, verdicts, known),
+        pictures=save_pictures(plan.folder, verdicts, known) if pictures else [],
         remarks=[*_against(plan, verdicts), *remarks(plan)],
         left_out=plan.left_out,
         undefended=undefended,

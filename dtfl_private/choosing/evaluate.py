@@ -150,7 +150,12 @@ def attacked_by(
     )
     try:
         return attack(
-            opened.folder, attack_config, attacks=attacks, data_dir=config.data_dir, allow_plugins=config.allowed
+            opened.folder,
+            attack_config,
+            attacks=attacks,
+            data_dir=config.data_dir,
+            allow_plugins=config.allowed,
+            pictures=False,  # nobody looks at those of trials
         ).results
     except NoneCanRunError:  # a limit has nothing to be judged by then, which is no way to be within it
         return ()

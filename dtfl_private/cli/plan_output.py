@@ -15,8 +15,14 @@ def show_plan(config: TrainConfig, planned: Plan) -> None:
     """Show a plan."""
     answer = output()
     answer.show(rounds_table(config, planned), times_table(config, planned))
+    answer.show_line(f"tier:clients of this plan, summed over rounds: {counts_of_all_rounds(planned)}")
     for line in planned_lines(planned):
         answer.show_line(line)
+
+
+def counts_of_all_rounds(planned: Plan) -> str:
+    """Return how often clients took part in each tier."""
+    return tier_counts_text(total_tier_counts(planned.rounds))
 
 
 def planned_lines(planned: Plan) -> list[str]:
@@ -70,10 +76,7 @@ def rounds_table(config: TrainConfig, planned: Plan) -> Table:
 
 def times_table(config: TrainConfig, planned: Plan) -> Table:
     """Return the table of the time of all rounds: of this plan, other schedulers, fixed tiers, all tiers."""
-    table = plain_table(
-        "simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan", "tier:participations"
-    )
-    table.columns[-1].justify = "left"
+    table = plain_table("simulated time of all rounds", "scheduler", "time", "regret", "speed-up of this plan")
     chosen = len(planned.table.rows) > 1 or planned.unlimited_time_s is not None
     what = config.scheduler if chosen else config.method
     rows = [(what, planned.virtual_time_s)]
@@ -81,15 +84,14 @@ def times_table(config: TrainConfig, planned: Plan) -> Table:
     for tier, seconds in planned.static_time_s.items():
         deepest = " (least offloading)" if tier == planned.table.tiers_M[-1] else ""
         rows.append((f"static:{tier}{deepest}", seconds))
-    for number, (name, seconds) in enumerate(rows):
+    for name, seconds in rows:
         regret = planned.regret(seconds)
         above = "-" if regret is None else f"{regret:.1%}"
-        counts = "" if number else tier_counts_text(total_tier_counts(planned.rounds))
-        table.add_row(name, duration(seconds), above, _speed_up(planned, seconds), counts)
+        table.add_row(name, duration(seconds), above, _speed_up(planned, seconds))
     if (free := planned.unlimited_time_s) is not None:
         # The oracle knows the allowed tiers only, so that there is no regret here.
         without = "all tiers" if planned.exposure is None else "no limits"
-        table.add_row(f"{what}, {without}", duration(free), "-", _speed_up(planned, free), "")
+        table.add_row(f"{what}, {without}", duration(free), "-", _speed_up(planned, free))
     return table
 
 

@@ -77,6 +77,7 @@ def search_of(
     known: Mapping[tuple[int, int], Measured] | None = None,
     half: float = 0.0,
     kept: list[Measured] | None = None,
+    possible: Callable[[Point], bool] = lambda _: True,
 ) -> Search:
     tried = [0]
 
@@ -97,6 +98,7 @@ def search_of(
         ladder=Ladder(trials=trials, promoted=promoted(trials, 2)),
         evaluate=evaluate,
         keep=(lambda _: None) if kept is None else kept.append,
+        possible=possible,
         without=lambda point, names: without_defenses(space, point, names),
         known=dict(known or {}),
     )
@@ -145,6 +147,16 @@ def test_a_finite_space_is_used_up_and_no_point_is_tried_twice():
     assert search.used_up
     assert len(search.points) == 12
     assert len({search.same(point) for point in search.points}) == 12
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_what_is_not_possible_takes_no_trial(finite):
+    noise = DefenseChoice(name="gaussian-noise", settings={"sd": [0.1, 1.0] if finite else Range(low=0.1, high=1.0)})
+    space = Space(slots={"activations": [noise]}, train={"wire": ["auto", "int8"]})
+    search = search_of(space, noisy, first=FIRST[:2], trials=14, possible=lambda point: point["train.wire"] == "auto")
+    carried_out(search)
+    assert {point["train.wire"] for point in search.points} == {"auto"}
+    assert len(search.points) == (3 if finite else 14)
 
 
 def test_no_default_dominates_a_point_of_the_frontier():

@@ -10,6 +10,10 @@ def test_plan_shows_and_writes_every_round(dtfl, tmp_path):
     assert "20 clients, 8 rounds, resnet-8" in shown.out
     assert all(f"static:{tier}" in shown.out for tier in (1, 2, 3, 4))
     rounds = json.loads((tmp_path / "plan.json").read_text())
+    (summed,) = [
+        line for line in shown.out.splitlines() if line.startswith("tier:clients of this plan, summed over rounds")
+    ]
+    assert sum(int(part.partition(":")[2]) for part in summed.rpartition(": ")[2].split()) == 8 * 10
     assert [row["round"] for row in rounds] == list(range(1, 9))
     assert all(row["participants"] == sum(row["tier_counts"].values()) == 10 for row in rounds)
     assert json.loads(dtfl(*arguments, "--json", "-").out) == rounds

@@ -74,6 +74,10 @@ def test_tune_finds_what_hides_enough_and_not_what_is_only_called_so(dtfl, small
     assert "<script" not in page
     assert (small / "frontier.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((small / "audit" / "audit.json").read_text())["valid"]
+    # Trials have figures, and no pictures of images, which nobody would look at.
+    trial = small / "trials" / "0000-short" / "attacks"
+    assert (trial / "attack.json").exists()
+    assert not list(trial.glob("*.png"))
 
     status, resumed, err = dtfl("tune", "--resume", "found", "--json")
     assert status == 0
