@@ -72,7 +72,7 @@ def test_a_defense_with_a_rule_counts_where_it_acts_and_is_named_without_the_rul
 
 
 def test_a_defense_with_strengths_of_its_own_in_several_tiers_counts_if_it_acts_in_one(opened):
-    noise = only_where("tier<=1", GaussianNoise(sd=0.1))
-    assert inactive_defenses(opened(defenses=[noise, only_where("tier>=2", GaussianNoise(sd=0.2))])) == []
+    noise, none = only_where("tier<=1", GaussianNoise(sd=0.1)), only_where("tier>=2", GaussianNoise(sd=1e-12))
+    assert inactive_defenses(opened(defenses=[noise, none])) == inactive_defenses(opened(defenses=[none, noise])) == []
     vaults = [only_where(rule, MilitaryGradeVault()) for rule in ("tier<=1", "tier>=2")]
     assert inactive_defenses(opened(defenses=vaults)) == ["military-grade-vault"]
