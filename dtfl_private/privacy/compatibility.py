@@ -75,9 +75,13 @@ def check_defenses(
     Raises:
         InputError: the first reason found, with the remedy.
     """
+    whole = DefenseChain(chain)
     _check_overlaps(tuple(chain))
-    for _, variant in DefenseChain(chain).variants():
+    apart = [member for member in whole.unruled if member.facts.releases_apart]
+    for _, variant in whole.variants():
         _check_together(tuple(variant), norm, precision, local_epochs)
+        for defense in variant:
+            _check_inputs(defense, apart)
 
 
 def _check_together(defenses: Sequence[Defense], norm: Norm | None, precision: Precision, local_epochs: int) -> None:
@@ -88,7 +92,6 @@ def _check_together(defenses: Sequence[Defense], norm: Norm | None, precision: P
         _check_training_apart(defense, defenses)
         _check_release(defense, defenses, position)
         _check_packing(defense, defenses[:position])
-        _check_inputs(defense, defenses)
         _check_run(defense, norm, precision, local_epochs)
 
 
@@ -236,17 +239,19 @@ def _check_packing(defense: Defense, earlier: Sequence[Defense]) -> None:
             )
 
 
-def _check_inputs(defense: Defense, defenses: Sequence[Defense]) -> None:
-    """How often an input gets noise is counted by epochs; who trains first and sends later asks for it more often."""
+def _check_inputs(defense: Defense, apart: Sequence[Defense]) -> None:
+    """How often an input gets noise is counted by epochs; who trains first and sends later asks for it more often.
+
+    With one defense of the run that wants it so, wherever it acts, all clients train first.
+    """
     if "input" not in defense.facts.acts_on or defense.facts.guarantee == "none":
         return
-    for other in defenses:
-        if other.facts.releases_apart:
-            raise InputError(
-                f"{name_of(defense)} cannot be combined with {name_of(other)}, which trains on each input and then "
-                "computes its activations once more: the guarantee counts one release in each epoch; leave one of them "
-                "out"
-            )
+    for other in apart:
+        raise InputError(
+            f"{name_of(defense)} cannot be combined with {name_of(other)}, with which clients train on each input and "
+            "then compute its activations once more: the guarantee counts one release in each epoch; leave one of them "
+            "out"
+        )
 
 
 def _check_run(defense: Defense, norm: Norm | None, precision: Precision, local_epochs: int) -> None:

@@ -42,8 +42,8 @@ MAX_COUNT = 2**53
 def charge(ledger: Ledger, guarantees: Iterable[Guarantee]) -> Ledger:
     """Return the ledger with more releases in it.
 
-    Steps and releases of equal mechanisms add up. A randomised response of the same epsilon is the same memoised draw,
-    and counts once, as repeated noise on inputs does.
+    Steps and releases of equal mechanisms add up. A randomised response of the same epsilon and ``draw`` is the same
+    memoised draw, and counts once, as repeated noise on inputs does.
 
     Raises:
         InputError: a guarantee of a type that nobody here knows how to count.
@@ -139,6 +139,7 @@ class _NoisyInputs(_Strict):
     releases: Count
     repeated: bool
     target: _Target
+    draw: Count = 0
 
     @model_validator(mode="after")
     def _drawn_once(self) -> "_NoisyInputs":
@@ -152,15 +153,17 @@ class _NoisyInputs(_Strict):
             releases=self.releases,
             repeated=self.repeated,
             target=self.target.value(),
+            draw=self.draw,
         )
 
 
 class _RandomizedResponse(_Strict):
     kind: Literal["RandomizedResponse"]
     epsilon: Positive
+    draw: Count = 0
 
     def value(self) -> RandomizedResponse:
-        return RandomizedResponse(epsilon=self.epsilon)
+        return RandomizedResponse(epsilon=self.epsilon, draw=self.draw)
 
 
 class _ReconstructionBound(_Strict):

@@ -16,7 +16,7 @@ from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
 from dtfl_private.protection.defense_rule import Case, representative_cases
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
-from dtfl_private.protocol.guarantees import Guarantee, Kind, Undefended
+from dtfl_private.protocol.guarantees import Guarantee, Kind, NoisyInputs, RandomizedResponse, Undefended
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, SmashedBatch, WeightUpdate, Wire, below
 
 
@@ -48,6 +48,7 @@ class DefenseChain(Defense):
         self.wire = wire
         self.class_weights = class_weights
         self._places: tuple[int, ...] | None = None
+        self._draws: tuple[int, ...] | None = None
         self._idle: tuple[Defense, ...] = ()
         self._apart = False
         self._cases: tuple[Case, ...] = ()
@@ -124,6 +125,7 @@ class DefenseChain(Defense):
         members = [bare(member) for member in self.defenses]
         found = self._with(member for member, active in zip(members, holds, strict=True) if active)
         found._places = tuple(place for place, active in zip(self.places, holds, strict=True) if active)
+        found._draws = tuple(draw for draw, active in zip(self._draws_of_members(), holds, strict=True) if active)
         found._idle = tuple(member for member, active in zip(members, holds, strict=True) if not active)
         found._apart, found._cases = self.releases_apart, (case,)
         return found
@@ -147,6 +149,21 @@ class DefenseChain(Defense):
             earlier = self.defenses[:place] if isinstance(member, Conditional) else ()
             equal = [p for p, one in enumerate(earlier) if isinstance(one, Conditional) and bare(one) == bare(member)]
             found.append(equal[0] if equal else place)
+        return tuple(found)
+
+    def _draws_of_members(self) -> tuple[int, ...]:
+        """Return which draw of its kind each member repeats: 0 for the first, 1 for one of another place, and so on.
+
+        In two tiers a client may meet two defenses of a kind, whose draws both count, however equal they are.
+        """
+        if self._draws is not None:
+            return self._draws
+        found: list[int] = []
+        for member, place in zip(self.defenses, self.places, strict=True):
+            own = [
+                p for p, one in zip(self.places, self.defenses, strict=True) if type(bare(one)) is type(bare(member))
+            ]
+            found.append(list(dict.fromkeys(own)).index(place))
         return tuple(found)
 
     def round_of(self, position: int, at: ClientRound) -> ClientRound:
@@ -256,7 +273,11 @@ class DefenseChain(Defense):
 
     def guarantees(self, released: RoundRelease) -> Sequence[Guarantee]:
         """Return the guarantees of all members, and that there is none of a kind that members give elsewhere."""
-        stated = [guarantee for defense in self.defenses for guarantee in defense.guarantees(released)]
+        stated = [
+            _of_draw(guarantee, draw)
+            for defense, draw in zip(self.defenses, self._draws_of_members(), strict=True)
+            for guarantee in defense.guarantees(released)
+        ]
         given = {type(guarantee).__name__ for guarantee in stated}
         elsewhere = {type(one).__name__ for defense in self._idle for one in defense.guarantees(released)}
         kinds: tuple[Kind, ...] = get_args(Kind)
@@ -297,6 +318,13 @@ class DefenseChain(Defense):
         """Yield what acts on inputs, activations and messages, in the order in which records pass it."""
         places: tuple[Place, ...] = ("input", "activations", "smashed")
         yield from ((place, defense) for place in places for defense in self.defenses if place in defense.facts.acts_on)
+
+
+def _of_draw(guarantee: Guarantee, draw: int) -> Guarantee:
+    """Return a guarantee that knows which draw of its kind it is of, where later rounds repeat the draw."""
+    if isinstance(guarantee, RandomizedResponse) or (isinstance(guarantee, NoisyInputs) and guarantee.repeated):
+        return replace(guarantee, draw=draw)
+    return guarantee
 
 
 def _when(member: tuple[int, Defense]) -> tuple[int, int]:

@@ -65,6 +65,7 @@ class NoisyInputs:
         most.
     releases: how often an input got noise of its own; 1 if ``repeated``.
     repeated: whether an input's noise is drawn once, and later rounds repeat the same draw.
+    draw: which one it is, of defenses of one kind that each draw once; set by the chain.
     target: delta and budget. Adjacency: one input replaced, its label kept.
     """
 
@@ -74,6 +75,7 @@ class NoisyInputs:
     releases: int
     repeated: bool
     target: PrivacyTarget
+    draw: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,13 @@ class RandomizedResponse:
     """Labels drawn once per record by K-ary randomised response (Warner 1965); later releases repeat the same draw.
 
     epsilon: of the one draw, for replacing a record's label.
+    draw: which one it is, of defenses of one kind that each draw once; set by the chain.
     """
 
     what: ClassVar[Protected] = "labels"
 
     epsilon: float
+    draw: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

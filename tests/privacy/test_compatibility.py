@@ -8,6 +8,7 @@ from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.dp_weights import DpWeights
 from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
+from dtfl_private.defenses.pixel_dp import PixelDp
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.compatibility import check_defenses, check_network, check_places, needs_group_norm
 from dtfl_private.protection.base import Defense, DefenseFacts
@@ -195,3 +196,13 @@ def test_what_a_defense_needs_of_the_run_it_needs_wherever_it_acts():
         check_network([acts_once], nn.Sequential(nn.BatchNorm2d(3)))
     with pytest.raises(InputError, match="dp-weights acts on training"):
         check_places([acts_once], {"weights"}, "fedavg")
+
+
+@pytest.mark.parametrize("apart", [DpWeights(), DpActivations()])
+@pytest.mark.parametrize("order", [1, -1])
+def test_noise_on_inputs_does_not_go_with_a_release_apart_at_other_clients_either(apart, order):
+    """With one such member all clients train first and send later, so that an input would get noise twice a round."""
+    there, elsewhere = only_where("tier<=2", PixelDp(fixed=False)), only_where("tier>=3", apart)
+    with pytest.raises(InputError, match="compute its activations once more"):
+        check(*[there, elsewhere][::order])
+    check(only_where("tier<=2", PixelDp(fixed=False)), only_where("tier>=3", FISHER))
