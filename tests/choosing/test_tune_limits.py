@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from dtfl_private.attacking.base import LabelInference, MembershipInference, Reconstruction
 from dtfl_private.auditing.gate import parse_gate
 from dtfl_private.choosing.limits import LIMITABLE, aims_of, parse_limit, parse_limits, tiers_of
+from dtfl_private.choosing.rungs import fresh_attacks, search_attacks
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.setup.named_plugins import make_method
 from dtfl_private.leakage.results.result import Result
 
 
@@ -127,3 +129,11 @@ def test_conditions_on_tiers():
     assert tiers_of("=9", [1, 2, 3]) == ()
     with pytest.raises(InputError, match="expected all, or a condition"):
         tiers_of("2", [1, 2, 3])
+
+
+def test_every_attack_that_a_method_lays_open_judges_its_trials():
+    """Of a u-shaped split the gradients that clients return tell the labels, whatever its activations tell."""
+    method = make_method("u-shaped")
+    limits = parse_limits(["label-accuracy<=0.3"])
+    for attacks in (*search_attacks(limits, [(method, False)]), fresh_attacks(limits, method, whole=False)):
+        assert "label-matching" in attacks

@@ -237,6 +237,7 @@ def test_a_defense_in_shallow_tiers_alone_is_a_point_that_trains():
         ('["int8"]', '["int9"]', "wire"),
         ("wire =", "dataset =", "unknown key"),
         ("wire =", "wyre =", "did you mean 'wire'"),
+        ('wire = ["int8"]', 'assume = ["secure-aggregation"]', "unknown key"),
         ('[">=2"]', '[">=9"]', "leave none of the tiers"),
         ('[">=2"]', '["two"]', "expected all, or a condition"),
         ('name = "top-k"', 'name = "gaussian-noise"', "refused|twice|unknown setting"),
