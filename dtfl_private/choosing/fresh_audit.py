@@ -13,7 +13,7 @@ from typing import Any
 
 from dtfl_private.attacking.base import Reconstruction
 from dtfl_private.attacking.victims.replay import open_run
-from dtfl_private.auditing.audit_config import make_audit_config
+from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.auditing.runner import audit
 from dtfl_private.choosing.evaluate import attacked_by, leaks
 from dtfl_private.choosing.limits import Limit, aims_of
@@ -121,7 +121,7 @@ class FreshRuns:
         failed = train_missing(self.folder, runs, min(self.workers, len(runs)), self.listener)
         if failed:
             first, reason = next(iter(failed.items()))
-            raise RunError(f"the fresh training '{first}' failed: {reason}; --resume goes on with it")
+            raise RunError(f"the fresh training '{first}' failed: {reason}; --resume {self.folder.parent} goes on")
         folder = RunFolder(path=self.folder / name)
         findings = self._findings(folder, config, attacks)
         baseline = self._measured(RunFolder(path=self.folder / BASELINE), chosen, None)
@@ -135,8 +135,6 @@ class FreshRuns:
         )
 
     def _findings(self, folder: RunFolder, config: TrainConfig, attacks: Sequence[str]) -> Findings:
-        if folder.audit.exists():
-            return read_findings(folder.audit)
         audit_config = make_audit_config(
             attacks=tuple(attacks) or (CHEAPEST,),
             victims=VICTIMS,
@@ -147,6 +145,8 @@ class FreshRuns:
             device=config.device,
             workers=self.workers if config.device == "cpu" else 1,
         )
+        if folder.audit.exists() and is_such(findings := read_findings(folder.audit), config, audit_config):
+            return findings
         try:
             return audit(
                 folder,
@@ -188,6 +188,27 @@ class FreshRuns:
 def _images(summary: dict[str, Any]) -> int:
     """Return how many images a run was judged on after its last round."""
     return int(summary["test"]["n"])
+
+
+# Of an audit's settings; attacks are compared by themselves, and the others change no figure.
+COMPARED = ("preset", "tiers", "victims", "assume", "aux", "aux_images", "seeds", "effort", "undefended", "measured")
+
+
+def is_such(findings: Findings, config: TrainConfig, asked: AuditConfig) -> bool:
+    """Return whether what lies in a fresh run's folder is the audit that is asked for, and of such a training.
+
+    An interrupted search may find another one there: of a version with other attacks, or by hand with fewer victims.
+    """
+    wanted = asked.settled()
+    there = set(str(findings.settings.get("attacks", "")).split("; ")) | {
+        one.what.partition(" at tier")[0] for one in findings.not_tested
+    }
+    return (
+        (findings.training.seed, findings.training.rounds, findings.training.clients)
+        == (config.seed, config.rounds, config.clients)
+        and all(findings.settings.get(key) == getattr(wanted, key) for key in COMPARED)
+        and all(text in there or text.partition(":")[0] in there for text in wanted.attacks or ())
+    )
 
 
 def differences(search: Measured, fresh: Measured, limits: Sequence[Limit]) -> list[Difference]:

@@ -72,7 +72,7 @@ class TrialRuns:
         run_jobs(try_point, jobs, min(self.workers, len(jobs)), on_event)
         if failed:
             label, reason = next(iter(failed.items()))
-            raise RunError(f"{label} failed: {reason}; --resume goes on with it")
+            raise RunError(f"{label} failed: {reason}; --resume {self.folder.parent} goes on with it")
 
     def job(self, ask: Ask) -> TrialJob:
         """Return a trial as a process is told of it."""

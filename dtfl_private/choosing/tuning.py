@@ -23,13 +23,13 @@ from dtfl_private.choosing.trial import Measured, Standing
 from dtfl_private.choosing.trial_runs import TrialRuns, own_process
 from dtfl_private.choosing.trials_file import append_trial, read_trials
 from dtfl_private.choosing.words import assumed_lines, point_in_words
-from dtfl_private.choosing.written_tuning import Tuning, write_tuning
+from dtfl_private.choosing.written_tuning import AUDIT, Tuning, write_tuning
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.composition import file_layers, flattened
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.run import Run
-from dtfl_private.experiments.run_folder.folder import RunFolder, locked
+from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links_below
 from dtfl_private.experiments.setup.named_plugins import make_method
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.files.writing import output_path, require_writable, write_atomic
@@ -45,6 +45,18 @@ DEFAULT_TRIALS = 40
 MOST_TRIALS = 10_000
 # With less the first rung holds little more than the untouched configuration.
 LEAST_TRIALS = 2
+
+
+class TuningInterrupted(KeyboardInterrupt):
+    """The user stopped a search, which `resume_tuning` goes on with.
+
+    Attributes:
+        folder: of the search.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +109,7 @@ def tune(
     Raises:
         InputError: wrong input; nothing was written.
         RunError: a trial or an audit failed; `resume_tuning` goes on.
+        TuningInterrupted: likewise, by Ctrl-C.
     """
     require_optuna()
     with told(callbacks) as listener:
@@ -116,7 +129,7 @@ def tune(
         task = _task(request, workers)
         folder = _new_folder(out, task)
         with locked(RunFolder(path=folder)):
-            return _carried_out(folder, task, [], listener)
+            return _until_stopped(folder, task, [], listener)
 
 
 def resume_tuning(
@@ -142,12 +155,13 @@ def resume_tuning(
     path = output_path(folder)
     if not (path / REQUEST).is_file():
         raise InputError(f"'{path}' has no {REQUEST}: there is no search to go on with")
+    require_no_links_below(*(path / name for name in (TRIALS, RUNS, FRESH, AUDIT)))
     with told(callbacks) as listener, locked(RunFolder(path=path)):
         task = _task(read_request(path / REQUEST, allowance(allow_plugins)), workers)
         known = read_trials(path / TRIALS)
         if known:
             listener.note(f"{number_of(len(known), 'trial')} had ended before and are not repeated")
-        return _carried_out(path, task, known, listener)
+        return _until_stopped(path, task, known, listener)
 
 
 def shown_space(
@@ -265,6 +279,15 @@ def _fresh_path(config: TrainConfig) -> Path:
     while (path := Path("runs") / f"tune-{name}-{number:03d}").exists():
         number += 1
     return path
+
+
+def _until_stopped(folder: Path, task: _Task, known: Sequence[Measured], listener: Callback) -> Tuning:
+    """Carry a search out; who stops it is told where it is."""
+    listener.note(f"folder: {folder}")
+    try:
+        return _carried_out(folder, task, known, listener)
+    except KeyboardInterrupt:
+        raise TuningInterrupted(folder) from None
 
 
 def _carried_out(folder: Path, task: _Task, known: Sequence[Measured], listener: Callback) -> Tuning:

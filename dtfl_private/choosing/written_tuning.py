@@ -21,9 +21,11 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files.writing import path_text, write_atomic
 from dtfl_private.html_table import table_html
+from dtfl_private.printable import printable
 
 SCHEMA_VERSION = 1
 RESULT, RECOMMENDED, REPORT, PICTURE = "tune.json", "recommended.toml", "report.html", "frontier.png"
+AUDIT = "audit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Tuning:
         return self.folder / PICTURE
 
     def __repr__(self) -> str:
-        return outcome_text(self)
+        return printable(outcome_text(self))
 
     def _repr_html_(self) -> str:
         rows = [(f"trial {stand.measured.trial}", stand.accuracy_loss, stand.time_ratio) for stand in self.frontier]
@@ -116,7 +118,7 @@ def write_tuning(
         trial = confirmed.chosen.measured.trial
         head = f"# What `dtfl-private tune` recommends: trial {trial}; its fresh audit is in audit/.\n"
         write_atomic(recommended, (head + to_toml(tuning.config)).encode())
-        _copy_audit(RunFolder(path=confirmed.folder).audit.parent, folder / "audit")
+        _copy_audit(RunFolder(path=confirmed.folder).audit.parent, folder / AUDIT)
     write_atomic(
         folder / PICTURE, frontier_picture(tuning.whole, tuning.frontier, request.rules, chosen=_chosen(tuning))
     )

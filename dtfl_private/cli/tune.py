@@ -101,7 +101,7 @@ def tune(
       dtfl-private tune --resume runs/tune-digits-001
     """
     from dtfl_private.choosing.tables import tuning_output
-    from dtfl_private.choosing.tuning import resume_tuning, shown_space
+    from dtfl_private.choosing.tuning import TuningInterrupted, resume_tuning, shown_space
     from dtfl_private.choosing.tuning import tune as search
     from dtfl_private.report.live.tune import TuneDisplay
 
@@ -133,8 +133,10 @@ def tune(
                     allow_plugins=allow_plugins,
                     callbacks=[display],
                 )
-        except KeyboardInterrupt:
-            raise InterruptedTuningError("interrupted; what was tried is kept: --resume DIR goes on") from None
+        except TuningInterrupted as stop:
+            raise InterruptedTuningError(
+                f"interrupted; what was tried is kept: --resume {stop.folder} goes on"
+            ) from None
     answer.show(*tuning_output(done))
     for line in (f"picture: {done.picture}", f"results: {done.path}", f"report: {done.report}"):
         answer.say(line)

@@ -34,10 +34,6 @@ class TuneDisplay(Display):
         self._units: dict[str, int] = {}
         self._reached: dict[str, str] = {}
 
-    def __enter__(self) -> "TuneDisplay":
-        self._start()
-        return self
-
     def note(self, text: str) -> None:
         """Show a line above the bars; without quiet alone, as most say what is being done."""
         if not self._quiet:
@@ -46,10 +42,12 @@ class TuneDisplay(Display):
     def jobs_announced(self, jobs: Sequence[str], steps: Sequence[int] = ()) -> None:
         """Take what there is to do from now on, in rounds."""
         self._total, self._done, self._start_s = sum(steps), 0, self._clock()
+        self._start()
         self._show()
 
     def job_started(self, job: str) -> None:
-        """Show the trial that begins."""
+        """Show the trial that begins; before the first one there is no bar to show, as what was asked may be wrong."""
+        self._start()
         self._under_way[job] = self._bars.add_task(f"  {printable(job)}", total=None, note="")
 
     def job_advanced(self, job: str, done: int, total: int, reached: str = "") -> None:
