@@ -11,6 +11,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.victims.acting_defenses import differ_in_a_tier
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import batches_per_epoch
 from dtfl_private.protection.base import Defense, name_of
@@ -46,11 +47,21 @@ def _acts(opened: OpenedRun, place: int, defense: Defense) -> bool:
 
 
 def _tasks(opened: OpenedRun) -> Iterator[ClientTask]:
-    """Yield the part of one client in the last round, placed in each tier from the shallowest on."""
+    """Yield the part of one client in the last round, placed in each tier from the shallowest on.
+
+    With each profile that clients have, where it matters: a defense may act at others than this one.
+    """
     own = next((task for task in opened.tasks if task.completes), opened.tasks[0])
     for tier in [own.tier] if opened.prepared.method.together else opened.tiers:
         batches = batches_per_epoch(opened, own.client) * opened.prepared.worker.local_epochs
-        yield replace(own, tier=tier, batches=batches, sent_batches=None, completes=True)
+        placed = replace(own, tier=tier, batches=batches, sent_batches=None, completes=True)
+        yield from (replace(placed, profile=profile) for profile in _profiles(opened, own))
+
+
+def _profiles(opened: OpenedRun, own: ClientTask) -> list[str]:
+    if not differ_in_a_tier(opened):
+        return [own.profile]
+    return [profile.name for profile in opened.prepared.settings.schedule.environment.profiles]
 
 
 def _differs(opened: OpenedRun, place: int, task: ClientTask) -> bool:

@@ -31,7 +31,9 @@ def trial(number: int, leak: float, **more: object) -> Measured:
 
 @pytest.fixture
 def tuning(tmp_path) -> Tuning:
-    config = TrainConfig().model_copy(update={"dataset": EVIL, "model": EVIL, "method": EVIL, "defense": [EVIL]})
+    config = TrainConfig().model_copy(
+        update={"dataset": EVIL, "model": EVIL, "method": EVIL, "defense": [EVIL], "assume": ["secure-aggregation"]}
+    )
     request = make_request(config, None, limits=["ssim<=0.4"], max_accuracy_loss=1.0)
     whole = [standing(trial(n, leak), trial(0, 0.9), request.rules) for n, leak in enumerate((0.9, 0.3))]
     nothing = {"accuracy": None, "time_s": None, "leaks": (), "rung": 0}
@@ -92,6 +94,11 @@ def test_nothing_of_a_name_steers_a_terminal(tuning):
     assert "\\x1b" in shown
     assert not {sign for sign in shown if not sign.isprintable()} - {"\n"}
     assert repr(tuning).isprintable()
+
+
+def test_what_was_taken_for_granted_is_said_wherever_the_outcome_is(tuning):
+    assert "assumed, not shown" in tuning_page(tuning, RUNGS)
+    assert tuning_document(tuning, RUNGS)["assumed"] == ["secure-aggregation"]
 
 
 def test_tune_json_has_no_number_that_json_has_not(tuning):

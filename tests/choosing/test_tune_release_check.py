@@ -76,3 +76,11 @@ def test_a_defense_with_strengths_of_its_own_in_several_tiers_counts_if_it_acts_
     assert inactive_defenses(opened(defenses=[noise, none])) == inactive_defenses(opened(defenses=[none, noise])) == []
     vaults = [only_where(rule, MilitaryGradeVault()) for rule in ("tier<=1", "tier>=2")]
     assert inactive_defenses(opened(defenses=vaults)) == ["military-grade-vault"]
+
+
+def test_a_defense_for_devices_of_one_kind_counts_wherever_such_a_device_may_be(opened):
+    names = [profile.name for profile in opened().prepared.settings.schedule.environment.profiles]
+    for name in names:
+        assert inactive_defenses(opened(defenses=[only_where(f"profile={name}", GaussianNoise(sd=0.1))])) == []
+    vault = [only_where(f"profile={names[-1]}", MilitaryGradeVault())]
+    assert inactive_defenses(opened(defenses=vault)) == ["military-grade-vault"]
