@@ -25,7 +25,7 @@ record_rounds = ["last"]
 record_images = 128
 """
 # Shares of a core, by client, and priorities where there is no control group.
-LIMITS = {0: (1.0, 0), 1: (0.25, 10), 2: (0.05, 19)}
+LIMITS = {0: (1.0, 0), 1: (0.3, 10), 2: (0.1, 19)}
 PERIOD_US = 100_000
 
 PROGRAM = [sys.executable, "-m", "dtfl_private"]

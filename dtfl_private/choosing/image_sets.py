@@ -29,11 +29,13 @@ class ImageSets:
         of_trials: by key of the configuration.
         of_fresh: likewise.
         notes: lines for the user.
+        input_shape: of one input.
     """
 
     of_trials: dict[str, object]
     of_fresh: dict[str, object]
     notes: Sequence[str]
+    input_shape: Sequence[int]
 
 
 def image_sets(config: TrainConfig) -> ImageSets:
@@ -57,6 +59,7 @@ def image_sets(config: TrainConfig) -> ImageSets:
     shared = {"validation": share, "validation_held_by": "server", "validation_avoids": [], "max_train_images": count}
     fresh_seed = (config.seed + FRESH_SEED) % LARGEST_SEED
     return ImageSets(
+        input_shape=dataset.input_shape,
         of_trials={**shared, "judged_on": "validation"},
         of_fresh={**shared, "judged_on": "test", "seed": fresh_seed, "train_avoids": [config.seed]},
         notes=_notes(dataset, held_out, count, wanted, own=bool(own)),

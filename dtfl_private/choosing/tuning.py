@@ -430,7 +430,9 @@ def _audited(folder: Path, task: _Task, stands: Sequence[Standing], listener: Ca
         config = _configs(task)(chosen.measured)
         method = make_method(config.method, allowed=config.allowed)
         listener.note(f"fresh audit of trial {chosen.measured.trial}: {point_in_words(chosen.measured.point)}")
-        attacks = fresh_attacks(task.request.limits, method, whole=method.full_tier)
+        attacks = fresh_attacks(
+            task.request.limits, method, whole=method.full_tier, input_shape=task.images.input_shape
+        )
         done.append(runs.audit(chosen, config.model_copy(update=fresh), attacks))
         if done[-1].confirmed:
             break

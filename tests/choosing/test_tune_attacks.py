@@ -17,7 +17,7 @@ def test_every_attack_of_a_methods_ladder_judges_it_but_those_that_are_left_out_
     whole = method.full_tier
     ladder = {one for names in ladder_of(method, whole=whole).values() for one in names}
     quick, thorough = search_attacks(LIMITS, [(method, whole)])
-    fresh = fresh_attacks(LIMITS, method, whole=whole)
+    fresh = fresh_attacks(LIMITS, method, whole=whole, input_shape=(1, 16, 16))
     for found in (quick, thorough, fresh):
         names = {text.partition(":")[0].replace(LINEAR, "decoder") for text in found}
         assert names == ladder - LEFT_OUT
@@ -28,4 +28,10 @@ def test_labels_that_stay_with_a_client_are_sought_in_the_gradients_that_it_retu
     limits = parse_limits(["label-accuracy<=0.5"])
     method = make_method("u-shaped")
     assert "label-matching" in search_attacks(limits, [(method, False)])[1]
-    assert "label-matching" in fresh_attacks(limits, method, whole=False)
+    assert "label-matching" in fresh_attacks(limits, method, whole=False, input_shape=(1, 16, 16))
+
+
+def test_decoders_of_the_fresh_audit_have_steps_by_the_size_of_images():
+    dtfl, shapes = make_method("dtfl"), ((1, 8, 8), (1, 28, 28))
+    steps = [fresh_attacks(LIMITS, dtfl, whole=False, input_shape=shape)[0] for shape in shapes]
+    assert steps == ["decoder:size=small,steps=300", "decoder:size=small,steps=920"]
