@@ -54,9 +54,18 @@ _TABLE = TypeAdapter(dict[str, _Entry])
 
 
 def write_tensors(tensors: State) -> bytes:
-    """Return tensors as they are sent; nothing at all where there are none."""
+    """Return tensors as they are sent; nothing at all where there are none.
+
+    Raises:
+        WireError: there are too many, or one has a name or type that is not read.
+    """
     if not tensors:
         return b""
+    _check_count(len(tensors))
+    for name, tensor in tensors.items():
+        _check_name(name)
+        if tensor.dtype not in DTYPES.values() or tensor.ndim > MOST_AXES:
+            raise WireError(f"tensors: {name} of {tensor.dtype} and {tensor.ndim} axes is never sent")
     seen: set[int] = set()
     return safetensors.torch.save({name: _own_memory(tensor, seen) for name, tensor in tensors.items()})
 
@@ -107,8 +116,7 @@ def _damaged(error: Exception) -> NoReturn:
 
 def _check_table(table: Mapping[str, _Entry], data_bytes: int) -> None:
     """Check that the tensors lie one behind the other, and fill the data."""
-    if len(table) > MOST_TENSORS:
-        raise WireError(f"tensors: {len(table):,} of them: at most {MOST_TENSORS:,} are read")
+    _check_count(len(table))
     end = 0
     for name, entry in sorted(table.items(), key=lambda item: item[1].data_offsets):
         _check_name(name)
@@ -122,6 +130,11 @@ def _check_table(table: Mapping[str, _Entry], data_bytes: int) -> None:
         end = stop
     if end != data_bytes:
         raise WireError(f"tensors: {data_bytes:,} bytes follow a table of {end:,}")
+
+
+def _check_count(tensors: int) -> None:
+    if tensors > MOST_TENSORS:
+        raise WireError(f"tensors: {tensors:,} of them: at most {MOST_TENSORS:,} are sent")
 
 
 def _check_name(name: str) -> None:
