@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from dtfl_private.deployed.wire.errors import WireError
@@ -22,8 +22,16 @@ Positive = Annotated[int, Field(ge=1, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 DigestOrNone = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
-Text = Annotated[str, Field(max_length=300)]
-Reason = Annotated[str, Field(max_length=2000)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it cannot be shown as it is")
+    return text
+
+
+Text = Annotated[str, Field(max_length=300), AfterValidator(_printable)]
+Reason = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
 
 
 class Header(BaseModel):

@@ -55,7 +55,7 @@ digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 # As `one_line` leaves them; how reasons are cut is tested by itself.
 words = st.lists(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=9), max_size=9)
 reasons = words.map(lambda parts: " ".join(filter(None, parts)))
-texts = st.text(max_size=300)
+texts = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), max_size=300)
 
 
 @st.composite
@@ -119,7 +119,7 @@ FRAMES = {
         session=numbers,
         run=texts,
         client=numbers,
-        config=texts,
+        config=st.text(),
         config_sha256=digests,
         largest=positive,
     ),

@@ -160,6 +160,10 @@ REFUSED = {"kind": "refused", "reason": "", "session": 0}
             framed({**REFUSED, "reason": "x" * 2001}),
             "refused: 'reason'='x.* is refused: String should have at most 2000",
         ),
+        (
+            framed({**REFUSED, "reason": "\x1b[2J"}),
+            "refused: 'reason'=.* is refused: Value error, it cannot be shown as it is",
+        ),
         (framed({**REFUSED, "kind": "pickle"}), "kind 'pickle': unknown; known are hello, channel-sums"),
         (framed({**REFUSED, "kind": ["refused"]}), "kind .*: unknown; known are hello"),
         (framed([REFUSED]), "kind None: unknown"),
@@ -186,8 +190,9 @@ def test_the_frame_that_these_were_spoiled_from_is_read():
     [
         (Hello(version="1", images=0), "hello: 'images'=0 is refused"),
         (Hello(version="x" * 301, images=1), "hello: 'version'='x.* is refused"),
+        (Hello(version="1\n", images=1), "hello: 'version'='1.*' is refused: Value error, it cannot be shown as it is"),
         (Hello(version="1", images=1, config_sha256="0" * 63), "hello: 'config_sha256'=.* is refused"),
-        (Smashed(session=1, message=batch(torch.ones(2, 3).long())), "smashed: 'dtype'='torch.int64' is refused"),
+        (Smashed(session=1, message=batch(torch.ones(2, 3).long())), "smashed: 'dtype'='I64' is refused"),
         (Smashed(session=1, message=batch(torch.ones(2))), "smashed: 'shape'=.* is refused"),
     ],
 )
