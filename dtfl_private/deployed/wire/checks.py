@@ -175,6 +175,8 @@ def check_update(frame: Update, expected: ExpectedRound, received: Received) -> 
     message, download = frame.message, expected.download
     _check_round(frame.kind, frame, expected, message.client, message.round, message.tier)
     most = most_examples(expected, received)
+    if not most:
+        raise WireError("update: of no batch that has come: there is nothing that it could weigh")
     if not 1 <= message.examples <= most:
         raise WireError(f"update: {message.examples:,} examples, expected 1 to {most:,}")
     if not message.examples <= frame.images <= expected.batches * expected.batch_size:
@@ -295,7 +297,9 @@ def check_counts(frame: Counts, *, session: int, client: int, classes: int, imag
         raise WireError(f"class-counts: {counts.dtype} {tuple(counts.shape)}, expected int64 ({classes},)")
     values = counts.tolist()
     if min(values) < 0 or sum(values) != images:
-        raise WireError(f"class-counts: they add up to {sum(values):,}, the client has {images:,} images")
+        raise WireError(
+            f"class-counts: {shown_value(values)} add up to {sum(values):,}, the client has {images:,} images"
+        )
 
 
 def _check_sender(kind: str, said: int, client: int) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import COUNT_BYTES, Wire
-from dtfl_private.simulation.costs.table import TierTable
+from dtfl_private.simulation.costs.table import TierCost, TierTable
 
 LARGEST_FRAME = 2**31 - 1
 """Bytes of the largest frame of any run: what gRPC sends as one message."""
@@ -20,6 +20,11 @@ def read_dtype(wire: Wire | None, numerics: Numerics) -> torch.dtype:
     if wire == "fp32":
         return torch.float32
     return torch.bfloat16 if wire == "bf16" else numerics.wire_dtype
+
+
+def sent_cut(row: TierCost) -> tuple[int, ...]:
+    """Return the shape of a record's smashed data in a tier; empty where none are sent."""
+    return row.cut_shape if row.smashed_bytes else ()
 
 
 def largest_frame(table: TierTable, *, batch_size: int, numerics: Numerics) -> int:

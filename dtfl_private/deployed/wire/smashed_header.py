@@ -11,6 +11,7 @@ from torch import Tensor
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.header import Header, Natural, Positive, require_names
 from dtfl_private.deployed.wire.kinds import Smashed
+from dtfl_private.deployed.wire.layout import in_order, order_of
 from dtfl_private.deployed.wire.packing import as_sent, dense_bytes, packed_of, tensors_of, unpacked
 from dtfl_private.deployed.wire.tensors import DTYPES, MOST_AXES
 from dtfl_private.protocol.messages import SmashedBatch, State
@@ -24,6 +25,7 @@ class SmashedHeader(Header):
 
     form: whether the activations are sent as they are, as codes of even steps, or as values with their places.
     shape, dtype: of the activations as they are once unpacked.
+    order: of their axes in the client's memory, which the server restores; all values are sent in that of the shape.
     """
 
     of_kind = Smashed
@@ -36,6 +38,7 @@ class SmashedHeader(Header):
     form: Literal["values", "codes8", "codes4", "places"]
     shape: Annotated[list[Positive], Field(min_length=2, max_length=MOST_AXES)]
     dtype: Literal["F64", "F32", "F16", "BF16"]
+    order: Annotated[list[Natural], Field(max_length=MOST_AXES)]
 
     @classmethod
     def of(cls, frame: Smashed) -> tuple[Self, State]:
@@ -50,6 +53,7 @@ class SmashedHeader(Header):
             "form": _form(packed),
             "shape": list(said.smashed.shape),
             "dtype": NAMES.get(said.smashed.dtype, str(said.smashed.dtype)),
+            "order": order_of(said.smashed),
         }
         return cls(kind="smashed", session=frame.session, **kept, **described), tensors
 
@@ -66,7 +70,7 @@ class SmashedHeader(Header):
             round=self.round,
             tier=self.tier,
             batch=self.batch,
-            smashed=smashed,
+            smashed=in_order(smashed, self.order),
             labels=labels,
             packed_bytes=None if packed is None else packed.size_bytes,
             labelled=self.labelled,

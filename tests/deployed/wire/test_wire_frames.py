@@ -55,13 +55,46 @@ def test_no_side_is_believed_what_the_other_says(kind):
         read(data, other)
 
 
+WHOLE = torch.randn(4, 3, 5, 6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_activations_come_back_whatever_their_memory_format(dtype, memory_format):
-    smashed = torch.randn(4, 3, 5, 5).to(dtype).to(memory_format=memory_format)
+@pytest.mark.parametrize(
+    "smashed",
+    [
+        WHOLE,
+        WHOLE.to(memory_format=torch.channels_last),
+        WHOLE[:, :1].clone(memory_format=torch.channels_last),
+        WHOLE[:1, :1].clone(memory_format=torch.channels_last),
+        WHOLE[:, :1].clone(),
+        WHOLE[:, :, :1, :1].clone(),
+        WHOLE[:, :, :1, :1].clone(memory_format=torch.channels_last),
+        WHOLE.flatten(2).transpose(1, 2),  # of tokens that were pixels
+        WHOLE.permute(0, 3, 1, 2),
+    ],
+)
+def test_activations_come_back_in_the_order_in_which_they_lay_in_memory(dtype, smashed):
+    smashed = smashed.to(dtype)
     came = read(encode(Smashed(session=1, message=batch(smashed)))).message.smashed
     assert came.dtype == dtype
     assert torch.equal(came, smashed)
+    assert came.stride() == smashed.stride()
+
+
+@pytest.mark.parametrize("smashed", [WHOLE[:, ::2], WHOLE[:, :1].expand(4, 3, 5, 6), WHOLE[1:, 1:]])
+def test_parts_of_other_tensors_come_back_contiguous(smashed):
+    came = read(encode(Smashed(session=1, message=batch(smashed)))).message.smashed
+    assert torch.equal(came, smashed)
+    assert came.is_contiguous()
+
+
+@pytest.mark.parametrize("order", [[], [0, 1, 2], [0, 1, 2, 2], [0, 1, 2, 4], [0, 1, 2, 3, 4]])
+def test_what_is_no_order_of_the_axes_is_refused(order):
+    whole = encode(Smashed(session=1, message=batch(WHOLE)))
+    end = 10 + int.from_bytes(whole[6:10], "little")
+    header = {**json.loads(whole[10:end]), "order": order}
+    with pytest.raises(WireError, match=r"smashed: activations: .* is no order of 4 axes"):
+        read(framed(header, whole[end:]))
 
 
 def test_weights_that_share_memory_come_back_as_two():
