@@ -96,6 +96,7 @@ updates = st.builds(
 counts = st.builds(ClassCounts, client=numbers, counts=tensors((torch.int64,), st.just((3,))))
 scales = st.builds(ChannelScale, client=numbers, mean=tensors(FLOATS), deviation=tensors(FLOATS))
 class_weights = st.builds(ClassWeights, client=numbers, weights=tensors(FLOATS))
+classes = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=20)
 rates = st.floats(0, 1e9, exclude_min=True)
 
 FRAMES = {
@@ -103,10 +104,10 @@ FRAMES = {
         kinds.Hello,
         session=numbers,
         version=texts,
-        images=positive,
         config_sha256=st.one_of(st.just(""), digests),
         last_run=texts,
     ),
+    "register": st.builds(kinds.Register, session=numbers, images=positive),
     "channel-sums": st.builds(kinds.Sums, session=numbers, message=sums()),
     "class-counts": st.builds(kinds.Counts, session=numbers, message=counts),
     "probed": st.builds(kinds.Probed, session=numbers, batch_s=seconds, images=positive),
@@ -122,6 +123,8 @@ FRAMES = {
         config=st.text(),
         config_sha256=digests,
         largest=positive,
+        classes=st.lists(classes, min_size=1, max_size=5).map(tuple),
+        input_shape=st.lists(positive, min_size=1, max_size=3).map(tuple),
     ),
     "refused": st.builds(kinds.Refused, session=numbers, reason=reasons),
     "scale": st.builds(kinds.Scale, session=numbers, message=scales),

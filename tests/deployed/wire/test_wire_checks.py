@@ -9,7 +9,7 @@ from torch import nn
 from dtfl_private.deployed.wire import checks
 from dtfl_private.deployed.wire.checks import ExpectedRound, Received
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Counts, Echo, Hello, Probed, Smashed, Sums, Update, Withdrawn
+from dtfl_private.deployed.wire.kinds import Counts, Echo, Hello, Probed, Register, Smashed, Sums, Update, Withdrawn
 from dtfl_private.protocol.messages import ChannelSums, ClassCounts, ModelDownload, SmashedBatch, WeightUpdate
 
 
@@ -219,7 +219,7 @@ def test_a_counter_that_has_gone_on_counting_is_believed():
 
 
 def test_a_session_begins_with_a_client_of_the_same_package():
-    hello = Hello(version="0.1.0", images=10)
+    hello = Hello(version="0.1.0")
     assert checks.check_hello(hello, version="0.1.0") == hello
     with pytest.raises(
         WireError, match=r"^hello: dtfl-private '0.2.0' at the client, '0.1.0' at the server: install the"
@@ -227,10 +227,16 @@ def test_a_session_begins_with_a_client_of_the_same_package():
         checks.check_hello(replace(hello, version="0.2.0"), version="0.1.0")
     with pytest.raises(WireError, match=r"^hello: session 3, this is session 0"):
         checks.check_hello(replace(hello, session=3), version="0.1.0")
-    with pytest.raises(WireError, match=r"^hello: 10 training images, at most 9 are expected"):
-        checks.check_hello(hello, version="0.1.0", most_images=9)
     with pytest.raises(WireError, match=r"^withdrawn: a session begins with hello"):
         checks.check_hello(Withdrawn(session=0, round=1, reason=""), version="0.1.0")
+
+
+def test_a_client_has_no_more_images_than_there_are():
+    checks.check_register(Register(session=5, images=10), session=5, most_images=10)
+    with pytest.raises(WireError, match=r"^register: 10 training images, at most 9 are expected"):
+        checks.check_register(Register(session=5, images=10), session=5, most_images=9)
+    with pytest.raises(WireError, match=r"^register: session 4, this is session 5"):
+        checks.check_register(Register(session=4, images=10), session=5)
 
 
 def test_nobody_computes_for_longer_than_the_answer_took():

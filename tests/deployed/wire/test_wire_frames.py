@@ -12,7 +12,7 @@ from torch import nn
 from dtfl_private.deployed.wire import tensors
 from dtfl_private.deployed.wire.frames import SCHEMA, WireError, decode, encode
 from dtfl_private.deployed.wire.headers import HEADERS
-from dtfl_private.deployed.wire.kinds import KINDS, Goodbye, Hello, Refused, Smashed, Update, Withdrawn
+from dtfl_private.deployed.wire.kinds import KINDS, Goodbye, Hello, Refused, Register, Smashed, Update, Withdrawn
 from dtfl_private.protocol.messages import SmashedBatch, WeightUpdate
 from tests.deployed.wire.frame_samples import FRAMES, LARGEST, same
 from tests.hostile.spoiling import examples
@@ -131,7 +131,7 @@ def test_an_update_of_a_network_costs_a_fiftieth_more_than_its_weights():
 
 
 def test_frames_of_another_version_say_so():
-    data = bytearray(encode(Hello(version="1", images=1)))
+    data = bytearray(encode(Hello(version="1")))
     data[4:6] = (2).to_bytes(2, "little")
     with pytest.raises(
         WireError, match=r"^schema version 2, this side speaks 1: install the same version on both sides$"
@@ -197,7 +197,7 @@ REFUSED = {"kind": "refused", "reason": "", "session": 0}
             framed({**REFUSED, "reason": "\x1b[2J"}),
             "refused: 'reason'=.* is refused: Value error, it cannot be shown as it is",
         ),
-        (framed({**REFUSED, "kind": "pickle"}), "kind 'pickle': unknown; known are hello, channel-sums"),
+        (framed({**REFUSED, "kind": "pickle"}), "kind 'pickle': unknown; known are hello, register"),
         (framed({**REFUSED, "kind": ["refused"]}), "kind .*: unknown; known are hello"),
         (framed([REFUSED]), "kind None: unknown"),
         (framed(REFUSED, b"\0" * 9), "refused: tensors: unreadable"),
@@ -221,10 +221,10 @@ def test_the_frame_that_these_were_spoiled_from_is_read():
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
-        (Hello(version="1", images=0), "hello: 'images'=0 is refused"),
-        (Hello(version="x" * 301, images=1), "hello: 'version'='x.* is refused"),
-        (Hello(version="1\n", images=1), "hello: 'version'='1.*' is refused: Value error, it cannot be shown as it is"),
-        (Hello(version="1", images=1, config_sha256="0" * 63), "hello: 'config_sha256'=.* is refused"),
+        (Register(session=1, images=0), "register: 'images'=0 is refused"),
+        (Hello(version="x" * 301), "hello: 'version'='x.* is refused"),
+        (Hello(version="1\n"), "hello: 'version'='1.*' is refused: Value error, it cannot be shown as it is"),
+        (Hello(version="1", config_sha256="0" * 63), "hello: 'config_sha256'=.* is refused"),
         (Smashed(session=1, message=batch(torch.ones(2, 3).long())), "smashed: 'dtype'='I64' is refused"),
         (Smashed(session=1, message=batch(torch.ones(2))), "smashed: 'shape'=.* is refused"),
     ],

@@ -57,7 +57,8 @@ DOWNLOAD = ModelDownload(client=1, round=2, tier=3, weights=WEIGHTS, head={"fc.b
 UPDATE = WeightUpdate(client=1, round=2, tier=3, examples=9, weights=WEIGHTS, head={})
 WHOLE = torch.arange(3)
 FRAMES: dict[str, kinds.WireMessage] = {
-    "hello": kinds.Hello(version="1.0", images=9, config_sha256="ab" * 32, last_run="run"),
+    "hello": kinds.Hello(version="1.0", config_sha256="ab" * 32, last_run="run"),
+    "register": kinds.Register(session=1, images=9),
     "channel-sums": kinds.Sums(session=1, message=ChannelSums(client=1, pixels=9, sums=WHOLE, squares=WHOLE)),
     "class-counts": kinds.Counts(session=1, message=ClassCounts(client=1, counts=WHOLE)),
     "probed": kinds.Probed(session=1, batch_s=0.25, images=3),
@@ -70,7 +71,14 @@ FRAMES: dict[str, kinds.WireMessage] = {
     "withdrawn": kinds.Withdrawn(session=1, round=2, reason="the ledger is spent"),
     "echo": kinds.Echo(session=1, number=1, payload=b"abc"),
     "welcome": kinds.Welcome(
-        session=1, run="run", client=1, config="rounds = 3\n", config_sha256="ab" * 32, largest=LARGEST
+        session=1,
+        run="run",
+        client=1,
+        config="rounds = 3\n",
+        config_sha256="ab" * 32,
+        largest=LARGEST,
+        classes=("a", "b"),
+        input_shape=(1, 8, 8),
     ),
     "refused": kinds.Refused(reason="another version"),
     "scale": kinds.Scale(session=1, message=ChannelScale(client=1, mean=torch.ones(3), deviation=torch.ones(3))),

@@ -101,7 +101,16 @@ def test_a_run_without_named_formats_has_its_own():
 def test_a_welcome_brings_the_configuration_that_it_announces_and_that_is_pinned():
     config = "rounds = 3\n"
     digest = hashlib.sha256(config.encode()).hexdigest()
-    good = Welcome(session=1, run="run", client=4, config=config, config_sha256=digest, largest=2**20)
+    good = Welcome(
+        session=1,
+        run="run",
+        client=4,
+        config=config,
+        config_sha256=digest,
+        largest=2**20,
+        classes=("a", "b"),
+        input_shape=(1, 8, 8),
+    )
     server_checks.check_welcome(good, client=4)
     server_checks.check_welcome(good, client=4, pinned_sha256=digest)
     for wrong, said in (
