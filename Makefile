@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs lowest format schema lists bench clean
+.PHONY: help demo deploy-demo test check docs lowest format schema lists bench clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -22,6 +22,10 @@ $(READY): pyproject.toml
 demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (five to eight minutes; goes on if repeated)
 	$(BIN)/dtfl-private train --out runs/demo --resume
 	$(BIN)/dtfl-private audit runs/demo
+
+# Server and clients as processes of their own, which speak over TLS; the folder is made anew each time.
+deploy-demo: $(READY) ## set up, train DTFL on digits with a server and three real clients, and attack what crossed the wire (two minutes)
+	$(BIN)/python -m examples.deploy_demo
 
 # One process for each core, and one thread in each: more wait for each other.
 test: $(READY) ## set up and run all tests, on all cores

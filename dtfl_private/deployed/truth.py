@@ -9,7 +9,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.run_folder.folder import RunFolder, require_no_links_below
-from dtfl_private.experiments.run_folder.recordings import load_truth, recorded_rounds, save_truth
+from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds, save_truth
 
 
 def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
@@ -36,5 +36,7 @@ def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
         truth = load_truth(kept, number, client)
         if bool((truth.records < 0).any()) or bool((truth.records >= len(part)).any()):
             raise InputError(f"'{kept}' holds records that client {client} does not have in this run")
-        save_truth(folder.transcript, number, client, replace(truth, records=part[truth.records]))
+        recorded = sum(len(batch.labels) for batch in load_seen(folder.transcript, number, client).batches)
+        of_run = replace(truth, records=part[truth.records])
+        save_truth(folder.transcript, number, client, of_run.first(recorded))
     return numbers

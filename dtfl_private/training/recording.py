@@ -40,6 +40,10 @@ class Truth:
     labels: Tensor
     records: Tensor
 
+    def first(self, images: int) -> "Truth":
+        """Return the ground truth of only the first so many images."""
+        return Truth(images=self.images[:images], labels=self.labels[:images], records=self.records[:images])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
@@ -58,10 +62,7 @@ class Recording:
         """Return the recording with only the first so many batches."""
         seen = self.seen.first(batches)
         images = sum(len(batch.labels) for batch in seen.batches)
-        truth = Truth(
-            images=self.truth.images[:images], labels=self.truth.labels[:images], records=self.truth.records[:images]
-        )
-        return replace(self, seen=seen, truth=truth)
+        return replace(self, seen=seen, truth=self.truth.first(images))
 
 
 Inputs = tuple[Tensor, Tensor, Tensor]
