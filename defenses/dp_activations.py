@@ -14,6 +14,7 @@ from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
+from dtfl_private.protection.draws import normal, plus_noise
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import GaussianRelease, Guarantee
 from dtfl_private.protocol.messages import SmashedBatch
@@ -25,7 +26,8 @@ class DpActivations(NoiseDial):
 
     Every record is sent once per round, after training; the server knows which is which, so that all releases count in
     full. At 16x32x32 values a single-digit epsilon leaves the server half nothing to learn from: use it as a dial, and
-    read off the epsilon. The noise comes from the run's seeded generator, which is not cryptographically secure.
+    read off the epsilon. In a simulation the noise comes from the run's seeded generator, which is not
+    cryptographically secure; in a deployment from the client's operating system.
 
     Args:
         epsilon, noise_multiplier, delta: see `NoiseDial`; a target epsilon is for one release in every round.
@@ -40,7 +42,7 @@ class DpActivations(NoiseDial):
         acts_on=("smashed",),
         guarantee="(epsilon, delta) per record replaced, for smashed data only",
         cost="a second forward pass; the server starts after training; accuracy, unless epsilon is in the hundreds",
-        attacker="the noise (of a seeded generator, not cryptographically secure)",
+        attacker="the noise (seeded in a simulation: not cryptographically secure then)",
         releases_apart=True,
         nonexpansive=True,
         group_norm=True,
@@ -65,8 +67,8 @@ class DpActivations(NoiseDial):
         clip = self._clip_of(values[0].numel())
         norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
         factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
-        noise = torch.randn(values.shape, generator=at.chance, dtype=values.dtype, device=values.device)
-        noisy = (values * factors).add(noise, alpha=self.noise * clip)
+        noise = normal(values.shape, at.chance, values.dtype)
+        noisy = plus_noise(values * factors, noise, self.noise * clip)
         return replace(message, smashed=noisy.to(message.smashed.dtype))
 
     def read(self, reading: Reading) -> Reading:

@@ -14,6 +14,7 @@ from dtfl_private.privacy.calibrate import noise_for_steps
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, LocalTraining
 from dtfl_private.protection.cost import RoundRelease, RunFacts
+from dtfl_private.protection.draws import normal, plus_noise, uniform
 from dtfl_private.protocol.guarantees import Guarantee, SampledGaussian
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def sampling_rate(records: int, batch_size: int) -> float:
 def poisson_sample(records: int, rate: float, chance: torch.Generator) -> Tensor:
     """Return the numbers of the records drawn, each by itself with probability ``rate``: (any number,) int64, CPU."""
     # Doubles, as float32 has 2^24 values, which would put the rate off by up to 6e-8.
-    drawn = torch.rand(records, generator=chance, dtype=torch.float64, device=chance.device) < rate
+    drawn = uniform((records,), chance, torch.float64) < rate
     return drawn.nonzero().flatten().cpu()
 
 
@@ -39,7 +40,8 @@ class DpWeights(NoiseDial):
     The client trains by steps on secret Poisson samples, and then sends every record once with its weights frozen, so
     that what it sends does not give the samples away. Who sees smashed data sees the records themselves: the guarantee
     is for a party that sees weights only. Steps, expected batch and optimiser are those of plain training. The noise
-    comes from the run's seeded generator, which is not cryptographically secure: in earnest the seed must be secret.
+    and the samples come from the run's seeded generator in a simulation, which is not cryptographically secure, and in
+    a deployment from the client's operating system.
 
     Args:
         epsilon, noise_multiplier, delta: see `NoiseDial`; the noise for a target epsilon is one for all clients, and
@@ -54,7 +56,7 @@ class DpWeights(NoiseDial):
         acts_on=("training",),
         guarantee="(epsilon, delta) per record added or removed, for released weights only",
         cost="about twice the time of a step, a gradient per record in memory, a second pass; the server starts later",
-        attacker="which records a step used, and the noise (of a seeded generator, not cryptographically secure)",
+        attacker="which records a step used, and the noise (seeded in a simulation: not cryptographically secure then)",
         releases_apart=True,
         group_norm=True,
     )
@@ -107,8 +109,8 @@ class DpWeights(NoiseDial):
         # The expected size: the true one is secret.
         size = rate * training.records
         for parameter, total in zip(parameters, sums, strict=True):
-            noise = torch.randn(total.shape, generator=chance, dtype=total.dtype, device=total.device)
-            parameter.grad = total.add(noise, alpha=self.noise * self.clip) / size
+            noise = normal(total.shape, chance, total.dtype)
+            parameter.grad = plus_noise(total, noise, self.noise * self.clip) / size
         training.optimizer.step()
         training.optimizer.zero_grad()
         return losses

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.draws import uniform
 from dtfl_private.protection.release_reading import Reading
 
 
@@ -33,7 +33,7 @@ class Dropout(Defense):
 
     def encode(self, smashed: Tensor, at: ClientRound) -> Tensor:
         """Return the activations without the values that were drawn."""
-        kept = torch.rand(smashed.shape, generator=at.chance, device=smashed.device) >= self.p
+        kept = (uniform(smashed.shape, at.chance) >= self.p).to(smashed.device)
         return smashed * kept / (1 - self.p)
 
     def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:

@@ -14,6 +14,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import RoundRelease
+from dtfl_private.protection.draws import integers, uniform
 from dtfl_private.protocol.guarantees import Guarantee, RandomizedResponse
 
 
@@ -28,8 +29,8 @@ class LabelRr(Defense):
 
     The client's own training uses the drawn labels too, so that all that leaves depends on the true ones through the
     draw alone. Not label privacy against a party that sees smashed data in clear, or the gradients that a server
-    returns for them: these still give the class away. The draw comes from the run's seeded generator, which is not
-    cryptographically secure.
+    returns for them: these still give the class away. In a simulation the draw comes from the run's seeded generator,
+    which is not cryptographically secure; in a deployment from the client's own secret.
 
     Args:
         epsilon: of the draw, for replacing a record's label.
@@ -44,7 +45,7 @@ class LabelRr(Defense):
         protects="labels",
         acts_on=("labels",),
         guarantee="epsilon per label replaced, whatever the number of releases",
-        attacker="the draw (of a seeded generator, not cryptographically secure)",
+        attacker="the draw (seeded in a simulation: not cryptographically secure then)",
     )
 
     def __post_init__(self) -> None:
@@ -55,10 +56,8 @@ class LabelRr(Defense):
         """Return each record's label or, as drawn for that record, another one at random."""
         # All records' draws anew each time, from the same stream: memory without a state.
         chance = at.lasting("labels")
-        tells_truth = torch.rand(at.records, generator=chance, dtype=torch.float64) < keep_probability(
-            self.epsilon, at.classes
-        )
-        lie = torch.randint(1, max(at.classes, 2), (at.records,), generator=chance)
+        tells_truth = uniform((at.records,), chance, torch.float64) < keep_probability(self.epsilon, at.classes)
+        lie = integers(1, max(at.classes, 2), (at.records,), chance)
         shift = torch.where(tells_truth, 0, lie)[records.cpu()].to(labels.device)
         return (labels + shift) % at.classes
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dtfl_private.defenses.shared.added_noise import AddedNoise
+from dtfl_private.protection.draws import exponential
 from dtfl_private.protection.release_reading import NoiseShape
 
 
@@ -28,8 +29,4 @@ class LaplaceNoise(AddedNoise):
     def draw(self, like: Tensor, chance: torch.Generator) -> Tensor:
         """Return Laplace noise of variance 1."""
         # The difference of two exponential variables is a Laplace variable, without the logarithm of zero.
-        return (_exponential(like, chance) - _exponential(like, chance)) / math.sqrt(2)
-
-
-def _exponential(like: Tensor, chance: torch.Generator) -> Tensor:
-    return torch.empty_like(like).exponential_(generator=chance)
+        return (exponential(like, chance) - exponential(like, chance)) / math.sqrt(2)

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from dtfl_private.defenses.shared.clipping import clip_factors
 from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
-from dtfl_private.defenses.shared.precision import standard_normal, working
+from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import noise_for_releases
 from dtfl_private.protection.base import DefenseFacts
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, RoundRelease, RunFacts
+from dtfl_private.protection.draws import normal, plus_noise
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protocol.guarantees import Guarantee, NoisyInputs
 
@@ -28,7 +29,8 @@ class PixelDp(NoiseDial):
     image up to a small norm, so that a prediction is robust; here each image is clipped to a norm and may be replaced
     by any other, so that the image itself is hidden. Smashed data of every tier, and the weights that a client trains,
     are computed from noisy images and labels alone: post-processing, whatever the network, batch norm included. The
-    labels are not covered. The noise comes from the run's seeded generator, which is not cryptographically secure.
+    labels are not covered. In a simulation the noise comes from the run's seeded generator, which is not
+    cryptographically secure; in a deployment from the client's operating system or, repeated, from its own secret.
 
     Args:
         epsilon, noise_multiplier, delta: see `NoiseDial`.
@@ -47,7 +49,7 @@ class PixelDp(NoiseDial):
         acts_on=("input",),
         guarantee="(epsilon, delta) per image replaced, its label kept, for all that is computed from the images",
         cost="a draw per pixel; accuracy, unless epsilon is in the thousands",
-        attacker="the noise (of a seeded generator, not cryptographically secure)",
+        attacker="the noise (seeded in a simulation: not cryptographically secure then)",
     )
 
     def __post_init__(self) -> None:
@@ -84,20 +86,18 @@ class PixelDp(NoiseDial):
         clip = math.sqrt(values[0].numel()) if self.clip is None else self.clip
         norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
         factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
-        noisy = (values * factors).add(self._drawn(values, at), alpha=self.noise * clip)
+        noisy = plus_noise(values * factors, self._drawn(values, at), self.noise * clip)
         return noisy.to(inputs.dtype)
 
     def _drawn(self, like: Tensor, at: ClientRound) -> Tensor:
         """Return standard normal noise: each record's own, or fresh."""
         if not self.fixed:
-            return standard_normal(like, at.chance)
+            return normal(like.shape, at.chance, like.dtype)
         if at.batch_records is None:
             raise ValueError("pixel-dp needs at.batch_records")
         # Of a record's own stream, always in float32: memory without a state, the same in every precision.
-        drawn = [
-            torch.randn(like.shape[1:], generator=at.lasting("pixels", record)) for record in at.batch_records.tolist()
-        ]
-        return torch.stack(drawn).to(like)
+        drawn = [normal(like.shape[1:], at.lasting("pixels", record)) for record in at.batch_records.tolist()]
+        return torch.stack(drawn)
 
     def read(self, reading: Reading) -> Reading:
         """Return the values as the undisturbed image would have them, but for noise of a deviation that is not known.

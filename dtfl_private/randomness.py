@@ -8,10 +8,11 @@ nor a resume can change a run. torch is imported by the functions that need it: 
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,61 @@ def isolated(seed: int, *path: str | int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(_key(seed, path) % 2**63)
         yield
+
+
+class Order(Protocol):
+    """What draws permutations, as NumPy's generators do."""
+
+    def permutation(self, length: int, /) -> NDArray[Any]:
+        """Return 0..length-1 in a random order, int64."""
+        ...
+
+
+class Randomness(Protocol):
+    """Where a client's chance comes from: the seed of a simulated run, or a deployed client's own machine."""
+
+    def generator(self, *path: str | int, device: "torch.device | str" = "cpu") -> "torch.Generator":
+        """Return the generator for what this path names, which is drawn once."""
+        ...
+
+    def lasting(self, *path: str | int) -> "torch.Generator":
+        """Return a generator (CPU) that gives the same draws whenever this path is asked for."""
+        ...
+
+    def order(self, *path: str | int) -> Order:
+        """Return what draws the permutations that this path names."""
+        ...
+
+    def isolated(self, *path: str | int) -> AbstractContextManager[None]:
+        """Give torch's global generators a state of this path inside the block, and restore them afterwards."""
+        ...
+
+
+class SeededRandomness:
+    """Chance of a simulated run: whoever knows its seed knows every draw.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def generator(self, *path: str | int, device: "torch.device | str" = "cpu") -> "torch.Generator":
+        """Return the generator of this path."""
+        return torch_stream(self.seed, *path, device=device)
+
+    def lasting(self, *path: str | int) -> "torch.Generator":
+        """Return the generator of this path."""
+        return torch_stream(self.seed, *path)
+
+    def order(self, *path: str | int) -> Order:
+        """Return the NumPy generator of this path."""
+        return stream(self.seed, *path)
+
+    def isolated(self, *path: str | int) -> AbstractContextManager[None]:
+        """See the function of this name."""
+        return isolated(self.seed, *path)
 
 
 class Lasting:

@@ -295,6 +295,20 @@ def readers(source: Source) -> list[str]:
     return [f"{name} uses {what}" for what in found if (name, what) not in READ_WITH_CARE]
 
 
+def draws_past_the_seam(source: Source) -> list[str]:
+    """Return the calls in which a module hands a generator to torch itself."""
+    return [name for _, name, call in calls(source) if any(word.arg == "generator" for word in call.keywords)]
+
+
+@pytest.mark.parametrize("source", modules_of("defenses"), ids=lambda source: source[0])
+def test_defenses_draw_where_a_deployed_client_has_secret_chance(source):
+    assert draws_past_the_seam(source) == []
+
+
+def test_a_defense_that_draws_by_torch_itself_is_noticed():
+    assert draws_past_the_seam(("dtfl_private.defenses.planted", "torch.randn(3, generator=at.chance)")) == ["randn"]
+
+
 def test_files_are_read_by_one_module_only():
     assert [found for source in INSTALLED if source[0] != READER for found in readers(source)] == []
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.protection.draws import normal
+
 KERNEL = 3
 
 Shape = tuple[int, ...]
@@ -32,7 +34,7 @@ def initial_weights(shapes: Mapping[str, Shape], chance: torch.Generator) -> dic
     weights = {}
     for name, shape in shapes.items():
         gain = math.sqrt(2 / math.prod(shape[1:]))
-        weights[f"{name}.weight"] = gain * torch.randn(shape, generator=chance)
+        weights[f"{name}.weight"] = gain * normal(shape, chance).float()
         weights[f"{name}.bias"] = torch.zeros(shape[0])
     return weights
 

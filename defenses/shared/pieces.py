@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.protection.client_context import ClientRound
+from dtfl_private.protection.draws import integers
 
 
 def piece_side(cut_shape: tuple[int, ...], patch: int, defense: str) -> int:
@@ -76,7 +77,7 @@ def join_pieces(pieces: Tensor, patch: int, shape: torch.Size) -> Tensor:
 def random_orders(records: int, length: int, chance: torch.Generator) -> Tensor:
     """Return uniformly drawn permutations of 0..length-1, (records, length), on the stream's device."""
     # 62 bits: two keys of a record are as good as never equal.
-    keys = torch.randint(2**62, (records, length), generator=chance, device=chance.device)
+    keys = integers(0, 2**62, (records, length), chance)
     return keys.argsort(dim=1)
 
 

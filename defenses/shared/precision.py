@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dtfl_private.protection.draws import normal
+
 
 def working(tensor: Tensor) -> Tensor:
     """Return a tensor in float32, or in float64 if it is that."""
@@ -12,5 +14,4 @@ def working(tensor: Tensor) -> Tensor:
 def standard_normal(like: Tensor, chance: torch.Generator) -> Tensor:
     """Return standard normal values in the shape, type and place of ``like``."""
     # The stream is on the device of activations; weights leave a client on the CPU.
-    drawn = torch.randn(like.shape, generator=chance, device=chance.device, dtype=like.dtype)
-    return drawn.to(like.device)
+    return normal(like.shape, chance, like.dtype).to(like)

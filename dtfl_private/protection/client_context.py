@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import ModelDownload, State, below
-from dtfl_private.randomness import torch_stream
+from dtfl_private.randomness import Randomness, SeededRandomness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,7 @@ class ClientRound:
         place: position of the defense in the chain; set by the chain.
         occasion: what the client does: its round, or measuring batch norm's statistics of the weights that came of it.
             Each has chance of its own, so that no noise is drawn twice.
+        randomness: where chance comes from; None: from ``seed``, as in a simulation.
     """
 
     seed: int
@@ -81,15 +82,19 @@ class ClientRound:
     batch_records: Tensor | None = None
     place: tuple[int, ...] = ()
     occasion: Literal["round", "statistics"] = "round"
+    randomness: Randomness | None = None
     _kept: _Kept = field(default_factory=_Kept, repr=False, compare=False)
 
     @property
     def chance(self) -> torch.Generator:
-        """This defense's random stream of this client and round; every draw moves it on."""
+        """This defense's random stream of this client and round; every draw moves it on.
+
+        Draw from it by `dtfl_private.protection.draws`: at a deployed client it is then fit for secrets.
+        """
         path: tuple[str | int, ...] = ("defense", *self.place, self.occasion, self.client, self.round)
         started = self._kept.chances
         if (self.seed, *path) not in started:
-            started[self.seed, *path] = torch_stream(self.seed, *path, device=self.device)
+            started[self.seed, *path] = self._randomness.generator(*path, device=self.device)
         return started[self.seed, *path]
 
     @property
@@ -102,7 +107,11 @@ class ClientRound:
 
         For secret keys and for draws that must not be repeated.
         """
-        return torch_stream(self.seed, "defense", *self.place, "lasting", self.client, *path)
+        return self._randomness.lasting("defense", *self.place, "lasting", self.client, *path)
+
+    @property
+    def _randomness(self) -> Randomness:
+        return self.randomness or SeededRandomness(self.seed)
 
     def member(self, position: int) -> "ClientRound":
         """Return the same round as the defense at ``position`` of a chain sees it: own chance, own memory."""

@@ -22,7 +22,7 @@ from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.messages import Message, MessageObserver, ModelDownload, State
-from dtfl_private.randomness import stream, torch_stream
+from dtfl_private.randomness import Randomness, SeededRandomness
 from dtfl_private.simulation.client_workloads import images_in
 from dtfl_private.training.client import ClientData
 from dtfl_private.training.optimizers import OptimizerSettings
@@ -101,9 +101,11 @@ class Worker:
         setup: what the worker is made of.
         observers: called with each message that leaves a client.
         input_observer: called with what the messages are made of.
+        randomness: where clients' chance comes from; None: from the run's seed, as in a simulation.
 
     Attributes:
         setup: what it is made of.
+        randomness: likewise.
         model: the resident network, on the worker's device; whoever uses it loads the weights first.
         heads: the resident auxiliary heads by tier, likewise.
     """
@@ -113,9 +115,12 @@ class Worker:
         setup: WorkerSetup,
         observers: Sequence[MessageObserver] = (),
         input_observer: InputObserver | None = None,
+        randomness: Randomness | None = None,
     ) -> None:
         numerics = setup.numerics
         self.setup = setup
+        self.randomness = randomness or SeededRandomness(setup.seed)
+        self._not_seeded = randomness
         self._observers = tuple(observers)
         self._input_observer = input_observer
         # Own copies: sending a module to another process makes its tensors shared memory, and two workers must not
@@ -144,6 +149,7 @@ class Worker:
             memory={name: tensor.clone() for name, tensor in task.memory.items()},
             download=download,
             occasion="statistics" if task.measures else "round",
+            randomness=self._not_seeded,
         )
 
     def defense_of(self, task: ClientTask) -> DefenseChain:
@@ -168,8 +174,8 @@ class Worker:
         """Return the client's records in this round: every one once per epoch, in a fresh order each time."""
         setup = self.setup
         part = torch.from_numpy(setup.parts[task.client]).to(self._images.device)
-        order = stream(setup.seed, "order", task.client, task.round)
-        chance = torch_stream(setup.seed, "augment", task.client, task.round)
+        order = self.randomness.order("order", task.client, task.round)
+        chance = self.randomness.generator("augment", task.client, task.round)
         epochs = [torch.from_numpy(order.permutation(len(part))) for _ in range(setup.local_epochs)]
 
         def fetch(records: Tensor) -> tuple[Tensor, Tensor]:

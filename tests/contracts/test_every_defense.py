@@ -2,7 +2,10 @@
 
 import copy
 import dataclasses
+import hashlib
+import itertools
 import multiprocessing.reduction
+import os
 import re
 from collections.abc import Callable
 from typing import get_args
@@ -20,6 +23,7 @@ from dtfl_private.protection.cost import Cut, RoundRelease, RunFacts
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.named_defense import make_defense
 from dtfl_private.protection.release_reading import Reading
+from dtfl_private.protection.secret_randomness import SecretRandomness
 from dtfl_private.protocol.guarantees import Undefended
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, WeightUpdate
 
@@ -170,6 +174,24 @@ def test_it_acts_where_its_facts_say_and_nowhere_else(name):
         place for place, hooks in HOOKS.items() for hook in hooks if getattr(kind, hook) is not getattr(Defense, hook)
     }
     assert overridden == set(kind.facts.acts_on)
+
+
+def test_who_knows_the_seed_cannot_repeat_what_is_drawn_at_a_client_whose_chance_is_secret(name, monkeypatch):
+    blocks = itertools.count()
+    monkeypatch.setattr(os, "urandom", lambda count: hashlib.shake_256(str(next(blocks)).encode()).digest(count))
+    for shape in CUT_SHAPES.values():
+
+        def found(shape=shape, **changes) -> dict[str, Tensor]:
+            return everything_of(made(name), a_round(shape, **changes), shape)
+
+        seeded, other_seed = found(), found(seed=4)
+        secret, other_secret = (found(randomness=SecretRandomness(bytes([n]) * 32)) for n in (1, 2))
+        kinds = {what: (tensor.shape, tensor.dtype) for what, tensor in seeded.items()}
+        assert {what: (tensor.shape, tensor.dtype) for what, tensor in secret.items()} == kinds
+        for what, tensor in seeded.items():
+            if not torch.equal(tensor, other_seed[what]):
+                assert not torch.equal(secret[what], tensor)
+                assert not torch.equal(secret[what], other_secret[what])
 
 
 def test_what_guarantees_something_says_so_in_its_facts(name):

@@ -5,7 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from dtfl_private.errors import NonFiniteLossError
+from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.protection.base import Defense
+from dtfl_private.protection.secret_randomness import SecretRandomness
 from dtfl_private.protocol.messages import SmashedBatch, Transcript, WeightUpdate, state_bytes
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, ImageRange
@@ -50,6 +53,39 @@ def test_the_global_random_generators_neither_steer_a_worker_nor_are_moved_by_it
     torch.manual_seed(2)
     second = train(Worker(prepared.worker), a_task(), prepared.initial.weights)
     assert same(first.model, second.model)
+
+
+def fetched(worker: Worker) -> tuple[list[int], torch.Tensor]:
+    data = worker.data(a_task())
+    return torch.cat([*data.batches]).tolist(), data.fetch(torch.arange(4))[0]
+
+
+def test_order_and_alterations_of_images_follow_from_the_seed_or_from_nothing_that_others_know(prepare_tiny):
+    prepared = prepare_tiny(augment=["crop", "flip", "cutout"])
+    seeded = [fetched(Worker(prepared.worker)) for _ in range(2)]
+    assert seeded[0][0] == seeded[1][0]
+    assert seeded[0][1].equal(seeded[1][1])
+    secret = [fetched(Worker(prepared.worker, randomness=SecretRandomness(bytes(32)))) for _ in range(2)]
+    assert sorted(secret[0][0]) == sorted(seeded[0][0])
+    for other in (secret[1], seeded[0]):
+        assert secret[0][0] != other[0]
+        assert not secret[0][1].equal(other[1])
+
+
+@pytest.mark.parametrize("defenses", [["dp-weights", "dp-activations"], ["pixel-dp", "label-rr"]])
+def test_noise_of_a_client_follows_from_the_seed_or_from_nothing_that_others_know(tiny_config, patterns, defenses):
+    prepared = prepare(tiny_config(defense=defenses, norm="group"), RunObjects(dataset=patterns))
+
+    def sent(randomness=None) -> WeightUpdate:
+        seen = Transcript()
+        train(Worker(prepared.worker, [seen.record], randomness=randomness), a_task(), prepared.initial.weights)
+        return seen.messages[-1]
+
+    seeded, secret = [sent(), sent()], [sent(SecretRandomness(bytes(32))), sent(SecretRandomness(bytes(32)))]
+    assert same(seeded[0].weights, seeded[1].weights)
+    for name, tensor in secret[0].weights.items():
+        assert not tensor.equal(secret[1].weights[name])
+        assert not tensor.equal(seeded[0].weights[name])
 
 
 def test_training_leaves_the_weights_it_starts_from_and_the_setup_alone(prepare_tiny):

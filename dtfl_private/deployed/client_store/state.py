@@ -80,6 +80,7 @@ class StoreState(_Strict):
         ledgers: what it has released, by the key of the memoised draws.
         open: the round under way.
         memory: of its last completed round.
+        seeded: rounds with a guarantee that were begun with chance from the run's seed.
     """
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
@@ -89,6 +90,7 @@ class StoreState(_Strict):
     ledgers: Annotated[dict[Digest, LedgerEntries], Field(max_length=MOST_RUNS)] = Field(default_factory=dict)
     open: OpenRound | None = None
     memory: KeptMemory | None = None
+    seeded: Number = 0
 
     def write(self, folder: Path) -> None:
         """Replace the state on the disk; once this returns, it is there whatever happens.

@@ -37,11 +37,14 @@ from dtfl_private.deployed.client_store.state import (
 )
 from dtfl_private.deployed.client_store.terms import AskedRound, Refusal, Terms, not_agreed, overspent
 from dtfl_private.errors import InputError, RunError, shortened
+from dtfl_private.experiments.setup.privacy_settings import states_guarantees
 from dtfl_private.files import reading
-from dtfl_private.privacy.accounting import Statement, statements
+from dtfl_private.privacy.accounting import NOUNS, Statement, statements
 from dtfl_private.privacy.ledger import Ledger, charge
+from dtfl_private.protection.secret_randomness import SecretRandomness
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import State
+from dtfl_private.randomness import Randomness, SeededRandomness
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +183,10 @@ class ClientStore:
         progress = RunProgress(
             begun=self.progress.begun + 1, round=asked.round, acknowledged=self.progress.acknowledged
         )
-        opened = OpenRound(run=asked.run, round=asked.round, key=self._key(), most=self._entered().releases(asked))
-        self._write(open=opened, runs={**self._state.runs, asked.run: progress})
+        terms = self._entered()
+        opened = OpenRound(run=asked.run, round=asked.round, key=self._key(), most=terms.releases(asked))
+        seeded = self._state.seeded + (terms.chance == "seeded" and bool(opened.most))
+        self._write(open=opened, runs={**self._state.runs, asked.run: progress}, seeded=seeded)
 
     def settle(self, sent: Iterable[Guarantee], *, memory: State | None = None) -> None:
         """Close the round under way: it is charged with what was sent, instead of the most that it could release.
@@ -237,7 +242,23 @@ class ClientStore:
     @property
     def statements(self) -> tuple[Statement, ...]:
         """What may be said of all that the client has released, with its epsilons."""
-        return statements(self.ledger)
+        seeded = self._state.seeded
+        return tuple(_void(each, seeded) if seeded else each for each in statements(self.ledger))
+
+    def randomness(self, seed: int) -> Randomness:
+        """Return the client's chance in the run that it has entered: secret, unless its terms say seeded."""
+        if self._entered().chance == "seeded":
+            return SeededRandomness(seed)
+        return SecretRandomness(self._secret, self._key())
+
+    @property
+    def chance_line(self) -> str:
+        """Where chance comes from in the run that was entered, for the client's operator."""
+        terms = self._entered()
+        if terms.chance == "secret":
+            return "noise, samples and orders come from this machine: the server cannot repeat them"
+        line = "noise, samples and orders come from the run's seed, which the server knows (chance seeded)"
+        return f"{line}: no guarantee of a defense holds" if states_guarantees(terms.privacy.defense) else line
 
     def _key(self) -> str:
         config = self._state.config
@@ -256,6 +277,15 @@ class ClientStore:
         with _disk(self.folder):
             state.write(self.folder)
         self._state = state
+
+
+def _void(statement: Statement, rounds: int) -> Statement:
+    """Return a statement that no longer holds, as the server knew the chance of some rounds."""
+    sentence = (
+        f"{NOUNS[statement.what]}: no guarantee over all rounds: in {rounds} of them chance came from the run's seed, "
+        "which the server knows"
+    )
+    return Statement(what=statement.what, epsilon=None, delta=None, per=None, sentence=sentence)
 
 
 def _charged(state: StoreState, key: str, releases: Iterable[Guarantee], **changes: Any) -> StoreState:

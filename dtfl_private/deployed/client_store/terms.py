@@ -3,12 +3,19 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from dtfl_private.privacy.budget import exceeds
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings, round_guarantees
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protocol.guarantees import Guarantee
+
+Chance = Literal["secret", "seeded"]
+"""Where a client's chance comes from: from its own machine, or from the run's seed, which the server knows.
+
+With ``seeded`` chance a deployment repeats a simulation bit for bit, and no guarantee of a defense holds.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +31,7 @@ class Terms:
         profiles: names of resource profiles that a round may name for it; None for any. Where rules of defenses depend
             on the profile, that is its own one: a server could name another, and switch a defense off.
         privacy: defenses (calibrated), batch size and local epochs, from which follows what a round releases.
+        chance: where the client's chance comes from; see `Chance`.
     """
 
     client: int
@@ -33,6 +41,7 @@ class Terms:
     tiers: frozenset[int]
     profiles: frozenset[str] | None = None
     privacy: PrivacySettings
+    chance: Chance = "secret"
 
     def __post_init__(self) -> None:
         if self.profiles is None and self.privacy.defense.by_profile:
@@ -54,7 +63,7 @@ class Terms:
         Equal noise on an image that is clipped or scaled otherwise would give the image away, as would equal chance in
         a randomised response of another epsilon: whatever differs, the draws are others.
         """
-        what = [config_sha256, self.data, self.client, repr(self.privacy.defense.defenses)]
+        what = [config_sha256, self.data, self.client, repr(self.privacy.defense.defenses), self.chance]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 

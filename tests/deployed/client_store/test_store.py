@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,10 @@ from dtfl_private.errors import InputError, RunError
 from dtfl_private.privacy.accounting import statements
 from dtfl_private.privacy.ledger import charge
 from dtfl_private.protection.conditional import only_where
+from dtfl_private.protection.draws import normal
+from dtfl_private.protection.secret_randomness import SecretRandomness
 from dtfl_private.protocol.guarantees import NoisyInputs, RandomizedResponse, SampledGaussian
+from dtfl_private.randomness import torch_stream
 
 
 @contextmanager
@@ -393,3 +397,52 @@ def test_what_the_disk_refuses_is_said_and_changes_nothing(tmp_path, monkeypatch
             store.begin(asked())
         assert store.ledger == ()
         assert store.progress.begun == 0
+
+
+def test_chance_is_secret_unless_it_is_said_otherwise_and_then_no_guarantee_is_stated(tmp_path):
+    agreed = terms(DpWeights(noise_multiplier=1.0))
+    with entered(tmp_path, agreed) as store:
+        assert isinstance(store.randomness(3), SecretRandomness)
+        assert "cannot repeat" in store.chance_line
+        play(store, agreed, asked(1))
+        assert [said.epsilon is not None for said in store.statements] == [True]
+    seeded = replace(agreed, chance="seeded")
+    with entered(tmp_path, seeded) as store:
+        drawn = torch.rand(3, generator=store.randomness(3).generator("x"))
+        assert drawn.equal(torch.rand(3, generator=torch_stream(3, "x")))
+        assert "no guarantee of a defense holds" in store.chance_line
+        play(store, seeded, asked(2))
+    with entered(tmp_path, agreed) as store:  # what the server could see through stays seen
+        (said,) = store.statements
+        assert (said.epsilon, said.per) == (None, None)
+        assert "1 of them" in said.sentence
+        assert store.ledger == charge((), [*agreed.releases(asked(1)), *agreed.releases(asked(2))])
+
+
+def test_without_a_guarantee_seeded_chance_voids_nothing(tmp_path):
+    with entered(tmp_path, replace(terms(GaussianNoise()), chance="seeded")) as store:
+        assert "no guarantee" not in store.chance_line
+        store.begin(asked(1))
+        store.settle(())
+    assert '"seeded": 0' in (tmp_path / "state.json").read_text("utf-8")
+
+
+def test_memoised_draws_are_the_same_in_every_process_and_others_for_whatever_they_depend_on(tmp_path):
+    agreed = terms(LabelRr())
+
+    def drawn(folder="a", config=CONFIG, run="run-a", of=agreed):
+        with entered(tmp_path / folder, of, run, config, accept=True) as store:
+            return normal((8,), store.randomness(3).lasting("labels"))
+
+    first = drawn()
+    assert first.equal(drawn())
+    assert first.equal(drawn(run="run-b"))
+    for other in (
+        drawn(folder="b"),
+        drawn(config=CONFIG + "seed = 1\n"),
+        drawn(of=terms(LabelRr(epsilon=1.0))),
+        drawn(of=replace(agreed, data="1" * 64)),
+        drawn(of=replace(agreed, client=1)),
+    ):
+        assert not first.equal(other)
+    assert first.equal(drawn())
