@@ -152,6 +152,14 @@ def serve(
     shell_complete=of_folders,
     help="keep the images behind what is sent in a folder of this machine, to score attacks on a recording by",
 )
+@click.option(
+    "--chance",
+    type=click.Choice(["secret", "seeded"]),
+    default="secret",
+    show_default=True,
+    help="where noise, samples and orders come from: this machine, or the run's seed, which the server knows; with the "
+    "latter a deployment repeats a simulation bit for bit, and no guarantee of a defense holds",
+)
 @click.option("--accept-config", is_flag=True, help="agree to another configuration than the one agreed to before")
 @click.option(
     "--device",
@@ -168,6 +176,7 @@ def join(
     store: str,
     defenses: tuple[str, ...],
     keep_truth: str | None,
+    chance: Any,
     accept_config: bool,
     device: Any,
     ca: str,
@@ -202,6 +211,7 @@ def join(
         defenses=defenses,
         accept_config=accept_config,
         device=device,
+        chance=chance,
         keep_truth=None if keep_truth is None else output_path(keep_truth),
     )
     try:

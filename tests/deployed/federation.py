@@ -118,7 +118,7 @@ class Federation:
 
     def join(self, client: int, **options: Any) -> Peer:
         """Start a client; options are those of `Joining`, and ``part``, whose images it has, by default its own."""
-        options = {"store": self.folder / f"store-{client}", "part": client, **options}
+        options = {"store": self.folder / f"store-{client}", "part": client, "chance": "seeded", **options}
         return self._start(f"client {client}", _join, self.project, client, to_toml(self.config), self.address, options)
 
     def join_all(self) -> list[Peer]:

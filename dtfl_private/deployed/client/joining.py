@@ -18,6 +18,7 @@ from dtfl_private.deployed.client.own_data import (
 )
 from dtfl_private.deployed.client.taking_part import Client
 from dtfl_private.deployed.client_store.store import ClientStore
+from dtfl_private.deployed.client_store.terms import Chance
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ClientCredentials
 from dtfl_private.deployed.server.opening import apart_in, require_deployable
@@ -54,6 +55,7 @@ class Joining:
         defenses: that act on this client besides those of the run.
         accept_config: agree to another configuration than before.
         device: where to compute.
+        chance: where noise, samples and orders come from.
         keep_truth: folder in which to keep what messages were made of; None: nowhere.
     """
 
@@ -64,6 +66,7 @@ class Joining:
     defenses: Sequence[str] = ()
     accept_config: bool = False
     device: DeviceName = "auto"
+    chance: Chance = "secret"
     keep_truth: Path | None = None
 
 
@@ -159,9 +162,10 @@ class _TakingPart:
             prepared = prepare(config, held=held)
             kept = self._joining.keep_truth
             truth = None if kept is None else KeptTruth(kept, welcome.client)
-            self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say, truth)
+            chance = self._joining.chance
+            self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say, chance, truth)
             self._built_for = built_for
-        self._store.enter(welcome.run, self._client.terms)
+            self._say(self._store.chance_line)
         return self._client
 
     def _config(self, welcome: Welcome) -> TrainConfig:

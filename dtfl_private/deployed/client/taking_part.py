@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from dtfl_private.deployed.client.kept_truth import KeptTruth
 from dtfl_private.deployed.client_store.store import ClientStore
-from dtfl_private.deployed.client_store.terms import AskedRound, Terms
+from dtfl_private.deployed.client_store.terms import AskedRound, Chance, Terms
 from dtfl_private.deployed.server.opening import REAL_CLIENT
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.wire.errors import WireError
@@ -35,7 +35,6 @@ from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, State, WeightUpdate
-from dtfl_private.randomness import isolated
 from dtfl_private.training.methods.full import FullModelWork
 from dtfl_private.training.participant import Participant
 from dtfl_private.training.state import GlobalWeights
@@ -52,7 +51,11 @@ class Client:
         run: id of the run.
         store: its own disk.
         say: called with a line for its operator.
+        chance: where its noise, samples and orders come from.
         truth: keeps what its messages were made of; None: nobody does.
+
+    Raises:
+        InputError: the store cannot take part in the run.
     """
 
     def __init__(
@@ -62,11 +65,11 @@ class Client:
         run: str,
         store: ClientStore,
         say: Callable[[str], None],
+        chance: Chance = "secret",
         truth: KeptTruth | None = None,
     ) -> None:
         self._client, self._run, self._store, self._say = client, run, store, say
         self._config, self._setup, self._truth = prepared.config, prepared.worker, truth
-        self._worker = Worker(prepared.worker, input_observer=None if truth is None else truth.fetched)
         self._tiers = frozenset(prepared.settings.schedule.table.tiers_M.tolist())
         self._wires = tuple(option.name for option in prepared.settings.schedule.wires)
         self.terms = Terms(
@@ -77,6 +80,13 @@ class Client:
             tiers=self._tiers,
             profiles=frozenset({REAL_CLIENT.name}),
             privacy=prepared.settings.privacy,
+            chance=chance,
+        )
+        store.enter(run, self.terms)
+        self._worker = Worker(
+            prepared.worker,
+            input_observer=None if truth is None else truth.fetched,
+            randomness=store.randomness(prepared.worker.seed),
         )
 
     def answer(self, session: Session, message: object) -> None:
@@ -160,10 +170,8 @@ class Client:
         modules = split(self._worker.model, task.tier)[0]
         return Participant(self._worker, task, modules, self._worker.heads[task.tier], download)
 
-    @contextmanager
-    def _drawing(self, task: ClientTask) -> Iterator[None]:
-        with isolated(self._setup.seed, "layers", task.client, task.round):
-            yield
+    def _drawing(self, task: ClientTask) -> AbstractContextManager[None]:
+        return self._worker.randomness.isolated("layers", task.client, task.round)
 
     def _play(self, session: Session, message: OpenRound) -> None:
         """Train one round; what leaves is charged before the first message does."""
