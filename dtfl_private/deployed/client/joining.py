@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,12 +24,22 @@ from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ClientCredentials
 from dtfl_private.deployed.server.opening import apart_in, require_deployable
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
-from dtfl_private.deployed.sessions.transport import connect
+from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, connect
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Register, Scale, Sums, Welcome
-from dtfl_private.deployed.wire.limits import LARGEST_FRAME
+from dtfl_private.deployed.wire.frames import FIRST_LARGEST
+from dtfl_private.deployed.wire.kinds import (
+    Closed,
+    Goodbye,
+    Hello,
+    Refused,
+    Register,
+    Scale,
+    Sums,
+    Welcome,
+    WireMessage,
+)
 from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
-from dtfl_private.errors import RunError
+from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
@@ -57,6 +68,8 @@ class Joining:
         device: where to compute.
         chance: where noise, samples and orders come from.
         keep_truth: folder in which to keep what messages were made of; None: nowhere.
+        keepalive_s: after so many seconds of silence the server is asked whether it is there.
+        first_wait_s: before the second attempt to connect.
     """
 
     address: str
@@ -68,6 +81,8 @@ class Joining:
     device: DeviceName = "auto"
     chance: Chance = "secret"
     keep_truth: Path | None = None
+    keepalive_s: float = KEEPALIVE_S
+    first_wait_s: float = FIRST_WAIT_S
 
 
 def join(joining: Joining, say: Callable[[str], None]) -> str:
@@ -78,15 +93,15 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
         say: called with lines for the operator.
 
     Raises:
-        InputError: the client refuses the run, or its own input is wrong.
-        RunError: the server refuses the client.
+        InputError: the client refuses the run, the server refuses the client, or its own input is wrong.
     """
     require_deploy_extra()
     with one_thread(), deterministic_kernels(), ClientStore(joining.store) as store:
         taking_part = _TakingPart(joining, store, say)
-        wait_s = FIRST_WAIT_S
+        wait_s = joining.first_wait_s
         while True:
-            session, close = connect(joining.address, joining.credentials, LARGEST_FRAME)
+            _require_unexpired(joining.credentials)
+            session, close = connect(joining.address, joining.credentials, FIRST_LARGEST, joining.keepalive_s)
             try:
                 ended = taking_part.through(session)
             except (SessionLostError, TimeoutError) as error:
@@ -99,11 +114,31 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
             finally:
                 close()
             if session.number:  # it had been greeted
-                wait_s = FIRST_WAIT_S
+                wait_s = joining.first_wait_s
             say(f"not connected ({why}): trying again in about {wait_s:.0f} s")
             # Not all clients of a server that comes back are to knock at once.
             time.sleep(wait_s * random.uniform(0.75, 1.25))
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _require_unexpired(credentials: ClientCredentials) -> None:
+    """Say why no server takes this client any more: TLS would not."""
+    if datetime.now(UTC) > credentials.expires:
+        raise InputError(
+            f"the certificate of client {credentials.client} has expired on {credentials.expires:%Y-%m-%d}: renew it "
+            f"with `dtfl-private deploy renew FOLDER client-{credentials.client}`"
+        )
+
+
+def _ended(message: WireMessage) -> str | None:
+    """Return why the run has ended, if a frame says so.
+
+    Raises:
+        InputError: the server refuses this client.
+    """
+    if isinstance(message, Refused):
+        raise InputError(f"the server refuses this client: {message.reason}")
+    return message.reason if isinstance(message, Goodbye) else None
 
 
 class _TakingPart:
@@ -113,18 +148,27 @@ class _TakingPart:
         self._joining, self._store, self._say = joining, store, say
         self._client: Client | None = None
         self._built_for: tuple[str, str, str] | None = None
+        self._read: tuple[tuple[object, ...], Dataset] | None = None
 
     def through(self, session: Session) -> str:
         """Take part for one session; return why the run has ended, if the server says so in it."""
         welcome = self._welcomed(session)
         client = self._built(session, welcome)
-        while True:
-            message = session.receive()
-            if isinstance(message, Goodbye):
-                return message.reason
-            if isinstance(message, Scale):
-                continue  # it has been told before
-            client.answer(session, message)
+        try:
+            while True:
+                message: WireMessage | None = session.receive()
+                while message is not None:
+                    if (ended := _ended(message)) is not None:
+                        return ended
+                    # A scale that comes later has been told before.
+                    message = None if isinstance(message, Scale) else client.answer(session, message)
+        except SessionLostError:  # in the middle of what the server did not wait for
+            for message in session.last_words():
+                if (ended := _ended(message)) is not None:
+                    return ended
+                if isinstance(message, Closed):
+                    client.answer(session, message)
+            raise
 
     def _welcomed(self, session: Session) -> Welcome:
         store, own = self._store, self._joining
@@ -136,8 +180,7 @@ class _TakingPart:
             )
         )
         message = session.receive(GREETING_S)
-        if isinstance(message, Refused):
-            raise RunError(f"the server refuses this client: {message.reason}")
+        _ended(message)
         welcome = expect(message, Welcome)
         check_welcome(welcome, client=own.credentials.client)
         session.number, session.largest = welcome.session, welcome.largest
@@ -149,15 +192,30 @@ class _TakingPart:
     def _built(self, session: Session, welcome: Welcome) -> Client:
         """Return the client in this run, which is built anew if anything about the run has changed."""
         config = self._config(welcome)
-        own = self._joining.images(config, welcome.client)
-        dataset = in_classes_of(own, welcome.classes, welcome.input_shape)
-        session.send(Register(session=session.number, images=len(dataset.train_labels)))
-        apart = apart_in(config)
-        scale = self._scale(session, welcome, dataset) if asks_for_sums(config, dataset, apart) else None
+        dataset = self._images(config, welcome)
+        register = Register(session=session.number, images=len(dataset.train_labels))
+        if not asks_for_sums(config, dataset, apart_in(config)):
+            client = self._client_for(welcome, config, dataset, None)
+            session.send(register)  # from now on the server counts on answers
+            return client
+        session.send(register)
+        return self._client_for(welcome, config, dataset, self._scale(session, welcome, dataset))
+
+    def _images(self, config: TrainConfig, welcome: Welcome) -> Dataset:
+        """Return this client's images; they are read once for all sessions of a run."""
+        read_for = (welcome.run, welcome.config_sha256, welcome.classes, welcome.input_shape)
+        if self._read is None or self._read[0] != read_for:
+            own = self._joining.images(config, welcome.client)
+            self._read = read_for, in_classes_of(own, welcome.classes, welcome.input_shape)
+        return self._read[1]
+
+    def _client_for(
+        self, welcome: Welcome, config: TrainConfig, dataset: Dataset, scale: ChannelScale | None
+    ) -> Client:
         numbers = "" if scale is None else repr((scale.mean.tolist(), scale.deviation.tolist()))
         built_for = (welcome.run, welcome.config_sha256, numbers)
         if self._client is None or self._built_for != built_for:
-            registration = registration_of(config, dataset, apart, scale)
+            registration = registration_of(config, dataset, apart_in(config), scale)
             held = held_by_client(dataset, welcome.client, config.clients, registration)
             prepared = prepare(config, held=held)
             kept = self._joining.keep_truth

@@ -15,12 +15,15 @@ from dtfl_private.deployed.wire.kinds import (
     Closed,
     Echo,
     Finish,
+    Goodbye,
     Measure,
     OpenRound,
     Probe,
     Probed,
+    Refused,
     Smashed,
     Update,
+    WireMessage,
     Withdrawn,
 )
 from dtfl_private.deployed.wire.server_checks import (
@@ -89,8 +92,8 @@ class Client:
             randomness=store.randomness(prepared.worker.seed),
         )
 
-    def answer(self, session: Session, message: object) -> None:
-        """Do what a frame of the server asks.
+    def answer(self, session: Session, message: WireMessage) -> WireMessage | None:
+        """Do what a frame of the server asks; return the frame that has ended a round before its time, if one has.
 
         Raises:
             WireError: it asks for what it may not.
@@ -104,13 +107,14 @@ class Client:
             case Probe():
                 session.send(self._probed(session, message))
             case OpenRound():
-                self._play(session, message)
+                return self._play(session, message)
             case Closed():
                 self._closed(message)
             case Finish():
                 pass  # of a round that this client has just closed
             case _:
-                raise WireError(f"frame '{getattr(message, 'kind', '?')}' where a round was due")
+                raise WireError(f"frame '{message.kind}' where a round was due")
+        return None
 
     def _closed(self, message: Closed) -> None:
         if message.accepted:
@@ -173,8 +177,8 @@ class Client:
     def _drawing(self, task: ClientTask) -> AbstractContextManager[None]:
         return self._worker.randomness.isolated("layers", task.client, task.round)
 
-    def _play(self, session: Session, message: OpenRound) -> None:
-        """Train one round; what leaves is charged before the first message does."""
+    def _play(self, session: Session, message: OpenRound) -> WireMessage | None:
+        """Train one round; what leaves is charged before the first message does, and settled however it ends."""
         download = message.message
         weights, head = self._built("open-round", session, download)
         check_open_round(message, self._expected(session), weights, head)
@@ -188,60 +192,93 @@ class Client:
         refusal = self._store.refuses(asked)
         if refusal is not None:
             self._withdraw(session, download.round, refusal.reason, refusal.detail)
-            return
+            return None
         task = self._task(download, message.lr, message.batches, message.profile)
         try:
             if task.tier == len(self._worker.model):
                 self._play_whole(session, task, download, asked)
             else:
-                self._play_half(session, task, download, asked)
+                return self._play_half(session, task, download, asked)
         except NonFiniteLossError as error:
             self._withdraw(session, download.round, "its loss is not finite", str(error))
+        return None
 
     def _withdraw(self, session: Session, number: int, reason: str, detail: str) -> None:
         self._say(f"round {number}: this client takes no part: {detail}")
         session.send(Withdrawn(session=session.number, round=number, reason=reason))
 
-    def _play_half(self, session: Session, task: ClientTask, download: ModelDownload, asked: AskedRound) -> None:
+    def _play_half(
+        self, session: Session, task: ClientTask, download: ModelDownload, asked: AskedRound
+    ) -> WireMessage | None:
         participant = self._participant(task, download)
         if participant.refuses:
             found = "; ".join(remark.text for remark in participant.remarks)
             self._withdraw(session, task.round, "a guard refuses the weights", found)
-            return
+            return None
         self._say(f"round {task.round}: tier {task.tier}, {task.batches} batches")
         self._store.begin(asked)
-        watch = _Stopwatch()
-        images = 0
+        memory: State | None = None
         if self._truth is not None:
             self._truth.began()
-        with self._drawing(task):
+        try:
+            watch = _Stopwatch()
+            ending = self._send_batches(session, participant, watch)
+            if ending is None:
+                with watch:
+                    update = participant.update()
+                assert update is not None  # it completes its round, and does not refuse
+                self._close(session, update, watch.seconds, participant.images)
+                if self._truth is not None:
+                    self._truth.ended(task.round)
+                memory = participant.remembered()
+        finally:  # also where the server is gone: what has left has left, and the next round is another
+            self._store.settle(participant.guarantees(), memory=memory)
+        return ending
+
+    def _send_batches(self, session: Session, participant: Participant, watch: "_Stopwatch") -> WireMessage | None:
+        """Train and send, until all is done or the deadline is here; return the frame that ends the round before."""
+        number, images = participant.task.round, 0
+        with self._drawing(participant.task):
             for batch in watch.timing(participant.messages()):
                 session.send(Smashed(session=session.number, message=batch))
                 if self._truth is not None:
                     self._truth.sent()
                 images += len(batch.labels)
-                if self._is_to_finish(session, task.round):
-                    self._say(f"round {task.round}: the deadline is here, after {images} images")
-                    participant.stop_after(images)
-                    break
-        with watch:
-            update = participant.update()
-        assert update is not None  # it completes its round, and does not refuse
-        self._close(session, update, watch.seconds, participant.images)
-        if self._truth is not None:
-            self._truth.ended(task.round)
-        self._store.settle(participant.guarantees(), memory=participant.remembered())
+                match self._came(session):
+                    case None:
+                        continue
+                    case Finish() as finish:
+                        check_finish(finish, session=session.number, round_number=number)
+                        self._say(f"round {number}: the deadline is here, after {images} images")
+                        participant.stop_after(images)
+                        return None
+                    case (Closed() | Goodbye() | Refused()) as ending:
+                        return ending
+                    case other:
+                        raise WireError(f"frame '{other.kind}' in the middle of a round")
+        return None
+
+    def _came(self, session: Session) -> WireMessage | None:
+        """Return what the server has said meanwhile, if anything."""
+        try:
+            return session.receive(0.0)
+        except TimeoutError:
+            return None
 
     def _play_whole(self, session: Session, task: ClientTask, download: ModelDownload, asked: AskedRound) -> None:
         """Train the whole network, as in FedAvg: nothing but its weights leaves."""
         self._say(f"round {task.round}: the whole network, {task.batches} batches")
         self._store.begin(asked)
         watch = _Stopwatch()
-        with watch:
-            (result,) = FullModelWork().train(self._worker, [task], GlobalWeights(model=download.weights, heads={}))
+        try:
+            with watch:
+                (result,) = FullModelWork().train(self._worker, [task], GlobalWeights(model=download.weights, heads={}))
+        except BaseException:  # whatever it is: nothing has left
+            self._store.settle(())
+            raise
         if not result.model:
             found = "; ".join(remark.text for remark in result.remarks)
-            self._store.settle((), memory=None)
+            self._store.settle(())
             self._withdraw(session, task.round, "a guard refuses the weights", found)
             return
         update = WeightUpdate(
@@ -252,22 +289,15 @@ class Client:
             weights=result.model,
             head={},
         )
-        self._close(session, update, watch.seconds, self._worker.images(task))
-        self._store.settle(result.guarantees, memory=result.memory)
+        memory: State | None = None
+        try:
+            self._close(session, update, watch.seconds, self._worker.images(task))
+            memory = result.memory
+        finally:
+            self._store.settle(result.guarantees, memory=memory)
 
     def _close(self, session: Session, update: WeightUpdate, compute_s: float, images: int) -> None:
         session.send(Update(session=session.number, message=update, compute_s=compute_s, images=images))
-
-    def _is_to_finish(self, session: Session, number: int) -> bool:
-        """Whether the server wants the update now."""
-        try:
-            message = session.receive(0.0)
-        except TimeoutError:
-            return False
-        if not isinstance(message, Finish):
-            raise WireError(f"frame '{getattr(message, 'kind', '?')}' in the middle of a round")
-        check_finish(message, session=session.number, round_number=number)
-        return True
 
 
 class _Stopwatch:

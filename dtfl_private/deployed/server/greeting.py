@@ -3,8 +3,9 @@
 import itertools
 import math
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -14,10 +15,16 @@ from dtfl_private.deployed.sessions.session import Session, SessionLostError, ex
 from dtfl_private.deployed.wire.checks import check_hello, check_register, check_sums
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.kinds import Refused, Register, Sums, Welcome
+from dtfl_private.errors import shortened
 from dtfl_private.protocol.messages import ChannelSums
 
 GREETING_S = 30.0
 """Seconds that a client has for its first frame."""
+
+LAST_WORDS_S = 1.0
+"""Seconds that a refusal has to be on its way."""
+
+REPLACED = "another process has connected with the same certificate: let only one of them run"
 
 READING_S = 1800.0
 """Seconds that it then has to read its images."""
@@ -61,13 +68,16 @@ class Greeter:
         heard: Callable[[int, str, str | None], None],
     ) -> None:
         self._registry, self._opening, self._greeting, self._heard = registry, opening, greeting, heard
+        self._greeting_now: dict[int, Session] = {}
+        self._lock = threading.Lock()
         # So that no number of a session comes again, whatever process answers.
         self._numbers = itertools.count(secrets.randbelow(2**40) + 1)
 
     def __call__(self, client: int, session: Session, peer: str) -> None:
-        """Greet a client, or say why not."""
+        """Greet a client, or say why not; of two processes with one certificate the newer one stays."""
         try:
-            self._registry.admit(client, session, self._greeted(client, session))
+            with self._alone(client, session):
+                before = self._registry.admit(client, session, self._greeted(client, session))
         except (TurnedAwayError, WireError) as error:
             self._heard(client, peer, str(error))
             self._refuse(session, str(error))
@@ -76,13 +86,30 @@ class Greeter:
             session.lose("it was not greeted in time")
         else:
             self._heard(client, peer, None)
+            if before is not None:  # or the machine from which the client came before has not closed it
+                self._refuse(before, REPLACED)
+
+    @contextmanager
+    def _alone(self, client: int, session: Session) -> Iterator[None]:
+        """Greet one session of a client at a time: the newest, so that nobody holds more threads than its own."""
+        with self._lock:
+            before = self._greeting_now.get(client)
+            self._greeting_now[client] = session
+        if before is not None:
+            before.lose(REPLACED)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._greeting_now.get(client) is session:
+                    del self._greeting_now[client]
 
     def _greeted(self, client: int, session: Session) -> Registered:
-        check_hello(session.receive(GREETING_S), version=version("dtfl-private"))
         if client >= self._registry.clients:
             raise TurnedAwayError(
                 f"client {client} is none of this run: its clients are 0..{self._registry.clients - 1}"
             )
+        check_hello(session.receive(GREETING_S), version=version("dtfl-private"))
         session.number = next(self._numbers)
         dataset, told = self._opening.dataset, self._greeting
         session.send(
@@ -124,5 +151,5 @@ class Greeter:
 
     def _refuse(self, session: Session, reason: str) -> None:
         with suppress(SessionLostError, TimeoutError):  # it need not know
-            session.send(Refused(session=session.number, reason=reason), timeout_s=1.0)
-        session.finish()
+            session.send(Refused(session=session.number, reason=shortened(reason, 1000)), LAST_WORDS_S)
+        session.finish(LAST_WORDS_S, reason)

@@ -9,6 +9,7 @@ from dtfl_private.deployed.server.played_round import Played
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.sessions_file import ClientSession, Phase, Sessions, write_sessions
 from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.files import reading
 
 MBIT = 1e6 / 8
 
@@ -102,7 +103,11 @@ class Journal:
         for client, known in self._clients.items():
             if known.connected != (client in here):
                 self._clients[client] = known.model_copy(update={"connected": client in here, "since": _now()})
-        write_sessions(self._folder, Sessions(updated=_now(), clients=list(self._clients.values()), **self._facts))
+        sessions = Sessions(updated=_now(), clients=list(self._clients.values()), **self._facts)
+        try:
+            write_sessions(self._folder, sessions)
+        except OSError as error:  # nothing depends on this file, and a session's thread is no place to end a run
+            self._say(f"{self._folder.sessions} cannot be written: {reading.reason(error)}")
 
 
 def _now() -> datetime:

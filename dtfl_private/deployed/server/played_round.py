@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dtfl_private.deployed.server.registry import Link
+
 
 @dataclass(frozen=True, kw_only=True)
 class Played:
@@ -38,6 +40,11 @@ class Played:
     bytes_out: int = 0
     traffic: Mapping[str, int] = field(default_factory=dict)
     refused: Sequence[str] = ()
+
+
+def transfer_seconds(played: Played, link: Link) -> float:
+    """Return how long the bytes of a round took, by a measured link."""
+    return 2 * link.latency_s + played.bytes_in / link.up_bytes_s + played.bytes_out / link.down_bytes_s
 
 
 def believable_compute_s(claimed_s: float, played: Played, transfer_s: float) -> float:

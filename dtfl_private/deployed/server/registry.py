@@ -47,16 +47,15 @@ class Registry:
         self._links: dict[int, Link] = {}
         self._changed = threading.Condition()
 
-    def admit(self, client: int, session: Session, registered: Registered) -> None:
-        """Let a client take part in the next round; a session that it had before is given up."""
+    def admit(self, client: int, session: Session, registered: Registered) -> Session | None:
+        """Let a client take part in the next round; return the session that this one replaces, if it still lasts."""
         with self._changed:
             before = self._sessions.get(client)
             self._sessions[client] = session
             self._registered[client] = registered
             self._links.pop(client, None)  # it may come over another link
             self._changed.notify_all()
-        if before is not None and before is not session:
-            before.lose("the client has connected anew")
+        return None if before is None or before is session or before.is_lost else before
 
     def registered(self, client: int) -> Registered | None:
         """Return what a client has said of its data; None if it never came."""
@@ -79,10 +78,16 @@ class Registry:
         with self._changed:
             return sorted(client for client, session in self._sessions.items() if not session.is_lost)
 
-    def measured(self, client: int, link: Link) -> None:
-        """Keep what a client's link is like."""
+    def measured(self, client: int, session: Session, link: Link) -> None:
+        """Keep what the link of a client's session is like, unless another session has replaced it."""
         with self._changed:
-            self._links[client] = link
+            if self._sessions.get(client) is session:
+                self._links[client] = link
+
+    def ready(self, client: int) -> Session | None:
+        """Return a client's session if it is measured, and so can play rounds; None if there is none."""
+        session = self.session(client)
+        return session if session is not None and self.link(client) is not None else None
 
     def link(self, client: int) -> Link | None:
         """Return what a client's link is like; None before it was measured in its session."""
@@ -108,7 +113,12 @@ class Registry:
 
     @property
     def present_K(self) -> BoolArray:
-        """Whether each client is connected."""
-        present_K = np.zeros(self.clients, dtype=np.bool_)
-        present_K[self.connected()] = True
-        return present_K
+        """Whether each client can play the next round."""
+        return np.array([self.ready(client) is not None for client in range(self.clients)])
+
+    def lose_all(self, why: str) -> None:
+        """End all sessions."""
+        with self._changed:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.lose(why)

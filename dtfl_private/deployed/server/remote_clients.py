@@ -4,21 +4,22 @@ import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.modules.dropout import _DropoutNd
 
-from dtfl_private.deployed.server.played_round import Played, believable_compute_s
+from dtfl_private.deployed.server.played_round import Played, believable_compute_s, transfer_seconds
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.serving_client import Rules, ServedClient
-from dtfl_private.deployed.sessions.session import SessionLostError
+from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound
 from dtfl_private.deployed.wire.kinds import Closed
 from dtfl_private.deployed.wire.limits import read_dtype
-from dtfl_private.errors import InputError, NonFiniteLossError
+from dtfl_private.errors import InputError, NonFiniteLossError, shortened
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protection.defense_chain import full_round
@@ -32,7 +33,17 @@ from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange
 from dtfl_private.training.worker import WorkerSetup, honest_download
 
-ACKNOWLEDGING_S = 5.0
+ACKNOWLEDGING_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What a client is to be told of its round: in the session in which it has played it; None if it had none."""
+
+    session: Session | None
+    round: int
+    accepted: bool
+    reason: str
 
 
 class RemoteClients:
@@ -73,7 +84,8 @@ class RemoteClients:
             registry.clients, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
         )
         self.played: dict[int, Played] = {}
-        self._closing: list[tuple[ClientTask, bool, str]] = []
+        self._sessions: dict[int, Session | None] = {}
+        self._closing: list[Closing] = []
 
     def start(self) -> None:
         """Do nothing: clients come by themselves."""
@@ -82,11 +94,19 @@ class RemoteClients:
         """Yield the results in the order of the tasks; all of them are under way at once."""
         self.played, self._closing = {}, []
         images_K = self._registry.images_K
+        self._sessions = {task.client: self._registry.ready(task.client) for task in tasks}
         started = [self._threads.submit(self._one, task, weights, int(images_K[task.client])) for task in tasks]
         for task, one in zip(tasks, started, strict=True):
             result, played = one.result()
             self.played[task.client] = played
-            self._closing.append((task, bool(result.model), "; ".join(played.refused)))
+            self._closing.append(
+                Closing(
+                    session=self._sessions[task.client],
+                    round=task.round,
+                    accepted=bool(result.model),
+                    reason="; ".join(played.refused),
+                )
+            )
             yield result
 
     def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
@@ -99,14 +119,12 @@ class RemoteClients:
 
     def acknowledge(self) -> None:
         """Tell the clients of the last round what became of their updates: once that is on the disk."""
-        for task, accepted, reason in self._closing:
-            session = self._registry.session(task.client)
-            if session is not None:
-                closed = Closed(session=session.number, round=task.round, accepted=accepted, reason=reason[:200])
-                try:
-                    session.send(closed, ACKNOWLEDGING_S)
-                except (SessionLostError, TimeoutError):
-                    continue  # it will ask anew
+        for one in self._closing:
+            if one.session is not None:
+                reason = "" if one.accepted else shortened(one.reason, 1000)
+                closed = Closed(session=one.session.number, round=one.round, accepted=one.accepted, reason=reason)
+                with suppress(SessionLostError, TimeoutError):  # it is gone: what it has sent counts all the same
+                    one.session.send(closed, ACKNOWLEDGING_S)
         self._closing = []
 
     def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
@@ -118,12 +136,13 @@ class RemoteClients:
         return self._judge.logits(model, images)
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """End what is under way: whoever is still connected may come back to the next server."""
+        self._registry.lose_all("the server ends")
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, task: ClientTask, weights: GlobalWeights, images: int) -> tuple[ClientResult, Played]:
         """Return one client's result, and what was seen of its round."""
-        setup, session = self._setup, self._registry.session(task.client)
+        setup, session = self._setup, self._sessions[task.client]
         if session is None:
             played = Played(client=task.client, tier=task.tier, refused=("it is not connected",))
             return self._result(task, None, None, played), played
@@ -181,9 +200,7 @@ class RemoteClients:
 
     def _with_times(self, played: Played, claimed_s: float) -> Played:
         link = self._registry.link(played.client)
-        transfer_s = 0.0
-        if link is not None:
-            transfer_s = 2 * link.latency_s + played.bytes_in / link.up_bytes_s + played.bytes_out / link.down_bytes_s
+        transfer_s = 0.0 if link is None else transfer_seconds(played, link)
         return replace(played, compute_s=believable_compute_s(claimed_s, played, transfer_s))
 
     def _result(

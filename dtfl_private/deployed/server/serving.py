@@ -1,10 +1,13 @@
 """Serve a run: wait for its clients, then the rounds of `train`, with everything measured."""
 
 import hashlib
+import math
 import secrets
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,15 @@ from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ServerCredentials
 from dtfl_private.deployed.server.greeting import Greeter, Greeting
 from dtfl_private.deployed.server.journal import Journal
-from dtfl_private.deployed.server.newcomers import Newcomers
+from dtfl_private.deployed.server.newcomers import MEASURING_S, Newcomers
 from dtfl_private.deployed.server.opening import Opening, open_run
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.remote_clients import RemoteClients
 from dtfl_private.deployed.server.serving_client import Rules
 from dtfl_private.deployed.server.wall_clock import WallClock
-from dtfl_private.deployed.sessions.session import SessionLostError
-from dtfl_private.deployed.sessions.transport import Listening
+from dtfl_private.deployed.sessions.session import Session, SessionLostError
+from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, Listening
 from dtfl_private.deployed.wire.kinds import Goodbye
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -62,6 +65,7 @@ class Serving:
         minimum: the first round begins with so many clients at least; None: with all of them.
         out: run folder; None: a fresh one below ``runs``.
         resume: go on with the run in ``out``.
+        keepalive_s: after so many seconds of silence a connection is asked whether it is there.
     """
 
     listen: str
@@ -70,6 +74,7 @@ class Serving:
     minimum: int | None = None
     out: Path | None = None
     resume: bool = False
+    keepalive_s: float = KEEPALIVE_S
 
 
 def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] = ()) -> Run:
@@ -104,22 +109,37 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
             largest=opening.largest,
             greet=Greeter(registry, opening, greeting, journal.greeted),
             turned_away=journal.turned_away,
+            keepalive_s=serving.keepalive_s,
         )
         try:
             journal.note(listening=listening.address)
             listener.note(f"listening at {listening.address}, for {minimum} of {config.clients} clients to begin with")
-            while not registry.wait(minimum, timeout_s=1.0):
-                pass  # as long as it takes: Ctrl-C ends it
+            _gather(registry, minimum, serving, listener)
             return _Run(opening, serving, run_id, registry, journal, listener, after).through()
         finally:
             listening.close()
 
 
+def _gather(registry: Registry, minimum: int, serving: Serving, listener: Callbacks) -> None:
+    """Wait for the clients to begin with, as long as it takes; for those of a run that is resumed, for a deadline."""
+    within_s = serving.rules.deadline_s if _resumed(serving) is not None else math.inf
+    end_s = time.monotonic() + within_s
+    while not registry.wait(minimum, timeout_s=min(1.0, within_s)):  # Ctrl-C ends it
+        if time.monotonic() > end_s and (here := len(registry.connected())):
+            listener.note(f"going on with {here} of {minimum} clients: the others were not back after {within_s:g} s")
+            return
+
+
+def _resumed(serving: Serving) -> str | None:
+    """Return the id of the run that is resumed; None if it is a new one."""
+    if not serving.resume or serving.out is None:
+        return None
+    return recorded_run(RunFolder(path=serving.out))
+
+
 def _run_id(serving: Serving) -> str:
     """Return the id of a run that is resumed, or a new one: clients count what they spend by it."""
-    if serving.resume and serving.out is not None and (known := recorded_run(RunFolder(path=serving.out))) is not None:
-        return known
-    return secrets.token_hex(8)
+    return _resumed(serving) or secrets.token_hex(8)
 
 
 class _AfterRounds(Callback):
@@ -276,18 +296,28 @@ class _Run:
             return honest_download(setup, task, weights), prepared.config.lr
 
         newcomers = Newcomers(
-            self._registry, probe, batch_size=setup.batch_size, scale=scale, gave_up=self._journal.gave_up
+            self._registry,
+            probe,
+            batch_size=setup.batch_size,
+            scale=scale,
+            within_s=min(MEASURING_S, self._serving.rules.deadline_s),
+            gave_up=self._journal.gave_up,
         )
-        waiting = partial(self._journal.phase, "waiting", 0)
-        return WallClock(self._registry, executor, newcomers, waiting=waiting)
+        return WallClock(self._registry, executor, newcomers, images=self._images_K, waiting=self._wait)
+
+    def _wait(self, why: str) -> None:
+        """Say that no round can be played for now."""
+        self._listener.note(f"waiting: {why}")
+        self._journal.note(phase="waiting", message=why)
 
     def _say_goodbye(self, reason: str) -> None:
-        for client in self._registry.connected():
-            session = self._registry.session(client)
-            if session is None:
-                continue
-            try:
-                session.send(Goodbye(session=session.number, reason=reason), GOODBYE_S)
-            except (SessionLostError, TimeoutError):
-                continue  # it is gone anyway
-            session.finish()
+        sessions = [session for client in self._registry.connected() if (session := self._registry.session(client))]
+        with ThreadPoolExecutor(max(1, len(sessions)), thread_name_prefix="goodbye") as threads:
+            for session in sessions:
+                threads.submit(_goodbye, session, reason)
+
+
+def _goodbye(session: Session, reason: str) -> None:
+    with suppress(SessionLostError, TimeoutError):  # it is gone anyway
+        session.send(Goodbye(session=session.number, reason=reason), GOODBYE_S)
+    session.finish(GOODBYE_S)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,7 +13,7 @@ from dtfl_private.deployed.server.played_round import Played
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound, Received, check_smashed, check_update
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Finish, OpenRound, Smashed, Update, WireMessage, Withdrawn
+from dtfl_private.deployed.wire.kinds import Closed, Finish, OpenRound, Smashed, Update, WireMessage, Withdrawn
 from dtfl_private.protocol.messages import MessageObserver, ModelDownload, WeightUpdate
 from dtfl_private.randomness import Lasting
 from dtfl_private.training.server import ServerHalf
@@ -25,6 +25,9 @@ Stragglers = Literal["average", "drop"]
 GRACE = 0.25
 """Share of the deadline that a client has for its update once it was told to finish, and the seconds at least."""
 LEAST_GRACE_S = 2.0
+
+LAST_WORDS_S = 0.5
+"""Seconds that a client's network has to take what it is told when it is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,6 @@ class _Seen:
     )
     server_s: float = 0.0
     waited_s: float = 0.0
-    late: int = 0
     told_to_finish: bool = False
     refused: list[str] = field(default_factory=list)
 
@@ -114,7 +116,7 @@ class ServedClient:
         except SessionLostError as error:
             self._seen.refused.append(f"the session ended: {error}")
         except TimeoutError:
-            self._seen.refused.append(f"no update {self._rules.grace_s:g} s after the deadline")
+            self._give_up(f"no update {self._rules.grace_s:g} s after the deadline")
         seen = self._seen
         played = Played(
             client=self._task.client,
@@ -132,6 +134,17 @@ class ServedClient:
             refused=tuple(seen.refused),
         )
         return update, claimed_s, played
+
+    def _give_up(self, why: str) -> None:
+        """End the session of a client that does not answer: the next rounds are not to wait for it as well.
+
+        One that is only slow, or was frozen, comes back with a new session, and has none of this round's frames in it.
+        """
+        self._seen.refused.append(why)
+        session, number = self._session, self._task.round
+        with suppress(SessionLostError, TimeoutError):  # it may read that once it is awake
+            session.send(Closed(session=session.number, round=number, accepted=False, reason=why), timeout_s=0.0)
+        session.finish(LAST_WORDS_S, why)
 
     def _served(self, began_s: float) -> tuple[WeightUpdate, float]:
         deadline_s = began_s + self._rules.deadline_s
@@ -164,15 +177,15 @@ class ServedClient:
 
     def _next(self, deadline_s: float) -> WireMessage | None:
         """Return the next frame of this round, None at the deadline; what is left of earlier rounds is passed over."""
-        while True:
+        while (left_s := deadline_s - time.monotonic()) > 0:  # whatever waits to be read: a deadline is one
             try:
-                message = self._session.receive(max(0.0, deadline_s - time.monotonic()))
+                message = self._session.receive(left_s)
             except TimeoutError:
                 return None
             if self._is_late(message):
-                self._seen.late += 1
                 continue
             return message
+        return None
 
     def _is_late(self, message: WireMessage) -> bool:
         match message:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from dtfl_private.deployed.server.newcomers import LEAST_S, Newcomers
-from dtfl_private.deployed.server.played_round import Played
+from dtfl_private.deployed.server.played_round import Played, transfer_seconds
 from dtfl_private.deployed.server.registry import Link, Registry
 from dtfl_private.deployed.server.remote_clients import RemoteClients
 from dtfl_private.protocol.contracts import FloatArray, IntArray
@@ -30,7 +30,8 @@ class WallClock:
         registry: of the clients.
         clients: the executor that plays the rounds.
         newcomers: measures whoever is new.
-        waiting: called while there are none.
+        images: returns N_k of all clients, as far as they are known.
+        waiting: called while nobody is there.
     """
 
     kind: ClassVar[ClockKind] = "wall"
@@ -41,12 +42,14 @@ class WallClock:
         clients: RemoteClients,
         newcomers: Newcomers,
         *,
+        images: Callable[[], IntArray],
         waiting: Callable[[str], None],
     ) -> None:
         self._registry, self._clients, self._newcomers = registry, clients, newcomers
-        self._waiting = waiting
+        self._images, self._waiting = images, waiting
         self._server_s_per_mac: float | None = None
         self._began_s = 0.0
+        self._images_K: IntArray = np.zeros(registry.clients, dtype=np.int64)
 
     def open(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
@@ -56,14 +59,14 @@ class WallClock:
             self._wait()
             known_K = state.history.tier_K != NEVER
             probes = self._newcomers.measure(round_number, known_K, settings)
-            present_K = self._registry.present_K & (settings.images_K > 0)
-            # Whoever is new and gave no measurement waits for the next round.
-            measured_K = known_K.copy()
-            measured_K[probes.clients_P] = True
-            present_K &= measured_K | (not settings.scheduler.uses_times)
+            # Whoever has come since then is not measured, and waits for the next round.
+            present_K = self._registry.present_K
+            if self._newcomers.probes(settings):
+                known_K[probes.clients_P] = True
+                present_K &= known_K
             if present_K.any():
                 break
-        self._began_s = time.monotonic()
+        self._began_s, self._images_K = time.monotonic(), self._images()
         presence = Presence(present_K=present_K, probes=probes)
         return plan_round(state, self._as_measured(settings), round_number, retired, presence)
 
@@ -85,7 +88,8 @@ class WallClock:
                 told = True
 
     def _as_measured(self, settings: ScheduleSettings) -> ScheduleSettings:
-        """Return the settings with the server's speed as it was measured; as they are before the first round."""
+        """Return the settings with what is known now: all clients' images, and, after a round, the server's speed."""
+        settings = replace(settings, images_K=self._images_K)
         if self._server_s_per_mac is None:
             return settings
         cpus = 1 / (self._server_s_per_mac * settings.cpu_macs_per_s)
@@ -134,9 +138,7 @@ class WallClock:
 
     def _transfer_s(self, played: Played) -> float:
         link = self._registry.link(played.client)
-        if link is None:
-            return 0.0
-        return 2 * link.latency_s + played.bytes_in / link.up_bytes_s + played.bytes_out / link.down_bytes_s
+        return 0.0 if link is None else transfer_seconds(played, link)
 
     def _observation(self, went: RoundPlan, played: Sequence[Played], settings: ScheduleSettings) -> Observation:
         """Return what was measured of the clients that completed the round."""

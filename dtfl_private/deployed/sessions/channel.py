@@ -1,7 +1,6 @@
 """A bounded queue of frames between threads, which both ends can close."""
 
 import threading
-import time
 from collections import deque
 
 
@@ -63,6 +62,5 @@ class Channel:
 
     def drained(self, timeout_s: float) -> bool:
         """Wait until all frames have been taken; return whether they have."""
-        end = time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(lambda: not self._frames, max(0.0, end - time.monotonic()))
+            return self._changed.wait_for(lambda: not self._frames, timeout_s)

@@ -1,6 +1,6 @@
 """Frames cut into pieces for the network, and put together again: a large one must not hold up all others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from dtfl_private.deployed.wire.errors import WireError
 
@@ -18,21 +18,28 @@ def pieces_of(frame: bytes) -> Iterator[bytes]:
         yield (LAST if start + PIECE_BYTES >= len(frame) else MORE) + bytes(part)
 
 
-def frames_of(pieces: Iterable[bytes], largest: int) -> Iterator[bytes]:
+def frames_of(pieces: Iterable[bytes], largest: Callable[[], int]) -> Iterator[bytes]:
     """Yield the frames that pieces make up.
 
+    Args:
+        pieces: as they arrive.
+        largest: returns how many bytes a frame may have now.
+
     Raises:
-        WireError: a frame would be larger than ``largest`` bytes, or a piece is none.
+        WireError: a frame would be larger than that, or a piece is none.
     """
     held: list[bytes] = []
     size = 0
     for piece in pieces:
-        if piece[:1] not in (MORE, LAST):
+        mark = piece[:1]
+        if mark not in (MORE, LAST):
             raise WireError("a piece of a frame begins with neither 0 nor 1")
+        if mark == MORE and len(piece) - 1 != PIECE_BYTES:  # empty ones without end would fill the memory
+            raise WireError(f"a piece of {len(piece) - 1:,} bytes, before the last of a frame each has {PIECE_BYTES:,}")
         size += len(piece) - 1
-        if size > largest:
-            raise WireError(f"a frame of more than {largest:,} bytes")
+        if size > (most := largest()):
+            raise WireError(f"a frame of more than {most:,} bytes")
         held.append(piece[1:])
-        if piece[:1] == LAST:
+        if mark == LAST:
             yield held[0] if len(held) == 1 else b"".join(held)
             held, size = [], 0

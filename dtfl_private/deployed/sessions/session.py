@@ -1,7 +1,7 @@
 """A session as either side holds it: frames out, checked frames in, bytes counted."""
 
 import threading
-import time
+from collections.abc import Iterator
 from typing import TypeVar
 
 from dtfl_private.deployed.sessions.channel import Channel, ChannelClosedError
@@ -24,7 +24,7 @@ class Session:
 
     Args:
         peer: the side at the other end, whose frames are taken.
-        largest: bytes of the largest frame that is taken.
+        largest: bytes of the largest frame that is taken, which may be changed.
 
     Attributes:
         number: the session's epoch, in every frame; 0 until the server has given one.
@@ -40,7 +40,7 @@ class Session:
         self.why_lost: str | None = None
         self.incoming, self.outgoing = Channel(WAITING_FRAMES), Channel(WAITING_FRAMES)
         self._lost = threading.Event()
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def is_lost(self) -> bool:
@@ -59,7 +59,7 @@ class Session:
             self.outgoing.put(frame, timeout_s)
         except ChannelClosedError:
             raise SessionLostError(self.why_lost or "the session has ended") from None
-        with self._counting:
+        with self._lock:
             self.bytes_out += len(frame)
 
     def receive(self, timeout_s: float | None = None) -> WireMessage:
@@ -81,24 +81,37 @@ class Session:
 
     def arrived(self, frame: bytes) -> None:
         """Take a frame from the network; waits while too many are unread."""
-        with self._counting:
+        with self._lock:
             self.bytes_in += len(frame)
         self.incoming.put(frame)
 
     def lose(self, why: str) -> None:
-        """End the session: the network says that the other side is gone, or this side wants no more of it."""
-        if not self._lost.is_set():
-            self.why_lost = why
-            self._lost.set()
+        """End the session: the network says that the other side is gone, or this side wants no more of it.
+
+        What has come in whole by then can still be received.
+        """
+        with self._lock:
+            if not self._lost.is_set():
+                self.why_lost = why
+                self._lost.set()
         self.incoming.close()
         self.outgoing.close(at_once=True)
 
-    def finish(self, timeout_s: float = 5.0) -> None:
-        """End the session in peace, once what was sent is on its way."""
-        end = time.monotonic() + timeout_s
+    def finish(self, timeout_s: float = 5.0, why: str = "it was closed") -> None:
+        """End the session in peace, once what was sent is on its way, or after so many seconds."""
         self.outgoing.close()
-        self.outgoing.drained(max(0.0, end - time.monotonic()))
-        self.lose("it was closed")
+        self.outgoing.drained(timeout_s)
+        self.lose(why)
+
+    def last_words(self) -> Iterator[WireMessage]:
+        """Yield what had come before the session ended and was not received yet; what is no frame is left out."""
+        while True:
+            try:
+                yield self.receive(0.0)
+            except WireError:
+                continue
+            except (SessionLostError, TimeoutError):
+                return
 
 
 def expect(message: WireMessage, kind: type[F]) -> F:

@@ -15,28 +15,36 @@ from dtfl_private.deployed.sessions.channel import ChannelClosedError
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES, frames_of, pieces_of
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.errors import InputError, RunError
+from dtfl_private.errors import InputError
 
 if TYPE_CHECKING:
     import grpc
 
 SERVICE, METHOD = "dtfl.v1.Session", "Run"
 
-# A connection that has said nothing for so long is asked whether it is there; without an answer it is given up.
-KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 10_000, 5_000
+KEEPALIVE_S = 10.0
+"""A connection that has said nothing for so long is asked whether it is there; after half as long it is given up."""
 # Sessions beside one for each client: new ones of clients whose old ones are not yet known to be gone, and strangers.
 SPARE_SESSIONS = 8
 
-OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", PIECE_BYTES + 2**16),
-    ("grpc.max_send_message_length", PIECE_BYTES + 2**16),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
-    ("grpc.http2.max_ping_strikes", 0),
-]
+# How long a thread has to end after what it waits for has.
+ENDING_S = 5.0
+
+
+def options(keepalive_s: float) -> list[tuple[str, Any]]:
+    """Return gRPC's settings; both sides of a connection need the same keepalive."""
+    keepalive_ms = round(1000 * keepalive_s)
+    return [
+        ("grpc.max_receive_message_length", PIECE_BYTES + 2**16),
+        ("grpc.max_send_message_length", PIECE_BYTES + 2**16),
+        ("grpc.keepalive_time_ms", keepalive_ms),
+        ("grpc.keepalive_timeout_ms", keepalive_ms // 2),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", keepalive_ms // 2),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+
 
 Greet = Callable[[int, Session, str], None]
 """Called in a thread of its own with each new session: the client's number, the session, where it comes from."""
@@ -52,6 +60,7 @@ class Listening:
         largest: bytes of the largest frame that is taken.
         greet: called with each session.
         turned_away: called with why a connection was refused that belongs to no client.
+        keepalive_s: see `KEEPALIVE_S`.
 
     Attributes:
         address: where it listens.
@@ -69,12 +78,14 @@ class Listening:
         largest: int,
         greet: Greet,
         turned_away: Callable[[str], None],
+        keepalive_s: float = KEEPALIVE_S,
     ) -> None:
         import grpc
 
         self._largest, self._greet, self._turned_away = largest, greet, turned_away
         self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
-        self._server = grpc.server(self._threads, options=[*OPTIONS, ("grpc.so_reuseport", 0)])
+        self._beside: set[threading.Thread] = set()
+        self._server = grpc.server(self._threads, options=[*options(keepalive_s), ("grpc.so_reuseport", 0)])
         handler = grpc.stream_stream_rpc_method_handler(self._session)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         secured = grpc.ssl_server_credentials(
@@ -94,6 +105,8 @@ class Listening:
         """Stop listening, and end what is left of all sessions."""
         self._server.stop(grace=1.0).wait()
         self._threads.shutdown(wait=True)
+        for thread in [*self._beside]:
+            thread.join(ENDING_S)
 
     def _session(self, pieces: Iterator[bytes], context: "grpc.ServicerContext") -> Iterator[bytes]:
         """Yield what the server sends a client, as long as the session lasts."""
@@ -105,18 +118,29 @@ class Listening:
             return
         session = Session("client", self._largest)
         context.add_callback(lambda: session.lose("the connection ended"))
-        threading.Thread(target=take_in, args=(session, pieces), daemon=True, name=f"from client {client}").start()
-        threading.Thread(
-            target=self._greet, args=(client, session, context.peer()), daemon=True, name=f"greet client {client}"
-        ).start()
+        self._start(f"from client {client}", take_in, session, pieces)
+        self._start(f"greet client {client}", self._greet, client, session, context.peer())
         yield from going_out(session)
+
+    def _start(self, name: str, what: Callable[..., None], *arguments: Any) -> None:
+        """Start a thread beside those of gRPC, which is known until it has ended."""
+
+        def through() -> None:
+            try:
+                what(*arguments)
+            finally:
+                self._beside.discard(thread)
+
+        thread = threading.Thread(target=through, daemon=True, name=name)
+        self._beside.add(thread)
+        thread.start()
 
 
 def take_in(session: Session, pieces: Iterator[bytes]) -> None:
     """Hand a session what arrives, until nothing more does."""
     why = "the connection ended"
     try:
-        for frame in frames_of(pieces, session.largest):
+        for frame in frames_of(pieces, lambda: session.largest):
             session.arrived(frame)
     except WireError as error:
         why = str(error)
@@ -137,33 +161,39 @@ def going_out(session: Session) -> Iterator[bytes]:
         yield from pieces_of(frame)
 
 
-def connect(address: str, credentials: ClientCredentials, largest: int) -> tuple[Session, Callable[[], None]]:
+def connect(
+    address: str, credentials: ClientCredentials, largest: int, keepalive_s: float = KEEPALIVE_S
+) -> tuple[Session, Callable[[], None]]:
     """Return a session with a server, and what closes its connection; whether anybody is there shows by its frames.
 
     Args:
         address: HOST:PORT.
         credentials: of the client.
         largest: bytes of the largest frame that is taken.
+        keepalive_s: see `KEEPALIVE_S`.
 
     Raises:
-        RunError: the address is none.
+        InputError: the address is none.
     """
     import grpc
 
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"'{address}' is no address: expected HOST:PORT of the {SERVER}")
+
     secured = grpc.ssl_channel_credentials(credentials.authority_pem, credentials.key_pem, credentials.certificate_pem)
-    channel = grpc.secure_channel(address, secured, options=OPTIONS)
+    channel = grpc.secure_channel(address, secured, options=options(keepalive_s))
     session = Session("server", largest)
     call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(going_out(session))
-    threading.Thread(target=take_in, args=(session, call), daemon=True, name="from the server").start()
+    taking = threading.Thread(target=take_in, args=(session, call), daemon=True, name="from the server")
+    taking.start()
 
     def close() -> None:
         session.lose("it was closed")
         call.cancel()
         channel.close()
+        taking.join(ENDING_S)
 
-    if ":" not in address:
-        close()
-        raise RunError(f"'{address}' is no address: expected HOST:PORT of the {SERVER}")
     return session, close
 
 
