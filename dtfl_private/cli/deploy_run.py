@@ -147,6 +147,11 @@ def serve(
     help="defense that acts here besides those of the run; repeat for several",
 )
 @click.option(
+    "--self-audit",
+    is_flag=True,
+    help="do not take part: attack what this client would send, on this machine, and say what leaks at each tier",
+)
+@click.option(
     "--keep-truth",
     metavar="DIR",
     shell_complete=of_folders,
@@ -175,6 +180,7 @@ def join(
     dataset: str | None,
     store: str,
     defenses: tuple[str, ...],
+    self_audit: bool,
     keep_truth: str | None,
     chance: Any,
     accept_config: bool,
@@ -192,6 +198,8 @@ def join(
     \b
     Examples:
       dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key
+      dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key \
+        --self-audit
     """
     from functools import partial
 
@@ -215,6 +223,14 @@ def join(
         keep_truth=None if keep_truth is None else output_path(keep_truth),
     )
     try:
+        if self_audit:
+            from dtfl_private.deployed.client.looking import look
+
+            found = look(joining, answer.say)
+            for line in found.lines:
+                answer.show_line(line)
+            answer.document({"lines": found.lines})
+            return
         why = run_client(joining, answer.say)
     except KeyboardInterrupt:
         raise InterruptedRunError(f"interrupted; what was released is on record in {store}") from None

@@ -141,6 +141,18 @@ def _ended(message: WireMessage) -> str | None:
     return message.reason if isinstance(message, Goodbye) else None
 
 
+def agreed_config(joining: Joining, welcome: Welcome) -> TrainConfig:
+    """Return a run's configuration with what is a client's own affair.
+
+    Raises:
+        InputError: the server's configuration is none, or cannot be deployed.
+    """
+    agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
+    require_deployable(agreed)
+    own = {"device": joining.device, "workers": 1}
+    return agreed.model_copy(update={**own, "defense": [*agreed.defense, *joining.defenses]})
+
+
 class _TakingPart:
     """One run, through all its sessions."""
 
@@ -191,7 +203,7 @@ class _TakingPart:
 
     def _built(self, session: Session, welcome: Welcome) -> Client:
         """Return the client in this run, which is built anew if anything about the run has changed."""
-        config = self._config(welcome)
+        config = agreed_config(self._joining, welcome)
         dataset = self._images(config, welcome)
         register = Register(session=session.number, images=len(dataset.train_labels))
         if not asks_for_sums(config, dataset, apart_in(config)):
@@ -225,13 +237,6 @@ class _TakingPart:
             self._built_for = built_for
             self._say(self._store.chance_line)
         return self._client
-
-    def _config(self, welcome: Welcome) -> TrainConfig:
-        """Return the agreed configuration with what is this client's own affair."""
-        agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
-        require_deployable(agreed)
-        own = {"device": self._joining.device, "workers": 1}
-        return agreed.model_copy(update={**own, "defense": [*agreed.defense, *self._joining.defenses]})
 
     def _scale(self, session: Session, welcome: Welcome, dataset: Dataset) -> ChannelScale:
         """Tell the server the sums of this client's pixels, and return what all clients' sums come to."""
