@@ -47,8 +47,23 @@ def isolated(seed: int, *path: str | int) -> Iterator[None]:
 
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(_key(seed, path) % 2**63)
+        _seed_global_generators(_key(seed, path) % 2**63)
         yield
+
+
+def _seed_global_generators(key: int) -> None:
+    """Do what `torch.manual_seed` does for the devices that are there.
+
+    Where there is no GPU, that function keeps a stack trace of each of its calls, for the day that one is initialised:
+    it takes longer than all else here, and memory that is never given back.
+    """
+    import torch
+
+    torch.default_generator.manual_seed(key)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed(key)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(key)
 
 
 class Order(Protocol):
@@ -128,7 +143,7 @@ class Lasting:
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             if self._states is None:
-                torch.manual_seed(self._key)
+                _seed_global_generators(self._key)
             else:
                 torch.set_rng_state(self._states[0])
                 for device, state in zip(devices, self._states[1], strict=True):
