@@ -5,7 +5,8 @@ A network on the meta device has shapes and types but no numbers: it is analysed
 
 import copy
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import nn
@@ -18,15 +19,22 @@ from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes
 from dtfl_private.randomness import isolated
+from dtfl_private.simulation.costs.structure import structure_of
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.costs.training_macs import StageMacs, stage_macs, train_macs
 
 LABEL_BYTES = torch.int64.itemsize
 
 
-@isolated(0, "analyse")
+# Tables of networks whose structure is known, the latest last: opening a run asks for the same one several times.
+_KNOWN: OrderedDict[Hashable, TierTable] = OrderedDict()
+MOST_KNOWN = 64
+
+
 def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
     """Return the cost table of a network by counting the operations of one training step; it is left as it was.
+
+    What has been counted once in a process is not counted again; see `structure_of`.
 
     Args:
         model: the network, on any device; on the meta device it may be larger than the memory.
@@ -37,6 +45,19 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
     Raises:
         InputError: the last stage has nothing to train, or a cut's shape does not suit the auxiliary heads.
     """
+    structure = structure_of(model)
+    if structure is None:
+        return _counted(model, input_shape, classes, numerics)
+    asked = (structure, input_shape, classes, numerics)
+    table = _KNOWN.pop(asked, None) or _counted(model, input_shape, classes, numerics)
+    _KNOWN[asked] = table
+    if len(_KNOWN) > MOST_KNOWN:
+        _KNOWN.popitem(last=False)
+    return table
+
+
+@isolated(0, "analyse")
+def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
     # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
     described = next(model.parameters(), torch.empty(0)).is_meta
     device, dtype = "meta" if described else "cpu", numerics.weight_dtype

@@ -1,0 +1,80 @@
+"""Networks whose costs are counted once: which of them are taken for equal, and which are always counted anew."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting.staged import numbered
+from dtfl_private.numerics import Numerics
+from dtfl_private.simulation.costs import analysis
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.structure import structure_of
+
+
+def network(stride: int = 1, *, bias: bool = True, frozen: bool = False) -> nn.Sequential:
+    first = nn.Conv2d(1, 4, 3, stride=stride, padding=1, bias=bias)
+    last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return numbered([first.requires_grad_(not frozen), last])
+
+
+def test_weights_do_not_matter_and_all_else_does():
+    same, other = network(), network()
+    assert structure_of(same) is not None
+    assert structure_of(same) == structure_of(other)
+    assert not torch.equal(same.md1.weight, other.md1.weight)
+    unequal = [network(), network(2), network(bias=False), network(frozen=True), network().double(), network().eval()]
+    unequal += [
+        build_model("resnet-8", input_shape=(1, 8, 8), classes=3, norm=norm, seed=0) for norm in ("batch", "group")
+    ]
+    assert len({structure_of(one) for one in unequal}) == len(unequal)
+
+
+class Own(nn.Identity):
+    """Nobody knows whether what it does depends on its weights."""
+
+
+def with_a_hook() -> nn.Module:
+    made = network()
+    made.md1.register_forward_hook(lambda *_: None)
+    return made
+
+
+def with_another_forward() -> nn.Module:
+    made = network()
+    made.md1.forward = lambda inputs: F.avg_pool2d(inputs, 2)
+    made.md1.scale = object()
+    return made
+
+
+@pytest.mark.parametrize("strange", [numbered([Own(), nn.Flatten()]), with_a_hook(), with_another_forward()])
+def test_what_cannot_be_told_has_no_structure(strange):
+    assert structure_of(strange) is None
+
+
+def test_equal_networks_are_counted_once_and_others_each_time(monkeypatch):
+    counted = []
+    count = analysis._counted
+    monkeypatch.setattr(analysis, "_KNOWN", type(analysis._KNOWN)())
+    monkeypatch.setattr(analysis, "_counted", lambda *asked: counted.append(asked) or count(*asked))
+    first = analyse(network(), (1, 8, 8), 3, Numerics())
+    assert analyse(network(), (1, 8, 8), 3, Numerics()) == first == count(*counted[0])
+    assert len(counted) == 1
+    for different in (
+        (network(2), (1, 8, 8), 3, Numerics()),
+        (network(), (1, 6, 6), 3, Numerics()),
+        (network(), (1, 8, 8), 3, Numerics(precision="fp64")),
+    ):
+        assert analyse(*different) == count(*different) != first
+    own = numbered([network()[0], Own(), network()[1]])
+    assert analyse(own, (1, 8, 8), 3, Numerics()) == analyse(own, (1, 8, 8), 3, Numerics())
+    assert len(counted) == 6
+
+
+def test_no_more_tables_are_kept_than_wanted(monkeypatch):
+    monkeypatch.setattr(analysis, "_KNOWN", type(analysis._KNOWN)())
+    monkeypatch.setattr(analysis, "MOST_KNOWN", 2)
+    for side in (8, 6, 8, 4):
+        analyse(network(), (1, side, side), 3, Numerics())
+    assert [asked[1] for asked in analysis._KNOWN] == [(1, 8, 8), (1, 4, 4)]
