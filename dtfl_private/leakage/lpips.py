@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.models import AlexNet_Weights
 
 from dtfl_private.errors import InputError
 from dtfl_private.files.reading import open_regular
@@ -47,6 +46,8 @@ def lpips(guess: Tensor, truth: Tensor) -> FloatArray:
 
 def weights_file() -> Path:
     """Return where torch keeps AlexNet's weights, whether they are there or not."""
+    from torchvision.models import AlexNet_Weights  # torchvision takes a while to load
+
     name = str(AlexNet_Weights.IMAGENET1K_V1.url).rpartition("/")[2]
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 

@@ -1,5 +1,6 @@
 """How templates print values: filters for figures, and no text that a page could not show."""
 
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,8 +12,9 @@ from dtfl_private.report.tables.exposure import MOST_CLIENTS, segments
 from dtfl_private.report.words import audit, meanings, results
 
 
+@cache
 def environment() -> Environment:
-    """Return where templates are found and what they can call."""
+    """Return where templates are found and what they can call; it keeps the templates that it has compiled."""
     made = Environment(
         loader=PackageLoader("dtfl_private", "report/html/templates"),
         autoescape=True,
