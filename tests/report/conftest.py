@@ -1,6 +1,37 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from dtfl_private.experiments.comparing.compare import compare
+from dtfl_private.report.html import page as pages
+from dtfl_private.verdicts.findings import Findings
+
+
+@pytest.fixture(scope="session")
+def drawn() -> dict[tuple[object, ...], bytes]:
+    """Pictures of pages, by what they are of."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def pictures_drawn_once(drawn) -> Iterator[dict[tuple[object, ...], bytes]]:
+    """Let pages of equal results share their pictures, which take longest; they have tests of their own."""
+
+    def once(draw: Callable[..., bytes]) -> Callable[..., bytes]:
+        def kept(findings: Findings, *metric: str, **look: Any) -> bytes:
+            shown = (findings.results, findings.strongest, findings.auxiliary_curve, findings.training)
+            key = (draw.__name__, *metric, repr((shown, findings.compared, look)))
+            if key not in drawn:
+                drawn[key] = draw(findings, *metric, **look)
+            return drawn[key]
+
+        return kept
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
+            patch.setattr(pages, name, once(getattr(pages, name)))
+        yield drawn
 
 
 @pytest.fixture

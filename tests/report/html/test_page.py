@@ -24,6 +24,8 @@ from dtfl_private.report.words.glossary import GLOSSARY, mentions
 from dtfl_private.verdicts.findings import Findings
 from dtfl_private.verdicts.selected_results import leakage_metric
 
+pytestmark = pytest.mark.usefixtures("pictures_drawn_once")
+
 VOID = {"meta", "link", "img", "br", "source", "hr", "input"}
 # What a browser fetches, runs or submits by itself.
 LOADING = {"script", "iframe", "object", "embed", "form", "base", "audio", "video"}
@@ -307,7 +309,8 @@ def test_what_a_page_cannot_show_is_replaced_and_nothing_else():
     assert printed(3) == 3
 
 
-def test_the_same_findings_make_the_same_page(texts):
+def test_the_same_findings_make_the_same_page(texts, pictures_drawn_once):
+    pictures_drawn_once.clear()
     assert audit_page(minimal(), {}, {}) == texts["minimal"]
 
 

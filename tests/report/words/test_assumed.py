@@ -1,11 +1,14 @@
 """What an audit took for granted is said wherever its findings are shown; without it nothing of the kind is."""
 
+import pytest
 from audit_samples import full
 
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.tables.audit import audit_output
 from dtfl_private.report.words.assumed import assumed_plainly, assumed_sentences
 from dtfl_private.report.words.headline import headline
+
+pytestmark = pytest.mark.usefixtures("pictures_drawn_once")
 
 
 def texts(findings):
