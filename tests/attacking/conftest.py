@@ -73,5 +73,6 @@ def mount(objects, tmp_path, monkeypatch) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory) -> RunFolder:
     """A run by names alone, of one round with two clients: what other processes can open."""
-    config = TrainConfig(max_train_images=80, clients=2, rounds=1, batch_size=8, device="cpu", workers=1)
+    small = {"dataset": "digits:size=8", "max_train_images": 80, "clients": 2, "rounds": 1, "batch_size": 8}
+    config = TrainConfig(**small, device="cpu", workers=1)
     return train(config, out=tmp_path_factory.mktemp("run") / "run").folder

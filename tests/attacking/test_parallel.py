@@ -6,6 +6,7 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
 from dtfl_private.errors import RunError
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.jobs import processes_kept
 
 
 class Heard(Callback):
@@ -17,6 +18,17 @@ class Heard(Callback):
 
     def job_finished(self, job, *, cached=False, error=None):
         self.done.append((job, cached))
+
+
+def nothing():
+    """What the processes do first."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_same_two_processes():
+    """Begin two processes for all tests: loading torch takes each longer than its work."""
+    with processes_kept(2, nothing):
+        yield
 
 
 def config(**values):

@@ -38,7 +38,14 @@ class Constant:
 def named(tmp_path_factory) -> RunFolder:
     """A run by names alone, defended, and too small to learn anything."""
     config = TrainConfig(
-        max_train_images=120, clients=2, rounds=1, batch_size=8, device="cpu", workers=1, defense=("dropout:p=0.1",)
+        dataset="digits:size=8",
+        max_train_images=120,
+        clients=2,
+        rounds=1,
+        batch_size=8,
+        device="cpu",
+        workers=1,
+        defense=("dropout:p=0.1",),
     )
     return train(config, out=tmp_path_factory.mktemp("run") / "run").folder
 
