@@ -1,4 +1,6 @@
 import json
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from dtfl_private.plugins import installed as installed_plugins
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.messages import MessageObserver
 from dtfl_private.randomness import isolated
+from dtfl_private.runtime import jobs, worker_pool
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.runtime.in_process import InProcess
@@ -65,6 +68,28 @@ def no_picture_of_each_training() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for plot in ("plot_training", "plot_judged"):
             patch.setattr(training, plot, lambda _, path, *, title: path.write_text(title))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes_that_need_not_load_torch() -> Iterator[None]:
+    """Fork worker processes from one that has loaded what they need: seconds for each that is begun anew.
+
+    They get their work as new ones do. Those that commands begin, and those of `tests/runtime`, are begun anew.
+    """
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["dtfl_private.attacking.parallel", "dtfl_private.runtime.worker_pool"])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (jobs, worker_pool):
+            patch.setattr(module, "spawn_context", lambda: forking)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Leave written files to the system, which keeps them whatever happens to a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 

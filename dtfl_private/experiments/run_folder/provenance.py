@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,12 @@ def recorded_data(folder: RunFolder) -> str:
     return sha256
 
 
+@cache
 def _commit() -> str | None:
-    """Return the commit of the toolkit's own source when it runs from a git checkout."""
+    """Return the commit of the toolkit's own source when it runs from a git checkout.
+
+    Asked once in a process: what is changed later is not the code that this process has loaded.
+    """
     source = Path(__file__).resolve().parents[3]
     if not (source / ".git").exists():
         return None

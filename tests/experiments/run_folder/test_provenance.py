@@ -21,6 +21,7 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
     def no_git(*_args, **_settings):
         raise FileNotFoundError
 
+    monkeypatch.setattr(provenance, "_commit", provenance._commit.__wrapped__)  # each time anew
     monkeypatch.setattr(subprocess, "run", no_git)
     assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "dtfl_private" / "a" / "b" / "c.py"))
