@@ -33,7 +33,7 @@ def digits() -> tuple[Tensor, Tensor]:
     return data.train_images.float() / 255, data.train_labels
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor]]:
     """Make a view of clients that each sent a batch of 16 images, and the truth: ``make_view(stem, *defenses)``.
 

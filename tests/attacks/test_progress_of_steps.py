@@ -7,6 +7,7 @@ from torch import nn
 
 from dtfl_private.attacks.attribute import AttributeInference
 from dtfl_private.attacks.hybrid import Hybrid
+from dtfl_private.attacks.shared import posterior_mean
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.attacks.unshuffle import Unshuffle
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
@@ -19,6 +20,12 @@ FEW = {"decoder_steps": 12, "steps": 6}
 def stem():
     with isolated(0, "stem"):
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+
+
+@pytest.fixture(autouse=True)
+def few_images_to_average(monkeypatch):
+    """As many as suffice for a mean of likely images to be tried at all: how good it is does not matter here."""
+    monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 20 * posterior_mean.FEWEST_IMAGES // 16)
 
 
 @pytest.mark.parametrize(
