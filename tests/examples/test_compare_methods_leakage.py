@@ -24,7 +24,7 @@ RUN = TrainConfig(
     workers=1,
 )
 AUDIT = AuditConfig(
-    attacks=("optimization:steps=60,smoothness=0.0001", "membership-matching"),
+    attacks=("optimization:steps=60,smoothness=0.0001,lr=0.1", "membership-matching"),
     tiers=(1,),
     victims=24,
     aux_images=60,
