@@ -48,6 +48,17 @@ def a_round(patterns, tiny_config, play):
     return played
 
 
+BARE: dict[str, object] = {}
+"""Rounds without defenses, by the settings: each is compared with those of many defenses."""
+
+
+def bare_round(a_round, **values):
+    key = repr(sorted(values.items()))
+    if key not in BARE:
+        BARE[key] = a_round(**values)
+    return BARE[key]
+
+
 def same_model(ours, theirs) -> bool:
     pairs = [(tensor, theirs.weights.model[name]) for name, tensor in ours.weights.model.items()]
     return all(torch.equal(mine, other) for mine, other in pairs)
@@ -56,7 +67,7 @@ def same_model(ours, theirs) -> bool:
 @pytest.mark.parametrize("name", sorted(set(installed("defense")) - {"tier-floor"}))
 def test_a_round_where_the_rule_holds_is_that_of_the_defense_and_elsewhere_that_without(a_round, name):
     method = {"method": "splitfed-v1"} if name == "gradient-scrutinizer" else {}
-    ruled, plain, bare = a_round(f"{spelled(name)}@tier=2"), a_round(spelled(name)), a_round(**method)
+    ruled, plain, bare = a_round(f"{spelled(name)}@tier=2"), a_round(spelled(name)), bare_round(a_round, **method)
     elsewhere = a_round(f"{spelled(name)}@profile=phone", profiles=PHONES[:1]) if method else None
     assert same_model(ruled[1], plain[1])
     assert all(torch.equal(one.smashed, other.smashed) for one, other in zip(ruled[0], plain[0], strict=True))
