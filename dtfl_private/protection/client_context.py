@@ -137,7 +137,8 @@ class ClientRound:
         others = {
             name: kept for name, kept in self.memory.items() if not name.startswith(tuple(f"{m}/" for m in members))
         }
-        kept = {name: tensor.detach().cpu() for name, tensor in others.items()}
+        # Laid out as a checkpoint gives it back: in another order sums are rounded otherwise.
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in others.items()}
         for position in members:
             kept |= {f"{position}/{name}": tensor for name, tensor in self.member(position).remembered().items()}
         return kept

@@ -72,7 +72,8 @@ def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(pattern
             if self.rounds == 2:
                 raise KeyboardInterrupt
 
-    config = tiny_config(model="resnet-8", defense=[spelled(name)], dropout=0.2, seed=3, **method_for(name))
+    values = {"batch_size": 8, "dropout": 0.2, "seed": 3, **method_for(name)}
+    config = tiny_config(model="resnet-8", defense=[spelled(name)], **values)
     whole = train(config, out=tmp_path / "whole", dataset=patterns)
     with pytest.raises(KeyboardInterrupt):
         train(config, out=tmp_path / "cut", dataset=patterns, callbacks=[Interrupt()])
