@@ -4,6 +4,7 @@ import ast
 import inspect
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,21 @@ def package_of(dotted: str) -> str:
     return second if first == "dtfl_private" and second in PLUGIN_PACKAGES else first
 
 
-def imports(source: Source) -> Iterator[str]:
-    """Yield the dotted names that a module imports, also inside functions; ``from a import b`` gives ``a.b``."""
+@lru_cache(maxsize=4)  # one module after the other: all of them would take much memory
+def nodes_of(text: str) -> list[ast.AST]:
+    """Return all nodes of a module's syntax tree."""
+    return list(ast.walk(ast.parse(text)))
+
+
+@cache
+def imports(source: Source) -> tuple[str, ...]:
+    """Return the dotted names that a module imports, also inside functions; ``from a import b`` gives ``a.b``."""
+    return tuple(imported_by(source))
+
+
+def imported_by(source: Source) -> Iterator[str]:
     name, text = source
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -113,7 +125,7 @@ def unsafe(source: Source) -> list[str]:
     """Return what in a module could load or leave a pickle."""
     name, text = source
     found = [f"{name} imports {other}" for other in imports(source) if set(other.split(".")) & UNSAFE_MODULES]
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(text):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found += [f"{name} uses {node.value.id}.{node.attr}"] * ((node.value.id, node.attr) in UNSAFE_CALLS)
     found += [f"{name} imports {other}" for other in imports(source) if tuple(other.split(".")) in UNSAFE_CALLS]
@@ -122,7 +134,7 @@ def unsafe(source: Source) -> list[str]:
 
 def calls(source: Source) -> Iterator[tuple[str, str, ast.Call]]:
     """Yield what a module calls: the name of the object before the last dot, the name behind it, the call."""
-    for node in ast.walk(ast.parse(source[1])):
+    for node in nodes_of(source[1]):
         if isinstance(node, ast.Call):
             function = node.func
             if isinstance(function, ast.Name):
@@ -284,7 +296,7 @@ def readers(source: Source) -> list[str]:
     name, text = source
     found = [other for other in imports(source) if other.partition(".")[0] in READING_MODULES]
     found += [other for other in imports(source) if other in ("json.load", "json.loads", "gzip.open", "io.open")]
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(text):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
