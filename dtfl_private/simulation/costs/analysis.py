@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
@@ -48,7 +48,7 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
     structure = structure_of(model)
     if structure is None:
         return _counted(model, input_shape, classes, numerics)
-    asked = (structure, input_shape, classes, numerics)
+    asked = (structure, input_shape, classes, numerics.weight_dtype, numerics.wire_dtype)
     table = _KNOWN.pop(asked, None) or _counted(model, input_shape, classes, numerics)
     _KNOWN[asked] = table
     if len(_KNOWN) > MOST_KNOWN:
@@ -67,7 +67,8 @@ def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, num
     with torch.no_grad():
         shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like))
     inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
-    stages = [stage_macs(stage, zeros) for stage, zeros in zip(skeleton, inputs, strict=True)]
+    known: dict[Hashable, StageMacs] = {}
+    stages = [_macs(stage, zeros, known) for stage, zeros in zip(skeleton, inputs, strict=True)]
     if shapes[-1] != (classes,):
         raise InputError(
             f"the network returns {shapes[-1]} for each input, expected {(classes,)}: one value for each of the classes"
@@ -75,7 +76,7 @@ def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, num
     if not stages[-1].trainable:
         raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
     heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)
-    rows = [_tier_cost(tier, skeleton, shapes[tier - 1], heads[tier], stages, numerics) for tier in model.tiers]
+    rows = [_tier_cost(tier, skeleton, shapes[tier - 1], heads[tier], stages, known, numerics) for tier in model.tiers]
     return TierTable(
         rows=tuple(rows),
         forward_macs=sum(stage.forward for stage in stages),
@@ -93,13 +94,14 @@ def _tier_cost(
     shape: tuple[int, ...],
     head: nn.Module,
     stages: Sequence[StageMacs],
+    known: dict[Hashable, StageMacs],
     numerics: Numerics,
 ) -> TierCost:
     """Return the cost of a cut behind stage ``tier``, whose activations have this shape per input."""
     client, server = split(skeleton, tier)
     like = next(skeleton.parameters())
     head = head.to(device=like.device, dtype=numerics.weight_dtype)
-    head_macs = stage_macs(head, like.new_zeros(2, *shape, dtype=numerics.weight_dtype))
+    head_macs = _macs(head, like.new_zeros(2, *shape, dtype=numerics.weight_dtype), known)
     return TierCost(
         tier=tier,
         cut_shape=shape,
@@ -117,6 +119,17 @@ def _tier_cost(
         chained_client_macs=train_macs(stages[:tier]),
         chained_server_macs=train_macs(stages[tier:], gradient_flows=True),
     )
+
+
+def _macs(stage: nn.Module, inputs: Tensor, known: dict[Hashable, StageMacs]) -> StageMacs:
+    """Return the MACs of a stage; those of equal stages are counted once, and then ``known``."""
+    structure = structure_of(stage)
+    if structure is None:
+        return stage_macs(stage, inputs)
+    asked = (structure, tuple(inputs.shape), inputs.dtype)
+    if asked not in known:
+        known[asked] = stage_macs(stage, inputs)
+    return known[asked]
 
 
 def _params(module: nn.Module) -> int:

@@ -72,6 +72,17 @@ def test_equal_networks_are_counted_once_and_others_each_time(monkeypatch):
     assert len(counted) == 6
 
 
+def test_equal_stages_are_counted_once_and_all_of_them_count(monkeypatch):
+    count, counted = analysis.stage_macs, []
+    monkeypatch.setattr(analysis, "stage_macs", lambda *asked: counted.append(asked) or count(*asked))
+    block = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)]
+    table = analysis._counted(numbered([*network()[:1], *block, network()[1]]), (1, 8, 8), 3, Numerics())
+    assert len(counted) == 4  # first, block, last and the heads, which are all alike
+    assert table.module_macs[1:6] == (8 * 8 * 4 * 36,) * 5
+    monkeypatch.setattr(analysis, "structure_of", lambda _: None)
+    assert analysis._counted(numbered([*network()[:1], *block, network()[1]]), (1, 8, 8), 3, Numerics()) == table
+
+
 def test_no_more_tables_are_kept_than_wanted(monkeypatch):
     monkeypatch.setattr(analysis, "_KNOWN", type(analysis._KNOWN)())
     monkeypatch.setattr(analysis, "MOST_KNOWN", 2)
