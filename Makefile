@@ -27,9 +27,10 @@ demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (
 deploy-demo: $(READY) ## set up, train DTFL on digits with a server and three real clients, and attack what crossed the wire (two minutes)
 	$(BIN)/python -m examples.deploy_demo
 
-# One process for each core, and one thread in each: more wait for each other.
+# One process for each core, and one thread in each: more wait for each other. Compiled modules are kept, whatever the
+# environment says: dozens of tests begin processes of their own.
 test: $(READY) ## set up and run all tests, on all cores
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q --numprocesses auto --dist loadfile
 
 check: $(READY) ## format, lint, types and documentation, all strict
 	$(BIN)/ruff format --check .
