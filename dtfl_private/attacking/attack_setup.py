@@ -27,6 +27,7 @@ from dtfl_private.attacking.victims.acting_defenses import defense_of, differ_in
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import Victims
 from dtfl_private.data.preprocess import unit
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -207,8 +208,8 @@ class AttackSetup:
         """Return a fresh copy of a client's program."""
         worker, tier = self.opened.prepared.worker, seen.download.tier
         return ClientProgram(
-            modules=self.numerics.place(copy.deepcopy(client_modules(worker.model, tier))),
-            head=self.numerics.place(copy.deepcopy(self.opened.heads[tier])),
+            modules=self.numerics.place(copied(client_modules(worker.model, tier))),
+            head=self.numerics.place(copied(self.opened.heads[tier])),
             download=seen.download if seen.download.weights else self._beginning(seen.download),
             preprocessor=copy.deepcopy(worker.normaliser).to(self.numerics.device),
             defense=(self.defense_of(seen.download) if adaptive else worker.defense.undefended).on_wire(

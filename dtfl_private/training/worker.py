@@ -4,7 +4,6 @@ A worker holds one resident model and one head per tier, whatever the number of 
 weights.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, held_modules
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
@@ -125,8 +125,8 @@ class Worker:
         self._input_observer = input_observer
         # Own copies: sending a module to another process makes its tensors shared memory, and two workers must not
         # train the same tensors.
-        self.model = numerics.place(copy.deepcopy(setup.model))
-        self.heads = {tier: numerics.place(copy.deepcopy(head)) for tier, head in setup.heads.items()}
+        self.model = numerics.place(copied(setup.model))
+        self.heads = {tier: numerics.place(copied(head)) for tier, head in setup.heads.items()}
         self._images = setup.train_images.to(numerics.device)
         self._labels = setup.train_labels.to(numerics.device)
         self._judged: Mapping[ImageSet, tuple[Tensor, Tensor]] = {

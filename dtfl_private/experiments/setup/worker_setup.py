@@ -1,7 +1,5 @@
 """From a configuration to what a worker needs."""
 
-import copy
-
 from torch import nn
 
 from dtfl_private.data.preprocess import Preprocessor
@@ -9,6 +7,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.experiments.setup.network import CostedNetwork
+from dtfl_private.models.copies import copied
 from dtfl_private.models.heads import make_heads
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
@@ -51,7 +50,7 @@ def worker_setup(
     apart = inputs.validation if config.judged_on == "test" else None  # otherwise they are the test images
     return WorkerSetup(
         work=parts.method.work(),
-        model=copy.deepcopy(network.model).to(dtype=numerics.weight_dtype),
+        model=copied(network.model).to(dtype=numerics.weight_dtype),
         heads=_heads(config, parts, inputs, network, table),
         train_images=dataset.train_images,
         train_labels=dataset.train_labels,

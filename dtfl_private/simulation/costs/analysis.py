@@ -3,7 +3,6 @@
 A network on the meta device has shapes and types but no numbers: it is analysed there, whatever its size.
 """
 
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
@@ -61,7 +61,7 @@ def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, num
     # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
     described = next(model.parameters(), torch.empty(0)).is_meta
     device, dtype = "meta" if described else "cpu", numerics.weight_dtype
-    skeleton = copy.deepcopy(model).to(device=device, dtype=dtype)
+    skeleton = copied(model).to(device=device, dtype=dtype)
     # Batches of two: batch norm refuses a single value.
     like = torch.empty(0, device=device, dtype=dtype)
     with torch.no_grad():

@@ -76,11 +76,12 @@ def test_equal_stages_are_counted_once_and_all_of_them_count(monkeypatch):
     count, counted = analysis.stage_macs, []
     monkeypatch.setattr(analysis, "stage_macs", lambda *asked: counted.append(asked) or count(*asked))
     block = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)]
-    table = analysis._counted(numbered([*network()[:1], *block, network()[1]]), (1, 8, 8), 3, Numerics())
-    assert len(counted) == 4  # first, block, last and the heads, which are all alike
-    assert table.module_macs[1:6] == (8 * 8 * 4 * 36,) * 5
+    model = numbered([network()[0], *block[:3], nn.MaxPool2d(2), *block[3:], network()[1]])
+    table = analysis._counted(model, (1, 8, 8), 3, Numerics())
+    assert len(counted) == 7  # first, block and head on either size, pooling, last
+    assert table.module_macs[1:7] == (8 * 8 * 4 * 36,) * 3 + (0,) + (4 * 4 * 4 * 36,) * 2
     monkeypatch.setattr(analysis, "structure_of", lambda _: None)
-    assert analysis._counted(numbered([*network()[:1], *block, network()[1]]), (1, 8, 8), 3, Numerics()) == table
+    assert analysis._counted(model, (1, 8, 8), 3, Numerics()) == table
 
 
 def test_no_more_tables_are_kept_than_wanted(monkeypatch):
