@@ -87,6 +87,10 @@ class Dimension:
         return any(value == known and type(value) is type(known) for known in self.values)
 
 
+def _everywhere() -> list[str | list[str]]:
+    return [ALL]
+
+
 class DefenseChoice(StrictTable):
     """A defense that may be chosen.
 
@@ -100,7 +104,7 @@ class DefenseChoice(StrictTable):
     name: Name
     slot: Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[a-z][a-z0-9-]*$")] = "activations"
     settings: Annotated[dict[Name, Range | Values | Plain], Field(max_length=50)] = Field(default_factory=dict)
-    tiers: Annotated[list[Where], Field(min_length=1, max_length=50)] = Field(default_factory=lambda: [ALL])
+    tiers: Annotated[list[Where], Field(min_length=1, max_length=50)] = Field(default_factory=_everywhere)
 
     @property
     def places(self) -> dict[str, tuple[str, ...]]:
@@ -145,8 +149,8 @@ class DefenseChoice(StrictTable):
         """How many points it has; None where some range has more numbers than can be tried."""
         if any(isinstance(value, Range) for value in self.settings.values()):
             return None
-        each = math.prod(len(value) for value in self.settings.values() if isinstance(value, list))
-        return sum(each ** len(conditions) for conditions in self.places.values())
+        each: int = math.prod(len(value) for value in self.settings.values() if isinstance(value, list))
+        return sum(int(each ** len(conditions)) for conditions in self.places.values())
 
 
 def defense_texts(choice: DefenseChoice, point: Point) -> list[str]:

@@ -4,30 +4,43 @@ Processes are forked from one that has imported everything, and tell by a pipe w
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
+from dtfl_private.data.dataset import Dataset
 from dtfl_private.deployed.client.joining import Joining, join
 from dtfl_private.deployed.client.own_data import part_of
+from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.project.credentials import read_client_credentials, read_server_credentials
 from dtfl_private.deployed.project.init import make_project
 from dtfl_private.deployed.server.serving import Serving, serve
 from dtfl_private.deployed.server.serving_client import Rules
+from dtfl_private.deployed.sessions.session import Session
+from dtfl_private.deployed.wire.kinds import Update, WireMessage
 from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.files import reading
+from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.training.participant import Participant
 from dtfl_private.training.round_record import Record
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0
 """Far longer than anything here takes on a busy machine: only what hangs takes as long."""
 
 # Small networks have few layers; these tests are about what is sent, not about what is learnt.
@@ -65,6 +78,10 @@ class Peer:
             if kind == what and (not isinstance(value, str) or value.startswith(starting)):
                 return value
         raise AssertionError(f"{self.name} has not said '{what} {starting}', but: {self.heard}")
+
+    def go_on(self) -> None:
+        """Let it go on from where it pauses."""
+        self.pipe.send("go on")
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -110,20 +127,38 @@ class Federation:
         return self.folder / "run"
 
     def serve(self, *, resume: bool = False, minimum: int | None = None, **rules: Any) -> Peer:
-        """Start the server, and wait until it listens."""
+        """Start the server, and wait until it listens; ``rules``: see `Rules`, and ``keepalive_s``."""
         arguments = (self.project, to_toml(self.config), self.address, self.run, resume, minimum, rules)
         server = self._start("server", _serve, *arguments)
         self.address = server.wait_for("note", "listening at").split()[2].rstrip(",")
         return server
 
     def join(self, client: int, **options: Any) -> Peer:
-        """Start a client; options are those of `Joining`, and ``part``, whose images it has, by default its own."""
-        options = {"store": self.folder / f"store-{client}", "part": client, "chance": "seeded", **options}
-        return self._start(f"client {client}", _join, self.project, client, to_toml(self.config), self.address, options)
+        """Start a client.
 
-    def join_all(self) -> list[Peer]:
+        Args:
+            client: its number.
+            options: of `Joining`; ``part``: whose images it has, by default its own; ``without``: so many images fewer;
+                ``hooks``: what it does otherwise than a client does, see `Hooks`; ``credentials``: folder of them.
+        """
+        options = {
+            "store": self.folder / f"store-{client}",
+            "part": client,
+            "chance": "seeded",
+            "first_wait_s": 0.2,
+            **options,
+        }
+        options.setdefault("address", self.address)
+        return self._start(f"client {client}", _join, self.project, client, to_toml(self.config), options)
+
+    def join_all(self, **options: Any) -> list[Peer]:
         """Start all clients."""
-        return [self.join(client) for client in range(self.config.clients)]
+        return [self.join(client, **options) for client in range(self.config.clients)]
+
+    def restarted(self, peer: Peer) -> None:
+        """Forget a peer that is to be started anew."""
+        self.peers.remove(peer)
+        peer.pipe.close()
 
     def _start(self, name: str, what: Any, *arguments: Any) -> Peer:
         context = multiprocessing.get_context("forkserver")
@@ -146,10 +181,10 @@ class Federation:
 
 
 @contextlib.contextmanager
-def federation(folder: Path, **changes: Any) -> Iterator[Federation]:
-    """Yield a federation with a small run, whose processes end with the block."""
+def federation(folder: Path, names: Sequence[str] = ("127.0.0.1",), **changes: Any) -> Iterator[Federation]:
+    """Yield a federation with a small run, whose processes end with the block; ``names``: of the server."""
     config = make_config({**SMALL, **changes}, "test")
-    make_project(folder / "project", config, names=["127.0.0.1"], now=datetime.now(UTC))
+    make_project(folder / "project", config, names=names, now=datetime.now(UTC))
     made = Federation(folder=folder, config=config)
     try:
         yield made
@@ -158,16 +193,19 @@ def federation(folder: Path, **changes: Any) -> Iterator[Federation]:
 
 
 class _Telling(Callback):
-    """Tells a pipe how a server proceeds."""
+    """Tells a pipe how a server proceeds, and keeps the weights after each round."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: Connection, run: Path) -> None:
+        self._pipe, self._run, self._lock = pipe, run, threading.Lock()
 
     def note(self, text: str) -> None:
-        self._pipe.send(("note", text))
+        with self._lock:  # lines come from all threads
+            self._pipe.send(("note", text))
 
     def round_finished(self, record: Record) -> None:
-        self._pipe.send(("round", record))
+        shutil.copyfile(self._run / "model.safetensors", self._run.with_name(f"model-{record['round']}.safetensors"))
+        with self._lock:
+            self._pipe.send(("round", record))
 
 
 def _serve(
@@ -188,30 +226,106 @@ def _serve(
         serving = Serving(
             listen=address,
             credentials=credentials,
-            rules=Rules(**{"deadline_s": 60.0, **rules}),
+            keepalive_s=rules.pop("keepalive_s", 10.0),
+            rules=Rules(**{"deadline_s": PATIENCE_S, **rules}),
             minimum=minimum,
             out=out,
             resume=resume,
         )
-        run = serve(make_config(reading.parse_toml(config), "test"), serving, [_Telling(pipe)])
+        run = serve(make_config(reading.parse_toml(config), "test"), serving, [_Telling(pipe, out)])
         answer(run.summary["final_accuracy"])
 
 
-def _join(pipe: Connection, project: Path, client: int, config: str, address: str, options: dict[str, Any]) -> None:
+def _join(pipe: Connection, project: Path, client: int, config: str, options: dict[str, Any]) -> None:
     with _answering(pipe) as answer:
+        hooks = options.pop("hooks", Hooks())
+        hooks.set_up(pipe)
         side = Path(options.pop("credentials", project / "clients" / f"client-{client}"))
         credentials = read_client_credentials(
             side / "ca.pem", side / "client.pem", side / "client.key", now=datetime.now(UTC)
         )
         part, own = options.pop("part"), make_config(reading.parse_toml(config), "test")
+        without = options.pop("without", 0)
         joining = Joining(
-            address=address,
             credentials=credentials,
-            images=lambda _, __: part_of(own, part),
+            images=lambda _, __: _fewer(part_of(own, part), without),
             device="cpu",
             **options,
         )
         answer(join(joining, lambda text: pipe.send(("say", text))))
+
+
+def _fewer(dataset: Dataset, without: int) -> Dataset:
+    kept = len(dataset.train_labels) - without
+    return replace(dataset, train_images=dataset.train_images[:kept], train_labels=dataset.train_labels[:kept])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What a client in a test does beside what clients do.
+
+    pauses: rounds and batches before which it stops and says so, until it is told to go on. slow: seconds that each
+    batch takes longer in each round, from round 0, which is the probe; the last counts for all further ones. updates:
+    folder in which it keeps every update that it sends, and what was acknowledged. namespace: of the network that it is
+    in.
+    """
+
+    pauses: tuple[tuple[int, int], ...] = ()
+    slow: tuple[float, ...] = ()
+    updates: Path | None = None
+    namespace: str | None = None
+
+    def set_up(self, pipe: Connection) -> None:
+        """Change this process, which is a client's own."""
+        if self.namespace is not None:
+            enter_network(self.namespace)
+        if self.updates is not None:
+            _keep_updates(self.updates)
+        inner = Participant.messages
+
+        def messages(participant: Participant) -> Iterator[SmashedBatch]:
+            number = 0 if participant.task.batches == 1 else participant.task.round
+            for batch in inner(participant):
+                if self.slow:
+                    time.sleep(self.slow[min(number, len(self.slow) - 1)])
+                if (number, batch.batch) in self.pauses:
+                    pipe.send(("paused", number))
+                    pipe.recv()
+                yield batch
+
+        Participant.messages = messages  # type: ignore[method-assign] # this process is no other than a test's client
+
+
+def enter_network(name: str) -> None:
+    """Move this process to a network namespace: `os.setns` is not there before Python 3.12."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = os.open(f"/var/run/netns/{name}", os.O_RDONLY)
+    try:
+        if libc.setns(handle, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"namespace {name} cannot be entered")
+    finally:
+        os.close(handle)
+
+
+def _keep_updates(folder: Path) -> None:
+    """Keep updates as they are sent, and note which are acknowledged, in the order of time."""
+    folder.mkdir(exist_ok=True)
+    send, acknowledged = Session.send, ClientStore.acknowledged
+
+    def sending(session: Session, message: WireMessage, timeout_s: float | None = None) -> None:
+        if isinstance(message, Update):
+            said = message.message
+            name = f"{said.round}-{said.client}-{time.monotonic_ns()}"
+            kept = {"examples": torch.tensor(said.examples), **said.weights}
+            save_file({key: tensor.contiguous() for key, tensor in kept.items()}, folder / f"{name}.tmp")
+            (folder / f"{name}.tmp").replace(folder / f"{name}.safetensors")
+        send(session, message, timeout_s)
+
+    def acknowledging(store: ClientStore, number: int) -> None:
+        acknowledged(store, number)
+        (folder / f"{number}-{store._entered().client}.acknowledged").touch()
+
+    Session.send, ClientStore.acknowledged = sending, acknowledging  # type: ignore[method-assign] # as above
 
 
 @contextlib.contextmanager

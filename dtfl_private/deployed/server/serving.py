@@ -218,10 +218,6 @@ class _Run:
 
     def _more(self) -> dict[str, Any]:
         """Return what environment.json says of a deployed run."""
-        return self._more()
-
-    def _more(self) -> dict[str, Any]:
-        """Return what environment.json says of a deployed run."""
         return {"clock": "wall", "run": self._run_id, "images": self._registry.images_K.tolist()}
 
     def _scale(self) -> ChannelScale | None:

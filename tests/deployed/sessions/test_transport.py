@@ -1,0 +1,145 @@
+"""Sessions over gRPC and mutual TLS within one process: who gets in, what arrives, and that nothing is left behind."""
+
+import contextlib
+import queue
+import threading
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from dtfl_private.deployed.project.authority import Authority, issue_client
+from dtfl_private.deployed.project.credentials import (
+    ClientCredentials,
+    read_client_credentials,
+    read_server_credentials,
+)
+from dtfl_private.deployed.sessions.pieces import PIECE_BYTES
+from dtfl_private.deployed.sessions.session import SessionLostError
+from dtfl_private.deployed.sessions.transport import Listening, connect
+from dtfl_private.deployed.wire.kinds import Echo, Hello, Measure
+from dtfl_private.errors import InputError
+
+PATIENCE_S = 300.0
+LARGEST = 3 * PIECE_BYTES
+
+
+@pytest.fixture
+def server(project, now):
+    """Return a server on this machine, and the queue of its sessions: (client, session)."""
+    side = project.server
+    sessions: queue.Queue = queue.Queue()
+    before = set(threading.enumerate())
+    listening = Listening(
+        "127.0.0.1:0",
+        read_server_credentials(side.authority, side.certificate, side.key, now=now),
+        clients=3,
+        largest=LARGEST,
+        greet=lambda client, session, _: sessions.put((client, session)),
+        turned_away=lambda why: sessions.put((None, why)),
+    )
+    yield listening, sessions
+    listening.close()
+    left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert not [thread.name for thread in left if thread.name.startswith(("from ", "greet ", "session"))]
+
+
+def credentials(project, now, client: int) -> ClientCredentials:
+    side = project.client(client)
+    return read_client_credentials(side.authority, side.certificate, side.key, now=now)
+
+
+@contextlib.contextmanager
+def connected(address: str, own: ClientCredentials):
+    session, close = connect(address, own, LARGEST)
+    try:
+        yield session
+    finally:
+        close()
+
+
+def test_frames_of_any_size_cross_both_ways_and_the_certificate_says_who_it_is(server, project, now):
+    listening, sessions = server
+    payload = bytes(range(256)) * (PIECE_BYTES // 100)
+    with connected(listening.address, credentials(project, now, 2)) as ours:
+        ours.send(Hello(version="1"))
+        client, theirs = sessions.get(timeout=PATIENCE_S)
+        assert client == 2
+        assert theirs.receive(PATIENCE_S) == Hello(version="1")
+        theirs.send(Measure(session=0, number=1, payload=payload))
+        assert ours.receive(PATIENCE_S).payload == payload
+        ours.send(Echo(session=0, number=1, payload=payload))
+        assert theirs.receive(PATIENCE_S).payload == payload
+        assert (ours.bytes_in, ours.bytes_out) == (theirs.bytes_out, theirs.bytes_in)
+    with pytest.raises(SessionLostError):  # the client is gone, and the server's side is told
+        theirs.receive(PATIENCE_S)
+
+
+def test_a_frame_that_is_too_large_ends_the_session(server, project, now):
+    listening, sessions = server
+    with connected(listening.address, credentials(project, now, 0)) as ours:
+        _, theirs = sessions.get(timeout=PATIENCE_S)
+        ours.send(Echo(session=0, number=1, payload=bytes(LARGEST)))
+        with pytest.raises(SessionLostError, match=f"a frame of more than {LARGEST:,} bytes"):
+            theirs.receive(PATIENCE_S)
+        with pytest.raises(SessionLostError):
+            ours.receive(PATIENCE_S)
+
+
+def test_a_server_that_ends_a_session_ends_it_for_the_client(server, project, now):
+    listening, sessions = server
+    with connected(listening.address, credentials(project, now, 1)) as ours:
+        _, theirs = sessions.get(timeout=PATIENCE_S)
+        theirs.send(Measure(session=0, number=1))
+        theirs.finish(PATIENCE_S)
+        assert ours.receive(PATIENCE_S) == Measure(session=0, number=1)
+        with pytest.raises(SessionLostError):
+            ours.receive(PATIENCE_S)
+
+
+def reissued(project, other, now, then: int) -> ClientCredentials:
+    """Return credentials of client 0 that another project, or at another time, was issued; it trusts this project."""
+    certificate = x509.load_pem_x509_certificate(other.authority_certificate.read_bytes())
+    authority = Authority(certificate=certificate, key=load_pem_private_key(other.authority_key.read_bytes(), None))
+    pair = issue_client(authority, 0, now + timedelta(days=then), 10)
+    return ClientCredentials(
+        authority_pem=project.authority_certificate.read_bytes(),
+        certificate_pem=pair.certificate_pem,
+        key_pem=pair.key_pem,
+        expires=now,
+        client=0,
+    )
+
+
+@pytest.mark.parametrize(("whose", "then"), [("project", -100), ("project", 100), ("other", 0)])
+def test_certificates_that_have_expired_or_are_of_another_project_get_no_session(
+    server, project, other_project, now, whose, then
+):
+    listening, sessions = server
+    own = reissued(project, project if whose == "project" else other_project, now, then)
+    with connected(listening.address, own) as ours, pytest.raises(SessionLostError):
+        ours.receive(PATIENCE_S)
+    with connected(listening.address, credentials(project, now, 1)):
+        assert sessions.get(timeout=PATIENCE_S)[0] == 1  # and nothing before it
+    assert sessions.empty()
+
+
+def test_a_server_of_another_project_is_not_believed(server, project, other_project, now):
+    listening, _ = server
+    with (
+        connected(listening.address, credentials(other_project, now, 0)) as ours,
+        pytest.raises(SessionLostError, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        ours.receive(PATIENCE_S)
+
+
+def test_nobody_is_there(project, now):
+    with connected("127.0.0.1:1", credentials(project, now, 0)) as ours, pytest.raises(SessionLostError):
+        ours.receive(PATIENCE_S)
+
+
+@pytest.mark.parametrize("address", ["localhost", ":80", "host:http", ""])
+def test_what_is_no_address(project, now, address):
+    with pytest.raises(InputError, match="is no address: expected HOST:PORT"):
+        connect(address, credentials(project, now, 0), LARGEST)
