@@ -125,7 +125,7 @@ def test_certificates_that_have_expired_or_are_of_another_project_get_no_session
     assert sessions.empty()
 
 
-def test_a_server_of_another_project_is_not_believed(server, project, other_project, now):
+def test_a_server_of_another_project_is_not_believed(server, other_project, now):
     listening, _ = server
     with (
         connected(listening.address, credentials(other_project, now, 0)) as ours,
