@@ -225,8 +225,10 @@ def join(
     try:
         if self_audit:
             from dtfl_private.deployed.client.looking import look
+            from dtfl_private.report.live.attacks import AttackDisplay
 
-            found = look(joining, answer.say)
+            with AttackDisplay(answer.progress, quiet=answer.quiet) as display:
+                found = look(joining, display.note, [display])
             for line in found.lines:
                 answer.show_line(line)
             answer.document({"lines": found.lines})

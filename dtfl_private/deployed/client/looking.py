@@ -1,7 +1,7 @@
 """Look at a run before taking part: its configuration, and what this client's own messages would leak under it."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from dtfl_private.deployed.wire.kinds import Hello, Refused, Welcome
 from dtfl_private.deployed.wire.server_checks import check_welcome
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 
 
-def look(joining: Joining, say: Callable[[str], None]) -> SelfAudit:
+def look(joining: Joining, say: Callable[[str], None], callbacks: Sequence[Callback] = ()) -> SelfAudit:
     """Ask the server for its configuration, leave, and audit what this client would send under it.
 
     Nothing of the client's images leaves: not even how many there are.
@@ -38,6 +39,7 @@ def look(joining: Joining, say: Callable[[str], None]) -> SelfAudit:
     Args:
         joining: what the operator decides.
         say: called with lines for the operator.
+        callbacks: hear how the attacks proceed.
 
     Raises:
         InputError: the client refuses the run, or its images cannot be audited.
@@ -59,7 +61,8 @@ def look(joining: Joining, say: Callable[[str], None]) -> SelfAudit:
         registration = registration_of(config, dataset, apart, scale)
         prepared = prepare(config, held=held_by_client(dataset, welcome.client, config.clients, registration))
         with tempfile.TemporaryDirectory() as folder:
-            return self_audit(config, dataset, Path(folder) / "run", defenses=prepared.worker.defense.defenses)
+            defenses = prepared.worker.defense.defenses
+            return self_audit(config, dataset, Path(folder) / "run", defenses=defenses, callbacks=callbacks)
 
 
 def _welcome(joining: Joining) -> Welcome:

@@ -97,7 +97,7 @@ def self_audit(
         attacks: as ``--attack`` names them; what cannot run here is left out.
         victims: images that are attacked at each tier.
         aux_images: images that the attacker learns from, at most.
-        callbacks: hear how it proceeds.
+        callbacks: hear how the attacks proceed.
 
     Raises:
         InputError: too few images, a folder in use, or a configuration of which no single round can be played.
@@ -105,7 +105,7 @@ def self_audit(
     """
     fewer = min(len(dataset.train_labels), config.max_train_images or MOST_IMAGES, MOST_IMAGES)
     alone = config.model_copy(update={**ALONE, "max_train_images": fewer})
-    run = train(alone, out=folder, dataset=dataset, defenses=defenses, callbacks=callbacks)
+    run = train(alone, out=folder, dataset=dataset, defenses=defenses)
     how = make_attack_config(
         attacks=tuple(attacks),
         tiers="all",
