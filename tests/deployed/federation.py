@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -37,6 +37,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.files import reading
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.participant import Participant
 from dtfl_private.training.round_record import Record
 
@@ -202,8 +203,20 @@ class _Telling(Callback):
         with self._lock:  # lines come from all threads
             self._pipe.send(("note", text))
 
+    def round_planned(self, plan: RoundPlan) -> None:
+        self._keep(plan.round - 1)  # where a server was killed before it could
+
+    def run_finished(self, folder: Path, summary: Mapping[str, Any]) -> None:
+        self._keep(summary["rounds"])
+
+    def _keep(self, number: int) -> None:
+        kept = self._run.with_name(f"model-{number}.safetensors")
+        if number and not kept.exists():
+            shutil.copyfile(self._run / "model.safetensors", kept.with_suffix(".tmp"))
+            kept.with_suffix(".tmp").replace(kept)
+
     def round_finished(self, record: Record) -> None:
-        shutil.copyfile(self._run / "model.safetensors", self._run.with_name(f"model-{record['round']}.safetensors"))
+        self._keep(record["round"])
         with self._lock:
             self._pipe.send(("round", record))
 
