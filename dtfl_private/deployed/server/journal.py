@@ -20,10 +20,13 @@ class Journal:
     Args:
         registry: of the clients.
         say: called with a line for people; from any thread.
+
+    Attributes:
+        say: likewise.
     """
 
     def __init__(self, registry: Registry, say: Callable[[str], None]) -> None:
-        self._registry, self._say = registry, say
+        self._registry, self.say = registry, say
         self._lock = threading.Lock()
         self._folder: RunFolder | None = None
         self._clients = {client: ClientSession(client=client, connected=False) for client in range(registry.clients)}
@@ -51,23 +54,23 @@ class Journal:
             return
         if refused is None:
             images = self._registry.images_K[client]
-            self._say(f"client {client} is connected: {images} training images")
+            self.say(f"client {client} is connected: {images} training images")
             sessions = self._clients[client].sessions + 1
             self._change(client, since=_now(), sessions=sessions, address=address, images=int(images))
         else:
-            self._say(f"client {client} was turned away: {refused}")
+            self.say(f"client {client} was turned away: {refused}")
             self._change(client, last_error=refused)
 
     def turned_away(self, why: str) -> None:
         """Note a connection that belongs to no client of the run."""
-        self._say(f"a connection was turned away: {why}")
+        self.say(f"a connection was turned away: {why}")
         with self._lock:
             self._facts |= {"turned_away": self._facts.get("turned_away", 0) + 1, "last_turned_away": why}
             self._write()
 
     def gave_up(self, client: int, why: str) -> None:
         """Note why a client was given up outside of a round."""
-        self._say(f"client {client}: {why}")
+        self.say(f"client {client}: {why}")
         self._change(client, last_error=why)
 
     def played(self, number: int, played: Mapping[int, Played]) -> None:
@@ -76,7 +79,7 @@ class Journal:
             link = self._registry.link(client)
             before = self._clients[client]
             for reason in one.refused:
-                self._say(f"round {number}: client {client} is out: {reason}")
+                self.say(f"round {number}: client {client} is out: {reason}")
             self._change(
                 client,
                 tier=one.tier,
@@ -107,7 +110,7 @@ class Journal:
         try:
             write_sessions(self._folder, sessions)
         except OSError as error:  # nothing depends on this file, and a session's thread is no place to end a run
-            self._say(f"{self._folder.sessions} cannot be written: {reading.reason(error)}")
+            self.say(f"{self._folder.sessions} cannot be written: {reading.reason(error)}")
 
 
 def _now() -> datetime:

@@ -20,8 +20,8 @@ from dtfl_private.simulation.schedule_state import ScheduleSettings
 
 # A link is timed with so many bytes each way: twice a round trip's worth on a slow line, a millisecond on a fast one.
 LINK_BYTES = 2**18
-MEASURING_S = 60.0
-"""Seconds that a client has for all of its answers; less where a round's deadline is shorter."""
+LEAST_MEASURING_S, MOST_MEASURING_S = 10.0, 60.0
+"""Seconds that a client has for all of its answers: as many as for a round, within these bounds."""
 LEAST_S = 1e-6
 # A clock and two threads tell no faster link from this one: 21 Gbit/s.
 LEAST_LINK_S = 1e-4

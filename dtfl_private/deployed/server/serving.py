@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ServerCredentials
 from dtfl_private.deployed.server.greeting import Greeter, Greeting
 from dtfl_private.deployed.server.journal import Journal
-from dtfl_private.deployed.server.newcomers import MEASURING_S, Newcomers
+from dtfl_private.deployed.server.newcomers import LEAST_MEASURING_S, MOST_MEASURING_S, Newcomers
 from dtfl_private.deployed.server.opening import Opening, open_run
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
@@ -90,7 +91,7 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         RunError: the run could not go on; what is on the disk can be resumed.
     """
     require_deploy_extra()
-    after = _AfterRounds()
+    after = _AfterRounds(serving.credentials)
     with told([*callbacks, after]) as listener, one_thread(), deterministic_kernels():
         opening = open_run(config)
         minimum = config.clients if serving.minimum is None else serving.minimum
@@ -145,14 +146,22 @@ def _run_id(serving: Serving) -> str:
 class _AfterRounds(Callback):
     """What a server does around each round: it says where it is, keeps what was received, and acknowledges updates."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: ServerCredentials) -> None:
+        self._expires: datetime | None = credentials.expires
         self.executor: RemoteClients | None = None
         self.journal: Journal | None = None
 
     def round_planned(self, plan: RoundPlan) -> None:
         """Say that the round is under way."""
-        if self.journal is not None:
-            self.journal.phase("training", plan.round)
+        if self.journal is None:
+            return
+        self.journal.phase("training", plan.round)
+        if self._expires is not None and datetime.now(UTC) > self._expires:
+            self.journal.say(
+                f"the server's certificate has expired on {self._expires:%Y-%m-%d}: no client can connect any more; "
+                "renew it with `dtfl-private deploy renew FOLDER server`, and start the server anew with --resume"
+            )
+            self._expires = None  # once is enough
 
     def round_finished(self, record: Record) -> None:
         """Acknowledge the updates: the round is on the disk, and a server that is killed now loses nothing of it."""
@@ -296,7 +305,7 @@ class _Run:
             probe,
             batch_size=setup.batch_size,
             scale=scale,
-            within_s=min(MEASURING_S, self._serving.rules.deadline_s),
+            within_s=min(max(LEAST_MEASURING_S, self._serving.rules.deadline_s), MOST_MEASURING_S),
             gave_up=self._journal.gave_up,
         )
         return WallClock(self._registry, executor, newcomers, images=self._images_K, waiting=self._wait)
