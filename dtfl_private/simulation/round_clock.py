@@ -16,7 +16,7 @@ class RoundClock(Protocol):
 
     kind: ClassVar[ClockKind]
 
-    def open(
+    def begin(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
     ) -> PlannedRound:
         """Return the round as it is to be played."""
@@ -32,7 +32,7 @@ class SimulatedClock:
 
     kind: ClassVar[ClockKind] = "simulated"
 
-    def open(
+    def begin(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
     ) -> PlannedRound:
         """Return the round as it is to be played."""

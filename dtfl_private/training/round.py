@@ -87,7 +87,7 @@ def run_round(
     """
     number = state.round + 1
     retired = spent_clients(state.ledgers, settings.privacy)
-    planned = settings.clock.open(state.schedule, settings.schedule, number, retired)
+    planned = settings.clock.begin(state.schedule, settings.schedule, number, retired)
     plan = planned.plan
     progress.round_planned(plan)
 

@@ -51,7 +51,7 @@ class WallClock:
         self._began_s = 0.0
         self._images_K: IntArray = np.zeros(registry.clients, dtype=np.int64)
 
-    def open(
+    def begin(
         self, state: ScheduleState, settings: ScheduleSettings, round_number: int, retired: Collection[int]
     ) -> PlannedRound:
         """Return the round as it is to be played, once clients are there and have been measured."""

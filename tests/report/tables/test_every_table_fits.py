@@ -4,6 +4,7 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dtfl_private.cli.config import config_table
+from dtfl_private.cli.deploy_output import clients_table, errors_table
 from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.cli.plan_output import rounds_table, times_table
 from dtfl_private.cli.sweep import runs_table
 from dtfl_private.data.facts import DatasetFacts
+from dtfl_private.deployed.sessions_file import ClientSession, Sessions
+from dtfl_private.deployed.status import Status
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.planned_rounds import Plan, PlannedRound
 from dtfl_private.leakage.results.result import Result
@@ -236,6 +240,28 @@ def other_tables() -> list[Table]:
     return [runs_table(SimpleNamespace(runs=runs, tuning=None))]  # type: ignore[arg-type] # has what is shown
 
 
+def of_deployment() -> list[Table]:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    client = ClientSession(
+        client=12_345,
+        connected=True,
+        since=now,
+        tier=12,
+        round=12_345,
+        round_s=12_345.6,
+        compute_s=12_345.6,
+        down_mbit_s=12_345.6,
+        up_mbit_s=12_345.6,
+        refused_frames=12_345,
+        last_error=SENTENCE,
+    )
+    sessions = Sessions(listening=PATH, started=now, updated=now, phase="training", clients=[client])
+    status = Status(run=Path(PATH), sessions=sessions, running=True, rounds=1, target_accuracy=None, records=[])
+    failed = errors_table(status)
+    assert failed is not None
+    return [clients_table(status, now), failed]
+
+
 TABLES: dict[str, Callable[..., list[Table]]] = {
     "attack": lambda: [leakage_table(results(), title=f"what leaks: {PATH}")],
     "audit": lambda: [verdict_table(findings()), exposure_table(findings())],
@@ -247,6 +273,7 @@ TABLES: dict[str, Callable[..., list[Table]]] = {
     "predict": of_predictions,
     "config": of_configurations,
     "sweep": other_tables,
+    "deploy status": of_deployment,
 }
 
 # Which builders of tables the functions above call; a new one is to be added there.
@@ -255,6 +282,7 @@ BUILDERS = {
     *(cost_table, round_time_table, step_time_table, datasets_table, distribution_table, spread_table),
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
     *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
+    clients_table,
 }
 
 
