@@ -188,7 +188,7 @@ def test_both_ends_of_the_bits_give_finite_normal_values_of_either_sign():
 
 def test_secret_noise_is_added_in_float64_and_rounded_once():
     values = torch.tensor([1.0, 1.0], dtype=torch.float32)
-    noise = torch.tensor([2.0**-30, 2.0**-24 + 2.0**-40], dtype=torch.float64)
+    noise = torch.tensor([2.0**-30, 2.0**-24 + 2.0**-50], dtype=torch.float64)
     assert draws.plus_noise(values, noise, 1.0).tolist() == [1.0, 1.0 + 2.0**-23]
     halves = draws.plus_noise(values.to(torch.bfloat16), noise, 1.0)
     assert halves.dtype == torch.bfloat16
