@@ -26,6 +26,7 @@ from dtfl_private.protection.defense_chain import full_round
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import Message, State, WeightUpdate
 from dtfl_private.randomness import Lasting
+from dtfl_private.report.words.numbers import si
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.training.participant import joined
 from dtfl_private.training.server import ServerHalf
@@ -84,6 +85,7 @@ class RemoteClients:
             registry.clients, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
         )
         self.played: dict[int, Played] = {}
+        self._wire_bytes = self._message_bytes = 0
         self._sessions: dict[int, Session | None] = {}
         self._closing: list[Closing] = []
 
@@ -99,6 +101,8 @@ class RemoteClients:
         for task, one in zip(tasks, started, strict=True):
             result, played = one.result()
             self.played[task.client] = played
+            self._wire_bytes += played.bytes_in + played.bytes_out
+            self._message_bytes += sum(played.traffic.values())
             self._closing.append(
                 Closing(
                     session=self._sessions[task.client],
@@ -116,6 +120,14 @@ class RemoteClients:
             InputError: always.
         """
         raise InputError("clients that share a server network cannot be deployed yet: use method dtfl")
+
+    @property
+    def wire_line(self) -> str:
+        """How many bytes have crossed the wire in rounds since the server's start, against those of the messages."""
+        share = self._wire_bytes / max(self._message_bytes, 1)
+        return (
+            f"on the wire: {si(self._wire_bytes, 'B')} in frames, {share:.3f} times the bytes of the messages in them"
+        )
 
     def acknowledge(self) -> None:
         """Tell the clients of the last round what became of their updates: once that is on the disk."""
@@ -171,7 +183,7 @@ class RemoteClients:
             rules=self._rules,
             turns=self._turns,
             draws=Lasting(setup.seed, "server layers", task.client, task.round) if self._draws else None,
-            place=setup.numerics.place_images,
+            device=setup.numerics.device,
             observer=self._observe,
         )
         update, claimed_s, played = served.play()

@@ -219,6 +219,7 @@ class _Run:
                         renewed=self._renewed,
                     )
                 self._journal.phase("ended", len(records))
+                self._listener.note(executor.wire_line)
                 self._say_goodbye(summary["stopped"] or f"all {len(records)} rounds are done")
         finally:
             executor.close()

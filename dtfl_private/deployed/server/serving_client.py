@@ -2,12 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
-
-import torch
 
 from dtfl_private.deployed.server.played_round import Played
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
@@ -78,7 +75,7 @@ class ServedClient:
         rules: deadline, and what becomes of stragglers.
         turns: of the server's workers: one is taken for each step.
         draws: what layers of the server's modules draw, if any do.
-        place: brings smashed data to the memory format of the server's modules: sums differ otherwise.
+        device: of the server's modules; activations arrive in the layout that they had, as sums differ otherwise.
         observer: sees each message that was taken.
     """
 
@@ -93,11 +90,11 @@ class ServedClient:
         rules: Rules,
         turns: threading.Semaphore,
         draws: Lasting | None,
-        place: Callable[[torch.Tensor], torch.Tensor],
+        device: str,
         observer: MessageObserver,
     ) -> None:
         self._session, self._task, self._download, self._expected = session, task, download, expected
-        self._server, self._rules, self._turns, self._place = server, rules, turns, place
+        self._server, self._rules, self._turns, self._device = server, rules, turns, device
         self._draws, self._observe = draws, observer
         self._seen = _Seen()
 
@@ -218,7 +215,8 @@ class ServedClient:
         began_s = time.monotonic()
         with self._turns, nullcontext() if self._draws is None else self._draws.going_on():
             turn_s = time.monotonic()
-            server.train_on(replace(message, smashed=self._place(message.smashed)))
+            smashed, labels = message.smashed.to(self._device), message.labels.to(self._device)
+            server.train_on(replace(message, smashed=smashed, labels=labels))
             self._seen.server_s += time.monotonic() - turn_s
         self._seen.waited_s += turn_s - began_s
         self._seen.images = self._seen.received.images

@@ -64,8 +64,12 @@ class WallClock:
             if self._newcomers.probes(settings):
                 known_K[probes.clients_P] = True
                 present_K &= known_K
-            if present_K.any():
+            willing_K = present_K.copy()
+            willing_K[list(retired)] = False
+            if willing_K.any():
                 break
+            # Those that are here have spent their budgets, or are not measured yet: wait for others.
+            self._registry.wait(len(self._registry.connected()) + 1, timeout_s=1.0)
         self._began_s, self._images_K = time.monotonic(), self._images()
         presence = Presence(present_K=present_K, probes=probes)
         return plan_round(state, self._as_measured(settings), round_number, retired, presence)

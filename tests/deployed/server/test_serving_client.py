@@ -96,7 +96,7 @@ class Served:
             rules=rules,
             turns=threading.Semaphore(1),
             draws=None,
-            place=lambda tensor: tensor,
+            device="cpu",
             observer=lambda _: None,
         )
 
