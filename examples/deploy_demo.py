@@ -2,9 +2,10 @@
 
     python -m examples.deploy_demo [FOLDER]
 
-The clients are processes with a limit of their own on the CPU: by a control group where one can be made (Linux, as
-root), else by their priority. The run ends with the table, picture and folder that `train` leaves. What really crossed
-the wire was recorded by the server; at last an attack is mounted on it.
+The clients are processes that get a limit of their own on the CPU after two rounds, by a control group where one can be
+made (Linux, as root), else by their priority; the scheduler finds that out and moves them to other tiers. The run ends
+with the table, picture and folder that `train` leaves. What really crossed the wire was recorded by the server; at last
+an attack is mounted on it.
 """
 
 import os
@@ -20,13 +21,16 @@ FOLDER = Path("runs/deploy-demo")
 CONFIG = """\
 dataset = "digits"
 clients = 3
-rounds = 15
+rounds = 12
+first_tier = "middle"
 record_rounds = ["last"]
 record_images = 128
 """
 # Shares of a core, by client, and priorities where there is no control group.
-LIMITS = {0: (1.0, 0), 1: (0.3, 10), 2: (0.1, 19)}
+LIMITS = {0: (1.0, 0), 1: (0.2, 10), 2: (0.05, 19)}
 PERIOD_US = 100_000
+# Two rounds are played at full speed; then the scheduler has to find out.
+LIMITED_AFTER = 2
 
 PROGRAM = [sys.executable, "-m", "dtfl_private"]
 
@@ -42,8 +46,8 @@ def main(folder: Path) -> int:
         address = said(folder / "server.log", server, "listening at ").split(",")[0]
         with suppress(KeyboardInterrupt):
             clients = [start(*join(project, folder, client, address)) for client in LIMITS]
-            for client, process in zip(LIMITS, clients, strict=True):  # once it has begun: that is not to take longer
-                said(folder / "server.log", server, f"client {client} is connected")
+            said(folder / "server.log", server, f"round  {LIMITED_AFTER}/")
+            for client, process in zip(LIMITS, clients, strict=True):
                 limit(client, process.pid)
             server.wait()
             for process in clients:
