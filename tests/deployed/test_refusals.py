@@ -85,7 +85,7 @@ def hostile_frames(session: Session, opened: OpenRound) -> tuple[list[bytes], st
         round=download.round,
         tier=download.tier,
         examples=16,
-        weights={name: torch.full_like(one, torch.inf) for name, one in download.weights.items()},
+        weights={name: one / 0 if one.is_floating_point() else one for name, one in download.weights.items()},
         head=download.head,
     )
     update = encode(Update(session=session.number, message=poisoned, compute_s=0.0, images=16))

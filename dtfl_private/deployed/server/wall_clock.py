@@ -21,6 +21,9 @@ from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleSta
 
 # By what a measured speed of the server moves from round to round.
 SERVER_EMA = 0.5
+# Of the most that the server has of a network, at least so much must have been trained to say how fast it is: the steps
+# of a few last layers last as long as their bookkeeping, and by them the server would be too slow to get more.
+LEAST_SERVER_SHARE = 0.1
 
 
 class WallClock:
@@ -101,8 +104,10 @@ class WallClock:
 
     def _note_server(self, played: Sequence[Played], settings: ScheduleSettings) -> None:
         macs_M = dict(zip(settings.table.tiers_M.tolist(), settings.table.column("server_train_macs"), strict=True))
-        macs = sum(one.images * macs_M[one.tier] for one in played)
-        seconds = sum(one.server_s for one in played)
+        least = LEAST_SERVER_SHARE * max(macs_M.values())
+        telling = [one for one in played if macs_M[one.tier] >= least]
+        macs = sum(one.images * macs_M[one.tier] for one in telling)
+        seconds = sum(one.server_s for one in telling)
         if macs and seconds:
             new, old = seconds / macs, self._server_s_per_mac
             self._server_s_per_mac = new if old is None else SERVER_EMA * new + (1 - SERVER_EMA) * old
