@@ -20,7 +20,7 @@ def audited(tmp_path_factory):
 
 
 def ssim(found) -> float:
-    return max(result.value for result in found.results if (result.source, result.metric) == ("decoder", "ssim"))
+    return max(result.value for result in found.results if (result.source, result.metric) == ("linear-decoder", "ssim"))
 
 
 def test_a_client_learns_what_its_messages_would_leak_at_each_tier_that_it_may_get(audited):
