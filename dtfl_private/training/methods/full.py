@@ -17,7 +17,7 @@ from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.contracts import IntArray
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.protocol.messages import ModelDownload, State, WeightUpdate
-from dtfl_private.randomness import isolated, stream
+from dtfl_private.randomness import stream
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.estimates import NEVER, History, estimate
 from dtfl_private.simulation.schedule_state import ScheduleSettings, Selection
@@ -53,7 +53,7 @@ class FullModelWork:
         remarks = defense.inspect(download, at)
         update, loss = None, 0.0
         if not any(remark.refuses for remark in remarks):
-            with isolated(worker.setup.seed, "layers", task.client, task.round):
+            with worker.randomness.isolated("layers", task.client, task.round):
                 loss = self._fit(worker, task, weights.model)
             if task.completes:
                 update = defense.protect_update(_update(worker, task, worker.examples(task)), at)
