@@ -22,7 +22,7 @@ from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.client_store.terms import Chance
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ClientCredentials
-from dtfl_private.deployed.server.opening import apart_in, require_deployable
+from dtfl_private.deployed.server.opening import apart_in, require_deployable, without_server
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
 from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, connect
 from dtfl_private.deployed.wire.errors import WireError
@@ -39,12 +39,13 @@ from dtfl_private.deployed.wire.kinds import (
     WireMessage,
 )
 from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, shortened
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
 from dtfl_private.numerics import DeviceName
 from dtfl_private.protocol.messages import ChannelScale
+from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 
 GREETING_S = 60.0
@@ -144,13 +145,25 @@ def _ended(message: WireMessage) -> str | None:
 def agreed_config(joining: Joining, welcome: Welcome) -> TrainConfig:
     """Return a run's configuration with what is a client's own affair.
 
+    Whatever the server says of its own affairs is left out: it must not name folders of this machine.
+
     Raises:
         InputError: the server's configuration is none, or cannot be deployed.
     """
     agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     require_deployable(agreed)
     own = {"device": joining.device, "workers": 1}
-    return agreed.model_copy(update={**own, "defense": [*agreed.defense, *joining.defenses]})
+    return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *joining.defenses]})
+
+
+def asked_of_clients(welcome: Welcome) -> str:
+    """Return what a run asks of its clients, in a line for their operators."""
+    config = make_config(reading.parse_toml(welcome.config), "the server's configuration")
+    defenses = ", ".join(config.defense) or "none"
+    return (
+        f"{config.method}, {config.model}, {number_of(config.rounds, 'round')} of {config.local_epochs} x all images; "
+        f"defenses: {shortened(defenses, 200)}"
+    )
 
 
 class _TakingPart:
@@ -198,7 +211,7 @@ class _TakingPart:
         session.number, session.largest = welcome.session, welcome.largest
         self._say(f"connected to {own.address} as client {welcome.client}")
         if store.agree(welcome.config, accept=own.accept_config):
-            self._say(f"agreed to the run's configuration; it is kept in {own.store}")
+            self._say(f"agreed to the run's configuration, which is kept in {own.store}: {asked_of_clients(welcome)}")
         return welcome
 
     def _built(self, session: Session, welcome: Welcome) -> Client:

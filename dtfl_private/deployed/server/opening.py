@@ -114,7 +114,10 @@ def require_deployable(config: TrainConfig) -> None:
 
 def agreed_text(config: TrainConfig) -> str:
     """Return what clients must agree to, TOML: the configuration without what is the server's own affair."""
+    return to_toml(without_server(config))
+
+
+def without_server(config: TrainConfig) -> TrainConfig:
+    """Return a configuration without what is the server's own affair: where files are, what it simulates, records."""
     fields = TrainConfig.model_fields
-    return to_toml(
-        config.model_copy(update={key: fields[key].get_default(call_default_factory=True) for key in OF_THE_SERVER})
-    )
+    return config.model_copy(update={key: fields[key].get_default(call_default_factory=True) for key in OF_THE_SERVER})

@@ -1,0 +1,54 @@
+"""What a client takes of the configuration that a server sends."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dtfl_private.deployed.client.joining import agreed_config, asked_of_clients
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.toml_files import to_toml
+from dtfl_private.experiments.config.train_config import make_config
+from dtfl_private.experiments.setup.prepare import prepare
+
+
+def sent(**values: Any) -> Any:
+    return SimpleNamespace(config=to_toml(make_config({"clients": 2, **values}, "test")))
+
+
+def joining(**values: Any) -> Any:
+    return SimpleNamespace(**{"device": "cpu", "defenses": (), **values})
+
+
+def test_a_server_names_no_folder_of_the_client_and_downloads_nothing():
+    config = agreed_config(joining(), sent(data_dir="/somewhere/private", download=True, record_rounds=["last"]))
+    assert (config.data_dir, config.download, config.record_rounds) == (None, False, [])
+
+
+def test_defenses_of_the_client_come_after_those_of_the_run():
+    config = agreed_config(joining(defenses=("dropout",)), sent(defense=["gaussian-noise"]))
+    assert config.defense == ["gaussian-noise", "dropout"]
+
+
+@pytest.mark.parametrize("key", ["model", "scheduler", "defense"])
+def test_code_that_a_server_names_is_not_run(key):
+    named = {"model": 'model = "resnet-8"', "scheduler": 'scheduler = "dynamic"', "defense": "defense = []"}[key]
+    code = f'{key} = ["os:system"]' if key == "defense" else f'{key} = "os:system"'
+    text = sent(max_train_images=20).config.replace(named, code)
+    assert "os:system" in text
+    config = agreed_config(joining(), SimpleNamespace(config=text))
+    with pytest.raises(InputError, match="os:system"):
+        prepare(config)
+
+
+def test_methods_that_cannot_be_deployed_are_refused_at_the_client_too():
+    with pytest.raises(InputError, match="method fedavg cannot be deployed yet"):
+        agreed_config(joining(), sent(method="fedavg"))
+
+
+def test_the_operator_is_told_what_is_asked():
+    line = asked_of_clients(sent(defense=["gaussian-noise:sd=2"], rounds=7))
+    assert "dtfl, resnet-8, 7 rounds" in line
+    assert "gaussian-noise:sd=2" in line
+    assert str(Path("/")) not in line
