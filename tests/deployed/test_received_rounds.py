@@ -12,7 +12,7 @@ from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth
 from dtfl_private.experiments.train import train
 from tests.deployed.federation import federation
 
-RECORDED = {"scheduler": "static:2", "record_rounds": ["last"], "record_images": 32, "rounds": 2}
+RECORDED = {"scheduler": "static:2", "record_rounds": ["last"], "record_images": 16, "rounds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def received(tmp_path_factory):
 def test_the_messages_are_those_that_a_replay_has(received):
     for client in range(3):
         one, other = (load_seen(received / run / "transcript", 2, client) for run in ("run", "simulated"))
-        assert len(one.batches) == len(other.batches) == 2
+        assert len(one.batches) == len(other.batches) == 1
         for mine, its in zip(one.batches, other.batches, strict=True):
             assert torch.equal(mine.smashed, its.smashed)
             assert torch.equal(mine.labels, its.labels)
