@@ -41,7 +41,7 @@ from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.participant import Participant
 from dtfl_private.training.round_record import Record
 
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 """Far longer than anything here takes on a busy machine: only what hangs takes as long."""
 
 # Small networks have few layers; these tests are about what is sent, not about what is learnt.
