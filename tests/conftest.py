@@ -71,6 +71,13 @@ def no_picture_of_each_training() -> Iterator[None]:
         yield
 
 
+# The first list that the forking process is given is the only one.
+PRELOADED = [
+    *("dtfl_private.attacking.parallel", "dtfl_private.runtime.worker_pool"),
+    *("dtfl_private.deployed.server.serving", "dtfl_private.deployed.client.joining", "tests.deployed.preloaded"),
+]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def processes_that_need_not_load_torch() -> Iterator[None]:
     """Fork worker processes from one that has loaded what they need: seconds for each that is begun anew.
@@ -78,7 +85,7 @@ def processes_that_need_not_load_torch() -> Iterator[None]:
     They get their work as new ones do. Those that commands begin, and those of `tests/runtime`, are begun anew.
     """
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["dtfl_private.attacking.parallel", "dtfl_private.runtime.worker_pool"])
+    forking.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:
         for module in (jobs, worker_pool):
             patch.setattr(module, "spawn_context", lambda: forking)

@@ -163,7 +163,6 @@ class Federation:
 
     def _start(self, name: str, what: Any, *arguments: Any) -> Peer:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["dtfl_private.cli.deploy_run", __name__])
         ours, theirs = context.Pipe()
         process = context.Process(target=what, args=(theirs, *arguments), name=name, daemon=True)
         process.start()
