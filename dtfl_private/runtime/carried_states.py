@@ -28,6 +28,6 @@ def without_tensors(carrier: C, fields: Sequence[str]) -> tuple[C, bytes]:
 def with_tensors(emptied: tuple[C, bytes], fields: Sequence[str]) -> C:
     """Return the task or result with its tensors."""
     carrier, states = emptied
-    tensors = safetensors.torch.load(states)
+    tensors = safetensors.torch.load(states)  # numbers only: safetensors hold no code
     filled: dict[str, Any] = {field: below(f"{field}.", tensors) for field in fields}
     return replace(carrier, **filled)

@@ -13,7 +13,7 @@ from dtfl_private.training.client import ClientHalf
 from dtfl_private.training.server import ServerHalf
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
-from dtfl_private.training.worker import Worker, require_finite
+from dtfl_private.training.worker import Worker, WorkerSetup, require_finite
 
 
 class Participant:
@@ -148,9 +148,8 @@ def joined(task: ClientTask, update: WeightUpdate | None, server: ServerHalf) ->
     return model, head
 
 
-def server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> ServerHalf:
+def server_half(setup: WorkerSetup, task: ClientTask, modules: StagedModel, weights: GlobalWeights) -> ServerHalf:
     """Return the server's modules behind a task's cut, to be trained for this round."""
-    setup = worker.setup
     return ServerHalf(
         modules=modules,
         tier=task.tier,
@@ -158,5 +157,5 @@ def server_half(worker: Worker, task: ClientTask, modules: StagedModel, weights:
         optimizer=setup.optimizer,
         lr=task.lr,
         numerics=setup.numerics,
-        defense=worker.defense_of(task),
+        defense=setup.defense.at(task.tier, task.profile),
     )

@@ -118,7 +118,7 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
                 wait_s = joining.first_wait_s
             say(f"not connected ({why}): trying again in about {wait_s:.0f} s")
             # Not all clients of a server that comes back are to knock at once.
-            time.sleep(wait_s * random.uniform(0.75, 1.25))
+            time.sleep(wait_s * random.uniform(0.75, 1.25))  # no secret: any chance will do
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 

@@ -38,7 +38,7 @@ def read_memory(folder: Path, kept: KeptMemory) -> State:
         data = reading.read_bytes(folder / kept.file, most_bytes=LARGEST_MEMORY_BYTES)
         if hashlib.sha256(data).hexdigest() != kept.sha256:
             raise ValueError("not the SHA-256 that the state names")
-        return safetensors.torch.load(data)
+        return safetensors.torch.load(data)  # numbers only: safetensors hold no code
     except (OSError, ValueError) as error:
         raise damaged(folder, kept.file, reading.reason(error)) from None
     except safetensors.SafetensorError as error:

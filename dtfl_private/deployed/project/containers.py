@@ -30,7 +30,8 @@ FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim
 ARG PACKAGE="dtfl-private[deploy]=={version("dtfl-private")}"
 # This file is copied with the wheels, so that there is something to copy where there is no wheel.
 COPY Dockerfile *.whl /packages/
-RUN pip install --no-cache-dir --find-links /packages "$PACKAGE"
+RUN for wheel in /packages/*.whl; do [ ! -e "$wheel" ] || pip install --no-cache-dir --no-deps "$wheel"; done \\
+    && pip install --no-cache-dir "$PACKAGE"
 
 # Anybody may write here: the compose file names the owner of the folders that it mounts.
 RUN install --directory --mode 1777 {HOME}

@@ -28,7 +28,7 @@ from dtfl_private.protocol.messages import Message, State, WeightUpdate
 from dtfl_private.randomness import Lasting
 from dtfl_private.report.words.numbers import si
 from dtfl_private.runtime.in_process import InProcess
-from dtfl_private.training.participant import joined
+from dtfl_private.training.participant import joined, server_half
 from dtfl_private.training.server import ServerHalf
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange
@@ -196,19 +196,9 @@ class RemoteClients:
 
     def _server(self, task: ClientTask, weights: GlobalWeights) -> ServerHalf | None:
         """Return the modules behind a task's cut, a copy for this client; None if there are none."""
-        setup = self._setup
         if task.tier == len(self._model):
             return None
-        modules = copy.deepcopy(split(self._model, task.tier)[1])
-        return ServerHalf(
-            modules=modules,
-            tier=task.tier,
-            weights={name: weights.model[name] for name in modules.state_dict()},
-            optimizer=setup.optimizer,
-            lr=task.lr,
-            numerics=setup.numerics,
-            defense=setup.defense.at(task.tier, task.profile),
-        )
+        return server_half(self._setup, task, copy.deepcopy(split(self._model, task.tier)[1]), weights)
 
     def _with_times(self, played: Played, claimed_s: float) -> Played:
         link = self._registry.link(played.client)

@@ -98,8 +98,8 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         if not 1 <= minimum <= config.clients:
             raise InputError(f"--min-clients {minimum} is not possible: the run has {config.clients} clients")
         run_id = _run_id(serving)
-        registry = Registry(config.clients)
-        journal = Journal(registry, listener.note)
+        connected = Registry(config.clients)
+        journal = Journal(connected, listener.note)
         greeting = Greeting(
             run=run_id, config_sha256=hashlib.sha256(opening.agreed.encode()).hexdigest(), largest=opening.largest
         )
@@ -108,25 +108,25 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
             serving.credentials,
             clients=config.clients,
             largest=opening.largest,
-            greet=Greeter(registry, opening, greeting, journal.greeted),
+            greet=Greeter(connected, opening, greeting, journal.greeted),
             turned_away=journal.turned_away,
             keepalive_s=serving.keepalive_s,
         )
         try:
             journal.note(listening=listening.address)
             listener.note(f"listening at {listening.address}, for {minimum} of {config.clients} clients to begin with")
-            _gather(registry, minimum, serving, listener)
-            return _Run(opening, serving, run_id, registry, journal, listener, after).through()
+            _gather(connected, minimum, serving, listener)
+            return _Run(opening, serving, run_id, connected, journal, listener, after).through()
         finally:
             listening.close()
 
 
-def _gather(registry: Registry, minimum: int, serving: Serving, listener: Callbacks) -> None:
+def _gather(connected: Registry, minimum: int, serving: Serving, listener: Callbacks) -> None:
     """Wait for the clients to begin with, as long as it takes; for those of a run that is resumed, for a deadline."""
     within_s = serving.rules.deadline_s if _resumed(serving) is not None else math.inf
     end_s = time.monotonic() + within_s
-    while not registry.wait(minimum, timeout_s=min(1.0, within_s)):  # Ctrl-C ends it
-        if time.monotonic() > end_s and (here := len(registry.connected())):
+    while not connected.wait(minimum, timeout_s=min(1.0, within_s)):  # Ctrl-C ends it
+        if time.monotonic() > end_s and (here := len(connected.connected())):
             listener.note(f"going on with {here} of {minimum} clients: the others were not back after {within_s:g} s")
             return
 

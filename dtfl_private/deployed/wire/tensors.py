@@ -95,7 +95,7 @@ def read_tensors(blob: bytes) -> dict[str, Tensor]:
         raise WireError(f"tensors: a table of {table_bytes:,} bytes: at most {LARGEST_TABLE_BYTES:,} are read")
     _check_table(_parse_table(blob[8 : 8 + table_bytes]), len(blob) - 8 - table_bytes)
     try:
-        return safetensors.torch.load(blob)
+        return safetensors.torch.load(blob)  # numbers only: safetensors hold no code
     except safetensors.SafetensorError as error:
         _damaged(error)
 

@@ -50,7 +50,7 @@ class SharedServerWork:
             )
             for task in tasks
         ]
-        server = server_half(worker, first, split(worker.model, first.tier)[1], weights)
+        server = server_half(worker.setup, first, split(worker.model, first.tier)[1], weights)
         # What layers draw for a client does not depend on the others' turns: it can be replayed alone.
         draws = [Lasting(worker.setup.seed, "layers", task.client, task.round) for task in tasks]
         messages = [client.messages() for client in clients]

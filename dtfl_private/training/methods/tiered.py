@@ -32,7 +32,7 @@ class LocalLossWork:
             client_modules, server_modules = split(worker.model, task.tier)
             download = honest_download(worker.setup, task, weights)
             client = Participant(worker, task, client_modules, worker.heads[task.tier], download)
-            server = server_half(worker, task, server_modules, weights)
+            server = server_half(worker.setup, task, server_modules, weights)
             with isolated(worker.setup.seed, "layers", task.client, task.round):
                 for message in client.messages():
                     server.train_on(message)

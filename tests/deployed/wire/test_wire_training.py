@@ -95,7 +95,7 @@ def test_what_came_over_the_wire_trains_the_same_server_half(prepare_tiny, play,
 def _server_weights(run: Prepared, task: ClientTask, messages: list[SmashedBatch]) -> dict[str, torch.Tensor]:
     worker = Worker(run.worker)
     torch.manual_seed(0)  # of dropout
-    server = server_half(worker, task, split(worker.model, task.tier)[1], run.initial.weights)
+    server = server_half(worker.setup, task, split(worker.model, task.tier)[1], run.initial.weights)
     for message in messages:
         server.train_on(message)
     return copy.deepcopy(server.weights())
