@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from dtfl_private.defenses.shared.clipping import clip_factors
+from dtfl_private.defenses.shared.clipping import clipped
 from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
 from dtfl_private.errors import InputError
 from dtfl_private.privacy.calibrate import noise_for_releases
@@ -65,10 +65,8 @@ class DpActivations(NoiseDial):
         # Rounding to the wire's type comes last: what is done to a noisy value costs no privacy.
         values = message.smashed.to(torch.promote_types(message.smashed.dtype, torch.float32))
         clip = self._clip_of(values[0].numel())
-        norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
-        factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
         noise = normal(values.shape, at.chance, values.dtype)
-        noisy = plus_noise(values * factors, noise, self.noise * clip)
+        noisy = plus_noise(clipped(values, clip), noise, self.noise * clip)
         return replace(message, smashed=noisy.to(message.smashed.dtype))
 
     def read(self, reading: Reading) -> Reading:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dtfl_private.defenses.shared.clipping import clip_factors
+from dtfl_private.defenses.shared.clipping import clipped
 from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
 from dtfl_private.defenses.shared.precision import working
 from dtfl_private.errors import InputError
@@ -84,9 +84,7 @@ class PixelDp(NoiseDial):
         """Return the images (B, C, H, W) clipped and with noise, in the type they came in."""
         values = working(inputs)
         clip = math.sqrt(values[0].numel()) if self.clip is None else self.clip
-        norms = torch.linalg.vector_norm(values.flatten(1), dim=1)
-        factors = clip_factors(norms, clip).reshape(-1, *[1] * (values.ndim - 1))
-        noisy = plus_noise(values * factors, self._drawn(values, at), self.noise * clip)
+        noisy = plus_noise(clipped(values, clip), self._drawn(values, at), self.noise * clip)
         return noisy.to(inputs.dtype)
 
     def _drawn(self, like: Tensor, at: ClientRound) -> Tensor:

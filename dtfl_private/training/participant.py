@@ -85,13 +85,17 @@ class Participant:
         """Let it end its round now, before it is done, after so many images."""
         self._stopped_after = images
 
-    def update(self) -> WeightUpdate | None:
+    def update(self, *, whatever_loss: bool = False) -> WeightUpdate | None:
         """Return the message that closes its round; None if it drops out or refuses.
+
+        Args:
+            whatever_loss: close it also where its loss is NaN or infinite: that it is must not show.
 
         Raises:
             NonFiniteLossError: its loss is NaN or infinite.
         """
-        require_finite(self._half.mean_loss, self.task, "local loss")
+        if not whatever_loss:
+            require_finite(self._half.mean_loss, self.task, "local loss")
         if self.refuses or not self.task.completes:
             return None
         update = self._half.update()

@@ -37,6 +37,8 @@ from dtfl_private.deployed.wire.server_checks import (
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.models.cutting.staged import client_modules, split
+from dtfl_private.privacy.round_releases import possible_guarantees
+from dtfl_private.protocol.guarantees import SampledGaussian
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.training.methods.full import FullModelWork
 from dtfl_private.training.participant import Participant
@@ -85,6 +87,10 @@ class Client:
             privacy=prepared.settings.privacy,
             chance=chance,
         )
+        # Whoever chooses the weights must not learn on which records of this client they overflow: a round that ends
+        # early would tell, past the noise.
+        possible = possible_guarantees(self.terms.privacy, self.terms.records)
+        self._hides_weights = any(isinstance(one, SampledGaussian) for released in possible for one in released)
         store.enter(run, self.terms)
         self._worker = Worker(
             prepared.worker,
@@ -225,7 +231,7 @@ class Client:
             ending = self._send_batches(session, participant, watch)
             if ending is None:
                 with watch:
-                    update = participant.update()
+                    update = participant.update(whatever_loss=self._hides_weights)
                 assert update is not None  # it completes its round, and does not refuse
                 self._close(session, update, watch.seconds, participant.images)
                 if self._truth is not None:

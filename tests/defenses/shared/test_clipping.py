@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dtfl_private.defenses.shared.clipping import clipped_sum
+from dtfl_private.defenses.shared.clipping import clipped, clipped_sum
 
 RECORDS = 5
 
@@ -44,3 +44,23 @@ def test_zero_gradients_and_no_records_add_nothing():
     for records in (0, 3):
         (total,) = clipped_sum([torch.zeros(records, 4)], 1.0)
         assert torch.equal(total, torch.zeros(4))
+
+
+OVERFLOWS = [float("nan"), float("inf"), -float("inf"), 3e38]
+
+
+@pytest.mark.parametrize("value", OVERFLOWS)
+def test_a_record_that_overflows_is_no_record_and_changes_no_other(value):
+    """A server chooses the weights: if NaN went out, it would learn of single records, past all noise."""
+    generator = torch.Generator().manual_seed(4)
+    records = torch.randn(RECORDS, 3, 4, generator=generator)
+    spoilt = records.clone()
+    spoilt[2, 1] = value
+    ours, before = clipped(spoilt, 1.5), clipped(records, 1.5)
+    others = [0, 1, 3, 4]
+    assert torch.equal(ours[others], before[others])
+    assert torch.equal(ours[2], torch.zeros(3, 4))
+
+    sums, without = clipped_sum([spoilt, records], 1.5), clipped_sum([records[others], records[others]], 1.5)
+    for total, rest in zip(sums, without, strict=True):
+        torch.testing.assert_close(total, rest)
