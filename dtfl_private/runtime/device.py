@@ -88,6 +88,20 @@ def deterministic_kernels() -> Iterator[None]:
 
 
 @contextmanager
+def no_denormals() -> Iterator[None]:
+    """Take numbers below the smallest normal one (1e-38 in float32) for zero inside the block, in this thread.
+
+    Processors are up to a hundred times slower with them, so that for weights that make them of some images alone, how
+    long a batch takes tells of the images. Where the processor has no such mode nothing changes.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@contextmanager
 def threads(count: int) -> Iterator[None]:
     """Compute on this many CPU threads inside the block."""
     before = torch.get_num_threads()

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.client_store.terms import Chance
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ClientCredentials
-from dtfl_private.deployed.server.opening import apart_in, require_deployable, without_server
+from dtfl_private.deployed.server.opening import REAL_CLIENT, apart_in, require_deployable, without_server
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
 from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, connect
 from dtfl_private.deployed.wire.errors import WireError
@@ -44,9 +45,10 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
 from dtfl_private.numerics import DeviceName
+from dtfl_private.printable import one_line
 from dtfl_private.protocol.messages import ChannelScale
 from dtfl_private.report.words.numbers import number_of
-from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.device import deterministic_kernels, no_denormals, one_thread
 
 GREETING_S = 60.0
 """Seconds that the server has for each frame of its greeting."""
@@ -97,7 +99,9 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
         InputError: the client refuses the run, the server refuses the client, or its own input is wrong.
     """
     require_deploy_extra()
-    with one_thread(), deterministic_kernels(), ClientStore(joining.store) as store:
+    # A simulation that is to be repeated bit for bit has them.
+    rounding = nullcontext() if joining.chance == "seeded" else no_denormals()
+    with one_thread(), deterministic_kernels(), rounding, ClientStore(joining.store) as store:
         taking_part = _TakingPart(joining, store, say)
         wait_s = joining.first_wait_s
         while True:
@@ -152,7 +156,7 @@ def agreed_config(joining: Joining, welcome: Welcome) -> TrainConfig:
     """
     agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     require_deployable(agreed)
-    own = {"device": joining.device, "workers": 1}
+    own = {"device": joining.device, "workers": 1, "profiles": [REAL_CLIENT]}
     return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *joining.defenses]})
 
 
@@ -160,7 +164,7 @@ def asked_of_clients(welcome: Welcome) -> str:
     """Return what a run asks of its clients, in a line for their operators."""
     config = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     defenses = ", ".join(config.defense) or "none"
-    return (
+    return one_line(
         f"{config.method}, {config.model}, {number_of(config.rounds, 'round')} of {config.local_epochs} x all images; "
         f"defenses: {shortened(defenses, 200)}"
     )

@@ -7,6 +7,7 @@ from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.normalization import POOLED, Normalization
 from dtfl_private.data.registration import resolved_normalization
 from dtfl_private.deployed.client.own_data import asks_for_sums
+from dtfl_private.deployed.project.init import MOST_CLIENTS
 from dtfl_private.deployed.wire.limits import largest_frame
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import to_toml
@@ -106,6 +107,8 @@ def require_deployable(config: TrainConfig) -> None:
             raise InputError(
                 f"{key} = {getattr(config, key)} is simulated, and a deployed run has real clients: leave it out"
             )
+    if config.clients > MOST_CLIENTS:  # before anything is made for each of them
+        raise InputError(f"{config.clients:,} clients cannot be deployed: a run has at most {MOST_CLIENTS:,}")
     if config.validation_held_by == "clients":
         raise InputError("validation images of clients cannot be used in a deployed run: leave validation out")
     if config.class_weights != "none":

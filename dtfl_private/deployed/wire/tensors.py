@@ -22,6 +22,7 @@ LARGEST_TABLE_BYTES = 2**20
 MOST_TENSORS = 10_000
 LONGEST_NAME = 200
 MOST_AXES = 8
+MOST_VALUES = 2**40
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -127,6 +128,8 @@ def _check_table(table: Mapping[str, _Entry], data_bytes: int) -> None:
                 f"tensors: {shown_value(name)} is said to lie at {start:,} to {stop:,}, "
                 f"but its shape and dtype are {size:,} bytes from {end:,} on"
             )
+        if math.prod(axis or 1 for axis in entry.shape) > MOST_VALUES:  # of no value, with steps that no integer holds
+            raise WireError(f"tensors: {shown_value(name)} of shape {entry.shape} is never sent")
         end = stop
     if end != data_bytes:
         raise WireError(f"tensors: {data_bytes:,} bytes follow a table of {end:,}")

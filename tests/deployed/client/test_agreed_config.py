@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dtfl_private.deployed.client.joining import agreed_config, asked_of_clients
+from dtfl_private.deployed.server.opening import REAL_CLIENT
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import make_config
@@ -24,6 +25,18 @@ def joining(**values: Any) -> Any:
 def test_a_server_names_no_folder_of_the_client_and_downloads_nothing():
     config = agreed_config(joining(), sent(data_dir="/somewhere/private", download=True, record_rounds=["last"]))
     assert (config.data_dir, config.download, config.record_rounds) == (None, False, [])
+
+
+def test_a_server_names_no_file_of_profiles_either(tmp_path):
+    (tmp_path / "mine.toml").write_text("not for the server")
+    text = sent(max_train_images=20).config.replace('profiles = "paper"', f'profiles = "{tmp_path / "mine.toml"}"')
+    assert "mine.toml" in text
+    assert agreed_config(joining(), SimpleNamespace(config=text)).profiles == [REAL_CLIENT]
+
+
+def test_more_clients_than_a_project_has_are_refused_before_anything_is_made_for_them():
+    with pytest.raises(InputError, match="1,000,000,000 clients cannot be deployed: a run has at most 1,000"):
+        agreed_config(joining(), sent(clients=10**9))
 
 
 def test_defenses_of_the_client_come_after_those_of_the_run():
@@ -48,7 +61,8 @@ def test_methods_that_cannot_be_deployed_are_refused_at_the_client_too():
 
 
 def test_the_operator_is_told_what_is_asked():
-    line = asked_of_clients(sent(defense=["gaussian-noise:sd=2"], rounds=7))
+    line = asked_of_clients(sent(defense=["gaussian-noise:sd=2", "dropout:p=0\nall is well\x1b[2J"], rounds=7))
+    assert line.isprintable()  # one line, whatever stands in it
     assert "dtfl, resnet-8, 7 rounds" in line
     assert "gaussian-noise:sd=2" in line
     assert str(Path("/")) not in line

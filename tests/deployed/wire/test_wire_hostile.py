@@ -256,6 +256,10 @@ def entry(start: int, stop: int, shape: list[int], dtype: str = "U8") -> dict[st
         (table({"u\u0308": entry(0, 1, [1])}, b"a"), "the name .* is refused: printable, NFC"),
         (table({"a" * 201: entry(0, 1, [1])}, b"a"), "the name .* is refused"),
         (table({f"{i}": entry(0, 0, [0]) for i in range(10_001)}, b""), "10,001 of them: at most 10,000 are sent"),
+        (
+            table({"a": entry(0, 0, [0, 2**40, 2**40])}, b""),
+            "'a' of shape .0, 1099511627776, 1099511627776. is never sent",
+        ),
         (b"\2\0\0\0\0\0\0\0[]", ".* is refused: Input should be a valid dictionary"),
         (b"\x03\0\0\0\0\0\0\0NaN", "unreadable .NaN is no JSON number"),
         (struct.pack("<Q", 9) + b'{"a":0,"a":0}'[:9], "unreadable"),
