@@ -175,6 +175,7 @@ class _TakingPart:
 
     def __init__(self, joining: Joining, store: ClientStore, say: Callable[[str], None]) -> None:
         self._joining, self._store, self._say = joining, store, say
+        self._accepts = joining.accept_config
         self._client: Client | None = None
         self._built_for: tuple[str, str, str] | None = None
         self._read: tuple[tuple[object, ...], Dataset] | None = None
@@ -214,7 +215,9 @@ class _TakingPart:
         check_welcome(welcome, client=own.credentials.client)
         session.number, session.largest = welcome.session, welcome.largest
         self._say(f"connected to {own.address} as client {welcome.client}")
-        if store.agree(welcome.config, accept=own.accept_config):
+        # The operator has agreed to one other configuration, not to all that may follow it.
+        accept, self._accepts = self._accepts, False
+        if store.agree(welcome.config, welcome.classes, accept=accept):
             self._say(f"agreed to the run's configuration, which is kept in {own.store}: {asked_of_clients(welcome)}")
         return welcome
 

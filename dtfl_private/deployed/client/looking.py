@@ -49,7 +49,7 @@ def look(joining: Joining, say: Callable[[str], None], callbacks: Sequence[Callb
     welcome = _welcome(joining)
     say(f"client {welcome.client} has seen the run's configuration and has left: now it attacks itself")
     with one_thread(), deterministic_kernels(), ClientStore(joining.store) as store:
-        store.agree(welcome.config, accept=joining.accept_config)
+        store.agree(welcome.config, welcome.classes, accept=joining.accept_config)
         config = agreed_config(joining, welcome)
         dataset = in_classes_of(joining.images(config, welcome.client), welcome.classes, welcome.input_shape)
         if not isinstance(dataset, ImageDataset):

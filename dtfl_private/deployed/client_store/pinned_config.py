@@ -1,19 +1,19 @@
 """Trust on first use: the first configuration is kept, another one later is shown and refused."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtfl_private.deployed.client_store.state import LARGEST_CONFIG, PinnedConfig
+from dtfl_private.deployed.client_store.state import LARGEST_CONFIG, PinnedConfig, digest_of
 from dtfl_private.errors import InputError, shortened
 from dtfl_private.files import reading
 
 MOST_SHOWN = 5
 
 
-def pinned(text: str) -> PinnedConfig:
-    """Return a configuration as it is kept.
+def pinned(text: str, classes: Sequence[str] = ()) -> PinnedConfig:
+    """Return a configuration, and the run's classes, as they are kept.
 
     Raises:
         InputError: it is no TOML, or longer than any configuration.
@@ -27,12 +27,14 @@ def pinned(text: str) -> PinnedConfig:
         data = text.encode()
     except ValueError as error:
         raise InputError(f"the server's configuration is no TOML: {error}") from None
-    return PinnedConfig(sha256=hashlib.sha256(data).hexdigest(), text=text)
+    return PinnedConfig(sha256=hashlib.sha256(data).hexdigest(), text=text, classes=digest_of(classes))
 
 
 def refused(folder: Path, before: PinnedConfig, now: PinnedConfig) -> InputError:
     """Return the error for another configuration than the one that is pinned: it names what differs."""
     changes = differences(reading.parse_toml(before.text), reading.parse_toml(now.text))
+    if before.classes != now.classes:
+        changes = ["classes: other names, or in another order", *changes]
     shown = "; ".join(changes[:MOST_SHOWN]) or "comments or spelling only"
     more = f"; {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
     return InputError(

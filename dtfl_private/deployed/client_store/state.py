@@ -1,5 +1,8 @@
 """What stands in a client store's state.json: one frozen value, strict in what it takes."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,11 +29,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def digest_of(classes: Sequence[str]) -> str:
+    """Return the SHA-256 of names of classes in their order, in hexadecimal."""
+    return hashlib.sha256(json.dumps(list(classes)).encode()).hexdigest()
+
+
 class PinnedConfig(_Strict):
-    """The configuration that a client has agreed to, as the server sent it."""
+    """The configuration that a client has agreed to, as the server sent it, with the digest of the run's classes."""
 
     sha256: Digest
     text: Annotated[str, Field(max_length=LARGEST_CONFIG)]
+    classes: Digest = digest_of(())
 
 
 class RunProgress(_Strict):

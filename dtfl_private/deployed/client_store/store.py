@@ -14,7 +14,7 @@ Whenever the process is killed, the next one finds no less charged than has left
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -120,18 +120,21 @@ class ClientStore:
         """How far the client is in the run that it took part in last."""
         return self._state.runs.get(self.last_run, RunProgress())
 
-    def agree(self, text: str, *, accept: bool = False) -> bool:
+    def agree(self, text: str, classes: Sequence[str] = (), *, accept: bool = False) -> bool:
         """Agree to a server's configuration (TOML text); return whether it is a new one.
+
+        The classes are part of it: with others, or in another order, what is drawn for labels is drawn anew.
 
         Args:
             text: as the server sent it.
+            classes: names of the run's classes, as the server sent them.
             accept: whether the client's operator agrees to another one than before (``--accept-config``).
 
         Raises:
             InputError: it is no TOML, or not what the client has agreed to; what differs is named.
         """
-        now, before = pinned(text), self._state.config
-        if before is not None and before.sha256 == now.sha256:
+        now, before = pinned(text, classes), self._state.config
+        if before is not None and (before.sha256, before.classes) == (now.sha256, now.classes):
             return False
         if before is not None and not accept:
             raise refused(self.folder, before, now)
@@ -264,7 +267,7 @@ class ClientStore:
         config = self._state.config
         if config is None:
             raise RuntimeError("no configuration was agreed to")
-        return self._entered().draw_key(config.sha256)
+        return self._entered().draw_key(f"{config.sha256} {config.classes}")
 
     def _entered(self) -> Terms:
         if self._terms is None:

@@ -57,13 +57,13 @@ class Terms:
         case = Case(tier=asked.tier, profile=asked.profile)
         return round_guarantees(self.privacy, self.records, at=case)
 
-    def draw_key(self, config_sha256: str) -> str:
+    def draw_key(self, agreed: str) -> str:
         """Return the key of the memoised draws, in hexadecimal: what they depend on, and what they are drawn for.
 
         Equal noise on an image that is clipped or scaled otherwise would give the image away, as would equal chance in
         a randomised response of another epsilon: whatever differs, the draws are others.
         """
-        what = [config_sha256, self.data, self.client, repr(self.privacy.defense.defenses), self.chance]
+        what = [agreed, self.data, self.client, repr(self.privacy.defense.defenses), self.chance]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 

@@ -246,6 +246,23 @@ def test_the_first_configuration_is_kept_and_another_one_is_refused_by_name(tmp_
             store.agree(CONFIG)
 
 
+def test_classes_are_agreed_to_as_well_or_a_server_could_have_labels_drawn_again_and_again(tmp_path):
+    agreed, once = terms(LabelRr(epsilon=2.0)), ("cat", "dog")
+    with ClientStore(tmp_path) as store:
+        store.agree(CONFIG, once)
+        store.enter("run-a", agreed)
+        play(store, agreed, asked(1))
+    for classes in (("dog", "cat"), ("cat", "dog", "owl")):
+        with ClientStore(tmp_path) as store, pytest.raises(InputError, match=r"\(classes: other names, or in another"):
+            store.agree(CONFIG, classes)
+    with ClientStore(tmp_path) as store:
+        assert not store.agree(CONFIG, once)
+        assert store.agree(CONFIG, ("cat", "dog", "owl"), accept=True)
+        store.enter("run-b", agreed)
+        play(store, agreed, asked(1, run="run-b"))
+        assert store.ledger == (RandomizedResponse(epsilon=4.0),)  # they were drawn twice
+
+
 def test_what_a_server_sends_as_configuration_or_name_is_checked_and_shown_safely(tmp_path):
     with ClientStore(tmp_path) as store:
         for wrong in ("rounds = ", "x" * 2**21, "a = '\ud800'"):
