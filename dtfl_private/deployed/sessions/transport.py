@@ -27,6 +27,12 @@ KEEPALIVE_S = 10.0
 # Sessions beside one for each client: new ones of clients whose old ones are not yet known to be gone, and strangers.
 SPARE_SESSIONS = 8
 
+SPARE_CONNECTIONS = 64
+"""Connections beside two for each client; strangers, who have no certificate, may hold as many."""
+
+HANDSHAKE_S = 20.0
+"""A connection that has not shown a certificate after so long is closed."""
+
 # How long a thread has to end after what it waits for has.
 ENDING_S = 5.0
 
@@ -85,7 +91,12 @@ class Listening:
         self._largest, self._greet, self._turned_away = largest, greet, turned_away
         self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
         self._beside: set[threading.Thread] = set()
-        self._server = grpc.server(self._threads, options=[*options(keepalive_s), ("grpc.so_reuseport", 0)])
+        # Whoever reaches the port can connect, and say nothing: not until no file can be opened any more.
+        bounds = [
+            ("grpc.max_allowed_incoming_connections", 2 * clients + SPARE_CONNECTIONS),
+            ("grpc.server_handshake_timeout_ms", round(1000 * HANDSHAKE_S)),
+        ]
+        self._server = grpc.server(self._threads, options=[*options(keepalive_s), ("grpc.so_reuseport", 0), *bounds])
         handler = grpc.stream_stream_rpc_method_handler(self._session)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         secured = grpc.ssl_server_credentials(

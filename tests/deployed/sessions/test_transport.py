@@ -2,6 +2,8 @@
 
 import contextlib
 import queue
+import select
+import socket
 import threading
 from datetime import timedelta
 
@@ -17,7 +19,7 @@ from dtfl_private.deployed.project.credentials import (
 )
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES
 from dtfl_private.deployed.sessions.session import SessionLostError
-from dtfl_private.deployed.sessions.transport import Listening, connect
+from dtfl_private.deployed.sessions.transport import SPARE_CONNECTIONS, Listening, connect
 from dtfl_private.deployed.wire.kinds import Echo, Hello, Measure
 from dtfl_private.errors import InputError
 
@@ -143,3 +145,17 @@ def test_nobody_is_there(project, now):
 def test_what_is_no_address(project, now, address):
     with pytest.raises(InputError, match="is no address: expected HOST:PORT"):
         connect(address, credentials(project, now, 0), LARGEST)
+
+
+def test_strangers_who_connect_and_say_nothing_take_no_more_than_some_connections(server):
+    """Whoever reaches the port could otherwise have a server open no file any more, and end its run."""
+    listening, _ = server
+    host, _, port = listening.address.rpartition(":")
+    most = 2 * 3 + SPARE_CONNECTIONS
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection((host, int(port)), PATIENCE_S)) for _ in range(most + 20)]
+        ended: list[socket.socket] = []
+        while len(ended) < 20:
+            ended, _, _ = select.select(held, [], [], PATIENCE_S)
+        assert held[-1] in ended
+        assert held[0] not in ended  # it has time for its handshake
