@@ -29,7 +29,7 @@ REPLACED = "another process has connected with the same certificate: let only on
 READING_S = 1800.0
 """Seconds that it then has to read its images."""
 
-MOST_IMAGES = 2**31
+MOST_IMAGES = 2**31 - 1
 
 
 class TurnedAwayError(Exception):

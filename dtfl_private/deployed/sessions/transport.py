@@ -43,6 +43,8 @@ def options(keepalive_s: float) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", PIECE_BYTES + 2**16),
         ("grpc.max_send_message_length", PIECE_BYTES + 2**16),
+        # None but the identity: a message that unpacks to a thousand times its size is unpacked before it is measured.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms // 2),
         ("grpc.keepalive_permit_without_calls", 1),

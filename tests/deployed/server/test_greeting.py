@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from dtfl_private.deployed.server.greeting import REPLACED, Greeter, Greeting
+from dtfl_private.deployed.server.greeting import MOST_IMAGES, REPLACED, Greeter, Greeting
 from dtfl_private.deployed.server.registry import Registered, Registry
 from dtfl_private.deployed.sessions.session import Session
+from dtfl_private.deployed.sessions_file import ClientSession
 from dtfl_private.deployed.wire.frames import decode, encode
 from dtfl_private.deployed.wire.kinds import Hello, Refused, Register, Welcome
 
@@ -119,3 +120,7 @@ def test_a_client_is_greeted_once_at_a_time(house):
     newer.done()
     assert silent.session.is_lost
     assert house.registry.session(0) is newer.session
+
+
+def test_as_many_images_as_may_be_claimed_can_be_written_down():
+    assert ClientSession(client=0, connected=True, images=MOST_IMAGES).images == MOST_IMAGES

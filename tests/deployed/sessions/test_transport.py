@@ -7,6 +7,7 @@ import socket
 import threading
 from datetime import timedelta
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -19,7 +20,7 @@ from dtfl_private.deployed.project.credentials import (
 )
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES
 from dtfl_private.deployed.sessions.session import SessionLostError
-from dtfl_private.deployed.sessions.transport import SPARE_CONNECTIONS, Listening, connect
+from dtfl_private.deployed.sessions.transport import METHOD, SERVICE, SPARE_CONNECTIONS, Listening, connect
 from dtfl_private.deployed.wire.kinds import Echo, Hello, Measure
 from dtfl_private.errors import InputError
 
@@ -159,3 +160,14 @@ def test_strangers_who_connect_and_say_nothing_take_no_more_than_some_connection
             ended, _, _ = select.select(held, [], [], PATIENCE_S)
         assert held[-1] in ended
         assert held[0] not in ended  # it has time for its handshake
+
+
+def test_compressed_messages_are_refused_before_they_are_unpacked(server, project, now):
+    listening, _ = server
+    own = credentials(project, now, 0)
+    secured = grpc.ssl_channel_credentials(own.authority_pem, own.key_pem, own.certificate_pem)
+    with grpc.secure_channel(listening.address, secured, compression=grpc.Compression.Gzip) as channel:
+        call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(iter([bytes(10_000)]), timeout=PATIENCE_S)
+        with pytest.raises(grpc.RpcError) as refused:
+            list(call)
+    assert "disabled" in refused.value.details()
