@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
@@ -80,32 +81,33 @@ def smashed(session: Session, opened: OpenRound, batch: int, tensor: torch.Tenso
 def hostile_frames(session: Session, opened: OpenRound) -> tuple[list[bytes], str]:
     """Return what is sent in a round, and what the server is to say of it."""
     good, download = torch.ones(16, 16, 16, 16), opened.message
-    poisoned = WeightUpdate(
-        client=2,
-        round=download.round,
-        tier=download.tier,
-        examples=16,
-        weights={name: one / 0 if one.is_floating_point() else one for name, one in download.weights.items()},
-        head=download.head,
-    )
-    update = encode(Update(session=session.number, message=poisoned, compute_s=0.0, images=16))
+
+    def update(factor: float) -> bytes:
+        weights = {name: one * factor if one.is_floating_point() else one for name, one in download.weights.items()}
+        message = WeightUpdate(
+            client=2, round=download.round, tier=download.tier, examples=16, weights=weights, head=download.head
+        )
+        return encode(Update(session=session.number, message=message, compute_s=0.0, images=16))
+
     return {
         1: ([b"GET / HTTP/1.1\r\n\r\n"], "not a frame of dtfl-private"),
         2: ([smashed(session, opened, 0, good * torch.nan)], "activations are not finite"),
         3: ([smashed(session, opened, 0, good[:, :, :8])], "activations of shape"),
         4: ([smashed(session, opened, batch, good) for batch in range(3)], "more than the 2 batches of the round"),
-        5: ([smashed(session, opened, 0, good), update], "update: weights: "),
-        6: ([bytes(LARGEST)], "a frame of more than"),
+        5: ([smashed(session, opened, 0, good), update(math.inf)], "update: weights: "),
+        # Each number is finite, but not what the network makes of them.
+        6: ([smashed(session, opened, 0, good), update(1e30)], "the loss of the averaged network is not finite"),
+        7: ([bytes(LARGEST)], "a frame of more than"),
     }[download.round]
 
 
 def test_a_hostile_client_is_refused_by_name_in_each_round_and_the_average_is_that_of_the_others(tmp_path):
-    with federation(tmp_path, scheduler="static:2", rounds=6) as made:
+    with federation(tmp_path, scheduler="static:2", rounds=7) as made:
         server = made.serve()
         made.join(0, hooks=Hooks(updates=tmp_path / "updates"))
         made.join(1, hooks=Hooks(updates=tmp_path / "updates"))
         with entered(made, 2, images=32) as session:
-            for number in range(1, 7):
+            for number in range(1, 8):
                 while not isinstance(message := session.receive(PATIENCE_S), OpenRound):
                     if isinstance(message, Measure):
                         session.send(

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +16,7 @@ from dtfl_private.deployed.server.played_round import Played, believable_compute
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.serving_client import Rules, ServedClient
+from dtfl_private.deployed.server.vetting import BREAKING, Vetting
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound
 from dtfl_private.deployed.wire.kinds import Closed
@@ -57,9 +59,11 @@ class RemoteClients:
         workers: server halves that are trained at once.
         shapes: of the activations at each tier's cut, without the batch.
         recording: keeps what was received.
+        judged: on which images the run is judged after each round.
 
     Attributes:
         played: what was seen of each client in the round under way, or in the last.
+        ended_s: when the last client of that round was done, by the monotonic clock.
         recording: keeps what was received.
     """
 
@@ -72,9 +76,11 @@ class RemoteClients:
         workers: int,
         shapes: Mapping[int, Sequence[int]],
         recording: ReceivedRounds,
+        judged: Sequence[ImageRange] = (ALL_TEST_IMAGES,),
     ) -> None:
         self._setup, self._registry, self._rules, self._shapes = setup, registry, rules, shapes
         self._judge = InProcess(setup)
+        self._vetting = Vetting(self._judge.evaluate, judged)
         self._model = setup.numerics.place(copy.deepcopy(setup.model))
         # Torch's global generators are one for all threads: where layers draw, one takes its turn after the other.
         self._wire = None if setup.defense.wire is None else setup.defense.wire.kind
@@ -85,6 +91,7 @@ class RemoteClients:
             registry.clients, thread_name_prefix="client", initializer=torch.set_num_threads, initargs=(1,)
         )
         self.played: dict[int, Played] = {}
+        self.ended_s = 0.0
         self._wire_bytes = self._message_bytes = 0
         self._sessions: dict[int, Session | None] = {}
         self._closing: list[Closing] = []
@@ -98,8 +105,12 @@ class RemoteClients:
         images_K = self._registry.images_K
         self._sessions = {task.client: self._registry.ready(task.client) for task in tasks}
         started = [self._threads.submit(self._one, task, weights, int(images_K[task.client])) for task in tasks]
-        for task, one in zip(tasks, started, strict=True):
-            result, played = one.result()
+        ended = [one.result() for one in started]
+        self.ended_s = time.monotonic()
+        breaking = self._vetting.breaking([result for result, _ in ended], weights.model)
+        for task, (result, played) in zip(tasks, ended, strict=True):
+            if task.client in breaking:
+                result, played = _left_out(result, played, BREAKING)
             self.played[task.client] = played
             self._wire_bytes += played.bytes_in + played.bytes_out
             self._message_bytes += sum(played.traffic.values())
@@ -141,7 +152,7 @@ class RemoteClients:
 
     def evaluate(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Evaluation:
         """Judge a model on images: all of the test set, or those that are named."""
-        return self._judge.evaluate(model, images)
+        return self._vetting.evaluate(model, images)
 
     def logits(self, model: State, images: ImageRange = ALL_TEST_IMAGES) -> Tensor:
         """Return what a model says of these images, (N, classes), float64."""
@@ -241,6 +252,13 @@ class RemoteClients:
     def _observe(self, message: Message) -> None:
         with self._recording_lock:
             self.recording.observe(message)
+
+
+def _left_out(result: ClientResult, played: Played, why: str) -> tuple[ClientResult, Played]:
+    """Return what a client's round comes to whose update has come, and is not averaged."""
+    played = replace(played, completed=False, refused=(*played.refused, why))
+    remarks = [Remark(text=reason) for reason in played.refused]
+    return replace(result, examples=0, model={}, head={}, remarks=remarks), played
 
 
 def _whole(task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None) -> tuple[State, State]:

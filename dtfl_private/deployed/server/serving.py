@@ -49,7 +49,7 @@ from dtfl_private.runtime.callback import Callback, Callbacks, told
 from dtfl_private.runtime.device import available_cores, deterministic_kernels, one_thread
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.round_record import Record
-from dtfl_private.training.tasks import ClientTask
+from dtfl_private.training.tasks import ClientTask, ImageRange
 from dtfl_private.training.worker import honest_download
 
 GOODBYE_S = 5.0
@@ -283,6 +283,7 @@ class _Run:
             workers=min(prepared.config.server_workers, available_cores()),
             shapes={row.tier: row.cut_shape for row in rows},
             recording=ReceivedRounds(prepared.config, RunFolder(path=path).transcript),
+            judged=[ImageRange(on=prepared.settings.judged.on)],
         )
 
     def _clock(self, prepared: Prepared, executor: RemoteClients, scale: ChannelScale | None) -> WallClock:

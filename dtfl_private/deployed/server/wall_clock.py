@@ -140,7 +140,7 @@ class WallClock:
             transfer_s_P=transfer_s_P,
             client_time_s_P=np.array([one.round_s for one in played]),
             server_wait_s=float(sum(one.waited_s for one in played)),
-            round_time_s=time.monotonic() - self._began_s,
+            round_time_s=self._clients.ended_s - self._began_s,
             stopped_P=stopped_P,
             oracle_time_s=None,
         )
