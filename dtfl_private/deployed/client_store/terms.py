@@ -18,6 +18,10 @@ With ``seeded`` chance a deployment repeats a simulation bit for bit, and no gua
 """
 
 
+SPARE_ROUNDS = 10
+"""Rounds that a client without a guarantee repeats at least, as after each end of a server that is not planned."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Terms:
     """What a client has agreed to, by the configuration and its own images: nothing of it is what a server says later.
@@ -129,7 +133,7 @@ def not_agreed(asked: AskedRound, terms: Terms, run: str | None) -> Refusal | No
 
 
 def overspent(ledger: Ledger, asked: AskedRound, terms: Terms, begun: int) -> Refusal | None:
-    """Return why the client's privacy does not allow a round; nothing where its defenses guarantee nothing.
+    """Return why the client's privacy does not allow a round, or it has been asked for too many.
 
     Args:
         ledger: all that the client has released, in all runs.
@@ -139,12 +143,15 @@ def overspent(ledger: Ledger, asked: AskedRound, terms: Terms, begun: int) -> Re
             again releases again.
     """
     releases = terms.releases(asked)
-    if not releases:
-        return None
-    if begun >= terms.rounds:
+    # Without a guarantee a repeated round costs no epsilon, but it shows the same records once more.
+    most = terms.rounds if releases else terms.rounds + max(terms.rounds, SPARE_ROUNDS)
+    if begun >= most:
         reason = "as many rounds as agreed"
-        return Refusal(reason=reason, detail=f"{reason}: {begun} begun in this run, agreed {terms.rounds}")
-    if exceeds(ledger, releases):
+        detail = (
+            f"{reason}: {begun} begun in this run of {terms.rounds}, repeated ones counted anew; at most {most} are"
+        )
+        return Refusal(reason=reason, detail=detail)
+    if releases and exceeds(ledger, releases):
         reason = "privacy budget spent"
         detail = f"{reason}: round {asked.round} would exceed the epsilon that this client's data may be spent with"
         return Refusal(reason=reason, detail=detail)

@@ -19,6 +19,7 @@ from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.defenses.pixel_dp import PixelDp
 from dtfl_private.deployed.client_store import state as state_file
 from dtfl_private.deployed.client_store.store import ClientStore
+from dtfl_private.deployed.client_store.terms import SPARE_ROUNDS
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.privacy.accounting import statements
 from dtfl_private.privacy.ledger import charge
@@ -203,8 +204,12 @@ def test_without_a_budget_a_run_still_has_no_more_rounds_than_were_agreed_to_wha
         assert play(store, agreed, *[asked(2)] * 5) == ROUNDS
         assert store.refuses(asked(3)).reason == "as many rounds as agreed"
     undefended = terms(GaussianNoise())
-    with entered(tmp_path / "other", undefended) as store:  # nothing to spend: a round may be repeated
-        assert play(store, undefended, *[asked(2)] * 5) == 5
+    with entered(tmp_path / "other", undefended) as store:  # nothing to spend: a round may be repeated, not endlessly
+        assert play(store, undefended, *[asked(2)] * 30) == ROUNDS + SPARE_ROUNDS
+        assert store.refuses(asked(3)).reason == "as many rounds as agreed"
+    longer = terms(GaussianNoise(), rounds=20)
+    with entered(tmp_path / "longer", longer) as store:
+        assert play(store, longer, *[asked(2)] * 50) == 40
 
 
 def test_no_reason_for_a_server_tells_a_figure_of_the_ledger(tmp_path):
