@@ -4,13 +4,14 @@ The frames are plain bytes, so that gRPC needs no generated code. Keepalive noti
 closing its connection.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from dtfl_private.deployed.project.credentials import ClientCredentials, ServerCredentials
-from dtfl_private.deployed.project.identity import SERVER, peer_client
+from dtfl_private.deployed.project.identity import SERVER, peer_client, peer_expires
 from dtfl_private.deployed.sessions.channel import ChannelClosedError
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES, frames_of, pieces_of
 from dtfl_private.deployed.sessions.session import Session
@@ -54,6 +55,22 @@ def options(keepalive_s: float) -> list[tuple[str, Any]]:
     ]
 
 
+def quiet_grpc() -> Any:
+    """Return gRPC, which is told to leave it to this package what is said of an error, unless its user has decided."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import grpc
+
+    return grpc
+
+
+def require_address(address: str, what: str, lowest_port: int = 0) -> None:
+    """Raise `InputError` unless an address is HOST:PORT: of a greater port gRPC takes the remainder."""
+    host, _, port = address.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and lowest_port <= int(port) <= 65535
+    if not host or not is_port:
+        raise InputError(f"{what} is no address: expected HOST:PORT of the {SERVER}, PORT {lowest_port} to 65535")
+
+
 Greet = Callable[[int, Session, str], None]
 """Called in a thread of its own with each new session: the client's number, the session, where it comes from."""
 
@@ -88,8 +105,8 @@ class Listening:
         turned_away: Callable[[str], None],
         keepalive_s: float = KEEPALIVE_S,
     ) -> None:
-        import grpc
-
+        grpc = quiet_grpc()
+        require_address(address, f"--listen '{address}'")
         self._largest, self._greet, self._turned_away = largest, greet, turned_away
         self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
         self._beside: set[threading.Thread] = set()
@@ -125,11 +142,12 @@ class Listening:
         """Yield what the server sends a client, as long as the session lasts."""
         try:
             (certificate,) = context.auth_context()["x509_pem_cert"]
-            client = peer_client(certificate)
+            client, expires = peer_client(certificate), peer_expires(certificate)
         except (KeyError, ValueError) as error:
             self._turned_away(f"{context.peer()}: {error}")
             return
         session = Session("client", self._largest)
+        session.peer_expires = expires
         context.add_callback(lambda: session.lose("the connection ended"))
         self._start(f"from client {client}", take_in, session, pieces)
         self._start(f"greet client {client}", self._greet, client, session, context.peer())
@@ -188,12 +206,8 @@ def connect(
     Raises:
         InputError: the address is none.
     """
-    import grpc
-
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InputError(f"'{address}' is no address: expected HOST:PORT of the {SERVER}")
-
+    grpc = quiet_grpc()
+    require_address(address, f"'{address}'", lowest_port=1)
     secured = grpc.ssl_channel_credentials(credentials.authority_pem, credentials.key_pem, credentials.certificate_pem)
     channel = grpc.secure_channel(address, secured, options=options(keepalive_s))
     session = Session("server", largest)

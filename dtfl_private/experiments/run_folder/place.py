@@ -37,13 +37,12 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
     path = fresh_path(prepared.config) if out is None else out
     if resume and out is None:
         raise InputError("--resume needs --out RUN: the run folder to go on with")
-    used = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if not used:  # on resume too: a run may have been killed before its folder was there
+    if not _is_used(path):  # on resume too: a run may have been killed before its folder was there
         require_name(path)
         require_writable(path.parent, f"run folder '{path}' cannot be made")
         return path, True
     if not resume:
-        raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
+        require_unused(path)
     folder = RunFolder(path=path)
     changed = differences(prepared.config, read_run_config(folder))
     if changed:
@@ -55,6 +54,16 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
     require_no_links(folder)
     require_writable(path, f"run folder '{path}' cannot be written")
     return path, False
+
+
+def require_unused(path: Path) -> None:
+    """Raise `InputError` where something is in the folder of a run that is to begin."""
+    if _is_used(path):
+        raise InputError(f"run folder '{path}' exists: add --resume to go on with it, or choose another --out")
+
+
+def _is_used(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def new_folder(prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, Any] = SIMULATED) -> RunFolder:

@@ -69,6 +69,7 @@ def test_frames_of_any_size_cross_both_ways_and_the_certificate_says_who_it_is(s
         ours.send(Hello(version="1"))
         client, theirs = sessions.get(timeout=PATIENCE_S)
         assert client == 2
+        assert theirs.peer_expires == credentials(project, now, 2).expires
         assert theirs.receive(PATIENCE_S) == Hello(version="1")
         theirs.send(Measure(session=0, number=1, payload=payload))
         assert ours.receive(PATIENCE_S).payload == payload
@@ -142,7 +143,9 @@ def test_nobody_is_there(project, now):
         ours.receive(PATIENCE_S)
 
 
-@pytest.mark.parametrize("address", ["localhost", ":80", "host:http", ""])
+@pytest.mark.parametrize(
+    "address", ["localhost", ":80", "host:http", "", "host:0", "host:65536", "host:99999", "host:-1", "host:٣"]
+)
 def test_what_is_no_address(project, now, address):
     with pytest.raises(InputError, match="is no address: expected HOST:PORT"):
         connect(address, credentials(project, now, 0), LARGEST)
@@ -171,3 +174,11 @@ def test_compressed_messages_are_refused_before_they_are_unpacked(server, projec
         with pytest.raises(grpc.RpcError) as refused:
             list(call)
     assert "disabled" in refused.value.details()
+
+
+@pytest.mark.parametrize("address", ["localhost", ":80", "127.0.0.1:65536", "127.0.0.1:99999"])
+def test_nobody_listens_at_what_is_no_address(project, now, address):
+    side = project.server
+    own = read_server_credentials(side.authority, side.certificate, side.key, now=now)
+    with pytest.raises(InputError, match=r"^--listen '.*' is no address: expected HOST:PORT .* 0 to 65535"):
+        Listening(address, own, clients=1, largest=LARGEST, greet=print, turned_away=print)

@@ -1,0 +1,54 @@
+"""deploy serve and deploy join with wrong input: one line at once, before anybody is waited for or connected to."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+def keys(side: str, name: str) -> list[str]:
+    return ["--ca", f"{side}/ca.pem", "--cert", f"{side}/{name}.pem", "--key", f"{side}/{name}.key"]
+
+
+SERVE = ["deploy", "serve", "p/config.toml", *keys("p/server", "server")]
+JOIN = ["deploy", "join", *keys("p/clients/client-0", "client"), "--store", "new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([*SERVE, "--listen", "127.0.0.1:99999"], "--listen '127.0.0.1:99999' is no address: expected HOST:PORT"),
+        ([*SERVE, "--listen", "localhost"], "--listen 'localhost' is no address: expected HOST:PORT"),
+        ([*SERVE, "--listen", "127.0.0.1:0", "--out", "p"], "run folder 'p' exists: add --resume to go on with it"),
+        ([*SERVE, "--listen", "127.0.0.1:0", "--resume"], "--resume needs --out RUN"),
+        ([*SERVE, "--listen", "127.0.0.1:0", "--linger", "-1"], "-1.0 is not in the range"),
+        ([*JOIN, "127.0.0.1:99999"], "'127.0.0.1:99999' is no address: expected HOST:PORT of the server, PORT 1 to"),
+        ([*JOIN, "127.0.0.1:1", "--data-dir", "no"], "--data-dir 'no' is no folder: expected that of this client's"),
+    ],
+)
+def test_wrong_input_is_answered_in_one_line_at_once(dtfl, tmp_path, arguments, why):
+    dtfl("deploy", "init", "p")
+    before = sorted(tmp_path.rglob("*"))
+    answer = dtfl(*arguments)
+    assert (answer.status, answer.out) == (2, "")
+    assert why in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before and "new" not in path.parts] == []
+
+
+def test_a_port_that_is_in_use_is_one_line_of_ours_and_none_of_grpcs(dtfl, tmp_path):
+    dtfl("deploy", "init", "p")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-m", "dtfl_private", *SERVE, "--listen", address],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == f"error: --listen {address} is not possible: the address is in use, or not one of this machine\n"
+    )
