@@ -13,6 +13,10 @@ from dtfl_private.files.writing import output_path
 
 # As in `dtfl_private.deployed.server.serving_client`, which is not imported for the help.
 DEADLINE_S = 600.0
+# A client tries again after 30 seconds at the latest.
+LINGER_S = 60.0
+# A server may be away over a night.
+PATIENCE_S = 86_400.0
 
 
 def _credentials(command: Any) -> Any:
@@ -56,6 +60,15 @@ def _credentials(command: Any) -> Any:
     show_default=True,
     help="average what a client has at the deadline, or leave it out of the round",
 )
+@click.option(
+    "--linger",
+    "linger_s",
+    type=click.FloatRange(min=0),
+    default=LINGER_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="after the end of the run, stay so long for clients that are away, to tell it to them",
+)
 @_credentials
 def serve(
     config_file: str,
@@ -65,6 +78,7 @@ def serve(
     minimum: int | None,
     deadline_s: float,
     stragglers: str,
+    linger_s: float,
     ca: str,
     cert: str,
     key: str,
@@ -103,6 +117,7 @@ def serve(
         minimum=minimum,
         out=None if out is None else output_path(out),
         resume=resume,
+        linger_s=linger_s,
     )
     answer = output()
     with TrainingDisplay(answer.progress, config.rounds, quiet=answer.quiet) as display:
@@ -165,6 +180,15 @@ def serve(
     help="where noise, samples and orders come from: this machine, or the run's seed, which the server knows; with the "
     "latter a deployment repeats a simulation bit for bit, and no guarantee of a defense holds",
 )
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(min=0),
+    default=PATIENCE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="give up once the server has not been there for so long",
+)
 @click.option("--accept-config", is_flag=True, help="agree to another configuration than the one agreed to before")
 @click.option(
     "--device",
@@ -183,6 +207,7 @@ def join(
     self_audit: bool,
     keep_truth: str | None,
     chance: Any,
+    patience_s: float,
     accept_config: bool,
     device: Any,
     ca: str,
@@ -193,7 +218,7 @@ def join(
 
     The server tells its configuration; the first one is kept in --store, and another one later is refused. What leaves
     is charged to the ledger in --store, which refuses to overspend whatever the server asks. A lost connection is made
-    again, as long as it takes.
+    again, until the server has not been there for --patience.
 
     \b
     Examples:
@@ -210,6 +235,8 @@ def join(
     from dtfl_private.deployed.client.own_data import own_images
     from dtfl_private.deployed.project.credentials import read_client_credentials
 
+    if data_dir is not None and not Path(data_dir).is_dir():  # before anybody is connected to
+        raise InputError(f"--data-dir '{data_dir}' is no folder: expected that of this client's images")
     answer = output()
     joining = Joining(
         address=address,
@@ -218,6 +245,7 @@ def join(
         store=output_path(store),
         defenses=defenses,
         accept_config=accept_config,
+        patience_s=patience_s,
         device=device,
         chance=chance,
         keep_truth=None if keep_truth is None else output_path(keep_truth),

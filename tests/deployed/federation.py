@@ -128,7 +128,7 @@ class Federation:
         return self.folder / "run"
 
     def serve(self, *, resume: bool = False, minimum: int | None = None, **rules: Any) -> Peer:
-        """Start the server, and wait until it listens; ``rules``: see `Rules`, and ``keepalive_s``."""
+        """Start the server, and wait until it listens; ``rules``: see `Rules`, ``keepalive_s`` and ``linger_s``."""
         arguments = (self.project, to_toml(self.config), self.address, self.run, resume, minimum, rules)
         server = self._start("server", _serve, *arguments)
         self.address = server.wait_for("note", "listening at").split()[2].rstrip(",")
@@ -239,6 +239,7 @@ def _serve(
             listen=address,
             credentials=credentials,
             keepalive_s=rules.pop("keepalive_s", 10.0),
+            linger_s=rules.pop("linger_s", 0.0),
             rules=Rules(**{"deadline_s": PATIENCE_S, **rules}),
             minimum=minimum,
             out=out,

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.deployed.federation import Hooks, Peer, federation
+from tests.deployed.federation import PATIENCE_S, Hooks, Peer, federation
 from tests.deployed.proxy import Cable
 
 # Far more rounds than any of these tests waits for: it ends when it has seen what it waits for.
@@ -145,6 +145,19 @@ def test_a_machine_that_vanishes_from_the_network_is_out_and_the_run_goes_on(tmp
         vanishing.wait_for("say", "not connected")
         cable("up")
         completed(server, 1)
+
+
+def test_a_client_that_is_away_when_the_run_ends_is_told_so_when_it_comes_back(tmp_path):
+    with federation(tmp_path, scheduler="static:2") as made:
+        server = made.serve(linger_s=PATIENCE_S)
+        clients = [made.join(0), made.join(1), made.join(2, hooks=Hooks(pauses=((2, 1),)))]
+        clients[2].wait_for("paused")
+        clients[2].kill()
+        server.wait_for("note", "the run has ended; staying")
+        assert made.join(2).ended() == "all 2 rounds are done"
+        server.ended()
+        assert [client.ended() for client in clients[:2]] == ["all 2 rounds are done"] * 2
+        assert json.loads((made.run / "sessions.json").read_text())["message"] == "all 2 rounds are done"
 
 
 def test_a_server_that_is_resumed_goes_on_with_the_survivors(tmp_path):

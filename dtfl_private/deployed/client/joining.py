@@ -1,5 +1,6 @@
 """Join a run: connect, agree to its configuration, take part until it ends, and come back after every interruption."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ from dtfl_private.deployed.wire.kinds import (
     WireMessage,
 )
 from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
-from dtfl_private.errors import InputError, shortened
+from dtfl_private.errors import InputError, RunError, shortened
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
@@ -73,6 +74,7 @@ class Joining:
         keep_truth: folder in which to keep what messages were made of; None: nowhere.
         keepalive_s: after so many seconds of silence the server is asked whether it is there.
         first_wait_s: before the second attempt to connect.
+        patience_s: give up once the server has not been there for so long.
     """
 
     address: str
@@ -86,6 +88,7 @@ class Joining:
     keep_truth: Path | None = None
     keepalive_s: float = KEEPALIVE_S
     first_wait_s: float = FIRST_WAIT_S
+    patience_s: float = math.inf
 
 
 def join(joining: Joining, say: Callable[[str], None]) -> str:
@@ -97,13 +100,14 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
 
     Raises:
         InputError: the client refuses the run, the server refuses the client, or its own input is wrong.
+        RunError: the server has not been there for longer than the client's patience.
     """
     require_deploy_extra()
     # A simulation that is to be repeated bit for bit has them.
     rounding = nullcontext() if joining.chance == "seeded" else no_denormals()
     with one_thread(), deterministic_kernels(), rounding, ClientStore(joining.store) as store:
         taking_part = _TakingPart(joining, store, say)
-        wait_s = joining.first_wait_s
+        wait_s, there_s = joining.first_wait_s, time.monotonic()
         while True:
             _require_unexpired(joining.credentials)
             session, close = connect(joining.address, joining.credentials, FIRST_LARGEST, joining.keepalive_s)
@@ -119,10 +123,16 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
             finally:
                 close()
             if session.number:  # it had been greeted
-                wait_s = joining.first_wait_s
+                wait_s, there_s = joining.first_wait_s, time.monotonic()
+            left_s = there_s + joining.patience_s - time.monotonic()
+            if left_s <= 0:
+                raise RunError(
+                    f"the server at {joining.address} has not been there for {joining.patience_s:g} s ({why}): "
+                    "start again with the same --store once it is"
+                )
             say(f"not connected ({why}): trying again in about {wait_s:.0f} s")
             # Not all clients of a server that comes back are to knock at once.
-            time.sleep(wait_s * random.uniform(0.75, 1.25))  # no secret: any chance will do
+            time.sleep(min(left_s, wait_s * random.uniform(0.75, 1.25)))  # no secret: any chance will do
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
@@ -183,6 +193,8 @@ class _TakingPart:
     def through(self, session: Session) -> str:
         """Take part for one session; return why the run has ended, if the server says so in it."""
         welcome = self._welcomed(session)
+        if isinstance(welcome, Goodbye):
+            return welcome.reason
         client = self._built(session, welcome)
         try:
             while True:
@@ -200,7 +212,8 @@ class _TakingPart:
                     client.answer(session, message)
             raise
 
-    def _welcomed(self, session: Session) -> Welcome:
+    def _welcomed(self, session: Session) -> Welcome | Goodbye:
+        """Return the server's welcome, to which the client has agreed; a goodbye where the run has ended meanwhile."""
         store, own = self._store, self._joining
         session.send(
             Hello(
@@ -210,7 +223,8 @@ class _TakingPart:
             )
         )
         message = session.receive(GREETING_S)
-        _ended(message)
+        if _ended(message) is not None:
+            return expect(message, Goodbye)
         welcome = expect(message, Welcome)
         check_welcome(welcome, client=own.credentials.client)
         session.number, session.largest = welcome.session, welcome.largest

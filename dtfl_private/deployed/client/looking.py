@@ -23,7 +23,7 @@ from dtfl_private.deployed.sessions.session import SessionLostError, expect
 from dtfl_private.deployed.sessions.transport import connect
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.frames import FIRST_LARGEST
-from dtfl_private.deployed.wire.kinds import Hello, Refused, Welcome
+from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Welcome
 from dtfl_private.deployed.wire.server_checks import check_welcome
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.setup.prepare import prepare
@@ -72,6 +72,8 @@ def _welcome(joining: Joining) -> Welcome:
         message = session.receive(GREETING_S)
         if isinstance(message, Refused):
             raise RunError(f"the server refuses this client: {message.reason}")
+        if isinstance(message, Goodbye):
+            raise RunError(f"the run has ended: {message.reason}")
         welcome = expect(message, Welcome)
         check_welcome(welcome, client=joining.credentials.client)
     except (SessionLostError, TimeoutError, WireError) as error:

@@ -4,6 +4,7 @@ Whether it was issued by the authority, and is valid today, has been checked by 
 """
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def peer_client(certificate_pem: bytes) -> int:
     from cryptography import x509
 
     return client_number(common_name(x509.load_pem_x509_certificate(certificate_pem)))
+
+
+def peer_expires(certificate_pem: bytes) -> datetime:
+    """Return when a certificate expires.
+
+    Raises:
+        ValueError: it is no certificate.
+    """
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
 
 
 def common_name(certificate: "x509.Certificate") -> str:

@@ -4,7 +4,7 @@ import itertools
 import math
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,12 +14,15 @@ from dtfl_private.deployed.server.registry import Registered, Registry
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
 from dtfl_private.deployed.wire.checks import check_hello, check_register, check_sums
 from dtfl_private.deployed.wire.errors import WireError
-from dtfl_private.deployed.wire.kinds import Refused, Register, Sums, Welcome
+from dtfl_private.deployed.wire.kinds import Goodbye, Refused, Register, Sums, Welcome
 from dtfl_private.errors import shortened
 from dtfl_private.protocol.messages import ChannelSums
 
 GREETING_S = 30.0
 """Seconds that a client has for its first frame."""
+
+GOODBYE_S = 5.0
+"""Seconds that a client has to take the news that the run has ended."""
 
 LAST_WORDS_S = 1.0
 """Seconds that a refusal has to be on its way."""
@@ -34,6 +37,14 @@ MOST_IMAGES = 2**31 - 1
 
 class TurnedAwayError(Exception):
     """A client is not taken; the text says why."""
+
+
+class OnlyLookedError(Exception):
+    """A client has been told of the run, and has left before it took part."""
+
+
+class RunHasEndedError(Exception):
+    """A client has come after the end of the run; the text says why it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,7 @@ class Greeter:
         opening: of the run.
         greeting: what clients are told.
         heard: called with a client, its address and why it was turned away; None if it was admitted.
+        looked: called with a client that has read the configuration and left.
     """
 
     def __init__(
@@ -66,8 +78,13 @@ class Greeter:
         opening: Opening,
         greeting: Greeting,
         heard: Callable[[int, str, str | None], None],
+        looked: Callable[[int], None],
     ) -> None:
-        self._registry, self._opening, self._greeting, self._heard = registry, opening, greeting, heard
+        self._registry, self._opening, self._greeting = registry, opening, greeting
+        self._heard, self._looked = heard, looked
+        self._ended: str | None = None
+        self._told = threading.Condition()
+        self._told_clients: set[int] = set()
         self._greeting_now: dict[int, Session] = {}
         self._lock = threading.Lock()
         # So that no number of a session comes again, whatever process answers.
@@ -81,6 +98,11 @@ class Greeter:
         except (TurnedAwayError, WireError) as error:
             self._heard(client, peer, str(error))
             self._refuse(session, str(error))
+        except OnlyLookedError:
+            self._looked(client)
+            session.lose("it has left")
+        except RunHasEndedError as error:
+            self.part(client, session, str(error))
         except (SessionLostError, TimeoutError):
             self._heard(client, peer, "it left before it was greeted")
             session.lose("it was not greeted in time")
@@ -88,6 +110,24 @@ class Greeter:
             self._heard(client, peer, None)
             if before is not None:  # or the machine from which the client came before has not closed it
                 self._refuse(before, REPLACED)
+
+    def end(self, reason: str) -> None:
+        """From now on, tell whoever comes that the run has ended."""
+        self._ended = reason
+
+    def part(self, client: int, session: Session, reason: str) -> None:
+        """Tell a client that the run has ended, and end its session."""
+        with suppress(SessionLostError, TimeoutError):  # it is gone: it may come back, and is told then
+            session.send(Goodbye(session=session.number, reason=reason), GOODBYE_S)
+            session.finish(GOODBYE_S)
+            with self._told:
+                self._told_clients.add(client)
+                self._told.notify_all()
+
+    def all_told(self, clients: Collection[int], timeout_s: float) -> bool:
+        """Wait until all of these clients have been told that the run has ended; return whether they have."""
+        with self._told:
+            return self._told.wait_for(lambda: self._told_clients.issuperset(clients), timeout_s)
 
     @contextmanager
     def _alone(self, client: int, session: Session) -> Iterator[None]:
@@ -111,6 +151,8 @@ class Greeter:
             )
         check_hello(session.receive(GREETING_S), version=version("dtfl-private"))
         session.number = next(self._numbers)
+        if self._ended is not None:
+            raise RunHasEndedError(self._ended)
         dataset, told = self._opening.dataset, self._greeting
         session.send(
             Welcome(
@@ -124,7 +166,10 @@ class Greeter:
                 input_shape=dataset.input_shape,
             )
         )
-        frame = expect(session.receive(READING_S), Register)
+        try:
+            frame = expect(session.receive(READING_S), Register)
+        except SessionLostError:
+            raise OnlyLookedError from None
         check_register(frame, session=session.number, most_images=MOST_IMAGES)
         sums = self._sums(client, session, frame.images)
         return self._as_before(client, Registered(images=frame.images, sums=sums))

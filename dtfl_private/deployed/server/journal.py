@@ -56,10 +56,22 @@ class Journal:
             images = self._registry.images_K[client]
             self.say(f"client {client} is connected: {images} training images")
             sessions = self._clients[client].sessions + 1
-            self._change(client, since=_now(), sessions=sessions, address=address, images=int(images))
+            session = self._registry.session(client)
+            self._change(
+                client,
+                since=_now(),
+                sessions=sessions,
+                address=address,
+                images=int(images),
+                expires=None if session is None else session.peer_expires,
+            )
         else:
             self.say(f"client {client} was turned away: {refused}")
             self._change(client, last_error=refused)
+
+    def looked(self, client: int) -> None:
+        """Say that a client has read the configuration, and left: it may be looking before it takes part."""
+        self.say(f"client {client} has read the configuration and left; it takes no part yet")
 
     def turned_away(self, why: str) -> None:
         """Note a connection that belongs to no client of the run."""

@@ -30,14 +30,12 @@ from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.remote_clients import RemoteClients
 from dtfl_private.deployed.server.serving_client import Rules
 from dtfl_private.deployed.server.wall_clock import WallClock
-from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, Listening
-from dtfl_private.deployed.wire.kinds import Goodbye
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
-from dtfl_private.experiments.run_folder.place import checked_place, new_folder
+from dtfl_private.experiments.run_folder.place import checked_place, new_folder, require_unused
 from dtfl_private.experiments.run_folder.provenance import recorded_run
 from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
@@ -52,8 +50,6 @@ from dtfl_private.training.round_record import Record
 from dtfl_private.training.tasks import ClientTask, ImageRange
 from dtfl_private.training.worker import honest_download
 
-GOODBYE_S = 5.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
@@ -67,6 +63,7 @@ class Serving:
         out: run folder; None: a fresh one below ``runs``.
         resume: go on with the run in ``out``.
         keepalive_s: after so many seconds of silence a connection is asked whether it is there.
+        linger_s: once the run has ended, stay for so long to tell it to clients that are away.
     """
 
     listen: str
@@ -76,6 +73,7 @@ class Serving:
     out: Path | None = None
     resume: bool = False
     keepalive_s: float = KEEPALIVE_S
+    linger_s: float = 0.0
 
 
 def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] = ()) -> Run:
@@ -97,18 +95,21 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         minimum = config.clients if serving.minimum is None else serving.minimum
         if not 1 <= minimum <= config.clients:
             raise InputError(f"--min-clients {minimum} is not possible: the run has {config.clients} clients")
+        if serving.out is not None and not serving.resume:  # before any client is waited for
+            require_unused(serving.out)
         run_id = _run_id(serving)
         connected = Registry(config.clients)
         journal = Journal(connected, listener.note)
         greeting = Greeting(
             run=run_id, config_sha256=hashlib.sha256(opening.agreed.encode()).hexdigest(), largest=opening.largest
         )
+        greeter = Greeter(connected, opening, greeting, journal.greeted, journal.looked)
         listening = Listening(
             serving.listen,
             serving.credentials,
             clients=config.clients,
             largest=opening.largest,
-            greet=Greeter(connected, opening, greeting, journal.greeted),
+            greet=greeter,
             turned_away=journal.turned_away,
             keepalive_s=serving.keepalive_s,
         )
@@ -116,7 +117,7 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
             journal.note(listening=listening.address)
             listener.note(f"listening at {listening.address}, for {minimum} of {config.clients} clients to begin with")
             _gather(connected, minimum, serving, listener)
-            return _Run(opening, serving, run_id, connected, journal, listener, after).through()
+            return _Run(opening, serving, run_id, connected, greeter, journal, listener, after).through()
         finally:
             listening.close()
 
@@ -179,12 +180,19 @@ class _Run:
         serving: Serving,
         run_id: str,
         registry: Registry,
+        greeter: Greeter,
         journal: Journal,
         listener: Callbacks,
         after: _AfterRounds,
     ) -> None:
         self._opening, self._serving, self._run_id = opening, serving, run_id
-        self._registry, self._journal, self._listener, self._after = registry, journal, listener, after
+        self._registry, self._greeter, self._journal, self._listener, self._after = (
+            registry,
+            greeter,
+            journal,
+            listener,
+            after,
+        )
 
     def through(self) -> Run:
         """Train, and say goodbye."""
@@ -218,9 +226,10 @@ class _Run:
                         transcripts=executor.recording,
                         renewed=self._renewed,
                     )
-                self._journal.phase("ended", len(records))
+                reason = summary["stopped"] or f"all {len(records)} rounds are done"
+                self._journal.phase("ended", len(records), reason)
                 self._listener.note(executor.wire_line)
-                self._say_goodbye(summary["stopped"] or f"all {len(records)} rounds are done")
+                self._part(reason)
         finally:
             executor.close()
         self._listener.run_finished(folder.path, summary)
@@ -317,14 +326,26 @@ class _Run:
         self._listener.note(f"waiting: {why}")
         self._journal.note(phase="waiting", message=why)
 
+    def _part(self, reason: str) -> None:
+        """Tell all clients that the run has ended; for those that are away, stay as long as the operator says."""
+        self._greeter.end(reason)
+        self._say_goodbye(reason)
+        known = self._registry.all_registered()
+        if self._greeter.all_told(known, 0.0) or self._serving.linger_s <= 0:
+            return
+        self._listener.note(
+            f"the run has ended; staying up to {self._serving.linger_s:g} s to tell it to clients that are away "
+            "(Ctrl-C ends that)"
+        )
+        end_s = time.monotonic() + self._serving.linger_s
+        with suppress(KeyboardInterrupt):  # everything is on the disk
+            while not self._greeter.all_told(known, 0.5) and time.monotonic() < end_s:
+                self._say_goodbye(reason)  # to those that had been let in before
+
     def _say_goodbye(self, reason: str) -> None:
-        sessions = [session for client in self._registry.connected() if (session := self._registry.session(client))]
+        """Tell the clients that are connected."""
+        sessions = {client: self._registry.session(client) for client in self._registry.connected()}
         with ThreadPoolExecutor(max(1, len(sessions)), thread_name_prefix="goodbye") as threads:
-            for session in sessions:
-                threads.submit(_goodbye, session, reason)
-
-
-def _goodbye(session: Session, reason: str) -> None:
-    with suppress(SessionLostError, TimeoutError):  # it is gone anyway
-        session.send(Goodbye(session=session.number, reason=reason), GOODBYE_S)
-    session.finish(GOODBYE_S)
+            for client, session in sessions.items():
+                if session is not None:
+                    threads.submit(self._greeter.part, client, session, reason)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TypeVar
 
 from dtfl_private.deployed.sessions.channel import Channel, ChannelClosedError
@@ -29,6 +30,7 @@ class Session:
     Attributes:
         number: the session's epoch, in every frame; 0 until the server has given one.
         bytes_in: bytes of frames that came, bytes_out: of those that went.
+        peer_expires: when the certificate at the other end does; None where nobody has looked.
         why_lost: why it ended, for people; None while it has not.
     """
 
@@ -37,6 +39,7 @@ class Session:
         self.largest = largest
         self.number = 0
         self.bytes_in = self.bytes_out = 0
+        self.peer_expires: datetime | None = None
         self.why_lost: str | None = None
         self.incoming, self.outgoing = Channel(WAITING_FRAMES), Channel(WAITING_FRAMES)
         self._lost = threading.Event()

@@ -11,7 +11,7 @@ from dtfl_private.deployed.server.registry import Registered, Registry
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.sessions_file import ClientSession
 from dtfl_private.deployed.wire.frames import decode, encode
-from dtfl_private.deployed.wire.kinds import Hello, Refused, Register, Welcome
+from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Register, Welcome
 
 PATIENCE_S = 300.0
 VERSION = version("dtfl-private")
@@ -26,7 +26,10 @@ class House:
             agreed="", needs_sums=False, dataset=SimpleNamespace(classes=["a", "b"], input_shape=(1, 8, 8))
         )
         greeting = Greeting(run="r", config_sha256="0" * 64, largest=10_000)
-        self.greeter = Greeter(self.registry, opening, greeting, lambda *told: self.heard.append(told))
+        self.looked: list[int] = []
+        self.greeter = Greeter(
+            self.registry, opening, greeting, lambda *told: self.heard.append(told), self.looked.append
+        )
 
     def enter(self, client: int) -> "Guest":
         return Guest(self, client)
@@ -109,6 +112,26 @@ def test_of_two_processes_with_one_certificate_the_newer_one_stays_and_the_older
     newer.done()
     assert (older.session.is_lost, newer.session.is_lost) == (True, False)
     assert house.registry.session(0) is newer.session
+
+
+def test_whoever_comes_after_the_end_of_the_run_is_told_so(house):
+    house.greeter.end("all rounds are done")
+    assert not house.greeter.all_told([1], 0.0)
+    guest = house.enter(1).says(Hello(version=VERSION))
+    assert guest.hears(Goodbye).reason == "all rounds are done"
+    guest.done()
+    assert guest.session.is_lost
+    assert house.greeter.all_told([1], 0.0)
+    assert not house.greeter.all_told([0, 1], 0.0)
+    assert house.heard == []
+
+
+def test_a_client_that_only_looks_has_done_nothing_wrong(house):
+    guest = house.enter(0).says(Hello(version=VERSION))
+    guest.hears(Welcome)
+    guest.session.lose("the connection ended")
+    guest.done()
+    assert (house.looked, house.heard) == ([0], [])
 
 
 def test_a_client_is_greeted_once_at_a_time(house):

@@ -1,5 +1,7 @@
 """What the server writes down of its clients: for people only, so that it never ends a run."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from dtfl_private.deployed.server import journal as journal_module
@@ -38,6 +40,22 @@ def test_who_is_there_and_what_was_seen_of_them(kept):
     registry.session(1).lose("gone")
     made.phase("training", 4)
     assert not read_sessions(folder).clients[1].connected
+
+
+def test_when_a_clients_certificate_expires_is_kept_for_whoever_watches(kept):
+    registry, made, _, folder = kept
+    session = Session("client", 1000)
+    session.peer_expires = datetime(2027, 1, 2, tzinfo=UTC)
+    registry.admit(0, session, Registered(images=3))
+    made.greeted(0, "peer", None)
+    assert read_sessions(folder).clients[0].expires == session.peer_expires
+
+
+def test_a_client_that_only_looks_leaves_no_error(kept):
+    _, made, lines, folder = kept
+    made.looked(0)
+    assert read_sessions(folder).clients[0].last_error == ""
+    assert lines[-1] == "client 0 has read the configuration and left; it takes no part yet"
 
 
 def test_who_was_turned_away(kept):
