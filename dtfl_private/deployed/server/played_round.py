@@ -18,6 +18,7 @@ class Played:
         completed: whether its update was taken.
         stopped: whether the deadline came before it was done.
         round_s: from the round's opening to the update, or to the end.
+        claimed_s: that the client says it computed.
         compute_s: that the client says it computed, within what the server has seen.
         server_s: that the server computed for it.
         waited_s: that its messages waited for a free server worker.
@@ -33,6 +34,7 @@ class Played:
     completed: bool = False
     stopped: bool = False
     round_s: float = 0.0
+    claimed_s: float = 0.0
     compute_s: float = 0.0
     server_s: float = 0.0
     waited_s: float = 0.0
@@ -60,3 +62,13 @@ def believable_compute_s(claimed_s: float, played: Played, transfer_s: float) ->
     """
     least = max(0.0, played.round_s - transfer_s - played.waited_s - played.server_s)
     return min(max(claimed_s, least), played.round_s)
+
+
+def beyond_computing_s(round_s: float, played: Sequence[Played], workers: int) -> float:
+    """Return what a round lasts beyond computing: less the most that one client, or the server for one, computed in it.
+
+    Both go on at the same time; the server has so many workers for all of its clients.
+    """
+    alone_s = max((max(one.claimed_s, one.server_s) for one in played), default=0.0)
+    together_s = sum(one.server_s for one in played) / workers
+    return max(0.0, round_s - max(alone_s, together_s))

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn.modules.dropout import _DropoutNd
 
-from dtfl_private.deployed.server.played_round import Played, believable_compute_s, transfer_seconds
+from dtfl_private.deployed.server.played_round import Played, believable_compute_s, beyond_computing_s, transfer_seconds
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.serving_client import Rules, ServedClient
@@ -93,6 +94,7 @@ class RemoteClients:
         self.played: dict[int, Played] = {}
         self.ended_s = 0.0
         self._wire_bytes = self._message_bytes = 0
+        self._workers, self._beyond_s = workers, list[float]()
         self._sessions: dict[int, Session | None] = {}
         self._closing: list[Closing] = []
 
@@ -102,11 +104,14 @@ class RemoteClients:
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks; all of them are under way at once."""
         self.played, self._closing = {}, []
+        began_s = time.monotonic()
         images_K = self._registry.images_K
         self._sessions = {task.client: self._registry.ready(task.client) for task in tasks}
         started = [self._threads.submit(self._one, task, weights, int(images_K[task.client])) for task in tasks]
         ended = [one.result() for one in started]
         self.ended_s = time.monotonic()
+        seen = [played for _, played in ended]
+        self._beyond_s.append(beyond_computing_s(self.ended_s - began_s, seen, self._workers))
         breaking = self._vetting.breaking([result for result, _ in ended], weights.model)
         for task, (result, played) in zip(tasks, ended, strict=True):
             if task.client in breaking:
@@ -139,6 +144,12 @@ class RemoteClients:
         return (
             f"on the wire: {si(self._wire_bytes, 'B')} in frames, {share:.3f} times the bytes of the messages in them"
         )
+
+    @property
+    def beyond_line(self) -> str:
+        """How long rounds have lasted beyond computing since the server's start."""
+        median_s, most_s = (float(figure(self._beyond_s or [0.0])) for figure in (median, max))
+        return f"beyond computing: {median_s:.2f} s a round in the median, {most_s:.2f} s at most"
 
     def acknowledge(self) -> None:
         """Tell the clients of the last round what became of their updates: once that is on the disk."""
@@ -198,7 +209,7 @@ class RemoteClients:
             observer=self._observe,
         )
         update, claimed_s, played = served.play()
-        played = self._with_times(played, claimed_s)
+        played = self._with_times(replace(played, claimed_s=min(claimed_s, played.round_s)))
         try:
             return self._result(task, update, server, played), played
         except NonFiniteLossError as error:  # nobody may end the run for all others
@@ -211,10 +222,10 @@ class RemoteClients:
             return None
         return server_half(self._setup, task, copy.deepcopy(split(self._model, task.tier)[1]), weights)
 
-    def _with_times(self, played: Played, claimed_s: float) -> Played:
+    def _with_times(self, played: Played) -> Played:
         link = self._registry.link(played.client)
         transfer_s = 0.0 if link is None else transfer_seconds(played, link)
-        return replace(played, compute_s=believable_compute_s(claimed_s, played, transfer_s))
+        return replace(played, compute_s=believable_compute_s(played.claimed_s, played, transfer_s))
 
     def _result(
         self, task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None, played: Played

@@ -229,6 +229,7 @@ class _Run:
                 reason = summary["stopped"] or f"all {len(records)} rounds are done"
                 self._journal.phase("ended", len(records), reason)
                 self._listener.note(executor.wire_line)
+                self._listener.note(executor.beyond_line)
                 self._part(reason)
         finally:
             executor.close()

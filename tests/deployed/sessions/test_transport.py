@@ -20,7 +20,7 @@ from dtfl_private.deployed.project.credentials import (
 )
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES
 from dtfl_private.deployed.sessions.session import SessionLostError
-from dtfl_private.deployed.sessions.transport import METHOD, SERVICE, SPARE_CONNECTIONS, Listening, connect
+from dtfl_private.deployed.sessions.transport import METHOD, SERVICE, SPARE_CONNECTIONS, Listening, connect, options
 from dtfl_private.deployed.wire.kinds import Echo, Hello, Measure
 from dtfl_private.errors import InputError
 
@@ -182,3 +182,8 @@ def test_nobody_listens_at_what_is_no_address(project, now, address):
     own = read_server_credentials(side.authority, side.certificate, side.key, now=now)
     with pytest.raises(InputError, match=r"^--listen '.*' is no address: expected HOST:PORT .* 0 to 65535"):
         Listening(address, own, clients=1, largest=LARGEST, greet=print, turned_away=print)
+
+
+def test_a_dead_line_is_noticed_in_the_same_time_by_whichever_ping_is_under_way():
+    said = dict(options(10.0))
+    assert said["grpc.http2.ping_timeout_ms"] == said["grpc.keepalive_timeout_ms"] == 5000
