@@ -40,6 +40,7 @@ class Decoder(Reconstruction):
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="inverse network trained on auxiliary images sent through the known client half",
         source="He et al. 2019, ACSAC",
+        amortised=True,
     )
     normal_steps: ClassVar[Mapping[str, int]] = {"steps": NORMAL_STEPS}
 

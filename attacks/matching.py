@@ -45,6 +45,7 @@ class MembershipMatching(MembershipInference):
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
+        amortised=True,
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="match a candidate's activations with what was sent",
     )

@@ -179,6 +179,7 @@ def document() -> dict[str, Any]:
         "sanity": [check("identity", 0.998, 0.99), check("md1", 0.981, 0.9)],
         "convergence": convergence(0.151),
         "auxiliary_curve": auxiliary_curve(0.15),
+        "by_client": [compared_clients(1, 0.02, odd=True), compared_clients(4, 0.6, odd=False)],
         "results": results + guesses() + measured(),
         "as_scheduled": [
             {**one, "value": one["value"] * 0.97, "ci_low": one["ci_low"] * 0.95, "n": 64} for one in best
@@ -217,6 +218,42 @@ def document() -> dict[str, Any]:
         ],
         "environment": {"python": "3.11.2", "torch": "2.6.0", "device": "cpu", "threads": 1, "commit": None},
         "about": {"organisation": "Example Hospital", "date": "2026-11-29", "dataset": "cifar-10", "inputs": "images"},
+    }
+
+
+def compared_clients(tier: int, p_value: float, *, odd: bool) -> dict[str, Any]:
+    """Return ten clients compared at a tier; if ``odd`` client 3 gives more away than others."""
+    found = []
+    for client in range(10):
+        way = 0.3 + 0.01 * client + 0.3 * (odd and client == 3)
+        found.append(
+            {
+                "client": client,
+                "n": 32,
+                "value": 0.5 + way / 2,
+                "guess": 0.5,
+                "recovered": way,
+                "shrunk": way - 0.01,
+                "ci_low": way - 0.06,
+                "ci_high": way + 0.05,
+                "above": client > 4 or client == 3,
+                "p_value": 0.001 if odd and client == 3 else 0.7,
+                "records": 4_500 + 37 * client,
+                "label_entropy": 2.5 - 0.1 * client,
+                "oddness": 0.1 + 0.01 * client,
+            }
+        )
+    correlations = [
+        {"trait": "label-entropy", "value": -0.81, "ci_low": -0.95, "ci_high": -0.37},
+        {"trait": "records", "value": 0.12, "ci_low": -0.54, "ci_high": 0.69},
+    ]
+    given = {"tier": tier, "attack": "decoder", "metric": "ssim", "guess": "class-mean", "deviation": 0.08}
+    return {
+        **given,
+        "p_value": p_value / 2,
+        "adjusted": p_value,
+        "clients": found,
+        "correlations": correlations if odd else [],
     }
 
 
@@ -270,6 +307,7 @@ def minimal(**changes: Any) -> Findings:
             "preset": "quick",
             "results": results,
             "strongest": results,
+            "by_client": [],
             "as_scheduled": [],
             "training": training(defense=(), undefended_accuracy=None, tiers=(1,), clients=1),
             "verdict": verdict(results, ("exposed",)),

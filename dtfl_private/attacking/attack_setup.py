@@ -185,15 +185,26 @@ class AttackSetup:
         clients hold some classes more than others.
         """
         worker = self.opened.prepared.worker
+        members, others, order = self._candidate_records(victims)
+        images = torch.cat([worker.train_images[members], worker.test_images[others]])
+        labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
+        member = torch.arange(len(images)) < len(members)
+        return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+
+    def candidate_members(self, victims: Victims) -> Tensor:
+        """Return the numbers of the records that are members, in the order in which the candidates have them."""
+        members, _, order = self._candidate_records(victims)
+        return members[order[order < len(members)]]
+
+    def _candidate_records(self, victims: Victims) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the members' records, the non-members' places in the test set, and an order of both together."""
+        worker = self.opened.prepared.worker
         chosen = torch.tensor(sorted(set(victims.records.tolist())), dtype=torch.int64)
         members, others = in_pairs(
             chosen, worker.train_labels[chosen], self.split.non_member_places, worker.test_labels
         )
-        images = torch.cat([worker.train_images[members], worker.test_images[others]])
-        labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
-        member = torch.arange(len(images)) < len(members)
-        order = torch.from_numpy(stream(worker.seed, "candidates").permutation(len(images)))
-        return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+        order = stream(worker.seed, "candidates").permutation(len(members) + len(others))
+        return members, others, torch.from_numpy(order)
 
     def honest(self, tier: int) -> ModelDownload:
         """Return what the protocol sends the first client of the round in this tier, of those that are attacked."""

@@ -40,6 +40,7 @@ class AttackFacts:
     per_tier: whether the outcome depends on the tier; an attack on the final model does not.
     looks_back: whether it uses other releases of the victims' records (`View.earlier`), which take time to play.
     whole: whether it also attacks a client that trains the whole network and sends its weight update alone.
+    amortised: whether its work hardly grows with the victims, as what it learnt once serves any number of them.
     """
 
     needs: frozenset[Capability]
@@ -48,6 +49,7 @@ class AttackFacts:
     per_tier: bool = True
     looks_back: bool = False
     whole: bool = False
+    amortised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

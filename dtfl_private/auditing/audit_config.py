@@ -72,11 +72,19 @@ class _Preset(BaseModel):
     training_seeds: int
     effort: Effort
     aux_curve: Switch
+    by_client: Switch
 
 
 SETTLED: Mapping[PresetName, _Preset] = {
     "quick": _Preset(
-        attacks=QUICK, victims=64, aux_images=3000, seeds=3, training_seeds=1, effort="quick", aux_curve="off"
+        attacks=QUICK,
+        victims=64,
+        aux_images=3000,
+        seeds=3,
+        training_seeds=1,
+        effort="quick",
+        aux_curve="off",
+        by_client="on",
     ),
     "thorough": _Preset(
         # A sixth is to tune by: 10,000 to train on, where the curve over auxiliary images ends.
@@ -87,6 +95,7 @@ SETTLED: Mapping[PresetName, _Preset] = {
         training_seeds=3,
         effort="normal",
         aux_curve="on",
+        by_client="on",
     ),
 }
 
@@ -125,6 +134,11 @@ class AuditConfig(BaseModel):
         None,
         "mount the strongest attack that learns also with 100, 1,000 and 10,000 auxiliary images, as far as there are "
         "more, at one tier",
+    )
+    by_client: Switch | None = described(
+        None,
+        "attack the first batches of all clients, each placed in every tier, and say which clients are more exposed "
+        "than others beyond chance",
     )
     undefended: str = described(
         "train",

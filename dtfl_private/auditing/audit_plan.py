@@ -124,17 +124,19 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
     return attack_config.model_copy(update={"attacks": tuple(dict.fromkeys((*config.attacks, *more)))})
 
 
-def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int) -> int:
+def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int, client_jobs: int) -> int:
     """Return about how many jobs there will be, for a progress display.
 
     Args:
         plan: of the audit.
         sanity_jobs: of the sanity checks that come first.
         curve_jobs: of leakage against the attacker's data.
+        client_jobs: of clients compared.
     """
     runs = 2 if plan.defended and plan.config.undefended != NONE else 1
     trained = (plan.config.training_seeds or 1) * runs
     scheduled = len(plan.scheduled_tiers)  # each once
     measures = len(MEASURES) * len(plan.cut_tiers) * runs
     attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
+    attacks += client_jobs
     return attacks + trained - 1 + measures + sanity_jobs + (curve_jobs if plan.reconstructs else 0)

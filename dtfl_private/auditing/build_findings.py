@@ -29,6 +29,7 @@ from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.runtime.device import choose_device
 from dtfl_private.training.method import Method
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.client_comparison import ClientComparison
 from dtfl_private.verdicts.findings import (
     Convergence,
     Findings,
@@ -54,6 +55,7 @@ class AuditResults:
         scheduled: results on clients in the tiers in which they really were.
         convergence: of one attack, or why that is not known.
         auxiliary_curve: likewise, what one attack gets by its number of auxiliary images.
+        by_client: clients compared, or why they are not.
         equal_victims: what cannot be tested as some victims are equal.
     """
 
@@ -65,6 +67,7 @@ class AuditResults:
     scheduled: Sequence[Result]
     convergence: Convergence | NotTested
     auxiliary_curve: Sequence[AuxiliaryPoint] | NotTested
+    by_client: Sequence[ClientComparison] | NotTested
     equal_victims: NotTested | None = None
 
     @property
@@ -77,7 +80,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     """Return what an audit found, as it is written to audit.json."""
     attacked, measured, opened = found.attacked, found.measured, plan.opened
     best, judged = strongest(attacked), [*attacked, *measured.results]
-    steps = (found.convergence, found.auxiliary_curve, found.equal_victims)
+    steps = (found.convergence, found.auxiliary_curve, found.by_client, found.equal_victims)
     convergence = found.convergence if isinstance(found.convergence, Convergence) else None
     verdicts = tier_verdicts(judged, valid=found.valid, convergence=convergence)
     verdicts = with_defenses(opened, verdicts, plan.attack_plan.rounds.profile_at)
@@ -99,6 +102,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
         sanity=tuple(found.sanity),
         convergence=convergence,
         auxiliary_curve=() if isinstance(found.auxiliary_curve, NotTested) else tuple(found.auxiliary_curve),
+        by_client=() if isinstance(found.by_client, NotTested) else tuple(found.by_client),
         results=(*attacked, *with_undefended(measured.results, found.measured_undefended)),
         as_scheduled=tuple(found.scheduled),
         strongest=tuple(best),
@@ -133,6 +137,7 @@ def stopped_findings(plan: AuditPlan, checks: Sequence[SanityCheck]) -> Findings
         scheduled=(),
         convergence=all_else,
         auxiliary_curve=all_else,
+        by_client=all_else,
     )
     return gather_findings(plan, nothing).model_copy(update={"not_tested": (all_else,)})
 

@@ -1,8 +1,8 @@
 """Audit: what leaks at every tier of a run, to whom, how sure that is, and what its defenses buy, in one page.
 
 run -> plan -> sanity checks -> trainings -> attacks at every tier -> convergence -> leakage against the attacker's data
--> measures -> attacks as scheduled -> findings -> comparison with another run -> audit.json, report.html, pictures
--> gates
+-> clients compared -> measures -> attacks as scheduled -> findings -> comparison with another run
+-> audit.json, report.html, pictures -> gates
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +23,7 @@ from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.audit_plan import AuditPlan, expected_jobs, plan_audit
 from dtfl_private.auditing.auxiliary_curve import auxiliary_curve, curve_sizes
 from dtfl_private.auditing.build_findings import AuditResults, describe_training, gather_findings, stopped_findings
+from dtfl_private.auditing.by_client import by_client, client_jobs
 from dtfl_private.auditing.compared_audits import compare_findings, require_comparable, unequal_terms
 from dtfl_private.auditing.convergence_check import check_convergence
 from dtfl_private.auditing.equal_victims import equal_victims
@@ -140,6 +141,7 @@ def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, AuditPictu
     progress = work_ahead(plan, trainings[0], reports[0], progress)
     convergence = check_convergence(plan, reports[0], progress)
     curve = auxiliary_curve(plan, reports[0], progress)
+    clients = by_client(plan, reports[0], progress)
     measured, measured_undefended = measure_training(plan, trainings[0], progress)
     found = AuditResults(
         trainings=trainings,
@@ -150,6 +152,7 @@ def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, AuditPictu
         scheduled=attack_as_scheduled(plan, reports[0], progress),
         convergence=convergence,
         auxiliary_curve=curve,
+        by_client=clients,
         equal_victims=equal_victims(reports[0].verdicts),
     )
     return _with_pictures(plan, gather_findings(plan, found), reports[0])
@@ -167,7 +170,8 @@ def check_attacks(plan: AuditPlan, progress: Callback) -> list[SanityCheck]:
     """Return the sanity checks: on inputs sent as they are, on the update of one record, and if these passed at md1."""
     of_inputs, of_updates = sanity_attacks(plan), update_check_attacks(plan)
     of_md1 = len(of_inputs) if plan.knows_weights else 0
-    progress.jobs_expected(expected_jobs(plan, len(of_inputs) + len(of_updates) + of_md1, len(curve_sizes(plan))))
+    sanity_jobs = len(of_inputs) + len(of_updates) + of_md1
+    progress.jobs_expected(expected_jobs(plan, sanity_jobs, len(curve_sizes(plan)), client_jobs(plan)))
     checks: list[SanityCheck] = []
     if of_inputs:
         checks.append(identity_check(plan.opened, plan.attack_config, list(of_inputs.values()), plan.cache, progress))

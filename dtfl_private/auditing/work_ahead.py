@@ -8,6 +8,7 @@ from dtfl_private.attacking.runner import AttackReport
 from dtfl_private.auditing.attack_as_scheduled import scheduled_tasks
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.auxiliary_curve import curve_tasks
+from dtfl_private.auditing.by_client import by_client_tasks
 from dtfl_private.auditing.convergence_check import convergence_tasks
 from dtfl_private.auditing.measuring import MeasureTask, measure_in_process, measure_tasks
 from dtfl_private.auditing.trainings import AttackedTraining
@@ -33,7 +34,12 @@ def work_ahead(plan: AuditPlan, training: AttackedTraining, report: AttackReport
     """
     if plan.workers == 1 or not plan.by_name:
         return progress
-    guesses = [*convergence_tasks(plan, report), *curve_tasks(plan, report), *scheduled_tasks(plan, report)]
+    guesses = [
+        *convergence_tasks(plan, report),
+        *curve_tasks(plan, report),
+        *by_client_tasks(plan, report),
+        *scheduled_tasks(plan, report),
+    ]
     if not guesses:
         return progress
     tasks = [*guesses, *measure_tasks(plan, training)]

@@ -15,6 +15,7 @@ from dtfl_private.leakage.results.result import (
 )
 from dtfl_private.verdicts.about import About
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
+from dtfl_private.verdicts.client_comparison import ClientComparison
 from dtfl_private.verdicts.example import Example
 from dtfl_private.verdicts.strict import Strict
 
@@ -276,6 +277,8 @@ class Findings(Strict):
         valid: whether all sanity checks passed.
         sanity: the checks.
         convergence: of one attack; None where no reconstruction was judged, and in files of older versions.
+        by_client: clients compared, tier by tier and attack by attack; empty where that was not asked for or cannot be,
+            and in files of older versions.
         auxiliary_curve: one attack at one tier by the number of auxiliary images, ascending, metric by metric; empty
             where that was not asked for, and in files of older versions.
         results: of attacks, trivial guesses and measures.
@@ -311,6 +314,7 @@ class Findings(Strict):
     sanity: Annotated[tuple[SanityCheck, ...], Field(max_length=50, strict=False)]
     convergence: Convergence | None = None
     auxiliary_curve: Annotated[tuple[AuxiliaryPoint, ...], Field(max_length=100, strict=False)] = ()
+    by_client: Annotated[tuple[ClientComparison, ...], Field(max_length=2000, strict=False)] = ()
     results: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     as_scheduled: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]
     strongest: Annotated[tuple[Result, ...], Field(max_length=MAX_RESULTS, strict=False)]

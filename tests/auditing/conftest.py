@@ -37,7 +37,7 @@ def examine(objects, tmp_path, monkeypatch):
     """Audit a run without pictures, with one measure that takes no time: ``examine(run, attacks, **settings)``."""
     monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
     monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {"leakage.png": b"a picture"})
-    for picture in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
+    for picture in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture", "by_client_picture"):
         monkeypatch.setattr(page, picture, lambda *_, **__: b"<svg/>")
     # Least squares gets images back well, but not well enough for the real limits.
     monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.5)

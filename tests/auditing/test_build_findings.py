@@ -30,6 +30,7 @@ def test_one_failed_check_makes_an_audit_invalid():
             scheduled=(),
             convergence=NotTested(what="convergence", why="made up"),
             auxiliary_curve=NotTested(what="leakage against the adversary's data", why="made up"),
+            by_client=NotTested(what="differences between clients", why="made up"),
         )
 
     assert results(passed, passed).valid

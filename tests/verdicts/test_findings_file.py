@@ -41,7 +41,7 @@ def test_a_whole_audit_is_valid_and_comes_back_as_it_was(document, validator, tm
 def test_a_file_of_before_there_were_p_values_still_opens(document, validator, tmp_path):
     """Without the keys that came later: in results, in verdicts, of the whole audit."""
     newer = {"advantage", "advantage_ci_low", "advantage_ci_high", "p_value", "decided_by", "chance", "convergence"}
-    newer |= {"auxiliary_curve"}
+    newer |= {"auxiliary_curve", "by_client"}
 
     def older(value):
         if isinstance(value, dict):
@@ -53,7 +53,7 @@ def test_a_file_of_before_there_were_p_values_still_opens(document, validator, t
     path.write_text(json.dumps(older(document)), "utf-8")
     found = read_findings(path)
     assert (found.chance, found.convergence) == (None, None)
-    assert found == full(convergence=None, auxiliary_curve=())
+    assert found == full(convergence=None, auxiliary_curve=(), by_client=())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ class Scored:
 
     Attributes:
         truth: what was to be guessed, record by record; equal for attacks that can be compared.
-        records: numbers of the victims; likewise.
+        records: numbers of the victims; likewise. Of membership those of the members, in the order of their scores.
         scores: by metric: scores (S, N) under S repetitions, whose mean is the metric's value; of the AUC those of
             members and those of non-members, whose means add up to it.
     """

@@ -210,7 +210,7 @@ class Judge:
         guesses = [guess_of(repetition) for repetition in repetitions]
         scored = Scored(
             truth=member,
-            records=victims.records,
+            records=self._setup.candidate_members(victims),
             scores={"auc": placements(*member_scores(guesses, member))},
         )
         return Judged(results=membership_results(guesses, member, heading), scored=scored)

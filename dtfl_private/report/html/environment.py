@@ -10,6 +10,7 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.printable import printable_lines
 from dtfl_private.report.tables.exposure import MOST_CLIENTS, segments
 from dtfl_private.report.words import audit, meanings, results
+from dtfl_private.report.words.by_client import correlations_text
 
 
 @cache
@@ -36,6 +37,7 @@ def environment() -> Environment:
     }
     made.globals |= {
         "check_text": audit.check_text,
+        "correlations_text": correlations_text,
         "convergence_text": audit.convergence_text,
         "remedy": audit.REMEDY,
         "explanation": meanings.explanation,

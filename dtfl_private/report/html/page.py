@@ -12,14 +12,17 @@ from dtfl_private.report.html.top import data_uri, top_of
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture, accuracy_leakage_series
 from dtfl_private.report.pictures.audit import by_tier_picture, drawn_results
 from dtfl_private.report.pictures.auxiliary_curve import DRAWN, auxiliary_curve_picture
+from dtfl_private.report.pictures.by_client import by_client_picture, drawn_clients, picture_height
 from dtfl_private.report.pictures.themes import DARK, LIGHT, recoloured
 from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
 from dtfl_private.report.words.assumed import assumed_sentences
+from dtfl_private.report.words.by_client import by_client_lines, comparison_text
 from dtfl_private.report.words.glossary import FirstUses
 from dtfl_private.report.words.headline import headline, tier_sentence
 from dtfl_private.report.words.results import attack_labels
 from dtfl_private.verdicts import selected_results as selection
+from dtfl_private.verdicts.client_comparison import ClientComparison, ClientLeakage
 from dtfl_private.verdicts.findings import Compared, Findings, Training
 
 # Metrics shown of clients where they really were; the last table has all.
@@ -43,6 +46,18 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparedClients:
+    """How clients compare: in sentences, and the comparison with the smallest p-value as a picture and in figures."""
+
+    lines: Sequence[str]
+    drawn: Drawn
+    one: ClientComparison
+    shown: Sequence[ClientLeakage]
+    caption: str
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureTable:
     """What a measure says: a row for each metric, a cell for each tier, None where it says nothing."""
 
@@ -63,6 +78,7 @@ def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Map
         "trade": _trade(findings),
         "by_tier": [_by_tier(findings, metric) for metric in selection.drawn_metrics(findings)],
         "curve": _auxiliary_curve(findings),
+        "by_client": _by_client(findings),
         "scheduled": _scheduled(findings),
         "galleries": galleries_by_tier(galleries),
         "measures": _measures(findings),
@@ -167,6 +183,19 @@ def _auxiliary_curve(findings: Findings) -> Drawn | None:
     picture = auxiliary_curve_picture(findings, form="svg", theme=LIGHT)
     rows = [(f"{point.images:,}", point.result) for metric in DRAWN for point in selection.curve_of(findings, metric)]
     return _drawn("Leakage against the attacker's data", picture, auxiliary_curve_alt(findings), "ssim", rows)
+
+
+def _by_client(findings: Findings) -> ComparedClients | None:
+    if not findings.by_client:
+        return None
+    one = min(findings.by_client, key=lambda one: (one.adjusted, one.p_value, one.tier))
+    shown, says = drawn_clients(one), comparison_text(one)
+    drawn = _drawn("Clients compared", by_client_picture(one, form="svg", theme=LIGHT), says, one.metric, [])
+    caption = f"Tier {one.tier}, {one.attack}, {find_metric(one.metric).label}: the comparison with the smallest p"
+    height = round(picture_height(one) * 100)
+    return ComparedClients(
+        lines=by_client_lines(findings), drawn=drawn, one=one, shown=shown, caption=f"{caption}.", height=height
+    )
 
 
 def _drawn(title: str, svg: bytes, alt: str, metric: str, rows: Sequence[tuple[str, Result]]) -> Drawn:

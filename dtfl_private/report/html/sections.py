@@ -12,6 +12,7 @@ SECTIONS: Mapping[str, str] = {
     "trade": "Accuracy against leakage",
     "data": "Leakage against the attacker's data",
     "clients": "Exposure of each client",
+    "byclient": "Clients compared",
     "scheduled": "As scheduled",
     "guarantees": "Guarantees",
     "compared": "Compared with another run",
@@ -25,7 +26,19 @@ SECTIONS: Mapping[str, str] = {
 """Headings by their anchor, which names the template too."""
 
 WITH_FIGURES = frozenset(
-    ("verdict", "gallery", "tiers", "trade", "data", "clients", "scheduled", "compared", "measures", "results")
+    (
+        "verdict",
+        "gallery",
+        "tiers",
+        "trade",
+        "data",
+        "clients",
+        "byclient",
+        "scheduled",
+        "compared",
+        "measures",
+        "results",
+    )
 )
 """Sections whose figures may not be used in an invalid audit."""
 
@@ -47,6 +60,7 @@ def sections_of(findings: Findings, content: Mapping[str, object]) -> dict[str, 
         "data": content["curve"],
         # Where clients send weights alone there are no releases to count, and no value of any.
         "clients": any(client.releases or client.value is not None for client in findings.clients),
+        "byclient": content["by_client"],
         "scheduled": content["scheduled"],
         "guarantees": findings.guarantees,
         "compared": findings.compared,

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.accuracy_leakage import SIZE, accuracy_leakage_picture, accuracy_leakage_series
+from dtfl_private.report.pictures.by_client import by_client_picture
 from dtfl_private.report.pictures.fitting import fitted
 from dtfl_private.report.pictures.leakage import attacks_first, draw_leakage
 from dtfl_private.report.pictures.saving import PictureForm, picture_bytes
@@ -74,6 +75,10 @@ def audit_pictures(findings: Findings) -> dict[str, bytes]:
     No name leads out of the folder, whatever the findings call a metric: they may come from anybody.
     """
     pictures = {_file_name(metric): by_tier_picture(findings, metric) for metric in drawn_metrics(findings)}
+    drawn = {metric: [one for one in findings.by_client if one.metric == metric] for metric in ("ssim", "auc")}
+    for metric, own in drawn.items():
+        if own:
+            pictures[f"by-client-{metric}.png"] = by_client_picture(min(own, key=lambda one: (one.p_value, one.tier)))
     if accuracy_leakage_series(findings):
         pictures["accuracy-leakage.png"] = accuracy_leakage_picture(findings)
     return pictures

@@ -21,6 +21,7 @@ from dtfl_private.report.words.audit import (
     fell_back_text,
     overall,
 )
+from dtfl_private.report.words.by_client import by_client_lines
 from dtfl_private.report.words.results import advantage, figure, interval, probability, shape
 from dtfl_private.verdicts.findings import Convergence, Findings, Level
 from dtfl_private.verdicts.selected_results import by_tier, failed_checks, is_valid
@@ -40,6 +41,8 @@ def audit_output(findings: Findings) -> list[RenderableType]:
     shown += [Text(printable(line)) for line in decision_lines(findings)]
     if findings.clients and is_valid(findings):
         shown.append(exposure_table(findings))
+    if is_valid(findings):
+        shown += [Text(printable(f"by client: {line}")) for line in by_client_lines(findings)]
     if findings.convergence is not None and is_valid(findings):
         shown.append(_convergence_line(findings.convergence))
     if is_valid(findings) and (fallen := fell_back_text(findings)) is not None:

@@ -121,8 +121,18 @@ def test_sections_come_in_order_and_are_linked(page):
 def test_a_section_without_content_is_not_there(texts):
     assert [one["id"] for one in Page(texts["full"]).having("section")] == list(SECTIONS)
     left_out = set(SECTIONS) - {one["id"] for one in Page(texts["minimal"]).having("section")}
-    assert left_out == {"gallery", "tiers", "trade", "clients", "scheduled", "compared", "untested", "measures"}
-    empty = ("results", "strongest", "as_scheduled", "verdict", "threat_model", "clients")
+    assert left_out == {
+        "gallery",
+        "tiers",
+        "trade",
+        "clients",
+        "byclient",
+        "scheduled",
+        "compared",
+        "untested",
+        "measures",
+    }
+    empty = ("results", "strongest", "as_scheduled", "verdict", "threat_model", "clients", "by_client")
     stopped = full(**dict.fromkeys(empty, ()))
     stopped = stopped.model_copy(update={"compared": None, "auxiliary_curve": (), "valid": False})
     page = Page(audit_page(stopped, {}, {}))
@@ -183,7 +193,15 @@ def test_pictures_have_the_gist_of_their_figures_in_words(texts):
     assert any("this run: test accuracy 0.6843, 0.830 at tier 1, 0.630 at tier 2" in alt for alt in alts)
     assert any("hybrid: 0.830 at tier 1 to 0.150 at tier 4, undefended 0.370 to 0.980" in alt for alt in alts)
     dark = [one for one in Page(texts["full"]).having("source") if "dark" in (one["media"] or "")]
-    assert len(dark) == len(Page(texts["full"]).having("picture")) == 5
+    assert len(dark) == len(Page(texts["full"]).having("picture")) == 6
+
+
+def test_clients_are_compared_in_words_a_picture_and_figures(texts):
+    page = Page(texts["full"])
+    assert "tier 1, decoder by SSIM: client 3 is more exposed than others, beyond chance (p 0.02)." in page.text
+    assert "no difference between clients beyond chance in 1 other comparison (p 0.6 or more)." in page.text
+    assert "variety of labels -0.81 (-0.95 to -0.37), number of records +0.12 (-0.54 to +0.69)" in page.text
+    assert any(one["alt"].startswith("tier 1, decoder by SSIM: client 3") for one in page.having("img"))
 
 
 def test_galleries_come_tier_by_tier(texts):
@@ -227,7 +245,7 @@ def test_an_invalid_audit_says_so_first_and_above_all_figures(texts):
     assert "<title>Invalid: " in texts["invalid"]
     assert "md1: decoder reached SSIM 0.412, needed: at least 0.900" in page.text
     assert page.text.index("do not use these figures") < page.text.index("This audit cannot be relied on")
-    assert texts["invalid"].count("Invalid audit:</strong>") == 10
+    assert texts["invalid"].count("Invalid audit:</strong>") == 11
     assert "Invalid" not in texts["full"]
 
 

@@ -7,6 +7,7 @@ from audit_samples import attacked, auxiliary_curve, contrast, full, strongest
 from dtfl_private.report.pictures.accuracy_leakage import accuracy_leakage_picture
 from dtfl_private.report.pictures.audit import audit_pictures, by_tier_picture, drawn_results
 from dtfl_private.report.pictures.auxiliary_curve import auxiliary_curve_picture
+from dtfl_private.report.pictures.by_client import by_client_picture, drawn_clients
 from dtfl_private.report.pictures.themes import DARK, LIGHT, recoloured
 from dtfl_private.verdicts.selected_results import drawn_metrics, leakage_metric
 
@@ -25,13 +26,20 @@ def test_the_usual_metrics_of_images_are_drawn_or_what_the_verdict_was_decided_b
         verdict.model_copy(update={"strongest": verdict.strongest.model_copy(update={"metric": "auc"})})
         for verdict in full().verdict
     ]
-    found = full(results=results, strongest=best, verdict=verdicts, compared=None)
+    found = full(results=results, strongest=best, verdict=verdicts, compared=None, by_client=[])
     assert (drawn_metrics(found), leakage_metric(found)) == (["auc"], "auc")
     assert set(audit_pictures(found)) == {"accuracy-leakage.png", "leakage-auc.png"}
 
 
+def test_clients_are_drawn_by_the_comparison_that_shows_most():
+    pictures = audit_pictures(full())
+    shown, other = full().by_client
+    assert pictures["by-client-ssim.png"] == by_client_picture(shown) != by_client_picture(other)
+    assert [client.client for client in drawn_clients(shown)] == [3, 9, 8, 7, 6, 5, 4, 2, 1, 0]
+
+
 def test_without_results_there_are_no_pictures():
-    empty = full(results=[], strongest=[], verdict=[], compared=None)
+    empty = full(results=[], strongest=[], verdict=[], compared=None, by_client=[])
     assert audit_pictures(empty) == {}
     with pytest.raises(ValueError, match="no attack"):
         accuracy_leakage_picture(empty)

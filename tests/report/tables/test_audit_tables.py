@@ -138,7 +138,7 @@ def test_how_leakage_follows_the_attacker_s_data_is_said_unless_the_audit_is_inv
 def test_without_checks_or_verdicts_that_is_said():
     assert "prove nothing" in sanity_line(full(sanity=[]))
     assert overall(full(verdict=[])) == "No tier was judged: see what was not tested."
-    assert lines(full(verdict=[], clients=[], convergence=None, auxiliary_curve=()))[0].startswith(
+    assert lines(full(verdict=[], clients=[], by_client=[], convergence=None, auxiliary_curve=()))[0].startswith(
         "sanity checks passed"
     )
     assert "no proof" not in overall(minimal())
