@@ -14,6 +14,7 @@ from dtfl_private.experiments.config.plugin_fields import object_name
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.planned_rounds import Plan, PlannedExposure, PlannedRound
 from dtfl_private.experiments.setup.cost_tables import defended_costs
+from dtfl_private.experiments.setup.device_settings import memory_notes, run_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_line, exposure_notes, open_leakage, with_leakage
 from dtfl_private.experiments.setup.named_plugins import make_chain, make_method, require_defensible
 from dtfl_private.experiments.setup.privacy_settings import calibrated, placed, privacy_settings
@@ -37,6 +38,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.device_costs import DeviceCosts
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.exposure import exposed_clients
 from dtfl_private.simulation.round_plan import RoundPlan, planned_bytes, planned_macs
@@ -110,6 +112,8 @@ class _DescribedRun:
         classes: number of classes.
         input_shape: of one input.
         images_K: (K,) images of each client.
+        model: the network.
+        devices: what the tiers cost on the profiles' engines; None where these describe none.
         notes: lines for the user.
     """
 
@@ -123,6 +127,8 @@ class _DescribedRun:
     classes: int
     input_shape: tuple[int, ...]
     images_K: IntArray
+    model: StagedModel
+    devices: DeviceCosts | None
     notes: Sequence[str]
 
 
@@ -167,6 +173,8 @@ def _described_run(
         classes=classes,
         input_shape=input_shape,
         images_K=images_K,
+        model=model,
+        devices=run_devices(config, method, table, model, numerics, input_shape, classes),
         notes=[note for audit in (audited, leaking) if audit is not None for note in audit.notes(in_use)],
     )
 
@@ -183,7 +191,8 @@ def _unlimited(run: _DescribedRun) -> _DescribedRun:
     costs = defended_costs(
         free, run.method, run.whole, run.numerics, run.classes, run.name, run.defense, run.input_shape
     )
-    return replace(run, config=free, table=costs)
+    devices = run_devices(free, run.method, costs, run.model, run.numerics, run.input_shape, run.classes)
+    return replace(run, config=free, table=costs, devices=devices)
 
 
 def _time_s(run: _DescribedRun, scheduler: Scheduler | None) -> float:
@@ -211,13 +220,13 @@ class _Played:
 def _play(run: _DescribedRun, scheduler: Scheduler | None) -> _Played:
     """Return the rounds, until budgets end them; a scheduler of None is the configuration's."""
     config, method = run.config, run.method
-    settings = method_schedule(config, method, run.table, scheduler, run.images_K, run.defense)
+    settings = method_schedule(config, method, run.table, scheduler, run.images_K, run.defense, run.devices)
     privacy, spent = privacy_settings(config, method, run.defense, run.images_K)
     ledgers: Mapping[int, Ledger] = spent
     registration = _registration(run)
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
-    notes = exposure_notes(settings)
+    notes = [*memory_notes(settings), *exposure_notes(settings)]
     for number in range(1, config.rounds + 1):
         if (why := end_of_run(ledgers, privacy, exposed_clients(state.exposure_K, settings))) is not None:
             notes.append(f"the run ends after round {len(played)} of {config.rounds}: {why}")

@@ -135,9 +135,9 @@ def _workload_s(
     completes_P: BoolArray,
 ) -> Workload:
     """Return the true seconds, (P, M), of training on ``images_P`` images and sending ``sent_P`` of them."""
-    table, speed_PM = settings.table, macs_per_s(settings, truth, clients_P)
-    training_PM = images_P[:, None] * table.column("client_train_macs")
-    releasing_PM = sent_P[:, None] * table.column("release_macs")
+    table, speed_PM, profile_P = settings.table, macs_per_s(settings, truth, clients_P), truth.profile_K[clients_P]
+    training_PM = images_P[:, None] * settings.client_macs("client_train_macs", profile_P)
+    releasing_PM = sent_P[:, None] * settings.client_macs("release_macs", profile_P)
     transfer_s_PM = transfer_s(
         table,
         sent_P.astype(np.float64),
@@ -169,8 +169,9 @@ def _statistics_pass(
     transfer_s_PM = statistics_transfer_s(
         table, truth.up_bytes_s_K[clients_P], truth.down_bytes_s_K[clients_P], truth.latency_s_K[clients_P]
     )
+    macs = settings.client_macs("statistics_macs", truth.profile_K[clients_P])
     return StatisticsPass(
         images_PM=images_PM,
-        compute_s_PM=images_PM * table.column("statistics_macs") / macs_per_s(settings, truth, clients_P),
+        compute_s_PM=images_PM * macs / macs_per_s(settings, truth, clients_P),
         transfer_s_PM=np.where(images_PM > 0, transfer_s_PM, 0.0),
     )

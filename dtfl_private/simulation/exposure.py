@@ -18,12 +18,16 @@ def full_round_exposure_KM(settings: ScheduleSettings, budget: ExposureBudget) -
     return (full_round_sent(settings) / settings.images_K)[:, None] * budget.leakage_M
 
 
-def resting(spent_K: FloatArray, settings: ScheduleSettings) -> BoolArray:
-    """Return which clients can afford no tier any more (K,); nobody without a budget."""
+def resting(spent_K: FloatArray, settings: ScheduleSettings, fits_KM: BoolArray | None = None) -> BoolArray:
+    """Return which clients can afford no tier any more (K,); nobody without a budget.
+
+    ``fits_KM``: which tiers their memory holds; None if all.
+    """
     budget = settings.exposure
     if budget is None:
         return np.zeros(len(settings.images_K), dtype=np.bool_)
-    least_K = full_round_sent(settings) / settings.images_K * budget.leakage_M.min()
+    leakage = budget.leakage_M if fits_KM is None else np.where(fits_KM, budget.leakage_M, np.inf)
+    least_K = full_round_sent(settings) / settings.images_K * leakage.min(axis=-1)
     resting_K: BoolArray = spent_K + least_K > budget.limit
     return resting_K
 
@@ -40,13 +44,14 @@ def open_tiers(
     clients_P: IntArray,
     round_number: int,
     times_s_PM: FloatArray | None = None,
+    fits_PM: BoolArray | None = None,
 ) -> BoolArray | None:
-    """Return which tiers clients may take, at least one each, (P, M); None without a budget, where all are open.
+    """Return which tiers clients may take, at least one each, (P, M); None where all are open.
 
-    What the budget forbids at once is open to nobody. Paced clients look ahead: the rounds that are left are to be as
-    short as possible, by a mixture of two limits that all can afford in all of them. A tier is open that exposes no
-    more than the client's least exposing one within the limit of this round, and what it will not need otherwise,
-    spread evenly over the rounds that are left.
+    Without a budget these are the tiers that their memory holds. What the budget forbids at once is open to nobody.
+    Paced clients look ahead: the rounds that are left are to be as short as possible, by a mixture of two limits that
+    all can afford in all of them. A tier is open that exposes no more than the client's least exposing one within the
+    limit of this round, and what it will not need otherwise, spread evenly over the rounds that are left.
 
     Args:
         spent_K: what each client has exposed so far.
@@ -55,11 +60,14 @@ def open_tiers(
         round_number: of the round.
         times_s_PM: their times in each tier as they are expected; None where the server has none: then a paced client
             spends evenly.
+        fits_PM: which tiers the memory of their devices holds; None if all.
     """
     budget = settings.exposure
     if budget is None:
-        return None
+        return fits_PM
     cost_PM = full_round_exposure_KM(settings, budget)[clients_P]
+    if fits_PM is not None:
+        cost_PM = np.where(fits_PM, cost_PM, np.inf)
     left_P = budget.limit - spent_K[clients_P]
     within_PM: BoolArray = cost_PM <= left_P[:, None]
     if budget.spending == "greedy" or not len(clients_P):

@@ -23,9 +23,18 @@ def probe_newcomers(
     if settings.first_tier != "probe" or not needed or not unknown_P.any():
         return np.zeros(len(clients_P), dtype=np.bool_), history
     clients = clients_P[unknown_P]
-    column = np.zeros(len(clients), dtype=np.int64)
+    column = probed_column(settings, truth, clients)
     seen = _observation(truth, settings, clients, column)
     return unknown_P, observe(history, seen, settings.table.tiers_M, settings.newest)
+
+
+def probed_column(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray) -> IntArray:
+    """Return the column of the tier in which each client would be probed: the shallowest that its memory holds."""
+    fits_PM = settings.fitting(truth.profile_K[clients_P])
+    if fits_PM is None:
+        return np.zeros(len(clients_P), dtype=np.int64)
+    column_P: IntArray = fits_PM.argmax(axis=1)
+    return column_P
 
 
 def measure_round(plan: RoundPlan, truth: Conditions, settings: ScheduleSettings) -> Observation:
@@ -36,7 +45,8 @@ def measure_round(plan: RoundPlan, truth: Conditions, settings: ScheduleSettings
 
 
 def _observation(truth: Conditions, settings: ScheduleSettings, clients: IntArray, column: IntArray) -> Observation:
-    macs = settings.table.column("client_train_macs")[column]
+    macs_PM = settings.client_macs("client_train_macs", truth.profile_K[clients])
+    macs = macs_PM[column] if macs_PM.ndim == 1 else macs_PM[np.arange(len(column)), column]
     speed_P = macs_per_s(settings, truth, clients)[np.arange(len(column)), column]
     return Observation(
         clients_P=clients,

@@ -8,6 +8,7 @@ import numpy as np
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray, TierChoice
 from dtfl_private.simulation.client_workloads import ClientWorkloads, macs_per_s, with_batches
 from dtfl_private.simulation.clients.conditions import Conditions
+from dtfl_private.simulation.measurements import probed_column
 from dtfl_private.simulation.round_plan import NOBODY, RoundPlan
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.simulation.schedulers.baseline_schedulers import Oracle
@@ -97,8 +98,10 @@ def _until(
 
 def _probe_s(settings: ScheduleSettings, truth: Conditions, clients_P: IntArray, probed_P: BoolArray) -> FloatArray:
     """Return the seconds that each client's probe takes: one batch in the shallowest tier; 0 without a probe."""
-    speed_P = macs_per_s(settings, truth, clients_P)[:, 0]
-    shallowest_macs = settings.table.column("client_train_macs")[0]
+    cells = np.arange(len(clients_P)), probed_column(settings, truth, clients_P)
+    speed_P = macs_per_s(settings, truth, clients_P)[cells]
+    macs = settings.client_macs("client_train_macs", truth.profile_K[clients_P])
+    shallowest_macs = macs[0] if macs.ndim == 1 else macs[cells]
     return np.where(probed_P, settings.batch_size * shallowest_macs / speed_P, 0.0)
 
 

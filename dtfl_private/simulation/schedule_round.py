@@ -93,7 +93,8 @@ def plan_round(
     truth = conditions(environment, settings.environment, round_number)
     willing_K = environment.present_K.copy()
     willing_K[list(retired)] = False
-    rested = np.flatnonzero(willing_K & resting(state.exposure_K, settings))
+    fits_KM = settings.fitting(environment.profile_K)
+    rested = np.flatnonzero(willing_K & resting(state.exposure_K, settings, fits_KM))
     willing_K[rested] = False
     clients_P = sample_participants(willing_K, state.history, settings, round_number)
 
@@ -103,7 +104,8 @@ def plan_round(
         probed_P = np.zeros(len(clients_P), dtype=np.bool_)
         history = observe(state.history, presence.probes, settings.table.tiers_M, settings.newest)
     workloads = client_workloads(settings, truth, clients_P, round_number)
-    assigned = assign_tiers(replace(state, history=history), settings, workloads, round_number)
+    fits_PM = None if fits_KM is None else fits_KM[clients_P]
+    assigned = assign_tiers(replace(state, history=history), settings, workloads, round_number, fits_PM)
     wires = choose_wires(history, settings, workloads, assigned.tiers_P)
     until_s = deadline_s(history, settings, clients_P, assigned.tiers_P)
     plan = simulate_round(

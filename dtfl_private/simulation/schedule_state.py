@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dtfl_private.protocol.contracts import FirstTier, FloatArray, IntArray, Scheduler, TimesSource
+from dtfl_private.protocol.contracts import BoolArray, FirstTier, FloatArray, IntArray, Scheduler, TimesSource
 from dtfl_private.protocol.messages import Wire
 from dtfl_private.randomness import stream
 from dtfl_private.simulation.clients.conditions import (
@@ -15,6 +15,7 @@ from dtfl_private.simulation.clients.conditions import (
     initial_state,
 )
 from dtfl_private.simulation.clock import VirtualClock
+from dtfl_private.simulation.costs.device_costs import DeviceCosts, Work
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.depth_progress import DepthProgress
 from dtfl_private.simulation.estimates import (
@@ -85,6 +86,8 @@ class ScheduleSettings:
         timing: the method's time model: what waits for what.
         selection: the method's choice of participants.
         exposure: what each client may expose over the run; None: whatever it takes.
+        devices: what the tiers cost on each profile's engines; None where no profile describes any: then a device
+            computes all MACs at the speed of its CPU share.
     """
 
     environment: EnvironmentSettings
@@ -105,6 +108,24 @@ class ScheduleSettings:
     timing: Timing = field(default_factory=Overlapping)
     selection: Selection = field(default_factory=Uniform)
     exposure: ExposureBudget | None = None
+    devices: DeviceCosts | None = None
+
+    def client_macs(self, work: Work, profile_P: IntArray) -> FloatArray:
+        """Return what clients with these profiles compute per image in each tier, in MACs at their speed.
+
+        Either (P, M), or (M,) where that is the same on all devices.
+        """
+        if self.devices is None:
+            return self.table.column(work)
+        of_devices: FloatArray = self.devices.macs_FM[work][profile_P]
+        return of_devices
+
+    def fitting(self, profile_P: IntArray) -> BoolArray | None:
+        """Return which tiers the memory of devices with these profiles holds, (P, M); None if all hold all."""
+        if self.devices is None or self.devices.fits_FM.all():
+            return None
+        fits_PM: BoolArray = self.devices.fits_FM[profile_P]
+        return fits_PM
 
     @property
     def server_seconds_M(self) -> FloatArray:

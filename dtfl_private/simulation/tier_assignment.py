@@ -27,18 +27,23 @@ class Assignment:
 
 
 def assign_tiers(
-    state: ScheduleState, settings: ScheduleSettings, workloads: ClientWorkloads, round_number: int
+    state: ScheduleState,
+    settings: ScheduleSettings,
+    workloads: ClientWorkloads,
+    round_number: int,
+    fits_PM: BoolArray | None = None,
 ) -> Assignment:
     """Return every participant's tier: the scheduler's, or the policy's for a client that was never measured.
 
-    What an exposure budget closes to a client it does not get, whoever names it.
+    What an exposure budget closes to a client, or its memory does not hold (``fits_PM``), it does not get, whoever
+    names it.
 
     Raises:
         RunError: if the scheduler, which may be the user's own, names other tiers or too few.
     """
     rng = stream(settings.seed, "scheduler", round_number)
     clients_P, tiers_M = workloads.clients_P, settings.table.tiers_M
-    open_PM = open_tiers(state.exposure_K, settings, clients_P, round_number)
+    open_PM = open_tiers(state.exposure_K, settings, clients_P, round_number, fits_PM=fits_PM)
     if not settings.scheduler.uses_times:
         unestimated = np.zeros((len(clients_P), len(tiers_M)))
         choice = TierChoice(times_s_KM=unestimated, tiers_M=tiers_M, open_KM=open_PM)
@@ -53,9 +58,11 @@ def assign_tiers(
         clients = clients_P[known_P]
         truth_is_seen = settings.sees == "truth"
         seconds = workloads.seconds if truth_is_seen else estimate_workload(state.history, settings, clients)
-        open_KM = open_tiers(state.exposure_K, settings, clients, round_number, seconds.times_s)
+        fits_KM = None if fits_PM is None else fits_PM[known_P]
+        open_KM = open_tiers(state.exposure_K, settings, clients, round_number, seconds.times_s, fits_KM)
         tiers_P[known_P] = _ask(settings.scheduler, _tier_choice(state, settings, clients, seconds, open_KM), rng)
-        if open_PM is not None:
+        if open_PM is not None and open_KM is not None:
+            open_PM = open_PM.copy()
             open_PM[known_P] = open_KM
     return Assignment(tiers_P=_nearest_open(tiers_P, tiers_M, open_PM), by_times_P=known_P, open_PM=open_PM)
 

@@ -1,7 +1,7 @@
 """Setup: from a configuration to all that a run needs; everything is checked, and nothing is written.
 
-load_inputs -> build_network -> cost_table -> placed -> calibrated -> method_schedule -> weighed_classes
--> worker_setup -> Prepared
+load_inputs -> build_network -> cost_table -> placed -> calibrated -> run_devices -> method_schedule
+-> weighed_classes -> worker_setup -> Prepared
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dtfl_private.data.description import DataDescription
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.described_data import described
+from dtfl_private.experiments.setup.device_settings import memory_notes, run_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
 from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, held_inputs, load_inputs
@@ -79,7 +80,18 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
     costs = cost_table(config, parts, network, inputs)
     defense = placed(costs.config, parts.defense, costs.table)
     defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K)
-    schedule = method_schedule(costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense)
+    devices = run_devices(
+        costs.config,
+        parts.method,
+        costs.table,
+        network.model,
+        parts.numerics,
+        inputs.dataset.input_shape,
+        inputs.classes,
+    )
+    schedule = method_schedule(
+        costs.config, parts.method, costs.table, objects.scheduler, inputs.images_K, defense, devices
+    )
     registration = _registration(inputs, defense, parts.method) if held is None else held.registration
     weighed = weighed_classes(costs.config, inputs, defense, parts.method)
     if weighed is not None:
@@ -97,7 +109,11 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
         data_sha256=inputs.dataset.fingerprint(),
         data=described(inputs.dataset, registration.preprocessor),
         statistics=(*registration.sums, *(weighed.counts if weighed is not None else ())),
-        notes=[*_notes(parts, inputs, costs, registration, workers), *exposure_notes(schedule)],
+        notes=[
+            *_notes(parts, inputs, costs, registration, workers),
+            *memory_notes(schedule),
+            *exposure_notes(schedule),
+        ],
     )
 
 

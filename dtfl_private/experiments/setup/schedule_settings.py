@@ -6,12 +6,14 @@ import numpy as np
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.device_settings import on_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_budget, require_one_round
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
 from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.simulation.costs.device_costs import DeviceCosts
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule_state import ScheduleSettings, WireOption
 from dtfl_private.simulation.schedulers.baseline_schedulers import Static
@@ -69,6 +71,7 @@ def method_schedule(
     scheduler: Scheduler | None,
     images_K: IntArray,
     chain: DefenseChain,
+    devices: DeviceCosts | None = None,
 ) -> ScheduleSettings:
     """Return all that the schedule of a method's run depends on.
 
@@ -79,10 +82,11 @@ def method_schedule(
         scheduler: to use instead of the one that the configuration names; None for methods without one.
         images_K: images of each participant there can be.
         chain: the clients' defenses; with some of them clients train first and send afterwards.
+        devices: what the tiers cost on the profiles' engines, if they describe any.
 
     Raises:
-        InputError: a scheduler for a method that has no use for it, defenses that its time model does not know, or an
-            exposure budget too small for a single round.
+        InputError: a scheduler for a method that has no use for it, defenses that its time model does not know, an
+            exposure budget too small for a single round, or a device whose memory holds no tier.
     """
     if method.tiered:
         scheduler = scheduler or make_scheduler(config.scheduler, table.tiers_M, allowed=config.allowed)
@@ -96,6 +100,7 @@ def method_schedule(
         settings = replace(settings, environment=always_there)
     wires = _scheduled_wires(table) if config.wire == "scheduled" else ()
     settings = replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)
+    settings = on_devices(settings, devices, drifts=config.drift_share > 0)
     require_one_round(settings)
     return settings
 

@@ -65,8 +65,12 @@ class EnvironmentState:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """The true resources of all K clients in one round, noise included; none of it is told to the scheduler."""
+    """The true resources of all K clients in one round, noise included; none of it is told to the scheduler.
 
+    ``profile_K``: each client's profile, a place among those of the environment.
+    """
+
+    profile_K: IntArray
     cpus_K: FloatArray
     up_bytes_s_K: FloatArray
     down_bytes_s_K: FloatArray
@@ -128,6 +132,7 @@ def conditions(state: EnvironmentState, settings: EnvironmentSettings, round_num
         cpu_factor, link_factor = np.exp(settings.noise * rng.standard_normal((2, settings.clients)))
     kind = state.profile_K
     return Conditions(
+        profile_K=kind,
         cpus_K=cpus[kind] * cpu_factor,
         up_bytes_s_K=up[kind] * link_factor,
         down_bytes_s_K=down[kind] * link_factor,

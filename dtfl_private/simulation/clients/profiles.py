@@ -1,13 +1,15 @@
 """Resource profiles as data with units: the paper's five, and the user's own from a TOML file."""
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from dtfl_private.errors import InputError, unknown_name
 from dtfl_private.files import reading
-from dtfl_private.printable import shown_value
+from dtfl_private.printable import short_name, shown_value
+from dtfl_private.simulation.clients.engines import Engine, EngineName, EnginePrecision, OperatorClass
 
 LinkUnit = Literal["mbit", "mbyte"]
 
@@ -28,6 +30,9 @@ class ResourceProfile(BaseModel):
         down_mbit_s: link speed from server to client in Mbit/s.
         latency_ms: delay of one transfer in milliseconds, each way.
         share: weight with which a client draws this profile.
+        engines: the engines that it computes on, ``cpus``, ``gpu`` and ``npu``, where more than one figure is known of
+            them. Without any it computes all MACs at the speed of ``cpus``.
+        source: where the figures are from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +43,23 @@ class ResourceProfile(BaseModel):
     down_mbit_s: Positive
     latency_ms: NonNegative = 0.0
     share: Positive = 1.0
+    engines: dict[EngineName, Engine] = Field(default_factory=dict)
+    source: Annotated[str, Field(max_length=2000)] = ""
+
+    @model_validator(mode="after")
+    def _peaks_are_said(self) -> Self:
+        """Refuse an accelerator without peaks: only of the cpus is there another figure, ``cpus``."""
+        for name, engine in self.engines.items():
+            if name != "cpus" and engine.macs_per_s is None:
+                raise ValueError(
+                    f"engines.{name}.macs_per_s is missing: give its peak in each precision, as {{ fp32 = 1e12 }}"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _said(self, serialize: Any) -> dict[str, Any]:
+        """Leave out engines and sources that are not there: TOML has no null, and earlier versions know none."""
+        return {key: value for key, value in serialize(self).items() if value or key not in ("engines", "source")}
 
 
 def _paper(cpus: float, mbps: float) -> ResourceProfile:
@@ -88,7 +110,29 @@ def _profile_error(file: str, error: ValidationError) -> InputError:
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     if first["type"] == "extra_forbidden":
         *table, key = first["loc"]
-        return unknown_name(f"key in {file}:", str(key), (ResourceProfile if table else _ProfileFile).model_fields)
-    where = ".".join(str(part) for part in first["loc"])
-    value = "" if first["type"] == "missing" else f" {shown_value(first['input'])}"
-    return InputError(f"profiles file '{file}': {where}{value} is refused: {first['msg']}")
+        return unknown_name(f"key in {file}:", str(key), keys_of_table(table) if table else _ProfileFile.model_fields)
+    path, name = key_path(first)
+    where = ".".join(short_name(part) for part in path)
+    if first["type"] == "literal_error":
+        return unknown_name(f"name in {file}: {where}:", name, choices_there(first))
+    value = "" if first["type"] in ("missing", "value_error") else f" {shown_value(first['input'])}"
+    return InputError(
+        f"profiles file '{file}': {where}{value} is refused: {first['msg'].removeprefix('Value error, ')}"
+    )
+
+
+def keys_of_table(path: Sequence[int | str]) -> Collection[str]:
+    """Return the keys of the table at a place of a set of profiles: of a profile, or of one of its engines."""
+    return (Engine if "engines" in path else ResourceProfile).model_fields
+
+
+def key_path(refused: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the place of what pydantic refused, and its last part, which is not in the place if it is a name."""
+    path = [str(part) for part in refused["loc"] if part != "[key]"]
+    return (path[:-1], path[-1]) if refused["type"] == "literal_error" else (path, path[-1])
+
+
+def choices_there(refused: Mapping[str, Any]) -> Sequence[str]:
+    """Return the names that would have been taken where a name was refused."""
+    table = [part for part in refused["loc"] if part != "[key]"][-2]
+    return get_args({"engines": EngineName, "macs_per_s": EnginePrecision}.get(table, OperatorClass))

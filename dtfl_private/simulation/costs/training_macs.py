@@ -38,9 +38,7 @@ def stage_macs(stage: nn.Module, inputs: Tensor) -> StageMacs:
 
 def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, int]:
     """Return the MACs per image of a forward pass, and of forward and backward together."""
-    counter = FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward}
-    )
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward})
     with counter, sdpa_kernel(SDPBackend.MATH):
         outputs = stage(inputs)
         forward: int = counter.get_total_flops()
@@ -50,7 +48,7 @@ def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, in
     return forward // 2 // len(inputs), total // 2 // len(inputs)
 
 
-def _convolution_backward(
+def convolution_backward(
     gradient_shape: Sequence[int],
     inputs_shape: Sequence[int],
     weight_shape: Sequence[int],
