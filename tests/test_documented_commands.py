@@ -76,7 +76,7 @@ def refusal(line: str) -> str | None:
         if name == "sweep":
             return None if (ROOT / given["preset"]).is_file() else f"no preset '{given['preset']}'"
         others = {"config_file", "out", "resume", "input_shape", "classes", "repeats", "json_file"}
-        others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot", "allow_plugins"}
+        others |= {"images_per_client", "compare", "cuts", "cuts_by", "plot", "calibrate", "allow_plugins"}
         others |= {"source", "settings", "changed", "toml"}
         settings = set_values(given.get("settings", ()))
         make_config({**settings, **{key: value for key, value in given.items() if key not in others}})

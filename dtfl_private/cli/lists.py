@@ -74,11 +74,12 @@ def _datasets(data_dir: Path | None) -> Listed:
 
 
 def _profiles(_: Path | None) -> Listed:
-    from dtfl_private.report.tables.profiles import profiles_table
+    from dtfl_private.report.tables.profiles import engines_table, profiles_table
     from dtfl_private.simulation.clients.profiles import PROFILE_SETS, load_profiles
 
     sets = {name: load_profiles(name) for name in PROFILE_SETS}
     tables = [profiles_table(name, profiles, "mbit") for name, profiles in sets.items()]
+    tables.append(engines_table(sets["devices"]))
     document = [{"set": name, **profile.model_dump()} for name, profiles in sets.items() for profile in profiles]
     return Listed(tables=tables, document=document)
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serial
 from dtfl_private.errors import InputError, unknown_name
 from dtfl_private.files import reading
 from dtfl_private.printable import short_name, shown_value
+from dtfl_private.simulation.clients.data_sheets import DATA_SHEETS
 from dtfl_private.simulation.clients.engines import Engine, EngineName, EnginePrecision, OperatorClass
 
 LinkUnit = Literal["mbit", "mbyte"]
@@ -66,10 +67,16 @@ def _paper(cpus: float, mbps: float) -> ResourceProfile:
     return ResourceProfile(name=f"{cpus:g} CPU, {mbps:g} Mbps", cpus=cpus, up_mbit_s=mbps, down_mbit_s=mbps)
 
 
+DEVICES = tuple(ResourceProfile.model_validate(sheet) for sheet in DATA_SHEETS)
+"""A phone, a Raspberry Pi, a Jetson, a laptop, a data-centre GPU, by their data sheets."""
+
 PROFILE_SETS: dict[str, tuple[ResourceProfile, ...]] = {
     # DTFL paper, section 4: five profiles, 20 % of the clients each; the paper names no latency.
     "paper": (_paper(4, 100), _paper(2, 30), _paper(1, 30), _paper(0.2, 30), _paper(0.1, 10)),
     "uniform": (_paper(1, 30),),
+    "devices": DEVICES,
+    "edge-devices": DEVICES[:3],  # phone, Raspberry Pi, Jetson
+    "mixed-devices": (DEVICES[0].model_copy(update={"share": 3.0}), *DEVICES[1:4]),  # and a laptop; half are phones
 }
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -55,24 +56,32 @@ def measure(
         rows.append(
             replace(
                 row,
-                client_step_s=_step_s(trained_client, inputs, labels, numerics, repeats) / batch_size,
-                server_step_s=_step_s(server, smashed, labels, numerics, repeats) / batch_size,
+                client_step_s=step_s(trained_client, inputs, labels, numerics, repeats) / batch_size,
+                server_step_s=step_s(server, smashed, labels, numerics, repeats) / batch_size,
             )
         )
     return replace(table, rows=tuple(rows))
 
 
-def _step_s(module: nn.Module, inputs: Tensor, labels: Tensor, numerics: Numerics, repeats: int) -> float:
+def step_s(
+    module: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    numerics: Numerics,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the median seconds of a training step, by a clock that is read when the step is done."""
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     module.train()
     seconds = []
     for _ in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         with numerics.autocast():
             loss = F.cross_entropy(module(inputs), labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         loss.item()  # on an accelerator, wait for the step to be done
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return float(np.median(seconds[1:]))

@@ -1,0 +1,151 @@
+"""How well an engine's figures predict training steps of networks, which they were not fitted on."""
+
+import copy
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dtfl_private.experiments.calibration.clocks import now_s
+from dtfl_private.models.build import build_description
+from dtfl_private.models.cutting.staged import StagedModel, split
+from dtfl_private.models.heads import make_heads
+from dtfl_private.models.input_kinds import blank_inputs, network_facts
+from dtfl_private.models.norms import Norm
+from dtfl_private.numerics import Numerics
+from dtfl_private.plugins.factories import factory_of
+from dtfl_private.plugins.installed import installed
+from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
+from dtfl_private.plugins.specification import is_object_path, parse
+from dtfl_private.randomness import isolated
+from dtfl_private.simulation.clients.engines import Engine, EngineName
+from dtfl_private.simulation.clients.profiles import ResourceProfile
+from dtfl_private.simulation.costs.analysis import analyse
+from dtfl_private.simulation.costs.measurement import step_s
+from dtfl_private.simulation.costs.network_operators import network_operators
+from dtfl_private.simulation.costs.roofline import device_of
+from dtfl_private.simulation.costs.roofline import step_s as roofline_s
+from dtfl_private.simulation.costs.tier_work import HeldParts, step_optimizer, tier_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedStep:
+    """A client's training step as predicted and as measured.
+
+    Attributes:
+        model: the network.
+        tier: client modules; all of them for a client with the whole network.
+        predicted_s: seconds by the roofline.
+        by_macs_s: seconds by the MACs at the peak alone.
+        measured_s: median seconds of the steps that were timed.
+        engine: what they ran on.
+    """
+
+    model: str
+    tier: int
+    predicted_s: float
+    by_macs_s: float
+    measured_s: float
+    engine: EngineName = "cpus"
+
+    @property
+    def error(self) -> float:
+        """The prediction's error, as a share of what was measured."""
+        return abs(self.predicted_s - self.measured_s) / self.measured_s
+
+
+def median_error(steps: Sequence[CheckedStep]) -> float:
+    """Return the median error of several steps."""
+    return statistics.median(step.error for step in steps)
+
+
+def built_in_networks() -> list[str]:
+    """Return the names of the installed networks."""
+    return [*installed("model")]
+
+
+def checked_steps(
+    model: str,
+    engine: Engine,
+    numerics: Numerics,
+    *,
+    input_shape: tuple[int, ...] | None,
+    classes: int,
+    norm: Norm,
+    batch_size: int,
+    repeats: int,
+    allowed: Allowed = NOTHING_ALLOWED,
+) -> list[CheckedStep]:
+    """Return a network's steps in every tier and of the whole; none of one so large that it is only described.
+
+    Args:
+        model: name of the network.
+        engine: the figures.
+        numerics: of the steps.
+        input_shape: shape of one input; None: the one at which `list models` counts the network.
+        classes: number of classes.
+        norm: kind of normalisation.
+        batch_size: images in a step.
+        repeats: timed steps of each, after one that is not counted.
+        allowed: what ``model`` may name by its module.
+    """
+    shape = input_shape or _example(model)
+    built = build_description(model, input_shape=shape, classes=classes, norm=norm, seed=0, allowed=allowed)
+    if next(built.parameters()).is_meta:
+        return []
+    predicted = _predicted(built, shape, classes, engine, numerics, batch_size)
+    with isolated(0, "check"):
+        measured = list(_measured(built, shape, classes, numerics, batch_size, repeats))
+    return [
+        CheckedStep(model=model, tier=tier, predicted_s=by_roofline, by_macs_s=by_macs, measured_s=taken)
+        for (tier, by_roofline, by_macs), taken in zip(predicted, measured, strict=True)
+    ]
+
+
+def _example(model: str) -> tuple[int, ...]:
+    facts = None
+    if not is_object_path("model", model):
+        facts = network_facts(factory_of("model", parse("model", model).name, NOTHING_ALLOWED)[1])
+    return (3, 32, 32) if facts is None else facts.example
+
+
+def _predicted(
+    model: StagedModel,
+    shape: tuple[int, ...],
+    classes: int,
+    engine: Engine,
+    numerics: Numerics,
+    batch_size: int,
+) -> Iterator[tuple[int, float, float]]:
+    """Yield each tier with its seconds by the roofline, and by MACs alone."""
+    profile = ResourceProfile(name="here", cpus=1, up_mbit_s=1, down_mbit_s=1, engines={"cpus": engine})
+    device = device_of(profile, numerics.precision, 1.0)
+    network, table = network_operators(model, shape, classes, numerics), analyse(model, shape, classes, numerics)
+    macs = {row.tier: row.client_train_macs for row in table.rows} | {table.modules: table.train_macs}
+    for tier, train_macs in macs.items():
+        held = HeldParts(first=tier, head=tier < table.modules)
+        work = tier_work(network, held, tier, step_optimizer("adam", 0.0), batch_size)
+        by_roofline = roofline_s(work.training, device, device.mains[0], batch_size)
+        yield tier, by_roofline, batch_size * train_macs / device.base_macs_per_s
+
+
+def _measured(
+    model: StagedModel, shape: tuple[int, ...], classes: int, numerics: Numerics, batch_size: int, repeats: int
+) -> Iterator[float]:
+    """Yield the median seconds of a step in each tier, and of the whole network."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(batch_size, *shape, generator=generator)
+    blank = blank_inputs(shape, batch_size, like=drawn)
+    inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
+    labels = torch.randint(classes, (batch_size,), generator=generator).to(numerics.device)
+    resident = numerics.place(copy.deepcopy(model))
+    for tier in resident.tiers:
+        client, _ = split(resident, tier)
+        with torch.no_grad(), numerics.autocast():
+            cut = tuple(client(inputs).shape[1:])
+        head = numerics.place(make_heads({tier: cut}, classes)[tier])
+        trained = nn.Sequential(client, head)
+        yield step_s(trained, inputs, labels, numerics, repeats, lambda: now_s(numerics.device))
+    yield step_s(resident, inputs, labels, numerics, repeats, lambda: now_s(numerics.device))

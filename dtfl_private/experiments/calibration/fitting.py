@@ -1,0 +1,178 @@
+"""The figures of an engine of this host, fitted on large products, copies, tiny networks and synthetic layers."""
+
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dtfl_private.experiments.calibration.clocks import median_s, now_s
+from dtfl_private.experiments.calibration.synthetic_layers import SyntheticLayer, synthetic_layers, tiny_networks
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.numerics import Numerics
+from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.simulation.clients.engines import Engine, EnginePrecision, OperatorClass
+from dtfl_private.simulation.costs.measurement import step_s
+from dtfl_private.simulation.costs.network_operators import network_operators
+from dtfl_private.simulation.costs.noting import noted_by
+from dtfl_private.simulation.costs.tier_work import HeldParts, step_optimizer, tier_work
+
+SIDES = {"cpu": (384, 768), "cuda": (2048, 4096), "mps": (1024, 2048)}
+"""Sides of the square matrices whose product says what the peak is."""
+
+COPIED_BYTES = {"cpu": 2**26, "cuda": 2**28, "mps": 2**27}
+REPEATS = 5
+PASSES = 3
+"""All is measured so often, one thing after the other each time: a busy moment then spoils one of three."""
+
+DTYPES: dict[EnginePrecision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """A synthetic layer, ready to be timed, and what its operators do."""
+
+    kind: OperatorClass
+    run: Callable[[], None]
+    launches: int
+    macs_O: FloatArray
+    bytes_O: FloatArray
+
+    def share(self, taken_s: float, peak: float, bytes_per_s: float, launch_s: float) -> float:
+        """Return what share of its roofline it reaches, launches (of at most half the time) taken off."""
+        roofline_s = float(np.maximum(self.macs_O / peak, self.bytes_O / bytes_per_s).sum())
+        return roofline_s / max(taken_s - self.launches * launch_s, taken_s / 2)
+
+
+def calibrated_engine(numerics: Numerics) -> Engine:
+    """Return the figures of the device that a run with these numerics computes on, by one thread on a CPU.
+
+    The peaks are those of the fastest products of large matrices, the bandwidth that of large copies, the launch time
+    the median over tiny networks of a step's time per operator, and each class's share the median over its synthetic
+    layers of the roofline's time in the measured one, launches taken off.
+    """
+    device = numerics.device
+    dtypes = DTYPES | ({"fp64": torch.float64} if numerics.precision == "fp64" else {})
+    products: dict[EnginePrecision, Callable[[], float]] = {
+        name: partial(_peak, device, dtype) for name, dtype in dtypes.items()
+    }
+    probes = [_probe(kind, layer, numerics) for kind, layers in synthetic_layers().items() for layer in layers]
+    networks = [_per_launch(network, numerics) for network in tiny_networks()]
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    for _ in range(PASSES):
+        for name, product in products.items():
+            seconds[name].append(product())
+        seconds["bandwidth"].append(_bandwidth(device))
+        for place, per_launch_s in enumerate(networks):
+            seconds[f"network {place}"].append(per_launch_s())
+        for place, probe in enumerate(probes):
+            seconds[f"probe {place}"].append(median_s(probe.run, device, REPEATS))
+        seconds["optimizer"].append(_adam_s(device))
+    found = {name: statistics.median(values) for name, values in seconds.items()}
+    launch_s = statistics.median(found[f"network {place}"] for place in range(len(networks)))
+    return Engine(
+        macs_per_s={name: rounded(found[name]) for name in dtypes},
+        bytes_per_s=rounded(found["bandwidth"]),
+        launch_s=rounded(launch_s),
+        memory_bytes=_memory_bytes(device),
+        efficiency={kind: rounded(share) for kind, share in _shares(probes, found, numerics, launch_s).items()},
+    )
+
+
+def rounded(value: float) -> float:
+    """Return a measured figure in the four digits that it may have."""
+    return float(f"{value:.4g}")
+
+
+def _shares(
+    probes: list[_Probe], found: Mapping[str, float], numerics: Numerics, launch_s: float
+) -> Mapping[OperatorClass, float]:
+    """Return the median share of each class, from the seconds that were found."""
+    peak, bytes_per_s = found[numerics.precision], found["bandwidth"]
+    shares: defaultdict[OperatorClass, list[float]] = defaultdict(list)
+    for place, probe in enumerate(probes):
+        shares[probe.kind].append(probe.share(found[f"probe {place}"], peak, bytes_per_s, launch_s))
+    roofline_s = 7 * ADAM_TENSORS * ADAM_SIZE * 4 / bytes_per_s
+    shares["optimizer"].append(roofline_s / max(found["optimizer"] - ADAM_TENSORS * launch_s, found["optimizer"] / 2))
+    return {kind: min(max(statistics.median(values), 1e-3), 1e3) for kind, values in shares.items()}
+
+
+def _peak(device: str, dtype: torch.dtype) -> float:
+    """Return the multiply-accumulates per second of the fastest of some square products."""
+    found = []
+    for side in SIDES[device]:
+        matrix = torch.ones(side, side, dtype=dtype, device=device)
+        found.append(side**3 / median_s(partial(torch.mm, matrix, matrix), device, REPEATS))
+    return max(found)
+
+
+def _bandwidth(device: str) -> float:
+    """Return the bytes per second of a copy that no cache holds: read once, written once."""
+    count = COPIED_BYTES[device] // 4
+    source, target = torch.ones(count, device=device), torch.zeros(count, device=device)
+    return 2 * COPIED_BYTES[device] / median_s(lambda: target.copy_(source), device, REPEATS)
+
+
+def _per_launch(tiny: SyntheticLayer, numerics: Numerics) -> Callable[[], float]:
+    """Return what measures the seconds per operator of a tiny network's training steps, by Adam, loss included."""
+    model = StagedModel([("all", tiny.layer)])
+    network = network_operators(model, tiny.shape[1:], 4, numerics)
+    launches = tier_work(network, HeldParts(first=1), 1, step_optimizer("adam", 0.0), 2).training.launches_O.sum()
+    layer, inputs = tiny.placed(numerics)
+    labels = torch.zeros(len(inputs), dtype=torch.int64, device=numerics.device)
+    return lambda: float(
+        step_s(layer, inputs, labels, numerics, 2 * REPEATS, lambda: now_s(numerics.device)) / launches
+    )
+
+
+def _probe(kind: OperatorClass, synthetic: SyntheticLayer, numerics: Numerics) -> _Probe:
+    run = _both_passes(*synthetic.placed(numerics), numerics)
+    noted = noted_by(run)
+    return _Probe(
+        kind=kind,
+        run=run,
+        launches=len(noted),
+        macs_O=np.array([one.macs for one in noted], dtype=np.float64),
+        bytes_O=np.array([one.moved_bytes for one in noted], dtype=np.float64),
+    )
+
+
+def _both_passes(layer: nn.Module, inputs: Tensor, numerics: Numerics) -> Callable[[], None]:
+    """Return what runs a layer forward, and backward to its weights and inputs."""
+    given = inputs.clone().requires_grad_()
+    with torch.no_grad(), numerics.autocast():
+        gradient = torch.ones_like(layer(given))
+
+    def run() -> None:
+        with numerics.autocast():
+            result = layer(given)
+        result.backward(gradient)
+        given.grad = None
+        for one in layer.parameters():
+            one.grad = None
+
+    return run
+
+
+ADAM_TENSORS, ADAM_SIZE = 40, 64 * 64 * 3
+"""Weights of the steps by which the optimiser's share is found."""
+
+
+def _adam_s(device: str) -> float:
+    weights = [nn.Parameter(torch.ones(ADAM_SIZE, device=device)) for _ in range(ADAM_TENSORS)]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    adam = torch.optim.Adam(weights, fused=True)
+    return median_s(adam.step, device, REPEATS)
+
+
+def _memory_bytes(device: str) -> float:
+    """Return the memory of the device: a CPU's is that of the machine."""
+    if device == "cuda":
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
