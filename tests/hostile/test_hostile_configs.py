@@ -30,7 +30,9 @@ PRESET = {
     "sizes": {"small": {"rounds": 2, "targets": {"iid": 0.8}}},
 }
 
-PROFILES = {"profile": CONFIG["profiles"]}
+ENGINE = {"macs_per_s": {"fp32": 1e12}, "bytes_per_s": 1e11, "launch_s": 1e-5, "efficiency": {"conv": 0.5}}
+
+PROFILES = {"profile": [{**profile, "engines": {"gpu": ENGINE}} for profile in CONFIG["profiles"]]}
 
 
 def stopped(*_arguments: object, **_settings: object) -> None:

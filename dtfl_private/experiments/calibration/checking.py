@@ -4,6 +4,7 @@ import copy
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -147,5 +148,5 @@ def _measured(
             cut = tuple(client(inputs).shape[1:])
         head = numerics.place(make_heads({tier: cut}, classes)[tier])
         trained = nn.Sequential(client, head)
-        yield step_s(trained, inputs, labels, numerics, repeats, lambda: now_s(numerics.device))
-    yield step_s(resident, inputs, labels, numerics, repeats, lambda: now_s(numerics.device))
+        yield step_s(trained, inputs, labels, numerics, repeats, partial(now_s, numerics.device))
+    yield step_s(resident, inputs, labels, numerics, repeats, partial(now_s, numerics.device))

@@ -2,6 +2,9 @@
 
 The thread's clock counts the time in which it had a core, so that other work on the machine hardly matters; it is right
 because all is computed by one thread. An accelerator works on its own: there the wall's clock is read when it is done.
+
+Of several repetitions the median counts, of figures and of what they are compared with alike: what other programs do to
+caches and clocks is then in both.
 """
 
 import statistics

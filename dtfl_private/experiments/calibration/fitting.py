@@ -28,7 +28,7 @@ SIDES = {"cpu": (384, 768), "cuda": (2048, 4096), "mps": (1024, 2048)}
 COPIED_BYTES = {"cpu": 2**26, "cuda": 2**28, "mps": 2**27}
 REPEATS = 5
 PASSES = 3
-"""All is measured so often, one thing after the other each time: a busy moment then spoils one of three."""
+"""All is measured so often, one thing after the other each time, so that a busy moment spoils one time of three."""
 
 DTYPES: dict[EnginePrecision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -54,7 +54,7 @@ def calibrated_engine(numerics: Numerics) -> Engine:
 
     The peaks are those of the fastest products of large matrices, the bandwidth that of large copies, the launch time
     the median over tiny networks of a step's time per operator, and each class's share the median over its synthetic
-    layers of the roofline's time in the measured one, launches taken off.
+    layers of the roofline's time in the measured one, launches taken off. Each time is the median of several.
     """
     device = numerics.device
     dtypes = DTYPES | ({"fp64": torch.float64} if numerics.precision == "fp64" else {})
@@ -63,17 +63,18 @@ def calibrated_engine(numerics: Numerics) -> Engine:
     }
     probes = [_probe(kind, layer, numerics) for kind, layers in synthetic_layers().items() for layer in layers]
     networks = [_per_launch(network, numerics) for network in tiny_networks()]
+    rates: defaultdict[str, list[float]] = defaultdict(list)
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(PASSES):
         for name, product in products.items():
-            seconds[name].append(product())
-        seconds["bandwidth"].append(_bandwidth(device))
+            rates[name].append(product())
+        rates["bandwidth"].append(_bandwidth(device))
         for place, per_launch_s in enumerate(networks):
             seconds[f"network {place}"].append(per_launch_s())
         for place, probe in enumerate(probes):
             seconds[f"probe {place}"].append(median_s(probe.run, device, REPEATS))
         seconds["optimizer"].append(_adam_s(device))
-    found = {name: statistics.median(values) for name, values in seconds.items()}
+    found = {name: statistics.median(values) for name, values in [*rates.items(), *seconds.items()]}
     launch_s = statistics.median(found[f"network {place}"] for place in range(len(networks)))
     return Engine(
         macs_per_s={name: rounded(found[name]) for name in dtypes},
@@ -126,7 +127,7 @@ def _per_launch(tiny: SyntheticLayer, numerics: Numerics) -> Callable[[], float]
     layer, inputs = tiny.placed(numerics)
     labels = torch.zeros(len(inputs), dtype=torch.int64, device=numerics.device)
     return lambda: float(
-        step_s(layer, inputs, labels, numerics, 2 * REPEATS, lambda: now_s(numerics.device)) / launches
+        step_s(layer, inputs, labels, numerics, 2 * REPEATS, partial(now_s, numerics.device)) / launches
     )
 
 
@@ -143,7 +144,7 @@ def _probe(kind: OperatorClass, synthetic: SyntheticLayer, numerics: Numerics) -
 
 
 def _both_passes(layer: nn.Module, inputs: Tensor, numerics: Numerics) -> Callable[[], None]:
-    """Return what runs a layer forward, and backward to its weights and inputs."""
+    """Return what runs a layer forward, and backward to its weights and inputs if anything goes there."""
     given = inputs.clone().requires_grad_()
     with torch.no_grad(), numerics.autocast():
         gradient = torch.ones_like(layer(given))
@@ -151,7 +152,8 @@ def _both_passes(layer: nn.Module, inputs: Tensor, numerics: Numerics) -> Callab
     def run() -> None:
         with numerics.autocast():
             result = layer(given)
-        result.backward(gradient)
+        if result.requires_grad:
+            result.backward(gradient)
         given.grad = None
         for one in layer.parameters():
             one.grad = None

@@ -17,6 +17,8 @@ from dtfl_private.runtime.device import choose_numerics, one_thread
 from dtfl_private.simulation.clients.engines import Engine, EngineName
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
+log = logging.getLogger(__name__)
+
 LINK_MBIT_S = 100.0
 """Links are not measured: what the written profile has."""
 
@@ -51,7 +53,7 @@ def calibrate_host(
     input_shape: tuple[int, ...] | None = None,
     classes: int = 10,
     repeats: int = 3,
-    say: Callable[[str], None] = logging.getLogger(__name__).debug,
+    say: Callable[[str], None] = log.debug,
 ) -> Calibration:
     """Measure this host's engines, and compare predicted and measured training steps.
 

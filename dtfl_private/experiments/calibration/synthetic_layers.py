@@ -43,6 +43,22 @@ class Residual(nn.Module):
         return torch.relu(images + images)
 
 
+class Transposed(nn.Module):
+    """A copy in another order."""
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return the tokens with the last two axes exchanged, in order in memory."""
+        return tokens_BTC.transpose(1, 2).contiguous()
+
+
+class Drawn(nn.Module):
+    """What dropout draws."""
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return ones and zeros in the shape of the tokens."""
+        return torch.empty_like(tokens_BTC).bernoulli_(0.9)
+
+
 def _convolutions(
     kernel: int, sizes: Sequence[tuple[int, int, int]], *, depthwise: bool = False
 ) -> list[SyntheticLayer]:
@@ -98,9 +114,14 @@ def synthetic_layers() -> Mapping[OperatorClass, Sequence[SyntheticLayer]]:
         "elementwise": [
             *_on_images(Residual, images, by_channels=False),
             *_on_images(nn.ReLU, images, by_channels=False),
+        ],
+        "transcendental": [
             SyntheticLayer(layer=nn.GELU(), shape=narrow),
             SyntheticLayer(layer=nn.Softmax(dim=-1), shape=(4 * BATCH, 50, 50)),
+            SyntheticLayer(layer=nn.SiLU(), shape=narrow),
         ],
+        "random": [SyntheticLayer(layer=Drawn(), shape=wide), SyntheticLayer(layer=Drawn(), shape=narrow)],
+        "copy": [SyntheticLayer(layer=Transposed(), shape=wide), SyntheticLayer(layer=Transposed(), shape=narrow)],
     }
 
 

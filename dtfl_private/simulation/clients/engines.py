@@ -14,7 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer
 EngineName = Literal["cpus", "gpu", "npu"]
 EnginePrecision = Literal["fp64", "fp32", "bf16", "fp16", "int8"]
 OperatorClass = Literal[
-    "conv", "pointwise-conv", "depthwise-conv", "linear", "attention", "normalisation", "elementwise", "optimizer"
+    "conv",
+    "pointwise-conv",
+    "depthwise-conv",
+    "linear",
+    "attention",
+    "normalisation",
+    "elementwise",
+    "transcendental",
+    "random",
+    "copy",
+    "optimizer",
 ]
 """What operators are told apart by: how well an engine does on them differs by it."""
 

@@ -33,6 +33,13 @@ PRODUCTS: dict[Any, OperatorClass] = {
     aten.convolution: "conv",
     aten.convolution_backward: "conv",
 }
+# Classes of other operators, by what their names hold; all others are elementwise.
+BY_NAME: dict[OperatorClass, tuple[str, ...]] = {
+    "normalisation": ("norm",),
+    "random": ("bernoulli", "dropout", "uniform", "normal_", "rand"),
+    "copy": ("clone", "copy", "cat"),
+    "transcendental": ("gelu", "silu", "softmax", "sigmoid", "tanh", "exp", "log", "erf", "sqrt", "pow"),
+}
 # Views that torch's schemas do not call so, and what only sets memory aside.
 FREE = frozenset(
     {aten._unsafe_view, aten.detach, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.lift_fresh}
@@ -99,7 +106,9 @@ def _noted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
 def _kind(packet: Any, args: tuple[Any, ...]) -> OperatorClass:
     kind = PRODUCTS.get(packet)
     if kind is None:
-        return "normalisation" if "norm" in str(packet).rpartition(".")[2] else "elementwise"
+        name = str(packet).rpartition(".")[2]
+        found = (kind for kind, words in BY_NAME.items() if any(word in name for word in words))
+        return next(found, "elementwise")
     if kind != "conv":
         return kind
     weight = args[2] if packet is aten.convolution_backward else args[1]

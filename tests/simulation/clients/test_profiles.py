@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,52 @@ def test_a_wrong_profiles_file_is_refused_in_one_line(tmp_path: Path, content: s
         load_profiles(str(file))
     assert "\n" not in str(refused.value)
     assert "own.toml" in str(refused.value)
+
+
+GPU = PHONE + "[profile.engines.gpu]\nmacs_per_s = { fp32 = 1e12 }\n"
+
+
+def test_engines_are_read_with_the_figures_that_are_said(tmp_path: Path):
+    file = tmp_path / "own.toml"
+    file.write_text(GPU + "bytes_per_s = inf\nlaunch_s = 1e-5\nmemory_bytes = 8e9\n[profile.engines.cpus]\n")
+    (phone,) = load_profiles(str(file))
+    gpu = phone.engines["gpu"]
+    assert (gpu.macs_per_s, gpu.bytes_per_s, gpu.launch_s, gpu.memory_bytes) == ({"fp32": 1e12}, math.inf, 1e-5, 8e9)
+    assert phone.engines["cpus"].macs_per_s is None
+    assert phone.model_dump()["engines"]["cpus"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (GPU.replace("fp32", "fp8"), r"own\.toml: profile\.0\.engines\.gpu\.macs_per_s: 'fp8': did you mean 'fp64'"),
+        (GPU.replace("1e12", "nan"), r"profile\.0\.engines\.gpu\.macs_per_s\.fp32 nan is refused"),
+        (GPU.replace("1e12", "inf"), r"macs_per_s\.fp32 inf is refused"),
+        (GPU.replace("1e12", "-1"), r"macs_per_s\.fp32 -1 is refused"),
+        (GPU.replace("1e12", '"' + "9" * 5000 + '"'), r"macs_per_s\.fp32 '9{100}.* is refused"),
+        (GPU.replace("{ fp32 = 1e12 }", "{}"), r"macs_per_s \{\} is refused"),
+        (GPU.replace("{ fp32 = 1e12 }", "1e12"), r"macs_per_s 1000000000000\.0 is refused"),
+        (PHONE + "[profile.engines.gpu]\n", r"profile\.0 is refused: engines\.gpu\.macs_per_s is missing"),
+        (GPU.replace("gpu", "tpu"), r"profile\.0\.engines: 'tpu'.* known: cpus, gpu, npu"),
+        (GPU.replace("gpu", "x" * 5000), r"profile\.0\.engines: 'xxx"),
+        (GPU + "bytes_per_s = -1\n", r"engines\.gpu\.bytes_per_s -1 is refused"),
+        (GPU + "bytes_per_s = nan\n", r"engines\.gpu\.bytes_per_s nan is refused"),
+        (GPU + "memory_bytes = 0\n", r"engines\.gpu\.memory_bytes 0 is refused"),
+        (GPU + "launch_s = inf\n", r"engines\.gpu\.launch_s inf is refused"),
+        (GPU + "bytes = 1\n", r"'bytes': did you mean 'bytes_per_s'"),
+        (GPU + "efficiency = { convolution = 1 }\n", r"engines\.gpu\.efficiency: 'convolution'.*known: attention"),
+        (GPU + "efficiency = { conv = 0 }\n", r"engines\.gpu\.efficiency\.conv 0 is refused"),
+        (PHONE + "engines = 3\n", r"profile\.0\.engines 3 is refused"),
+        (PHONE + 'source = "' + "a" * 5000 + '"\n', r"profile\.0\.source 'aaa.* is refused"),
+    ],
+)
+def test_wrong_engines_are_refused_in_one_line(tmp_path: Path, content: str, said: str):
+    file = tmp_path / "own.toml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=said) as refused:
+        load_profiles(str(file))
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 2000
 
 
 def test_a_profiles_file_that_is_no_text_is_refused(tmp_path: Path):
