@@ -1,15 +1,18 @@
 """Bring the ground truth that clients have kept into a recorded run, so that attacks on the recording can be scored."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.run_folder.folder import RunFolder, require_no_links_below
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds, save_truth
+from dtfl_private.training.recording import Truth
 
 
 def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
@@ -31,12 +34,31 @@ def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
     if not numbers:
         raise InputError(f"'{folder.path}' has no recorded round of client {client}: serve it with record_rounds")
     require_no_links_below(folder.transcript)
-    part = torch.from_numpy(dealt(read_run_config(folder)).parts[client])
+    whole = dealt(read_run_config(folder))
+    part = torch.from_numpy(whole.parts[client])
+    labels, shape = whole.dataset.train_labels[part], whole.dataset.train_images.shape[1:]
     for number in numbers:
         truth = load_truth(kept, number, client)
-        if bool((truth.records < 0).any()) or bool((truth.records >= len(part)).any()):
-            raise InputError(f"'{kept}' holds records that client {client} does not have in this run")
+        _require_own(truth, labels, shape, f"'{kept}' holds records that client {client} does not have in this run")
         recorded = sum(len(batch.labels) for batch in load_seen(folder.transcript, number, client).batches)
         of_run = replace(truth, records=part[truth.records])
         save_truth(folder.transcript, number, client, of_run.first(recorded))
     return numbers
+
+
+def _require_own(truth: Truth, labels: Tensor, shape: Sequence[int], refusal: str) -> None:
+    """Check that images have the run's shape and labels are those of their records: by others no attack is scored.
+
+    Args:
+        truth: as the client has kept it.
+        labels: of the client's records (N_k,).
+        shape: of an image.
+        refusal: what is said otherwise.
+
+    Raises:
+        InputError: they are not.
+    """
+    records = truth.records
+    known = records.dtype == torch.int64 and not bool(((records < 0) | (records >= len(labels))).any())
+    if not known or truth.images.shape[1:] != shape or not torch.equal(truth.labels, labels[records]):
+        raise InputError(refusal)

@@ -1,5 +1,7 @@
 """What the server keeps of what it received is what a simulation of the same run would have recorded."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.deployed.truth import add_truth
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.folder import RunFolder
-from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth
+from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, save_truth
 from dtfl_private.experiments.train import train
 from tests.deployed.federation import federation
 
@@ -60,6 +62,22 @@ def test_attacks_find_the_recording_and_the_tiers_that_clients_were_in(received)
 def test_truth_of_a_client_that_was_not_recorded_is_refused(received):
     with pytest.raises(InputError, match="no recorded round of client 7"):
         add_truth(RunFolder(path=received / "run"), received / "truth-0", 7)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda truth: replace(truth, records=truth.records.float()),
+        lambda truth: replace(truth, records=truth.records - 40),
+        lambda truth: replace(truth, labels=(truth.labels + 1) % 10),
+        lambda truth: replace(truth, images=truth.images[:, :, :4]),
+    ],
+)
+def test_truth_that_is_not_that_of_the_clients_records_is_refused(received, tmp_path, spoilt):
+    """By such truth an attack that has found an image would be scored as one that has not."""
+    save_truth(tmp_path, 2, 0, spoilt(load_truth(received / "truth-0", 2, 0)))
+    with pytest.raises(InputError, match="records that client 0 does not have in this run"):
+        add_truth(RunFolder(path=received / "run"), tmp_path, 0)
 
 
 def test_a_run_whose_clients_had_images_of_their_own_is_not_attacked(received, tmp_path):
