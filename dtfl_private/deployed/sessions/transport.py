@@ -48,8 +48,8 @@ def options(keepalive_s: float) -> list[tuple[str, Any]]:
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms // 2),
-        # While gRPC has a ping under way by which it estimates the line, it sends none of keepalive: then the former tells
-        # whether the line is dead, which by default it does after a minute.
+        # While gRPC has a ping under way by which it estimates the line, it sends none of keepalive: then the former
+        # tells whether the line is dead, which by default it does after a minute.
         ("grpc.http2.ping_timeout_ms", keepalive_ms // 2),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
