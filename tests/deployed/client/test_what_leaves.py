@@ -13,6 +13,7 @@ from dtfl_private.deployed.wire.frames import encode
 from dtfl_private.deployed.wire.kinds import OpenRound, Smashed, Update, WireMessage
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.experiments.setup.prepare import prepare
+from dtfl_private.training.participant import Participant
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import honest_download
 from tests.deployed.federation import SMALL
@@ -28,6 +29,7 @@ class Captured(Session):
         super().__init__("server", 2**30)
         self.number = SESSION
         self.messages: list[WireMessage] = []
+        self.losses: list[float] = []
 
     def send(self, message: WireMessage, timeout_s: float | None = None) -> None:
         self.messages.append(message)
@@ -44,7 +46,14 @@ def played(tmp_path_factory):
     own = part_of(config, CLIENT)
     prepared = prepare(config, held=held_by_client(own, CLIENT, config.clients, registration_of(config, own, (), None)))
     folder, session = tmp_path_factory.mktemp("store"), Captured()
-    with ClientStore(folder) as store:
+    update, losses = Participant.update, session.losses
+
+    def noting(participant: Participant):
+        losses.append(participant._half.mean_loss)
+        return update(participant)
+
+    with pytest.MonkeyPatch.context() as patched, ClientStore(folder) as store:
+        patched.setattr(Participant, "update", noting)
         store.agree(agreed_text(config))
         client = Client(prepared, CLIENT, "run", store, lambda _: None)
         task = ClientTask(client=CLIENT, round=1, tier=TIER, lr=1e-3, batches=2, completes=True)
@@ -98,6 +107,10 @@ def test_true_labels_and_the_order_of_records_do_not_leave(played):
 
 def test_a_frame_has_no_loss(played):
     session = played[0]
+    (loss,) = session.losses
+    assert loss > 0
+    for written in (np.float64(loss).tobytes(), repr(loss).encode()):
+        assert written not in session.frames
     fields = {name for message in session.messages for name in (*vars(message), *vars(message.message))}
     assert fields == {
         *("session", "message", "compute_s", "images", "client", "round", "tier", "batch", "smashed", "labels"),
