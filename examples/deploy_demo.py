@@ -5,7 +5,7 @@
 The clients are processes that get a limit of their own on the CPU after two rounds, by a control group where one can be
 made (Linux, as root), else by their priority; the scheduler finds that out and moves them to other tiers. The run ends
 with the table, picture and folder that `train` leaves. What really crossed the wire was recorded by the server; at last
-an attack is mounted on it.
+it is audited.
 """
 
 import os
@@ -58,7 +58,7 @@ def main(folder: Path) -> int:
     call("deploy", "status", str(run))
     for client in LIMITS:
         call("deploy", "add-truth", str(run), str(client), str(folder / f"client-{client}" / "truth"))
-    call("attack", str(run), "--attack", "decoder:size=small,steps=300", "--seeds", "1")
+    call("audit", str(run), "--recorded", "--attack", "decoder:size=small,steps=300", "--seeds", "1")
     return 0
 
 

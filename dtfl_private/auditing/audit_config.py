@@ -116,6 +116,11 @@ class AuditConfig(BaseModel):
         None, "attack instead of the preset's; repeat for several"
     )
     tiers: tuple[Count, ...] | Literal["all"] = described("all", "tier to audit; repeat for several")
+    recorded: bool = described(
+        False,
+        "attack what the run recorded of its last recorded round, clients in the tiers in which they were, instead of "
+        "playing the last round once more",
+    )
     victims: Count | None = described(None, "images to attack at each tier")
     assume: AssumptionName | None = described(
         None,
@@ -159,7 +164,7 @@ class AuditConfig(BaseModel):
             AttackConfig,
             attacks=self.attacks,
             tiers=self.tiers,
-            replay=True,
+            replay=not self.recorded,
             assume=self.assume,
             aux=self.aux,
             aux_dir=self.aux_dir,

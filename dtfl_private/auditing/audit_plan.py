@@ -14,6 +14,8 @@ from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
 from dtfl_private.auditing.audit_config import OF_REPLIES, OF_TAILS, OF_UPDATES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
 from dtfl_private.auditing.trainings import NONE, check_trainings
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.runtime.device import choose_device, choose_workers
 
@@ -60,8 +62,8 @@ class AuditPlan:
     @property
     def scheduled_tiers(self) -> list[int]:
         """The audited tiers in which some client sent anything in the last round."""
-        if not self.opened.cut_tiers:
-            return []  # all clients are in the one tier anyway
+        if self.config.recorded or not self.opened.cut_tiers:
+            return []  # recorded clients are in their tiers, and where there is one tier all are in it
         used = sorted(set(self.tiers) & set(self.opened.plan.tiers_P.tolist()))
         return [tier for tier in used if victim_tasks(self.opened, tier, 1, "batches", scheduled_in=tier)]
 
@@ -100,6 +102,9 @@ def plan_audit(
     check_trainings(opened, config)
     workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
     attack_config = _attack_config(opened, config, workers)
+    if config.recorded and not recorded_rounds(opened.folder.transcript):
+        remedy = "leave --recorded out, or train or serve with record_rounds"
+        raise InputError(f"no round of '{opened.folder.path}' was recorded: {remedy}")
     return AuditPlan(
         opened=opened,
         config=config,

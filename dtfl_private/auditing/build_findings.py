@@ -88,7 +88,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     return Findings(
         program=version("dtfl-private"),
         run=path_text(opened.folder.path),
-        round=opened.plan.round,
+        round=plan.attack_plan.rounds.number,
         preset=plan.config.preset,
         settings=_settings(plan.config, plan.attack_plan),
         training=describe_training(opened, found.trainings[0].undefended_accuracy),

@@ -11,13 +11,7 @@ from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.verdicts.findings import NotTested
 
 # What no preset tests.
-NEVER = (
-    NotTested(
-        what="earlier rounds",
-        why="attacks replay the last round; weights of earlier rounds leak more or less than its weights do",
-    ),
-    NotTested(what="other adversaries", why="an attack that failed here does not show that a better one would"),
-)
+NEVER = NotTested(what="other adversaries", why="an attack that failed here does not show that a better one would")
 
 
 def not_tested(
@@ -44,8 +38,20 @@ def not_tested(
         *_trainings(len(trainings)),
         *_of_the_run(plan, trainings[0]),
         *others_not_tested(plan.opened),
-        *NEVER,
+        _earlier_rounds(plan),
+        NEVER,
     ]
+
+
+def _earlier_rounds(plan: AuditPlan) -> NotTested:
+    attacked = f"attacks are on what was recorded of round {plan.attack_plan.rounds.number}"
+    if not plan.config.recorded:
+        attacked = "attacks replay the last round"
+    return NotTested(
+        what="other rounds" if plan.config.recorded else "earlier rounds",
+        why=f"{attacked}; weights of {'others' if plan.config.recorded else 'earlier rounds'} leak more or less than "
+        "its weights do",
+    )
 
 
 def _left_out(left_out: Sequence[LeftOut]) -> list[NotTested]:

@@ -20,7 +20,8 @@ def repeat_commands(plan: AuditPlan) -> tuple[str, ...]:
 
 def options_of(config: AuditConfig) -> list[str]:
     """Return the options of ``dtfl-private audit`` that ask for this configuration."""
-    asked = {name: getattr(config, name) for name in AuditConfig.model_fields if name not in ("attacks", "tiers")}
+    apart = ("attacks", "tiers", "recorded")
+    asked = {name: getattr(config, name) for name in AuditConfig.model_fields if name not in apart}
     usual = AuditConfig(preset=config.preset).settled()
     options: list[tuple[str, str]] = [("--preset", config.preset)]
     if config.tiers != "all":
@@ -32,4 +33,4 @@ def options_of(config: AuditConfig) -> list[str]:
         for name, value in asked.items()
         if name != "preset" and value != getattr(usual, name)
     ]
-    return [part for option in options for part in option]
+    return [*(part for option in options for part in option), *["--recorded"] * config.recorded]

@@ -58,5 +58,6 @@ def _at_md1(plan: AuditPlan, attacks: Mapping[str, Attack]) -> AttackPlan:
         opened, folder = replace(opened, prepared=bare), plan.folder / "sanity"
     if 1 not in opened.cut_shapes:  # a method with one cut, which is deeper
         opened = opened.cut_at(1)
-    config = plan.attack_config.model_copy(update={"tiers": (1,), "seeds": 1, "attacks": tuple(attacks)})
+    changes = {"tiers": (1,), "seeds": 1, "attacks": tuple(attacks), "replay": True}
+    config = plan.attack_config.model_copy(update=changes)
     return plan_attack(opened, config, None if plan.attacks is None else list(attacks.values()), folder)

@@ -15,6 +15,7 @@ FIRST = (
     *(
         "preset",
         "tiers",
+        "recorded",
         "attacks",
         "assume",
         "victims",
