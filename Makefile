@@ -24,7 +24,7 @@ demo: $(READY) ## set up, train DTFL on digits and audit the run, in runs/demo (
 	$(BIN)/dtfl-private audit runs/demo
 
 # Server and clients as processes of their own, which speak over TLS; the folder is made anew each time.
-deploy-demo: $(READY) ## set up, train DTFL on digits with a server and three real clients, and attack what crossed the wire (two minutes)
+deploy-demo: $(READY) ## set up, train DTFL on digits with a server and three real clients, and audit what crossed the wire (two minutes)
 	$(BIN)/python -m examples.deploy_demo
 
 # One process for each core, and one thread in each: more wait for each other. Compiled modules are kept, whatever the
