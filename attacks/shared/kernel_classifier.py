@@ -1,6 +1,8 @@
 """A kernel classifier from smashed data to labels: better than a network where auxiliary images are few."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -8,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dtfl_private.attacks.shared.property_classifier import Examples
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # Principal components, widths of the kernel relative to the spread of the data, and strengths that are tried.
 COMPONENTS = (30, 60)
@@ -40,40 +45,43 @@ class KernelClassifier:
         self._mean, self._scale = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-6)
         self._values = values
         self.loss, self._predict = float("inf"), _unknown(values)
-        held = validation.values.cpu()
-        for components in COMPONENTS:
-            for width in WIDTHS:
-                for strength in STRENGTHS:
-                    predict = self._fitted(train, components, width, strength, seed)
-                    said = torch.from_numpy(predict(self._rows(validation.smashed)))
-                    loss = -float(said.gather(1, held[:, None]).mean())
-                    if loss < self.loss:
-                        self.loss, self._predict = loss, predict
+        held, checked = validation.values.cpu(), self._rows(validation.smashed)
+        for predict in self._fitted(train, seed % 2**32):
+            said = torch.from_numpy(predict(checked))
+            loss = -float(said.gather(1, held[:, None]).mean())
+            if loss < self.loss:
+                self.loss, self._predict = loss, predict
 
     def _rows(self, smashed: Tensor) -> NDArray[np.float64]:
         rows = (smashed.flatten(1).double() - self._mean) / self._scale
         return np.asarray(rows.cpu().numpy(), dtype=np.float64)
 
-    def _fitted(self, train: Examples, components: int, width: float, strength: float, seed: int) -> Predict:
-        """Return what gives the log probabilities (N, values) of rows."""
+    def _fitted(self, train: Examples, seed: int) -> Iterator[Predict]:
+        """Yield what gives the log probabilities (N, values) of rows, for each that is tried."""
         from sklearn.decomposition import PCA  # scikit-learn takes a while to load
         from sklearn.kernel_approximation import Nystroem
         from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
 
         rows, values = self._rows(train.smashed), train.values.cpu().numpy()
-        seed = seed % 2**32
-        reduce = PCA(min(components, *rows.shape), random_state=seed).fit(rows)
-        reduced = reduce.transform(rows)
-        gamma = width / max(float(reduced.var(axis=0).sum()), 1e-12)
-        kernel = Nystroem(gamma=gamma, n_components=min(LANDMARKS, len(rows)), random_state=seed).fit(reduced)
-        classifier = LogisticRegression(C=strength, max_iter=500).fit(kernel.transform(reduced), values)
+        for components in COMPONENTS:
+            reduce = PCA(min(components, *rows.shape), random_state=seed).fit(rows)
+            reduced = reduce.transform(rows)
+            spread = max(float(reduced.var(axis=0).sum()), 1e-12)
+            for width in WIDTHS:
+                kernel = Nystroem(gamma=width / spread, n_components=min(LANDMARKS, len(rows)), random_state=seed).fit(
+                    reduced
+                )
+                features = kernel.transform(reduced)
+                for strength in STRENGTHS:
+                    classifier = LogisticRegression(C=strength, max_iter=500).fit(features, values)
+                    yield partial(self._said, make_pipeline(reduce, kernel, classifier))
 
-        def predict(given: NDArray[np.float64]) -> NDArray[np.float64]:
-            found = np.full((len(given), self._values), NEVER)
-            found[:, classifier.classes_] = classifier.predict_log_proba(kernel.transform(reduce.transform(given)))
-            return found
-
-        return predict
+    def _said(self, fitted: "Pipeline", rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log probabilities (N, values) of rows; of labels without an example `NEVER`."""
+        found = np.full((len(rows), self._values), NEVER)
+        found[:, fitted.classes_] = fitted.predict_log_proba(rows)
+        return found
 
     def log_probabilities(self, smashed: Tensor, sent_labels: Tensor) -> Tensor:
         """Return the logarithm of each label's probability (N, values), float64 on the CPU."""
