@@ -9,7 +9,8 @@ from claimed_device import DEVICE, OtherDeviceError, claimed_device
 from torch import nn
 
 from dtfl_private import AttackConfig, attack, train
-from dtfl_private.attacks.shared import decoder_training
+from dtfl_private.attacks.shared import decoder_training, posterior_mean
+from dtfl_private.leakage import classifier
 
 
 @pytest.fixture
@@ -115,6 +116,8 @@ def test_defenses_act_on_a_device(left_by, chain):
 def test_an_attack_computes_on_a_device(tiny_config, objects, tmp_path, monkeypatch):
     """One that is trained and one that searches, on a run of the device with a defense of either kind of message."""
     monkeypatch.setattr(decoder_training, "has_fast_bfloat16", lambda _: False)
+    monkeypatch.setattr(classifier, "EPOCHS", 2)  # of what judges the guesses
+    monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 304)  # with fewer it would not be there
     few = {"tiers": (2,), "victims": 4, "aux_images": 20, "seeds": 1, "effort": "quick"}
     attacks = ("decoder:size=small,steps=2,varied=false", "optimization:steps=2,smoothness=0.01,lr=0.1")
 
