@@ -1,10 +1,8 @@
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commanded import killed_after
 
 from dtfl_private.cli import main as cli
 
@@ -30,13 +28,7 @@ def rounds_of(folder: Path) -> list[dict[str, object]]:
 def test_a_run_killed_by_the_system_goes_on_to_the_same_weights_and_rounds(tmp_path, monkeypatch, capsys):
     """SIGKILL comes somewhere after the third round, in the midst of whatever the process is at."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "dtfl_private", "train", *SMALL, "--out", str(killed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout:
-            if line.startswith("round  3/16"):
-                break
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    killed_after("round  3/16", ["train", *SMALL, "--out", str(killed)])
     assert 3 <= (killed / "rounds.jsonl").read_text().count("\n") < 16
 
     monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)

@@ -1,13 +1,12 @@
 """A search that is killed goes on to the same frontier."""
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commanded import killed_after
 
+from dtfl_private.choosing import rungs
 from dtfl_private.cli import main as cli
 
 CONFIG = """
@@ -26,11 +25,18 @@ name = "gaussian-noise"
 settings = { sd = { low = 0.1, high = 30.0, scale = "log" } }
 """
 
+LEFT_OUT = rungs.LEFT_OUT | {"surrogate", "unshuffle"}
+
 
 def run(*arguments: object) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main([str(argument) for argument in arguments])
     assert left.value.code == 0
+
+
+def attack_by_the_linear_decoder_alone() -> None:
+    """Leave out what takes a trial longer than its training."""
+    rungs.LEFT_OUT = LEFT_OUT
 
 
 def trials_of(folder: Path) -> list[dict[str, object]]:
@@ -43,18 +49,13 @@ def trials_of(folder: Path) -> list[dict[str, object]]:
 
 def test_a_search_killed_by_the_system_goes_on_to_the_same_trials_and_frontier(tmp_path, monkeypatch):
     """SIGKILL comes somewhere after the third trial. No point can be within the limits, so that none is audited."""
+    monkeypatch.setattr(rungs, "LEFT_OUT", LEFT_OUT)
     (tmp_path / "c.toml").write_text(CONFIG)
     (tmp_path / "s.toml").write_text(SPACE)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     asked = ["tune", str(tmp_path / "c.toml"), "--space", str(tmp_path / "s.toml"), "--limit", "ssim<=-0.9"]
     asked += ["--trials", "4", "--workers", "1"]
-    command = [sys.executable, "-m", "dtfl_private", *asked, "--out", str(killed)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout:
-            if line.startswith("[3] trial"):
-                break
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    killed_after("[3] trial", [*asked, "--out", str(killed)], attack_by_the_linear_decoder_alone)
     assert 3 <= len(trials_of(killed)) < 4
     assert not (killed / "tune.json").exists()
 
