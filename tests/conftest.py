@@ -1,3 +1,4 @@
+import hashlib
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from dtfl_private.attacking import attack_plan
+from dtfl_private.attacking.scoring import scoring
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.auditing import identity_check, update_check
 from dtfl_private.cli.listed import built_in
@@ -24,6 +26,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
+from dtfl_private.leakage.classifier import Classifier, train_classifier
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins import descriptions, factories, specification
@@ -89,6 +92,28 @@ def processes_that_need_not_load_torch() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (jobs, worker_pool):
             patch.setattr(module, "spawn_context", lambda: forking)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def judges_that_are_trained_once() -> Iterator[None]:
+    """Train the classifier that judges guesses once for the same images and settings: most audits here share them.
+
+    That the same arguments give the same classifier has a test in `tests/leakage`.
+    """
+    trained: dict[Any, Classifier] = {}
+
+    def once(*images_and_labels: torch.Tensor, **settings: Any) -> Classifier:
+        told = hashlib.sha256()
+        for tensor in images_and_labels:
+            told.update(repr((tensor.dtype, tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())
+        key = (told.digest(), *sorted(settings.items()))
+        if key not in trained:
+            trained[key] = train_classifier(*images_and_labels, **settings)
+        return trained[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "train_classifier", once)
         yield
 
 
