@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, LocalSteps, Network
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared import posterior_mean
 from dtfl_private.data.digits import load_digits
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
@@ -25,12 +24,6 @@ BATCH = 16
 
 def preprocess(inputs: Tensor) -> Tensor:
     return inputs / 127.5 - 1
-
-
-@pytest.fixture(autouse=True)
-def few_images_to_average(monkeypatch) -> None:
-    """Average a tenth of the images where noise is known: that many serve these small views about as well."""
-    monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 600)
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,6 @@ from dtfl_private.protection.release_reading import Reading
 from dtfl_private.randomness import isolated
 
 
-@pytest.fixture(autouse=True)
-def few_images_to_average():
-    """Here as many as anywhere else."""
-
-
 @dataclass(frozen=True)
 class Program:
     """Sends images with noise of deviation 0.5."""

@@ -8,6 +8,7 @@ from torch import nn
 
 from dtfl_private.attacks import hybrid
 from dtfl_private.attacks.hybrid import AVERAGED, Hybrid
+from dtfl_private.attacks.shared import posterior_mean
 from dtfl_private.attacks.shared.class_prior import ClassPrior, normal_by_label
 from dtfl_private.attacks.shared.guesses import FIRST
 from dtfl_private.attacks.shared.posterior_sampling import Sampler, has_many_likely_images
@@ -15,6 +16,12 @@ from dtfl_private.plugins.registry import create
 from dtfl_private.protection.release_reading import Reading, log_likelihood
 
 LABELS = torch.tensor([0, 1, 1])
+
+
+@pytest.fixture(autouse=True)
+def few_images_to_average(monkeypatch):
+    """For a decoder, whose quality does not matter here."""
+    monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 600)
 
 
 def drawn(*shape, seed):
