@@ -1,5 +1,7 @@
 """Opacus's accountants against those of another library, dp-accounting."""
 
+from functools import cache
+
 import dp_accounting
 import pytest
 from dp_accounting import pld, rdp
@@ -31,8 +33,12 @@ def event(steps):
 
 
 def by_pld(steps, delta=DELTA):
-    accountant = pld.PLDAccountant(value_discretization_interval=1e-4)
-    return accountant.compose(event(steps)).get_epsilon(delta)
+    return composed(tuple(steps)).get_epsilon(delta)
+
+
+@cache  # several tests ask for the same, which takes seconds
+def composed(steps):
+    return pld.PLDAccountant(value_discretization_interval=1e-4).compose(event(steps))
 
 
 def by_rdp(steps):

@@ -5,6 +5,7 @@ Each test draws from a fixed stream. Its rate of false alarms is that over strea
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -50,11 +51,16 @@ def independent(dimensions: tuple[int, int]) -> Callable[[torch.Generator], tupl
     return draw
 
 
+@cache
+def of_independent(dimensions: tuple[int, int], matrix_of: Callable[[Tensor], Tensor]) -> list[Dependence]:
+    return repeated(independent(dimensions), matrix_of)
+
+
 @pytest.mark.parametrize("matrix_of", [hollow_distances, inner_products])
 @pytest.mark.parametrize("dimensions", [(1, 1), (3, 5), (300, 400)])
 def test_intervals_of_independent_data_cover_zero(dimensions, matrix_of):
     """In 95 % of 200 cases or more, up to chance: 174 at least; false alarm 1e-6. One sample is skewed where narrow."""
-    found = repeated(independent(dimensions), matrix_of)
+    found = of_independent(dimensions, matrix_of)
     covered = sum(one.interval.low <= 0 <= one.interval.high for one in found)
     assert covered >= binom.ppf(FALSE_ALARM, 200, 0.95)
     # Intervals of a third of the width would not.
@@ -66,7 +72,7 @@ def test_intervals_of_independent_data_cover_zero(dimensions, matrix_of):
 @pytest.mark.parametrize("dimensions", [(1, 1), (300, 400)])
 def test_p_values_of_independent_data_are_uniform(dimensions):
     """Kolmogorov and Smirnov's test against multiples of 1/100; conservative for these, false alarm 1e-6 or less."""
-    values = [one.p_value for one in repeated(independent(dimensions), hollow_distances)]
+    values = [one.p_value for one in of_independent(dimensions, hollow_distances)]
     noise = stream(0, "within a step").uniform(size=len(values)) / 100
     assert kstest(np.array(values) - noise, "uniform").pvalue > FALSE_ALARM
     assert kstest((np.array(values) - noise) ** 2, "uniform").pvalue < FALSE_ALARM
