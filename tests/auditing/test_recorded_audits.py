@@ -20,7 +20,7 @@ def test_what_was_recorded_is_attacked_and_nothing_else(trained, examine):
 
 
 def test_where_nothing_was_recorded_that_is_said_before_anything_is_done(trained, examine, tmp_path):
-    with pytest.raises(InputError, match="no round of .* was recorded: leave --recorded out, or .* record_rounds"):
+    with pytest.raises(InputError, match=r"no round of .* was recorded: leave --recorded out, or .* record_rounds"):
         examine(trained(), recorded=True)
     assert not (tmp_path / "audit").exists()
 
