@@ -3,13 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import InputError
 from dtfl_private.numerics import DeviceName
 from dtfl_private.printable import shown_value
 from dtfl_private.protocol.assumptions import AssumptionName
+from dtfl_private.runtime.executor_choice import LOCAL, spelled_executor
+
+EXECUTOR_HELP = (
+    "who mounts attacks: local (this machine, see workers), or ray[:address=ADDRESS,gpus=SHARE,actors=N] (a Ray "
+    "cluster whose nodes all see the run folder)"
+)
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -78,6 +84,7 @@ class AttackConfig(BaseModel):
     workers: Count = described(
         1, "processes that run attacks in parallel; two one-thread workers beat one process with two threads"
     )
+    executor: Annotated[str, BeforeValidator(spelled_executor)] = described(LOCAL, EXECUTOR_HELP)
     where_applicable: bool = described(
         False, "leave out attacks where they cannot run, and say so, instead of refusing them"
     )

@@ -25,7 +25,7 @@ def run_key(opened: OpenedRun, config: AttackConfig, auxiliary: Auxiliary | None
         "version": version("dtfl-private"),
         "model": digest.hexdigest(),
         "data": opened.prepared.data_sha256,
-        "config": opened.prepared.config.model_dump_json(exclude={"workers", "data_dir", "download"}),
+        "config": opened.prepared.config.model_dump_json(exclude={"workers", "executor", "data_dir", "download"}),
         "aux": config.aux,
         "auxiliary": None if auxiliary is None else digest_of_auxiliary(auxiliary),
     }

@@ -15,7 +15,8 @@ from dtfl_private.errors import RunError
 from dtfl_private.plugins.own_objects import Allowed
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
-from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
+from dtfl_private.runtime.executor_choice import LOCAL, parse_executor
+from dtfl_private.runtime.jobs import Ended, OnCluster, Report, Reported, run_jobs
 from dtfl_private.runtime.progress import Relay, for_purpose, relayed
 
 
@@ -69,11 +70,11 @@ def guess_in_processes(plan: AttackPlan, listener: Callback) -> frozenset[str]:
     Raises:
         RunError: an attack failed, or a process died. Finished guesses are cached; what runs at that moment is lost.
     """
-    tasks = guess_tasks(plan)
-    if len(tasks) < 2:  # nothing to be gained
+    tasks, cluster = guess_tasks(plan), OnCluster.of(parse_executor(plan.config.executor), plan.folder)
+    if len(tasks) < (2 if cluster is None else 1):  # nothing to be gained
         return frozenset()
     events = HeardEvents(listener)
-    run_jobs(carry_out, tasks, min(plan.config.workers, len(tasks)), events)
+    run_jobs(carry_out, tasks, min(plan.config.workers, len(tasks)), events, cluster)
     return frozenset(events.finished)
 
 
@@ -87,7 +88,9 @@ def guess_tasks(plan: AttackPlan, purpose: str = "") -> list[GuessTask]:
     return [
         GuessTask(
             run=NamedRun.of(plan.opened),
-            config=config.model_copy(update={"undefended": None, "threads": config.threads or 1, "workers": 1}),
+            config=config.model_copy(
+                update={"undefended": None, "threads": config.threads or 1, "workers": 1, "executor": LOCAL}
+            ),
             folder=plan.folder.absolute(),
             tier=tier,
             seed=seed,

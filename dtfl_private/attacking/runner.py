@@ -36,7 +36,8 @@ from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.report.notebook.audit import attack_html, attack_text
 from dtfl_private.runtime.callback import Callback, told
-from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.device import deterministic_kernels, device_on, one_thread
+from dtfl_private.runtime.executor_choice import LOCAL, require_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +106,10 @@ def attack(
     """
     with told(callbacks) as listener, deterministic_kernels(), one_thread():
         config = config or AttackConfig()
+        config = config.model_copy(update={"device": device_on(config.executor, config.device)})
         objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
         by_name = attacks is None and not objects
+        require_names(config.executor, by_name=by_name)
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allow_plugins)
         plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))
         with _own_folder(plan):
@@ -148,7 +151,8 @@ def _carry_out(
         undefended: what the same attacks reached without the run's defenses.
     """
     listener.jobs_announced(plan.labels)
-    told = guess_in_processes(plan, listener) if plan.config.workers > 1 and by_name else frozenset()
+    elsewhere = plan.config.workers > 1 or plan.config.executor != LOCAL
+    told = guess_in_processes(plan, listener) if elsewhere and by_name else frozenset()
     verdicts = judged_guesses(plan, listener, told)
     found = [*baselines(plan), *(result for verdict in verdicts for result in verdict.results)]
     results = with_undefended(found, [] if undefended is None else undefended.results)
@@ -195,7 +199,7 @@ def _open_undefended(plan: AttackPlan, listener: Callback) -> OpenedRun:
     assert where is not None
     if where == TRAIN:
         listener.note("training the same run without defenses")
-    folder = undefended_folder(opened, where, plan.folder / "undefended")
+    folder = undefended_folder(opened, where, plan.folder / "undefended", executor=plan.config.executor)
     listener.note(f"the same attacks on the undefended run {folder.path}")
     return open_run(
         folder,

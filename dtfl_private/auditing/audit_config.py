@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from dtfl_private.attacking.attack_config import AttackConfig, Count, described, make
+from dtfl_private.attacking.attack_config import EXECUTOR_HELP, AttackConfig, Count, described, make
 from dtfl_private.attacking.effort import EFFORT_HELP, Effort
 from dtfl_private.errors import unknown_name
 from dtfl_private.numerics import DeviceName
 from dtfl_private.protocol.assumptions import AssumptionName
+from dtfl_private.runtime.executor_choice import LOCAL, spelled_executor
 
 PresetName = Literal["quick", "thorough"]
 Switch = Literal["on", "off"]
@@ -152,6 +153,7 @@ class AuditConfig(BaseModel):
     measured: Annotated[int, Field(ge=100)] = described(512, "records at most that measures without attacks look at")
     device: DeviceName = described("auto", "where attacks compute")
     workers: Count | None = described(None, "processes at the same time")
+    executor: Annotated[str, BeforeValidator(spelled_executor)] = described(LOCAL, EXECUTOR_HELP)
 
     def settled(self) -> "AuditConfig":
         """Return the configuration with the preset's values where there are none."""
@@ -173,8 +175,9 @@ class AuditConfig(BaseModel):
             seeds=self.seeds,
             effort=self.effort,
             device=self.device,
-            threads=1 if workers > 1 else None,
+            threads=1 if workers > 1 or self.executor != LOCAL else None,
             workers=workers,
+            executor=self.executor,
             where_applicable=True,
         )
 

@@ -27,6 +27,7 @@ from dtfl_private.protocol.adversaries import ADVERSARIES, MEANING, Capability
 from dtfl_private.protocol.assumptions import AssumptionName, taken_away
 from dtfl_private.protocol.guarantees import Protected
 from dtfl_private.runtime.device import choose_device
+from dtfl_private.runtime.executor_choice import without_address
 from dtfl_private.training.method import Method
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.client_comparison import ClientComparison
@@ -167,6 +168,7 @@ def _settings(config: AuditConfig, attacked: AttackPlan) -> dict[str, Any]:
     """Return the settings by name, with the attacks that were mounted, and the steps that these make."""
     attacks = list(dict.fromkeys(job.chosen.text for job in attacked.jobs))
     values = {**config.model_dump(mode="json"), "attacks": attacks, "steps": attacked.budget or None}
+    values["executor"] = without_address(config.executor)
     return {
         name: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for name, value in values.items()
     }

@@ -31,6 +31,6 @@ def options_of(config: AuditConfig) -> list[str]:
     options += [
         (f"--{name.replace('_', '-')}", str(value))
         for name, value in asked.items()
-        if name != "preset" and value != getattr(usual, name)
+        if name not in ("preset", "executor") and value != getattr(usual, name)
     ]
     return [*(part for option in options for part in option), *["--recorded"] * config.recorded]

@@ -52,7 +52,8 @@ from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.protection.base import Defense
 from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.callback import Callback, told
-from dtfl_private.runtime.device import deterministic_kernels, one_thread
+from dtfl_private.runtime.device import deterministic_kernels, device_on, one_thread
+from dtfl_private.runtime.executor_choice import LOCAL, require_names
 from dtfl_private.runtime.jobs import processes_kept
 from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
@@ -106,8 +107,10 @@ def audit(
     with told(callbacks) as progress, deterministic_kernels(), one_thread():
         gates, heading = [parse_gate(text) for text in fail_if], headed(title, organisation)
         config = (config or AuditConfig()).settled()
+        config = config.model_copy(update={"device": device_on(config.executor, config.device)})
         allowed = allowance(allow_plugins)
         objects = RunObjects(dataset=given_dataset(dataset), model=model, scheduler=scheduler, defenses=defenses)
+        require_names(config.executor, by_name=attacks is None and not objects)
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allowed)
         for line in opened.notes:
             progress.note(line)
@@ -224,7 +227,8 @@ def _compared(findings: Findings, other: Findings) -> Findings:
 
 def _processes(plan: AuditPlan) -> tuple[int, Callable[[], object]]:
     """Return how many processes will be needed, and what they can do while the first checks are made."""
-    tasks = len(guess_tasks(plan.attack_plan)) if plan.by_name and plan.workers > 1 else 0
+    here = plan.by_name and plan.workers > 1 and plan.config.executor == LOCAL
+    tasks = len(guess_tasks(plan.attack_plan)) if here else 0
     return min(plan.workers, tasks), partial(open_once, NamedRun.of(plan.opened))
 
 

@@ -63,18 +63,18 @@ def attacked_trainings(
         folder: of the audit.
         progress: hears of one job for each training.
     """
-    found = [_with_undefended(opened, config.undefended, folder, progress)]
+    found = [_with_undefended(opened, config, folder, progress)]
     for number in range(1, config.training_seeds or 1):
         seed = opened.prepared.config.seed + number
         own = folder / f"seed-{seed}"
-        other = _trained_with_seed(opened, seed, own, progress)
-        found.append(_with_undefended(other, config.undefended, own, progress))
+        other = _trained_with_seed(opened, seed, config.executor, own, progress)
+        found.append(_with_undefended(other, config, own, progress))
     return found
 
 
-def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Callback) -> OpenedRun:
+def _trained_with_seed(opened: OpenedRun, seed: int, executor: str, folder: Path, progress: Callback) -> OpenedRun:
     """Return the run trained with another seed."""
-    config = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed}))
+    config = as_long_as(opened, opened.prepared.config.model_copy(update={"seed": seed, "executor": executor}))
     label = f"training with seed {seed}"
     progress.jobs_announced([label])
     with AsOneJob(progress, label) as job:
@@ -82,15 +82,18 @@ def _trained_with_seed(opened: OpenedRun, seed: int, folder: Path, progress: Cal
     return open_run(run, data_dir=config.data_dir, objects=opened.objects, allow_plugins=config.allowed)
 
 
-def _with_undefended(opened: OpenedRun, where: str, folder: Path, progress: Callback) -> AttackedTraining:
-    """Return a training together with the same without defenses; ``where`` that is, as the configuration says."""
+def _with_undefended(opened: OpenedRun, config: AuditConfig, folder: Path, progress: Callback) -> AttackedTraining:
+    """Return a training together with the same without defenses, which is where the configuration says."""
+    where = config.undefended
     if where == NONE or not opened.prepared.config.defense:
         return AttackedTraining(run=opened.folder, undefended=None, folder=folder)
     label = f"training seed {opened.prepared.config.seed} without defenses"
     if where == TRAIN:
         progress.jobs_announced([label])
         with AsOneJob(progress, label) as job:
-            undefended = undefended_folder(opened, where, folder / "undefended", callbacks=[job])
+            undefended = undefended_folder(
+                opened, where, folder / "undefended", executor=config.executor, callbacks=[job]
+            )
     else:
         undefended = undefended_folder(opened, where, folder / "undefended")
     return AttackedTraining(run=opened.folder, undefended=undefended, folder=folder)

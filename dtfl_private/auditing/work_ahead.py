@@ -13,7 +13,8 @@ from dtfl_private.auditing.convergence_check import convergence_tasks
 from dtfl_private.auditing.measuring import MeasureTask, measure_in_process, measure_tasks
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.runtime.callback import Callback
-from dtfl_private.runtime.jobs import Report, run_jobs
+from dtfl_private.runtime.executor_choice import parse_executor
+from dtfl_private.runtime.jobs import OnCluster, Report, run_jobs
 from dtfl_private.runtime.progress import Relabelled
 
 
@@ -32,7 +33,8 @@ def work_ahead(plan: AuditPlan, training: AttackedTraining, report: AttackReport
     Raises:
         RunError: a job failed, or its process died; what was finished is cached.
     """
-    if plan.workers == 1 or not plan.by_name:
+    cluster = OnCluster.of(parse_executor(plan.config.executor), plan.folder)
+    if (plan.workers == 1 and cluster is None) or not plan.by_name:
         return progress
     guesses = [
         *convergence_tasks(plan, report),
@@ -44,7 +46,7 @@ def work_ahead(plan: AuditPlan, training: AttackedTraining, report: AttackReport
         return progress
     tasks = [*guesses, *measure_tasks(plan, training)]
     heard = HeardEvents(progress)
-    run_jobs(_do, tasks, min(plan.workers, len(tasks)), heard)
+    run_jobs(_do, tasks, min(plan.workers, len(tasks)), heard, cluster)
     return Relabelled(progress, lambda job: None if job in heard.finished else job)
 
 

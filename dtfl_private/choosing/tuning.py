@@ -37,6 +37,7 @@ from dtfl_private.plugins.own_objects import Allowed, allowance
 from dtfl_private.report.words.numbers import duration, number_of
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import choose_device, choose_workers
+from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.training.method import Method
 
 REQUEST, TRIALS = "tune.toml", "trials.jsonl"
@@ -189,11 +190,13 @@ def base_config(config: TrainConfig | Run | Path | str, allowed: Allowed) -> Tra
         return config.config.allowing(allowed)
     path = Path(config)
     if path.is_dir():
-        return read_run_config(RunFolder(path=path), allowed=allowed)
+        return read_run_config(RunFolder(path=path), allowed=allowed).model_copy(update={"executor": LOCAL})
     return make_config(flattened(file_layers(path)), str(path), allowed=allowed)
 
 
 def _prepared(config: TrainConfig) -> Prepared:
+    if config.executor != LOCAL:
+        raise InputError(f"executor {config.executor}: tune tries configurations on this machine only: leave it out")
     return prepare(config.model_copy(update={"workers": 1}))
 
 

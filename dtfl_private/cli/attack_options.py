@@ -21,6 +21,7 @@ METAVARS = {
     "adversary": "NAME",
     "aux": "same|shifted:DATASET|architecture|none",
     "aux_dir": "DIR",
+    "executor": "local|ray[:key=value,...]",
 }
 
 COMPLETERS = {

@@ -30,7 +30,7 @@ FIRST = (
         "undefended",
     ),
 )
-LAST = ("measured", "device", "workers")
+LAST = ("measured", "device", "workers", "executor")
 
 # In words, of the fields whose default is no plain value.
 DEFAULTS = {

@@ -95,6 +95,7 @@ METAVARS = {
     "record_rounds": "N,N,...|last",
     "record_clients": "N,N,...",
     "workers": "N|auto",
+    "executor": "local|ray[:key=value,...]",
 }
 
 

@@ -14,6 +14,7 @@ from dtfl_private.cli.targets import check_targets
 from dtfl_private.errors import DtflError
 from dtfl_private.files.writing import output_path
 from dtfl_private.report.words.numbers import number_of
+from dtfl_private.runtime.executor_choice import LOCAL
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +36,14 @@ DEFAULT_SWEEPS = Path("runs")
     metavar="N",
     help="runs at once, each in a one-thread process  [default: one per core; one on a GPU]",
 )
+@click.option(
+    "--executor",
+    default=LOCAL,
+    show_default=True,
+    metavar="local|ray[:key=value,...]",
+    help="who trains: this machine, or a Ray cluster whose nodes all see the folder of the sweep: "
+    "ray[:address=ADDRESS,gpus=SHARE,actors=N]",
+)
 @click.option("--data-dir", metavar="DIR", help="folder of the data set's files on this machine")
 @form_option
 @click.option("--markdown", metavar="FILE", help="also write the tables as Markdown")
@@ -46,6 +55,7 @@ def sweep(
     size: str,
     out: str | None,
     parallel: int | None,
+    executor: str,
     data_dir: str | None,
     form: "PictureForm",
     markdown: str | None,
@@ -87,7 +97,7 @@ def sweep(
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
     try:
         with SweepDisplay(answer.progress, quiet=answer.quiet) as display:
-            done = run_sweep(loaded, folder, parallel=parallel, callbacks=[display])
+            done = run_sweep(loaded, folder, parallel=parallel, executor=executor, callbacks=[display])
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
     if done.comparison is not None:

@@ -20,7 +20,8 @@ from dtfl_private.files.writing import write_atomic
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import choose_device, choose_workers
-from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
+from dtfl_private.runtime.executor_choice import RayChoice
+from dtfl_private.runtime.jobs import Ended, OnCluster, Report, Reported, run_jobs
 from dtfl_private.runtime.progress import AsOneJob, Relay, relayed
 
 Job = tuple[str, TrainConfig, str]
@@ -67,6 +68,7 @@ def train_missing(
     *,
     ended: Callable[[Path, str], bool] | None = None,
     work: Work | None = None,
+    cluster: RayChoice | None = None,
 ) -> dict[str, str]:
     """Train all runs that have not ended yet, and return why some failed, by name.
 
@@ -77,6 +79,7 @@ def train_missing(
         listener: hears how they proceed.
         ended: whether a run, by the folder and its name, need not be trained; by default what its summary says.
         work: what trains one; by default `train_one`.
+        cluster: trains them in place of processes of this machine.
 
     Raises:
         InputError: the folder cannot be written.
@@ -85,7 +88,7 @@ def train_missing(
     over = [run.name for run in runs if (ended or run_has_ended)(folder, run.name)]
     _announce(runs, over, listener)
     waiting = [run for run in runs if run.name not in over]
-    return _train_all(folder, waiting, parallel, listener, work or train_one) if waiting else {}
+    return _train_all(folder, waiting, parallel, listener, work or train_one, cluster) if waiting else {}
 
 
 def run_has_ended(folder: Path, name: str) -> bool:
@@ -122,7 +125,12 @@ def _announce(runs: Sequence[PlannedRun], ended: Collection[str], progress: Call
 
 
 def _train_all(
-    folder: Path, runs: Sequence[PlannedRun], parallel: int | None, listener: Callback, work: Work
+    folder: Path,
+    runs: Sequence[PlannedRun],
+    parallel: int | None,
+    listener: Callback,
+    work: Work,
+    cluster: RayChoice | None,
 ) -> dict[str, str]:
     failed: dict[str, str] = {}
 
@@ -136,5 +144,6 @@ def _train_all(
         listener.job_finished(name, error=event.error)
 
     processes = parallel or choose_workers(None, choose_device(runs[0].config.device), len(runs))
-    run_jobs(work, [(run.name, run.config, str(folder / run.name)) for run in runs], processes, on_event)
+    jobs = [(run.name, run.config, str(folder / run.name)) for run in runs]
+    run_jobs(work, jobs, processes, on_event, OnCluster.of(cluster, folder))
     return failed

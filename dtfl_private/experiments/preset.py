@@ -41,6 +41,7 @@ from dtfl_private.experiments.tuning.plan import Tuning
 from dtfl_private.experiments.tuning.table import TuningTable
 from dtfl_private.plugins.own_objects import allowance
 from dtfl_private.plugins.specification import canonical
+from dtfl_private.runtime.executor_choice import LOCAL
 
 # What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
 SIZE_KEYS = (
@@ -112,7 +113,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
             if values not in varied:
                 varied.append(values)
     configs = [
-        config_of({**values, **overrides, "seed": seed, "workers": 1}, path, allowed)
+        config_of({**values, **overrides, "seed": seed, "workers": 1, "executor": LOCAL}, path, allowed)
         for values in varied
         for seed in file.seeds
     ]
@@ -147,6 +148,8 @@ def _read(path: Path) -> _PresetFile:
     given = {comparable(key) for values in (file.config, *file.grid) for key in values}
     for key in given & {"seed", "workers"}:
         raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
+    if "executor" in given:
+        raise InputError(f"preset '{path}' gives 'executor': say to the sweep who computes, by --executor")
     if len(set(file.seeds)) < len(file.seeds):
         raise InputError(f"preset '{path}': seeds {file.seeds} name one seed twice")
     return file

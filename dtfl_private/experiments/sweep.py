@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtfl_private.errors import RunError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.experiments.comparing.compared_runs import TunedRun
 from dtfl_private.experiments.many_runs import require_device_and_data, require_same_requests, train_missing
@@ -21,6 +21,7 @@ from dtfl_private.report.comparison.tuned_settings import TunedSettings
 from dtfl_private.report.notebook.comparison import sweep_html, sweep_text
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback, told
+from dtfl_private.runtime.executor_choice import LOCAL, RayChoice, parse_executor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ def sweep(
     out: Path | str,
     *,
     parallel: int | None = None,
+    executor: str = LOCAL,
     callbacks: Sequence[Callback] = (),
 ) -> Sweep:
     """Train all runs of a preset that have not ended yet, and compare them.
@@ -71,6 +73,8 @@ def sweep(
         out: folder of the sweep; what is there already is gone on with.
         parallel: runs at once, each in a one-thread process; 1 trains in this process. By default one per core, and
             one in all on a GPU.
+        executor: who trains: ``local`` (this machine), or ``ray[:address=ADDRESS,gpus=SHARE,actors=N]``, a cluster
+            whose nodes all see the folder.
         callbacks: hear how the sweep proceeds.
 
     Raises:
@@ -78,21 +82,24 @@ def sweep(
             or the data; nothing was written.
         RunError: a trial of the tuning stage failed.
     """
+    cluster = parse_executor(executor)
+    if cluster is not None and parallel is not None:
+        raise InputError(f"parallel {parallel} is of this machine: with executor {executor} say ray:actors={parallel}")
     with told(callbacks) as listener:
-        return _swept(preset, output_path(out), parallel, listener)
+        return _swept(preset, output_path(out), parallel, listener, cluster)
 
 
-def _swept(preset: Preset, folder: Path, parallel: int | None, listener: Callback) -> Sweep:
+def _swept(preset: Preset, folder: Path, parallel: int | None, listener: Callback, cluster: RayChoice | None) -> Sweep:
     """Train and compare all runs of a preset, as `sweep` does."""
     trials = [] if preset.tuning is None else preset.tuning.runs
     require_same_requests(folder, preset.runs)
     require_same_requests(folder / TRIALS, trials)
     require_device_and_data([*preset.runs, *trials])
-    choices = {} if preset.tuning is None else tune(preset.tuning, folder, parallel, listener)
+    choices = {} if preset.tuning is None else tune(preset.tuning, folder, parallel, listener, cluster)
     untuned, tuned = _final_runs(preset, choices)
     runs = list({run.name: run for run in (*untuned, *(made.run for made in tuned))}.values())
     require_same_requests(folder, runs)
-    failed = train_missing(folder, runs, parallel, listener)
+    failed = train_missing(folder, runs, parallel, listener, cluster=cluster)
     compared: list[Path | TunedRun] = [folder / run.name for run in untuned if run.name not in failed]
     compared += [made.compared(folder) for made in tuned if made.run.name not in failed]
     comparison = compare(compared, baseline=_baseline(preset, failed), apart=True) if compared else None

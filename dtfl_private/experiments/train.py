@@ -17,7 +17,7 @@ from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
 from dtfl_private.experiments.run_folder.place import checked_place, fresh_path, new_folder
 from dtfl_private.experiments.run_folder.recording_writer import TranscriptWriter
-from dtfl_private.experiments.setup.prepare import Prepared, prepare
+from dtfl_private.experiments.setup.prepare import Prepared, participants, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.setup.trial import try_out
 from dtfl_private.experiments.train_loop import run_rounds
@@ -58,7 +58,8 @@ def train(
             StagedModel is cut automatically.
         scheduler: scheduler to use instead.
         defenses: defenses to use instead, applied in this order.
-        observers: called with every message as the server receives it; needs ``workers=1``.
+        observers: called with every message as the server receives it; needs ``workers=1``
+            and ``executor="local"``.
         allow_plugins: modules whose objects a configuration that was read from a file may name
             (``package.module:function``); what a `TrainConfig` in a program names is allowed.
         callbacks: hear how the run proceeds; one of them may end it.
@@ -80,7 +81,13 @@ def train(
         path, is_new = checked_place(prepared, out, resume)
         if is_new:
             try_out(prepared)
-        executor = open_executor(prepared.worker, prepared.workers, observers)
+        executor = open_executor(
+            prepared.worker,
+            prepared.workers,
+            observers,
+            executor=config.executor,
+            participants=participants(config),
+        )
         try:
             if is_new:  # workers that cannot start leave no folder behind
                 executor.start()

@@ -2,15 +2,19 @@
 
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from dtfl_private.errors import InputError
+from dtfl_private.files import reading
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import DeviceName, MemoryFormat, Numerics, Precision
+from dtfl_private.runtime.executor_choice import parse_executor
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,27 @@ def choose_device(name: DeviceName) -> str:
     if not there[name]:
         raise InputError(f"device '{name}' is not available here: use --device auto or --device cpu")
     return name
+
+
+def device_on(executor: str, device: DeviceName) -> DeviceName:
+    """Return the device to ask for, as the executor's actors have a share of a GPU or none.
+
+    Raises:
+        InputError: they have none, and another device than the CPU is asked for; or the other way round.
+    """
+    choice = parse_executor(executor)
+    if choice is None:
+        return device
+    wanted: DeviceName = "cuda" if choice.gpus else "cpu"
+    if device not in ("auto", wanted):
+        hint = f"--device {wanted}" if choice.gpus else "--executor ray:gpus=SHARE"
+        raise InputError(f"device '{device}' does not go with executor {executor}, which computes on {wanted}: {hint}")
+    if choice.gpus and not torch.cuda.is_available():
+        raise InputError(
+            f"executor {executor} asks for GPUs, and this machine, which tries a first batch, has none: leave gpus "
+            "out, or start the run from a node that has one"
+        )
+    return wanted
 
 
 def device_or_cpu(name: DeviceName) -> DeviceName:
@@ -69,6 +94,16 @@ def choose_workers(workers: int | None, device: str, participants: int) -> int:
             raise InputError(f"workers {workers} is for --device cpu: on '{device}' one process uses the device")
         return 1
     return max(1, min(available_cores() if workers is None else workers, participants))
+
+
+def processor_name() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = reading.read_text(Path("/proc/cpuinfo"), most_bytes=2**24).splitlines()
+    except (OSError, ValueError):
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def available_cores() -> int:

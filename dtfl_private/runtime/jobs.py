@@ -10,11 +10,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from dtfl_private.errors import CallbackError, DtflError
 from dtfl_private.runtime import logs
 from dtfl_private.runtime.allocator import tune_allocator
+from dtfl_private.runtime.executor_choice import RayChoice
 from dtfl_private.runtime.processes import how_it_ended, spawn_context
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,31 @@ OnEvent = Callable[[Reported | Ended], None]
 """What is called with everything that happens to the jobs, as it happens."""
 
 
-def run_jobs(function: Callable[[Any, Report], None], jobs: Sequence[Any], processes: int, on_event: OnEvent) -> None:
+@dataclass(frozen=True, kw_only=True)
+class OnCluster:
+    """Jobs are done on a Ray cluster, in place of processes of this machine.
+
+    Attributes:
+        choice: which cluster, and what of it.
+        folder: where jobs write, which all nodes must see.
+    """
+
+    choice: RayChoice
+    folder: Path
+
+    @classmethod
+    def of(cls, choice: RayChoice | None, folder: Path) -> "OnCluster | None":
+        """Return where jobs are done that write to a folder; None for this machine."""
+        return None if choice is None else cls(choice=choice, folder=folder)
+
+
+def run_jobs(
+    function: Callable[[Any, Report], None],
+    jobs: Sequence[Any],
+    processes: int,
+    on_event: OnEvent,
+    cluster: OnCluster | None = None,
+) -> None:
     """Call ``function(job, report)`` for each job.
 
     Args:
@@ -51,10 +77,16 @@ def run_jobs(function: Callable[[Any, Report], None], jobs: Sequence[Any], proce
         jobs: what it is called with.
         processes: jobs worked on at once; one of them works in this process.
         on_event: called with each report and each end.
+        cluster: does the jobs in place of processes.
     """
+    if cluster is not None:
+        from dtfl_private.runtime.ray_jobs import run_on_ray
+
+        run_on_ray(function, jobs, cluster.choice, cluster.folder, on_event)
+        return
     if processes == 1:
         for number, job in enumerate(jobs):
-            on_event(Ended(job=number, error=_attempt(function, job, _reporter(number, on_event))))
+            on_event(Ended(job=number, error=attempt(function, job, _reporter(number, on_event))))
         return
     kept = _KEPT.get()
     idle = [] if kept is None else kept
@@ -117,7 +149,7 @@ def _reporter(number: int, on_event: OnEvent) -> Report:
     return lambda what: on_event(Reported(job=number, what=what))
 
 
-def _attempt(function: Callable[[Any, Report], None], job: object, report: Report) -> str | None:
+def attempt(function: Callable[[Any, Report], None], job: object, report: Report) -> str | None:
     """Return why a job failed, or None."""
     try:
         function(job, report)
@@ -192,7 +224,7 @@ def _serve(connection: Connection, prepare: Callable[[], object] | None, warns: 
     while True:
         try:
             function, job = connection.recv()
-            error = _attempt(function, job, lambda what: connection.send((False, what)))
+            error = attempt(function, job, lambda what: connection.send((False, what)))
             connection.send((True, error))
         except (EOFError, OSError):
             return

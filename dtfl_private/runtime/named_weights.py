@@ -9,12 +9,14 @@ from dtfl_private.training.worker import WorkerSetup
 
 def named_weights(setup: WorkerSetup) -> State:
     """Return the weights that a run begins with under one name each."""
-    model = {f"model/{name}": tensor for name, tensor in setup.model.state_dict().items()}
-    heads = {
-        f"head/{tier}/{name}": tensor
-        for tier, head in setup.heads.items()
-        for name, tensor in head.state_dict().items()
-    }
+    heads = {tier: head.state_dict() for tier, head in setup.heads.items()}
+    return named(GlobalWeights(model=setup.model.state_dict(), heads=heads))
+
+
+def named(weights: GlobalWeights) -> State:
+    """Return weights under one name each."""
+    model = {f"model/{name}": tensor for name, tensor in weights.model.items()}
+    heads = {f"head/{tier}/{name}": tensor for tier, head in weights.heads.items() for name, tensor in head.items()}
     return {**model, **heads}
 
 

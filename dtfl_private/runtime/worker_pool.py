@@ -66,7 +66,7 @@ class WorkerProcesses:
         none: dict[str, Any] = dict.fromkeys(IMAGES, torch.empty(0))
         # Closing the sending end tells the workers to stop at once, in the middle of a task if need be.
         try:
-            parcel = packed(replace(setup, **none), _parts(setup))
+            parcel = packed(replace(setup, **none), parts_of(setup))
             for tensor in images.values():
                 share(tensor)
             shared = SharedState.holding(named_weights(setup))
@@ -182,7 +182,7 @@ IMAGES = (
 )
 
 
-def _parts(setup: WorkerSetup) -> dict[str, object]:
+def parts_of(setup: WorkerSetup) -> dict[str, object]:
     """Return what in a setup may be the user's own, by what an error calls it."""
     defenses = {f"defense {name_of(defense)}": defense for defense in setup.defense}
     return {**defenses, "the network": setup.model, "the method": setup.work, "the data set": setup.normaliser}

@@ -55,8 +55,8 @@ def examine(named, tmp_path, monkeypatch):
     """Audit the run with so many workers, whose work is done here, after a journey: ``examine(workers, listener)``."""
     handed_over = []
 
-    def as_if_in_processes(function, jobs, processes, on_event):
-        assert processes == 2
+    def as_if_in_processes(function, jobs, processes, on_event, cluster):
+        assert (processes, cluster) == (2, None)
         handed_over.extend(jobs)
         with threads(2):  # as a new process has
             run_jobs(function, pickle.loads(pickle.dumps(jobs)), 1, on_event)

@@ -118,6 +118,7 @@ def test_overrides_win_over_everything(preset, tmp_path):
         ("clients = 4", "clints = 4", r"unknown key in \[config\] of .*: 'clints': did you mean 'clients'\?"),
         ("clients = 4", "clients = 0", r"preset '.*': clients 0 is refused"),
         ("clients = 4", "seed = 4", r"gives 'seed': a sweep sets it itself"),
+        ("clients = 4", 'executor = "ray"', r"gives 'executor': say to the sweep who computes, by --executor"),
         ('"dtfl", "FedAvg"', '"dtfl", "fedvag"', r"unknown method 'fedvag': did you mean 'fedavg'\?"),
         ("partition = [", "partitoin = [", r"unknown key in \[\[grid\]\] of .*: 'partitoin': did you mean 'partition'"),
         ("rounds = 2", "lr = 2", r"unknown key in \[sizes.small\] of .*: 'lr'"),

@@ -15,6 +15,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.protocol.messages import State
 from dtfl_private.randomness import stream
+from dtfl_private.runtime.executor_choice import LOCAL
 
 # A shadow's own test images: its accuracy is not looked at, but a run judges itself after every round.
 TEST_IMAGES = 10
@@ -81,6 +82,7 @@ def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
         "record_rounds": [],
         "record_clients": [],
         "workers": 1,
+        "executor": LOCAL,
         "target_accuracy": None,
     }
     return victim.model_copy(update=changes)

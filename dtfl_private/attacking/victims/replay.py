@@ -24,6 +24,7 @@ from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.privacy.budget import spent_clients
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import device_or_cpu
+from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.estimates import Observation
 from dtfl_private.simulation.round_plan import RoundPlan
@@ -202,7 +203,8 @@ def _prepare_again(
     """Return what a run was set up from, which must be what it was, but for a device that is not here."""
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
-    prepared = prepare(config.model_copy(update={"workers": 1, "device": device_or_cpu(config.device)}), objects)
+    here = {"workers": 1, "executor": LOCAL, "device": device_or_cpu(config.device)}
+    prepared = prepare(config.model_copy(update=here), objects)
     if not prepared.method.sends:
         raise InputError(f"'{folder.path}' was trained by {config.method}, whose clients send nothing to attack")
     if recorded_run(folder) is not None:

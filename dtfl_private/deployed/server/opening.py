@@ -16,6 +16,7 @@ from dtfl_private.experiments.setup.named_parts import named_parts
 from dtfl_private.experiments.setup.network import build_network
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
+from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 METHODS = ("dtfl", "dtfl-full", "local-loss")
@@ -109,6 +110,8 @@ def require_deployable(config: TrainConfig) -> None:
             )
     if config.clients > MOST_CLIENTS:  # before anything is made for each of them
         raise InputError(f"{config.clients:,} clients cannot be deployed: a run has at most {MOST_CLIENTS:,}")
+    if config.executor != LOCAL:
+        raise InputError(f"executor {config.executor}: clients of a deployed run compute where they are: leave it out")
     if config.validation_held_by == "clients":
         raise InputError("validation images of clients cannot be used in a deployed run: leave validation out")
     if config.class_weights != "none":

@@ -31,6 +31,7 @@ FREE = (
     "device",
     "memory_format",
     "workers",
+    "executor",
     "seed",
     *RECORDING,
 )

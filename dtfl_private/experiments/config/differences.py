@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from dtfl_private.experiments.config.train_config import TrainConfig
 
-# What a resume may change: neither the number of workers nor the place of the data changes the result.
-FREE_ON_RESUME = frozenset({"workers", "data_dir", "download"})
+# What a resume may change: neither who computes nor the place of the data changes the result.
+FREE_ON_RESUME = frozenset({"workers", "executor", "data_dir", "download"})
 
 
 def differences(config: TrainConfig, other: TrainConfig, free: Iterable[str] = FREE_ON_RESUME) -> Sequence[str]:

@@ -13,6 +13,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files import reading
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
+from dtfl_private.runtime.executor_choice import require_own_address
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -50,7 +51,7 @@ def as_fields(
         beside: other keys that the file may have, which errors name among the known ones.
 
     Raises:
-        InputError: a key that no field has, or one field twice.
+        InputError: a key that no field has, one field twice, or an executor's address, which a file may not give.
     """
     allowed = tuple(known) or tuple(TrainConfig.model_fields)
     fields = {comparable(name): name for name in allowed}
@@ -62,6 +63,8 @@ def as_fields(
         if name in named:
             raise InputError(f"configuration '{source}' gives '{name}' twice, in two spellings")
         named[name] = value
+    if "executor" in named:
+        require_own_address(named["executor"], source)
     return named
 
 

@@ -49,6 +49,7 @@ from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance
 from dtfl_private.privacy.ledger import OnBudget
 from dtfl_private.protocol.assumptions import AssumptionName
 from dtfl_private.protocol.contracts import FirstTier
+from dtfl_private.runtime.executor_choice import LOCAL, spelled_executor
 from dtfl_private.simulation.clients.profiles import LinkUnit
 from dtfl_private.simulation.exposure_budget import Spending
 from dtfl_private.training.optimizers import OptimizerName
@@ -285,6 +286,12 @@ class TrainConfig(BaseModel):
         "Machine",
         1,
         "one-thread worker processes, at most one per client; 1 computes in this process, auto takes one per core",
+    )
+    executor: Annotated[str, BeforeValidator(spelled_executor)] = _field(
+        "Machine",
+        LOCAL,
+        "who computes: local (this machine, see workers), or ray[:address=ADDRESS,gpus=SHARE,actors=N] (a Ray cluster: "
+        "one actor per core, or per share of a GPU)",
     )
     seed: Seed = _field("Machine", 0, "seed of all chance")
 

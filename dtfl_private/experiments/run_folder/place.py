@@ -82,7 +82,9 @@ def new_folder(prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, 
         with disk_refusals_named(folder):
             _mend_description(folder, prepared.data)
         return folder
-    environment = describe_environment(prepared.worker.numerics, prepared.workers, prepared.data_sha256)
+    environment = describe_environment(
+        prepared.worker.numerics, prepared.workers, prepared.data_sha256, prepared.config.executor
+    )
     return create_run_folder(path, to_toml(prepared.config), {**environment, **more}, prepared.data.document())
 
 

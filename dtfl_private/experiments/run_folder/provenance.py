@@ -21,7 +21,7 @@ LARGEST_ENVIRONMENT_BYTES = 2**20
 VERSIONS_OF = ("dtfl-private", "torch", "torchvision", "numpy", "scikit-learn", "safetensors", "pydantic")
 
 
-def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> dict[str, Any]:
+def describe_environment(numerics: Numerics, workers: int, data_sha256: str, executor: str) -> dict[str, Any]:
     """Return what a reader needs to judge a run's figures: versions, device, threads, data, commit if known."""
     import torch
 
@@ -34,6 +34,7 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str) -> 
         "device_name": device,
         "cores": os.cpu_count(),
         "workers": workers,
+        "executor": executor,
         "threads_per_worker": 1,
         "data_sha256": data_sha256,
         "commit": _commit(),

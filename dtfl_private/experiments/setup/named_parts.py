@@ -16,7 +16,7 @@ from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.wire_format import named_format
-from dtfl_private.runtime.device import choose_numerics
+from dtfl_private.runtime.device import choose_numerics, device_on
 from dtfl_private.training.method import Method
 
 
@@ -59,7 +59,8 @@ def named_parts(config: TrainConfig, objects: RunObjects) -> NamedParts:
     method = make_method(config.method, allowed=config.allowed)
     check_recording(config, method)
     require_defensible(config, method, defense, norm)
-    numerics = choose_numerics(config.device, config.precision, config.memory_format, norm)
+    device = device_on(config.executor, config.device)
+    numerics = choose_numerics(device, config.precision, config.memory_format, norm)
     own = {field: names.get(field, getattr(config, field)) for field in ("dataset", "model", "defense")}
     wire = named_format(config.wire, numerics.precision)
     own |= {"norm": norm, "wire": wire}

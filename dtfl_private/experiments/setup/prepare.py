@@ -31,6 +31,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ChannelSums, ClassCounts
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import choose_workers
+from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.training.judging import JudgedImages
 from dtfl_private.training.method import Method
@@ -98,7 +99,9 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
         defense = defense.weighing(weighed.weights)
     worker = worker_setup(costs.config, parts, inputs, network, costs.table, defense, registration.preprocessor)
     settings, initial = _first_round(costs.config, parts.method, network, schedule, worker, registration, inputs)
-    workers = choose_workers(config.workers, parts.numerics.device, max(1, round(config.fraction * config.clients)))
+    workers = choose_workers(config.workers, parts.numerics.device, participants(config))
+    if config.executor != LOCAL:
+        workers = 1  # of this machine
     return Prepared(
         config=resolved_config(parts, inputs, network, costs, workers),
         method=parts.method,
@@ -115,6 +118,11 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
             *exposure_notes(schedule),
         ],
     )
+
+
+def participants(config: TrainConfig) -> int:
+    """Return how many clients take part in a round at most."""
+    return max(1, round(config.fraction * config.clients))
 
 
 def _registration(inputs: RunInputs, defense: DefenseChain, method: Method) -> Registration:
@@ -171,7 +179,9 @@ def _notes(
     """Return the lines for the user: of the data, the workers, the normalisation and the audit."""
     asked = costs.config.workers
     few = []
-    if asked is not None and asked > workers:
+    if costs.config.executor != LOCAL and (asked or 1) > 1:
+        few = [f"workers {asked} are of this machine and not used: executor ray:actors=N says how many a cluster has"]
+    elif asked is not None and asked > workers:
         few = [f"{number_of(workers, 'worker')} instead of {asked}: more clients do not train in a round"]
     return [
         *inputs.dataset.notes,

@@ -10,6 +10,7 @@ from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.experiments.setup.network import CostedNetwork
 from dtfl_private.experiments.setup.run_costs import RunCosts
 from dtfl_private.plugins.settings import explicit
+from dtfl_private.runtime.executor_choice import without_address
 from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
 from dtfl_private.verdicts.leakage_source import LeakageSource
@@ -34,6 +35,7 @@ def resolved_config(
             "device": parts.numerics.device,
             "memory_format": parts.numerics.memory_format,
             "workers": workers,
+            "executor": without_address(config.executor),
             "profiles": list(load_profiles(config.profiles)),
         }
     )

@@ -15,6 +15,7 @@ from dtfl_private.files.writing import write_atomic
 from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.executor_choice import RayChoice
 from dtfl_private.runtime.jobs import Report
 from dtfl_private.runtime.progress import Relay
 
@@ -24,7 +25,9 @@ TRIALS = "tuning"
 CHOICES = "tuning.json"
 
 
-def tune(tuning: Tuning, folder: Path, parallel: int | None, listener: Callback) -> Mapping[str, TunedSettings]:
+def tune(
+    tuning: Tuning, folder: Path, parallel: int | None, listener: Callback, cluster: RayChoice | None = None
+) -> Mapping[str, TunedSettings]:
     """Return what is chosen for each combination, after training the trials that have not ended yet.
 
     Args:
@@ -32,6 +35,7 @@ def tune(tuning: Tuning, folder: Path, parallel: int | None, listener: Callback)
         folder: of the sweep; if it says what was chosen, no trial is trained.
         parallel: trials at once.
         listener: hears how they proceed.
+        cluster: trains them in place of processes of this machine.
 
     Raises:
         InputError: the choices that are there are damaged, or of other trials.
@@ -43,7 +47,9 @@ def tune(tuning: Tuning, folder: Path, parallel: int | None, listener: Callback)
         listener.note(f"settings are those of {path}, which {number_of(len(tuning.runs), 'trial run')} chose")
         return choices
     listener.note(f"tuning: {number_of(len(tuning.runs), 'trial run')}, judged on validation images")
-    failed = train_missing(folder / TRIALS, tuning.runs, parallel, listener, ended=_trial_has_ended, work=_try_one)
+    failed = train_missing(
+        folder / TRIALS, tuning.runs, parallel, listener, ended=_trial_has_ended, work=_try_one, cluster=cluster
+    )
     if failed:
         first, reason = next(iter(failed.items()))
         raise RunError(

@@ -74,5 +74,6 @@ OTHER: Mapping[str, Any] = {
     "precision": "bf16",
     "memory_format": "contiguous",
     "workers": 3,
+    "executor": "ray:gpus=0.5",
     "seed": 2**63 - 1,
 }

@@ -14,8 +14,11 @@ def test_differences_name_the_key_the_old_and_the_new_value():
 
 
 def test_a_resume_may_change_what_does_not_change_the_result_and_nothing_else():
-    old, new = make_config({"workers": 1}), make_config({"workers": 2, "data_dir": "elsewhere", "download": True})
+    old, new = (
+        make_config({"workers": 1}),
+        make_config({"workers": 2, "data_dir": "elsewhere", "download": True, "executor": "ray"}),
+    )
     assert differences(new, old) == []
-    assert differences(new, old, free=("data_dir", "download")) == ["workers: 1 -> 2"]
+    assert differences(new, old, free=("data_dir", "download", "executor")) == ["workers: 1 -> 2"]
     every = {line.partition(":")[0] for line in differences(make_config(OTHER), TrainConfig())}
-    assert every == TrainConfig.model_fields.keys() - {"workers", "data_dir", "download"}
+    assert every == TrainConfig.model_fields.keys() - {"workers", "executor", "data_dir", "download"}

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.composition import file_layers
 from dtfl_private.experiments.config.toml_files import read_toml, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
 
@@ -79,3 +80,14 @@ def test_toml_without_end_is_refused(tmp_path: Path, text: str):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(InputError, match="cannot be read"):
         read_toml(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize("key", ["executor", "Executor"])
+def test_a_file_does_not_say_where_code_and_data_of_the_run_go(tmp_path, key):
+    file = tmp_path / "config.toml"
+    file.write_text(f'{key} = "ray:gpus=0.5"')
+    assert read_toml(file) == {"executor": "ray:gpus=0.5"}
+    file.write_text(f'{key} = "ray:address=8.8.8.8:6379"')
+    for read in (read_toml, file_layers):
+        with pytest.raises(InputError, match=r"config.toml: executor 'ray:address=8.8.8.8:6379' names a cluster"):
+            read(file)

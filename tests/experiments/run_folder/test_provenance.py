@@ -9,7 +9,7 @@ from dtfl_private.numerics import Numerics
 
 
 def test_the_environment_says_versions_device_and_commit():
-    found = describe_environment(Numerics(), workers=3, data_sha256="0f")
+    found = describe_environment(Numerics(), workers=3, data_sha256="0f", executor="local")
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["versions"]["torch"] == version("torch")
     assert set(found["versions"]) >= {"dtfl-private", "torch", "numpy"}
@@ -23,6 +23,6 @@ def test_without_git_or_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
 
     monkeypatch.setattr(provenance, "_commit", provenance._commit.__wrapped__)  # each time anew
     monkeypatch.setattr(subprocess, "run", no_git)
-    assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
+    assert describe_environment(Numerics(), workers=1, data_sha256="0f", executor="local")["commit"] is None
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "dtfl_private" / "a" / "b" / "c.py"))
-    assert describe_environment(Numerics(), workers=1, data_sha256="0f")["commit"] is None
+    assert describe_environment(Numerics(), workers=1, data_sha256="0f", executor="local")["commit"] is None

@@ -1,0 +1,102 @@
+"""Ray clusters on this machine, of nodes that are processes of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Ports that the system chooses, on this machine alone.
+SETTINGS = (
+    *("--block", "--node-ip-address=127.0.0.1", "--num-gpus=0", "--disable-usage-stats", "--include-log-monitor=false"),
+    *("--object-store-memory=100000000", "--min-worker-port=0", "--max-worker-port=0"),
+    "--dashboard-agent-listen-port=0",
+)
+HEAD = ("--head", "--port=0", "--include-dashboard=false", "--no-monitor")
+
+
+class RayNode:
+    """A node: ``ray start`` and all that it starts, in a process group of its own."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *settings: str) -> None:
+        with (folder / f"node-{os.urandom(4).hex()}.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *SETTINGS, *settings],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        self._log = Path(log.name)
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until it is ready; raise what it said at last if it ends before."""
+        while not ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(self._log.read_text()[-2000:])
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as when the power fails."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End its processes, and those that are left after a while by force."""
+        processes = self.processes()
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        for pid in processes:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> list[int]:
+        """Return its processes, children before those who started them."""
+        parents = {int(path.name): parent for path in Path("/proc").glob("[0-9]*") if (parent := parent_of(path))}
+        found = [self._process.pid]
+        for pid in found:
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found[::-1]
+
+
+def parent_of(process: Path) -> int | None:
+    """Return the parent of a process by its folder below /proc; None if it has ended."""
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def head_node(folder: Path, environment: Mapping[str, str], cpus: int = 2) -> Iterator[str]:
+    """Run the head of a cluster, and yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:  # it does not choose this one itself
+        client_port = free.getsockname()[1]
+    settings = (f"--ray-client-server-port={client_port}", f"--temp-dir={folder}", f"--num-cpus={cpus}")
+    node = RayNode(folder, environment, *HEAD, *settings)
+    try:
+        address = folder / "ray_current_cluster"
+        node.wait_until(lambda: address.exists() and address.read_text() != "")
+        yield address.read_text().strip()
+    finally:
+        node.stop()

@@ -1,0 +1,64 @@
+"""What the tests of Ray send to actors, which import it from here."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dtfl_private.errors import RunError
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """Another method's work, whose process is killed in the middle of a client's round, as long as a file is there."""
+
+    work: Any
+    client: int
+    file: str
+
+    def train(self, worker: Any, tasks: Sequence[Any], weights: Any) -> Any:
+        results = self.work.train(worker, tasks, weights)
+        if tasks[0].client == self.client and Path(self.file).exists():
+            Path(self.file).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return results
+
+
+@dataclass(frozen=True)
+class HangsOn:
+    """Another method's work, which a process whose number stands in a file never ends; it says so to a pipe."""
+
+    work: Any
+    process: str
+    pipe: str
+
+    def train(self, worker: Any, tasks: Sequence[Any], weights: Any) -> Any:
+        if str(os.getpid()) == Path(self.process).read_text():
+            Path(self.pipe).write_text("it hangs")
+            threading.Event().wait()
+        return self.work.train(worker, tasks, weights)
+
+
+class Unsendable:
+    """A part that cannot be written down."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def work(job: Any, report: Any) -> None:
+    """Tell of each step, write a file next to the current folder's, and end as the job says."""
+    steps, end = job
+    for step in range(steps):
+        report(("step", step))
+    if end == "fail":
+        raise RunError("it could not go on")
+    if end == "stumble":
+        raise ZeroDivisionError("by\nzero")
+    if end == "die once" and Path("deaths left").exists():
+        Path("deaths left").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path(f"done-{end}").touch()
