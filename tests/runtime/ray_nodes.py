@@ -20,6 +20,19 @@ SETTINGS = (
 )
 HEAD = ("--head", "--port=0", "--include-dashboard=false", "--no-monitor")
 
+# On a machine that has much else to do, processes start slowly, a node that answers late is no dead one, and memory that
+# others take is no reason to kill actors. A node that is dead refuses connections at once, five times in five seconds.
+PATIENCE = {
+    "RAY_worker_register_timeout_seconds": "900",
+    "RAY_agent_register_timeout_ms": "900000",
+    "RAY_raylet_start_wait_time_s": "900",
+    "RAY_gcs_server_port_wait_time_s": "900",
+    "RAY_gcs_rpc_server_connect_timeout_s": "900",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_memory_monitor_refresh_ms": "0",
+}
+
 
 class RayNode:
     """A node: ``ray start`` and all that it starts, in a process group of its own."""
@@ -31,7 +44,7 @@ class RayNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment},
+                env={**os.environ, **PATIENCE, **environment},
                 start_new_session=True,
             )
         self._log = Path(log.name)

@@ -17,6 +17,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protection.base import Defense
 from dtfl_private.runtime.callback import Callback
+from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.verdicts.findings import TierVerdict
 from dtfl_private.verdicts.verdict import tier_verdicts
 
@@ -48,6 +49,7 @@ ALONE = {
     "record_rounds": [],
     "record_clients": [],
     "workers": 1,
+    "executor": LOCAL,
     "defense": [],
 }
 

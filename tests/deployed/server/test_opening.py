@@ -1,0 +1,11 @@
+import pytest
+
+from dtfl_private.deployed.server.opening import require_deployable
+from dtfl_private.errors import InputError
+from dtfl_private.experiments.config.train_config import TrainConfig
+
+
+def test_a_cluster_computes_no_clients_of_a_deployed_run():
+    require_deployable(TrainConfig(executor="local"))
+    with pytest.raises(InputError, match=r"^executor ray:actors=2: clients of a deployed run compute where they are"):
+        require_deployable(TrainConfig(executor="ray:actors=2"))
