@@ -20,7 +20,7 @@ SETTINGS = (
 )
 HEAD = ("--head", "--port=0", "--include-dashboard=false", "--no-monitor")
 
-# On a machine that has much else to do, processes start slowly, a node that answers late is no dead one, and memory that
+# On a busy machine processes start slowly, a node that answers late is no dead one, and memory that
 # others take is no reason to kill actors. A node that is dead refuses connections at once, five times in five seconds.
 PATIENCE = {
     "RAY_worker_register_timeout_seconds": "900",

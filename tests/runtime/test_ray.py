@@ -277,6 +277,8 @@ def test_nobody_at_an_address_and_no_ray_are_said(monkeypatch):
         port = server.getsockname()[1]
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)  # other tests use the connection that there is
+    monkeypatch.setattr("ray._private.worker._worker_logs_enabled", False)
     for address in ("auto", f"127.0.0.1:{port}"):
         with pytest.raises(InputError) as refused, connected(RayChoice(address=address)):
             pass
