@@ -21,7 +21,7 @@ SETTINGS = (
 HEAD = ("--head", "--port=0", "--include-dashboard=false", "--no-monitor")
 
 # On a busy machine processes start slowly, a node that answers late is no dead one, and memory that
-# others take is no reason to kill actors. A node that is dead refuses connections at once, five times in five seconds.
+# others take is no reason to kill actors.
 PATIENCE = {
     "RAY_worker_register_timeout_seconds": "900",
     "RAY_agent_register_timeout_ms": "900000",
@@ -29,7 +29,6 @@ PATIENCE = {
     "RAY_gcs_server_port_wait_time_s": "900",
     "RAY_gcs_rpc_server_connect_timeout_s": "900",
     "RAY_health_check_timeout_ms": "60000",
-    "RAY_health_check_period_ms": "1000",
     "RAY_memory_monitor_refresh_ms": "0",
 }
 

@@ -27,21 +27,6 @@ class DiesOnce:
         return results
 
 
-@dataclass(frozen=True)
-class HangsOn:
-    """Another method's work, which a process whose number stands in a file never ends; it says so to a pipe."""
-
-    work: Any
-    process: str
-    pipe: str
-
-    def train(self, worker: Any, tasks: Sequence[Any], weights: Any) -> Any:
-        if str(os.getpid()) == Path(self.process).read_text():
-            Path(self.pipe).write_text("it hangs")
-            threading.Event().wait()
-        return self.work.train(worker, tasks, weights)
-
-
 class Unsendable:
     """A part that cannot be written down."""
 

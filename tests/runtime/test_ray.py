@@ -2,22 +2,20 @@
 
 import ast
 import json
-import logging
 import os
 import re
 import shutil
 import socket
 import sys
 import tempfile
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
-from ray_nodes import PATIENCE, ROOT, RayNode, head_node, is_running
-from ray_parts import DiesOnce, HangsOn, Unsendable, work
+from ray_nodes import PATIENCE, ROOT, head_node
+from ray_parts import DiesOnce, Unsendable, work
 
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
@@ -203,6 +201,15 @@ def test_few_results_wait_and_old_weights_are_forgotten(prepare_tiny, on_ray):
     known = ray._private.worker.global_worker.core_worker.get_all_reference_counts()
     assert executor._weights.reference.hex().encode() in known
     assert before not in known
+
+
+def test_an_actor_that_begins_anew_forgets_the_weights_that_it_had(prepare_tiny, on_ray):
+    prepared = prepare_tiny(clients=5)
+    model = prepared.initial.weights.model
+    for state in (model, {name: tensor * 2 for name, tensor in model.items()}):
+        executor = on_ray(prepared.worker)
+        assert executor.evaluate(state) == InProcess(prepared.worker).evaluate(state)
+        executor.close()
 
 
 @pytest.mark.usefixtures("cluster")
@@ -413,38 +420,3 @@ def test_the_command_keeps_its_output_and_the_address(kept, tmp_path, monkeypatc
     assert left.value.code == 0
     assert json.loads(capsys.readouterr().out)["finished"] is True
     assert 'executor = "ray:actors=2"' in (tmp_path / "run" / "config.toml").read_text()
-
-
-def test_a_node_that_is_killed_in_mid_round_changes_nothing(prepare_tiny, kept, tmp_path, caplog):
-    """Two nodes; the second one's actor hangs in a client's round until all of its node's processes are killed."""
-    import ray
-
-    caplog.set_level(logging.WARNING)
-    prepared = prepare_tiny(clients=7)
-    expected = list(InProcess(prepared.worker).train(tasks_of(*range(7)), prepared.initial.weights))
-    process, pipe = tmp_path / "process", tmp_path / "pipe"
-    process.touch()
-    os.mkfifo(pipe)
-    second = RayNode(tmp_path, {}, f"--address={kept}", "--num-cpus=1")
-    try:
-        second.wait_until(lambda: sum(node["Alive"] for node in ray.nodes()) == 2)
-        work = HangsOn(prepared.worker.work, str(process), str(pipe))
-        executor = RayClients(replace(prepared.worker, work=work), RayChoice(actors=3), 7)
-        executor.start()
-        assert len(executor.nodes) == 3
-        there = {node.process for node in executor.nodes} & {*second.processes()}
-        assert len(there) == 1  # as the first node's cores are taken
-        process.write_text(str(*there))
-        crew = executor._crew
-        crew.alive.sort(key=lambda actor: crew._nodes[actor].process not in there)  # the first call goes to the first
-        killer = threading.Thread(target=lambda: (pipe.read_text(), second.kill()))
-        killer.start()
-        results = list(executor.train(tasks_of(*range(7)), prepared.initial.weights))
-        killer.join()
-    finally:
-        second.stop()
-    assert not any(is_running(pid) for pid in there)
-    assert "died: what it was at is done again elsewhere" in caplog.text
-    for one, other in zip(results, expected, strict=True):
-        require_same({**one.model, **one.head}, {**other.model, **other.head})
-    executor.close()
