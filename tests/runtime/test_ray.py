@@ -206,7 +206,8 @@ def test_few_results_wait_and_old_weights_are_forgotten(prepare_tiny, on_ray):
 def test_an_actor_that_begins_anew_forgets_the_weights_that_it_had(prepare_tiny, on_ray):
     prepared = prepare_tiny(clients=5)
     model = prepared.initial.weights.model
-    for state in (model, {name: tensor * 2 for name, tensor in model.items()}):
+    for factor in (1, 2, 3):  # one more than there are actors
+        state = {name: tensor * factor for name, tensor in model.items()}
         executor = on_ray(prepared.worker)
         assert executor.evaluate(state) == InProcess(prepared.worker).evaluate(state)
         executor.close()
