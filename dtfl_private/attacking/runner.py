@@ -38,6 +38,7 @@ from dtfl_private.report.notebook.audit import attack_html, attack_text
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, device_on, one_thread
 from dtfl_private.runtime.executor_choice import LOCAL, require_names
+from dtfl_private.runtime.executors import cluster_kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def attack(
         require_names(config.executor, by_name=by_name)
         opened = open_run(run, data_dir=data_dir, objects=objects, allow_plugins=allow_plugins)
         plan = _plan(opened, config, attacks, opened.folder.attacks if out is None else output_path(out))
-        with _own_folder(plan):
+        with _own_folder(plan), cluster_kept(config.executor):
             counterpart = _undefended_plan(plan, listener, by_name=by_name)
             if counterpart is None:
                 return _carry_out(plan, listener, by_name=by_name, pictures=pictures)

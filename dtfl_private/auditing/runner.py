@@ -54,6 +54,7 @@ from dtfl_private.protocol.contracts import Scheduler
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import deterministic_kernels, device_on, one_thread
 from dtfl_private.runtime.executor_choice import LOCAL, require_names
+from dtfl_private.runtime.executors import cluster_kept
 from dtfl_private.runtime.jobs import processes_kept
 from dtfl_private.runtime.progress import within
 from dtfl_private.verdicts.findings import Findings, NotTested, SanityCheck
@@ -121,7 +122,7 @@ def audit(
         other = None if compare is None else _findings_of(compare, plan, data_dir, allowed, progress)
         _make(folder)
         with locked(RunFolder(path=folder)):
-            with processes_kept(*_processes(plan)):
+            with processes_kept(*_processes(plan)), cluster_kept(config.executor):
                 findings, pictures = carry_out(plan, progress)
             findings = findings.model_copy(update={"about": about_run(opened, heading)})
             done = write_audit(folder, findings if other is None else _compared(findings, other), pictures)

@@ -1,6 +1,7 @@
 """Which executor a run gets: this process, one-thread worker processes, or a cluster, with the same result."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import MessageObserver
@@ -44,3 +45,20 @@ def open_executor(
     if observers:
         raise InputError(f"observers see messages in this process only: use workers=1 instead of {workers}")
     return WorkerProcesses(setup, workers)
+
+
+def cluster_kept(executor: str) -> AbstractContextManager[None]:
+    """Let all that computes in the block use one connection to a cluster, and the same actors; starting takes seconds.
+
+    Args:
+        executor: as above; of this machine, nothing is kept.
+
+    Raises:
+        InputError: the cluster cannot be used.
+    """
+    choice = parse_executor(executor)
+    if choice is None:
+        return nullcontext()
+    from dtfl_private.runtime.ray_cluster import kept
+
+    return kept(choice)

@@ -62,7 +62,7 @@ class RayActor:
     """A process of a cluster, with one CPU thread; Ray starts it, and passes it what it is called with."""
 
     def __init__(self) -> None:
-        self._worker: Worker
+        self._worker: Worker | None = None
         self._weights: State = {}
         self._number = -1
 
@@ -85,24 +85,25 @@ class RayActor:
         torch.set_num_threads(1)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         search_first(own_modules)
+        self._worker, self._weights, self._number = None, {}, -1  # of the crew before
         if setup:
-            self._worker, self._number = Worker(_setup_of(*setup)), -1
+            self._worker = Worker(_setup_of(*setup))
         return Node(host=socket.gethostname(), process=os.getpid(), computes_by=_computes_by(has_gpu))
 
     def train(self, weights: InStore, emptied: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[ClientResult, bytes]]:
         """Return the results of clients that are trained together."""
-        setup = self._worker.setup
+        worker = self._own_worker()
         tasks = [with_tensors(task, TASK_STATES) for task in emptied]
-        results = setup.work.train(self._worker, tasks, global_weights(self._named(weights), setup.heads))
+        results = worker.setup.work.train(worker, tasks, global_weights(self._named(weights), worker.setup.heads))
         return [without_tensors(result, RESULT_STATES) for result in results]
 
     def evaluate(self, weights: InStore, images: ImageRange) -> Evaluation:
         """Return how a model does on a few images."""
-        return self._worker.evaluate(self._named(weights), images)
+        return self._own_worker().evaluate(self._named(weights), images)
 
     def logits(self, weights: InStore, images: ImageRange) -> FloatArray:
         """Return what a model says of a few images, (N, classes)."""
-        return self._worker.logits(self._named(weights), images).numpy()
+        return self._own_worker().logits(self._named(weights), images).numpy()
 
     def work(self, function: Work, job: object, folder: str, token: str) -> Iterator[tuple[bool, object]]:
         """Do a job, and yield what it reports as ``(False, what)``; at last ``(True, why it failed, or None)``.
@@ -123,6 +124,10 @@ class RayActor:
         while not over:
             over, what = told.get()
             yield over, what
+
+    def _own_worker(self) -> Worker:
+        assert self._worker is not None
+        return self._worker
 
     def _named(self, weights: InStore) -> State:
         """Return tensors from the store; they are fetched once, however many calls name them."""

@@ -1,6 +1,5 @@
 """Clients in resident actors of a Ray cluster, with the same result as in one process."""
 
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,13 +18,12 @@ from dtfl_private.runtime.evaluation import chunks_of, counts_of
 from dtfl_private.runtime.executor_choice import RayChoice
 from dtfl_private.runtime.named_weights import named
 from dtfl_private.runtime.ray_actor import InStore, Node
-from dtfl_private.runtime.ray_cluster import Crew, answer, connected, in_store, most_actors
+from dtfl_private.runtime.ray_cluster import connected, in_store
+from dtfl_private.runtime.ray_crew import Crew, answer
 from dtfl_private.runtime.worker_pool import AHEAD_PER_WORKER, IMAGES, parts_of
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ALL_TEST_IMAGES, ClientResult, ClientTask, Evaluation, ImageRange, total
 from dtfl_private.training.worker import WorkerSetup
-
-log = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
 """A call at which so many actors died is not tried again: it is what they died of."""
@@ -61,12 +59,12 @@ class RayClients:
 
     def __init__(self, setup: WorkerSetup, choice: RayChoice, participants: int) -> None:
         with ExitStack() as stack:
-            ray = stack.enter_context(connected(choice))
-            self._crew = Crew(ray, choice, min(most_actors(ray, choice), participants))
+            cluster = stack.enter_context(connected(choice))
+            self._ray = cluster.ray
+            self._crew = Crew(cluster, choice, participants)
             stack.callback(self._crew.stop)
-            self._setup = _sent(ray, setup)
+            self._setup = _sent(self._ray, setup)
             self._stack = stack.pop_all()
-        self._ray = ray
         self._counts = counts_of(setup)
         self._number = 0
         self._weights: InStore
@@ -110,9 +108,8 @@ class RayClients:
         return torch.from_numpy(np.concatenate(list(parts)))
 
     def close(self) -> None:
-        """End the actors; a task that is under way is abandoned."""
+        """Let the actors go, and end the connection unless it is kept; a task that is under way is abandoned."""
         self._stack.close()
-        log.debug("Ray actors have ended")
 
     def _stored(self, state: State) -> InStore:
         """Put tensors into the cluster's store; Ray forgets those before them as soon as nobody reads them."""

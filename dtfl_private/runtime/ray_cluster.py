@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster, and its actors: how many there may be, how they are started, why one could not be.
+"""A connection to a Ray cluster: how it is made, how many actors there may be, what is put into its store.
 
 Ray moves objects between the machines of one cluster by pickle: whoever is in the cluster is trusted. Nothing of it
 comes from a file. Ray is an extra and is imported here, when a cluster is asked for, and in `ray_actor`, inside actors.
@@ -11,24 +11,15 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
-from dtfl_private.errors import InputError, WorkerError, shortened
-from dtfl_private.plugins.own_objects import searched_first
+from dtfl_private.errors import InputError, shortened
 from dtfl_private.runtime.executor_choice import ADDRESS, AUTO, LOCAL, OF_THIS_MACHINE, RayChoice
-from dtfl_private.runtime.ray_actor import Node, RayActor
-
-log = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
 """How long a machine that is named has to answer."""
-
-START_S = 60.0
-"""How long all actors have to start; those that take longer, as their cores are taken, join when they can."""
-
-FIRST_S = 300.0
-"""How long the first of them has."""
 
 
 def require_ray() -> Any:
@@ -48,17 +39,70 @@ def require_ray() -> Any:
     return ray
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A connection to a cluster.
+
+    Attributes:
+        ray: the module, connected.
+        idle: actors that wait for the next crew, by the share of a GPU that each has.
+    """
+
+    ray: Any
+    idle: list[tuple[float, Any]] = field(default_factory=list)
+
+    def end_idle(self, *, but: float | None = None) -> None:
+        """End the actors that wait, but for those that have this share of a GPU."""
+        for share, actor in self.idle:
+            if share != but:
+                end_actor(self.ray, actor)
+        self.idle[:] = [(share, actor) for share, actor in self.idle if share == but]
+
+
 @contextmanager
-def connected(choice: RayChoice) -> Iterator[Any]:
-    """Yield the module ``ray``, connected to a cluster; a connection that the program had already is used and kept.
+def connected(choice: RayChoice) -> Iterator[Cluster]:
+    """Be connected to a cluster; a connection that is kept, or that the program had before, is used.
 
     Raises:
         InputError: Ray is not installed, there is no such cluster, or it has no such GPUs.
     """
+    if (before := _KEPT.get()) is not None:
+        _require_same_cluster(before.ray, choice)
+        yield before
+        return
     ray = require_ray()
     with nullcontext() if ray.is_initialized() else _own_connection(ray, choice):
         _require_same_cluster(ray, choice)
-        yield ray
+        most_actors(ray, choice)  # rather no beginning than none to do the work
+        cluster = Cluster(ray=ray)
+        try:
+            yield cluster
+        finally:
+            cluster.end_idle()
+
+
+@contextmanager
+def kept(choice: RayChoice) -> Iterator[None]:
+    """Be connected all the time, and let what computes in the block use the same actors: starting them takes seconds.
+
+    Raises:
+        InputError: as `connected` does.
+    """
+    with connected(choice) as cluster:
+        token = _KEPT.set(cluster)
+        try:
+            yield
+        finally:
+            _KEPT.reset(token)
+
+
+_KEPT: ContextVar[Cluster | None] = ContextVar("kept cluster", default=None)
+
+
+def end_actor(ray: Any, actor: Any) -> None:
+    """End an actor, in the middle of a task if need be."""
+    with contextlib.suppress(Exception):  # one that is dead already, or a cluster that is gone
+        ray.kill(actor, no_restart=True)
 
 
 @contextmanager
@@ -155,136 +199,6 @@ def most_actors(ray: Any, choice: RayChoice) -> int:
 def _shares(resources: dict[str, float], share: float) -> int:
     # A thousandth more, as three shares of 0.33 may be a little more than one.
     return int(resources.get("GPU", 0)) * int(1 / share + 1e-3)
-
-
-class Crew:
-    """Actors of a cluster, one per core or share of a GPU; one that dies is replaced, as far as there is room.
-
-    Args:
-        ray: the connected module.
-        choice: what of the cluster is used.
-        count: of actors.
-
-    Attributes:
-        alive: the actors that are ready.
-    """
-
-    def __init__(self, ray: Any, choice: RayChoice, count: int) -> None:
-        self._ray, self._choice, self._count = ray, choice, count
-        # Nothing is started anew by Ray: a replacement must be told what all are told.
-        options = {"num_cpus": 1, "num_gpus": choice.gpus or None, "max_restarts": 0, "max_task_retries": 0}
-        self._kind = ray.remote(**options)(RayActor)
-        self._starting: dict[Any, Any] = {}
-        self._nodes: dict[Any, Node] = {}
-        self._setup: tuple[Any, ...] = ()
-        self.alive: list[Any] = []
-
-    @property
-    def nodes(self) -> Sequence[Node]:
-        """Where the actors that are ready are."""
-        return [self._nodes[actor] for actor in self.alive]
-
-    def start(self, *setup: Any) -> None:
-        """Start the actors, and wait until they are ready; what is passed to the actors' ``begin`` is objects in Ray.
-
-        Raises:
-            InputError: an actor does not find what it was sent, or has another version of the toolkit.
-            WorkerError: none could be started.
-        """
-        self._setup = setup
-        for _ in range(self._count):
-            self._start_one()
-        self._take_in(START_S, self._count)
-        if not self.alive and self._starting:
-            self._take_in(FIRST_S, 1)
-        if not self.alive and not self._starting:
-            raise WorkerError(
-                f"executor {self._choice}: all actors died while they started: Ray's logs say why, on their nodes in "
-                "/tmp/ray/session_latest/logs"
-            )
-        if not self.alive:
-            raise WorkerError(
-                f"executor {self._choice}: no actor could start within {START_S + FIRST_S:.0f} s: the cluster's cores "
-                "are taken (`ray status` says by whom)"
-            )
-        log.debug("%d of %d Ray actors are ready", len(self.alive), self._count)
-        self._warn_of_differences()
-
-    def refresh(self) -> None:
-        """Take in actors that have started meanwhile; if none is alive, wait for one.
-
-        Raises:
-            WorkerError: all have died, and none could be started in their place.
-        """
-        if self._starting:
-            self._take_in(0.0 if self.alive else FIRST_S, 1)
-        if not self.alive:
-            raise WorkerError(
-                f"executor {self._choice}: all actors have died, and none could be started in their place; go on with "
-                "--resume when the cluster has nodes again"
-            )
-
-    def lose(self, actor: Any) -> None:
-        """Do without an actor that has died, and start another one in its place."""
-        if actor in self.alive:
-            self.alive.remove(actor)
-            node = self._nodes.pop(actor)
-            self._end(actor)  # it may only be out of reach
-            log.warning("a Ray actor on %s died: what it was at is done again elsewhere", node.host)
-            self._start_one()
-
-    def stop(self) -> None:
-        """End all actors, in the middle of a task if need be."""
-        for actor in [*self.alive, *self._starting.values()]:
-            self._end(actor)
-        self.alive, self._starting = [], {}
-
-    def _end(self, actor: Any) -> None:
-        with contextlib.suppress(Exception):  # one that is dead already, or a cluster that is gone
-            self._ray.kill(actor, no_restart=True)
-
-    def _start_one(self) -> None:
-        actor = self._kind.remote()
-        ready = actor.begin.remote(
-            dict(searched_first()), bool(self._choice.gpus), version("dtfl-private"), *self._setup
-        )
-        self._starting[ready] = actor
-
-    def _take_in(self, seconds: float, count: int) -> None:
-        """Wait so long for so many actors that start."""
-        wanted = min(count, len(self._starting))
-        ready, _ = self._ray.wait([*self._starting], num_returns=wanted, timeout=seconds, fetch_local=False)
-        for one in ready:
-            actor = self._starting.pop(one)
-            node = answer(self._ray, one)
-            if node is None:  # it died while it started
-                log.warning("a Ray actor died while it started")
-                continue
-            self._nodes[actor] = node
-            self.alive.append(actor)
-
-    def _warn_of_differences(self) -> None:
-        kinds = sorted({node.computes_by for node in self._nodes.values()})
-        if len(kinds) > 1:
-            log.warning(
-                "the cluster's nodes differ (%s): the same run may end a little differently on others of them",
-                "; ".join(kinds),
-            )
-
-
-def answer(ray: Any, reference: Any) -> Any:
-    """Return the result of a call of an actor; None if the actor, or the result on its way, was lost.
-
-    Raises:
-        DtflError: or whatever else the call raised in the actor.
-    """
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    except ray.exceptions.RayError as error:
-        log.debug("lost in the cluster: %s", error)
-        return None
 
 
 def in_store(ray: Any, thing: object, parts: Sequence[tuple[str, object]]) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 from dtfl_private.runtime.executor_choice import RayChoice
 from dtfl_private.runtime.jobs import Ended, OnEvent, Report, Reported
 from dtfl_private.runtime.ray_clients import MOST_DEATHS
-from dtfl_private.runtime.ray_cluster import Crew, connected, most_actors
+from dtfl_private.runtime.ray_cluster import connected
+from dtfl_private.runtime.ray_crew import Crew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,11 @@ def run_on_ray(
         InputError: Ray is not installed, there is no such cluster, or it has no such GPUs.
         WorkerError: no actor could be started, or all have died.
     """
-    with connected(choice) as ray, tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-by-all-nodes-") as token:
-        crew = Crew(ray, choice, min(most_actors(ray, choice), len(jobs)))
+    with connected(choice) as cluster, tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-by-all-nodes-") as token:
+        crew = Crew(cluster, choice, len(jobs))
         try:
             crew.start()
-            _Jobs(ray, crew, function, jobs, token.name, on_event).carry_out()
+            _Jobs(cluster.ray, crew, function, jobs, token.name, on_event).carry_out()
         finally:
             crew.stop()
 
