@@ -1,14 +1,16 @@
-"""Measure a round in Ray actors of this machine against the same round in worker processes, and the actors' memory.
+"""Measure a round in Ray actors of this machine against the same round in worker processes, and what memory it takes.
 
     python -m benchmarks.cluster [--clients 1000,10000] [--participants 100] [--workers 2] [--pairs 7]
 
 The data set is made up, two images of 3x32x32 per client. Both executors train ResNet-8 on the same clients from the
 same weights, and take turns, so that what else the machine does meets both; each pair gives one ratio, after a pair
-that does not count. The rounds' weights are compared. Memory is the proportional set size of the actors, after the
-first round and after the last. Needs the extra ``ray``. Linux only.
+that does not count. The rounds' weights are compared. Memory is the proportional set size of this program and of the
+actors, after the first pair and after the last. Needs the extra ``ray``. Linux only.
 """
 
+import os
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -56,35 +58,47 @@ def require_same(one: FederatedState, other: FederatedState) -> None:
         raise SystemExit("the two executors came to different weights")
 
 
-def pss_mib(executor: RayClients) -> float:
-    """Return the memory of the actors, which are processes of this machine."""
-    rollups = [Path(f"/proc/{node.process}/smaps_rollup").read_text() for node in executor.nodes]
+def pss_mib(*processes: int) -> float:
+    """Return the memory of processes of this machine."""
+    rollups = [Path(f"/proc/{process}/smaps_rollup").read_text() for process in processes]
     lines = [line for rollup in rollups for line in rollup.splitlines() if line.startswith("Pss:")]
     return sum(int(line.split()[1]) for line in lines) / 1024
 
 
-def measured(clients: int, participants: int, workers: int, pairs: int) -> tuple[list[float], list[float], list[float]]:
-    """Return the seconds of rounds in processes and in actors, pair by pair, and the actors' memory after each."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Seconds of a round by processes and by actors, pair by pair; memory of driver and actors, MiB, after each."""
+
+    own: list[float] = field(default_factory=list)
+    ray: list[float] = field(default_factory=list)
+    driver: list[float] = field(default_factory=list)
+    actors: list[float] = field(default_factory=list)
+
+
+def measured(clients: int, participants: int, workers: int, pairs: int) -> Measured:
+    """Return what rounds with so many clients take, and a first pair before."""
     prepared = prepared_run(clients, participants)
-    state = prepared.initial
-    seconds: list[tuple[float, float]] = []
-    memory = []
+    state, found = prepared.initial, Measured()
     processes = WorkerProcesses(prepared.worker, workers)
     actors = RayClients(prepared.worker, RayChoice(address="local", actors=workers), participants)
     try:
         processes.start()
         actors.start()
         for number in range(pairs + 1):
-            first, second = (processes, actors) if number % 2 else (actors, processes)
-            first_s, after = timed(prepared, state, first)
-            second_s, state = timed(prepared, state, second)
-            require_same(state, after)
-            seconds.append((first_s, second_s) if number % 2 else (second_s, first_s))
-            memory.append(pss_mib(actors))
+            turns = [(processes, found.own), (actors, found.ray)]
+            after = []
+            for executor, seconds in turns if number % 2 else turns[::-1]:
+                taken_s, ended = timed(prepared, state, executor)
+                seconds.append(taken_s)
+                after.append(ended)
+            require_same(*after)
+            state = after[0]
+            found.driver.append(pss_mib(os.getpid()))
+            found.actors.append(pss_mib(*(node.process for node in actors.nodes)))
     finally:
         processes.close()
         actors.close()
-    return [own for own, _ in seconds[1:]], [ray for _, ray in seconds[1:]], memory
+    return found
 
 
 @click.command()
@@ -93,18 +107,17 @@ def measured(clients: int, participants: int, workers: int, pairs: int) -> tuple
 @click.option("--workers", default=2, show_default=True, help="processes, and actors")
 @click.option("--pairs", default=7, show_default=True)
 def main(clients: str, participants: int, workers: int, pairs: int) -> None:
-    """Print seconds of a round, their ratio and the memory: median (min-max) over the pairs."""
+    """Print seconds of a round and their ratio, median (min-max), and memory after the first pair and the last."""
     table = plain_table(
         f"ResNet-8, {participants} clients a round, {workers} workers, n = {pairs} pairs",
-        *("clients", "processes, s", "Ray actors, s", "Ray / processes", "actors, MiB: first round", "last round"),
+        *("clients", "processes, s", "Ray actors, s", "Ray / processes", "driver, MiB", "actors, MiB"),
     )
     with one_thread():
         for count in map(int, clients.split(",")):
-            own, ray, memory = measured(count, participants, workers, pairs)
-            ratios = list(np.divide(ray, own))
-            table.add_row(
-                f"{count:,}", spread(own, 2), spread(ray, 2), spread(ratios, 3), f"{memory[0]:.0f}", f"{memory[-1]:.0f}"
-            )
+            found = measured(count, participants, workers, pairs)
+            ratios = list(np.divide(found.ray, found.own)[1:])
+            memory = [f"{kept[0]:.0f}, then {kept[-1]:.0f}" for kept in (found.driver, found.actors)]
+            table.add_row(f"{count:,}", spread(found.own[1:], 2), spread(found.ray[1:], 2), spread(ratios, 3), *memory)
     console = Console(width=140)
     console.print(table)
     console.print(host_line(), soft_wrap=True, highlight=False)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,9 @@ SETTINGS = (
     "--dashboard-agent-listen-port=0",
 )
 HEAD = ("--head", "--port=0", "--include-dashboard=false", "--no-monitor")
+
+# ``ray start`` without the server that lets programs connect from afar: it would not choose its port itself.
+START = "from ray.scripts import scripts as s; s.get_ray_client_dependency_error = lambda: 'not wanted'; s.main()"
 
 # On a busy machine processes start slowly, a node that answers late is no dead one, and memory that
 # others take is no reason to kill actors.
@@ -39,7 +41,7 @@ class RayNode:
     def __init__(self, folder: Path, environment: Mapping[str, str], *settings: str) -> None:
         with (folder / f"node-{os.urandom(4).hex()}.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *SETTINGS, *settings],
+                [sys.executable, "-c", START, "start", *SETTINGS, *settings],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -100,15 +102,24 @@ def is_running(pid: int) -> bool:
 
 
 @contextmanager
-def head_node(folder: Path, environment: Mapping[str, str], cpus: int = 2) -> Iterator[str]:
-    """Run the head of a cluster, and yield its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:  # it does not choose this one itself
-        client_port = free.getsockname()[1]
-    settings = (f"--ray-client-server-port={client_port}", f"--temp-dir={folder}", f"--num-cpus={cpus}")
-    node = RayNode(folder, environment, *HEAD, *settings)
+def node_of(folder: Path, environment: Mapping[str, str], *settings: str) -> Iterator[RayNode]:
+    """Run a node with one core in the block."""
+    node = RayNode(folder, environment, *settings, f"--temp-dir={folder}", "--num-cpus=1")
     try:
-        address = folder / "ray_current_cluster"
-        node.wait_until(lambda: address.exists() and address.read_text() != "")
-        yield address.read_text().strip()
+        yield node
     finally:
         node.stop()
+
+
+@contextmanager
+def two_nodes(folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, RayNode]]:
+    """Run a head and another node, each with a folder of its own; yield the head's address, and the other node."""
+    first, second = folder / "1", folder / "2"
+    first.mkdir()
+    second.mkdir()
+    with node_of(first, environment, *HEAD) as head:
+        address = first / "ray_current_cluster"
+        head.wait_until(lambda: address.exists() and address.read_text() != "")
+        there = address.read_text().strip()
+        with node_of(second, environment, f"--address={there}") as other:
+            yield there, other

@@ -27,6 +27,34 @@ class DiesOnce:
         return results
 
 
+@dataclass(frozen=True)
+class DiesWithItsNode:
+    """Another method's work, in which a node ends while two nodes are in the midst of clients' rounds.
+
+    Attributes:
+        work: of the method.
+        doomed: a file of numbers of processes; those of its own node are ended by the actor that is among them.
+        fifo: where the other actor waits for it.
+    """
+
+    work: Any
+    doomed: str
+    fifo: str
+
+    def train(self, worker: Any, tasks: Sequence[Any], weights: Any) -> Any:
+        results = self.work.train(worker, tasks, weights)
+        if Path(self.doomed).exists():
+            processes = [int(number) for number in Path(self.doomed).read_text().split()]
+            if os.getpid() not in processes:
+                Path(self.fifo).read_bytes()
+                return results
+            with Path(self.fifo).open("wb"):
+                Path(self.doomed).unlink()
+            for process in sorted(processes, key=os.getpid().__eq__):
+                os.kill(process, signal.SIGKILL)
+        return results
+
+
 class Unsendable:
     """A part that cannot be written down."""
 
@@ -43,7 +71,4 @@ def work(job: Any, report: Any) -> None:
         raise RunError("it could not go on")
     if end == "stumble":
         raise ZeroDivisionError("by\nzero")
-    if end == "die once" and Path("deaths left").exists():
-        Path("deaths left").unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
     Path(f"done-{end}").touch()

@@ -1,40 +1,43 @@
-"""Clients and jobs on a Ray cluster of this machine: one cluster and two actors for most, as starting takes seconds."""
+"""Clients and jobs on a Ray cluster: two nodes of this machine, and one actor on each that all share."""
 
-import ast
 import json
 import os
-import re
-import shutil
 import socket
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
-from ray_nodes import PATIENCE, ROOT, head_node
-from ray_parts import DiesOnce, Unsendable, work
+from ray_nodes import PATIENCE, ROOT, is_running, two_nodes
+from ray_parts import DiesOnce, DiesWithItsNode, Unsendable, work
 
+from dtfl_private.attacking import attack_plan
+from dtfl_private.attacking import runner as attacking
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.runner import attack
+from dtfl_private.auditing import identity_check, measuring, shallowest_check, work_ahead, written_audit
+from dtfl_private.auditing.audit_config import AuditConfig
+from dtfl_private.auditing.measuring import MEASURES
+from dtfl_private.auditing.runner import audit
 from dtfl_private.cli.main import main
 from dtfl_private.errors import InputError, NonFiniteLossError, WorkerError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.preset import load_preset
+from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.sweep import sweep
 from dtfl_private.experiments.train import train
-from dtfl_private.runtime import evaluation, ray_clients, ray_cluster, ray_jobs
+from dtfl_private.runtime import evaluation, ray_clients, ray_crew, ray_jobs
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import device_on
 from dtfl_private.runtime.executor_choice import RayChoice
-from dtfl_private.runtime.executors import open_executor
+from dtfl_private.runtime.executors import cluster_kept, open_executor
 from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.runtime.jobs import Ended, OnCluster, Reported, run_jobs
 from dtfl_private.runtime.ray_actor import RayActor
 from dtfl_private.runtime.ray_clients import RayClients
-from dtfl_private.runtime.ray_cluster import Crew, Node, connected, most_actors
+from dtfl_private.runtime.ray_cluster import connected
 from dtfl_private.training.round import run_round
 from dtfl_private.training.tasks import ClientTask, ImageRange
 
@@ -42,8 +45,8 @@ TWO = RayChoice(actors=2)
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """A cluster of one node with two cores, to which this process is connected; its address."""
+def nodes():
+    """A cluster of two nodes with one core each; its address, and the second node."""
     environment = {
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, Path(__file__).parent))),
         "RAY_AUTH_MODE": "token",
@@ -51,56 +54,29 @@ def cluster():
         "RAY_USAGE_STATS_ENABLED": "0",
         **PATIENCE,
     }
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # names of sockets below pytest's own would be too long
-    with pytest.MonkeyPatch.context() as patch:
+    # Names of sockets below pytest's own folder would be too long.
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray-") as folder:
         for name, value in environment.items():
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setattr(ray_cluster, "START_S", ray_cluster.FIRST_S)  # tests count on both actors
+        patch.setattr(ray_crew, "START_S", ray_crew.FIRST_S)  # tests count on both actors
         assert "ray" not in sys.modules, "it reads its variables when it is imported"
-        with head_node(folder, environment) as address, connected(RayChoice(address=address)):
-            yield address
-            KeptCrew.end()
-    shutil.rmtree(folder, ignore_errors=True)
+        with two_nodes(Path(folder), environment) as (address, second):
+            yield address, second
 
 
-class KeptCrew(Crew):
-    """Actors that several executors use, one after the other."""
-
-    idle: ClassVar[list] = []
-
-    def _start_one(self):
-        kind = self._kind
-        if self.idle:
-            actor = self.idle.pop()
-            self._kind = type("Kept", (), {"remote": lambda _: actor})()
-        super()._start_one()
-        self._kind = kind
-
-    def stop(self):
-        self.idle.extend([*self.alive, *self._starting.values()])  # calls of those that start wait in line
-        self.alive, self._starting = [], {}
-        super().stop()
-
-    @classmethod
-    def end(cls):
-        import ray
-
-        for actor in cls.idle:
-            ray.kill(actor)
-        cls.idle.clear()
+@pytest.fixture(scope="module")
+def cluster(nodes):
+    """A connection to the cluster that all tests use, and actors that they share; the address."""
+    address, second = nodes
+    choice = RayChoice(address=address)
+    with cluster_kept(str(choice)), connected(choice) as connection:
+        second.wait_until(lambda: sum(node["Alive"] for node in connection.ray.nodes()) == 2)
+        yield address
 
 
 @pytest.fixture
-def kept(cluster, monkeypatch):
-    """Use the actors that are there already; the cluster's address."""
-    monkeypatch.setattr(ray_clients, "Crew", KeptCrew)
-    monkeypatch.setattr(ray_jobs, "Crew", KeptCrew)
-    return cluster
-
-
-@pytest.fixture
-def on_ray(kept):  # noqa: ARG001 - a fixture takes others by its arguments
+def on_ray(cluster):  # noqa: ARG001 - a fixture takes others by its arguments
     """Open an executor in two actors: ``on_ray(setup)``."""
     opened = []
 
@@ -223,20 +199,6 @@ def test_ray_prints_nothing_to_standard_output(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_nodes_that_differ_are_told_of_in_one_line(cluster, caplog):
-    with connected(RayChoice(address=cluster)) as ray:
-        crew = Crew(ray, TWO, 2)
-        for number, kind in enumerate(("EPYC, torch 2.6", "Xeon, torch 2.6", "EPYC, torch 2.6")):
-            crew._nodes[number] = Node(host="a", process=number, computes_by=kind)
-        crew._warn_of_differences()
-        crew._nodes.pop(1)
-        crew._warn_of_differences()
-    assert [record.getMessage() for record in caplog.records] == [
-        "the cluster's nodes differ (EPYC, torch 2.6; Xeon, torch 2.6): the same run may end a little differently on "
-        "others of them"
-    ]
-
-
 @pytest.mark.usefixtures("cluster")
 def test_what_cannot_be_sent_or_is_of_another_version_is_refused(prepare_tiny):
     with pytest.raises(InputError, match=r"^the method cannot be sent to a Ray cluster \(TypeError: .*local"):
@@ -264,78 +226,28 @@ def test_clusters_that_are_not_there_or_have_no_gpus_are_refused_in_one_line(pre
     assert [device_on("ray", "auto"), device_on("local", "auto"), device_on("ray", "cpu")] == ["cpu", "auto", "cpu"]
 
 
-def test_a_share_of_a_gpu_makes_so_many_actors():
-    class FakeRay:
-        """Two nodes: one with two GPUs and five cores, one with a GPU and one core; one is dead."""
-
-        @staticmethod
-        def nodes():
-            resources = [{"CPU": 5.0, "GPU": 2.0}, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 64.0, "GPU": 8.0}]
-            return [{"Alive": cores["CPU"] < 60, "Resources": cores} for cores in resources]
-
-    assert most_actors(FakeRay, RayChoice()) == 6
-    assert most_actors(FakeRay, RayChoice(gpus=1)) == 3
-    assert most_actors(FakeRay, RayChoice(gpus=0.33)) == 6
-    assert most_actors(FakeRay, RayChoice(gpus=0.5)) == 5
-    assert most_actors(FakeRay, RayChoice(gpus=0.5, actors=2)) == 2
+JOBS = [(2, "well"), (1, "fail"), (0, "stumble"), (1, "well")]
 
 
-def test_nobody_at_an_address_and_no_ray_are_said(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.shutdown", lambda: None)  # other tests use the connection that there is
-    monkeypatch.setattr("ray._private.worker._worker_logs_enabled", False)
-    for address in ("auto", f"127.0.0.1:{port}"):
-        with pytest.raises(InputError) as refused, connected(RayChoice(address=address)):
-            pass
-        assert f"executor ray: nobody answers at 127.0.0.1:{port} (Connection refused)" in str(refused.value)
-    said = ray_cluster._why_not(RayChoice(), ConnectionError("Could not find any running Ray instance.\nMore"))
-    assert said.startswith("this machine belongs to no running Ray cluster: begin one with `ray start --head`")
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError) as refused, connected(RayChoice()):
-        pass
-    assert str(refused.value) == 'executor ray needs Ray: pip install "dtfl-private[ray]"'
-
-
-def test_the_core_imports_no_ray():
-    """Only functions do, of the modules that nothing but ``--executor ray`` loads."""
-    for path in (ROOT / "dtfl_private").rglob("*.py"):
-        text = path.read_text("utf-8")
-        body = ast.parse(text).body if re.search(r"\bray(_|\b)", text) else []
-        names = [alias.name for node in body if isinstance(node, ast.Import) for alias in node.names]
-        names += [str(node.module) for node in body if isinstance(node, ast.ImportFrom)]
-        assert not [name for name in names if name.partition(".")[0] == "ray"]
-        of_ray = [name for name in names if name.startswith("dtfl_private.runtime.ray_")]
-        assert not of_ray or path.name.startswith("ray_")
-
-
-JOBS = [(2, "well"), (1, "fail"), (0, "stumble"), (1, "die once"), (1, "well")]
-
-
-@pytest.mark.usefixtures("kept")
-def test_jobs_on_a_cluster_tell_as_they_go_fail_alone_and_survive_their_actor(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("cluster")
+def test_jobs_on_a_cluster_tell_as_they_go_and_fail_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("deaths left").touch()
     heard = []
     run_jobs(work, JOBS, 1, heard.append, OnCluster.of(TWO, tmp_path))
     told = {
-        job: [event.what for event in heard if event.job == job and isinstance(event, Reported)] for job in range(5)
+        job: [event.what for event in heard if event.job == job and isinstance(event, Reported)] for job in range(4)
     }
-    assert set(told.pop(3)) == {("step", 0)}  # once, or twice if the first was on its way before the actor died
-    assert told == {0: [("step", 0), ("step", 1)], 1: [("step", 0)], 2: [], 4: [("step", 0)]}
+    assert told == {0: [("step", 0), ("step", 1)], 1: [("step", 0)], 2: [], 3: [("step", 0)]}
     assert {event.job: event.error for event in heard if isinstance(event, Ended)} == {
         0: None,
         1: "it could not go on",
         2: "ZeroDivisionError: by zero",
         3: None,
-        4: None,
     }
-    assert {path.name for path in tmp_path.iterdir()} == {"done-well", "done-die once"}
+    assert {path.name for path in tmp_path.iterdir()} == {"done-well"}
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cluster")
 def test_jobs_whose_files_a_node_does_not_see_are_not_begun(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -348,9 +260,9 @@ def test_jobs_whose_files_a_node_does_not_see_are_not_begun(tmp_path, monkeypatc
     ]
 
 
-TINY = """
+SWEEP = """
 title = "tiny"
-seeds = [0, 1]
+seeds = [0]
 
 [config]
 clients = 3
@@ -367,12 +279,12 @@ rounds = 1
 """
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cluster")
 def test_a_sweep_on_a_cluster_is_that_of_this_machine(tmp_path):
-    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "tiny.toml").write_text(SWEEP)
     preset = load_preset(tmp_path / "tiny.toml", "small")
     here = sweep(preset, tmp_path / "here", parallel=1)
-    there = sweep(preset, tmp_path / "there", executor="ray:actors=2")
+    there = sweep(preset, tmp_path / "there", executor="ray:actors=1")
     assert not there.failed
     for one, other in zip(there.runs, here.runs, strict=True):
         assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
@@ -380,44 +292,118 @@ def test_a_sweep_on_a_cluster_is_that_of_this_machine(tmp_path):
         sweep(preset, tmp_path / "there", parallel=2, executor="ray")
 
 
-def test_a_run_on_a_cluster_is_that_of_this_machine_and_so_are_attacks_on_it(kept, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = TrainConfig(max_train_images=60, clients=3, rounds=2, batch_size=8, device="cpu")
-    here = train(config, out="here")
-    there = train(config.model_copy(update={"executor": f"ray:address={kept},actors=2"}), out="there")
-    assert (there.folder.path / "model.safetensors").read_bytes() == (
-        here.folder.path / "model.safetensors"
-    ).read_bytes()
-    assert [record | {"wall_time_s": 0} for record in there.records] == [
-        record | {"wall_time_s": 0} for record in here.records
-    ]
-    assert there.config.executor == "ray:actors=2"  # where that was stays here
-    assert json.loads(there.folder.environment.read_text())["executor"] == "ray:actors=2"
-
-    assert train(config, out="there", resume=True).records == there.records  # goes on here, if there were more to do
-
-    few = {"victims": 8, "aux_images": 24, "seeds": 1, "tiers": (1, 2), "device": "cpu"}
-    few |= {"attacks": ("optimization:steps=2,smoothness=0.01",)}
-    alone = attack(there.folder, AttackConfig.model_validate({**few, "threads": 1}), out="alone")
-    handed_over = []
-
-    def and_noted(function, jobs, *more):
-        handed_over.extend(jobs)
-        run_on_ray(function, jobs, *more)
-
-    run_on_ray = ray_jobs.run_on_ray
-    monkeypatch.setattr(ray_jobs, "run_on_ray", and_noted)
-    several = attack(there.folder, AttackConfig.model_validate({**few, "executor": "ray:actors=2"}), out="several")
-    assert several.results == alone.results
-    assert len(handed_over) == 2
+RUN = TrainConfig(
+    dataset="digits:size=8",
+    max_train_images=120,
+    clients=4,
+    rounds=2,
+    batch_size=8,
+    device="cpu",
+    workers=1,
+    defense=("dropout:p=0.1",),
+)
 
 
-def test_the_command_keeps_its_output_and_the_address(kept, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A run of this process."""
+    return train(RUN, out=tmp_path_factory.mktemp("runs") / "here")
+
+
+def require_same_run(folder, here):
+    """Require that two runs came to the same weights and records."""
+    assert (folder / "model.safetensors").read_bytes() == here.folder.model.read_bytes()
+    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    assert [line | {"wall_time_s": 0} for line in lines] == [dict(one) | {"wall_time_s": 0} for one in here.records]
+
+
+def test_the_command_trains_as_this_process_does_keeps_its_output_and_the_address(
+    cluster, here, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
-    settings = ["--max-train-images", "60", "--clients", "2", "--batch-size", "8", "--device", "cpu", "--rounds", "1"]
+    Path("run.toml").write_text(here.folder.config.read_text().replace('executor = "local"', 'executor = "ray"'))
     with pytest.raises(SystemExit) as left:
-        main(["train", *settings, "--out", "run", "--json", "--executor", f"ray:address={kept},actors=2"])
+        main(["train", "run.toml", "--out", "run", "--json", "--executor", f"ray:address={cluster},actors=2"])
     assert left.value.code == 0
     assert json.loads(capsys.readouterr().out)["finished"] is True
-    assert 'executor = "ray:actors=2"' in (tmp_path / "run" / "config.toml").read_text()
+    require_same_run(Path("run"), here)
+    assert 'executor = "ray:actors=2"' in Path("run/config.toml").read_text()  # where that was stays here
+    assert json.loads(Path("run/environment.json").read_text())["executor"] == "ray:actors=2"
+    train(RUN, out="run", resume=True)  # goes on here, if there were more to do
+    require_same_run(Path("run"), here)
+
+
+def noted(monkeypatch) -> list:
+    """Return the jobs that clusters are given from now on."""
+    jobs = []
+    run_on_ray = ray_jobs.run_on_ray
+
+    def and_noted(function, given, *more):
+        jobs.extend(given)
+        run_on_ray(function, given, *more)
+
+    monkeypatch.setattr(ray_jobs, "run_on_ray", and_noted)
+    return jobs
+
+
+ATTACKS = {"attacks": ("optimization:steps=1,smoothness=0.01",), "victims": 8, "seeds": 1, "device": "cpu"}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_attacks_on_a_cluster_are_those_of_this_process(here, tmp_path, monkeypatch):
+    jobs = noted(monkeypatch)
+    few = {**ATTACKS, "aux_images": 24, "tiers": (1, 2)}
+    alone = attack(here.folder, AttackConfig.model_validate({**few, "threads": 1}), out=tmp_path / "alone")
+    config = AttackConfig.model_validate({**few, "executor": "ray:actors=1"})
+    assert attack(here.folder, config, out=tmp_path / "there").results == alone.results
+    assert sorted(job.tier for job in jobs) == [1, 2]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_audit_on_a_cluster_is_that_of_one_thread(here, tmp_path, monkeypatch):
+    """Its trainings and its jobs use the same actors, one after the other."""
+    monkeypatch.setattr(attacking, "save_pictures", lambda *_: [])
+    monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})
+    monkeypatch.setattr(written_audit, "audit_page", lambda *_: "a page")
+    monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.0)
+    monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)
+    monkeypatch.setattr(measuring, "MEASURES", {"effective-rank": MEASURES["effective-rank"]})
+    monkeypatch.setattr(work_ahead, "measure_tasks", lambda *_: [])  # of others, too, which take long
+    for module in (attack_plan, identity_check):
+        monkeypatch.setattr(module, "available_cores", lambda: 1)
+    few = {**ATTACKS, "aux_images": 60, "tiers": (1,), "measured": 100, "workers": 1}
+    alone = audit(here.folder, AuditConfig.model_validate(few), out=tmp_path / "alone").findings
+    jobs = noted(monkeypatch)
+    config = AuditConfig.model_validate({**few, "executor": "ray:actors=1"})
+    there = audit(here.folder, config, out=tmp_path / "there")
+    differing = {name for name in type(alone).model_fields if getattr(there.findings, name) != getattr(alone, name)}
+    assert differing <= {"settings", "repeat"}
+    assert there.findings.settings["executor"] == "ray:actors=1"
+    assert {job.purpose for job in jobs} >= {"", "twice the effort", "as scheduled"}
+    undefended = RunFolder(path=tmp_path / "there" / "undefended")
+    assert json.loads(undefended.environment.read_text())["executor"] == "ray:actors=1"
+
+
+def test_a_node_that_is_killed_in_mid_round_changes_nothing(nodes, cluster, here, tmp_path, monkeypatch, caplog):
+    """The last test: the second node ends while a client's round is computed there, and another on the first node."""
+    _, second = nodes
+    fifo, doomed = tmp_path / "fifo", tmp_path / "doomed"
+    os.mkfifo(fifo)
+    processes = second.processes()
+    sent = ray_clients._sent
+
+    def and_doomed(ray, setup):
+        return sent(ray, replace(setup, work=DiesWithItsNode(setup.work, str(doomed), str(fifo))))
+
+    class FromRoundTwo(Callback):
+        def round_finished(self, record):
+            if record["round"] == 1:
+                doomed.write_text(" ".join(map(str, processes)))
+
+    monkeypatch.setattr(ray_clients, "_sent", and_doomed)
+    config = RUN.model_copy(update={"executor": f"ray:address={cluster},actors=2"})
+    there = train(config, out=tmp_path / "there", callbacks=[FromRoundTwo()])
+    assert not any(is_running(pid) for pid in processes)
+    assert "died: what it was at is done again elsewhere" in caplog.text
+    require_same_run(there.folder.path, here)
