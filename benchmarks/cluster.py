@@ -85,7 +85,7 @@ def measured(clients: int, participants: int, workers: int, pairs: int) -> Measu
         processes.start()
         actors.start()
         for number in range(pairs + 1):
-            turns = [(processes, found.own), (actors, found.ray)]
+            turns: list[tuple[Executor, list[float]]] = [(processes, found.own), (actors, found.ray)]
             after = []
             for executor, seconds in turns if number % 2 else turns[::-1]:
                 taken_s, ended = timed(prepared, state, executor)

@@ -174,7 +174,8 @@ def _setup_of(setup: Sequence[Any], images: Sequence[Any]) -> WorkerSetup:
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # nothing writes to them, though torch has no tensors that say so
-        return replace(whole, **{name: torch.from_numpy(array) for name, array in ray.get(images[0]).items()})
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in ray.get(images[0]).items()}
+    return replace(whole, **tensors)
 
 
 def _computes_by(has_gpu: bool) -> str:

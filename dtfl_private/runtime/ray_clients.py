@@ -166,6 +166,6 @@ _WORDS = {"train": "client", "evaluate": "test images", "logits": "test images"}
 def _sent(ray: Any, setup: WorkerSetup) -> tuple[list[Any], list[Any]]:
     """Put a setup into the cluster's store, its images apart; Ray passes references on as they are inside lists."""
     images = {name: getattr(setup, name).numpy() for name in IMAGES}
-    bare = replace(setup, **dict.fromkeys(IMAGES, torch.empty(0)))
+    none: dict[str, Any] = dict.fromkeys(IMAGES, torch.empty(0))
     parts = list(parts_of(setup).items())
-    return [in_store(ray, bare, parts)], [in_store(ray, images, parts)]
+    return [in_store(ray, replace(setup, **none), parts)], [in_store(ray, images, parts)]
