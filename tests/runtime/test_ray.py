@@ -391,7 +391,7 @@ def test_a_node_that_is_killed_in_mid_round_changes_nothing(nodes, cluster, here
     _, second = nodes
     fifo, doomed = tmp_path / "fifo", tmp_path / "doomed"
     os.mkfifo(fifo)
-    processes = second.processes()
+    processes = []
     sent = ray_clients._sent
 
     def and_doomed(ray, setup):
@@ -400,11 +400,13 @@ def test_a_node_that_is_killed_in_mid_round_changes_nothing(nodes, cluster, here
     class FromRoundTwo(Callback):
         def round_finished(self, record):
             if record["round"] == 1:
+                processes.extend(second.processes())  # its actor is among them now
                 doomed.write_text(" ".join(map(str, processes)))
 
     monkeypatch.setattr(ray_clients, "_sent", and_doomed)
     config = RUN.model_copy(update={"executor": f"ray:address={cluster},actors=2"})
     there = train(config, out=tmp_path / "there", callbacks=[FromRoundTwo()])
+    assert processes
     assert not any(is_running(pid) for pid in processes)
     assert "died: what it was at is done again elsewhere" in caplog.text
     require_same_run(there.folder.path, here)
