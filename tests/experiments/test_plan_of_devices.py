@@ -102,7 +102,7 @@ def test_no_scheduler_gives_a_tier_that_the_memory_does_not_hold(scheduler):
 
 def test_a_device_whose_memory_holds_no_tier_is_refused_with_its_figures():
     with pytest.raises(
-        InputError, match=r"profile '2 CPU, 30 Mbps' \(client \d+ and 1 more\) has too little"
+        InputError, match=r"profile '2 CPU, 30 Mbps' \(client \d+ and \d more\) has too little"
     ) as refused:
         plan(small(profiles=memory(0.01), drift_share=0.0), input_shape=DIGITS)
     text = str(refused.value)
@@ -124,20 +124,19 @@ def test_a_profile_nobody_has_may_have_too_little_memory():
 
 
 def test_a_smaller_memory_of_a_faster_engine_leaves_a_tier_to_the_next_engine():
+    """Where neither links nor the server take any time, so that the client's computing is all."""
     fast = Engine(macs_per_s={"fp32": 1e12}, memory_bytes=1e6)
-    (uniform,) = PROFILE_SETS["uniform"]
-    profiles = [uniform.model_copy(update={"engines": {"gpu": fast, "cpus": Engine()}})]
-    config = make_config({"clients": 1, "rounds": 1, "profiles": profiles, "scheduler": "static:4"})
-    planned = plan(config, input_shape=DIGITS, images_per_client=150)
-    alone = plan(config.model_copy(update={"profiles": "uniform"}), input_shape=DIGITS, images_per_client=150)
-    assert planned.virtual_time_s == pytest.approx(alone.virtual_time_s, rel=1e-9)
-    shallow = plan(config.model_copy(update={"scheduler": "static:1"}), input_shape=DIGITS, images_per_client=150)
-    uniform_shallow = alone = plan(
-        config.model_copy(update={"scheduler": "static:1", "profiles": "uniform"}),
-        input_shape=DIGITS,
-        images_per_client=150,
-    )
-    assert shallow.virtual_time_s < uniform_shallow.virtual_time_s
+    plain = PROFILE_SETS["uniform"][0].model_copy(update={"up_mbit_s": 1e9, "down_mbit_s": 1e9})
+    two = plain.model_copy(update={"engines": {"gpu": fast, "cpus": Engine()}})
+
+    def seconds(profile: ResourceProfile, tier: int) -> float:
+        config = make_config(
+            {"clients": 1, "rounds": 1, "profiles": [profile], "scheduler": f"static:{tier}", "server_cpus": 1e9}
+        )
+        return plan(config, input_shape=DIGITS, images_per_client=150).virtual_time_s
+
+    assert seconds(two, 4) == pytest.approx(seconds(plain, 4), rel=1e-6)
+    assert seconds(two, 2) == pytest.approx(seconds(plain, 2) * 15e9 / 1e12, rel=1e-2)
 
 
 def test_the_built_in_devices_are_planned_with_their_accelerators():
