@@ -15,7 +15,6 @@ def quick(monkeypatch):
     monkeypatch.setattr(fitting, "synthetic_layers", lambda: {"linear": [layer]})
     monkeypatch.setattr(fitting, "SIDES", {"cpu": (16, 32)})
     monkeypatch.setattr(fitting, "COPIED_BYTES", {"cpu": 2**16})
-    monkeypatch.setattr(fitting, "PASSES", 1)
     monkeypatch.setattr(fitting, "REPEATS", 1)
 
 

@@ -151,7 +151,7 @@ def test_the_presets_are_there():
     assert {path.stem for path in PRESETS} == {
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
-        *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer"),
+        *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer", "accelerators"),
     }
 
 

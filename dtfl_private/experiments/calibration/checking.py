@@ -26,6 +26,7 @@ from dtfl_private.simulation.clients.profiles import ResourceProfile
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.measurement import step_s
 from dtfl_private.simulation.costs.network_operators import network_operators
+from dtfl_private.simulation.costs.operators import Operators
 from dtfl_private.simulation.costs.roofline import device_of
 from dtfl_private.simulation.costs.roofline import step_s as roofline_s
 from dtfl_private.simulation.costs.tier_work import HeldParts, step_optimizer, tier_work
@@ -67,9 +68,32 @@ def built_in_networks() -> list[str]:
     return [*installed("model")]
 
 
-def checked_steps(
+@dataclass(frozen=True, kw_only=True)
+class MeasuredStep:
+    """A client's training step as measured: what it computes, and the median seconds of the steps that were timed."""
+
+    model: str
+    tier: int
+    train_macs: int
+    work: Operators
+    measured_s: float
+
+    def checked(self, engine: Engine, name: EngineName, numerics: Numerics, batch_size: int) -> CheckedStep:
+        """Return the step beside what an engine's figures predict."""
+        profile = ResourceProfile(name="here", cpus=1, up_mbit_s=1, down_mbit_s=1, engines={"cpus": engine})
+        device = device_of(profile, numerics.precision, 1.0)
+        return CheckedStep(
+            model=self.model,
+            tier=self.tier,
+            predicted_s=roofline_s(self.work, device, device.mains[0], batch_size),
+            by_macs_s=batch_size * self.train_macs / device.base_macs_per_s,
+            measured_s=self.measured_s,
+            engine=name,
+        )
+
+
+def measured_steps(
     model: str,
-    engine: Engine,
     numerics: Numerics,
     *,
     input_shape: tuple[int, ...] | None,
@@ -78,12 +102,11 @@ def checked_steps(
     batch_size: int,
     repeats: int,
     allowed: Allowed = NOTHING_ALLOWED,
-) -> list[CheckedStep]:
+) -> list[MeasuredStep]:
     """Return a network's steps in every tier and of the whole; none of one so large that it is only described.
 
     Args:
         model: name of the network.
-        engine: the figures.
         numerics: of the steps.
         input_shape: shape of one input; None: the one at which `list models` counts the network.
         classes: number of classes.
@@ -96,13 +119,16 @@ def checked_steps(
     built = build_description(model, input_shape=shape, classes=classes, norm=norm, seed=0, allowed=allowed)
     if next(built.parameters()).is_meta:
         return []
-    predicted = _predicted(built, shape, classes, engine, numerics, batch_size)
+    network, table = network_operators(built, shape, classes, numerics), analyse(built, shape, classes, numerics)
+    macs = {row.tier: row.client_train_macs for row in table.rows} | {table.modules: table.train_macs}
     with isolated(0, "check"):
-        measured = list(_measured(built, shape, classes, numerics, batch_size, repeats))
-    return [
-        CheckedStep(model=model, tier=tier, predicted_s=by_roofline, by_macs_s=by_macs, measured_s=taken)
-        for (tier, by_roofline, by_macs), taken in zip(predicted, measured, strict=True)
-    ]
+        taken_s = list(_measured(built, shape, classes, numerics, batch_size, repeats))
+    steps = []
+    for (tier, train_macs), measured_s in zip(macs.items(), taken_s, strict=True):
+        held = HeldParts(first=tier, head=tier < table.modules)
+        work = tier_work(network, held, tier, step_optimizer("adam", 0.0), batch_size).training
+        steps.append(MeasuredStep(model=model, tier=tier, train_macs=train_macs, work=work, measured_s=measured_s))
+    return steps
 
 
 def _example(model: str) -> tuple[int, ...]:
@@ -110,26 +136,6 @@ def _example(model: str) -> tuple[int, ...]:
     if not is_object_path("model", model):
         facts = network_facts(factory_of("model", parse("model", model).name, NOTHING_ALLOWED)[1])
     return (3, 32, 32) if facts is None else facts.example
-
-
-def _predicted(
-    model: StagedModel,
-    shape: tuple[int, ...],
-    classes: int,
-    engine: Engine,
-    numerics: Numerics,
-    batch_size: int,
-) -> Iterator[tuple[int, float, float]]:
-    """Yield each tier with its seconds by the roofline, and by MACs alone."""
-    profile = ResourceProfile(name="here", cpus=1, up_mbit_s=1, down_mbit_s=1, engines={"cpus": engine})
-    device = device_of(profile, numerics.precision, 1.0)
-    network, table = network_operators(model, shape, classes, numerics), analyse(model, shape, classes, numerics)
-    macs = {row.tier: row.client_train_macs for row in table.rows} | {table.modules: table.train_macs}
-    for tier, train_macs in macs.items():
-        held = HeldParts(first=tier, head=tier < table.modules)
-        work = tier_work(network, held, tier, step_optimizer("adam", 0.0), batch_size)
-        by_roofline = roofline_s(work.training, device, device.mains[0], batch_size)
-        yield tier, by_roofline, batch_size * train_macs / device.base_macs_per_s
 
 
 def _measured(

@@ -27,8 +27,6 @@ SIDES = {"cpu": (384, 768), "cuda": (2048, 4096), "mps": (1024, 2048)}
 
 COPIED_BYTES = {"cpu": 2**26, "cuda": 2**28, "mps": 2**27}
 REPEATS = 5
-PASSES = 3
-"""All is measured so often, one thing after the other each time, so that a busy moment spoils one time of three."""
 
 DTYPES: dict[EnginePrecision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -49,40 +47,50 @@ class _Probe:
         return roofline_s / max(taken_s - self.launches * launch_s, taken_s / 2)
 
 
-def calibrated_engine(numerics: Numerics) -> Engine:
-    """Return the figures of the device that a run with these numerics computes on, by one thread on a CPU.
+class EngineFit:
+    """The figures of the device that a run with these numerics computes on, by one thread on a CPU.
 
     The peaks are those of the fastest products of large matrices, the bandwidth that of large copies, the launch time
     the median over tiny networks of a step's time per operator, and each class's share the median over its synthetic
-    layers of the roofline's time in the measured one, launches taken off. Each time is the median of several.
+    layers of the roofline's time in the measured one, launches taken off. Each time is the median over all passes,
+    which may lie far apart: a machine that others use is not equally fast all the time.
     """
-    device = numerics.device
-    dtypes = DTYPES | ({"fp64": torch.float64} if numerics.precision == "fp64" else {})
-    products: dict[EnginePrecision, Callable[[], float]] = {
-        name: partial(_peak, device, dtype) for name, dtype in dtypes.items()
-    }
-    probes = [_probe(kind, layer, numerics) for kind, layers in synthetic_layers().items() for layer in layers]
-    networks = [_per_launch(network, numerics) for network in tiny_networks()]
-    rates: defaultdict[str, list[float]] = defaultdict(list)
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
-    for _ in range(PASSES):
-        for name, product in products.items():
-            rates[name].append(product())
-        rates["bandwidth"].append(_bandwidth(device))
-        for place, per_launch_s in enumerate(networks):
-            seconds[f"network {place}"].append(per_launch_s())
-        for place, probe in enumerate(probes):
-            seconds[f"probe {place}"].append(median_s(probe.run, device, REPEATS))
-        seconds["optimizer"].append(_adam_s(device))
-    found = {name: statistics.median(values) for name, values in [*rates.items(), *seconds.items()]}
-    launch_s = statistics.median(found[f"network {place}"] for place in range(len(networks)))
-    return Engine(
-        macs_per_s={name: rounded(found[name]) for name in dtypes},
-        bytes_per_s=rounded(found["bandwidth"]),
-        launch_s=rounded(launch_s),
-        memory_bytes=_memory_bytes(device),
-        efficiency={kind: rounded(share) for kind, share in _shares(probes, found, numerics, launch_s).items()},
-    )
+
+    def __init__(self, numerics: Numerics) -> None:
+        self._numerics = numerics
+        device = numerics.device
+        dtypes = DTYPES | ({"fp64": torch.float64} if numerics.precision == "fp64" else {})
+        self._peaks: dict[EnginePrecision, Callable[[], float]] = {
+            name: partial(_peak, device, dtype) for name, dtype in dtypes.items()
+        }
+        self._probes = [_probe(kind, one, numerics) for kind, layers in synthetic_layers().items() for one in layers]
+        self._networks = [_per_launch(network, numerics) for network in tiny_networks()]
+        self._found: defaultdict[str, list[float]] = defaultdict(list)
+
+    def measure(self) -> None:
+        """Measure everything once more."""
+        device = self._numerics.device
+        for name, peak in self._peaks.items():
+            self._found[name].append(peak())
+        self._found["bandwidth"].append(_bandwidth(device))
+        for place, per_launch_s in enumerate(self._networks):
+            self._found[f"network {place}"].append(per_launch_s())
+        for place, probe in enumerate(self._probes):
+            self._found[f"probe {place}"].append(median_s(probe.run, device, REPEATS))
+        self._found["optimizer"].append(_adam_s(device))
+
+    def engine(self) -> Engine:
+        """Return the figures by all passes so far; there must have been one."""
+        found = {name: statistics.median(values) for name, values in self._found.items()}
+        launch_s = statistics.median(found[f"network {place}"] for place in range(len(self._networks)))
+        shares = _shares(self._probes, found, self._numerics, launch_s)
+        return Engine(
+            macs_per_s={name: rounded(found[name]) for name in self._peaks},
+            bytes_per_s=rounded(found["bandwidth"]),
+            launch_s=rounded(launch_s),
+            memory_bytes=_memory_bytes(self._numerics.device),
+            efficiency={kind: rounded(share) for kind, share in shares.items()},
+        )
 
 
 def rounded(value: float) -> float:

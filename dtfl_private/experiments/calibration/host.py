@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import tomli_w
 import torch
 
-from dtfl_private.experiments.calibration.checking import CheckedStep, built_in_networks, checked_steps
+from dtfl_private.experiments.calibration.checking import CheckedStep, MeasuredStep, built_in_networks, measured_steps
 from dtfl_private.experiments.calibration.clocks import clock_words
-from dtfl_private.experiments.calibration.fitting import calibrated_engine
+from dtfl_private.experiments.calibration.fitting import EngineFit
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.numerics import Numerics
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 LINK_MBIT_S = 100.0
 """Links are not measured: what the written profile has."""
+
+LAST_PASSES = 2
+"""So often the figures are measured again when all networks have been timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,8 @@ def calibrate_host(
     """Measure this host's engines, and compare predicted and measured training steps.
 
     What is fitted: peaks, bandwidth, launch time, and a share of the roofline for each class of operators; on synthetic
-    layers and tiny networks only. What is compared: whole training steps of networks, none of which was fitted on.
+    layers and tiny networks only. What is compared: whole training steps of networks, none of which was fitted on. The
+    two take turns, network by network, so that both see the machine in its busy and its idle moments.
 
     Args:
         config: device (cpu, or auto: CUDA too where it is there), precision, memory format, norm, batch size, and the
@@ -77,12 +81,13 @@ def calibrate_host(
     with one_thread():
         for name, here in numerics.items():
             say(f"measuring {name}: products, copies, tiny networks and single layers")
-            engines[name] = calibrated_engine(here)
+            fit = EngineFit(here)
+            measured: list[MeasuredStep] = []
             for model in built_in_networks() if models is None else models:
+                fit.measure()
                 say(f"timing the training steps of {model} on {name}")
-                found = checked_steps(
+                found = measured_steps(
                     model,
-                    engines[name],
                     here,
                     input_shape=input_shape,
                     classes=classes,
@@ -91,8 +96,12 @@ def calibrate_host(
                     repeats=repeats,
                     allowed=config.allowed,
                 )
-                steps += [replace(step, engine=name) for step in found]
+                measured += found
                 left_out += [] if found else [model]
+            for _ in range(LAST_PASSES):
+                fit.measure()
+            engines[name] = fit.engine()
+            steps += [step.checked(engines[name], name, here, config.batch_size) for step in measured]
     return Calibration(
         profile=_profile(config, engines),
         steps=steps,

@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from dtfl_private.experiments.calibration import fitting
-from dtfl_private.experiments.calibration.checking import CheckedStep, built_in_networks, checked_steps, median_error
-from dtfl_private.experiments.calibration.fitting import calibrated_engine
+from dtfl_private.experiments.calibration.checking import CheckedStep, built_in_networks, measured_steps, median_error
+from dtfl_private.experiments.calibration.fitting import EngineFit
 from dtfl_private.experiments.calibration.synthetic_layers import SyntheticLayer, synthetic_layers
 from dtfl_private.numerics import Numerics
 from dtfl_private.simulation.clients.engines import Engine
@@ -22,8 +22,14 @@ def quick(monkeypatch):
     monkeypatch.setattr(fitting, "synthetic_layers", lambda: few)
     monkeypatch.setattr(fitting, "SIDES", {"cpu": (16, 32)})
     monkeypatch.setattr(fitting, "COPIED_BYTES", {"cpu": 2**16})
-    monkeypatch.setattr(fitting, "PASSES", 1)
     monkeypatch.setattr(fitting, "REPEATS", 1)
+
+
+def fitted(numerics: Numerics) -> Engine:
+    """Return the figures of one pass."""
+    fit = EngineFit(numerics)
+    fit.measure()
+    return fit.engine()
 
 
 def test_there_are_synthetic_layers_of_every_class_but_the_optimiser():
@@ -33,7 +39,7 @@ def test_there_are_synthetic_layers_of_every_class_but_the_optimiser():
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_an_engine_has_peaks_of_its_precisions_and_finite_figures(precision):
-    engine = calibrated_engine(Numerics(precision=precision))
+    engine = fitted(Numerics(precision=precision))
     assert engine.macs_per_s is not None
     assert engine.macs_per_s.keys() == {"fp32", "bf16", precision}
     assert engine.launch_s > 0
@@ -47,7 +53,7 @@ def test_figures_follow_from_the_measured_seconds(monkeypatch):
     """Every product, copy, layer and step of Adam takes 10 ms, a tiny network's step 0.1 ms."""
     monkeypatch.setattr(fitting, "median_s", lambda *_: 0.01)
     monkeypatch.setattr(fitting, "step_s", lambda *_: 1e-4)
-    engine = calibrated_engine(Numerics())
+    engine = fitted(Numerics())
     assert engine.macs_per_s == {"fp32": 3.277e6, "bf16": 3.277e6}  # 32 x 32 x 32 in 10 ms, in four digits
     assert engine.bytes_per_s == pytest.approx(2 * 2**16 / 0.01, rel=1e-3)
     moved = 7 * fitting.ADAM_TENSORS * fitting.ADAM_SIZE * 4 / engine.bytes_per_s
@@ -61,9 +67,10 @@ def test_figures_follow_from_the_measured_seconds(monkeypatch):
 
 def test_steps_of_every_tier_are_predicted_and_measured():
     engine = Engine(macs_per_s={"fp32": 1e9}, launch_s=1e-5)
-    steps = checked_steps(
-        "resnet-8", engine, Numerics(), input_shape=(1, 8, 8), classes=10, norm="batch", batch_size=2, repeats=1
-    )
+    arguments = {"input_shape": (1, 8, 8), "classes": 10, "norm": "batch", "batch_size": 2, "repeats": 1}
+    measured = measured_steps("resnet-8", Numerics(), **arguments)
+    steps = [step.checked(engine, "gpu", Numerics(), 2) for step in measured]
+    assert {step.engine for step in steps} == {"gpu"}
     assert [step.tier for step in steps] == [1, 2, 3, 4, 5]
     assert all(step.measured_s > 0 for step in steps)
     assert sorted(step.predicted_s for step in steps) == [step.predicted_s for step in steps]
@@ -82,4 +89,4 @@ def test_the_error_is_relative_to_what_was_measured():
 def test_large_networks_are_not_measured():
     assert "bert-large" in built_in_networks()
     arguments = {"input_shape": (8,), "classes": 10, "norm": "batch", "batch_size": 2, "repeats": 1}
-    assert checked_steps("bert-large:cuts=1", Engine(macs_per_s={"fp32": 1e9}), Numerics(), **arguments) == []
+    assert measured_steps("bert-large:cuts=1", Numerics(), **arguments) == []
