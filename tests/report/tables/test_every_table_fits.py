@@ -25,6 +25,7 @@ from dtfl_private.cli.sweep import runs_table
 from dtfl_private.data.facts import DatasetFacts
 from dtfl_private.deployed.sessions_file import ClientSession, Sessions
 from dtfl_private.deployed.status import Status
+from dtfl_private.experiments.calibration.checking import CheckedStep
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.planned_rounds import Plan, PlannedRound
 from dtfl_private.leakage.results.result import Result
@@ -33,6 +34,7 @@ from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSet
 from dtfl_private.report.live.training import rounds_table as live_rounds_table
 from dtfl_private.report.tables.adversaries import adversaries_table
 from dtfl_private.report.tables.audit import verdict_table
+from dtfl_private.report.tables.calibration import prediction_table
 from dtfl_private.report.tables.comparison import terminal_tables
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
 from dtfl_private.report.tables.datasets import dataset_facts, datasets_table
@@ -46,7 +48,7 @@ from dtfl_private.report.tables.method_leakage import method_leakage_tables
 from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.tables.predictions import PredictedImage, predictions_table, recall_table
-from dtfl_private.report.tables.profiles import profiles_table
+from dtfl_private.report.tables.profiles import engines_table, profiles_table, shares_table
 from dtfl_private.report.tables.summary import summary_table
 from dtfl_private.report.tables.tuned_settings import tuned_settings_tables
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
@@ -170,7 +172,14 @@ def costs(four_tiers) -> list[Table]:
         round_time_table(times, np.arange(1, TIERS + 1), profiles, title="times"),
         cuts_table(choice, title="cuts"),
         profiles_table("paper", profiles, "mbit"),
+        engines_table(PROFILE_SETS["devices"]),
+        shares_table(PROFILE_SETS["devices"][2]),
+        prediction_table([predicted(name) for name in ("efficientnet-b0", LONG)], title="steps"),
     ]
+
+
+def predicted(model: str) -> CheckedStep:
+    return CheckedStep(model=model, tier=TIERS, predicted_s=12.3456, by_macs_s=1.2, measured_s=123.456)
 
 
 def spreads() -> list[Table]:
