@@ -161,7 +161,7 @@ def _both_passes(layer: nn.Module, inputs: Tensor, numerics: Numerics) -> Callab
         with numerics.autocast():
             result = layer(given)
         if result.requires_grad:
-            result.backward(gradient)
+            torch.autograd.backward(result, gradient)
         given.grad = None
         for one in layer.parameters():
             one.grad = None

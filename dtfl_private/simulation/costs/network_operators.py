@@ -116,11 +116,12 @@ class _Follower:
     def _run(self, stage: nn.Module, inputs: Sequence[Tensor], what: str) -> tuple[StageOperators, list[Tensor]]:
         trained = [one for one in stage.parameters() if one.requires_grad]
         runs = [self._both_passes(stage, one, needs_gradient=False, trained=trained) for one in inputs]
-        forward, first = (per_image(*(run[part] for run in runs), what) for part in ("forward", "all"))
+        small, large = runs
+        forward, first = (per_image(small[part], large[part], what) for part in ("forward", "all"))
         inner = first
         if inputs[0].is_floating_point():
-            noted = [self._both_passes(stage, one, needs_gradient=True, trained=trained)["all"] for one in inputs]
-            inner = per_image(*noted, what)
+            few, many = (self._both_passes(stage, one, needs_gradient=True, trained=trained)["all"] for one in inputs)
+            inner = per_image(few, many, what)
         kept = [self._kept(stage, one) for one in inputs]
         return (
             StageOperators(
@@ -150,7 +151,7 @@ class _Follower:
         back: list[Noted] = []
         if needs_gradient or trained:
             gradient = torch.ones_like(made[0])
-            back = self._noted(lambda: made[0].backward(gradient))
+            back = self._noted(lambda: torch.autograd.backward(made[0], gradient))
         for one in trained:
             one.grad = None
         return {"forward": passed, "all": [*passed, *back], "output": made[0].detach()}
@@ -218,6 +219,7 @@ def _loss(logits: Sequence[Tensor]) -> Operators:
     def trained(one: Tensor) -> list[Noted]:
         given = one.detach().float().requires_grad_()
         labels = torch.zeros(len(one), dtype=torch.int64, device=one.device)
-        return noted_by(lambda: F.cross_entropy(given, labels).backward())
+        return noted_by(lambda: torch.autograd.backward(F.cross_entropy(given, labels)))
 
-    return per_image(*map(trained, logits), "the loss")
+    small, large = map(trained, logits)
+    return per_image(small, large, "the loss")

@@ -65,13 +65,13 @@ class Noted:
 
 
 @dataclass
-class _Notes(TorchDispatchMode):
+class _Notes(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not annotate its modes
     """Notes what is dispatched inside it."""
 
     noted: list[Noted] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch does not annotate its modes
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -119,7 +119,7 @@ def _kind(packet: Any, args: tuple[Any, ...]) -> OperatorClass:
 
 def _macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
     if packet is aten.convolution_backward:
-        shapes = [one.shape if isinstance(one, Tensor) else one for one in args]
+        shapes: list[Any] = [one.shape if isinstance(one, Tensor) else one for one in args]
         return convolution_backward(*shapes, **kwargs) // 2
     flops: int = flop_registry[packet](*args, **kwargs, out_val=result)
     return flops // 2
