@@ -56,25 +56,35 @@ def deploy(context: click.Context) -> None:
     metavar="D",
     help="for which certificates are valid",
 )
+@click.option("--flower", is_flag=True, help="for a federation that runs with Flower: its app, keys of SuperNodes")
 def init(
-    folder: str, clients: int | None, names: tuple[str, ...], port: int, config_file: str | None, days: int
+    folder: str,
+    clients: int | None,
+    names: tuple[str, ...],
+    port: int,
+    config_file: str | None,
+    days: int,
+    flower: bool,
 ) -> None:
     """Write a project: certificates, configuration, and what starts it.
 
     FOLDER must not be there. Beside the run's configuration it has a certificate authority, a folder for the server and
-    one for each client, which is handed over as it is; the authority's key stays with you. Needs the extra deploy.
+    one for each client, which is handed over as it is; the authority's key stays with you. Needs the extra deploy; with
+    --flower, the extra flower.
 
     \b
     Examples:
       dtfl-private deploy init hospitals --server-name fl.example.org
       dtfl-private deploy init hospitals --clients 5 --config mine.toml --days 90
+      dtfl-private deploy init hospitals --flower --server-name fl.example.org
     """
     from dtfl_private.cli.deploy_project import project_config, project_document, project_lines, utc_now
+    from dtfl_private.deployed.project.flower_init import make_flower_project
     from dtfl_private.deployed.project.init import make_project
     from dtfl_private.files.writing import output_path
 
-    config = project_config(config_file, clients)
-    made = make_project(output_path(folder), config, names=names, port=port, days=days, now=utc_now())
+    config, make = project_config(config_file, clients), make_flower_project if flower else make_project
+    made = make(output_path(folder), config, names=names, port=port, days=days, now=utc_now())
     answer = output()
     answer.show_line(f"written: {made.folder.path}")
     for line in project_lines(made):

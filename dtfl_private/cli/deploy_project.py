@@ -32,10 +32,16 @@ def project_config(file: str | None, clients: int | None) -> TrainConfig:
 def project_lines(made: Made) -> list[str]:
     """Return what to do with a new project."""
     address = made.settings.address
+    served = (
+        "server/ to the SuperLink's machine"
+        if made.settings.flower
+        else "config.toml and server/ to the server's machine"
+    )
+    makes = "issues the SuperLink's certificate" if made.settings.flower else "can make new clients"
     lines = [
         f"clients look for the server at {address}",
-        "hand over: config.toml and server/ to the server's machine, each folder in clients/ to its client",
-        "keep: authority/, whose key can make new clients",
+        f"hand over: {served}, each folder in clients/ to its client",
+        f"keep: authority/, whose key {makes}",
         f"next: {made.folder.path / 'README.md'}",
     ]
     if made.settings.names == ["localhost"]:

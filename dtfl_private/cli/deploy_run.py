@@ -98,6 +98,7 @@ def serve(
     from dtfl_private.cli.interrupted_run import InterruptedRunError
     from dtfl_private.cli.train import train_config
     from dtfl_private.deployed.project.credentials import read_server_credentials
+    from dtfl_private.deployed.server.entrance import OverTls
     from dtfl_private.deployed.server.serving import Serving
     from dtfl_private.deployed.server.serving import serve as run_server
     from dtfl_private.deployed.server.serving_client import Rules
@@ -111,8 +112,7 @@ def serve(
     config = train_config(config_file, None, resume=False, given={})
     rules = Rules(deadline_s=deadline_s, stragglers="drop" if stragglers == "drop" else "average")
     serving = Serving(
-        listen=listen,
-        credentials=credentials,
+        entrance=OverTls(listen=listen, credentials=credentials),
         rules=rules,
         minimum=minimum,
         out=None if out is None else output_path(out),

@@ -28,6 +28,7 @@ from dtfl_private.deployed.client.own_data import part_of
 from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.project.credentials import read_client_credentials, read_server_credentials
 from dtfl_private.deployed.project.init import make_project
+from dtfl_private.deployed.server.entrance import OverTls
 from dtfl_private.deployed.server.serving import Serving, serve
 from dtfl_private.deployed.server.serving_client import Rules
 from dtfl_private.deployed.sessions.session import Session
@@ -236,9 +237,7 @@ def _serve(
             side / "ca.pem", side / "server.pem", side / "server.key", now=datetime.now(UTC)
         )
         serving = Serving(
-            listen=address,
-            credentials=credentials,
-            keepalive_s=rules.pop("keepalive_s", 10.0),
+            entrance=OverTls(listen=address, credentials=credentials, keepalive_s=rules.pop("keepalive_s", 10.0)),
             linger_s=rules.pop("linger_s", 0.0),
             rules=Rules(**{"deadline_s": PATIENCE_S, **rules}),
             minimum=minimum,

@@ -3,8 +3,8 @@
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -59,12 +59,10 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joining:
-    """What a client's operator decides.
+class OwnSide:
+    """What a client's operator decides, whichever way it comes to the server.
 
     Attributes:
-        address: HOST:PORT of the server.
-        credentials: of the client.
         images: returns its images in a run of this configuration, by its number.
         store: folder of its store.
         defenses: that act on this client besides those of the run.
@@ -72,13 +70,8 @@ class Joining:
         device: where to compute.
         chance: where noise, samples and orders come from.
         keep_truth: folder in which to keep what messages were made of; None: nowhere.
-        keepalive_s: after so many seconds of silence the server is asked whether it is there.
-        first_wait_s: before the second attempt to connect.
-        patience_s: give up once the server has not been there for so long.
     """
 
-    address: str
-    credentials: ClientCredentials
     images: Callable[[TrainConfig, int], Dataset]
     store: Path
     defenses: Sequence[str] = ()
@@ -86,9 +79,34 @@ class Joining:
     device: DeviceName = "auto"
     chance: Chance = "secret"
     keep_truth: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joining(OwnSide):
+    """What the operator of a client decides that connects over TLS.
+
+    Attributes:
+        address: HOST:PORT of the server.
+        credentials: of the client.
+        keepalive_s: after so many seconds of silence the server is asked whether it is there.
+        first_wait_s: before the second attempt to connect.
+        patience_s: give up once the server has not been there for so long.
+    """
+
+    address: str
+    credentials: ClientCredentials
     keepalive_s: float = KEEPALIVE_S
     first_wait_s: float = FIRST_WAIT_S
     patience_s: float = math.inf
+
+
+@contextmanager
+def ready_to_compute(own: OwnSide) -> Iterator[None]:
+    """Compute as a client does: on one thread, deterministically, and no slower for numbers below the smallest one."""
+    # A simulation that is to be repeated bit for bit has them.
+    rounding = nullcontext() if own.chance == "seeded" else no_denormals()
+    with one_thread(), deterministic_kernels(), rounding:
+        yield
 
 
 def join(joining: Joining, say: Callable[[str], None]) -> str:
@@ -103,10 +121,8 @@ def join(joining: Joining, say: Callable[[str], None]) -> str:
         RunError: the server has not been there for longer than the client's patience.
     """
     require_deploy_extra()
-    # A simulation that is to be repeated bit for bit has them.
-    rounding = nullcontext() if joining.chance == "seeded" else no_denormals()
-    with one_thread(), deterministic_kernels(), rounding, ClientStore(joining.store) as store:
-        taking_part = _TakingPart(joining, store, say)
+    with ready_to_compute(joining), ClientStore(joining.store) as store:
+        taking_part = TakingPart(joining, joining.credentials.client, joining.address, store, say)
         wait_s, there_s = joining.first_wait_s, time.monotonic()
         while True:
             _require_unexpired(joining.credentials)
@@ -156,7 +172,7 @@ def _ended(message: WireMessage) -> str | None:
     return message.reason if isinstance(message, Goodbye) else None
 
 
-def agreed_config(joining: Joining, welcome: Welcome) -> TrainConfig:
+def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     """Return a run's configuration with what is a client's own affair.
 
     Whatever the server says of its own affairs is left out: it must not name folders of this machine.
@@ -166,8 +182,8 @@ def agreed_config(joining: Joining, welcome: Welcome) -> TrainConfig:
     """
     agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     require_deployable(agreed)
-    own = {"device": joining.device, "workers": 1, "profiles": [REAL_CLIENT]}
-    return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *joining.defenses]})
+    own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
+    return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *own_side.defenses]})
 
 
 def asked_of_clients(welcome: Welcome) -> str:
@@ -180,12 +196,20 @@ def asked_of_clients(welcome: Welcome) -> str:
     )
 
 
-class _TakingPart:
-    """One run, through all its sessions."""
+class TakingPart:
+    """One run, through all its sessions.
 
-    def __init__(self, joining: Joining, store: ClientStore, say: Callable[[str], None]) -> None:
-        self._joining, self._store, self._say = joining, store, say
-        self._accepts = joining.accept_config
+    Args:
+        own: what the client's operator decides.
+        client: its number.
+        address: of the server, for people.
+        store: the client's own disk.
+        say: called with lines for the operator.
+    """
+
+    def __init__(self, own: OwnSide, client: int, address: str, store: ClientStore, say: Callable[[str], None]) -> None:
+        self._own, self._number, self._address, self._store, self._say = own, client, address, store, say
+        self._accepts = own.accept_config
         self._client: Client | None = None
         self._built_for: tuple[str, str, str] | None = None
         self._read: tuple[tuple[object, ...], Dataset] | None = None
@@ -214,7 +238,7 @@ class _TakingPart:
 
     def _welcomed(self, session: Session) -> Welcome | Goodbye:
         """Return the server's welcome, to which the client has agreed; a goodbye where the run has ended meanwhile."""
-        store, own = self._store, self._joining
+        store = self._store
         session.send(
             Hello(
                 version=version("dtfl-private"),
@@ -226,18 +250,20 @@ class _TakingPart:
         if _ended(message) is not None:
             return expect(message, Goodbye)
         welcome = expect(message, Welcome)
-        check_welcome(welcome, client=own.credentials.client)
+        check_welcome(welcome, client=self._number)
         session.number, session.largest = welcome.session, welcome.largest
-        self._say(f"connected to {own.address} as client {welcome.client}")
+        self._say(f"connected to {self._address} as client {welcome.client}")
         # The operator has agreed to one other configuration, not to all that may follow it.
         accept, self._accepts = self._accepts, False
         if store.agree(welcome.config, welcome.classes, accept=accept):
-            self._say(f"agreed to the run's configuration, which is kept in {own.store}: {asked_of_clients(welcome)}")
+            self._say(
+                f"agreed to the run's configuration, which is kept in {self._own.store}: {asked_of_clients(welcome)}"
+            )
         return welcome
 
     def _built(self, session: Session, welcome: Welcome) -> Client:
         """Return the client in this run, which is built anew if anything about the run has changed."""
-        config = agreed_config(self._joining, welcome)
+        config = agreed_config(self._own, welcome)
         dataset = self._images(config, welcome)
         register = Register(session=session.number, images=len(dataset.train_labels))
         if not asks_for_sums(config, dataset, apart_in(config)):
@@ -251,7 +277,7 @@ class _TakingPart:
         """Return this client's images; they are read once for all sessions of a run."""
         read_for = (welcome.run, welcome.config_sha256, welcome.classes, welcome.input_shape)
         if self._read is None or self._read[0] != read_for:
-            own = self._joining.images(config, welcome.client)
+            own = self._own.images(config, welcome.client)
             self._read = read_for, in_classes_of(own, welcome.classes, welcome.input_shape)
         return self._read[1]
 
@@ -264,9 +290,9 @@ class _TakingPart:
             registration = registration_of(config, dataset, apart_in(config), scale)
             held = held_by_client(dataset, welcome.client, config.clients, registration)
             prepared = prepare(config, held=held)
-            kept = self._joining.keep_truth
+            kept = self._own.keep_truth
             truth = None if kept is None else KeptTruth(kept, welcome.client)
-            chance = self._joining.chance
+            chance = self._own.chance
             self._client = Client(prepared, welcome.client, welcome.run, self._store, self._say, chance, truth)
             self._built_for = built_for
             self._say(self._store.chance_line)

@@ -13,6 +13,7 @@ from dtfl_private.deployed.project.credentials import (
     require_issued_by,
     require_valid,
 )
+from dtfl_private.deployed.project.flower_init import fill_node
 from dtfl_private.deployed.project.identity import SERVER, client_number, common_name
 from dtfl_private.deployed.project.init import MOST_CLIENTS, fill_client
 from dtfl_private.deployed.project.layout import CredentialFolder, ProjectFolder
@@ -60,8 +61,12 @@ def add_client(path: Path, *, now: datetime) -> Enrolled:
     # First, so that a number is never given twice: whoever had it before still has a key.
     write_atomic(project.settings, settings_document(settings.model_copy(update={"issued": client + 1})))
     with new_folder(folder.path, f"'{folder.path}' cannot be made") as draft:
-        fill_client(CredentialFolder(path=draft, name=folder.name), authority, settings, client, now)
-    return Enrolled(client=client, folder=folder, configured=_configured_clients(project))
+        if settings.flower:
+            fill_node(draft, settings, authority.pair.certificate_pem)
+        else:
+            fill_client(CredentialFolder(path=draft, name=folder.name), authority, settings, client, now)
+    config = project.app / project.config.name if settings.flower else project.config
+    return Enrolled(client=client, folder=folder, configured=_configured_clients(config))
 
 
 def renew(path: Path, name: str, *, now: datetime, days: int | None = None) -> Renewed:
@@ -77,6 +82,8 @@ def renew(path: Path, name: str, *, now: datetime, days: int | None = None) -> R
         InputError: no project, nobody of that name, or a certificate that is not this authority's.
     """
     project, settings, authority = _open(path, now)
+    if settings.flower and name != SERVER:
+        raise InputError(f"'{name}' has no certificate: SuperNodes of Flower have keys that do not expire")
     folder = _folder_of(project, name)
     old = read_certificate(folder.certificate)
     if common_name(old) != name:
@@ -109,9 +116,9 @@ def _open(path: Path, now: datetime) -> tuple[ProjectFolder, ProjectSettings, Au
     return project, settings, Authority(certificate=certificate, key=key)
 
 
-def _configured_clients(project: ProjectFolder) -> int | None:
+def _configured_clients(config: Path) -> int | None:
     try:
-        return make_config(flattened(file_layers(project.config)), str(project.config)).clients
+        return make_config(flattened(file_layers(config)), str(config)).clients
     except InputError:
         return None
 

@@ -60,19 +60,32 @@ def make_project(
             names code or more clients than get certificates.
     """
     require_deploy_extra()
-    _require_free(path)
-    _require_deployable(config)
-    settings = ProjectSettings(
+    require_can_be_made(path, config)
+    settings = new_settings(path, config, names=names, port=port, days=days)
+    with new_folder(path, f"project '{path}' cannot be made") as draft:
+        _fill(ProjectFolder(path=draft), settings, config, now)
+    return Made(folder=ProjectFolder(path=path), settings=settings, clients=config.clients)
+
+
+def new_settings(
+    path: Path, config: TrainConfig, *, names: Sequence[str], port: int, days: int, flower: bool = False
+) -> ProjectSettings:
+    """Return the settings of a new project; see `make_project`."""
+    return ProjectSettings(
         project=path.absolute().name,
         names=host_names(names),
         port=port,
         days=days,
         needs_data=config.dataset.partition(":")[0] not in BUNDLED,
         issued=config.clients,
+        flower=flower,
     )
-    with new_folder(path, f"project '{path}' cannot be made") as draft:
-        _fill(ProjectFolder(path=draft), settings, config, now)
-    return Made(folder=ProjectFolder(path=path), settings=settings, clients=config.clients)
+
+
+def require_can_be_made(path: Path, config: TrainConfig) -> None:
+    """Raise `InputError` where the folder is there or has no name, or a run of this kind has no project."""
+    _require_free(path)
+    _require_deployable(config)
 
 
 def _require_free(path: Path) -> None:
@@ -95,10 +108,7 @@ def _require_deployable(config: TrainConfig) -> None:
 
 def _fill(project: ProjectFolder, settings: ProjectSettings, config: TrainConfig, now: datetime) -> None:
     authority = new_authority(settings.project, now)
-    project.authority.mkdir(mode=0o700)
-    write_synced(project.authority_certificate, authority.pair.certificate_pem)
-    write_synced(project.authority_key, authority.pair.key_pem, private=True)
-    write_synced(project.settings, settings_document(settings))
+    write_authority(project, authority, settings)
     write_synced(project.config, commented_toml(config).encode())
     write_synced(project.path / "README.md", _readme(settings, config.clients).encode())
     _write_server(project.server, authority, settings, now)
@@ -110,13 +120,21 @@ def _fill(project: ProjectFolder, settings: ProjectSettings, config: TrainConfig
     _write_containers(project, settings, config.clients)
 
 
+def write_authority(project: ProjectFolder, authority: Authority, settings: ProjectSettings) -> None:
+    """Write what never leaves the operator."""
+    project.authority.mkdir(mode=0o700)
+    write_synced(project.authority_certificate, authority.pair.certificate_pem)
+    write_synced(project.authority_key, authority.pair.key_pem, private=True)
+    write_synced(project.settings, settings_document(settings))
+
+
 def _readme(settings: ProjectSettings, clients: int) -> str:
     return pages.project_page(settings, clients, ProjectFolder(path=Path()).server)
 
 
 def _write_server(folder: CredentialFolder, authority: Authority, settings: ProjectSettings, now: datetime) -> None:
     folder.path.mkdir()
-    _write_pair(folder, authority, issue_server(authority, settings.hosts, now, settings.days))
+    write_pair(folder, authority, issue_server(authority, settings.hosts, now, settings.days))
     write_synced(folder.unit, systemd_units.server_unit(settings).encode())
 
 
@@ -128,12 +146,13 @@ def fill_client(
 
     pair = issue_client(authority, client, now, settings.days)
     expires = x509.load_pem_x509_certificate(pair.certificate_pem).not_valid_after_utc
-    _write_pair(folder, authority, pair)
+    write_pair(folder, authority, pair)
     write_synced(folder.unit, systemd_units.client_unit(settings, client).encode())
     write_synced(folder.readme, pages.client_page(settings, client, expires, folder).encode())
 
 
-def _write_pair(folder: CredentialFolder, authority: Authority, pair: Pair) -> None:
+def write_pair(folder: CredentialFolder, authority: Authority, pair: Pair) -> None:
+    """Write a side's certificate and key, and the certificate of the authority that has issued it."""
     write_synced(folder.authority, authority.pair.certificate_pem)
     write_synced(folder.certificate, pair.certificate_pem)
     write_synced(folder.key, pair.key_pem, private=True)

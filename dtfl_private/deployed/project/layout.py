@@ -51,6 +51,16 @@ class ProjectFolder:
         return self.path / "config.toml"
 
     @property
+    def app(self) -> Path:
+        """The app of a project for Flower, which has the run's configuration."""
+        return self.path / "app"
+
+    @property
+    def flower_home(self) -> Path:
+        """Flower's own files."""
+        return self.path / "flower"
+
+    @property
     def authority(self) -> Path:
         """What never leaves the operator: the authority's key."""
         return self.path / "authority"

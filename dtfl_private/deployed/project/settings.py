@@ -37,6 +37,7 @@ class ProjectSettings(BaseModel):
         days: for which certificates are valid.
         needs_data: whether clients must name a folder of data.
         issued: how many clients have been given certificates, hence the number of the next one.
+        flower: whether it is a project for Flower, whose clients have keys of SuperNodes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -48,6 +49,7 @@ class ProjectSettings(BaseModel):
     days: Days
     needs_data: bool
     issued: Annotated[int, Field(ge=1)]
+    flower: bool = False
 
     @property
     def address(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dtfl_private.deployed.server.opening import REAL_CLIENT
 from dtfl_private.deployed.server.registry import Link, Registry
 from dtfl_private.deployed.sessions.session import F, Session, SessionLostError, expect
 from dtfl_private.deployed.wire.checks import check_echo, check_probed
@@ -25,6 +26,7 @@ LEAST_MEASURING_S, MOST_MEASURING_S = 10.0, 60.0
 LEAST_S = 1e-6
 # A clock and two threads tell no faster link from this one: 21 Gbit/s.
 LEAST_LINK_S = 1e-4
+MBIT = 1e6 / 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,7 @@ class Newcomers:
         try:
             if self._scale is not None:
                 asking.tell(Scale(session=session.number, message=replace(self._scale, client=client)))
-            link = self._link(asking)
+            link = self._link(asking) if session.fixed_latency_s is None else _usual(session.fixed_latency_s)
             seconds = self._batch_s(client, round_number, asking) if is_probed else None
         except (WireError, SessionLostError, TimeoutError) as error:
             why = str(error) or f"no answer within {self._within_s:g} s"
@@ -128,6 +130,12 @@ class Newcomers:
         probed, seen_s = asking.answer(Probe(session=asking.session, message=download, lr=lr), Probed)
         check_probed(probed, session=asking.session, batch_size=self._batch_size, elapsed_s=seen_s)
         return max(probed.batch_s, LEAST_S) / probed.images
+
+
+def _usual(latency_s: float) -> Link:
+    """Return a link of which only the latency is known."""
+    up_bytes_s, down_bytes_s = REAL_CLIENT.up_mbit_s * MBIT, REAL_CLIENT.down_mbit_s * MBIT
+    return Link(up_bytes_s=up_bytes_s, down_bytes_s=down_bytes_s, latency_s=latency_s)
 
 
 class _Asking:

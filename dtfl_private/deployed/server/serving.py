@@ -20,7 +20,7 @@ from dtfl_private.data.pixel_sums import server_answers
 from dtfl_private.data.registration import Registration
 from dtfl_private.deployed.client.own_data import registration_of
 from dtfl_private.deployed.extra import require_deploy_extra
-from dtfl_private.deployed.project.credentials import ServerCredentials
+from dtfl_private.deployed.server.entrance import Entrance
 from dtfl_private.deployed.server.greeting import Greeter, Greeting
 from dtfl_private.deployed.server.journal import Journal
 from dtfl_private.deployed.server.newcomers import LEAST_MEASURING_S, MOST_MEASURING_S, Newcomers
@@ -30,7 +30,6 @@ from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.remote_clients import RemoteClients
 from dtfl_private.deployed.server.serving_client import Rules
 from dtfl_private.deployed.server.wall_clock import WallClock
-from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, Listening
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run import Run
@@ -56,23 +55,19 @@ class Serving:
     """What a server's operator decides.
 
     Attributes:
-        listen: HOST:PORT; port 0 takes any that is free.
-        credentials: of the server.
+        entrance: how clients come to it.
         rules: how rounds are held.
         minimum: the first round begins with so many clients at least; None: with all of them.
         out: run folder; None: a fresh one below ``runs``.
         resume: go on with the run in ``out``.
-        keepalive_s: after so many seconds of silence a connection is asked whether it is there.
         linger_s: once the run has ended, stay for so long to tell it to clients that are away.
     """
 
-    listen: str
-    credentials: ServerCredentials
+    entrance: Entrance
     rules: Rules
     minimum: int | None = None
     out: Path | None = None
     resume: bool = False
-    keepalive_s: float = KEEPALIVE_S
     linger_s: float = 0.0
 
 
@@ -89,7 +84,7 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         RunError: the run could not go on; what is on the disk can be resumed.
     """
     require_deploy_extra()
-    after = _AfterRounds(serving.credentials)
+    after = _AfterRounds(serving.entrance.expires)
     with told([*callbacks, after]) as listener, one_thread(), deterministic_kernels():
         opening = open_run(config)
         minimum = config.clients if serving.minimum is None else serving.minimum
@@ -104,22 +99,19 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
             run=run_id, config_sha256=hashlib.sha256(opening.agreed.encode()).hexdigest(), largest=opening.largest
         )
         greeter = Greeter(connected, opening, greeting, journal.greeted, journal.looked)
-        listening = Listening(
-            serving.listen,
-            serving.credentials,
+        opened = serving.entrance.let_in(
             clients=config.clients,
             largest=opening.largest,
             greet=greeter,
             turned_away=journal.turned_away,
-            keepalive_s=serving.keepalive_s,
         )
         try:
-            journal.note(listening=listening.address)
-            listener.note(f"listening at {listening.address}, for {minimum} of {config.clients} clients to begin with")
+            journal.note(listening=opened.address)
+            listener.note(f"listening at {opened.address}, for {minimum} of {config.clients} clients to begin with")
             _gather(connected, minimum, serving, listener)
             return _Run(opening, serving, run_id, connected, greeter, journal, listener, after).through()
         finally:
-            listening.close()
+            opened.close()
 
 
 def _gather(connected: Registry, minimum: int, serving: Serving, listener: Callbacks) -> None:
@@ -147,8 +139,8 @@ def _run_id(serving: Serving) -> str:
 class _AfterRounds(Callback):
     """What a server does around each round: it says where it is, keeps what was received, and acknowledges updates."""
 
-    def __init__(self, credentials: ServerCredentials) -> None:
-        self._expires: datetime | None = credentials.expires
+    def __init__(self, expires: datetime | None) -> None:
+        self._expires = expires
         self.executor: RemoteClients | None = None
         self.journal: Journal | None = None
 
@@ -317,7 +309,8 @@ class _Run:
             probe,
             batch_size=setup.batch_size,
             scale=scale,
-            within_s=min(max(LEAST_MEASURING_S, self._serving.rules.deadline_s), MOST_MEASURING_S),
+            within_s=min(max(LEAST_MEASURING_S, self._serving.rules.deadline_s), MOST_MEASURING_S)
+            + self._serving.entrance.turn_s,
             gave_up=self._journal.gave_up,
         )
         return WallClock(self._registry, executor, newcomers, images=self._images_K, waiting=self._wait)

@@ -33,15 +33,17 @@ class Rules:
 
     deadline_s: after so many seconds clients are told to finish.
     stragglers: what becomes of those that are not done by then.
+    turn_s: seconds that a frame and its answer may be on their way.
     """
 
     deadline_s: float
     stragglers: Stragglers = "average"
+    turn_s: float = 0.0
 
     @property
     def grace_s(self) -> float:
         """Seconds between being told to finish and being given up."""
-        return max(LEAST_GRACE_S, GRACE * self.deadline_s)
+        return max(LEAST_GRACE_S, GRACE * self.deadline_s) + self.turn_s
 
 
 class GivenUpError(Exception):

@@ -52,6 +52,12 @@ class Channel:
             self._changed.notify_all()
             return frame
 
+    @property
+    def waiting(self) -> int:
+        """How many frames wait."""
+        with self._changed:
+            return len(self._frames)
+
     def close(self, *, at_once: bool = False) -> None:
         """Let nothing more in; ``at_once``: what waits is thrown away."""
         with self._changed:

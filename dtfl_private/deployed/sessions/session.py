@@ -46,6 +46,11 @@ class Session:
         self._lock = threading.Lock()
 
     @property
+    def fixed_latency_s(self) -> float | None:
+        """Seconds one way, where frames travel so that nothing else can be measured of the link; None: it can."""
+        return None
+
+    @property
     def is_lost(self) -> bool:
         """Whether it has ended."""
         return self._lost.is_set()

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from dtfl_private.deployed.project.credentials import ClientCredentials, ServerCredentials
-from dtfl_private.deployed.project.identity import SERVER, peer_client, peer_expires
+from dtfl_private.deployed.project.credentials import ClientCredentials
+from dtfl_private.deployed.project.identity import SERVER
+from dtfl_private.deployed.sessions.admission import BY_CERTIFICATE, TOKEN_KEY, Admission, Secured, TokenCredentials
 from dtfl_private.deployed.sessions.channel import ChannelClosedError
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES, frames_of, pieces_of
 from dtfl_private.deployed.sessions.session import Session
@@ -79,7 +80,7 @@ Greet = Callable[[int, Session, str], None]
 
 
 class Listening:
-    """A server that accepts sessions of clients with a certificate of the project's authority.
+    """A server that accepts sessions of clients.
 
     Args:
         address: HOST:PORT; port 0 takes any that is free.
@@ -88,6 +89,7 @@ class Listening:
         largest: bytes of the largest frame that is taken.
         greet: called with each session.
         turned_away: called with why a connection was refused that belongs to no client.
+        admission: says which client has connected; by default its certificate of the project's authority does.
         keepalive_s: see `KEEPALIVE_S`.
 
     Attributes:
@@ -100,17 +102,19 @@ class Listening:
     def __init__(
         self,
         address: str,
-        credentials: ServerCredentials,
+        credentials: Secured,
         *,
         clients: int,
         largest: int,
         greet: Greet,
         turned_away: Callable[[str], None],
+        admission: Admission = BY_CERTIFICATE,
         keepalive_s: float = KEEPALIVE_S,
     ) -> None:
         grpc = quiet_grpc()
         require_address(address, f"--listen '{address}'")
         self._largest, self._greet, self._turned_away = largest, greet, turned_away
+        self._admission = admission
         self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
         self._beside: set[threading.Thread] = set()
         # Whoever reaches the port can connect, and say nothing: not until no file can be opened any more.
@@ -122,7 +126,9 @@ class Listening:
         handler = grpc.stream_stream_rpc_method_handler(self._session)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         secured = grpc.ssl_server_credentials(
-            [(credentials.key_pem, credentials.certificate_pem)], credentials.authority_pem, require_client_auth=True
+            [(credentials.key_pem, credentials.certificate_pem)],
+            credentials.authority_pem if admission.asks_for_certificates else None,
+            require_client_auth=admission.asks_for_certificates,
         )
         host, _, _ = address.rpartition(":")
         try:
@@ -144,13 +150,12 @@ class Listening:
     def _session(self, pieces: Iterator[bytes], context: "grpc.ServicerContext") -> Iterator[bytes]:
         """Yield what the server sends a client, as long as the session lasts."""
         try:
-            (certificate,) = context.auth_context()["x509_pem_cert"]
-            client, expires = peer_client(certificate), peer_expires(certificate)
-        except (KeyError, ValueError) as error:
+            admitted = self._admission.admit(context)
+        except ValueError as error:
             self._turned_away(f"{context.peer()}: {error}")
             return
         session = Session("client", self._largest)
-        session.peer_expires = expires
+        session.peer_expires, client = admitted.expires, admitted.client
         context.add_callback(lambda: session.lose("the connection ended"))
         self._start(f"from client {client}", take_in, session, pieces)
         self._start(f"greet client {client}", self._greet, client, session, context.peer())
@@ -196,7 +201,7 @@ def going_out(session: Session) -> Iterator[bytes]:
 
 
 def connect(
-    address: str, credentials: ClientCredentials, largest: int, keepalive_s: float = KEEPALIVE_S
+    address: str, credentials: ClientCredentials | TokenCredentials, largest: int, keepalive_s: float = KEEPALIVE_S
 ) -> tuple[Session, Callable[[], None]]:
     """Return a session with a server, and what closes its connection; whether anybody is there shows by its frames.
 
@@ -211,10 +216,17 @@ def connect(
     """
     grpc = quiet_grpc()
     require_address(address, f"'{address}'", lowest_port=1)
-    secured = grpc.ssl_channel_credentials(credentials.authority_pem, credentials.key_pem, credentials.certificate_pem)
+    if isinstance(credentials, TokenCredentials):
+        secured = grpc.ssl_channel_credentials(credentials.authority_pem)
+        said: tuple[tuple[str, str], ...] = ((TOKEN_KEY, credentials.token),)
+    else:
+        secured = grpc.ssl_channel_credentials(
+            credentials.authority_pem, credentials.key_pem, credentials.certificate_pem
+        )
+        said = ()
     channel = grpc.secure_channel(address, secured, options=options(keepalive_s))
     session = Session("server", largest)
-    call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(going_out(session))
+    call = channel.stream_stream(f"/{SERVICE}/{METHOD}")(going_out(session), metadata=said)
     taking = threading.Thread(target=take_in, args=(session, call), daemon=True, name="from the server")
     taking.start()
 

@@ -226,6 +226,7 @@ def test_settings_are_read_as_they_were_written_and_damage_is_named(tmp_path, no
         "days": 7,
         "needs_data": False,
         "issued": 2,
+        "flower": False,
     }
     for change, why in (('"port": 0', "port"), ('"port": "8443"', "port"), ('"prot": 8443', "port")):
         path.write_text(path.read_text().replace('"port": 8443', change))
