@@ -26,6 +26,10 @@ from dtfl_private.deployed.wire.kinds import (
 from dtfl_private.printable import shown_value
 from dtfl_private.protocol.messages import ModelDownload, State
 
+LARGEST_OF_HEAD = 1e6
+"""A value in an auxiliary head. The server judges the averaged network, but heads only clients use: a greater one would
+make the losses of all that are in its tier overflow."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRound:
@@ -186,6 +190,9 @@ def check_update(frame: Update, expected: ExpectedRound, received: Received) -> 
         )
     check_state("update: weights", message.weights, download.weights)
     check_state("update: head", message.head, download.head)
+    for name, tensor in message.head.items():
+        if tensor.is_floating_point() and bool((tensor.abs() > LARGEST_OF_HEAD).any()):
+            raise WireError(f"update: head: {name} has values beyond {LARGEST_OF_HEAD:g}: with them no loss is finite")
 
 
 def most_examples(expected: ExpectedRound, received: Received) -> int:

@@ -206,6 +206,7 @@ WITHOUT = {name: tensor for name, tensor in state().items() if name != "1.bias"}
         ),
         ({"head": {}}, "head: 'weight' is missing"),
         ({"head": {"weight": torch.full((3, 2), torch.inf)}}, "head: weight are not finite"),
+        ({"head": {"weight": torch.full((3, 2), -1e30)}}, r"head: weight has values beyond 1e\+06"),
     ],
 )
 def test_an_update_that_is_not_one_of_the_download_is_refused(changes, said):
