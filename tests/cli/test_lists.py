@@ -8,6 +8,7 @@ from dtfl_private.cli.lists import LISTINGS
 from dtfl_private.leakage.measures.registry import MEASURES
 from dtfl_private.plugins.installed import GROUPS, installed
 from dtfl_private.protocol.adversaries import ADVERSARIES
+from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 
 
 @pytest.mark.parametrize("kind", LISTINGS)
@@ -16,7 +17,7 @@ def test_everything_that_can_be_chosen_is_listed(dtfl, kind):
     assert (answer.status, answer.err) == (0, "")
     if kind == "profiles":
         assert "profiles 'paper'" in answer.out
-        assert answer.out.count("Mbit/s") == 12
+        assert answer.out.count("Mbit/s") == 2 * sum(map(len, PROFILE_SETS.values()))
     elif kind == "adversaries":
         assert all(f" {name} " in answer.out for name in ADVERSARIES)
     elif kind.rstrip("s") in GROUPS and installed(kind.rstrip("s")):

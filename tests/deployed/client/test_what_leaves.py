@@ -48,9 +48,9 @@ def played(tmp_path_factory):
     folder, session = tmp_path_factory.mktemp("store"), Captured()
     update, losses = Participant.update, session.losses
 
-    def noting(participant: Participant):
+    def noting(participant: Participant, **given):
         losses.append(participant._half.mean_loss)
-        return update(participant)
+        return update(participant, **given)
 
     with pytest.MonkeyPatch.context() as patched, ClientStore(folder) as store:
         patched.setattr(Participant, "update", noting)

@@ -291,7 +291,7 @@ BUILDERS = {
     *(cost_table, round_time_table, step_time_table, datasets_table, distribution_table, spread_table),
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
     *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
-    clients_table,
+    *(clients_table, engines_table, shares_table, prediction_table),
 }
 
 
