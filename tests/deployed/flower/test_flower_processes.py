@@ -59,6 +59,19 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def await_listening(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a process listens."""
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+        except OSError:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        else:
+            return
+    raise AssertionError(f"the process of port {port} has ended with {process.returncode}")
+
+
 def with_options(command: list[str], **options: str) -> list[str]:
     """Return a command of the instructions, with other values of options that it has."""
     changed = list(command)
@@ -91,7 +104,7 @@ def test_flwr_run_of_the_written_project_trains_the_weights_of_one_process(tmp_p
     here = Path.cwd()
     with contextlib.ExitStack() as running:
         command = with_options(flower_pages.superlink_command(), host="127.0.0.1", port=str(superlink_port))
-        running.enter_context(started(command, project, project / "flower"))
+        await_listening(superlink_port, running.enter_context(started(command, project, project / "flower")))
         register(project, monkeypatch)
         monkeypatch.chdir(here)
         for client, port in enumerate(ports):
