@@ -65,6 +65,7 @@ COMPLETERS = {
     "data_dir": of_folders,
     "leakage_budget": of_files,
     "leakage_from": of_files,
+    "traces": of_files,
     "profiles": of_words([*PROFILE_SETS]),
 }
 
@@ -92,6 +93,7 @@ METAVARS = {
     "patience": "N",
     "defense": "NAME[:key=value,...][@RULE]",
     "profiles": "NAME|FILE",
+    "traces": "FILE[:sha256=HEX]",
     "record_rounds": "N,N,...|last",
     "record_clients": "N,N,...",
     "workers": "N|auto",

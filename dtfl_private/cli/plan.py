@@ -28,7 +28,8 @@ PLAN_FIELDS = (
         "ema",
     ),
     *("clients", "fraction", "rounds"),
-    *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
+    *("batch_size", "local_epochs", "profiles", "link_unit", "cpu_gmacs", "traces"),
+    *("drift", "drift_share", "drift_every", "noise"),
     *("profile_error", "dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
     *("defense", "on_budget", "deadline", "wire", "send_every", "precision", "seed"),
 )
@@ -57,6 +58,7 @@ def plan(
       dtfl-private plan --clients 1000000 --rounds 1 --no-compare
       dtfl-private plan --model bert-base --input-shape 512 --rounds 10
       dtfl-private plan --defense dp-weights:noise_multiplier=1 --dropout 0.1
+      dtfl-private plan --drift day-night --drift-share 0.6 --drift-every 20
       dtfl-private plan --leakage-budget runs/mine/audit/audit.json:metric=ssim,max=0.4
       dtfl-private plan --exposure-budget 20 --leakage-from runs/mine/audit/audit.json
     """

@@ -16,6 +16,8 @@ def show_plan(config: TrainConfig, planned: Plan) -> None:
     answer = output()
     answer.show(rounds_table(config, planned), times_table(config, planned))
     answer.show_line(f"tier:clients of this plan, summed over rounds: {counts_of_all_rounds(planned)}")
+    if planned.tier_accuracy is not None:
+        answer.show_line(f"clients in the tier that the oracle would have given them: {planned.tier_accuracy:.1%}")
     for line in planned_lines(planned):
         answer.show_line(line)
 

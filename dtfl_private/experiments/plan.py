@@ -13,6 +13,7 @@ from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.plugin_fields import object_name
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.planned_rounds import Plan, PlannedExposure, PlannedRound
+from dtfl_private.experiments.setup.client_devices import traces_notes
 from dtfl_private.experiments.setup.cost_tables import defended_costs
 from dtfl_private.experiments.setup.device_settings import memory_notes, run_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_line, exposure_notes, open_leakage, with_leakage
@@ -226,7 +227,7 @@ def _play(run: _DescribedRun, scheduler: Scheduler | None) -> _Played:
     registration = _registration(run)
     state, whole_tier = ScheduleState.start(settings), settings.table.modules if privacy.full_tier else None
     played: list[PlannedRound] = []
-    notes = [*memory_notes(settings), *exposure_notes(settings)]
+    notes = [*traces_notes(config), *memory_notes(settings), *exposure_notes(settings)]
     for number in range(1, config.rounds + 1):
         if (why := end_of_run(ledgers, privacy, exposed_clients(state.exposure_K, settings))) is not None:
             notes.append(f"the run ends after round {len(played)} of {config.rounds}: {why}")
@@ -269,6 +270,7 @@ def _planned_round(
         tier_counts=dict(zip(tiers.tolist(), counts.tolist(), strict=True)),
         server_wait_s=planned.server_wait_s,
         oracle_time_s=planned.oracle_time_s,
+        oracle_matches=planned.oracle_matches,
         bytes=dict(planned_bytes(planned, table, registration)),
         macs=dict(planned_macs(planned, table)),
         wire_counts=dict(Counter(planned.wires)),

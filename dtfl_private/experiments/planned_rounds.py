@@ -12,7 +12,8 @@ class PlannedRound:
     """One scheduled round: how many participants in which tier, and what it costs.
 
     ``retired`` clients had no privacy budget left for it, ``rested`` ones no exposure budget. ``wire_counts`` says how
-    many send in which format, where the server names each client's.
+    many send in which format, where the server names each client's. ``oracle_matches`` of the participants have the
+    tier that the oracle would have given them; None if there is no choice.
     """
 
     round: int
@@ -28,6 +29,7 @@ class PlannedRound:
     macs: dict[str, int]
     wire_counts: dict[str, int] = field(default_factory=dict)
     rested: int = 0
+    oracle_matches: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,13 @@ class Plan:
         """Return by what share a time of all rounds is above the oracle's; None if there is no choice of tiers."""
         oracle_s = [planned.oracle_time_s for planned in self.rounds if planned.oracle_time_s is not None]
         return time_s / sum(oracle_s) - 1 if sum(oracle_s) > 0 else None
+
+    @property
+    def tier_accuracy(self) -> float | None:
+        """The share of all participations in the tier that the oracle would have given; None without a choice."""
+        judged = [planned for planned in self.rounds if planned.oracle_matches is not None]
+        took_part = sum(planned.participants for planned in judged)
+        return sum(planned.oracle_matches or 0 for planned in judged) / took_part if took_part else None
 
 
 def total_tier_counts(rounds: Sequence[PlannedRound]) -> Counter[int]:

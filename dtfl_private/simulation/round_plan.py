@@ -34,7 +34,8 @@ class RoundPlan:
         client_time_s_P: T_k, when the client's part of the round is done on both sides; if it then measures, and that
             time, without the wait for the slowest in between.
         server_wait_s: total time by which clients are done later because their work waited for a free server worker.
-        round_time_s: the longest T_k, and the longest time that a client measures.
+        round_time_s: the longest T_k, and the longest time that a client measures; before it, with traces, the wait
+            until a client is there.
         order: positions of the participants in the order in which one server network takes their data, if it does.
         replica_P: number of the server network that takes a participant's data, where clients share several.
         wires: the formats in which the participants are to send smashed data; empty where the server names none.
@@ -43,6 +44,7 @@ class RoundPlan:
         profile_P: their resource profiles, as places in ``profiles``; empty where nobody says.
         profiles: names of the resource profiles.
         oracle_time_s: how long this round would have lasted with the tiers of the oracle; None with one tier.
+        oracle_tiers_P: these tiers; empty likewise.
         rested: ids of clients that were there and took no part, their exposure budgets being spent; None without any.
         exposure_P: what the participants have exposed since the start, this round included; empty without a budget.
     """
@@ -69,8 +71,14 @@ class RoundPlan:
     profile_P: IntArray = field(default_factory=lambda: NO_ORDER)
     profiles: Sequence[str] = ()
     oracle_time_s: float | None = None
+    oracle_tiers_P: IntArray = field(default_factory=lambda: NO_ORDER)
     rested: IntArray | None = None
     exposure_P: FloatArray = field(default_factory=lambda: NO_BYTES)
+
+    @property
+    def oracle_matches(self) -> int | None:
+        """How many participants have the tier that the oracle would have given them; None if there is no choice."""
+        return int((self.tiers_P == self.oracle_tiers_P).sum()) if len(self.oracle_tiers_P) else None
 
     @property
     def profile_names_P(self) -> Sequence[str]:

@@ -12,7 +12,7 @@ from dtfl_private.simulation.measurements import probed_column
 from dtfl_private.simulation.round_plan import NOBODY, RoundPlan
 from dtfl_private.simulation.schedule_state import ScheduleSettings
 from dtfl_private.simulation.schedulers.baseline_schedulers import Oracle
-from dtfl_private.simulation.timing import RoundTimes, RoundWork
+from dtfl_private.simulation.timing import NO_ORDER, RoundTimes, RoundWork
 from dtfl_private.simulation.wire_choice import ChosenWires
 
 ROUNDING = 1e-9
@@ -34,7 +34,7 @@ def simulate_round(
 
     A client in ``probed_P`` has timed one standard batch before. ``open_PM``: see `TierChoice.open_KM`.
     """
-    oracle_time_s = _oracle_time_s(settings, workloads, open_PM)
+    oracle_tiers_P, oracle_time_s = _oracle(settings, workloads, open_PM)
     all_batches_P = workloads.batches_P
     workloads = _until(deadline_s, settings, truth, workloads, tiers_P, wires)
     work = _work_in_tiers(settings, workloads, tiers_P, _probe_s(settings, truth, workloads.clients_P, probed_P))
@@ -62,6 +62,7 @@ def simulate_round(
         image_bytes_P=wires.image_bytes_P,
         stopped_P=NOBODY if settings.deadline is None else workloads.batches_P < all_batches_P,
         oracle_time_s=oracle_time_s,
+        oracle_tiers_P=oracle_tiers_P,
     )
 
 
@@ -154,11 +155,16 @@ def _round_times(
     return replace(times, client_time_s_P=times.client_time_s_P + statistics_s_P), round_time_s
 
 
-def _oracle_time_s(settings: ScheduleSettings, workloads: ClientWorkloads, open_PM: BoolArray | None) -> float | None:
-    """Return how long the round lasts with the oracle's tiers, who needs no probe; None if there is one tier only."""
+def _oracle(
+    settings: ScheduleSettings, workloads: ClientWorkloads, open_PM: BoolArray | None
+) -> tuple[IntArray, float | None]:
+    """Return the oracle's tiers and how long the round lasts with them, without a probe; nothing if there is one tier.
+
+    That is the time of all participants' whole work: nobody is stopped by a deadline.
+    """
     tiers_M = settings.table.tiers_M
     if len(tiers_M) == 1 or not len(workloads.clients_P):
-        return None
+        return NO_ORDER, None
     choice = TierChoice(times_s_KM=workloads.seconds.times_s, tiers_M=tiers_M, open_KM=open_PM)
     tiers_P = Oracle().assign(choice, np.random.default_rng(0))  # it draws nothing
-    return _round_times(settings, workloads, tiers_P, _work_in_tiers(settings, workloads, tiers_P, 0.0))[1]
+    return tiers_P, _round_times(settings, workloads, tiers_P, _work_in_tiers(settings, workloads, tiers_P, 0.0))[1]

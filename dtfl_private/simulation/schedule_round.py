@@ -11,6 +11,7 @@ import numpy as np
 
 from dtfl_private.protocol.contracts import BoolArray
 from dtfl_private.simulation.client_workloads import client_workloads
+from dtfl_private.simulation.clients.availability import first_there
 from dtfl_private.simulation.clients.conditions import Conditions, EnvironmentState, advance, conditions
 from dtfl_private.simulation.deadline import deadline_s
 from dtfl_private.simulation.depth_progress import mean_depth
@@ -96,6 +97,7 @@ def plan_round(
     fits_KM = settings.fitting(environment.profile_K)
     rested = np.flatnonzero(willing_K & resting(state.exposure_K, settings, fits_KM))
     willing_K[rested] = False
+    willing_K, wait_s = first_there(settings.environment.availability, willing_K, state.clock.now_s)
     clients_P = sample_participants(willing_K, state.history, settings, round_number)
 
     if presence is None:
@@ -111,6 +113,9 @@ def plan_round(
     plan = simulate_round(
         settings, truth, workloads, assigned.tiers_P, wires, probed_P, round_number, until_s, assigned.open_PM
     )
+    if wait_s > 0:
+        oracle_time_s = None if plan.oracle_time_s is None else plan.oracle_time_s + wait_s
+        plan = replace(plan, round_time_s=plan.round_time_s + wait_s, oracle_time_s=oracle_time_s)
     names = [profile.name for profile in settings.environment.profiles]
     plan = replace(plan, profile_P=environment.profile_K[clients_P], profiles=names)
     if settings.exposure is not None:

@@ -34,6 +34,13 @@ ENGINE = {"macs_per_s": {"fp32": 1e12}, "bytes_per_s": 1e11, "launch_s": 1e-5, "
 
 PROFILES = {"profile": [{**profile, "engines": {"gpu": ENGINE}} for profile in CONFIG["profiles"]]}
 
+TRACES = {
+    "client_device_capacity": {"7": {"computation": 162.0, "communication": 5648.1}},
+    "client_behave_trace": {
+        "9": {"duration": 1, "inactive": [88494, 93284], "finish_time": 518400, "active": [88494, 93283], "model": "SM"}
+    },
+}
+
 
 def stopped(*_arguments: object, **_settings: object) -> None:
     raise InputError("stopped here: the file was accepted")
@@ -84,6 +91,17 @@ def test_profiles(dtfl, tmp_path, count, data):
     count()
 
 
+@given(data=json_of(TRACES))
+@example(data=b"\x80\x04}q\x00.")
+@example(data=b'{"client_device_capacity":' + b"[" * 100_000)
+@examples(40)
+def test_traces(dtfl, tmp_path, count, data):
+    (tmp_path / "t.json").write_bytes(data)
+    plan = ("plan", "--clients", 2, "--rounds", 1, "--no-compare", "--model", "he-cnn", "--input-shape", "1x8x8")
+    assert dtfl(*plan, "--traces", tmp_path / "t.json").status in (0, 2)
+    count()
+
+
 @given(data=st.data())
 @examples(40)
 def test_audit_of_a_leakage_budget(dtfl, tmp_path, count, monkeypatch, audit, data):
@@ -97,7 +115,7 @@ def test_audit_of_a_leakage_budget(dtfl, tmp_path, count, monkeypatch, audit, da
 
 
 @pytest.mark.parametrize("kind", IN_PLACE)
-@pytest.mark.parametrize("command", ["train", "sweep", "plan --profiles", "train --leakage-budget"])
+@pytest.mark.parametrize("command", ["train", "sweep", "plan --profiles", "plan --traces", "train --leakage-budget"])
 def test_what_stands_in_place_of_a_file_that_is_named(dtfl, tmp_path, count, command, kind):
     IN_PLACE[kind](tmp_path / "file.toml")
     name = f"{tmp_path / 'file.toml'}" + (":metric=ssim,max=0.5" if "budget" in command else "")

@@ -36,6 +36,8 @@ SIMULATED = {
     "leave": 0.0,
     "join": 0.0,
     "profile_error": 0.0,
+    "traces": None,
+    "drift": "jumps",
     "drift_share": 0.0,
     "deadline": None,
 }

@@ -13,7 +13,7 @@ FOOTING = (
     *("model", "dataset", "max_train_images", "validation", "validation_held_by", "validation_avoids"),
     *("train_avoids", "judged_on"),
     *("augment", "partition", "clients", "fraction"),
-    *("profiles", "link_unit", "cpu_gmacs", "drift_share", "drift_every", "noise"),
+    *("profiles", "link_unit", "cpu_gmacs", "traces", "drift", "drift_share", "drift_every", "noise"),
     *("dropout", "absent", "leave", "join", "server_workers", "server_cpus"),
     *("target_accuracy", "stop_at_target"),
 )
@@ -42,7 +42,7 @@ def footing_of(config: TrainConfig, target: float | None) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     footing = {key: values[key] for key in FOOTING}
     if config.drift_share == 0:
-        del footing["drift_every"]
+        del footing["drift_every"], footing["drift"]
     if target is not None:  # it replaces the runs' own
         footing["target_accuracy"] = target
     return footing

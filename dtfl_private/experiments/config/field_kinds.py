@@ -12,6 +12,7 @@ from pydantic import (
 from dtfl_private.data.normalization import Normalization
 from dtfl_private.files import reading
 from dtfl_private.simulation.clients.profiles import ResourceProfile
+from dtfl_private.simulation.clients.traces import TracesSource
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
 from dtfl_private.verdicts.leakage_source import LeakageSource, leakage_text, parse_leakage
 
@@ -53,6 +54,11 @@ def as_leakage_source(value: object) -> object:
 def as_leakage(value: object) -> object:
     """Write the leakage of tiers in its one spelling; ``none`` is of no tier."""
     return leakage_text(parse_leakage(value)) if isinstance(value, str) and value != NOTHING else as_nothing(value)
+
+
+def as_traces(value: object) -> object:
+    """Write where traces are in its one spelling; ``none`` is nowhere."""
+    return str(TracesSource.parse(value)) if isinstance(value, str) and value != NOTHING else as_nothing(value)
 
 
 def as_normalization(value: object) -> object:

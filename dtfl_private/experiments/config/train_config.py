@@ -42,6 +42,7 @@ from dtfl_private.experiments.config.field_kinds import (
     as_nothing,
     as_several,
     as_tiers,
+    as_traces,
 )
 from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS, all_named, named, named_objects
 from dtfl_private.numerics import DeviceName, Precision
@@ -50,6 +51,7 @@ from dtfl_private.privacy.ledger import OnBudget
 from dtfl_private.protocol.assumptions import AssumptionName
 from dtfl_private.protocol.contracts import FirstTier
 from dtfl_private.runtime.executor_choice import LOCAL, spelled_executor
+from dtfl_private.simulation.clients.drift import DriftKind
 from dtfl_private.simulation.clients.profiles import LinkUnit
 from dtfl_private.simulation.exposure_budget import Spending
 from dtfl_private.training.optimizers import OptimizerName
@@ -203,8 +205,20 @@ class TrainConfig(BaseModel):
         15.0,
         "training speed of one reference CPU in 10^9 MAC/s; sets the scale of simulated seconds",
     )
+    traces: Annotated[str | None, BeforeValidator(as_traces)] = _field(
+        "Environment",
+        None,
+        "device traces in FedScale's layout as JSON, FILE[:sha256=HEX]: devices in place of profiles, and when they "
+        "are there",
+    )
+    drift: DriftKind = _field(
+        "Environment",
+        "jumps",
+        "how clients change: jumps (to a new profile at once), ramps (there bit by bit until the next change), "
+        "day-night (some clients swing between two profiles)",
+    )
     drift_share: Share = _field("Environment", 0.0, "share of the clients that draw a new profile ...")
-    drift_every: Count = _field("Environment", 50, "... every so many rounds")
+    drift_every: Count = _field("Environment", 50, "... every so many rounds (day-night: rounds in a day)")
     noise: Annotated[float, Field(ge=0, le=5)] = _field(
         "Environment", 0.0, "log-standard deviation of CPU and link speed from round to round"
     )

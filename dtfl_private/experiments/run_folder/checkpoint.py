@@ -45,6 +45,7 @@ LARGEST_NUMBERS_BYTES = 2**28
 COPIES_IN_MEMORY = 4
 HISTORY_FIELDS = ("seconds_KM", "tier_K", "last_s_K", "up_bytes_s_K", "down_bytes_s_K", "latency_s_K", "first_tier_K")
 EXPOSURE = "exposure/spent_K"
+RAMPS = "environment/before_K"
 # What the names of tensors begin with that torch keeps; the rest are arrays.
 NETWORKS = ("model/", "head/", "extra/")
 log = logging.getLogger(__name__)
@@ -169,6 +170,9 @@ def _tensors(state: FederatedState) -> dict[str, Tensor]:
     changes = state.schedule.changes
     tensors["history/changes"] = torch.tensor([changes.changed, changes.measured], dtype=torch.float64)
     tensors["environment/present_K"] = torch.from_numpy(environment.present_K)
+    if environment.before_K is not None:
+        # A copy: where nobody changes it is the very array of the present profiles.
+        tensors[RAMPS] = torch.from_numpy(environment.before_K).clone()
     if len(state.schedule.exposure_K):  # runs that count nothing keep the layout of earlier versions
         tensors[EXPOSURE] = torch.from_numpy(state.schedule.exposure_K)
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -221,7 +225,8 @@ def _fitting_arrays(
     arrays = {name: tensor.numpy() for name, tensor in rest.items() if not name.startswith(NETWORKS)}
     for tiers in ("history/tier_K", "history/first_tier_K"):
         _require_among(arrays, tiers, [NEVER, *settings.table.tiers_M.tolist()])
-    _require_among(arrays, "environment/profile_K", range(len(settings.environment.profiles)))
+    for profiles in {"environment/profile_K", RAMPS} & arrays.keys():
+        _require_among(arrays, profiles, range(len(settings.environment.profiles)))
     _require_exposures(arrays, settings)
     return arrays
 
@@ -231,7 +236,9 @@ def _schedule(arrays: Mapping[str, NDArray[Any]], now_s: float) -> ScheduleState
     changed, measured = arrays["history/changes"]
     return ScheduleState(
         environment=EnvironmentState(
-            profile_K=arrays["environment/profile_K"], present_K=arrays["environment/present_K"]
+            profile_K=arrays["environment/profile_K"],
+            present_K=arrays["environment/present_K"],
+            before_K=arrays.get(RAMPS),
         ),
         history=History(**{field: arrays[f"history/{field}"] for field in HISTORY_FIELDS}),
         clock=VirtualClock(now_s=now_s),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.client_devices import client_profiles
 from dtfl_private.models.norms import Norm
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
@@ -14,7 +15,6 @@ from dtfl_private.protection.conditional import rule_of
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.named_defense import make_defense
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
-from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.timing import Overlapping
 from dtfl_private.training.method import Method
 
@@ -45,7 +45,7 @@ def make_chain(config: TrainConfig, defenses: Sequence[Defense] | None = None) -
             )
     if defenses is None:
         defenses = [make_defense(text, allowed=config.allowed) for text in config.defense]
-    names = [profile.name for profile in load_profiles(config.profiles)]
+    names = [profile.name for profile in client_profiles(config)]
     for defense in defenses:
         rule_of(defense).require_profile(names)
     # Where the format is scheduled, what is possible is what the coarsest allows.

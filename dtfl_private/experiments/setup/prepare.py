@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from dtfl_private.data.description import DataDescription
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.client_devices import traces_notes
 from dtfl_private.experiments.setup.described_data import described
 from dtfl_private.experiments.setup.device_settings import memory_notes, run_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
@@ -185,6 +186,7 @@ def _notes(
         few = [f"{number_of(workers, 'worker')} instead of {asked}: more clients do not train in a round"]
     return [
         *inputs.dataset.notes,
+        *traces_notes(costs.config),
         *few,
         *([] if registration.note is None else [registration.note]),
         *([] if parts.audited is None else parts.audited.notes(costs.in_use)),

@@ -2,6 +2,7 @@
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.client_devices import client_profiles
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
@@ -11,7 +12,6 @@ from dtfl_private.protection.cost import RunFacts
 from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protocol.contracts import IntArray, tier_names
-from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
 
@@ -40,7 +40,7 @@ def placed(config: TrainConfig, chain: DefenseChain, table: TierTable) -> Defens
     Raises:
         InputError: a rule holds at none of them.
     """
-    tiers, names = table.tiers_M.tolist(), [profile.name for profile in load_profiles(config.profiles)]
+    tiers, names = table.tiers_M.tolist(), [profile.name for profile in client_profiles(config)]
     cases = [Case(tier=tier, profile=name) for tier in tiers for name in names]
     for member in chain:
         if not any(rule_of(member).holds(case) for case in cases):

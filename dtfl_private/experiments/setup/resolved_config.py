@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.client_devices import recorded_profiles
 from dtfl_private.experiments.setup.cost_tables import cut_tiers
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
@@ -11,7 +12,7 @@ from dtfl_private.experiments.setup.network import CostedNetwork
 from dtfl_private.experiments.setup.run_costs import RunCosts
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.runtime.executor_choice import without_address
-from dtfl_private.simulation.clients.profiles import load_profiles
+from dtfl_private.simulation.clients.traces import with_hash
 from dtfl_private.verdicts.leakage_budget import LeakageBudget
 from dtfl_private.verdicts.leakage_source import LeakageSource
 
@@ -36,7 +37,8 @@ def resolved_config(
             "memory_format": parts.numerics.memory_format,
             "workers": workers,
             "executor": without_address(config.executor),
-            "profiles": list(load_profiles(config.profiles)),
+            "traces": config.traces and with_hash(config.traces),
+            "profiles": recorded_profiles(config),
         }
     )
 

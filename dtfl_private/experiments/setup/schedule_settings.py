@@ -6,13 +6,13 @@ import numpy as np
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.client_devices import client_availability, client_profiles
 from dtfl_private.experiments.setup.device_settings import on_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_budget, require_one_round
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.wire_format import SCHEDULED, WireFormat
 from dtfl_private.protocol.contracts import IntArray, Scheduler
 from dtfl_private.simulation.clients.conditions import EnvironmentSettings
-from dtfl_private.simulation.clients.profiles import load_profiles
 from dtfl_private.simulation.costs.device_costs import DeviceCosts
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule_state import ScheduleSettings, WireOption
@@ -27,8 +27,9 @@ def environment_settings(config: TrainConfig) -> EnvironmentSettings:
     """Return the clients' environment."""
     return EnvironmentSettings(
         clients=config.clients,
-        profiles=load_profiles(config.profiles),
+        profiles=client_profiles(config),
         link_unit=config.link_unit,
+        drift=config.drift,
         drift_share=config.drift_share,
         drift_every=config.drift_every,
         noise=config.noise,
@@ -38,6 +39,7 @@ def environment_settings(config: TrainConfig) -> EnvironmentSettings:
         leave=config.leave,
         join=config.join,
         seed=config.seed,
+        availability=client_availability(config),
     )
 
 
@@ -96,7 +98,7 @@ def method_schedule(
         scheduler = Static(table.rows[0].tier)
     settings = schedule_settings(config, table, scheduler, images_K)
     if method.pooled:
-        always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0)
+        always_there = replace(settings.environment, clients=1, dropout=0.0, absent=0.0, leave=0.0, availability=None)
         settings = replace(settings, environment=always_there)
     wires = _scheduled_wires(table) if config.wire == "scheduled" else ()
     settings = replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)

@@ -10,6 +10,8 @@ import numpy as np
 
 from dtfl_private.protocol.contracts import BoolArray, FloatArray, IntArray
 from dtfl_private.randomness import stream
+from dtfl_private.simulation.clients.availability import Availability
+from dtfl_private.simulation.clients.drift import DriftKind, between, ramp_weight, swing_weights, swinging
 from dtfl_private.simulation.clients.profiles import BYTES_PER_S, LinkUnit, ResourceProfile
 
 
@@ -22,8 +24,9 @@ class EnvironmentSettings:
         profiles: the kinds of devices.
         link_unit: how the profiles' link speeds are read; "mbyte" is the reading under which the DTFL paper's
             published seconds are consistent.
+        drift: how resources move from one profile to another.
         drift_share: share of the clients that draw a new profile ...
-        drift_every: ... every so many rounds.
+        drift_every: ... every so many rounds; with days and nights, the clients that have them, and their period.
         noise: standard deviation of the logarithm of each round's factor on CPU and link speed (median 1).
         profile_error: standard deviation of the logarithm of each module's factor on each client's computing time
             (mean 1), the same in all rounds: the profiled ratios between tiers are wrong by it.
@@ -32,11 +35,13 @@ class EnvironmentSettings:
         leave: probability per round that a present client leaves.
         join: probability per round that an absent client joins.
         seed: of all draws.
+        availability: at which times present clients can begin a round; None: always.
     """
 
     clients: int
     profiles: tuple[ResourceProfile, ...]
     link_unit: LinkUnit = "mbit"
+    drift: DriftKind = "jumps"
     drift_share: float = 0.0
     drift_every: int = 50
     noise: float = 0.0
@@ -46,6 +51,7 @@ class EnvironmentSettings:
     leave: float = 0.0
     join: float = 0.0
     seed: int = 0
+    availability: Availability | None = None
 
     @property
     def shares(self) -> FloatArray:
@@ -57,10 +63,14 @@ class EnvironmentSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentState:
-    """Each client's present profile (index, (K,)) and whether it is there ((K,) bool)."""
+    """Each client's present profile (index, (K,)) and whether it is there ((K,) bool).
+
+    ``before_K``: with ramps, the profile that it comes from, which is the same if it does not change; else None.
+    """
 
     profile_K: IntArray
     present_K: BoolArray
+    before_K: IntArray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,21 +95,26 @@ def initial_state(settings: EnvironmentSettings) -> EnvironmentState:
     present = np.ones(settings.clients, dtype=np.bool_)
     absent = min(round(settings.absent * settings.clients), settings.clients - 1)
     present[rng.permutation(settings.clients)[:absent]] = False
-    return EnvironmentState(profile_K=rng.permutation(dealt), present_K=present)
+    profile_K = rng.permutation(dealt)
+    return EnvironmentState(
+        profile_K=profile_K, present_K=present, before_K=profile_K if settings.drift == "ramps" else None
+    )
 
 
 def advance(state: EnvironmentState, settings: EnvironmentSettings, round_number: int) -> EnvironmentState:
     """Return the state of round ``round_number`` (from 1), given that of the round before."""
+    ramps_begin = settings.drift == "ramps" and (round_number - 1) % settings.drift_every == 0
     return EnvironmentState(
         profile_K=_drift(state.profile_K, settings, round_number),
         present_K=_presence(state.present_K, settings, round_number),
+        before_K=state.profile_K if ramps_begin else state.before_K,
     )
 
 
 def _drift(profile_K: IntArray, settings: EnvironmentSettings, round_number: int) -> IntArray:
     due = round_number > 1 and (round_number - 1) % settings.drift_every == 0
     count = round(settings.drift_share * settings.clients)
-    if not due or count == 0:
+    if not due or count == 0 or settings.drift == "day-night":
         return profile_K
     rng = stream(settings.seed, "environment", "drift", round_number)
     changed = rng.permutation(settings.clients)[:count]
@@ -130,14 +145,29 @@ def conditions(state: EnvironmentState, settings: EnvironmentSettings, round_num
     if settings.noise > 0:
         rng = stream(settings.seed, "environment", "noise", round_number)
         cpu_factor, link_factor = np.exp(settings.noise * rng.standard_normal((2, settings.clients)))
-    kind = state.profile_K
+    start_K, end_K, weight_K = _on_the_way(state, settings, round_number)
     return Conditions(
-        profile_K=kind,
-        cpus_K=cpus[kind] * cpu_factor,
-        up_bytes_s_K=up[kind] * link_factor,
-        down_bytes_s_K=down[kind] * link_factor,
-        latency_s_K=latency_s[kind],
+        profile_K=np.where(np.asarray(weight_K) < 0.5, start_K, end_K),
+        cpus_K=between(cpus, start_K, end_K, weight_K) * cpu_factor,
+        up_bytes_s_K=between(up, start_K, end_K, weight_K) * link_factor,
+        down_bytes_s_K=between(down, start_K, end_K, weight_K) * link_factor,
+        latency_s_K=latency_s[start_K] + weight_K * (latency_s[end_K] - latency_s[start_K]),
     )
+
+
+def _on_the_way(
+    state: EnvironmentState, settings: EnvironmentSettings, round_number: int
+) -> tuple[IntArray, IntArray, FloatArray | float]:
+    """Return between which two profiles each client is in this round, and how far it is from the first, 0 to 1."""
+    if settings.drift == "day-night":
+        chosen, nights, phases = swinging(settings.seed, settings.clients, settings.drift_share, settings.shares)
+        night_K, weight_K = state.profile_K.copy(), np.zeros(settings.clients)
+        night_K[chosen] = nights
+        weight_K[chosen] = swing_weights(phases, round_number, settings.drift_every)
+        return state.profile_K, night_K, weight_K
+    if state.before_K is not None:
+        return state.before_K, state.profile_K, ramp_weight(round_number, settings.drift_every)
+    return state.profile_K, state.profile_K, 0.0
 
 
 def slowness(settings: EnvironmentSettings, module_macs: Sequence[int], tiers_M: IntArray) -> FloatArray:

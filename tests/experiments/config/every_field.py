@@ -50,6 +50,8 @@ OTHER: Mapping[str, Any] = {
     "profiles": [ResourceProfile(name='a "b" ä', cpus=0.1, up_mbit_s=5, down_mbit_s=7, latency_ms=40, share=2)],
     "link_unit": "mbyte",
     "cpu_gmacs": 2.5,
+    "traces": "a:b/c,d.json:sha256=" + 32 * "0f",
+    "drift": "ramps",
     "drift_share": 0.3,
     "drift_every": 20,
     "noise": 0.2,
