@@ -1,5 +1,6 @@
 """The sweep command."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,8 @@ from dtfl_private.cli.command import DocumentedCommand
 from dtfl_private.cli.completion import of_files
 from dtfl_private.cli.output import output
 from dtfl_private.cli.shared_options import form_option, plugin_option
-from dtfl_private.cli.targets import check_targets
-from dtfl_private.errors import DtflError
+from dtfl_private.cli.targets import check_targets, write_file
+from dtfl_private.errors import DtflError, InputError
 from dtfl_private.files.writing import output_path
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.executor_choice import LOCAL
@@ -72,11 +73,15 @@ def sweep(
     on images that no other run trains on. Trials are in DIR/tuning, what they chose is in DIR/tuning.json; the tables
     show runs with the preset's own settings, runs with the chosen ones, and which these are.
 
+    A preset with a table [plan] trains nothing: its runs are planned, as by `plan`, and what is shown is regret against
+    the oracle and how often clients are in the oracle's tier.
+
     \b
     Examples:
       dtfl-private sweep benchmarks/presets/headline.toml
       dtfl-private sweep benchmarks/presets/headline.toml --size full --data-dir cifar --out runs/paper
       dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
+      dtfl-private sweep benchmarks/presets/ema-factor.toml --form svg
       dtfl-private sweep benchmarks/presets/fastest-tuned.toml --markdown tables.md
     """
     from dtfl_private.cli.comparison_output import show_comparison
@@ -95,6 +100,11 @@ def sweep(
         answer.document(_planned_runs(loaded))
         return
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
+    if loaded.plan is not None:
+        if latex is not None:
+            raise InputError("--latex is of trained sweeps: a planned one has --markdown")
+        _sweep_plans(loaded, folder, parallel, form, markdown)
+        return
     try:
         with SweepDisplay(answer.progress, quiet=answer.quiet) as display:
             done = run_sweep(loaded, folder, parallel=parallel, executor=executor, callbacks=[display])
@@ -103,6 +113,37 @@ def sweep(
     if done.comparison is not None:
         show_comparison(done.comparison, folder, form=form, markdown=markdown, latex=latex)
     done.require_whole()
+
+
+def _sweep_plans(
+    preset: "Preset", folder: str, parallel: int | None, form: "PictureForm", markdown: str | None
+) -> None:
+    """Plan all runs of a preset that has a table [plan], and write and show their figures."""
+    from dtfl_private.experiments.plan_sweep import sweep_plans
+    from dtfl_private.report.live.sweep import SweepDisplay
+    from dtfl_private.report.pictures.plan_sweep import LABELS, plan_sweep_picture
+    from dtfl_private.report.tables.plan_sweep import plan_sweep_markdown, plan_sweep_tables
+
+    assert preset.plan is not None
+    answer = output()
+    try:
+        with SweepDisplay(answer.progress, quiet=answer.quiet) as display:
+            done = sweep_plans(preset.title, preset.runs, preset.plan, folder, parallel=parallel, callbacks=[display])
+    except KeyboardInterrupt:
+        raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
+    files = {f"{figure.replace('_', '-')}.{form}": plan_sweep_picture(done, figure, form=form) for figure in LABELS}
+    files["plans.json"] = (json.dumps(done.document(), indent=1) + "\n").encode()
+    for name, data in files.items():
+        write_file(str(Path(folder) / name), data)
+    text = plan_sweep_markdown(done)
+    if markdown == "-":
+        click.echo(text, nl=False)
+    else:
+        if markdown is not None:
+            write_file(markdown, text.encode())
+        answer.show(*plan_sweep_tables(done))
+    answer.say(f"written: {', '.join(str(Path(folder) / name) for name in files)}")
+    answer.document(done.document())
 
 
 class InterruptedSweepError(DtflError):

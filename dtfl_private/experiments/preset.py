@@ -16,6 +16,8 @@
     rounds = 20
     targets = { iid = 0.8, "dirichlet:0.5" = 0.7 }
 
+With a table ``[plan]`` the runs are planned and not trained (`dtfl_private.experiments.plan_sweep`).
+
 A grid's runs are all combinations of its lists with those of the size, once for each seed. A grid's key wins over the
 size's, and the size's over that of ``[config]``.
 """
@@ -34,6 +36,7 @@ from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.toml_files import as_fields, load_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.plan_sweep import PlanTable, varying_keys
 from dtfl_private.experiments.planned_run import PlannedRun
 from dtfl_private.experiments.preset_grid import combinations, config_of, require_bounded
 from dtfl_private.experiments.tuning.layout import lay_out, with_validation
@@ -61,6 +64,7 @@ class _PresetFile(BaseModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]], Field(min_length=1)]
     baseline: str | None = None
     tuning: TuningTable | None = None
+    plan: PlanTable | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[list[dict[str, Any]], Field(min_length=1)]
     sizes: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
@@ -76,6 +80,7 @@ class Preset:
         baseline: method or scheduler that speed-ups refer to; None: FedAvg, if it is there.
         runs: all combinations and seeds, in the order of the file, the seeds of a combination one after the other.
         tuning: how settings are chosen first; None: the runs have those that the file says.
+        plan: the runs are planned, not trained, with what this says in place of data; None: they are trained.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Preset:
     baseline: str | None
     runs: Sequence[PlannedRun]
     tuning: Tuning | None = None
+    plan: PlanTable | None = None
 
 
 def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **overrides: object) -> Preset:
@@ -119,6 +125,8 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
     ]
     if file.tuning is not None:
         configs = [with_validation(config, file.tuning, path) for config in configs]
+    if file.plan is not None:
+        file.plan.require_varying(varying_keys(configs), configs, str(path))
     _require_baseline(file.baseline, configs, path)
     planned = _planned(configs, path)
     tuning = None
@@ -130,6 +138,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
         baseline=file.baseline,
         runs=[run for runs in planned.values() for run in runs],
         tuning=tuning,
+        plan=file.plan,
     )
 
 
@@ -141,7 +150,8 @@ def _read(path: Path) -> _PresetFile:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            fields = _PresetFile.model_fields if len(first["loc"]) == 1 else TuningTable.model_fields
+            tables = {"tuning": TuningTable, "plan": PlanTable}
+            fields = (_PresetFile if len(first["loc"]) == 1 else tables[str(first["loc"][0])]).model_fields
             raise unknown_name(f"key in {path}:", str(first["loc"][-1]), fields) from None
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"preset '{path}': {where} is refused: {reason}") from None
@@ -150,6 +160,8 @@ def _read(path: Path) -> _PresetFile:
         raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
     if "executor" in given:
         raise InputError(f"preset '{path}' gives 'executor': say to the sweep who computes, by --executor")
+    if file.plan is not None and file.tuning is not None:
+        raise InputError(f"preset '{path}' has [plan] and [tuning], which needs training: leave one out")
     if len(set(file.seeds)) < len(file.seeds):
         raise InputError(f"preset '{path}': seeds {file.seeds} name one seed twice")
     return file

@@ -1,0 +1,120 @@
+"""The figures of a sweep without training: how long rounds last, and how often the tier is the oracle's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from dtfl_private.report.comparison.means import Mean, mean_of
+
+Figure = Literal["regret", "tier_accuracy", "time_s"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanPoint:
+    """One planned run.
+
+    Attributes:
+        values: of the keys that vary between runs.
+        seed: of its chance.
+        time_s: simulated seconds of all rounds.
+        regret: by what share they last longer than with the oracle's tiers.
+        tier_accuracy: share of participations in the tier that the oracle would have given.
+    """
+
+    values: Mapping[str, Any]
+    seed: int
+    time_s: float
+    regret: float
+    tier_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A line: the same in all but ``x`` and the seed; its means run over the seeds."""
+
+    values: Mapping[str, Any]
+    points: Sequence[PlanPoint]
+    x: str
+
+    @cached_property
+    def xs(self) -> list[Any]:
+        """The values of ``x``, ascending."""
+        return sorted({point.values[self.x] for point in self.points})
+
+    def at(self, x: Any, figure: Figure) -> list[float]:
+        """Return a figure of all seeds at a value of ``x``, in the seeds' order."""
+        own = sorted((point for point in self.points if point.values[self.x] == x), key=lambda point: point.seed)
+        return [getattr(point, figure) for point in own]
+
+    def mean(self, x: Any, figure: Figure) -> Mean:
+        """Return the mean of a figure with its interval."""
+        return mean_of(self.at(x, figure))
+
+    def best(self) -> Any:
+        """Return the value of ``x`` with the least mean regret."""
+        return min(self.xs, key=lambda x: self.mean(x, "regret").mean or 0.0)
+
+    def saved(self, reference: Any) -> Mean:
+        """Return how much regret the best ``x`` saves against the reference: differences at equal seeds."""
+        pairs = zip(self.at(reference, "regret"), self.at(self.best(), "regret"), strict=True)
+        return mean_of([theirs - best for theirs, best in pairs])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSweep:
+    """All planned runs of a preset, and how they are arranged.
+
+    Attributes:
+        title: what they show.
+        x: the key on the horizontal axis.
+        reference: its value that others are held against.
+        panels: the keys of rows and columns of panels.
+        points: one for each run.
+    """
+
+    title: str
+    x: str
+    reference: Any
+    panels: tuple[str, str]
+    points: Sequence[PlanPoint]
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        """All lines, in the order of the runs."""
+        found: dict[tuple[Any, ...], list[PlanPoint]] = {}
+        for point in self.points:
+            found.setdefault(tuple(point.values[key] for key in self.apart), []).append(point)
+        return [
+            Curve(values=dict(zip(self.apart, key, strict=True)), points=own, x=self.x) for key, own in found.items()
+        ]
+
+    @property
+    def apart(self) -> list[str]:
+        """The keys that set lines apart: those of the panels first."""
+        others = [key for key in self.points[0].values if key not in (self.x, *self.panels)]
+        return [*self.panels, *others]
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds there are."""
+        return len({point.seed for point in self.points})
+
+    def document(self) -> dict[str, Any]:
+        """Return all figures for programs."""
+        return {
+            "title": self.title,
+            "x": self.x,
+            "reference": self.reference,
+            "panels": list(self.panels),
+            "points": [
+                {
+                    **point.values,
+                    "seed": point.seed,
+                    "time_s": point.time_s,
+                    "regret": point.regret,
+                    "tier_accuracy": point.tier_accuracy,
+                }
+                for point in self.points
+            ],
+        }

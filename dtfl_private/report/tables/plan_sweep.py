@@ -1,0 +1,61 @@
+"""Tables of a sweep without training: each line's figures over the horizontal axis."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from dtfl_private.report.comparison.means import Mean
+from dtfl_private.report.plan_sweep import Figure, PlanSweep
+from dtfl_private.report.tables.plain import plain_table
+
+TITLES: dict[Figure, str] = {
+    "regret": "regret, % (mean ± half the 95 % interval)",
+    "tier_accuracy": "clients in the oracle's tier, % (mean ± half the 95 % interval)",
+}
+
+
+def plan_sweep_tables(sweep: PlanSweep) -> list[Table]:
+    """Return the tables of regret and of tier accuracy."""
+    tables = []
+    for figure, title in TITLES.items():
+        header, *rows = table_rows(sweep, figure)
+        table = plain_table(f"{title}, n = {sweep.seeds}", *header, keys=len(sweep.apart))
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
+
+
+def plan_sweep_markdown(sweep: PlanSweep) -> str:
+    """Return the same tables as Markdown."""
+    parts = []
+    for figure, title in TITLES.items():
+        header, *rows = table_rows(sweep, figure)
+        lines = [header, ["--"] * len(header), *rows]
+        parts.append("\n".join([f"{title}, n = {sweep.seeds}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def table_rows(sweep: PlanSweep, figure: Figure) -> Iterator[Sequence[str]]:
+    """Yield the header and a row for each line; of regret also which x is best, and what it saves."""
+    xs = sweep.curves[0].xs
+    regret = figure == "regret"
+    more = [f"best {sweep.x}", f"saves against {value_text(sweep.reference)}"] if regret else []
+    yield [*sweep.apart, *(f"{sweep.x} {value_text(x)}" for x in xs), *more]
+    for curve in sweep.curves:
+        keys = [value_text(curve.values[key]) for key in sweep.apart]
+        found = [percent(curve.mean(x, figure)) for x in xs]
+        best = [value_text(curve.best()), percent(curve.saved(sweep.reference))] if regret else []
+        yield [*keys, *found, *best]
+
+
+def percent(mean: Mean) -> str:
+    """Return a mean share in per cent, with half the width of its interval."""
+    text = f"{100 * (mean.mean or 0.0):.1f}"
+    return text if mean.half_width is None else f"{text} ± {100 * mean.half_width:.1f}"
+
+
+def value_text(value: Any) -> str:
+    """Return the value of a key in three digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
