@@ -14,10 +14,10 @@ not planned again.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,17 +138,18 @@ def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
     varying = varying_keys([run.config for run in runs])
     apart = [key for key in varying if key != table.x]
 
-    def values(run: PlannedRun) -> list[Any]:
-        return [getattr(run.config, key) for key in apart]
-
+    by_name: dict[str, list[TrainConfig]] = {}
+    for run in runs:
+        by_name.setdefault("-".join(f"{key}{getattr(run.config, key)}" for key in apart), []).append(run.config)
     return [
-        _Line(
-            name="-".join(f"{key}{value}" for key, value in zip(apart, found, strict=True)),
-            values=dict(zip(apart, found, strict=True)),
-            configs=[run.config for run in own],
-        )
-        for found, own in groupby(sorted(runs, key=lambda run: list(map(str, values(run)))), key=values)
+        _Line(name=_fit(name), values={key: getattr(own[0], key) for key in apart}, configs=own)
+        for name, own in by_name.items()
     ]
+
+
+def _fit(name: str) -> str:
+    """Return a name that is fit for a file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name) or "line"
 
 
 def varying_keys(configs: Sequence[TrainConfig]) -> list[str]:

@@ -46,10 +46,11 @@ from dtfl_private.plugins.own_objects import allowance
 from dtfl_private.plugins.specification import canonical
 from dtfl_private.runtime.executor_choice import LOCAL
 
-# What a size may replace: data, network, clients, length, numerics, and what is measured in rounds or in tiers.
+# What a size may replace: data, network, clients, length, numerics, and what is measured in rounds, in tiers or against
+# the network's arithmetic.
 SIZE_KEYS = (
     *("dataset", "max_train_images", "model", "clients", "tiers", "scheduler", "rounds", "drift_every"),
-    *("batch_size", "local_epochs", "target_accuracy", "precision", "device"),
+    *("batch_size", "local_epochs", "target_accuracy", "precision", "device", "cpu_gmacs"),
 )
 TARGETS = "targets"
 

@@ -5,6 +5,7 @@ import pytest
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.comparing.compare import compare
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.preset import SIZE_KEYS, TARGETS, load_preset
 from dtfl_private.plugins.specification import canonical
 
@@ -152,10 +153,13 @@ def test_the_presets_are_there():
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
         *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer", "accelerators"),
+        *("ema-factor", "ema-factor-trained"),
     }
 
 
-SIZES = [(path, size) for path in PRESETS for size in tomllib.loads(path.read_text())["sizes"]]
+# `ema-factor` is planned and not trained.
+TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text())]
+SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
 
 
 @pytest.mark.parametrize(("path", "size"), SIZES, ids=[f"{path.stem}-{size}" for path, size in SIZES])
@@ -177,7 +181,7 @@ def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, s
 
 
 # `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` about more rounds.
-SMALL_AND_FULL = [path for path in PRESETS if path.stem not in ("fastest-sizes", "fastest-longer")]
+SMALL_AND_FULL = [path for path in TRAINED if path.stem not in ("fastest-sizes", "fastest-longer")]
 
 
 @pytest.mark.parametrize("path", SMALL_AND_FULL, ids=[path.stem for path in SMALL_AND_FULL])
@@ -187,9 +191,24 @@ def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
     assert "small" in sizes
     assert full["device"] == "cuda"
     for values in sizes.values():
-        assert set(values) - set(full) == {"max_train_images"}
+        assert set(values) - set(full) <= {"max_train_images"}
         assert set(full) <= set(values) <= {*SIZE_KEYS, TARGETS}
         assert values["device"] == "cpu"
+
+
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_the_planned_preset_holds_every_factor_against_all_kinds_of_drift(size):
+    loaded = load_preset(PRESETS[0].parent / "ema-factor.toml", size)
+    assert loaded.plan is not None
+    default = TrainConfig().ema
+    assert loaded.plan.reference == default
+    configs = [run.config for run in loaded.runs]
+    assert {config.drift for config in configs} == {"jumps", "ramps", "day-night"}
+    factors = {config.ema for config in configs}
+    assert {0.1, default, 1.0} <= factors
+    kinds = {(config.drift, config.noise, config.drift_share, config.drift_every) for config in configs}
+    assert len(configs) == len(kinds) * len(factors) * 10
+    assert len({config.model_dump_json() for config in configs}) == len(configs)
 
 
 def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():

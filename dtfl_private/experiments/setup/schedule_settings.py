@@ -102,6 +102,11 @@ def method_schedule(
         settings = replace(settings, environment=always_there)
     wires = _scheduled_wires(table) if config.wire == "scheduled" else ()
     settings = replace(settings, timing=_timing(config, method, chain), selection=method.selection, wires=wires)
+    if devices is not None and config.drift != "jumps":
+        raise InputError(
+            f"drift {config.drift} goes from one profile to another by degrees, which engines cannot: use drift jumps "
+            "with profiles that describe engines"
+        )
     settings = on_devices(settings, devices, drifts=config.drift_share > 0)
     require_one_round(settings)
     return settings

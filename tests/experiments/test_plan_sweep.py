@@ -1,0 +1,141 @@
+"""Sweeps without training: the figures are those of `plan`, what is there is not planned again."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from dtfl_private.errors import InputError
+from dtfl_private.experiments import plan_sweep
+from dtfl_private.experiments.plan import plan
+from dtfl_private.experiments.plan_sweep import sweep_plans
+from dtfl_private.experiments.preset import Preset, load_preset
+from dtfl_private.report.pictures.plan_sweep import plan_sweep_picture
+from dtfl_private.report.plan_sweep import PlanSweep
+from dtfl_private.report.tables.plan_sweep import plan_sweep_markdown, table_rows
+
+TEXT = """
+title = "a factor"
+seeds = [0, 1]
+
+[plan]
+input_shape = "1x8x8"
+images_per_client = 40
+x = "ema"
+reference = 0.5
+panels = ["drift", "noise"]
+
+[config]
+clients = 4
+rounds = 4
+cpu_gmacs = 0.05
+drift_share = 0.5
+
+[[grid]]
+ema = [0.2, 0.5]
+drift = ["jumps", "ramps"]
+noise = [0.0, 0.4]
+
+[sizes.small]
+drift_every = 2
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def load(text: str = TEXT) -> Preset:
+        (tmp_path / "my.toml").write_text(text)
+        return load_preset(tmp_path / "my.toml", "small")
+
+    return load
+
+
+def swept(preset: Preset, folder: Path) -> PlanSweep:
+    assert preset.plan is not None
+    return sweep_plans(preset.title, preset.runs, preset.plan, folder, parallel=1)
+
+
+def test_each_point_is_the_plan_of_its_configuration(loaded, tmp_path):
+    preset = loaded()
+    done = swept(preset, tmp_path / "out")
+    assert len(done.points) == len(preset.runs) == 16
+    by_key = {
+        (*(str(point.values[key]) for key in ("ema", "drift", "noise")), point.seed): point for point in done.points
+    }
+    for run in preset.runs:
+        config = run.config
+        alone = plan(config, input_shape=(1, 8, 8), images_per_client=40)
+        point = by_key[str(config.ema), config.drift, str(config.noise), config.seed]
+        assert point.time_s == alone.virtual_time_s
+        assert point.regret == alone.regret(alone.virtual_time_s)
+        assert point.tier_accuracy == alone.tier_accuracy
+    assert len({point.time_s for point in done.points}) > 4
+
+
+def test_what_is_there_is_not_planned_again_and_another_preset_is_refused(loaded, tmp_path, monkeypatch):
+    first = swept(loaded(), tmp_path / "out")
+    (tmp_path / "out" / "driftjumps-noise0.0.json").unlink()
+    planned = []
+    true = plan_sweep.plan
+    monkeypatch.setattr(plan_sweep, "plan", lambda config, **more: (planned.append(config), true(config, **more))[1])
+    assert swept(loaded(), tmp_path / "out").points == first.points
+    assert [(config.drift, config.noise) for config in planned] == [("jumps", 0.0)] * 4
+    for old, new in (("clients = 4", "clients = 5"), ("images_per_client = 40", "images_per_client = 50")):
+        with pytest.raises(InputError, match=r"has a line 'drift.*' of another preset: choose another --out"):
+            swept(loaded(TEXT.replace(old, new)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[", b'{"asked": "", "points": [{"x": 1}]}', b"\xff"])
+def test_a_damaged_line_is_refused_in_one_line(loaded, tmp_path, data):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "driftjumps-noise0.4.json").write_bytes(data)
+    with pytest.raises(InputError, match=r"line '.*noise0.4.json' of a sweep cannot be read: .*: remove it"):
+        swept(loaded(), tmp_path / "out")
+
+
+def test_means_and_savings_are_over_equal_seeds(loaded, tmp_path):
+    done = swept(loaded(), tmp_path / "out")
+    header, *rows = table_rows(done, "regret")
+    assert header == ["drift", "noise", "ema 0.2", "ema 0.5", "best ema", "saves against 0.5"]
+    for row, curve in zip(rows, done.curves, strict=True):
+        own = {
+            (point.values["ema"], point.seed): point.regret
+            for point in done.points
+            if [point.values["drift"], point.values["noise"]] == [curve.values["drift"], curve.values["noise"]]
+        }
+        means = {ema: statistics.mean([own[ema, 0], own[ema, 1]]) for ema in (0.2, 0.5)}
+        best = min(means, key=means.__getitem__)
+        saved = [own[0.5, seed] - own[best, seed] for seed in (0, 1)]
+        assert row[4] == f"{best:g}"
+        # Student's t with one degree of freedom: 12.706.
+        half = 12.706 * statistics.stdev(saved) / 2**0.5
+        assert row[5] == f"{100 * statistics.mean(saved):.1f} ± {100 * half:.1f}"
+    assert plan_sweep_markdown(done).count("\n| ") == 2 * (2 + 4)
+    assert plan_sweep_picture(done, "regret", form="svg").startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('x = "ema"', 'x = "clients"', r"unknown axis in \[plan\] of .*my.toml: 'clients'"),
+        ('"noise"]', '"nois"]', r"unknown axis in \[plan\] of .*: 'nois': did you mean 'noise'\?"),
+        ("reference = 0.5", "reference = 0.6", r"reference 0.6 in \[plan\] of .* is none of the values of ema: \[0.2"),
+        ("images_per_client", "images", r"unknown key in .*my.toml: 'images': did you mean 'images_per_client'\?"),
+        ("= 40", "= 0", r"preset '.*': plan.images_per_client is refused"),
+        (
+            "[config]",
+            "[tuning]\nseeds = [9]\ntrials = [{}]\n[config]",
+            r"has .plan. and .tuning., which needs training",
+        ),
+    ],
+)
+def test_a_wrong_table_is_refused(loaded, old, new, said):
+    assert old in TEXT
+    with pytest.raises(InputError, match=said) as refused:
+        loaded(TEXT.replace(old, new))
+    assert "\n" not in str(refused.value)
+
+
+def test_without_a_choice_of_tiers_nothing_is_planned(loaded, tmp_path):
+    with pytest.raises(Exception, match="method fedavg leaves no choice of tiers"):
+        swept(loaded(TEXT.replace("clients = 4", 'clients = 4\nmethod = "fedavg"')), tmp_path / "out")
