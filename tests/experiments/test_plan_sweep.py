@@ -11,8 +11,8 @@ from dtfl_private.experiments.plan import plan
 from dtfl_private.experiments.plan_sweep import sweep_plans
 from dtfl_private.experiments.preset import Preset, load_preset
 from dtfl_private.report.pictures.plan_sweep import plan_sweep_picture
-from dtfl_private.report.plan_sweep import PlanSweep
-from dtfl_private.report.tables.plan_sweep import plan_sweep_markdown, table_rows
+from dtfl_private.report.plan_sweep import PlanPoint, PlanSweep
+from dtfl_private.report.tables.plan_sweep import panel_rows, plan_sweep_markdown, table_rows
 
 TEXT = """
 title = "a factor"
@@ -110,8 +110,39 @@ def test_means_and_savings_are_over_equal_seeds(loaded, tmp_path):
         # Student's t with one degree of freedom: 12.706.
         half = 12.706 * statistics.stdev(saved) / 2**0.5
         assert row[5] == f"{100 * statistics.mean(saved):.1f} ± {100 * half:.1f}"
-    assert plan_sweep_markdown(done).count("\n| ") == 2 * (2 + 4)
+    assert plan_sweep_markdown(done).count("\n| ") == 2 * (2 + 4) + 2 + 4 + 2
     assert plan_sweep_picture(done, "regret", form="svg").startswith(b"<?xml")
+
+
+def made_up(regrets: dict[tuple[float, int, int], float]) -> PlanSweep:
+    """Return a sweep of one panel with these regrets, by ema, share of drift and seed."""
+    points = [
+        PlanPoint(
+            values={"ema": ema, "drift": "jumps", "noise": 0.0, "drift_every": every},
+            seed=seed,
+            time_s=1.0,
+            regret=regret,
+            tier_accuracy=0.5,
+        )
+        for (ema, every, seed), regret in regrets.items()
+    ]
+    return PlanSweep(title="t", x="ema", reference=0.5, panels=("drift", "noise"), points=points)
+
+
+def test_a_factor_is_better_where_the_interval_of_its_paired_differences_says_so():
+    spread = {1: 0.0, 2: 10.0, 3: 20.0}  # between seeds, which pairs do not see
+    regrets = {(0.5, every, seed): wide for every in (5, 20) for seed, wide in spread.items()}
+    regrets |= {(0.1, 5, seed): wide - 1 + seed / 100 for seed, wide in spread.items()}
+    regrets |= {(0.1, 20, seed): wide + (-1) ** seed for seed, wide in spread.items()}
+    regrets |= {(1.0, every, seed): wide + 1 + seed / 100 for every in (5, 20) for seed, wide in spread.items()}
+    done = made_up(regrets)
+    assert [done.against_reference(x) for x in (0.1, 0.5, 1.0)] == [(1, 0), (0, 0), (0, 2)]
+    header, panel, less, more = panel_rows(done)
+    assert header == ["drift", "noise", "ema 0.1", "ema 0.5", "ema 1"]
+    assert (less[2:], more[2:]) == (["1", "0", "0"], ["0", "0", "2"])
+    of_seeds = [(regrets[0.1, 5, seed] + regrets[0.1, 20, seed]) / 2 for seed in spread]
+    half = 4.30265 * statistics.stdev(of_seeds) / 3**0.5
+    assert panel[2] == f"{100 * statistics.mean(of_seeds):.1f} ± {100 * half:.1f}"
 
 
 @pytest.mark.parametrize(

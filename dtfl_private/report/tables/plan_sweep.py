@@ -16,11 +16,10 @@ TITLES: dict[Figure, str] = {
 
 
 def plan_sweep_tables(sweep: PlanSweep) -> list[Table]:
-    """Return the tables of regret and of tier accuracy."""
+    """Return the tables of regret by panel, and of regret and tier accuracy by line."""
     tables = []
-    for figure, title in TITLES.items():
-        header, *rows = table_rows(sweep, figure)
-        table = plain_table(f"{title}, n = {sweep.seeds}", *header, keys=len(sweep.apart))
+    for title, keys, (header, *rows) in _all_rows(sweep):
+        table = plain_table(title, *header, keys=keys)
         for row in rows:
             table.add_row(*row)
         tables.append(table)
@@ -30,11 +29,30 @@ def plan_sweep_tables(sweep: PlanSweep) -> list[Table]:
 def plan_sweep_markdown(sweep: PlanSweep) -> str:
     """Return the same tables as Markdown."""
     parts = []
-    for figure, title in TITLES.items():
-        header, *rows = table_rows(sweep, figure)
+    for title, _, (header, *rows) in _all_rows(sweep):
         lines = [header, ["--"] * len(header), *rows]
-        parts.append("\n".join([f"{title}, n = {sweep.seeds}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
+        parts.append("\n".join([f"{title}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _all_rows(sweep: PlanSweep) -> Iterator[tuple[str, int, Sequence[Sequence[str]]]]:
+    """Yield each table's title, number of columns that are keys, and rows."""
+    lines = len(sweep.curves)
+    by_panel = f"{TITLES['regret']}, over all lines of a panel, n = {sweep.seeds}; last rows: lines of {lines}"
+    yield by_panel, len(sweep.panels), list(panel_rows(sweep))
+    for figure, title in TITLES.items():
+        yield f"{title}, n = {sweep.seeds}", len(sweep.apart), list(table_rows(sweep, figure))
+
+
+def panel_rows(sweep: PlanSweep) -> Iterator[Sequence[str]]:
+    """Yield the header, the regret of each panel, and in how many lines x has less or more than the reference."""
+    xs = sweep.curves[0].xs
+    yield [*sweep.panels, *(f"{sweep.x} {value_text(x)}" for x in xs)]
+    for row, column in dict.fromkeys((*(curve.values[key] for key in sweep.panels),) for curve in sweep.curves):
+        yield [value_text(row), value_text(column), *(percent(sweep.panel_mean(row, column, x)) for x in xs)]
+    counts = [sweep.against_reference(x) for x in xs]
+    for place, what in enumerate(("less", "more")):
+        yield [f"{what} than {value_text(sweep.reference)}", "", *(str(count[place]) for count in counts)]
 
 
 def table_rows(sweep: PlanSweep, figure: Figure) -> Iterator[Sequence[str]]:
@@ -46,7 +64,7 @@ def table_rows(sweep: PlanSweep, figure: Figure) -> Iterator[Sequence[str]]:
     for curve in sweep.curves:
         keys = [value_text(curve.values[key]) for key in sweep.apart]
         found = [percent(curve.mean(x, figure)) for x in xs]
-        best = [value_text(curve.best()), percent(curve.saved(sweep.reference))] if regret else []
+        best = [value_text(curve.best()), percent(curve.saved(sweep.reference, curve.best()))] if regret else []
         yield [*keys, *found, *best]
 
 
