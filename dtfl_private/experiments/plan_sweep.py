@@ -131,7 +131,9 @@ def sweep_plans(
         for line in lines
         for point in done[line.name] or _read(folder, line, table) or ()
     ]
-    return PlanSweep(title=title, x=table.x, reference=table.reference, panels=tuple(table.panels), points=points)
+    return PlanSweep(
+        title=title, x=table.x, reference=table.reference, panels=(table.panels[0], table.panels[1]), points=points
+    )
 
 
 def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
@@ -196,7 +198,7 @@ def _plan_all(
     def on_event(event: Reported | Ended) -> None:
         line = waiting[event.job]
         if isinstance(event, Reported):
-            planned = int(event.what)
+            planned = int(str(event.what))
             if planned == 0:
                 listener.job_started(line.name)
             listener.job_advanced(line.name, planned, sum(config.rounds for config in line.configs))

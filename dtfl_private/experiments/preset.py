@@ -151,7 +151,7 @@ def _read(path: Path) -> _PresetFile:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            tables = {"tuning": TuningTable, "plan": PlanTable}
+            tables: dict[str, type[BaseModel]] = {"tuning": TuningTable, "plan": PlanTable}
             fields = (_PresetFile if len(first["loc"]) == 1 else tables[str(first["loc"][0])]).model_fields
             raise unknown_name(f"key in {path}:", str(first["loc"][-1]), fields) from None
         reason = first["msg"][:1].lower() + first["msg"][1:]
