@@ -2,31 +2,7 @@
 
 import json
 
-TEXT = """
-title = "a factor"
-seeds = [0, 1]
-
-[plan]
-input_shape = "1x8x8"
-images_per_client = 40
-x = "ema"
-reference = 0.5
-panels = ["drift", "noise"]
-
-[config]
-clients = 4
-rounds = 4
-cpu_gmacs = 0.05
-drift_share = 0.5
-
-[[grid]]
-ema = [0.2, 0.5]
-drift = ["jumps", "ramps"]
-noise = [0.0, 0.4]
-
-[sizes.small]
-drift_every = 2
-"""
+from planned_sweep_sample import TEXT
 
 
 def test_the_command_shows_and_writes_it(dtfl, tmp_path):

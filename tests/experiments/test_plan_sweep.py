@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+from planned_sweep_sample import TEXT
 
 from dtfl_private.errors import InputError
 from dtfl_private.experiments import plan_sweep
@@ -13,32 +14,6 @@ from dtfl_private.experiments.preset import Preset, load_preset
 from dtfl_private.report.pictures.plan_sweep import plan_sweep_picture
 from dtfl_private.report.plan_sweep import PlanPoint, PlanSweep
 from dtfl_private.report.tables.plan_sweep import panel_rows, plan_sweep_markdown, table_rows
-
-TEXT = """
-title = "a factor"
-seeds = [0, 1]
-
-[plan]
-input_shape = "1x8x8"
-images_per_client = 40
-x = "ema"
-reference = 0.5
-panels = ["drift", "noise"]
-
-[config]
-clients = 4
-rounds = 4
-cpu_gmacs = 0.05
-drift_share = 0.5
-
-[[grid]]
-ema = [0.2, 0.5]
-drift = ["jumps", "ramps"]
-noise = [0.0, 0.4]
-
-[sizes.small]
-drift_every = 2
-"""
 
 
 @pytest.fixture
