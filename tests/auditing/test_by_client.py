@@ -15,6 +15,7 @@ from dtfl_private.attacking.base import AttackFacts, MembershipInference
 from dtfl_private.auditing.attack_trainings import attack_training
 from dtfl_private.auditing.by_client import by_client, client_of_record, entropy_bits, nearest_distance, with_holm
 from dtfl_private.auditing.trainings import AttackedTraining
+from dtfl_private.data.preprocess import unit
 from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.verdicts.client_comparison import ClientComparison
@@ -101,6 +102,16 @@ def test_members_are_counted_for_the_clients_that_hold_them(compare):
     sizes = {client: len(part) for client, part in enumerate(audit.opened.prepared.worker.parts)}
     assert all(client.n <= sizes[client.client] for client in one.clients)
     assert all(client.recovered == pytest.approx(2 * client.value - 1) for client in one.clients)
+
+
+def test_members_are_known_by_their_places_among_the_candidates(opened, plan):
+    audit = plan(opened(), [Names()], tiers=(1,))
+    setup, job = audit.attack_plan.setup, audit.jobs[0]
+    victims = audit.attack_plan.rounds.of(job, None).victims
+    candidates, member = setup.candidates(victims)
+    records = setup.candidate_members(victims)
+    assert torch.equal(candidates.images[member], unit(opened().prepared.worker.train_images[records]))
+    assert set(records.tolist()) <= set(victims.records.tolist())
 
 
 def test_guesses_are_cached(compare):

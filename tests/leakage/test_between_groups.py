@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from dtfl_private.leakage import between_groups
 from dtfl_private.leakage.between_groups import compare_groups
@@ -41,7 +42,7 @@ def test_p_values_are_those_of_all_ways_to_deal_records_out():
 
 
 def test_expected_scores_are_those_of_brute_force_integration():
-    """Mean and deviation between groups on a grid, without any of the closed forms."""
+    """Mean and deviation between groups on a grid, without any of the closed forms; ends of intervals likewise."""
     rng = np.random.default_rng(5)
     groups = np.repeat([0, 1, 2, 3], [4, 9, 25, 2])
     scores = rng.normal(size=len(groups)) + np.array([0.0, 1.5, 0.2, -0.7])[groups]
@@ -58,6 +59,10 @@ def test_expected_scores_are_those_of_brute_force_integration():
     expected = (weight * centre).sum(axis=(0, 1)) / weight.sum()
     found = compared(scores, groups, permutations=9)
     assert [one.shrunk for one in found.groups] == pytest.approx(expected, abs=0.01)
+    spread = np.sqrt(variances * deviation_D**2 / total)
+    for ends, tail in (([one.low for one in found.groups], 0.025), ([one.high for one in found.groups], 0.975)):
+        below = (weight * ndtr((np.array(ends) - centre) / spread)).sum(axis=(0, 1)) / weight.sum()
+        assert below == pytest.approx(np.full(4, tail), abs=0.002)
 
 
 def test_intervals_contain_the_truth_and_equal_groups_are_called_different_in_one_of_twenty():
@@ -87,6 +92,17 @@ def test_few_records_are_shrunk_and_many_are_not():
     assert few.shrunk < few.value - 0.5
     assert many.shrunk == pytest.approx(many.value, abs=0.02)
     assert few.high - few.low > 5 * (many.high - many.low)
+
+
+def test_who_stands_out_after_another_is_no_surer_than_that_one():
+    """Without the farthest group, which makes all scores scatter, the second one's p-value would be half as large."""
+    rng = np.random.default_rng(6)
+    groups = np.repeat(np.arange(4), [3, 3, 6, 6])
+    scores = rng.normal(size=18) + np.array([3.0, -2.5, 0.0, 0.0])[groups]
+    found = {one.group: one.p_value for one in compared(scores, groups, permutations=1999).groups}
+    alone = {one.group: one.p_value for one in compared(scores[groups > 0], groups[groups > 0]).groups}
+    assert alone[1] < 0.75 * found[0]
+    assert found[1] == found[0] < 0.05
 
 
 @pytest.mark.parametrize(("moved", "named"), [({7: 1.5}, {7: True}), ({7: -5.0}, {7: False})])
