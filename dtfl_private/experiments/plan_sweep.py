@@ -198,7 +198,8 @@ def _plan_all(
     def on_event(event: Reported | Ended) -> None:
         line = waiting[event.job]
         if isinstance(event, Reported):
-            planned = int(str(event.what))
+            planned = event.what
+            assert isinstance(planned, int)
             if planned == 0:
                 listener.job_started(line.name)
             listener.job_advanced(line.name, planned, sum(config.rounds for config in line.configs))

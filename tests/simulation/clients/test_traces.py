@@ -90,6 +90,12 @@ def test_who_is_there_is_what_a_slow_reader_of_the_trace_says(devices, now, data
     assert (there.any(), wait_s) == (False, 0.0)
 
 
+def test_a_span_has_its_begin_and_its_end():
+    availability = Availability.of([spans_of(TABLES["client_behave_trace"]["3834"])])
+    waits = [float(availability.waits_s(now)[0]) for now in (12787.0, 12788.0, 65881.0, 65882.0, 518400.0 + 65881)]
+    assert waits == [1.0, 0.0, 0.0, 100044 - 65882, 0.0]
+
+
 def test_clients_that_come_at_the_same_moment_begin_together_in_spite_of_rounding():
     spans = [ActiveSpans(period_s=period, begins_s=np.array([0.3]), ends_s=np.array([0.3])) for period in (1.0, 0.7)]
     availability = Availability.of(spans)
