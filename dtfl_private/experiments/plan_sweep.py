@@ -144,9 +144,14 @@ def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
     for run in runs:
         by_name.setdefault("-".join(f"{key}{getattr(run.config, key)}" for key in apart), []).append(run.config)
     return [
-        _Line(name=_fit(name), values={key: getattr(own[0], key) for key in apart}, configs=own)
+        _Line(name=_fit(name), values={key: _shown(getattr(own[0], key)) for key in apart}, configs=own)
         for name, own in by_name.items()
     ]
+
+
+def _shown(value: object) -> object:
+    """Return the value of a key as figures are told apart by it: lists, of defenses say, as texts."""
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def _fit(name: str) -> str:
