@@ -1,5 +1,6 @@
 """deploy serve and deploy join with wrong input: one line at once, before anybody is waited for or connected to."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -39,11 +40,14 @@ def test_wrong_input_is_answered_in_one_line_at_once(dtfl, tmp_path, arguments, 
 
 def test_a_port_that_is_in_use_is_one_line_of_ours_and_none_of_grpcs(dtfl, tmp_path):
     dtfl("deploy", "init", "p")
+    # Flower's package sets it in whatever process imports it, as one that runs tests.
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
             [sys.executable, "-m", "dtfl_private", *SERVE, "--listen", address],
             cwd=tmp_path,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

@@ -75,7 +75,7 @@ class OneAfterTheOther(Session):
 def test_who_agrees_to_another_configuration_agrees_to_one_and_not_to_all_that_follow(tmp_path):
     with ClientStore(tmp_path) as store:
         store.agree("rounds = 2\n", ("cat", "dog"))
-        part = module._TakingPart(joining(tmp_path, accept_config=True), store, lambda _: None)
+        part = module.TakingPart(joining(tmp_path, accept_config=True), 1, "here", store, lambda _: None)
         session = OneAfterTheOther([f"rounds = {number}\n" for number in (3, 3, 4)])
         part._welcomed(session)
         part._welcomed(session)  # it comes again

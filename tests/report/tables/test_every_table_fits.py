@@ -32,6 +32,7 @@ from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.comparison.exposure import Exposure
 from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
 from dtfl_private.report.live.training import rounds_table as live_rounds_table
+from dtfl_private.report.plan_sweep import PlanPoint, PlanSweep
 from dtfl_private.report.tables.adversaries import adversaries_table
 from dtfl_private.report.tables.audit import verdict_table
 from dtfl_private.report.tables.calibration import prediction_table
@@ -47,6 +48,7 @@ from dtfl_private.report.tables.leakage import leakage_table
 from dtfl_private.report.tables.method_leakage import method_leakage_tables
 from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.plan_sweep import plan_sweep_tables
 from dtfl_private.report.tables.predictions import PredictedImage, predictions_table, recall_table
 from dtfl_private.report.tables.profiles import engines_table, profiles_table, shares_table
 from dtfl_private.report.tables.summary import summary_table
@@ -175,7 +177,24 @@ def costs(four_tiers) -> list[Table]:
         engines_table(PROFILE_SETS["devices"]),
         shares_table(PROFILE_SETS["devices"][2]),
         prediction_table([predicted(name) for name in ("efficientnet-b0", LONG)], title="steps"),
+        *plan_sweep_tables(planned_sweep()),
     ]
+
+
+def planned_sweep() -> PlanSweep:
+    points = [
+        PlanPoint(
+            values={"drift": LONG, "noise": noise, "drift_every": 12_345, "ema": ema},
+            seed=seed,
+            time_s=1e6,
+            regret=123.45,
+            tier_accuracy=0.5,
+        )
+        for noise in (0.0, 0.123)
+        for ema in (0.1, 0.25, 0.5, 2 / 3, 1.0)
+        for seed in (0, 1)
+    ]
+    return PlanSweep(title=LONG, x="ema", reference=2 / 3, panels=("drift", "noise"), points=points)
 
 
 def predicted(model: str) -> CheckedStep:
@@ -291,7 +310,7 @@ BUILDERS = {
     *(cost_table, round_time_table, step_time_table, datasets_table, distribution_table, spread_table),
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
     *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
-    *(clients_table, engines_table, shares_table, prediction_table),
+    *(clients_table, engines_table, shares_table, prediction_table, plan_sweep_tables),
 }
 
 
