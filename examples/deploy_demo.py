@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,20 +21,20 @@ FOLDER = Path("runs/deploy-demo")
 CONFIG = """\
 dataset = "digits"
 clients = 3
-rounds = 12
+rounds = 10
 first_tier = "middle"
 record_rounds = ["last"]
 record_images = 128
 """
 # Shares of a core, by client, and priorities where there is no control group.
-LIMITS = {0: (1.0, 0), 1: (0.2, 10), 2: (0.05, 19)}
+LIMITS = {0: (1.0, 0), 1: (0.3, 10), 2: (0.08, 19)}
 PERIOD_US = 100_000
 # Two rounds are played at full speed; then the scheduler has to find out.
 LIMITED_AFTER = 2
 
 # Of the audit: two minutes are to suffice for everything.
 SHORT = (
-    *("--recorded", "--attack", "decoder:size=small,steps=240", "--seeds", "1", "--measured", "200"),
+    *("--recorded", "--attack", "decoder:size=small,steps=200", "--seeds", "1", "--measured", "100"),
     *("--by-client", "off"),
 )
 
@@ -62,8 +62,9 @@ def main(folder: Path) -> int:
     if server.returncode:
         return server.returncode
     call("deploy", "status", str(run))
-    for client in LIMITS:
-        call("deploy", "add-truth", str(run), str(client), str(folder / f"client-{client}" / "truth"))
+    call_all(
+        ("deploy", "add-truth", str(run), str(client), str(folder / f"client-{client}" / "truth")) for client in LIMITS
+    )
     call("audit", str(run), *SHORT)
     return 0
 
@@ -89,8 +90,17 @@ def keys(side: Path, name: str) -> Sequence[str]:
 
 def call(*words: str) -> None:
     """Run a command of the program, and stop where it fails."""
-    print("$ dtfl-private", *words, flush=True)
-    subprocess.run([*PROGRAM, *words], check=True)
+    call_all([words])
+
+
+def call_all(commands: Iterable[Sequence[str]]) -> None:
+    """Run commands of the program side by side, and stop where one fails."""
+    started = []
+    for words in commands:
+        print("$ dtfl-private", *words, flush=True)
+        started.append(subprocess.Popen([*PROGRAM, *words]))
+    if any([process.wait() for process in started]):
+        raise SystemExit("the demo ends here: a command has failed")
 
 
 def start(*words: str, log: int | None = None) -> "subprocess.Popen[bytes]":
