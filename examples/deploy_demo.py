@@ -21,7 +21,7 @@ FOLDER = Path("runs/deploy-demo")
 CONFIG = """\
 dataset = "digits"
 clients = 3
-rounds = 10
+rounds = 12
 first_tier = "middle"
 record_rounds = ["last"]
 record_images = 128
@@ -99,7 +99,8 @@ def call_all(commands: Iterable[Sequence[str]]) -> None:
     for words in commands:
         print("$ dtfl-private", *words, flush=True)
         started.append(subprocess.Popen([*PROGRAM, *words]))
-    if any([process.wait() for process in started]):
+    statuses = [process.wait() for process in started]  # of all, whichever fails
+    if any(statuses):
         raise SystemExit("the demo ends here: a command has failed")
 
 
