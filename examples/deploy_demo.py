@@ -5,9 +5,10 @@
 The clients are processes that get a limit of their own on the CPU after two rounds, by a control group where one can be
 made (Linux, as root), else by their priority; the scheduler finds that out and moves them to other tiers. The run ends
 with the table, picture and folder that `train` leaves. What really crossed the wire was recorded by the server; at last
-it is audited.
+it is audited, at the shallowest tier.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -32,7 +33,7 @@ PERIOD_US = 100_000
 # Two rounds are played at full speed; then the scheduler has to find out.
 LIMITED_AFTER = 2
 
-# Of the audit: two minutes are to suffice for everything.
+# Of the audit, at the shallowest tier alone: two minutes are to suffice for everything.
 SHORT = (
     *("--recorded", "--attack", "decoder:size=small,steps=200", "--seeds", "1", "--measured", "100"),
     *("--by-client", "off"),
@@ -65,7 +66,8 @@ def main(folder: Path) -> int:
     call_all(
         ("deploy", "add-truth", str(run), str(client), str(folder / f"client-{client}" / "truth")) for client in LIMITS
     )
-    call("audit", str(run), *SHORT)
+    last = json.loads((run / "rounds.jsonl").read_text().splitlines()[-1])
+    call("audit", str(run), "--tier", str(min(last["tiers"].values())), *SHORT)
     return 0
 
 
