@@ -25,8 +25,9 @@ from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import sent_sizes
 from dtfl_private.auditing.audit_plan import AuditPlan
+from dtfl_private.leakage.baselines import nearest
 from dtfl_private.leakage.between_groups import compare_groups
-from dtfl_private.leakage.image_metrics import ssim
+from dtfl_private.leakage.image_metrics import mse, ssim
 from dtfl_private.leakage.rank_correlation import rank_correlation
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.randomness import stream
@@ -264,16 +265,14 @@ def _members(verdict: Verdict) -> _Judged:
 
 def nearest_distance(images: torch.Tensor, others: torch.Tensor) -> FloatArray:
     """Return the distance of each image (N, C, H, W) to the nearest of others: root mean square over pixels (N,)."""
-    flat = others.flatten(1).double()
-    parts = [torch.cdist(part.flatten(1).double(), flat).min(dim=1).values for part in torch.split(images, 200)]
-    return np.asarray(torch.cat(parts).numpy() / np.sqrt(flat.shape[1]))
+    return np.asarray(np.sqrt(mse(nearest(others, images), images)))
 
 
 def entropy_bits(labels: IntArray) -> float:
     """Return the entropy of labels, in bits: 0 of one class alone."""
-    counts = np.unique(labels, return_counts=True)[1]
-    shares = counts / counts.sum()
-    return float(max(0.0, -(shares * np.log2(shares)).sum()))
+    from scipy.stats import entropy  # scipy takes a while to load
+
+    return float(entropy(np.bincount(labels), base=2))
 
 
 def correlations(clients: Sequence[ClientLeakage]) -> Iterator[RankCorrelation]:

@@ -134,7 +134,9 @@ class RayActor:
         if weights.number != self._number:
             import ray
 
-            self._weights, self._number = safetensors.torch.load(ray.get(weights.reference)), weights.number
+            stored = ray.get(weights.reference)
+            self._weights = safetensors.torch.load(stored)  # numbers only: safetensors hold no code
+            self._number = weights.number
         return self._weights
 
 

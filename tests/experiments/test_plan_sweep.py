@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from planned_sweep_sample import TEXT
 
-from dtfl_private.errors import InputError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import plan_sweep
 from dtfl_private.experiments.plan import plan
 from dtfl_private.experiments.plan_sweep import sweep_plans
@@ -143,5 +143,5 @@ def test_a_wrong_table_is_refused(loaded, old, new, said):
 
 
 def test_without_a_choice_of_tiers_nothing_is_planned(loaded, tmp_path):
-    with pytest.raises(Exception, match="method fedavg leaves no choice of tiers"):
+    with pytest.raises(RunError, match="method fedavg leaves no choice of tiers"):
         swept(loaded(TEXT.replace("clients = 4", 'clients = 4\nmethod = "fedavg"')), tmp_path / "out")

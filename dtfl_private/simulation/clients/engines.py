@@ -6,7 +6,6 @@ of them.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
@@ -65,8 +64,3 @@ class Engine(BaseModel):
             for key, value in serialize(self).items()
             if value != defaults[key].get_default(call_default_factory=True)
         }
-
-
-def by_speed(peaks: Mapping[EngineName, float]) -> list[EngineName]:
-    """Return engines by their peaks, the fastest first; of equally fast ones the first in the mapping."""
-    return sorted(peaks, key=lambda name: -peaks[name])
