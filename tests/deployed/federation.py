@@ -45,6 +45,9 @@ from dtfl_private.training.round_record import Record
 PATIENCE_S = 600.0
 """Far longer than anything here takes on a busy machine: only what hangs takes as long."""
 
+TURN_S = 0.1
+"""Of a limit on the CPU: as control groups have it."""
+
 # Small networks have few layers; these tests are about what is sent, not about what is learnt.
 SMALL = {
     "model": "resnet-8",
@@ -89,6 +92,26 @@ class Peer:
         """Send it a signal."""
         assert self.process.pid is not None
         os.kill(self.process.pid, number)
+
+    @contextlib.contextmanager
+    def limited(self, share: float) -> Iterator[None]:
+        """Give it this share of a core at most, by stopping it and letting it go on in turns: that needs no rights."""
+        released = threading.Event()
+
+        def take_turns() -> None:
+            while not released.is_set():
+                self.signal(signal.SIGSTOP)
+                released.wait((1 - share) * TURN_S)
+                self.signal(signal.SIGCONT)
+                released.wait(share * TURN_S)
+
+        turns = threading.Thread(target=take_turns)
+        turns.start()
+        try:
+            yield
+        finally:
+            released.set()
+            turns.join()
 
     def kill(self) -> None:
         """End it as a crash of its machine would."""

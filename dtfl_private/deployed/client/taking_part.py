@@ -11,6 +11,7 @@ from dtfl_private.deployed.client_store.terms import AskedRound, Chance, Terms
 from dtfl_private.deployed.server.opening import REAL_CLIENT
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.frames import encode
 from dtfl_private.deployed.wire.kinds import (
     Closed,
     Echo,
@@ -246,7 +247,9 @@ class Client:
         number, images = participant.task.round, 0
         with self._drawing(participant.task):
             for batch in watch.timing(participant.messages()):
-                session.send(Smashed(session=session.number, message=batch))
+                with watch:  # packing is work of this machine's CPU, for each batch, like training
+                    frame = encode(Smashed(session=session.number, message=batch))
+                session.send_packed(frame)
                 if self._truth is not None:
                     self._truth.sent()
                 images += len(batch.labels)
@@ -307,7 +310,7 @@ class Client:
 
 
 class _Stopwatch:
-    """Adds up the seconds that computing takes, without those that sending waits."""
+    """Adds up the seconds that computing and packing take, without those that sending waits."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -39,13 +39,13 @@ class TurnSession(Session):
         for frame in frames:
             self.arrived(frame)
 
-    def send(self, message: WireMessage, timeout_s: float | None = None) -> None:
+    def send_packed(self, frame: bytes, timeout_s: float | None = None) -> None:
         """Keep a frame for the reply.
 
         Raises:
             InputError: the reply would be larger than Flower can carry.
         """
-        super().send(message, timeout_s)
+        super().send_packed(frame, timeout_s)
         if self.bytes_out > MOST_BYTES:
             raise InputError(
                 f"a round of this client has more than {MOST_BYTES:,} bytes, too many for one reply: "

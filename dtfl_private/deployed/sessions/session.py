@@ -62,7 +62,10 @@ class Session:
             SessionLostError: the session has ended.
             TimeoutError: the other side took nothing for so long.
         """
-        frame = encode(message)
+        self.send_packed(encode(message), timeout_s)
+
+    def send_packed(self, frame: bytes, timeout_s: float | None = None) -> None:
+        """Send a frame that has been packed already, by `encode`; for the rest see `send`."""
         try:
             self.outgoing.put(frame, timeout_s)
         except ChannelClosedError:

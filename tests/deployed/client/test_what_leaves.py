@@ -1,15 +1,18 @@
 """What a client sends, byte by byte: nothing of it is what must stay."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from dtfl_private.deployed.client import taking_part
 from dtfl_private.deployed.client.own_data import held_by_client, part_of, registration_of
 from dtfl_private.deployed.client.taking_part import Client
 from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.server.opening import REAL_CLIENT, agreed_text
 from dtfl_private.deployed.sessions.session import Session
-from dtfl_private.deployed.wire.frames import encode
+from dtfl_private.deployed.wire.frames import decode, encode
 from dtfl_private.deployed.wire.kinds import OpenRound, Smashed, Update, WireMessage
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.experiments.setup.prepare import prepare
@@ -28,15 +31,19 @@ class Captured(Session):
     def __init__(self) -> None:
         super().__init__("server", 2**30)
         self.number = SESSION
-        self.messages: list[WireMessage] = []
+        self.sent: list[bytes] = []
         self.losses: list[float] = []
 
-    def send(self, message: WireMessage, timeout_s: float | None = None) -> None:
-        self.messages.append(message)
+    def send_packed(self, frame: bytes, timeout_s: float | None = None) -> None:
+        self.sent.append(frame)
+
+    @property
+    def messages(self) -> list[WireMessage]:
+        return [decode(frame, from_="client", largest=self.largest) for frame in self.sent]
 
     @property
     def frames(self) -> bytes:
-        return b"".join(map(encode, self.messages))
+        return b"".join(self.sent)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,11 @@ def played(tmp_path_factory):
     own = part_of(config, CLIENT)
     prepared = prepare(config, held=held_by_client(own, CLIENT, config.clients, registration_of(config, own, (), None)))
     folder, session = tmp_path_factory.mktemp("store"), Captured()
-    update, losses = Participant.update, session.losses
+    update, losses, now = Participant.update, session.losses, [0.0]
+
+    def taking_a_second(message: WireMessage) -> bytes:
+        now[0] += 1
+        return encode(message)
 
     def noting(participant: Participant, **given):
         losses.append(participant._half.mean_loss)
@@ -54,6 +65,8 @@ def played(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched, ClientStore(folder) as store:
         patched.setattr(Participant, "update", noting)
+        patched.setattr(taking_part, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+        patched.setattr(taking_part, "encode", taking_a_second)
         store.agree(agreed_text(config))
         client = Client(prepared, CLIENT, "run", store, lambda _: None)
         task = ClientTask(client=CLIENT, round=1, tier=TIER, lr=1e-3, batches=2, completes=True)
@@ -69,6 +82,11 @@ def played(tmp_path_factory):
 def test_batches_and_an_update_leave_and_nothing_else(played):
     session = played[0]
     assert [type(message) for message in session.messages] == [Smashed, Smashed, Update]
+
+
+def test_what_packing_the_batches_takes_counts_as_computing(played):
+    """On a slow machine it is a part of what each batch takes; no link is to blame."""
+    assert played[0].messages[-1].compute_s == 2.0
 
 
 def test_no_image_leaves_stored_or_normalised(played):
