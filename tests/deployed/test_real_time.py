@@ -18,9 +18,7 @@ def rounds_until_shallower(server: Peer, client: int, others: list[int]) -> list
 
 
 def test_a_client_whose_cpu_limit_is_cut_gets_a_shallower_tier_within_three_rounds(tmp_path):
-    with federation(
-        tmp_path, scheduler="dynamic", first_tier="deepest", allowed_tiers=[2, 3, 4], rounds=100
-    ) as made:
+    with federation(tmp_path, scheduler="dynamic", first_tier="deepest", allowed_tiers=[2, 3, 4], rounds=100) as made:
         server = made.serve()
         clients = made.join_all()
         assert server.wait_for("round")["tiers"] == {"0": 4, "1": 4, "2": 4}
