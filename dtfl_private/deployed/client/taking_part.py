@@ -217,7 +217,9 @@ class Client:
     def _play_half(
         self, session: Session, task: ClientTask, download: ModelDownload, asked: AskedRound
     ) -> WireMessage | None:
-        participant = self._participant(task, download)
+        watch = _Stopwatch()
+        with watch:
+            participant = self._participant(task, download)
         if participant.refuses:
             found = "; ".join(remark.text for remark in participant.remarks)
             self._withdraw(session, task.round, "a guard refuses the weights", found)
@@ -228,7 +230,6 @@ class Client:
         if self._truth is not None:
             self._truth.began()
         try:
-            watch = _Stopwatch()
             ending = self._send_batches(session, participant, watch)
             if ending is None:
                 with watch:

@@ -1,6 +1,7 @@
 """Pictures of what an attack got: truth, reconstructions and trivial guesses of some victims, one below the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +18,9 @@ CELL_INCHES = 1.05
 # Room for the names of the rows, and for the caption below each picture.
 NAMES_INCHES = 1.3
 CAPTION_INCHES = 0.22
-HEADING_INCHES = 0.65
+HEADING_INCHES = 0.5
+# Between two images, and between an image and its texts.
+GAP_INCHES = 0.08
 
 
 def choose_victims(ssim_N: FloatArray, count: int = 8) -> IntArray:
@@ -63,23 +66,53 @@ def gallery(
         raise ValueError(f"images with {truth.shape[1]} channels cannot be shown: only grey and RGB ones can")
     first = ssim(next(iter(guesses.values())), truth)
     chosen = choose_victims(first, count)
-    rows = 1 + len(guesses)
-    height, width = truth.shape[2:]
-    size = (
-        NAMES_INCHES + len(chosen) * CELL_INCHES,
-        HEADING_INCHES + rows * (CELL_INCHES * height / width + CAPTION_INCHES),
-    )
+    shown = truth[chosen.tolist()]
+    rows = [_Row(TRUTH, shown, [""] * len(shown))]
+    rows += [_compared(name, guess[chosen.tolist()], shown) for name, guess in guesses.items()]
+    cell = _Cell(CELL_INCHES, CELL_INCHES * truth.shape[2] / truth.shape[3] + CAPTION_INCHES)
     # A Figure of its own leaves no global state behind, as pyplot would.
     with mpl.rc_context({"font.size": 8}):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, len(chosen), squeeze=False)
-        _row(axes[0], TRUTH, truth[chosen.tolist()], None)
-        for row, (name, guess) in zip(axes[1:], guesses.items(), strict=True):
-            _row(row, name, guess[chosen.tolist()], truth[chosen.tolist()])
+        figure = Figure(figsize=(NAMES_INCHES + len(chosen) * cell.width, HEADING_INCHES + len(rows) * cell.height))
+        axes = _paper(figure)
         for place, heading in _headings(len(chosen), len(first)).items():
-            axes[0][place].set_title(heading, fontsize=8)
-        figure.suptitle(literal(title), fontsize=9)
+            left, right, _, top = cell.frame(0, place)
+            axes.text((left + right) / 2, top - GAP_INCHES, heading, ha="center", va="bottom")
+        for number, row in enumerate(rows):
+            _draw(axes, row, [cell.frame(number, place) for place in range(len(chosen))])
+        width, height = figure.get_size_inches()
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        figure.text(0.5, 1 - GAP_INCHES / height, literal(title), fontsize=9, ha="center", va="top")
         return picture_bytes(figure, form)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Images (N, C, H, W) beside a name, each with a text below it."""
+
+    name: str
+    images: Tensor
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Room for an image and its caption, in inches."""
+
+    width: float
+    height: float
+
+    def frame(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Return where an image lies: left, right, bottom and top, from the left and from the top."""
+        left, top = NAMES_INCHES + column * self.width, HEADING_INCHES + row * self.height
+        image = self.height - CAPTION_INCHES
+        narrower = GAP_INCHES * self.width / image  # the image keeps its shape
+        return left + narrower / 2, left + self.width - narrower / 2, top + image - GAP_INCHES, top
+
+
+def _compared(name: str, images: Tensor, truth: Tensor) -> _Row:
+    pairs = zip(psnr(images, truth).tolist(), ssim(images, truth).tolist(), strict=True)
+    captions = [f"{decibel:.1f} dB, {similarity:.2f}" for decibel, similarity in pairs]
+    return _Row(name, checked(images, truth)[0], captions)
 
 
 def _headings(shown: int, total: int) -> dict[int, str]:
@@ -90,17 +123,21 @@ def _headings(shown: int, total: int) -> dict[int, str]:
     return {median: "median", 0: f"best of {total}", shown - 1: "worst"}
 
 
-def _row(axes: list[Axes], name: str, images: Tensor, truth: Tensor | None) -> None:
-    if truth is None:
-        captions = [""] * len(images)
-    else:
-        pairs = zip(psnr(images, truth).tolist(), ssim(images, truth).tolist(), strict=True)
-        captions = [f"{decibel:.1f} dB, {similarity:.2f}" for decibel, similarity in pairs]
-        images, _ = checked(images, truth)
-    for ax, image, caption in zip(axes, images, captions, strict=True):
+def _paper(figure: Figure) -> Axes:
+    """Return axes over all of a figure, to be drawn on in inches: axes for each image take six times as long."""
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    return axes
+
+
+def _draw(axes: Axes, row: _Row, frames: Sequence[tuple[float, float, float, float]]) -> None:
+    for image, caption, frame in zip(row.images, row.captions, frames, strict=True):
+        left, right, bottom, top = frame
         pixels = image.detach().cpu().permute(1, 2, 0).numpy()
         # A single channel is grey and has no axis for it.
-        ax.imshow(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[])
-        ax.set_xlabel(caption, fontsize=7, labelpad=2)
-    axes[0].set_ylabel(literal(name), rotation=0, ha="right", va="center", labelpad=6)
+        grey = pixels.squeeze(2) if pixels.shape[2] == 1 else pixels
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=frame, aspect="auto")
+        axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color="black", linewidth=0.8)
+        axes.text((left + right) / 2, bottom + GAP_INCHES / 2, caption, fontsize=7, ha="center", va="top")
+    left, _, bottom, top = frames[0]
+    axes.text(left - GAP_INCHES, (bottom + top) / 2, literal(row.name), ha="right", va="center")

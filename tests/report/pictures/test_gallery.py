@@ -24,13 +24,16 @@ def pixels(picture: bytes) -> np.ndarray:
 def drawn(monkeypatch):
     """Collect every picture cell: (row's name, pixels, caption)."""
     cells = []
-    row = module._row
+    draw = module._draw
 
-    def recorded(axes, name, shown, truth):
-        row(axes, name, shown, truth)
-        cells.extend((name, ax.images[0].get_array(), ax.get_xlabel(), ax.get_title()) for ax in axes)
+    def recorded(axes, row, frames):
+        images, texts = len(axes.images), len(axes.texts)
+        draw(axes, row, frames)
+        shown = [image.get_array() for image in axes.images[images:]]
+        *captions, name = (text.get_text() for text in axes.texts[texts:])
+        cells.extend((name, *cell) for cell in zip(shown, captions, strict=True))
 
-    monkeypatch.setattr(module, "_row", recorded)
+    monkeypatch.setattr(module, "_draw", recorded)
     return cells
 
 
@@ -65,7 +68,7 @@ def test_a_row_for_the_truth_and_each_guess_captioned_with_its_scores(channels, 
     pixels(gallery(truth, {"decoder": noisy, "mean image": flat}, title="tier 2: $decoder", count=5))
     chosen = choose_victims(ssim(noisy, truth), 5)
     assert [name for name, *_ in drawn] == ["truth"] * 5 + ["decoder"] * 5 + ["mean image"] * 5
-    for (name, shown, caption, _), victim in zip(drawn, [*chosen] * 3, strict=True):
+    for (name, shown, caption), victim in zip(drawn, [*chosen] * 3, strict=True):
         source = {"truth": truth, "decoder": noisy, "mean image": flat}[name][victim]
         np.testing.assert_allclose(np.asarray(shown).reshape(8, 8, channels), source.permute(1, 2, 0), atol=1e-6)
         scored = (source[None], truth[victim][None])
