@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 
 from dtfl_private.data.dataset import Dataset
+from dtfl_private.deployed.client import joining
 from dtfl_private.deployed.client.joining import Joining, join
 from dtfl_private.deployed.client.own_data import part_of
 from dtfl_private.deployed.client_store.store import ClientStore
@@ -281,13 +282,13 @@ def _join(pipe: Connection, project: Path, client: int, config: str, options: di
         )
         part, own = options.pop("part"), make_config(reading.parse_toml(config), "test")
         without = options.pop("without", 0)
-        joining = Joining(
+        own_side = Joining(
             credentials=credentials,
             images=lambda _, __: _fewer(part_of(own, part), without),
             device="cpu",
             **options,
         )
-        answer(join(joining, lambda text: pipe.send(("say", text))))
+        answer(join(own_side, lambda text: pipe.send(("say", text))))
 
 
 def _fewer(dataset: Dataset, without: int) -> Dataset:
@@ -302,13 +303,14 @@ class Hooks:
     pauses: rounds and batches before which it stops and says so, until it is told to go on. slow: seconds that each
     batch takes longer in each round, from round 0, which is the probe; the last counts for all further ones. updates:
     folder in which it keeps every update that it sends, and what was acknowledged. namespace: of the network that it is
-    in.
+    in. version: of the package that it says it has.
     """
 
     pauses: tuple[tuple[int, int], ...] = ()
     slow: tuple[float, ...] = ()
     updates: Path | None = None
     namespace: str | None = None
+    version: str | None = None
 
     def set_up(self, pipe: Connection) -> None:
         """Change this process, which is a client's own."""
@@ -316,6 +318,8 @@ class Hooks:
             enter_network(self.namespace)
         if self.updates is not None:
             _keep_updates(self.updates)
+        if self.version is not None:
+            joining.version = lambda _: self.version  # type: ignore[attr-defined] # this process is no other's
         inner = Participant.messages
 
         def messages(participant: Participant) -> Iterator[SmashedBatch]:

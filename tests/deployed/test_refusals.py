@@ -44,9 +44,15 @@ def entered(made: Federation, client: int, images: int):
         close()
 
 
-def test_other_agreements_another_process_with_the_same_certificate_and_a_certificate_that_has_expired(tmp_path):
+def test_another_version_other_agreements_another_process_with_the_same_certificate_and_a_certificate_that_has_expired(
+    tmp_path,
+):
     with federation(tmp_path) as made:
         server = made.serve()
+        told = made.join(1, hooks=Hooks(version="0.0.1")).ended()
+        assert "dtfl-private '0.0.1' at the client" in told
+        assert "install the same version" in told
+
         with ClientStore(tmp_path / "store-1") as store:
             store.agree('method = "dtfl"\n')
         assert "InputError" in (refused := made.join(1).ended())
