@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 FOLDER = Path("runs/deploy-demo")
@@ -49,17 +49,19 @@ def main(folder: Path) -> int:
     config, project, run = folder / "config.toml", folder / "project", folder / "run"
     config.write_text(CONFIG)
     call("deploy", "init", str(project), "--config", str(config), "--server-name", "127.0.0.1")
-    with limited() as limit, running(*serve(project, run), told=folder / "server.log") as server:
-        address = said(folder / "server.log", server, "listening at ").split(",")[0]
+    log = folder / "server.log"
+    with limited() as limit, running(*serve(project, run), told=log) as server, ExitStack() as ending:
+        address = said(log, server, "listening at ").split(",")[0]
         with suppress(KeyboardInterrupt):
-            clients = [start(*join(project, folder, client, address)) for client in LIMITS]
-            said(folder / "server.log", server, f"round  {LIMITED_AFTER}/")
+            commands = [join(project, folder, client, address) for client in LIMITS]
+            clients = [ending.enter_context(running(*words)) for words in commands]
+            said(log, server, f"round  {LIMITED_AFTER}/")
             for client, process in zip(LIMITS, clients, strict=True):
                 limit(client, process.pid)
             server.wait()
             for process in clients:
                 process.wait()
-    print((folder / "server.log").read_text(), end="")
+    print(log.read_text(), end="")
     if server.returncode:
         return server.returncode
     call("deploy", "status", str(run))
@@ -106,17 +108,12 @@ def call_all(commands: Iterable[Sequence[str]]) -> None:
         raise SystemExit("the demo ends here: a command has failed")
 
 
-def start(*words: str, log: int | None = None) -> "subprocess.Popen[bytes]":
-    """Start one side, with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*PROGRAM, "deploy", *words], env=environment, stdout=log, stderr=log)
-
-
 @contextmanager
-def running(*words: str, told: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run one side, with what it says in a file; end it with the block, if it has not ended."""
-    with told.open("wb") as log:
-        process = start(*words, log=log.fileno())
+def running(*words: str, told: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run one side, with one thread and with what it says in a file; end it with the block, if it has not ended."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with nullcontext() if told is None else told.open("wb") as log:
+        process = subprocess.Popen([*PROGRAM, "deploy", *words], env=environment, stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -168,4 +165,5 @@ def limited() -> Iterator[Callable[[int, int], None]]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was begun is ended
     sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
