@@ -26,6 +26,7 @@ def kernel(tmp_path_factory) -> Iterator[KernelManager]:
     environment |= {"IPYTHONDIR": str(place), "TMPDIR": str(place)}
     manager, client = start_new_kernel(kernel_name="python3", env=environment, cwd=str(place))
     client.stop_channels()
+    run(manager, nbformat.v4.new_code_cell(AS_IN_TESTS))
     yield manager
     manager.shutdown_kernel(now=True)
 
@@ -40,6 +41,13 @@ def run(kernel, *cells):
         client.kc.stop_channels()  # it leaves them open where the kernel is not its own
     return book.cells[1:]
 
+
+# In the kernel, once: what conftest.py does in the process of the tests.
+AS_IN_TESTS = """
+from tests.other_processes import with_one_thread, without_waiting_and_pictures
+with_one_thread()
+without_waiting_and_pictures()
+"""
 
 # In the kernel, of each of its audits: the measures that take longest.
 QUICKLY = """
