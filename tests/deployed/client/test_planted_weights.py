@@ -50,7 +50,7 @@ def opened(download, **changes):
 
 
 def test_that_records_overflow_does_not_show_in_what_is_guaranteed(joined):
-    client, session, download = joined("dp-activations:epsilon=50", "dp-weights:epsilon=8")
+    client, session, download = joined("dp-activations:noise_multiplier=1", "dp-weights:noise_multiplier=1")
     client.answer(session, opened(overflowing(download)))
     assert [type(message) for message in session.messages] == [Smashed, Smashed, Update]  # as ever
     assert all(bool(message.message.smashed.isfinite().all()) for message in session.messages[:2])
