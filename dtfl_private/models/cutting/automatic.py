@@ -1,5 +1,7 @@
 """Any module to a staged model without hand work: find where it can be cut, count the work, choose."""
 
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import torch
@@ -34,23 +36,40 @@ def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cut
     Raises:
         InputError: the network cannot be run on such inputs, or not cut so often.
     """
-    names = [] if isinstance(module, StagedModel) else good_cuts(module, input_shape)
-    fine = module if isinstance(module, StagedModel) else stages_behind(module, names)
-    candidates = len(fine) - 1
-    count = {"all": candidates, "auto": min(PAPERS_CUTS, candidates)}.get(str(cuts), cuts)
+    if not isinstance(module, StagedModel):
+        places = _good_places(module, input_shape)
+        count = _how_many(cuts, len(places))
+        if count != len(places):
+            total = places[-1].macs_in_all
+            chosen = choose_cuts([one.macs for one in places], [one.width for one in places], total, count)
+            places = [places[index] for index in chosen]
+        return stages_behind(module, [one.name for one in places])
+    candidates = len(module) - 1
+    count = _how_many(cuts, candidates)
     if count == candidates:
-        return fine
-    macs, shapes = _forward(fine, input_shape)
-    work = [sum(macs[: place + 1]) for place in range(candidates)]
+        return module
+    macs, shapes = _forward(module, input_shape)
+    work = list(accumulate(macs[:-1]))
     widths = [shape.numel() for shape in shapes[:-1] if shape is not None]
     if len(widths) != candidates:
         raise InputError(
             f"stage {shapes.index(None) + 1} of the network does not return a tensor: merge it with the next"
         )
-    chosen = choose_cuts(work, widths, sum(macs), int(count))
-    if names:
-        return stages_behind(module, [names[place] for place in chosen])
-    return merged(fine, [place + 1 for place in chosen])
+    return merged(module, [place + 1 for place in choose_cuts(work, widths, sum(macs), count)])
+
+
+def _how_many(cuts: Cuts, candidates: int) -> int:
+    return int({"all": candidates, "auto": min(PAPERS_CUTS, candidates)}.get(str(cuts), cuts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A place to cut at: the submodule's name, forward MACs up to it and in all, and values of the tensor there."""
+
+    name: str
+    macs: int
+    macs_in_all: int
+    width: int
 
 
 def good_cuts(module: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
@@ -63,25 +82,29 @@ def good_cuts(module: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     Raises:
         InputError: there is no such place.
     """
+    return [place.name for place in _good_places(module, input_shape)]
+
+
+def _good_places(module: nn.Module, input_shape: tuple[int, ...]) -> list[_Place]:
     names = cut_points(trace(module))
     everywhere = stages_behind(module, names)
     macs, shapes = _forward(everywhere, input_shape)
-    kept: list[str] = []
-    narrowest = 0
+    kept: list[_Place] = []
     fresh = False  # whether there was work since the last place that was kept
-    for name, stage, work, shape in zip(names, everywhere, macs, shapes, strict=False):
+    for name, stage, work, before, shape in zip(names, everywhere, macs, accumulate(macs), shapes, strict=False):
         embeds = not kept and any(True for _ in stage.parameters())  # looking up embeddings takes no MACs
         fresh = fresh or work > 0 or embeds
         if shape is None or len(shape) not in CUT_RANKS:
             continue
+        place = _Place(name=name, macs=before, macs_in_all=sum(macs), width=shape.numel())
         if fresh:
-            kept.append(name)
-        elif kept and shape.numel() <= narrowest:
-            kept[-1] = name
+            kept.append(place)
+        elif kept and place.width <= kept[-1].width:
+            kept[-1] = place
         else:
             continue
-        narrowest, fresh = shape.numel(), False
-    while kept and sum(macs[names.index(kept[-1]) + 1 :]) == 0:
+        fresh = False
+    while kept and kept[-1].macs == sum(macs):
         kept.pop()  # the server half would have nothing to train
     if not kept:
         raise InputError(
