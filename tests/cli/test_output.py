@@ -82,8 +82,9 @@ def test_a_list_for_programs_names_what_the_table_names(dtfl, kind):
     answer = dtfl("list", kind, "--json")
     names = [entry["name"] for entry in json.loads(answer.out)]
     assert (answer.status, answer.err) == (0, "")
+    table = dtfl("list", kind).out
     assert names
-    assert all(name in dtfl("list", kind).out for name in names)
+    assert all(name in table for name in names)
 
 
 def test_json_names_a_file_only_where_a_command_takes_no_arguments(dtfl, tmp_path):
