@@ -4,6 +4,7 @@ import ast
 import inspect
 import tomllib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -161,9 +162,42 @@ def trusting(source: Source) -> list[str]:
 INSTALLED = modules_of("dtfl_private", *PLUGIN_PACKAGES)
 
 
-@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
-def test_imports_point_in_one_direction(source):
-    assert wrong_imports(source) == []
+EVERYTHING = [*INSTALLED, *modules_of("examples", "benchmarks")]
+
+
+@dataclass
+class Found:
+    """What all modules have of what there are rules about; of the last three those of the package alone.
+
+    imports: against the direction. pickles: what could load or leave one. run_text, trust: modules that run what a text
+    names, and that make configurations which allow whatever they name. read: what opens or parses files.
+    """
+
+    imports: list[str] = field(default_factory=list)
+    pickles: list[str] = field(default_factory=list)
+    run_text: set[str] = field(default_factory=set)
+    trust: set[str] = field(default_factory=set)
+    read: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Look at each module once, for all rules."""
+    found = Found()
+    installed = dict(INSTALLED)
+    for source in EVERYTHING:  # its syntax tree is kept for as long as it is looked at
+        found.pickles += unsafe(source)
+        if source[0] not in installed:
+            continue
+        found.imports += wrong_imports(source)
+        found.run_text |= {source[0]} if runs_text(source) else set()
+        found.trust |= {source[0]} if trusting(source) else set()
+        found.read += readers(source) if source[0] != READER else []
+    return found
+
+
+def test_imports_point_in_one_direction(found):
+    assert found.imports == []
 
 
 @pytest.mark.parametrize(
@@ -217,22 +251,16 @@ def test_every_layer_is_there_and_every_module_is_in_one():
     assert there == {*LAYERS, *PLUGIN_PACKAGES, "__init__"}
 
 
-EVERYTHING = modules_of("dtfl_private", *PLUGIN_PACKAGES, "examples", "benchmarks")
+def test_nothing_is_pickled(found):
+    assert found.pickles == []
 
 
-@pytest.mark.parametrize("source", EVERYTHING, ids=[name for name, _ in EVERYTHING])
-def test_nothing_is_pickled(source):
-    assert unsafe(source) == []
+def test_one_module_runs_what_a_text_names(found):
+    assert found.run_text == MAY_RUN_TEXT
 
 
-@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
-def test_one_module_runs_what_a_text_names(source):
-    assert (runs_text(source) != []) == (source[0] in MAY_RUN_TEXT)
-
-
-@pytest.mark.parametrize("source", INSTALLED, ids=[name for name, _ in INSTALLED])
-def test_configurations_are_made_where_it_is_said_what_they_may_name(source):
-    assert (trusting(source) != []) == (source[0] == MAKES_CONFIGS)
+def test_configurations_are_made_where_it_is_said_what_they_may_name(found):
+    assert found.trust == {MAKES_CONFIGS}
 
 
 def test_code_that_a_text_names_and_configurations_that_trust_it_are_noticed():
@@ -312,17 +340,16 @@ def draws_past_the_seam(source: Source) -> list[str]:
     return [name for _, name, call in calls(source) if any(word.arg == "generator" for word in call.keywords)]
 
 
-@pytest.mark.parametrize("source", modules_of("defenses"), ids=lambda source: source[0])
-def test_defenses_draw_where_a_deployed_client_has_secret_chance(source):
-    assert draws_past_the_seam(source) == []
+def test_defenses_draw_where_a_deployed_client_has_secret_chance():
+    assert [name for name, text in modules_of("defenses") if draws_past_the_seam((name, text))] == []
 
 
 def test_a_defense_that_draws_by_torch_itself_is_noticed():
     assert draws_past_the_seam(("dtfl_private.defenses.planted", "torch.randn(3, generator=at.chance)")) == ["randn"]
 
 
-def test_files_are_read_by_one_module_only():
-    assert [found for source in INSTALLED if source[0] != READER for found in readers(source)] == []
+def test_files_are_read_by_one_module_only(found):
+    assert found.read == []
 
 
 def test_each_exception_from_the_one_reader_is_still_there():
