@@ -38,7 +38,7 @@ def by_pld(steps, delta=DELTA):
 
 @cache  # several tests ask for the same, which takes seconds
 def composed(steps):
-    return pld.PLDAccountant(value_discretization_interval=1e-4).compose(event(steps))
+    return pld.PLDAccountant(value_discretization_interval=5e-4).compose(event(steps))
 
 
 def by_rdp(steps):
