@@ -23,6 +23,9 @@ PHONES = [
     {"name": "phone", "cpus": 0.5, "up_mbit_s": 10.0, "down_mbit_s": 10.0},
     {"name": "laptop", "cpus": 2.0, "up_mbit_s": 100.0, "down_mbit_s": 100.0},
 ]
+ONE_BATCH = {"model": "resnet-8", "batch_size": 14}
+"""Of each client in a round: what releases cost does not depend on the steps between them."""
+
 # Of some defenses the network and the normalisation depend, wherever they act.
 SAME_NETWORK = {"norm": "group", "normalization": "constants:mean=0.5,std=0.5"}
 
@@ -67,8 +70,10 @@ def same_model(ours, theirs) -> bool:
 @pytest.mark.parametrize("name", sorted(set(installed("defense")) - {"tier-floor"}))
 def test_a_round_where_the_rule_holds_is_that_of_the_defense_and_elsewhere_that_without(a_round, name):
     method = {"method": "splitfed-v1"} if name == "gradient-scrutinizer" else {}
-    ruled, plain, bare = a_round(f"{spelled(name)}@tier=2"), a_round(spelled(name)), bare_round(a_round, **method)
-    elsewhere = a_round(f"{spelled(name)}@profile=phone", profiles=PHONES[:1]) if method else None
+    few = {"batch_size": 8}  # two batches of each client
+    ruled, plain = a_round(f"{spelled(name)}@tier=2", **few), a_round(spelled(name), **few)
+    bare = bare_round(a_round, **few, **method)
+    elsewhere = a_round(f"{spelled(name)}@profile=phone", profiles=PHONES[:1], **few) if method else None
     assert same_model(ruled[1], plain[1])
     assert all(torch.equal(one.smashed, other.smashed) for one, other in zip(ruled[0], plain[0], strict=True))
     assert [one for one in ruled[2].privacy if one["epsilon"] is not None] == [
@@ -77,7 +82,7 @@ def test_a_round_where_the_rule_holds_is_that_of_the_defense_and_elsewhere_that_
     if elsewhere is not None:  # SplitFed has one tier alone: a rule by tier would act nowhere else
         assert same_model(elsewhere[1], plain[1])
         return
-    away = a_round(f"{spelled(name)}@tier=1")
+    away = a_round(f"{spelled(name)}@tier=1", **few)
     if create("defense", name).facts.releases_apart:  # with it all clients send apart, when they have trained
         assert len(away[0]) == len(bare[0])
     else:
@@ -178,7 +183,7 @@ def rounds_in(records, client, tiers) -> int:
 
 def test_epsilon_of_smashed_data_over_changes_of_tier_is_that_of_all_releases_together(patterns, tiny_config, tmp_path):
     rules = ["dp-activations:noise_multiplier=6@tier<=2", "dp-activations:noise_multiplier=12@tier>=3"]
-    run = train(tiny_config(model="resnet-8", defense=rules, rounds=6), out=tmp_path / "run", dataset=patterns)
+    run = train(tiny_config(**ONE_BATCH, defense=rules, rounds=6), out=tmp_path / "run", dataset=patterns)
     (stated,) = [entry for entry in run.records[-1]["privacy"] if entry["what"] == "smashed"]
     # Replacing a record moves a release by twice the clipping norm.
     expected = max(
@@ -216,7 +221,7 @@ def test_epsilon_of_weights_over_changes_of_tier_is_that_of_all_steps_together(p
 def test_a_client_that_sent_anything_undefended_has_no_guarantee(patterns, tiny_config, tmp_path):
     """Whatever it sent under the defense, before or after: an epsilon of a part would be read as one of all."""
     rules = ["dp-activations:noise_multiplier=6@tier=1", "label-rr:epsilon=1@tier=1", "fisher-noise@tier=2"]
-    run = train(tiny_config(model="resnet-8", defense=rules, rounds=5), out=tmp_path / "run", dataset=patterns)
+    run = train(tiny_config(**ONE_BATCH, defense=rules, rounds=5), out=tmp_path / "run", dataset=patterns)
     for number in range(1, 6):
         tiers = {client: {record["tiers"][client] for record in run.records[:number]} for client in "012"}
         away = sum(seen != {1} for seen in tiers.values())
@@ -234,7 +239,7 @@ def test_a_client_that_sent_anything_undefended_has_no_guarantee(patterns, tiny_
 
 def test_budgets_hold_whatever_tier_comes_next(patterns, tiny_config, tmp_path):
     rules = ["dp-activations:noise_multiplier=6,epsilon=2@tier<=2", "dp-activations:noise_multiplier=12@tier>=3"]
-    run = train(tiny_config(model="resnet-8", defense=rules, rounds=8), out=tmp_path / "run", dataset=patterns)
+    run = train(tiny_config(**ONE_BATCH, defense=rules, rounds=8), out=tmp_path / "run", dataset=patterns)
     spent = [entry["epsilon"] for record in run.records for entry in record["privacy"] if entry["what"] == "smashed"]
     assert max(spent) <= 2
     assert len(run.records) < 8 or any(record["retired"] for record in run.records)
@@ -252,10 +257,10 @@ def test_a_rule_that_holds_nowhere_is_refused_before_anything_is_written(pattern
 
 
 def test_objects_take_rules_from_python(patterns, tiny_config, tmp_path):
-    named = tiny_config(model="resnet-8", defense=["gaussian-noise:sd=8@tier<=2"])
+    named = tiny_config(**ONE_BATCH, defense=["gaussian-noise:sd=8@tier<=2"])
     expected = train(named, out=tmp_path / "named", dataset=patterns)
     defenses = [only_where("tier<=2", GaussianNoise(sd=8.0))]
-    run = train(tiny_config(model="resnet-8"), out=tmp_path / "objects", dataset=patterns, defenses=defenses)
+    run = train(tiny_config(**ONE_BATCH), out=tmp_path / "objects", dataset=patterns, defenses=defenses)
     assert without_wall_time(run.records) == without_wall_time(expected.records)
     assert run.config.defense == ["object:GaussianNoise@tier<=2"]
     assert np.isfinite(run.records[-1]["test_loss"])
