@@ -14,6 +14,7 @@ def of_train(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("frames"))
         patch.setattr("dtfl_private.runtime.allocator.tune_allocator", lambda: None)  # of its own process
+        patch.setattr("dtfl_private.attacking.runner.save_pictures", lambda *_: [])  # long after what is looked at
         yield frames_of(TRAIN, in_training)
 
 

@@ -39,6 +39,7 @@ def run_of(prepare_tiny, way: str, numerics: Numerics) -> Prepared:
         defenses=defenses,
         scheduler="static:2",
         local_epochs=2,
+        batch_size=7,  # two batches in each epoch
         precision=numerics.precision,
         memory_format=numerics.memory_format,
     )
