@@ -23,6 +23,7 @@ from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import deterministic_kernels, one_thread
 from dtfl_private.verdicts.client_comparison import ClientComparison
+from dtfl_private.verdicts.findings import NotTested
 
 LEVEL = 0.05
 
@@ -35,10 +36,13 @@ def equal_clients(seed: int, folder: Path) -> ClientComparison:
     train(run, out=folder)
     attacks = ("decoder:size=small,steps=60",)
     settings = AuditConfig(tiers=(1,), attacks=attacks, seeds=1, victims=32, aux_images=200, workers=1).settled()
-    plan = plan_audit(open_run(folder), settings, None, folder / "audit")
-    attacked = AttackedTraining(run=folder, undefended=None, folder=folder / "audit")
-    (found,) = by_client(plan, attack_training(plan, attacked, Callback()), Callback())
-    return found
+    opened = open_run(folder)
+    plan = plan_audit(opened, settings, None, folder / "audit")
+    attacked = AttackedTraining(run=opened.folder, undefended=None, folder=folder / "audit")
+    found = by_client(plan, attack_training(plan, attacked, Callback()), Callback())
+    assert not isinstance(found, NotTested)  # eight clients with more than enough images
+    (comparison,) = found
+    return comparison
 
 
 @click.command()
