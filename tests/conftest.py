@@ -48,6 +48,26 @@ from dtfl_private.training.round import RoundOutcome, run_round
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.findings import Findings, Training
 
+# Files whose few tests take long: the last one of a run would leave all workers but its own without work.
+FIRST = {
+    f"test_{name}.py"
+    for name in (
+        *("flower_processes", "notebooks", "ray", "federation", "churn", "flower_federation", "real_time"),
+        *("planted_modules", "kill_and_resume_tune", "kill_and_resume", "unshuffle", "reconstruction"),
+        *("adaptive_search", "every_model", "every_export", "tune_command", "work_ahead", "parallel"),
+    )
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers take files in the order below; by default those of most tests come first, whatever these take."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread_as_in_a_run() -> Iterator[None]:
