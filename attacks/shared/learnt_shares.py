@@ -1,6 +1,6 @@
 """Read shares of a client's records from what they did to its network, as learnt from simulated rounds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,23 +35,28 @@ def learnt_shares(
         parts: of the F values, that are tried.
         values_F: what the client's round did.
     """
-    tried = [_regression(examples_RF[:, part], shares_RK, ridge, values_F[part]) for part in parts for ridge in RIDGES]
+    tried = [one for part in parts for one in _regressions(examples_RF[:, part], shares_RK, values_F[part])]
     return min(tried, key=lambda one: one[0])
 
 
-def _regression(examples_RF: Tensor, shares_RK: Tensor, ridge: float, values_F: Tensor) -> tuple[float, Tensor]:
+def _regressions(examples_RF: Tensor, shares_RK: Tensor, values_F: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """Yield for each of `RIDGES` the mean error on rounds held out, and the shares (K,) that are read."""
     held = held_out(len(shares_RK))
     known, shares = examples_RF[: held.start], shares_RK[: held.start]
     mean, scale = known.mean(dim=0), known.std(dim=0).clamp(min=1e-9)
     rows = (known - mean) / scale
     # The dual form: fewer rounds than values.
-    inner = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype)
-    weights = torch.linalg.solve(inner, shares - shares.mean(dim=0))
+    inner = rows @ rows.T
+    alike_held, alike = (((values - mean) / scale) @ rows.T for values in (examples_RF[held], values_F))
+    for ridge in RIDGES:
+        weights = torch.linalg.solve(
+            inner + ridge * torch.eye(len(rows), dtype=rows.dtype), shares - shares.mean(dim=0)
+        )
 
-    def read(values: Tensor) -> Tensor:
-        found: Tensor = (((values - mean) / scale) @ rows.T @ weights + shares.mean(dim=0)).clamp(min=0)
-        shared: Tensor = found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
-        return shared
+        def read(likeness: Tensor, weights: Tensor = weights) -> Tensor:
+            found: Tensor = (likeness @ weights + shares.mean(dim=0)).clamp(min=0)
+            shared: Tensor = found / found.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+            return shared
 
-    error = (read(examples_RF[held]) - shares_RK[held]).abs().sum(dim=1).mean()
-    return float(error), read(values_F)
+        error = (read(alike_held) - shares_RK[held]).abs().sum(dim=1).mean()
+        yield float(error), read(alike)

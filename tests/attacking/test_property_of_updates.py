@@ -1,6 +1,7 @@
 """Properties of the records of clients that train the whole network, from training to scores."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from dtfl_private.experiments.train import train
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.randomness import isolated, torch_stream
 
-FEW = AttackConfig(victims=100, seeds=1, aux_images=500, threads=1)
+FEW = AttackConfig(seeds=1, aux_images=500, threads=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,12 @@ def results(tmp_path_factory):
     config = TrainConfig(**settings, optimizer="sgd", lr=0.05, device="cpu", workers=1)
     data = load_digits(size=8)
     run = train(config, out=tmp_path_factory.mktemp("properties") / "run", dataset=data, model=model)
-    attacks = [kind(effort=0.1) for kind in (UpdateAttributes, OfTheClass, OfNothing)]
-    return attack(run, FEW, attacks=attacks, dataset=data, model=model)
+
+    def mounted(victims, *kinds):
+        config = FEW.model_copy(update={"victims": victims})
+        return attack(run, config, attacks=[kind(effort=0.1) for kind in kinds], dataset=data, model=model).results
+
+    return SimpleNamespace(results=[*mounted(100, UpdateAttributes), *mounted(40, OfTheClass, OfNothing)])
 
 
 def test_how_many_are_bright_shows_in_the_update(results):
