@@ -53,7 +53,7 @@ def test_nobody_sees_the_update_of_a_single_client(opened, tmp_path):
 def test_a_run_says_by_itself_what_is_assumed(opened, trained, mount):
     values = {"method": "fedavg", "assume": ["secure-aggregation"]}
     assert declared(opened(**values), AttackConfig()) == ("secure-aggregation",)
-    report = mount(trained(**values), [LabelCounts()])
+    report = mount(trained(**values), [LabelCounts(effort=0.1)])
     (found,) = [result for result in report.results if result.metric == "accuracy" and result.source == "label-counts"]
     assert (found.adversary, found.settings["summed_clients"]) == ("server-with-secure-aggregation", 3)
     assert any("assumed, not shown" in remark for remark in report.remarks)
@@ -86,7 +86,7 @@ def test_weights_that_only_an_update_shows_are_not_known(opened, tmp_path):
 def test_of_one_participant_the_sum_is_its_update(opened, trained, mount):
     with pytest.raises(InputError, match="hides nothing where one client takes part in a round, whose update"):
         opened(method="fedavg", clients=1, assume=["secure-aggregation"])
-    report = mount(trained(method="fedavg", clients=1), [LabelCounts()], assume="secure-aggregation")
+    report = mount(trained(method="fedavg", clients=1), [LabelCounts(effort=0.1)], assume="secure-aggregation")
     (found,) = [result for result in report.results if result.metric == "accuracy" and result.source == "label-counts"]
     assert (found.adversary, found.settings.get("summed_clients")) == ("server-honest-but-curious", None)
     assert any("the sum is its update, which is attacked as it is" in remark for remark in report.remarks)
