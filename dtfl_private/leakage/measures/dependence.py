@@ -80,13 +80,13 @@ def permuted(first: Tensor, second: Tensor, permutations: int, chance: torch.Gen
     scale = float(((a * a).sum() * (b * b).sum()).sqrt())
     if scale == 0:
         return np.zeros(permutations)
-    # Half of a symmetric matrix is enough.
-    above = torch.triu_indices(len(a), len(a), offset=1)
-    flat, weights = b.flatten(), 2 * a[above[0], above[1]] / scale
+    # Half of a symmetric matrix is enough. NumPy takes entries several times faster than torch.
+    rows, columns = np.triu_indices(len(a), 1)
+    flat, weights = np.asarray(b).ravel(), 2 * a[rows, columns] / scale
     found = torch.empty(permutations, dtype=a.dtype)
     for number in range(permutations):
-        order = torch.randperm(len(a), generator=chance)
-        found[number] = weights @ flat[order[above[0]] * len(a) + order[above[1]]]
+        order = np.asarray(torch.randperm(len(a), generator=chance))
+        found[number] = weights @ torch.from_numpy(flat.take((len(a) * order).take(rows) + order.take(columns)))
     return np.asarray(found)
 
 
