@@ -13,6 +13,7 @@ state is which of two records is sent, so epsilon is for replacing a record.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def guess_probability(canaries: int, guesses: int, right: int, epsilon: float, d
     return min(1.0, float(reached[0]) + 2 * canaries * delta * steepest)
 
 
+@lru_cache(maxsize=10_000)  # the same few counts are asked for again and again
 def epsilon_lower_bound(canaries: int, guesses: int, right: int, delta: float, confidence: float = CONFIDENCE) -> float:
     """Return the largest epsilon that so many right guesses refute with this confidence, 0 if they refute none.
 
