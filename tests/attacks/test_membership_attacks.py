@@ -47,7 +47,7 @@ def membership(make_view, digits):
     """Make a view of six clients' batches with candidates, and who is a member: ``membership(stem, *defenses)``."""
 
     def make(half, *defenses, rewrite=None, augmentations=()):
-        view, _ = make_view(half, *defenses, stems=(half,) * 5)
+        view, _ = make_view(half, *defenses, stems=(half,) * 5, auxiliary=200)
         pixels, labels = digits
         evidence = view._evidence
         if rewrite is not None:
