@@ -117,6 +117,6 @@ def test_the_perceptual_term_is_the_relative_distance_of_activations(lessons):
 def test_more_steps_serve_better(lessons):
     errors = [
         train_decoder(network(), lessons(), DecoderTraining(size="small", steps=steps), lambda *_: None)[1]
-        for steps in (10, 120)
+        for steps in (10, 60)
     ]
     assert errors[1] < errors[0] / 2

@@ -61,13 +61,13 @@ def test_a_chain_s_mean_is_that_of_the_normal_posterior():
     values = torch.linalg.inv(torch.linalg.cholesky(torch.eye(3) + roots.mT @ (0.5 * information) @ roots)).mT
     sampler = Sampler(prior=prior, along=roots @ values, values=values)
     start, chance = torch.full((3, 1, 2, 2), 0.5), torch.Generator().manual_seed(0)
-    found = sampler.average(program, sent, LABELS, start, 4000, chance).flatten(1)
+    found = sampler.average(program, sent, LABELS, start, 2000, chance).flatten(1)
     for record, label in enumerate(LABELS):
         mean, covariance = prior.means[label].double(), roots[label] @ roots[label].T
         left = sent[record].double() - program.weights.double() @ mean
         gain = covariance @ seen.T @ torch.linalg.inv(seen @ covariance @ seen.T + 0.02**2 * torch.eye(3))
         right = mean + directions.double() @ gain @ left
-        torch.testing.assert_close(found[record].double(), right, rtol=0, atol=0.005)
+        torch.testing.assert_close(found[record].double(), right, rtol=0, atol=0.007)
         assert (right - mean).abs().max() > 0.03  # what was sent says something
 
 
@@ -84,8 +84,8 @@ def test_under_laplace_noise_a_chain_s_mean_is_that_of_all_images_by_their_likel
     values = torch.full((1, 1, 1), 0.7).double()
     sampler = Sampler(prior=prior, along=prior.roots @ values, values=values)
     start, chance = mean.view(1, 1, 2, 2), torch.Generator().manual_seed(0)
-    found = sampler.average(program, sent, torch.tensor([0]), start, 4000, chance).flatten(1)
-    assert float((found - mean) @ direction) == pytest.approx(float(right), abs=0.012)
+    found = sampler.average(program, sent, torch.tensor([0]), start, 2000, chance).flatten(1)
+    assert float((found - mean) @ direction) == pytest.approx(float(right), abs=0.017)
 
 
 def test_images_behind_a_sent_label_are_a_mixture_of_classes():
@@ -136,10 +136,10 @@ def test_hybrid_takes_the_mean_of_likely_images_where_it_serves_best(make_view, 
     torch.testing.assert_close(found, validation[0].images)
 
 
-def test_without_noise_nothing_is_averaged(make_view, monkeypatch):
+def test_without_noise_nothing_is_averaged(make_view, small_digits, monkeypatch):
     offered = []
     monkeypatch.setattr(hybrid, "best_rule", lambda _, candidates: offered.append(candidates) or FIRST)
     for defense in ("laplace-noise:sd=1", "quantize", "identity"):
-        view, _ = make_view(nn.Conv2d(1, 4, 3), create("defense", defense))
+        view, _ = make_view(nn.Conv2d(1, 4, 3, padding=1), create("defense", defense), images=small_digits)
         Hybrid(size="small", decoder_steps=10, steps=5).reconstruct(view)
     assert [AVERAGED in candidates for candidates in offered] == [True, False, False]
