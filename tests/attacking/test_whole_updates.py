@@ -89,7 +89,7 @@ def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
     report = attack(
         run,
         AttackConfig(victims=3, seeds=1, threads=1),
-        attacks=[UpdateInversion(steps=250)],
+        attacks=[UpdateInversion(steps=150)],
         dataset=objects.dataset,
         model=objects.model,
     )

@@ -59,7 +59,7 @@ def test_one_step_of_adam_gives_its_record_away_where_the_hold_on_auxiliary_imag
     by_adam = replace(run, prepared=replace(run.prepared, worker=worker))
     audit = plan(by_adam, [Even()])
     (fallback,) = update_check_attacks(audit)
-    attacks = [replace(fallback, steps=300)]
+    attacks = [replace(fallback, steps=200)]
     check = update_check(audit, attacks, Callback())
     assert (check.name, check.attack, check.needed) == ("update", "update-inversion", 0.9)
     assert check.passed
