@@ -56,11 +56,12 @@ def test_what_is_known_of_a_defense_does_no_harm(defense, make_view):
         "batch-patch-shuffle:patch=2",
     ],
 )
-def test_looking_for_the_order_of_a_shuffle_is_worth_a_decibel(shuffle, make_view):
+def test_looking_for_the_order_of_a_shuffle_is_worth_a_decibel(shuffle, make_view, small_digits):
     """By 2.1 to 24 dB on average over the images, with standard errors of 0.5 to 0.9."""
     with isolated(0, "stem"):
         stem = Stem(1, "group")
-    view, truth = make_view(stem, create("defense", shuffle))
+    images = None if shuffle.startswith("batch") else small_digits  # pieces so small are hard to tell from others'
+    view, truth = make_view(stem, create("defense", shuffle), images=images)
     undone = Unshuffle(size="small", decoder_steps=30, matching_epochs=3, refinements=0, steps=20).reconstruct(view)
     blind = Optimization(steps=60, lr=0.1, smoothness=1e-2, adaptive=False).reconstruct(view)
     assert (psnr(undone, truth) - psnr(blind, truth)).mean() > 1
