@@ -12,6 +12,7 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks import multi_release
 from dtfl_private.attacks.multi_release import MultiRelease
+from dtfl_private.attacks.shared import decoders_by_download
 from dtfl_private.attacks.shared.guesses import FIRST
 from dtfl_private.attacks.shared.linking import Release, link
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -21,7 +22,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = MultiRelease(size="small", decoder_steps=150, steps=5)
+ATTACK = MultiRelease(size="small", decoder_steps=100, steps=5)
 
 
 def stem(seed: int = 0) -> nn.Module:
@@ -36,12 +37,12 @@ def decoders() -> dict[tuple[float, int], dict[str, Mapping[str, Tensor]]]:
 
 
 @pytest.fixture(scope="module")
-def released(make_view, decoders) -> Callable[..., tuple[View, Tensor]]:
+def released(make_view, small_digits, decoders) -> Callable[..., tuple[View, Tensor]]:
     """A client that sends its batch again and again, under fresh noise, in new orders: ``released(times)``."""
 
     def make(times: int, noise: float = 0.5, seed: int = 0, fresh: bool = False) -> tuple[View, Tensor]:
         kept = {} if fresh else decoders[noise, seed]
-        view, truth = make_view(stem(), GaussianNoise(sd=noise), seed=seed, kept=kept)
+        view, truth = make_view(stem(), GaussianNoise(sd=noise), images=small_digits, seed=seed, kept=kept)
         (seen,), earlier = view.seen, []
         labels = seen.batches[0].labels
         for turn in range(times - 1):
@@ -123,7 +124,8 @@ def test_records_of_other_labels_are_never_linked():
     assert not link(first, other, 1.0, mirrored=False).found.any()
 
 
-def test_the_seed_decides(released):
+def test_the_seed_decides(released, monkeypatch):
+    monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although a step warrants it
     short = replace(ATTACK, decoder_steps=1, steps=1)
     first, again, other = (short.reconstruct(released(2, seed=seed, fresh=True)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
