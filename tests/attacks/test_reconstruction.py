@@ -1,6 +1,7 @@
 """decoder, optimization and hybrid: what must succeed succeeds, what must fail fails, and chance is the seed's."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,6 +31,12 @@ DECODER = Decoder(size="small", steps=75, lr=5e-3)
 HYBRID = Hybrid(size="small", decoder_steps=50, steps=40)
 # At the pace that tuning would choose on these views: to find it takes several searches.
 SEARCH = Optimization(steps=150, lr=0.1, smoothness=1e-4)
+
+
+@pytest.fixture(scope="module")
+def make_view(make_view, small_digits):
+    """Make views of smaller digits."""
+    return partial(make_view, images=small_digits)
 
 
 def stem(seed: int = 0, norm: str = "group", channels: int = 1) -> Stem:
