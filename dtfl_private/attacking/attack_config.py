@@ -18,6 +18,7 @@ EXECUTOR_HELP = (
 )
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+ClientNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 def described(default: Any, description: str) -> Any:
@@ -31,6 +32,7 @@ class AttackConfig(BaseModel):
     Attributes:
         attacks: None for the strongest by what the training method shows; see `default_attack`.
         tiers: numbers, or "all"; None for those in use in the run's last round.
+        clients: None for all of the round.
         adversary: None for the weakest that can mount each attack.
         aux_dir: None for where the data set looks for itself.
         workers: attacks and parts of the run that were passed as objects stay in this process.
@@ -62,13 +64,17 @@ class AttackConfig(BaseModel):
     )
     aux: str = described(
         "same",
-        "the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), of "
-        "another data set, only the network, or nothing",
+        "the adversary's auxiliary knowledge: images of the same kind (test images, which no client holds), the same "
+        "with the classes in the shares of the attacked clients (mixture), those that client K holds, of another data "
+        "set, only the network, or nothing",
     )
     aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET, if it does not find them")
     aux_images: Count = described(5000, "auxiliary images")
     victims: Count = described(
         64, "images to attack, in whole batches: first batches of the clients in the last round, then further ones"
+    )
+    clients: Annotated[tuple[ClientNumber, ...], Field(min_length=1)] | None = described(
+        None, "client to attack; repeat for several"
     )
     seeds: Count = described(3, "repetitions of each attack")
     effort: Effort = described("normal", EFFORT_HELP)

@@ -124,7 +124,10 @@ def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attac
         sent_again=rounds.sent_again,
         profile_at=rounds.profile_at,
     )
-    setup = _setup(opened, config, knowledge, folder)
+    if any(job.chosen.aggregate for job in jobs) and (config.clients is not None or knowledge.client is not None):
+        raise InputError("of the sum of all updates every client is attacked: leave --client and --aux client:K out")
+    rounds.require_victims(jobs)
+    setup = _setup(opened, config, knowledge, rounds, folder)
     if config.undefended is not None and not opened.prepared.config.defense:
         raise InputError("this run has no defenses: leave --undefended out")
     return AttackPlan(
@@ -141,13 +144,15 @@ def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attac
     )
 
 
-def _setup(opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, folder: Path) -> AttackSetup:
+def _setup(
+    opened: OpenedRun, config: AttackConfig, knowledge: Knowledge, rounds: VictimRounds, folder: Path
+) -> AttackSetup:
     worker = opened.prepared.worker
     own, norm = worker.numerics, resolved_norm(opened.prepared.config)
     return AttackSetup(
         opened=opened,
         numerics=choose_numerics(config.device, own.precision, own.memory_format, norm),
-        split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir),
+        split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir, rounds.clients),
         shows_updates="updates" not in taken_away(in_force(opened, config)),
         shadows=ShadowRuns(
             as_long_as(opened, opened.prepared.config), worker.classes, folder / "shadows", opened.objects

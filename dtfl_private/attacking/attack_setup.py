@@ -60,8 +60,8 @@ class AttackSetup:
         records = len(self.opened.prepared.worker.train_labels)
         return IndexSets(
             victims=victims.records,
-            auxiliary=records + self.split.train_places,
-            validation=records + self.split.validation_places,
+            auxiliary=self.split.train_records,
+            validation=self.split.validation_records,
             non_members=records + self.split.non_member_places,
         )
 

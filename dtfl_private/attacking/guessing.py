@@ -44,6 +44,8 @@ def judged_guesses(plan: AttackPlan, listener: Callback, told: Collection[str] =
             quiet = job.label(seed) in told
             repetitions.append(guess(plan, job, seed, Callback() if quiet else listener))
         settings = {**job.chosen.settings, "aux": plan.config.aux, "as_scheduled": plan.config.as_scheduled}
+        if plan.config.clients is not None:
+            settings["clients"] = ",".join(map(str, plan.config.clients))
         if job.chosen.aggregate:
             settings["summed_clients"] = repetitions[0].victims.summed
         verdicts.append(plan.judge.verdict(job, repetitions, settings))

@@ -9,6 +9,7 @@ from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack, Reconstruction
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
@@ -100,6 +101,8 @@ def plan_audit(
         InputError: wrong input, or none of the attacks can run here.
     """
     check_trainings(opened, config)
+    if Knowledge.parse(config.aux).client is not None:
+        raise InputError(f"--aux {config.aux} is for attack: an audit is of all clients, also of the one that it names")
     workers = choose_workers(config.workers, choose_device(config.device), max(64, config.workers or 1))
     attack_config = _attack_config(opened, config, workers)
     if config.recorded and not recorded_rounds(opened.folder.transcript):

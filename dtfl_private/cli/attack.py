@@ -16,6 +16,7 @@ OPTIONS = tuple(name for name in AttackConfig.model_fields if name != "where_app
 DEFAULTS = {
     "attacks": "hybrid, or what stands in for it where the method hides what it needs",
     "tiers": "those in use",
+    "clients": "all of the round",
     "adversary": "the weakest that can",
     "threads": "all cores; one in each worker",
 }
@@ -39,6 +40,7 @@ def attack(
     run: str,
     attacks: tuple[str, ...],
     tiers: tuple[str, ...],
+    clients: tuple[str, ...],
     data_dir: str | None,
     out: str | None,
     allow_plugins: tuple[str, ...],
@@ -56,12 +58,14 @@ def attack(
       dtfl-private attack runs/mine --attack decoder --attack hybrid --tier all
       dtfl-private attack runs/defended --attack hybrid --undefended train
       dtfl-private attack runs/mine --attack lira --adversary model-recipient
+      dtfl-private attack runs/mine --attack decoder --client 3 --aux mixture
     """
     from dtfl_private.attacking.runner import attack as attack_run
     from dtfl_private.report.live.attacks import AttackDisplay
     from dtfl_private.report.tables.leakage import leakage_table
 
-    config = make_attack_config(**({"attacks": attacks} if attacks else {}), tiers=attacked_tiers(tiers), **options)
+    given = {name: value for name, value in (("attacks", attacks), ("clients", clients)) if value}
+    config = make_attack_config(**given, tiers=attacked_tiers(tiers), **options)
     answer = output()
     with AttackDisplay(answer.progress, quiet=answer.quiet) as display:
         try:

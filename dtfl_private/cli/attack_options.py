@@ -13,13 +13,14 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.config_errors import choices_of
 
 # Options that are repeated, named in the singular.
-REPEATED = {"attacks": "--attack", "tiers": "--tier"}
+REPEATED = {"attacks": "--attack", "tiers": "--tier", "clients": "--client"}
 
 METAVARS = {
     "attacks": "NAME[:key=value,...]",
     "tiers": "M|all",
     "adversary": "NAME",
-    "aux": "same|shifted:DATASET|architecture|none",
+    "aux": "same|mixture|client:K|shifted:DATASET|architecture|none",
+    "clients": "K",
     "aux_dir": "DIR",
     "executor": "local|ray[:key=value,...]",
 }
@@ -27,7 +28,7 @@ METAVARS = {
 COMPLETERS = {
     "attacks": of_plugins("attack"),
     "adversary": of_adversaries,
-    "aux": of_words(["same", "shifted:", "architecture", "none"]),
+    "aux": of_words(["same", "mixture", "client:", "shifted:", "architecture", "none"]),
     "aux_dir": of_folders,
     "tiers": of_words(["all"]),
     "undefended": of_runs,

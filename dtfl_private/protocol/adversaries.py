@@ -39,7 +39,7 @@ tail-gradients: the gradient that a client returns for each batch where it keeps
 updates: each single client's trained weights at the end of its round.
 aggregate: their weighted mean over the clients that completed the round.
 final-model: the global model after the last round.
-auxiliary-data: labelled inputs of its own, like the clients' but none of theirs.
+auxiliary-data: labelled inputs of its own, like the clients' but none of those that it attacks.
 chooses-weights: it sends the clients whatever weights it likes.
 chooses-tier: it names whatever tier it likes.
 chooses-replies: it returns whatever gradients it likes, where it returns some.
@@ -62,9 +62,12 @@ MEANING: Mapping[Capability, str] = {
     "chooses-replies": "the power to return other gradients",
 }
 
-AuxiliaryKind = Literal["same", "shifted", "architecture", "none"]
-"""What an adversary knows in addition to what it sees: data of the same distribution, data of another one, the
-architecture only, or not even that."""
+AuxiliaryKind = Literal["same", "mixture", "client", "shifted", "architecture", "none"]
+"""What an adversary knows in addition to what it sees: data of the same distribution, of the same with as many of each
+class as the attacked clients have, those of another client, data of another distribution, the architecture only, or not
+even that."""
+
+WITH_DATA: frozenset[AuxiliaryKind] = frozenset({"same", "mixture", "client", "shifted"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +86,9 @@ class Adversary:
 
     def knowing(self, kind: AuxiliaryKind) -> frozenset[Capability]:
         """Return all that it has together with this auxiliary knowledge."""
-        brought: Mapping[AuxiliaryKind, frozenset[Capability]] = {
-            "same": frozenset({"architecture", "auxiliary-data"}),
-            "shifted": frozenset({"architecture", "auxiliary-data"}),
-            "architecture": frozenset({"architecture"}),
-            "none": frozenset(),
-        }
-        return self.has | brought[kind]
+        data: frozenset[Capability] = frozenset({"auxiliary-data"} if kind in WITH_DATA else ())
+        knowledge: frozenset[Capability] = frozenset(() if kind == "none" else {"architecture"})
+        return self.has | data | knowledge
 
     def without(self, hidden: frozenset[Capability]) -> "Adversary":
         """Return the same party where nobody has these."""

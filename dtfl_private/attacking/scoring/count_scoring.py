@@ -100,9 +100,8 @@ def _judged(
     baseline, sizes_of = (name, float(expected.mean())), {"n": scored.shape[1], "seeds": len(scored)}
     result = heading.result("accuracy", interval, baseline=baseline, advantage=advantage, **sizes_of)
     records = repetitions[0].victims.records
-    return Judged(
-        results=[result], scored=Scored(truth=torch.cat(list(truths)), records=records, scores={"accuracy": [scored]})
-    )
+    found = Scored(truth=torch.cat(list(truths)), records=records, scores={"accuracy": [scored]}, trivial=expected)
+    return Judged(results=[result], scored=found)
 
 
 def _counts(guess: Tensor, sizes: Sequence[int], classes: int) -> Tensor:

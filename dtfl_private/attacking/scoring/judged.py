@@ -19,11 +19,13 @@ class Scored:
         records: numbers of the victims; likewise. Of membership those of the members, in the order of their scores.
         scores: by metric: scores (S, N) under S repetitions, whose mean is the metric's value; of the AUC those of
             members and those of non-members, whose means add up to it.
+        trivial: what the best trivial guess scores by the accuracy (N,); None where that is another metric's.
     """
 
     truth: Tensor
     records: Tensor
     scores: Mapping[str, Sequence[FloatArray]]
+    trivial: FloatArray | None = None
 
     def is_of_the_same_as(self, other: "Scored") -> bool:
         """Whether the same was to be guessed of the same victims."""

@@ -71,8 +71,9 @@ def remarks(plan: AttackPlan) -> list[str]:
         where = "clients in the tiers that they really were in"
     recorded = "recorded " if plan.rounds.recorded else ""
     known = "" if auxiliary is None else f", {len(auxiliary.images)} images of {auxiliary.name} to train on"
+    of = "" if config.clients is None else f"client {', '.join(map(str, config.clients))} in "
     lines = [
-        f"attacked: {_victims(plan)} images of {recorded}round {plan.rounds.number}, {where}, "
+        f"attacked: {_victims(plan)} images of {of}{recorded}round {plan.rounds.number}, {where}, "
         f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,

@@ -69,20 +69,24 @@ class Judge:
     Args:
         setup: of the run and its data.
         lpips: judge images by LPIPS too.
+        like: another judge of the same run, by the same images, whose classifier this one takes over.
 
     Raises:
         InputError: LPIPS is asked for and its weights are not there.
     """
 
-    def __init__(self, setup: AttackSetup, *, lpips: bool = False) -> None:
+    def __init__(self, setup: AttackSetup, *, lpips: bool = False, like: "Judge | None" = None) -> None:
         if lpips:
             require_lpips()
         self._setup = setup
         self._lpips = lpips
+        self._like = like
 
     @cached_property
     def _classifier(self) -> Classifier:
         """A classifier that neither the clients nor the attack trained."""
+        if self._like is not None:
+            return self._like._classifier
         data, worker = self._setup.split.judging, self._setup.opened.prepared.worker
         return train_classifier(
             data.images,
@@ -123,10 +127,9 @@ class Judge:
 
     def _counts(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
         """Judge guesses about clients that send their records in no order."""
-        known = self._setup.split.judging
         if isinstance(attack, AttributeInference):
-            return attribute_count_results(attack, repetitions, known, heading)
-        return label_count_results(repetitions, known, heading)
+            return attribute_count_results(attack, repetitions, self._setup.split.judging, heading)
+        return label_count_results(repetitions, self._setup.split.prior, heading)
 
     def _is_whole(self, tier: int) -> bool:
         """Whether clients of a tier keep the whole network, so that neither order nor labels of records are sent."""

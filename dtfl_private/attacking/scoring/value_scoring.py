@@ -1,6 +1,6 @@
 """Guessed properties and labels meet the true ones, trivial guesses, and what the raw images would tell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from dtfl_private.attacking.base import Attack, AttributeInference
 from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sends_labels, sent_labels
 from dtfl_private.leakage.ceiling import raw_pixel_guess
+from dtfl_private.leakage.image_metrics import correct
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.results.value_results import right_guesses, value_results
@@ -37,17 +38,24 @@ def inference_results(
             "label-prior": majority_by_label(known, auxiliary.labels, labels),
         }
         ceiling = {"raw-pixels": _raw_pixels(attack, setup, images, labels, known)}
-        return _judged(
-            guesses, truth, victims.records[common], value_results(guesses, truth, trivial, ceiling, heading)
-        )
-    trivial = {"majority": auxiliary.labels.mode().values.expand(len(labels))}
+        results = value_results(guesses, truth, trivial, ceiling, heading)
+        return _judged(guesses, truth, trivial, victims.records[common], results)
+    trivial = {"majority": setup.split.prior.labels.mode().values.expand(len(labels))}
     if "smashed" in attack.facts.needs and sends_labels(victims):  # otherwise the adversary need not see what was sent
         trivial = {"sent-label": sent_labels(victims)[common], **trivial}
-    return _judged(guesses, labels, victims.records[common], value_results(guesses, labels, trivial, {}, heading))
+    results = value_results(guesses, labels, trivial, {}, heading)
+    return _judged(guesses, labels, trivial, victims.records[common], results)
 
 
-def _judged(guesses: Sequence[Tensor], truth: Tensor, records: Tensor, results: Sequence[Result]) -> Judged:
-    scored = Scored(truth=truth, records=records, scores={"accuracy": [right_guesses(guesses, truth)]})
+def _judged(
+    guesses: Sequence[Tensor],
+    truth: Tensor,
+    trivial: Mapping[str, Tensor],
+    records: Tensor,
+    results: Sequence[Result],
+) -> Judged:
+    best = max((correct(guess, truth) for guess in trivial.values()), key=lambda right: float(right.mean()))
+    scored = Scored(truth=truth, records=records, scores={"accuracy": [right_guesses(guesses, truth)]}, trivial=best)
     return Judged(results=results, scored=scored)
 
 

@@ -7,6 +7,7 @@ from dtfl_private.attacking.assumed import summed
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.base import Tampering
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.refusals import rounds_with_gaps
 from dtfl_private.attacking.victims.acting_defenses import differ_in_a_tier, least_defended, profile_in
 from dtfl_private.attacking.victims.epochs import by_epoch, later_epochs, whole_epochs
@@ -14,6 +15,7 @@ from dtfl_private.attacking.victims.recorded_rounds import earlier_rounds, lates
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.tampered_run import tampered_run
 from dtfl_private.attacking.victims.victims import VictimKind, Victims, play, recorded_victims, victim_tasks
+from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.runtime.device import one_thread
@@ -46,15 +48,23 @@ class VictimRounds:
 
     Args:
         opened: the run.
-        config: how many victims there are, and whether recordings are used.
+        config: how many victims there are and whose they may be, and whether recordings are used.
+
+    Attributes:
+        clients: whose records are attacked: those that are named, or all of the round; never the client whose images
+            the adversary has.
 
     Raises:
+        InputError: a client that is named took no part in the round, or none is left.
         RunError: a recording is damaged, or is not of this run.
     """
 
     def __init__(self, opened: OpenedRun, config: AttackConfig) -> None:
         self._opened, self._config = opened, config
-        self._recordings = [] if config.replay else latest_recordings(opened)
+        recordings = [] if config.replay else latest_recordings(opened)
+        there = [one.seen.download.client for one in recordings] or [task.client for task in opened.tasks]
+        self.clients = _named(sorted(set(there)), config)
+        self._recordings = [one for one in recordings if one.seen.download.client in self.clients]
         self._honest: dict[tuple[int, VictimKind], Victims] = {}
         self._summed: Victims | None = None
 
@@ -99,6 +109,19 @@ class VictimRounds:
             with one_thread():
                 self._summed = summed(self._opened)
         return self._summed
+
+    def require_victims(self, jobs: Sequence[Job]) -> None:
+        """Refuse a tier in which none of the attacked clients was, where they are attacked in their own tiers.
+
+        Raises:
+            InputError: there is one.
+        """
+        if self.recorded or self._config.clients is None:
+            return
+        for tier in sorted({job.tier for job in jobs}):
+            if not self._tasks(self._opened, tier, tier, "batches"):
+                clients = ", ".join(map(str, self.clients))
+                raise InputError(f"client {clients} was not in tier {tier} in the attacked round: name another --tier")
 
     def sent_again(self, tier: int) -> bool:
         """Whether a tier's victims were sent once more: in further epochs, or in earlier rounds that were recorded."""
@@ -152,7 +175,7 @@ class VictimRounds:
     def _tasks(self, opened: OpenedRun, told: int, tier: int, kind: VictimKind) -> list[tuple[ClientTask, int]]:
         """Return the victims' clients' parts of the last round, told to be in a tier, and their victims' batches."""
         among = tier if self._config.as_scheduled else None
-        return victim_tasks(opened, told, self._config.victims, kind, scheduled_in=among)
+        return victim_tasks(opened, told, self._config.victims, kind, clients=self.clients, scheduled_in=among)
 
     def _earlier(self, victims: Victims) -> list[Seen]:
         """Return what else the victims' clients sent: in earlier recorded rounds, and in further epochs of this one."""
@@ -162,3 +185,19 @@ class VictimRounds:
             return earlier
         with one_thread():
             return earlier + later_epochs(self._opened, victims.seen)
+
+
+def _named(there: Sequence[int], config: AttackConfig) -> Sequence[int]:
+    """Return the clients that are attacked, of those that took part."""
+    for client in config.clients or ():
+        if client not in there:
+            raise InputError(
+                f"client {client} took no part in the attacked round: it was of {', '.join(map(str, there))}"
+            )
+    has = Knowledge.parse(config.aux).client
+    if has is not None and has in (config.clients or ()):
+        raise InputError(f"--aux {config.aux} has the images of client {has}, so it cannot be attacked: leave it out")
+    left = [client for client in there if client != has and client in (config.clients or there)]
+    if not left:
+        raise InputError(f"client {has} alone took part in the attacked round, and --aux {config.aux} has its images")
+    return left

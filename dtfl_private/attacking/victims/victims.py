@@ -5,7 +5,7 @@ batches, whose weights have moved on, only when more victims are asked for. Each
 question and starts from the same global weights, so that tiers are compared at equal training.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,7 +71,13 @@ def recorded_victims(recordings: Sequence[Recording], tier: int, count: int, kin
 
 
 def victim_tasks(
-    opened: OpenedRun, tier: int, count: int, kind: VictimKind, *, scheduled_in: int | None = None
+    opened: OpenedRun,
+    tier: int,
+    count: int,
+    kind: VictimKind,
+    *,
+    clients: Collection[int] | None = None,
+    scheduled_in: int | None = None,
 ) -> list[tuple[ClientTask, int]]:
     """Return clients' parts of the last round, placed in a tier, with the number of batches that hold victims.
 
@@ -80,15 +86,16 @@ def victim_tasks(
         tier: where every client is placed.
         count: victims that are wanted; whole batches are taken until they are reached, or all there are.
         kind: first batches of many clients, or whole rounds of few.
+        clients: that may be attacked; None for all of the round.
         scheduled_in: take only clients that the scheduler had in this tier, and only what they really sent. Clients
             that share a server half are in one tier, and their round is as it was: whoever dropped out is left so.
     """
     if scheduled_in is None and opened.prepared.method.together:
         scheduled_in = tier
     if scheduled_in is not None:
-        return _scheduled_tasks(opened, tier, count, kind, scheduled_in)
-    worker = opened.prepared.worker
-    tasks = {task.client: task for task in _attacked(opened, tier, opened.tasks)}
+        return _scheduled_tasks(opened, tier, count, kind, clients, scheduled_in)
+    worker, there = opened.prepared.worker, _of_clients(opened, clients)
+    tasks = {task.client: task for task in _attacked(opened, tier, there)}
     sizes = {client: sent_sizes(opened, client, tier) for client in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [
@@ -98,14 +105,19 @@ def victim_tasks(
 
 
 def _scheduled_tasks(
-    opened: OpenedRun, tier: int, count: int, kind: VictimKind, scheduled_in: int
+    opened: OpenedRun, tier: int, count: int, kind: VictimKind, clients: Collection[int] | None, scheduled_in: int
 ) -> list[tuple[ClientTask, int]]:
     """Return the parts of clients that the scheduler had in a tier, with what they really sent."""
-    there = [task for task in opened.tasks if task.tier == scheduled_in and (kind == "batches" or task.completes)]
+    own = [task for task in _of_clients(opened, clients) if task.tier == scheduled_in]
+    there = [task for task in own if kind == "batches" or task.completes]
     tasks = _attacked(opened, tier, there)
     sizes = {task.client: sent_sizes(opened, task.client, scheduled_in)[: task.sends] for task in tasks}
     taken = _victim_batches(sizes, count, kind)
     return [(replace(task, tier=tier), taken[task.client]) for task in tasks if task.client in taken]
+
+
+def _of_clients(opened: OpenedRun, clients: Collection[int] | None) -> list[ClientTask]:
+    return [task for task in opened.tasks if clients is None or task.client in clients]
 
 
 def _attacked(opened: OpenedRun, tier: int, tasks: Sequence[ClientTask]) -> Sequence[ClientTask]:
