@@ -9,7 +9,6 @@ What clients really sent depends on the tiers that they were in, which `client_e
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,10 @@ from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import sent_sizes
 from dtfl_private.auditing.audit_plan import AuditPlan
+from dtfl_private.auditing.judged_records import judged_records
 from dtfl_private.leakage.baselines import nearest
 from dtfl_private.leakage.between_groups import compare_groups
-from dtfl_private.leakage.image_metrics import mse, ssim
+from dtfl_private.leakage.image_metrics import mse
 from dtfl_private.leakage.rank_correlation import rank_correlation
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 from dtfl_private.randomness import stream
@@ -43,40 +43,6 @@ MOST_VICTIMS = 2_000
 """Records at most: attacks take memory and time for each. First batches of as many clients as these hold."""
 LEAST_EACH = 16
 """Records of each client, by further batches where first ones are smaller."""
-
-TRUTH = 1.0
-"""SSIM of the truth itself, and the AUC where all members are found."""
-LEAST_WAY = 0.05
-"""From a guess to the truth: of a shorter way no share is taken, which would be of rounding."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """One attack's scores, record by record.
-
-    Attributes:
-        metric: of the scores.
-        records: numbers of the records (N,).
-        values: scores (N,), mean over repetitions.
-        guesses: of the trivial guess (N,); None where that is a level of chance.
-        chance: that level.
-        guess: the trivial guess's name.
-        oddness: distance of each image to the nearest auxiliary image (N,); None where that is not known.
-    """
-
-    metric: str
-    records: IntArray
-    values: FloatArray
-    guesses: FloatArray | None
-    guess: str
-    chance: float = 0.0
-    oddness: FloatArray | None = None
-
-    @property
-    def recovered(self) -> FloatArray:
-        """Of each record, the share of the way from the guess to the truth, within -1 to 1."""
-        guesses = np.full_like(self.values, self.chance) if self.guesses is None else self.guesses
-        return np.clip((self.values - guesses) / np.maximum(TRUTH - guesses, LEAST_WAY), -1, 1)
 
 
 def by_client(plan: AuditPlan, report: AttackReport, progress: Callback) -> Sequence[ClientComparison] | NotTested:
@@ -192,7 +158,7 @@ def _plan(plan: AuditPlan, strongest: Verdict, tiers: Sequence[int]) -> AttackPl
 
 def _compared(plan: AuditPlan, attack_plan: AttackPlan, verdict: Verdict, holders: IntArray) -> ClientComparison | None:
     """Return the clients compared by one attack at one tier; None if all records are one client's."""
-    judged = _images(attack_plan, verdict) if verdict.pictured is not None else _members(verdict)
+    judged = judged_records(verdict)
     clients_N = holders[judged.records]
     if len(set(clients_N.tolist())) < 2:
         return None
@@ -200,6 +166,7 @@ def _compared(plan: AuditPlan, attack_plan: AttackPlan, verdict: Verdict, holder
     rng = stream(worker.seed, "by-client", verdict.job.chosen.text, tier)
     compared = compare_groups(judged.recovered, clients_N, rng)
     labels = worker.train_labels.numpy()
+    oddness = None if verdict.pictured is None else _oddness(attack_plan, verdict.pictured.truth)
     clients = []
     for group in compared.groups:
         own, part = clients_N == group.group, worker.parts[group.group]
@@ -217,7 +184,7 @@ def _compared(plan: AuditPlan, attack_plan: AttackPlan, verdict: Verdict, holder
                 p_value=group.p_value,
                 records=len(part),
                 label_entropy=entropy_bits(labels[part]),
-                oddness=None if judged.oddness is None else float(judged.oddness[own].mean()),
+                oddness=None if oddness is None else float(oddness[own].mean()),
             )
         )
     return ClientComparison(
@@ -233,34 +200,10 @@ def _compared(plan: AuditPlan, attack_plan: AttackPlan, verdict: Verdict, holder
     )
 
 
-def _images(attack_plan: AttackPlan, verdict: Verdict) -> _Judged:
-    """Return how well images were rebuilt, record by record, with their distance to the nearest auxiliary image."""
-    pictured, scored, auxiliary = verdict.pictured, verdict.scored, attack_plan.setup.split.auxiliary
-    assert pictured is not None
-    assert scored is not None
-    oddness = None if auxiliary is None else nearest_distance(pictured.truth, auxiliary.images)
-    return _Judged(
-        metric="ssim",
-        records=scored.records.numpy(),
-        values=pictured.scores["ssim"].mean(axis=0),
-        guesses=ssim(pictured.baseline, pictured.truth),
-        guess=pictured.baseline_name,
-        oddness=oddness,
-    )
-
-
-def _members(verdict: Verdict) -> _Judged:
-    """Return how often each member scores above non-members of all clients."""
-    assert verdict.scored is not None
-    members, _ = verdict.scored.scores["auc"]
-    return _Judged(
-        metric="auc",
-        records=verdict.scored.records.numpy(),
-        values=members.mean(axis=0),
-        guesses=None,
-        guess="chance",
-        chance=0.5,
-    )
+def _oddness(attack_plan: AttackPlan, images: torch.Tensor) -> FloatArray | None:
+    """Return the distance of each image to the nearest auxiliary image; None if there are none."""
+    auxiliary = attack_plan.setup.split.auxiliary
+    return None if auxiliary is None else nearest_distance(images, auxiliary.images)
 
 
 def nearest_distance(images: torch.Tensor, others: torch.Tensor) -> FloatArray:

@@ -73,6 +73,10 @@ def sweep(
     on images that no other run trains on. Trials are in DIR/tuning, what they chose is in DIR/tuning.json; the tables
     show runs with the preset's own settings, runs with the chosen ones, and which these are.
 
+    A preset with tables [[attack]] has its runs attacked when they have ended, client by client; what is shown is how
+    leakage goes with the variety of a client's labels, its number of images, and how odd they are, and --markdown has
+    these tables.
+
     A preset with a table [plan] trains nothing: its runs are planned, as by `plan`, and what is shown is regret against
     the oracle and how often clients are in the oracle's tier.
 
@@ -83,6 +87,7 @@ def sweep(
       dtfl-private sweep benchmarks/presets/tiers.toml --dry-run
       dtfl-private sweep benchmarks/presets/ema-factor.toml --form svg
       dtfl-private sweep benchmarks/presets/fastest-tuned.toml --markdown tables.md
+      dtfl-private sweep benchmarks/presets/non-iid-leakage.toml --markdown clients.md
     """
     from dtfl_private.cli.comparison_output import show_comparison
     from dtfl_private.experiments.preset import load_preset
@@ -100,6 +105,8 @@ def sweep(
         answer.document(_planned_runs(loaded))
         return
     folder = str(DEFAULT_SWEEPS / loaded.name if out is None else output_path(out))
+    if loaded.attack:
+        require_attacks(loaded, executor)
     if loaded.plan is not None:
         if latex is not None:
             raise InputError("--latex is of trained sweeps: a planned one has --markdown")
@@ -110,9 +117,13 @@ def sweep(
             done = run_sweep(loaded, folder, parallel=parallel, executor=executor, callbacks=[display])
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
+    # With attacks the tables that are asked for as Markdown are those of leakage.
+    tables = markdown if not loaded.attack else None
     if done.comparison is not None:
-        show_comparison(done.comparison, folder, form=form, markdown=markdown, latex=latex)
+        show_comparison(done.comparison, folder, form=form, markdown=tables, latex=latex)
     done.require_whole()
+    if loaded.attack:
+        _attack_runs(loaded, folder, parallel, form, markdown)
 
 
 def _sweep_plans(
@@ -144,6 +155,48 @@ def _sweep_plans(
         answer.show(*plan_sweep_tables(done))
     answer.say(f"written: {', '.join(str(Path(folder) / name) for name in files)}")
     answer.document(done.document())
+
+
+def require_attacks(preset: "Preset", executor: str) -> None:
+    """Refuse, before anything is trained, attacks that there are not, or that a cluster would have to mount."""
+    from dtfl_private.auditing.client_leakage import require_names
+
+    require_names(preset.attack)
+    if executor != LOCAL:
+        raise InputError("--executor is of presets without [[attack]]: attacks of a sweep are mounted on this machine")
+
+
+def _attack_runs(
+    preset: "Preset", folder: str, parallel: int | None, form: "PictureForm", markdown: str | None
+) -> None:
+    """Attack all runs of a preset that has tables [[attack]], and write and show what leaks client by client."""
+    from dtfl_private.auditing.client_sweep import attack_sweep
+    from dtfl_private.report.live.sweep import SweepDisplay
+    from dtfl_private.report.pictures.client_sweep import correlations_picture, leakage_picture
+    from dtfl_private.report.tables.client_sweep import client_sweep_markdown, client_sweep_tables
+
+    answer, place = output(), Path(folder)
+    try:
+        with SweepDisplay(answer.progress, quiet=answer.quiet) as display:
+            done = attack_sweep(preset.title, preset.runs, preset.attack, place, parallel=parallel, callbacks=[display])
+    except KeyboardInterrupt:
+        raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
+    files = {
+        f"client-correlations.{form}": correlations_picture(done, form=form),
+        f"client-leakage.{form}": leakage_picture(done, form=form),
+        "clients.json": (json.dumps(done.document(), indent=1, allow_nan=False) + "\n").encode(),
+    }
+    for name, data in files.items():
+        write_file(str(place / name), data)
+    if markdown == "-":
+        click.echo(client_sweep_markdown(done), nl=False)
+    else:
+        if markdown is not None:
+            write_file(markdown, client_sweep_markdown(done).encode())
+        answer.show(*client_sweep_tables(done))
+    for line in done.left_out:
+        answer.say(f"left out: {line}")
+    answer.say(f"written: {', '.join(str(place / name) for name in files)}")
 
 
 class InterruptedSweepError(DtflError):

@@ -16,7 +16,8 @@
     rounds = 20
     targets = { iid = 0.8, "dirichlet:0.5" = 0.7 }
 
-With a table ``[plan]`` the runs are planned and not trained (`dtfl_private.experiments.plan_sweep`).
+With a table ``[plan]`` the runs are planned and not trained (`dtfl_private.experiments.plan_sweep`). With tables
+``[[attack]]`` each run is attacked when it has ended (`dtfl_private.experiments.attack_table`).
 
 A grid's runs are all combinations of its lists with those of the size, once for each seed. A grid's key wins over the
 size's, and the size's over that of ``[config]``.
@@ -31,6 +32,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dtfl_private.errors import InputError, comparable, unknown_name
+from dtfl_private.experiments.attack_table import AttackTable, attack_tables
 from dtfl_private.experiments.config.composition import table_values
 from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.config.plugin_fields import named_objects
@@ -53,6 +55,7 @@ SIZE_KEYS = (
     *("batch_size", "local_epochs", "target_accuracy", "precision", "device", "cpu_gmacs"),
 )
 TARGETS = "targets"
+ATTACK = "attack"
 
 # Named by their values alone in the names of runs; other keys are written before their values.
 SPEAKING = frozenset({"dataset", "model", "method", "scheduler", "partition", "link_unit"})
@@ -66,6 +69,7 @@ class _PresetFile(BaseModel):
     baseline: str | None = None
     tuning: TuningTable | None = None
     plan: PlanTable | None = None
+    attack: list[dict[str, Any]] | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[list[dict[str, Any]], Field(min_length=1)]
     sizes: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
@@ -82,6 +86,7 @@ class Preset:
         runs: all combinations and seeds, in the order of the file, the seeds of a combination one after the other.
         tuning: how settings are chosen first; None: the runs have those that the file says.
         plan: the runs are planned, not trained, with what this says in place of data; None: they are trained.
+        attack: how each run is attacked when it has ended; none: not at all.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Preset:
     runs: Sequence[PlannedRun]
     tuning: Tuning | None = None
     plan: PlanTable | None = None
+    attack: tuple[AttackTable, ...] = ()
 
 
 def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **overrides: object) -> Preset:
@@ -130,6 +136,10 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
         file.plan.require_varying(varying_keys(configs), configs, str(path))
     _require_baseline(file.baseline, configs, path)
     planned = _planned(configs, path)
+    attack = file.attack if chosen.attack is None else chosen.attack
+    if attack is not None and (file.plan is not None or file.tuning is not None):
+        other = "[plan], which trains nothing" if file.plan is not None else "[tuning]"
+        raise InputError(f"preset '{path}' has [[attack]] and {other}: leave one out")
     tuning = None
     if file.tuning is not None:
         tuning = lay_out(file.tuning, planned, file.seeds, size, path, allowed)
@@ -140,6 +150,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
         runs=[run for runs in planned.values() for run in runs],
         tuning=tuning,
         plan=file.plan,
+        attack=() if attack is None else attack_tables(attack, str(path)),
     )
 
 
@@ -170,10 +181,11 @@ def _read(path: Path) -> _PresetFile:
 
 @dataclass(frozen=True, kw_only=True)
 class _Size:
-    """A size: axes of the grid, and target accuracies by partition."""
+    """A size: axes of the grid, target accuracies by partition, and its own tables ``[[attack]]``."""
 
     axes: Mapping[str, object]
     targets: Mapping[str, float]
+    attack: object
 
     def given(self, combination: Mapping[str, object], base: Mapping[str, object]) -> dict[str, object]:
         """Return the target of a combination's partition, where the size names one."""
@@ -183,11 +195,12 @@ class _Size:
 
 
 def _size(values: Mapping[str, Any], where: str) -> _Size:
-    axes = as_fields(values, where, (*SIZE_KEYS, TARGETS))
-    targets = axes.pop(TARGETS, {})
+    axes = as_fields(values, where, (*SIZE_KEYS, TARGETS, ATTACK))
+    targets, attack = axes.pop(TARGETS, {}), axes.pop(ATTACK, None)
     if not isinstance(targets, dict) or not all(isinstance(target, float) for target in targets.values()):
         raise InputError(f"{TARGETS} in {where} is refused: expected one accuracy for each partition")
-    return _Size(axes=axes, targets={canonical("partition", name): target for name, target in targets.items()})
+    by_partition = {canonical("partition", name): target for name, target in targets.items()}
+    return _Size(axes=axes, targets=by_partition, attack=attack)
 
 
 def baseline_names(config: TrainConfig) -> set[str]:

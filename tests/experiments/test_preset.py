@@ -153,12 +153,13 @@ def test_the_presets_are_there():
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
         *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer", "accelerators"),
-        *("ema-factor", "ema-factor-trained"),
+        *("ema-factor", "ema-factor-trained", "non-iid-leakage", "non-iid-labels"),
     }
 
 
-# `ema-factor` is planned and not trained.
-TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text())]
+# `ema-factor` is planned and not trained; where runs are attacked, it is their clients that are compared.
+TRAINED = [path for path in PRESETS if not {"plan", "attack"} & set(tomllib.loads(path.read_text()))]
+ATTACKED_PRESETS = [path for path in PRESETS if "attack" in tomllib.loads(path.read_text())]
 SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
 
 
@@ -178,6 +179,18 @@ def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, s
         assert setting.baseline is not None
         assert len(setting.groups) > 1
         assert all(len(group.runs) == seeds for group in setting.groups)
+
+
+@pytest.mark.parametrize("path", ATTACKED_PRESETS, ids=[path.stem for path in ATTACKED_PRESETS])
+def test_attacked_presets_are_of_all_partitions_and_sources_in_both_sizes(path):
+    devices = []
+    for size in ("small", "full"):
+        loaded = load_preset(path, size)
+        kinds = {run.config.partition.partition(":")[0] for run in loaded.runs}
+        assert kinds == {"dirichlet", "iid", "shards", "quantity"}
+        assert loaded.attack[0].aux == ["same", "mixture", "client:0"]
+        devices += {run.config.device for run in loaded.runs}
+    assert devices == ["cpu", "cuda"]
 
 
 # `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` about more rounds.
@@ -230,3 +243,48 @@ def test_the_untuned_runs_of_the_tuned_preset_are_those_of_fastest_where_both_ha
     assert len(shared) == 2 * 2 * 5
     assert all(fastest[run.name] == run.config for run in shared)
     assert {len(combination.trials) for combination in tuned.tuning.combinations} == {4}
+
+
+ATTACKED = (
+    TWO_BY_TWO.replace(
+        "[sizes.small]",
+        """
+[[attack]]
+attacks = ["decoder"]
+
+[sizes.small]""",
+    )
+    + """
+[[sizes.large.attack]]
+attacks = ["hybrid", "lira"]
+aux = ["mixture", "client:1"]
+"""
+)
+
+
+def test_runs_are_attacked_as_the_size_says_or_else_the_preset(preset):
+    assert preset(TWO_BY_TWO).attack == ()
+    (small,) = preset(ATTACKED).attack
+    assert (small.attacks, small.aux, small.tiers, small.each) == (["decoder"], ["same"], "all", 16)
+    (large,) = preset(ATTACKED, "large").attack
+    assert (large.attacks, large.aux) == (["hybrid", "lira"], ["mixture", "client:1"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (
+            'attacks = ["decoder"]',
+            'attacks = ["lira"]\nauxx = ["same"]',
+            "unknown key in .*: 'auxx': did you mean 'aux'",
+        ),
+        ('attacks = ["decoder"]', "attacks = []", "attacks in .*attack.* is refused: list should have at least 1"),
+        ('attacks = ["decoder"]', 'attacks = ["os:system"]', "attack 'os:system' .* no file names an attack by its"),
+        ('attacks = ["decoder"]', 'attacks = ["decoder"]\neach = 0', "each in .* is refused"),
+        ("[[attack]]", "[tuning]\nseeds = [9]\ntrials = [{ lr = 0.1 }]\n[[attack]]", "has .*attack.* and .tuning"),
+    ],
+)
+def test_attacks_that_a_preset_may_not_have_are_refused_in_one_line(preset, old, new, why):
+    with pytest.raises(InputError, match=why) as refused:
+        preset(ATTACKED.replace(old, new, 1))
+    assert "\n" not in str(refused.value)
