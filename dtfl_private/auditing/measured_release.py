@@ -61,7 +61,9 @@ def measured_run(opened: OpenedRun, config: AuditConfig) -> MeasuredRun:
     records, size = _whole_batches(opened, config.measured)
     return MeasuredRun(
         setup=AttackSetup(opened=opened, split=split, numerics=numerics, shadows=shadows),
-        costs=analyse(worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics),
+        costs=analyse(
+            worker.model, tuple(worker.train_images.shape[1:]), worker.classes, worker.numerics, worker.head_size
+        ),
         records=records,
         batch_size=size,
     )

@@ -15,6 +15,7 @@ PLAN_FIELDS = (
         "normalization",
         "model",
         "norm",
+        "head",
         "method",
         "scheduler",
         "tiers",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtfl_private.simulation.costs.cut_costs import Measure
 
 PROFILE_FIELDS = (
-    *("model", "norm", "batch_size", "profiles", "link_unit", "cpu_gmacs", "server_cpus"),
+    *("model", "norm", "head", "batch_size", "profiles", "link_unit", "cpu_gmacs", "server_cpus"),
     *("device", "precision", "memory_format", "seed"),
 )
 
@@ -116,7 +116,7 @@ def profile(
     settings: dict[str, Any] = {"input_shape": shape, "classes": classes, "numerics": numerics}
     settings |= {"batch_size": config.batch_size, "repeats": repeats}
     choice = None if cuts is None else automatic_cuts(model, count=cuts, measure=cuts_by, **settings)
-    costs = make_profile(model, **settings)
+    costs = make_profile(model, head=config.head, **settings)
     if plot is not None:
         write_file(plot, drawn_costs(config, costs, choice))
     if json_file is not None:

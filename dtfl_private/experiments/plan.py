@@ -157,7 +157,7 @@ def _described_run(
     )
     check_network(chain, model)
     with one_thread():
-        in_use = whole = analyse(model, input_shape, classes, numerics)
+        in_use = whole = analyse(model, input_shape, classes, numerics, config.head)
     if method.tiered:
         config, in_use = limit_tiers(config, whole, audited, name, floor=chain.tier_floor, same_images=False)
         config = with_leakage(config, leaking, in_use, same_images=False)

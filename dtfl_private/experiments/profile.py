@@ -13,6 +13,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
 from dtfl_private.models.input_kinds import network_facts
 from dtfl_private.models.norms import Norm
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.factories import factory_of
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED
@@ -40,6 +41,7 @@ def profile(
     numerics: Numerics | None = None,
     batch_size: int = 32,
     repeats: int = 0,
+    head: HeadSize = "paper",
 ) -> TierTable:
     """Return the cost table of a network; its ``about`` says what was taken. A network that is given is left as it was.
 
@@ -53,6 +55,7 @@ def profile(
         numerics: device and precision; float32 on the CPU by default.
         batch_size: images per batch of the measured steps.
         repeats: timed steps per half and tier, on one CPU thread; 0 measures nothing.
+        head: size of the auxiliary heads.
 
     Raises:
         InputError: an unknown name, an object without its input shape, or inputs or classes that do not fit.
@@ -61,9 +64,10 @@ def profile(
     shape = _input_shape(model, input_shape)
     with one_thread():
         network = _network(model, shape, classes, norm, measured=repeats > 0)
-        table = analyse(network, shape, classes, numerics)
+        table = analyse(network, shape, classes, numerics, head)
         if repeats:
-            table = measure(table, network, shape, classes, numerics, batch_size=batch_size, repeats=repeats)
+            timing = {"batch_size": batch_size, "repeats": repeats}
+            table = measure(table, network, shape, classes, numerics, **timing, head=head)
     name = model if isinstance(model, str) else type(model).__name__
     inputs = "x".join(map(str, shape)) + (" inputs" if len(shape) > 1 else " tokens")
     timed = f"timed on batches of {batch_size}" if repeats else "nothing timed"

@@ -1,11 +1,16 @@
-"""Auxiliary heads, which let a client train its half by a local loss; the ResNets end in the same module."""
+"""Auxiliary heads, which let a client train its half by a local loss; the ResNets end in the paper's one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.pooling import global_average
+from dtfl_private.models.setting_types import HeadSize
+
+# Channels of which a small head sees the mean only.
+GROUP = 4
 
 
 class PooledClassifier(nn.Module):
@@ -21,8 +26,41 @@ class PooledClassifier(nn.Module):
         return logits
 
 
-def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int, PooledClassifier]:
+class GroupedClassifier(nn.Module):
+    """Global average pool, means of each four neighbouring channels, and one fully connected layer."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(-(-features // GROUP), classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, classes) of images (B, C, H, W) or sequences (B, T, C)."""
+        averages = global_average(features)
+        # Zeros fill the last group: the layer's weights make good for its smaller mean.
+        groups = F.pad(averages, (0, -averages.shape[1] % GROUP)).unflatten(1, (-1, GROUP)).mean(dim=2)
+        logits: Tensor = self.fc(groups)
+        return logits
+
+
+class LocalClassifier(nn.Module):
+    """A layer of as many features at every position, ReLU, global average pool and one fully connected layer."""
+
+    def __init__(self, features: int, classes: int, *, sequence: bool) -> None:
+        super().__init__()
+        self.local = nn.Linear(features, features) if sequence else nn.Conv2d(features, features, 1)
+        self.fc = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, classes) of images (B, C, H, W) or sequences (B, T, C), as said."""
+        logits: Tensor = self.fc(global_average(F.relu(self.local(features))))
+        return logits
+
+
+def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int, size: HeadSize = "paper") -> dict[int, nn.Module]:
     """Return one head per tier for the given cut shapes: images (C, H, W), or sequences (T, C).
+
+    Of C channels (or features of a token) a head of the paper has C weights for each class, a small one C / 4, and a
+    large one C squared more than the paper's.
 
     Raises:
         InputError: a cut of another kind.
@@ -34,5 +72,16 @@ def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int) -> dict[int,
                 f"the cut of tier {tier} has shape {shape}; auxiliary heads need (channels, height, width) "
                 "or (tokens, width)"
             )
-        heads[tier] = PooledClassifier(shape[0] if len(shape) == 3 else shape[1], classes)
+        heads[tier] = _MAKERS[size](shape, classes)
     return heads
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[0] if len(shape) == 3 else shape[1]
+
+
+_MAKERS: Mapping[HeadSize, Callable[[tuple[int, ...], int], nn.Module]] = {
+    "small": lambda shape, classes: GroupedClassifier(_channels(shape), classes),
+    "paper": lambda shape, classes: PooledClassifier(_channels(shape), classes),
+    "large": lambda shape, classes: LocalClassifier(_channels(shape), classes, sequence=len(shape) == 2),
+}

@@ -6,10 +6,12 @@ projection shortcuts. Bottleneck ResNet-56 and ResNet-110: the networks of the D
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.input_kinds import network
@@ -18,6 +20,9 @@ from dtfl_private.models.residual import fork
 
 WIDTHS = (16, 32, 64)
 EXPANSION = 4
+
+OwnCuts = Literal["own"] | Cuts
+"""The modules named here, as the DTFL paper has them, or automatic cuts, inside modules too."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -92,6 +97,7 @@ def _resnet(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,
+    cuts: OwnCuts,
 ) -> StagedModel:
     """Build a ResNet; ``modules`` gives, for each width, the number of blocks in each of its modules."""
     expansion = EXPANSION if block is Bottleneck else 1
@@ -106,28 +112,30 @@ def _resnet(
                 channels = expansion * width
             stages.append(nn.Sequential(*layers))
     stages.append(PooledClassifier(channels, classes))
-    return numbered(stages)
+    if cuts == "own":
+        return numbered(stages)
+    return cut_automatically(nn.Sequential(*stages), input_shape, cuts)
 
 
 @network(source="He et al. 2015, arXiv 1512.03385")
-def resnet8(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
+def resnet8(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
     """ResNet-8: one basic block per width (16, 32, 64); 5 modules, 4 tiers."""
-    return _resnet(BasicBlock, ((1,), (1,), (1,)), input_shape=input_shape, classes=classes, norm=norm)
+    return _resnet(BasicBlock, ((1,), (1,), (1,)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
 
 
 @network(source="He et al. 2015, arXiv 1512.03385")
-def resnet20(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
+def resnet20(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
     """ResNet-20: three basic blocks per width, cut after the first and the third; 8 modules, 7 tiers."""
-    return _resnet(BasicBlock, ((1, 2), (1, 2), (1, 2)), input_shape=input_shape, classes=classes, norm=norm)
+    return _resnet(BasicBlock, ((1, 2), (1, 2), (1, 2)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
 
 
 @network(source="DTFL, arXiv 2312.05642")
-def resnet56(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
+def resnet56(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
     """Bottleneck ResNet-56 of the DTFL paper: six blocks per width; 8 modules, 7 tiers."""
-    return _resnet(Bottleneck, ((3, 3), (3, 3), (3, 3)), input_shape=input_shape, classes=classes, norm=norm)
+    return _resnet(Bottleneck, ((3, 3), (3, 3), (3, 3)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
 
 
 @network(source="DTFL, arXiv 2312.05642")
-def resnet110(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
+def resnet110(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
     """Bottleneck ResNet-110 of the DTFL paper: twelve blocks per width; 8 modules, 7 tiers."""
-    return _resnet(Bottleneck, ((6, 6), (6, 6), (6, 6)), input_shape=input_shape, classes=classes, norm=norm)
+    return _resnet(Bottleneck, ((6, 6), (6, 6), (6, 6)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)

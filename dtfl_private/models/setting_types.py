@@ -1,6 +1,6 @@
 """Kinds of settings that several networks share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,3 +9,6 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 Width = Annotated[int, Field(ge=1, le=2**16)]
 """A number of features, layers, heads or tokens."""
+
+HeadSize = Literal["small", "paper", "large"]
+"""What lies between a cut and the logits of a client's local loss; see `dtfl_private.models.heads.make_heads`."""

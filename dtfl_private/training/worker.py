@@ -17,6 +17,7 @@ from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, held_modules
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -35,7 +36,8 @@ class WorkerSetup:
     """All that a worker needs for a whole run; it can be sent to another process.
 
     Images and labels are shared between workers, not copied. ``parts`` holds the indices of each client's images,
-    ``work`` is the method's part, ``tail`` the number of the network's last modules that clients hold as well. Nobody
+    ``work`` is the method's part, ``tail`` the number of the network's last modules that clients hold as well,
+    ``head_size`` that of the heads. Nobody
     trains on test and validation images; there may be none of the latter.
     """
 
@@ -58,6 +60,7 @@ class WorkerSetup:
     seed: int
     send_every: int = 1
     tail: int = 0
+    head_size: HeadSize = "paper"
     validation_images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     validation_labels: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 

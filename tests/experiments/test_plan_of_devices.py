@@ -32,6 +32,7 @@ def with_engine(engine: Engine) -> list[ResourceProfile]:
 
 METHODS = [
     {},
+    {"head": "large"},
     {"method": "fedavg"},
     {"method": "splitfed-v1"},
     {"method": "u-shaped"},

@@ -25,6 +25,18 @@ def test_settings_reach_the_network():
     assert batch.weight_bytes > table.weight_bytes  # batch norm has statistics in addition
 
 
+def test_the_size_of_the_heads_reaches_costs_and_measured_steps():
+    paper, large = (
+        profile("resnet-8", input_shape=(1, 8, 8), head=head, repeats=1, batch_size=2) for head in ("paper", "large")
+    )
+    for one, other in zip(paper.rows, large.rows, strict=True):
+        channels, *sides = one.cut_shape
+        assert other.head_params - one.head_params == channels * channels + channels
+        # A layer and its two gradients.
+        assert other.client_train_macs - one.client_train_macs == 3 * channels**2 * sides[0] * sides[1]
+        assert other.client_step_s > 0
+
+
 def test_a_module_of_ones_own_is_cut_and_must_come_with_its_input_shape(tiny_network):
     table = profile(tiny_network(), input_shape=(1, 8, 8), classes=3)
     assert len(table.rows) == 3

@@ -1,9 +1,12 @@
+from typing import get_args
+
 import pytest
 import torch
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.heads import PooledClassifier, make_heads
 from dtfl_private.models.pooling import global_average
+from dtfl_private.models.setting_types import HeadSize
 
 
 @pytest.fixture
@@ -52,3 +55,34 @@ def test_the_global_average_is_the_mean_over_height_and_width_and_its_gradient_k
     hidden = features * 1
     (received,) = torch.autograd.grad(global_average(hidden).sum(), hidden)
     assert received.is_contiguous(memory_format=layout)
+
+
+def test_a_small_head_sees_the_means_of_four_channels_at_a_time(features):
+    head = make_heads({1: (6, 5, 6)}, classes=7, size="small")[1]
+    six = torch.cat([features, features + 1], dim=1)
+    averages = six.mean(dim=(2, 3))
+    # The last group is filled up with zeros.
+    groups = torch.stack([averages[:, :4].sum(dim=1) / 4, averages[:, 4:].sum(dim=1) / 4], dim=1)
+    torch.testing.assert_close(head(six), groups @ head.fc.weight.T + head.fc.bias)
+
+
+def test_a_large_head_has_a_layer_at_every_position_of_images_and_sequences(features):
+    head = make_heads({1: (3, 5, 6)}, classes=7, size="large")[1]
+    weight, bias = head.local.weight[:, :, 0, 0], head.local.bias
+    hidden = torch.einsum("oc,bchw->bohw", weight, features) + bias[:, None, None]
+    averages = hidden.clamp(min=0).mean(dim=(2, 3))
+    torch.testing.assert_close(head(features), averages @ head.fc.weight.T + head.fc.bias)
+
+    tokens = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0))
+    head = make_heads({1: (5, 6)}, classes=3, size="large")[1]
+    averages = (tokens @ head.local.weight.T + head.local.bias).clamp(min=0).mean(dim=1)
+    torch.testing.assert_close(head(tokens), averages @ head.fc.weight.T + head.fc.bias)
+
+
+@pytest.mark.parametrize("shape", [(16, 8, 8), (5, 16)])
+def test_the_sizes_of_heads_are_what_they_say(shape):
+    sizes = {}
+    for size in get_args(HeadSize):
+        (head,) = make_heads({1: shape}, classes=10, size=size).values()
+        sizes[size] = sum(parameter.numel() for parameter in head.parameters())
+    assert sizes == {"small": 10 * 4 + 10, "paper": 10 * 16 + 10, "large": 10 * 16 + 10 + 16 * 16 + 16}

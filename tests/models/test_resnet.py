@@ -135,3 +135,18 @@ def test_a_block_is_the_rectified_sum_of_its_shortcut_and_its_convolutions(name)
         nn.init.zeros_(getattr(block, last).bias)
         inputs = torch.randn(2, block.conv1.in_channels, 8, 8, generator=torch.Generator().manual_seed(1))
         assert torch.equal(block(inputs), block.shortcut(inputs).clamp(min=0))
+
+
+def test_automatic_cuts_of_a_resnet_are_inside_modules_too_and_change_no_weight():
+    own, automatic = (
+        build_model(name, input_shape=(1, 8, 8), classes=10, norm="batch", seed=0)
+        for name in ("resnet-20", "resnet-20:cuts=auto")
+    )
+    counts = [[sum(p.numel() for p in stage.parameters()) for stage in model] for model in (own, automatic)]
+    assert (len(counts[1]), sum(counts[1])) == (8, sum(counts[0]))
+    # Behind the first block of md3, which the network's own cuts keep together with the second.
+    assert counts[1][0] == counts[0][0] + counts[0][1]
+    assert counts[1][1] == counts[0][2] // 2
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(own.eval()(images), automatic.eval()(images))

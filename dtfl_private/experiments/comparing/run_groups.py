@@ -18,8 +18,8 @@ from dtfl_private.printable import printable
 from dtfl_private.report.comparison.groups import Group
 from dtfl_private.report.comparison.runs import RunFigures
 
-# Of no effect on methods without tiers: named only where runs of one method differ in them.
-OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema")
+# Of no effect on methods without tiers or heads: named only where runs of one method differ in them.
+OF_TIERS = ("scheduler", "tiers", "allowed_tiers", "first_tier", "ema", "head")
 
 
 def grouped_runs(members: Sequence[LoadedRun]) -> list[Group]:

@@ -45,6 +45,7 @@ from dtfl_private.experiments.config.field_kinds import (
     as_traces,
 )
 from dtfl_private.experiments.config.plugin_fields import PLUGIN_FIELDS, all_named, named, named_objects
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import DeviceName, Precision
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed, allowance, require_allowed
 from dtfl_private.privacy.ledger import OnBudget
@@ -134,6 +135,12 @@ class TrainConfig(BaseModel):
     model: Annotated[str, named("model")] = _field("Model", "resnet-8", "network; see `dtfl-private list models`")
     norm: Literal["auto", "batch", "group"] = _field(
         "Model", "auto", "normalisation; auto is batch norm, and group norm as soon as a defense needs it"
+    )
+    head: HeadSize = _field(
+        "Model",
+        "paper",
+        "auxiliary heads of client halves: paper (average pool, one layer), small (of four channels the mean only), "
+        "large (before these a layer of as many features at every position)",
     )
 
     method: Annotated[str, named("method")] = _field("Federation", "dtfl", "training method; see `list methods`")

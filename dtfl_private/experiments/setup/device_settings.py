@@ -62,7 +62,7 @@ def costs_on(
 ) -> DeviceCosts:
     """Return what the tiers of a table cost on profiles, in which clients train these parts."""
     with one_thread():
-        network = network_operators(model, input_shape, classes, numerics)
+        network = network_operators(model, input_shape, classes, numerics, config.head)
     optimizer = step_optimizer(config.optimizer, config.momentum)
     works_M = [
         tier_work(network, held, row.tier, optimizer, config.batch_size)

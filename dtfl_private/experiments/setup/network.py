@@ -42,5 +42,5 @@ def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedPart
             allowed=config.allowed,
         )
     check_network(parts.defense, model)
-    table = analyse(model, dataset.input_shape, classes, parts.numerics)
+    table = analyse(model, dataset.input_shape, classes, parts.numerics, config.head)
     return CostedNetwork(name=parts.names.get("model", config.model), model=model, table=table)

@@ -68,6 +68,7 @@ def worker_setup(
         seed=config.seed,
         send_every=config.send_every,
         tail=parts.method.held_tail,
+        head_size=config.head,
         **({} if apart is None else {"validation_images": apart.images, "validation_labels": apart.labels}),
     )
 
@@ -81,6 +82,6 @@ def _heads(
     """
     shapes = {row.tier: row.cut_shape for row in network.table.rows if parts.method.has_heads}
     with isolated(config.seed, "heads"):
-        heads = make_heads(shapes, inputs.classes)
+        heads = make_heads(shapes, inputs.classes, config.head)
     tiers = [tier for tier in table.tiers_M.tolist() if tier in heads]
     return {tier: heads[tier].to(dtype=parts.numerics.weight_dtype) for tier in tiers}

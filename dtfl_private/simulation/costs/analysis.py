@@ -15,6 +15,7 @@ from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes
@@ -31,7 +32,9 @@ _KNOWN: OrderedDict[Hashable, TierTable] = OrderedDict()
 MOST_KNOWN = 64
 
 
-def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
+def analyse(
+    model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics, head: HeadSize = "paper"
+) -> TierTable:
     """Return the cost table of a network by counting the operations of one training step; it is left as it was.
 
     What has been counted once in a process is not counted again; see `structure_of`.
@@ -41,15 +44,16 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
         input_shape: shape of one input.
         classes: outputs of the auxiliary heads.
         numerics: gives the types of weights and of smashed data.
+        head: size of the auxiliary heads.
 
     Raises:
         InputError: the last stage has nothing to train, or a cut's shape does not suit the auxiliary heads.
     """
     structure = structure_of(model)
     if structure is None:
-        return _counted(model, input_shape, classes, numerics)
-    asked = (structure, input_shape, classes, numerics.weight_dtype, numerics.wire_dtype)
-    table = _KNOWN.pop(asked, None) or _counted(model, input_shape, classes, numerics)
+        return _counted(model, input_shape, classes, numerics, head)
+    asked = (structure, input_shape, classes, numerics.weight_dtype, numerics.wire_dtype, head)
+    table = _KNOWN.pop(asked, None) or _counted(model, input_shape, classes, numerics, head)
     _KNOWN[asked] = table
     if len(_KNOWN) > MOST_KNOWN:
         _KNOWN.popitem(last=False)
@@ -57,7 +61,9 @@ def analyse(model: StagedModel, input_shape: tuple[int, ...], classes: int, nume
 
 
 @isolated(0, "analyse")
-def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> TierTable:
+def _counted(
+    model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics, head: HeadSize
+) -> TierTable:
     # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
     described = next(model.parameters(), torch.empty(0)).is_meta
     device, dtype = "meta" if described else "cpu", numerics.weight_dtype
@@ -75,7 +81,7 @@ def _counted(model: StagedModel, input_shape: tuple[int, ...], classes: int, num
         )
     if not stages[-1].trainable:
         raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
-    heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes)
+    heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes, head)
     rows = [_tier_cost(tier, skeleton, shapes[tier - 1], heads[tier], stages, known, numerics) for tier in model.tiers]
     return TierTable(
         rows=tuple(rows),

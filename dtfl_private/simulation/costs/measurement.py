@@ -14,6 +14,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
 from dtfl_private.simulation.costs.table import TierTable
@@ -29,10 +30,12 @@ def measure(
     *,
     batch_size: int,
     repeats: int,
+    head: HeadSize = "paper",
 ) -> TierTable:
     """Return the table with the median seconds per image of the training steps, measured on this host.
 
-    The optimiser's step is included. One warm-up step, then ``repeats`` timed ones, for each half of each tier.
+    The optimiser's step is included, and the client halves have auxiliary heads of the size ``head``. One warm-up step,
+    then ``repeats`` timed ones, for each half of each tier.
 
     Raises:
         InputError: the network is on the meta device.
@@ -46,7 +49,7 @@ def measure(
     inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
     labels = torch.randint(classes, (batch_size,), generator=generator).to(numerics.device)
     resident = numerics.place(copy.deepcopy(model))
-    heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes)
+    heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes, head)
     rows = []
     for row in table.rows:
         client, server = split(resident, row.tier)

@@ -14,6 +14,7 @@ from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes
 from dtfl_private.randomness import isolated
@@ -34,7 +35,7 @@ MOST_KNOWN = 16
 
 
 def network_operators(
-    model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics
+    model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics, head: HeadSize = "paper"
 ) -> NetworkOperators:
     """Return the operators of a network's training step, found by running it on a few blank inputs on the CPU.
 
@@ -46,14 +47,15 @@ def network_operators(
         input_shape: shape of one input.
         classes: number of classes.
         numerics: precision and memory format.
+        head: size of the auxiliary heads.
 
     Raises:
         InputError: a stage runs other operators on batches of another size.
     """
     structure = structure_of(model)
-    asked = (structure, input_shape, classes, numerics.precision, numerics.memory_format)
+    asked = (structure, input_shape, classes, numerics.precision, numerics.memory_format, head)
     found = _KNOWN.pop(asked, None) if structure is not None else None
-    found = found or _followed(model, input_shape, classes, numerics)
+    found = found or _followed(model, input_shape, classes, numerics, head)
     if structure is not None:
         _KNOWN[asked] = found
         if len(_KNOWN) > MOST_KNOWN:
@@ -62,7 +64,9 @@ def network_operators(
 
 
 @isolated(0, "operators")
-def _followed(model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics) -> NetworkOperators:
+def _followed(
+    model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics, size: HeadSize
+) -> NetworkOperators:
     described = next(model.parameters(), torch.empty(0)).is_meta
     on_cpu = replace(numerics, device="meta" if described else "cpu")
     skeleton = on_cpu.place(copied(model)).train()
@@ -74,7 +78,7 @@ def _followed(model: StagedModel, input_shape: tuple[int, ...], classes: int, nu
         following, inputs = follower.follow(stage, inputs, f"stage '{name}'")
         stages.append(following)
         if tier in model.tiers:
-            (head,) = make_heads({tier: tuple(inputs[0].shape[1:])}, classes).values()
+            (head,) = make_heads({tier: tuple(inputs[0].shape[1:])}, classes, size).values()
             heads[tier], _ = follower.follow(on_cpu.place(head), inputs, "the auxiliary head")
     return NetworkOperators(
         stages=stages,

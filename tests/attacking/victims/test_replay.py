@@ -8,6 +8,7 @@ from fast_attacks import LeastSquares
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.models.heads import LocalClassifier
 
 
 def test_what_is_no_run_is_refused(mount, tmp_path):
@@ -44,6 +45,11 @@ def test_tiers_that_the_run_leaves_out_have_heads_too_for_a_malicious_server_may
     whole = opened(method="dtfl-full", scheduler="static:4")
     assert (whole.tiers, whole.cut_tiers, whole.whole_tier) == ([1, 2, 3, 4], [1, 2, 3], 4)
     assert list(whole.weights.heads[4]) == []
+
+
+def test_heads_that_the_run_leaves_out_are_of_the_size_of_the_others(opened):
+    run = opened(allowed_tiers=[3], head="large")
+    assert [type(run.heads[tier]) for tier in (1, 2, 3)] == [LocalClassifier] * 3
 
 
 def test_a_run_without_a_finished_round_is_refused(copied, objects):

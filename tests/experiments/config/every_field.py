@@ -22,6 +22,7 @@ OTHER: Mapping[str, Any] = {
     "partition": "dirichlet:0.3",
     "model": "resnet-20",
     "norm": "group",
+    "head": "large",
     "method": "object:Mine",
     "scheduler": "static:2",
     "tiers": 3,

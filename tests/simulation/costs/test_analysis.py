@@ -63,10 +63,13 @@ def with_stages_that_do_not_learn() -> StagedModel:
     ],
     ids=["resnet-8", "resnet-20", "with stages that do not learn"],
 )
-def test_training_macs_are_those_of_a_training_step_of_each_half(model, shape, classes):
-    for row in analyse(model, shape, classes, Numerics()).rows:
+@pytest.mark.parametrize("size", ["small", "paper", "large"])
+def test_training_macs_are_those_of_a_training_step_of_each_half(model, shape, classes, size):
+    for row in analyse(model, shape, classes, Numerics(), size).rows:
         client, server = split(model, row.tier)
-        head = make_heads({row.tier: row.cut_shape}, classes)[row.tier]
+        head = make_heads({row.tier: row.cut_shape}, classes, size)[row.tier]
+        assert row.head_params == sum(parameter.numel() for parameter in head.parameters())
+        assert row.head_bytes == state_bytes(head.state_dict())
         assert row.client_train_macs == plain_train_macs(nn.Sequential(client, head), shape)
         assert row.server_train_macs == plain_train_macs(server, row.cut_shape)
 
