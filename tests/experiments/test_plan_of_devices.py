@@ -81,6 +81,22 @@ def test_memory_and_launches_are_waited_for_as_the_roofline_says():
     assert slower - transfers == pytest.approx(10 * (slow - transfers), rel=1e-3)
 
 
+def test_operators_of_a_larger_head_are_waited_for():
+    """A layer, its activation and their gradients in each step; nothing of it is told by the MACs of the cost table."""
+    (uniform,) = PROFILE_SETS["uniform"]
+
+    def launches(head: str) -> float:
+        def seconds(engine: Engine) -> float:
+            profiles = [uniform.model_copy(update={"engines": {"cpus": engine}})]
+            alone = {"clients": 1, "rounds": 1, "scheduler": "static:2", "batch_size": 10, "profiles": profiles}
+            alone |= {"head": head, "server_cpus": 1e6}
+            return plan(make_config(alone), input_shape=DIGITS, images_per_client=150).virtual_time_s
+
+        return (seconds(Engine(launch_s=1e-3)) - seconds(Engine())) / (15 * 1e-3)
+
+    assert launches("large") >= launches("paper") + 5
+
+
 def memory(megabytes: float) -> list[ResourceProfile]:
     """Return the paper's profiles, the second of which has so little memory."""
     first, second, *others = PROFILE_SETS["paper"]
