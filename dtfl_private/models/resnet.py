@@ -6,7 +6,6 @@ projection shortcuts. Bottleneck ResNet-56 and ResNet-110: the networks of the D
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,9 +19,6 @@ from dtfl_private.models.residual import fork
 
 WIDTHS = (16, 32, 64)
 EXPANSION = 4
-
-OwnCuts = Literal["own"] | Cuts
-"""The modules named here, as the DTFL paper has them, or automatic cuts, inside modules too."""
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -97,9 +93,12 @@ def _resnet(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,
-    cuts: OwnCuts,
+    cuts: Cuts | None = None,
 ) -> StagedModel:
-    """Build a ResNet; ``modules`` gives, for each width, the number of blocks in each of its modules."""
+    """Build a ResNet; ``modules`` gives, for each width, the number of blocks in each of its modules.
+
+    With ``cuts`` it is cut automatically, also inside these modules.
+    """
     expansion = EXPANSION if block is Bottleneck else 1
     stages: list[nn.Module] = [Stem(input_shape[0], norm)]
     channels = WIDTHS[0]
@@ -112,30 +111,42 @@ def _resnet(
                 channels = expansion * width
             stages.append(nn.Sequential(*layers))
     stages.append(PooledClassifier(channels, classes))
-    if cuts == "own":
+    if cuts is None:
         return numbered(stages)
     return cut_automatically(nn.Sequential(*stages), input_shape, cuts)
 
 
 @network(source="He et al. 2015, arXiv 1512.03385")
-def resnet8(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
+def resnet8(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """ResNet-8: one basic block per width (16, 32, 64); 5 modules, 4 tiers."""
-    return _resnet(BasicBlock, ((1,), (1,), (1,)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
+    return _resnet(BasicBlock, ((1,), (1,), (1,)), input_shape=input_shape, classes=classes, norm=norm)
 
 
 @network(source="He et al. 2015, arXiv 1512.03385")
-def resnet20(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
+def resnet20(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """ResNet-20: three basic blocks per width, cut after the first and the third; 8 modules, 7 tiers."""
+    return _resnet(BasicBlock, ((1, 2), (1, 2), (1, 2)), input_shape=input_shape, classes=classes, norm=norm)
+
+
+@network(source="DTFL, arXiv 2312.05642")
+def resnet56(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
+    """Bottleneck ResNet-56 of the DTFL paper: six blocks per width; 8 modules, 7 tiers."""
+    return _resnet(Bottleneck, ((3, 3), (3, 3), (3, 3)), input_shape=input_shape, classes=classes, norm=norm)
+
+
+@network(source="He et al. 2015, arXiv 1512.03385")
+def resnet20_auto(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:
+    """ResNet-20, cut automatically."""
     return _resnet(BasicBlock, ((1, 2), (1, 2), (1, 2)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
 
 
 @network(source="DTFL, arXiv 2312.05642")
-def resnet56(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
-    """Bottleneck ResNet-56 of the DTFL paper: six blocks per width; 8 modules, 7 tiers."""
+def resnet56_auto(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: Cuts = "auto") -> StagedModel:
+    """The DTFL paper's ResNet-56, cut automatically."""
     return _resnet(Bottleneck, ((3, 3), (3, 3), (3, 3)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
 
 
 @network(source="DTFL, arXiv 2312.05642")
-def resnet110(*, input_shape: tuple[int, ...], classes: int, norm: Norm, cuts: OwnCuts = "own") -> StagedModel:
+def resnet110(*, input_shape: tuple[int, ...], classes: int, norm: Norm) -> StagedModel:
     """Bottleneck ResNet-110 of the DTFL paper: twelve blocks per width; 8 modules, 7 tiers."""
-    return _resnet(Bottleneck, ((6, 6), (6, 6), (6, 6)), input_shape=input_shape, classes=classes, norm=norm, cuts=cuts)
+    return _resnet(Bottleneck, ((6, 6), (6, 6), (6, 6)), input_shape=input_shape, classes=classes, norm=norm)

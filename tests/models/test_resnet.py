@@ -140,7 +140,7 @@ def test_a_block_is_the_rectified_sum_of_its_shortcut_and_its_convolutions(name)
 def test_automatic_cuts_of_a_resnet_are_inside_modules_too_and_change_no_weight():
     own, automatic = (
         build_model(name, input_shape=(1, 8, 8), classes=10, norm="batch", seed=0)
-        for name in ("resnet-20", "resnet-20:cuts=auto")
+        for name in ("resnet-20", "resnet-20-auto")
     )
     counts = [[sum(p.numel() for p in stage.parameters()) for stage in model] for model in (own, automatic)]
     assert (len(counts[1]), sum(counts[1])) == (8, sum(counts[0]))
