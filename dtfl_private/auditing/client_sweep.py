@@ -23,7 +23,7 @@ from dtfl_private.experiments.run_folder.summary import read_summary
 from dtfl_private.files import reading
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.leakage.results.result import Finite, Name, Positive
-from dtfl_private.report.client_sweep import ClientPoint, ClientSweep
+from dtfl_private.report.client_sweep import ALL, ClientPoint, ClientSweep
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.callback import Callback, told
 from dtfl_private.runtime.device import choose_device, choose_workers, deterministic_kernels, one_thread
@@ -98,7 +98,7 @@ def attack_sweep(
         file = done[run.name] or _read(folder, run, tables)
         if file is None:
             raise RunError(f"'{_path(folder, run.name)}' is gone: repeat the command")
-        group, seed = run.name.rpartition(f"seed{run.config.seed}")[0].rstrip("-") or "all", run.config.seed
+        group, seed = run.name.rpartition(f"seed{run.config.seed}")[0].rstrip("-") or ALL, run.config.seed
         points += [ClientPoint(group=group, seed=seed, **row.model_dump()) for row in file.rows]
         left_out |= dict.fromkeys(f"{run.name}: {line}" for line in file.left_out)
     return ClientSweep(title=title, points=points, left_out=list(left_out))

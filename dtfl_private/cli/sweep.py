@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dtfl_private.experiments.planned_run import PlannedRun
     from dtfl_private.experiments.preset import Preset
+    from dtfl_private.report.comparison.groups import Comparison
     from dtfl_private.report.pictures.saving import PictureForm
 
 DEFAULT_SWEEPS = Path("runs")
@@ -123,7 +124,7 @@ def sweep(
         show_comparison(done.comparison, folder, form=form, markdown=tables, latex=latex)
     done.require_whole()
     if loaded.attack:
-        _attack_runs(loaded, folder, parallel, form, markdown)
+        _attack_runs(loaded, done.comparison, folder, parallel, form, markdown)
 
 
 def _sweep_plans(
@@ -167,13 +168,21 @@ def require_attacks(preset: "Preset", executor: str) -> None:
 
 
 def _attack_runs(
-    preset: "Preset", folder: str, parallel: int | None, form: "PictureForm", markdown: str | None
+    preset: "Preset",
+    comparison: "Comparison | None",
+    folder: str,
+    parallel: int | None,
+    form: "PictureForm",
+    markdown: str | None,
 ) -> None:
-    """Attack all runs of a preset that has tables [[attack]], and write and show what leaks client by client."""
+    """Attack all runs of a preset that has tables [[attack]], and write and show what leaks, by client and by tier."""
     from dtfl_private.auditing.client_sweep import attack_sweep
     from dtfl_private.report.live.sweep import SweepDisplay
     from dtfl_private.report.pictures.client_sweep import correlations_picture, leakage_picture
+    from dtfl_private.report.pictures.side_by_side import side_by_side_picture
+    from dtfl_private.report.side_by_side import side_by_side, tier_leakage
     from dtfl_private.report.tables.client_sweep import client_sweep_markdown, client_sweep_tables
+    from dtfl_private.report.tables.side_by_side import side_by_side_markdown, side_by_side_tables
 
     answer, place = output(), Path(folder)
     try:
@@ -186,14 +195,19 @@ def _attack_runs(
         f"client-leakage.{form}": leakage_picture(done, form=form),
         "clients.json": (json.dumps(done.document(), indent=1, allow_nan=False) + "\n").encode(),
     }
+    beside = [] if comparison is None else side_by_side(comparison, tier_leakage(done.points))
+    for number, one in enumerate(beside, start=1):
+        name = "side-by-side" if len(beside) == 1 else f"side-by-side-{number}"
+        files[f"{name}.{form}"] = side_by_side_picture(one, form=form)
     for name, data in files.items():
         write_file(str(place / name), data)
+    text = side_by_side_markdown(beside) + client_sweep_markdown(done)
     if markdown == "-":
-        click.echo(client_sweep_markdown(done), nl=False)
+        click.echo(text, nl=False)
     else:
         if markdown is not None:
-            write_file(markdown, client_sweep_markdown(done).encode())
-        answer.show(*client_sweep_tables(done))
+            write_file(markdown, text.encode())
+        answer.show(*side_by_side_tables(beside), *client_sweep_tables(done))
     for line in done.left_out:
         answer.say(f"left out: {line}")
     answer.say(f"written: {', '.join(str(place / name) for name in files)}")

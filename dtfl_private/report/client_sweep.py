@@ -14,6 +14,9 @@ from dtfl_private.report.comparison.means import Mean, mean_of
 TRAITS = ("label_entropy", "records", "oddness")
 """What clients differ in; see `ClientPoint`."""
 
+ALL = "all"
+"""The group of runs that differ by their seeds alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClientPoint:
@@ -50,6 +53,11 @@ class ClientPoint:
     records: int
     label_entropy: float
     oddness: float
+
+    @property
+    def run(self) -> str:
+        """The run's name in the sweep."""
+        return f"seed{self.seed}" if self.group == ALL else f"{self.group}-seed{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)

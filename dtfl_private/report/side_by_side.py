@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from dtfl_private.report.client_sweep import ClientPoint
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.means import Mean, mean_of
 
@@ -91,6 +92,21 @@ def side_by_side(comparison: Comparison, leakage: Sequence[TierLeakage]) -> list
         own = [one for one in leakage if (one.attack, one.aux, one.metric) == (attack, aux, metric)]
         rows = [_row(setting, group, own) for setting, group in pairs]
         found.append(SideBySide(attack=attack, aux=aux, metric=metric, targets=targets, rows=rows))
+    return found
+
+
+def tier_leakage(points: Sequence[ClientPoint]) -> list[TierLeakage]:
+    """Return what attacks reached on all clients of a run together, tier by tier; each record counts once."""
+    by_run: dict[tuple[str, str, str, int, str], list[ClientPoint]] = {}
+    for point in points:
+        by_run.setdefault((point.run, point.attack, point.aux, point.tier, point.metric), []).append(point)
+    found = []
+    for (run, attack, aux, tier, metric), own in by_run.items():
+        records = [point.n for point in own]
+        value, guess = (
+            float(np.average([getattr(point, name) for point in own], weights=records)) for name in ("value", "guess")
+        )
+        found.append(TierLeakage(run=run, attack=attack, aux=aux, tier=tier, metric=metric, value=value, guess=guess))
     return found
 
 

@@ -19,7 +19,9 @@ def test_the_command_trains_attacks_and_shows(dtfl, tmp_path):
     document = json.loads((out / "clients.json").read_text())
     assert {row["client"] for row in document["clients"]} == set(range(5))
     assert np.isfinite([one["found"]["value"] for one in document["correlations"]]).all()
-    for name in ("client-correlations", "client-leakage"):
+    assert "that membership-matching reaches with auxiliary data 'same'" in shown.out
+    assert "| dtfl | 1 |" in tables.read_text()
+    for name in ("client-correlations", "client-leakage", "side-by-side"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     refused = dtfl("sweep", tmp_path / "my.toml", "--out", out, "--executor", "ray")
     assert (refused.status, "attacks of a sweep are mounted on this machine" in refused.err) == (2, True)

@@ -158,9 +158,9 @@ def test_the_presets_are_there():
     }
 
 
-# `ema-factor` is planned and not trained; where runs are attacked, it is their clients that are compared.
-TRAINED = [path for path in PRESETS if not {"plan", "attack"} & set(tomllib.loads(path.read_text()))]
-ATTACKED_PRESETS = [path for path in PRESETS if "attack" in tomllib.loads(path.read_text())]
+# `ema-factor` is planned and not trained; in `non-iid-leakage` and `non-iid-labels` it is clients that are compared.
+TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text()) and "non-iid" not in path.stem]
+ATTACKED_PRESETS = [path for path in PRESETS if "non-iid" in path.stem]
 SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
 
 
@@ -196,6 +196,15 @@ def test_attacked_presets_are_of_all_partitions_and_sources_in_both_sizes(path):
     assert devices == ["cpu", "cuda"]
 
 
+@pytest.mark.parametrize("name", ["architectures", "tiers-heads"])
+def test_what_leaks_at_each_tier_is_attacked_in_all_tiers_and_harder_in_the_paper_s_size(name):
+    small, full = (load_preset(PRESETS[0].parent / f"{name}.toml", size) for size in ("small", "full"))
+    for loaded in (small, full):
+        assert [(one.tiers, one.aux) for one in loaded.attack] == [("all", ["same"])]
+    assert full.attack[0].aux_images > small.attack[0].aux_images
+    assert full.attack[0].each > small.attack[0].each
+
+
 # `fastest-sizes` is about sizes itself: more images, a deeper network; `fastest-longer` about more rounds.
 SMALL_AND_FULL = [path for path in TRAINED if path.stem not in ("fastest-sizes", "fastest-longer")]
 
@@ -204,6 +213,7 @@ SMALL_AND_FULL = [path for path in TRAINED if path.stem not in ("fastest-sizes",
 def test_the_sizes_of_a_preset_are_of_the_same_keys_on_cpu_and_gpu(path):
     sizes = tomllib.loads(path.read_text())["sizes"]
     full = sizes.pop("full")
+    full.pop("attack", None)
     assert "small" in sizes
     assert full["device"] == "cuda"
     for values in sizes.values():

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from dtfl_private.report.client_sweep import ClientPoint
 from dtfl_private.report.comparison.groups import Comparison
 from dtfl_private.report.pictures.side_by_side import side_by_side_picture
-from dtfl_private.report.side_by_side import SideBySide, TierLeakage, side_by_side
+from dtfl_private.report.side_by_side import SideBySide, TierLeakage, side_by_side, tier_leakage
 from dtfl_private.report.tables.side_by_side import side_by_side_markdown, side_by_side_tables
 
 
@@ -21,6 +22,20 @@ LEAKAGE = [
     leakage("dtfl-0", 1, 0.2, attack="hybrid"),
     leakage("elsewhere", 1, 0.0),
 ]
+
+
+def point(client: int, n: int, value: float, **given: object) -> ClientPoint:
+    facts = {"group": "dtfl", "seed": 0, "attack": "decoder", "tier": 1, "aux": "same", "metric": "ssim"}
+    traits = {"recovered": 0.0, "records": 50, "label_entropy": 1.0, "oddness": 0.2}
+    return ClientPoint(client=client, n=n, value=value, guess=value / 2, **{**facts, **traits, **given})
+
+
+def test_leakage_of_a_run_is_the_mean_over_the_records_of_its_clients():
+    points = [point(0, 16, 0.4), point(1, 8, 0.7), point(0, 16, 0.1, tier=2), point(0, 4, 0.3, group="all", seed=7)]
+    first, second, other = tier_leakage(points)
+    assert (first.run, first.tier, second.tier, other.run) == ("dtfl-seed0", 1, 2, "seed7")
+    assert (first.value, first.guess) == (pytest.approx(0.5), pytest.approx(0.25))
+    assert (second.value, other.value) == (pytest.approx(0.1), pytest.approx(0.3))
 
 
 @pytest.fixture
