@@ -37,7 +37,8 @@ class GroupedClassifier(nn.Module):
         """Return logits (B, classes) of images (B, C, H, W) or sequences (B, T, C)."""
         averages = global_average(features)
         # Zeros fill the last group: the layer's weights make good for its smaller mean.
-        groups = F.pad(averages, (0, -averages.shape[1] % GROUP)).unflatten(1, (-1, GROUP)).mean(dim=2)
+        whole = F.pad(averages, (0, -averages.shape[1] % GROUP))
+        groups = whole.reshape(len(whole), -1, GROUP).mean(dim=2)
         logits: Tensor = self.fc(groups)
         return logits
 
