@@ -3,7 +3,7 @@
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,13 +47,26 @@ class _Probe:
         return roofline_s / max(taken_s - self.launches * launch_s, taken_s / 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _TinyNetwork:
+    """A tiny network, what its training step by Adam runs, loss included, and what measures that step."""
+
+    measure: Callable[[], float]
+    launches: float
+
+    def taken_s(self) -> float:
+        """Return the seconds of its step, measured once more."""
+        return self.measure()
+
+
 class EngineFit:
     """The figures of the device that a run with these numerics computes on, by one thread on a CPU.
 
-    The peaks are those of the fastest products of large matrices, the bandwidth that of large copies, the launch time
-    the median over tiny networks of a step's time per operator, and each class's share the median over its synthetic
-    layers of the roofline's time in the measured one, launches taken off. Each time is the median over all passes,
-    which may lie far apart: a machine that others use is not equally fast all the time.
+    The peaks are those of the fastest products of large matrices, the bandwidth that of large copies. What a launch
+    takes, and what each step takes besides, is fitted to the steps of tiny networks of several kinds and depths. Each
+    class's share is the median over its synthetic layers of the roofline's time in the measured one, launches taken
+    off; the optimiser's is that of all its steps together. Each time is the median over all passes, which may lie far
+    apart: a machine that others use is not equally fast all the time.
     """
 
     def __init__(self, numerics: Numerics) -> None:
@@ -64,7 +77,7 @@ class EngineFit:
             name: partial(_peak, device, dtype) for name, dtype in dtypes.items()
         }
         self._probes = [_probe(kind, one, numerics) for kind, layers in synthetic_layers().items() for one in layers]
-        self._networks = [_per_launch(network, numerics) for network in tiny_networks()]
+        self._networks = [_tiny(network, numerics) for network in tiny_networks()]
         self._found: defaultdict[str, list[float]] = defaultdict(list)
 
     def measure(self) -> None:
@@ -73,21 +86,24 @@ class EngineFit:
         for name, peak in self._peaks.items():
             self._found[name].append(peak())
         self._found["bandwidth"].append(_bandwidth(device))
-        for place, per_launch_s in enumerate(self._networks):
-            self._found[f"network {place}"].append(per_launch_s())
+        for place, network in enumerate(self._networks):
+            self._found[f"network {place}"].append(network.taken_s())
         for place, probe in enumerate(self._probes):
             self._found[f"probe {place}"].append(median_s(probe.run, device, REPEATS))
-        self._found["optimizer"].append(_adam_s(device))
+        for tensors, size in ADAM_STEPS:
+            self._found[f"optimizer {size}"].append(_adam_s(device, tensors, size))
 
     def engine(self) -> Engine:
         """Return the figures by all passes so far; there must have been one."""
         found = {name: statistics.median(values) for name, values in self._found.items()}
-        launch_s = statistics.median(found[f"network {place}"] for place in range(len(self._networks)))
+        taken_s = [found[f"network {place}"] for place in range(len(self._networks))]
+        launch_s, each_step_s = launch_and_step_s([network.launches for network in self._networks], taken_s)
         shares = _shares(self._probes, found, self._numerics, launch_s)
         return Engine(
             macs_per_s={name: rounded(found[name]) for name in self._peaks},
             bytes_per_s=rounded(found["bandwidth"]),
             launch_s=rounded(launch_s),
+            step_s=rounded(each_step_s),
             memory_bytes=_memory_bytes(self._numerics.device),
             efficiency={kind: rounded(share) for kind, share in shares.items()},
         )
@@ -106,8 +122,10 @@ def _shares(
     shares: defaultdict[OperatorClass, list[float]] = defaultdict(list)
     for place, probe in enumerate(probes):
         shares[probe.kind].append(probe.share(found[f"probe {place}"], peak, bytes_per_s, launch_s))
-    roofline_s = 7 * ADAM_TENSORS * ADAM_SIZE * 4 / bytes_per_s
-    shares["optimizer"].append(roofline_s / max(found["optimizer"] - ADAM_TENSORS * launch_s, found["optimizer"] / 2))
+    roofline_s = sum(7 * tensors * size * 4 for tensors, size in ADAM_STEPS) / bytes_per_s
+    taken_s = sum(found[f"optimizer {size}"] for _, size in ADAM_STEPS)
+    launches_s = sum(tensors for tensors, _ in ADAM_STEPS) * launch_s
+    shares["optimizer"].append(roofline_s / max(taken_s - launches_s, taken_s / 2))
     return {kind: min(max(statistics.median(values), 1e-3), 1e3) for kind, values in shares.items()}
 
 
@@ -127,15 +145,27 @@ def _bandwidth(device: str) -> float:
     return 2 * COPIED_BYTES[device] / median_s(lambda: target.copy_(source), device, REPEATS)
 
 
-def _per_launch(tiny: SyntheticLayer, numerics: Numerics) -> Callable[[], float]:
-    """Return what measures the seconds per operator of a tiny network's training steps, by Adam, loss included."""
+def launch_and_step_s(launches: Sequence[float], taken_s: Sequence[float]) -> tuple[float, float]:
+    """Return what a launch takes, and what each step takes besides, neither less than nothing.
+
+    They are found by least squares of relative errors over steps with so many launches, which took so long.
+    """
+    from scipy.optimize import nnls  # scipy takes a while to load
+
+    counted = np.stack([launches, np.ones(len(launches))], axis=1)
+    (launch_s, besides_s), _ = nnls(counted / np.array(taken_s)[:, None], np.ones(len(taken_s)))
+    return float(launch_s), float(besides_s)
+
+
+def _tiny(tiny: SyntheticLayer, numerics: Numerics) -> _TinyNetwork:
     model = StagedModel([("all", tiny.layer)])
     network = network_operators(model, tiny.shape[1:], 4, numerics)
-    launches = tier_work(network, HeldParts(first=1), 1, step_optimizer("adam", 0.0), 2).training.launches_O.sum()
+    work = tier_work(network, HeldParts(first=1), 1, step_optimizer("adam", 0.0), 2).training
     layer, inputs = tiny.placed(numerics)
     labels = torch.zeros(len(inputs), dtype=torch.int64, device=numerics.device)
-    return lambda: float(
-        step_s(layer, inputs, labels, numerics, 2 * REPEATS, partial(now_s, numerics.device)) / launches
+    return _TinyNetwork(
+        measure=partial(step_s, layer, inputs, labels, numerics, 2 * REPEATS, partial(now_s, numerics.device)),
+        launches=float(work.launches_O.sum()),
     )
 
 
@@ -169,12 +199,12 @@ def _both_passes(layer: nn.Module, inputs: Tensor, numerics: Numerics) -> Callab
     return run
 
 
-ADAM_TENSORS, ADAM_SIZE = 40, 64 * 64 * 3
-"""Weights of the steps by which the optimiser's share is found."""
+ADAM_STEPS = ((40, 64 * 64 * 3), (6, 2**20))
+"""Numbers of tensors and their sizes, of the steps by which the optimiser's share is found: in caches, and beyond."""
 
 
-def _adam_s(device: str) -> float:
-    weights = [nn.Parameter(torch.ones(ADAM_SIZE, device=device)) for _ in range(ADAM_TENSORS)]
+def _adam_s(device: str, tensors: int, size: int) -> float:
+    weights = [nn.Parameter(torch.ones(size, device=device)) for _ in range(tensors)]
     for weight in weights:
         weight.grad = torch.ones_like(weight)
     adam = torch.optim.Adam(weights, fused=True)

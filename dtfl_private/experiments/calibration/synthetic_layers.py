@@ -35,6 +35,23 @@ class Products(nn.Module):
         return torch.bmm(weights_NTT, heads_NTC)
 
 
+class Heads(nn.Module):
+    """Attention of two heads over tokens of width 4, with its many views and next to nothing to compute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given, self.made = nn.Linear(4, 12), nn.Linear(4, 4)
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return the tokens with what they attend to added."""
+        batch, tokens, width = tokens_BTC.shape
+        split = self.given(tokens_BTC).view(batch, tokens, 3, 2, width // 2).permute(2, 0, 3, 1, 4)
+        queries, keys, values = split.unbind()
+        attended = (queries @ keys.transpose(-1, -2)).softmax(dim=-1) @ values
+        joined: Tensor = self.made(attended.transpose(1, 2).reshape(batch, tokens, width))
+        return tokens_BTC + joined
+
+
 class Residual(nn.Module):
     """A sum and a rectifier, as at the end of a residual block."""
 
@@ -130,8 +147,10 @@ def tiny_networks() -> Sequence[SyntheticLayer]:
     """Return networks with next to nothing to compute, the time of whose steps is that of launching operators."""
     convolutions = [nn.Sequential(nn.Conv2d(4, 4, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU()) for _ in range(16)]
     linear = [nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4), nn.GELU()) for _ in range(16)]
-    return [
-        SyntheticLayer(layer=nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(16, 4)), shape=(2, 4, 2, 2)),
-        SyntheticLayer(layer=nn.Sequential(nn.Flatten(), *linear), shape=(2, 1, 2, 2)),
-        SyntheticLayer(layer=nn.Sequential(nn.Flatten(), *linear[:4], nn.Linear(4, 4)), shape=(2, 1, 2, 2)),
+    attention = [nn.Sequential(nn.LayerNorm(4), Heads()) for _ in range(8)]
+    made = [
+        *((nn.Sequential(*convolutions[:depth], nn.Flatten(), nn.Linear(16, 4)), (2, 4, 2, 2)) for depth in (1, 4, 16)),
+        *((nn.Sequential(nn.Flatten(), *linear[:depth], nn.Linear(4, 4)), (2, 1, 2, 2)) for depth in (1, 4, 16)),
+        *((nn.Sequential(*attention[:depth], nn.Flatten(), nn.Linear(16, 4)), (2, 4, 4)) for depth in (1, 3, 8)),
     ]
+    return [SyntheticLayer(layer=layer, shape=shape) for layer, shape in made]

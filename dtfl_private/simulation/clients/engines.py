@@ -42,6 +42,8 @@ class Engine(BaseModel):
             out of ``cpus``, they compute in fp64, fp32 and bf16 at the speed that the profile's ``cpus`` stand for.
         bytes_per_s: memory bandwidth in bytes per second; infinite where memory never is what is waited for.
         launch_s: seconds until an operator has begun, which nothing hides.
+        step_s: seconds that each training step takes besides its operators: to begin the backward pass, to go over the
+            weights.
         memory_bytes: what training may take of its memory; infinite where that is no limit.
         efficiency: by class of operators, the share of its roofline that it reaches: the times are divided by it. It is
             1 of classes that are not named; caches can make it larger.
@@ -52,6 +54,7 @@ class Engine(BaseModel):
     macs_per_s: Annotated[dict[EnginePrecision, Rate], Field(min_length=1)] | None = None
     bytes_per_s: Bandwidth = math.inf
     launch_s: LaunchTime = 0.0
+    step_s: LaunchTime = 0.0
     memory_bytes: Bytes = math.inf
     efficiency: dict[OperatorClass, Efficiency] = Field(default_factory=dict)
 

@@ -24,6 +24,7 @@ class Operators:
         image_bytes_O: bytes moved per image of the batch.
         step_bytes_O: bytes moved besides, once per step.
         launches_O: how many operators each entry stands for.
+        steps: training steps: 1, or 0 of what is no whole step.
     """
 
     kind_O: IntArray
@@ -32,6 +33,7 @@ class Operators:
     image_bytes_O: FloatArray
     step_bytes_O: FloatArray
     launches_O: FloatArray
+    steps: float = 0.0
 
     def step_macs_O(self, batch_size: int) -> FloatArray:
         """Return each operator's multiply-accumulates in a step of so many images."""
@@ -44,9 +46,10 @@ class Operators:
 
 def joined(parts: Sequence[Operators]) -> Operators:
     """Return operators that run one after the other."""
-    names = Operators.__dataclass_fields__
+    arrays = [name for name in Operators.__dataclass_fields__ if name.endswith("_O")]
     return Operators(
-        **{name: np.concatenate([getattr(part, name) for part in (NO_OPERATORS, *parts)]) for name in names}
+        **{name: np.concatenate([getattr(part, name) for part in (NO_OPERATORS, *parts)]) for name in arrays},
+        steps=sum(part.steps for part in parts),
     )
 
 

@@ -3,9 +3,9 @@
 An operator takes max(MACs / peak, bytes moved / bandwidth) on the engine that it runs on (Williams, Waterman and
 Patterson, "Roofline: an insightful visual performance model", Communications of the ACM 52(4), 2009), divided by the
 share of that which the engine reaches in the operator's class, and the time of its launch. A step is the sum over its
-operators, one after the other: nothing overlaps, nothing is fused, and no tensor stays in a cache between two
-operators, but as far as shares above 1 say so. Moving data between a device's engines takes no time: they share its
-memory.
+operators, one after the other, and what each step takes besides: nothing overlaps, nothing is fused, and no tensor
+stays in a cache between two operators, but as far as shares above 1 say so. Moving data between a device's engines
+takes no time: they share its memory.
 
 Products run in the run's precision, on the fastest engine that has it and has the memory. What that engine cannot
 compute (in bf16 the operators that autocast leaves in single precision) falls to the fastest other one that can.
@@ -35,6 +35,7 @@ class PlacedEngine:
         peak_N: multiply-accumulates per second in each of `PRECISIONS`; 0 where it does not compute in it.
         bytes_per_s: memory bandwidth.
         launch_s: seconds until an operator has begun.
+        step_s: seconds of a step besides its operators.
         memory_bytes: what training may take.
         share_N: of the roofline, in each of `CLASSES`.
     """
@@ -43,6 +44,7 @@ class PlacedEngine:
     peak_N: FloatArray
     bytes_per_s: float
     launch_s: float
+    step_s: float
     memory_bytes: float
     share_N: FloatArray
 
@@ -103,6 +105,7 @@ def _placed(name: EngineName, engine: Engine, cpus_macs_per_s: float) -> PlacedE
         peak_N=np.array([peaks.get(precision, 0.0) for precision in PRECISIONS]),
         bytes_per_s=engine.bytes_per_s,
         launch_s=engine.launch_s,
+        step_s=engine.step_s,
         memory_bytes=engine.memory_bytes,
         share_N=np.array([engine.efficiency.get(kind, 1.0) for kind in CLASSES]),
     )
@@ -136,7 +139,7 @@ def stalled_macs(operators: Operators, device: Device, main: PlacedEngine, batch
         # The same figure without a difference of large numbers: nothing is left where nothing waits.
         beyond_O = np.where(as_counted_O, np.maximum(waits_O - macs_O[here_O], 0.0), needed_O - macs_O[here_O])
         stalled_O[here_O] = beyond_O + operators.launches_O[here_O] * (engine.launch_s * base)
-    return float(stalled_O.sum()) / batch_size
+    return (float(stalled_O.sum()) + operators.steps * main.step_s * base) / batch_size
 
 
 def step_s(operators: Operators, device: Device, main: PlacedEngine, batch_size: int) -> float:

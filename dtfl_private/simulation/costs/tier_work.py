@@ -143,4 +143,5 @@ def _stepping(precision: int, weights: float, tensors: int, optimizer: StepOptim
         image_bytes_O=np.zeros(1),
         step_bytes_O=np.array([float(optimizer.moved * weights)]),
         launches_O=np.array([float(tensors)]),
+        steps=1.0,
     )

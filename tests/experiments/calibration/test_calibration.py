@@ -25,7 +25,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(fitting, "REPEATS", 1)
 
 
-def fitted(numerics: Numerics) -> Engine:
+def engine_by_one_pass(numerics: Numerics) -> Engine:
     """Return the figures of one pass."""
     fit = EngineFit(numerics)
     fit.measure()
@@ -39,10 +39,10 @@ def test_there_are_synthetic_layers_of_every_class_but_the_optimiser():
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp64"])
 def test_an_engine_has_peaks_of_its_precisions_and_finite_figures(precision):
-    engine = fitted(Numerics(precision=precision))
+    engine = engine_by_one_pass(Numerics(precision=precision))
     assert engine.macs_per_s is not None
     assert engine.macs_per_s.keys() == {"fp32", "bf16", precision}
-    assert engine.launch_s > 0
+    assert engine.launch_s + engine.step_s > 0
     assert 1e3 < engine.bytes_per_s < 1e13
     assert engine.memory_bytes > 1e8
     assert engine.efficiency.keys() == {"linear", "elementwise", "optimizer"}
@@ -50,19 +50,32 @@ def test_an_engine_has_peaks_of_its_precisions_and_finite_figures(precision):
 
 @pytest.mark.usefixtures("quick")
 def test_figures_follow_from_the_measured_seconds(monkeypatch):
-    """Every product, copy, layer and step of Adam takes 10 ms, a tiny network's step 0.1 ms."""
+    """Every product, copy, layer and step of Adam takes 10 ms, a launch 4 us and each step 20 us besides."""
     monkeypatch.setattr(fitting, "median_s", lambda *_: 0.01)
-    monkeypatch.setattr(fitting, "step_s", lambda *_: 1e-4)
-    engine = fitted(Numerics())
+    monkeypatch.setattr(fitting._TinyNetwork, "taken_s", lambda tiny: 4e-6 * tiny.launches + 2e-5)
+    engine = engine_by_one_pass(Numerics())
+    assert (engine.launch_s, engine.step_s) == (4e-6, 2e-5)
     assert engine.macs_per_s == {"fp32": 3.277e6, "bf16": 3.277e6}  # 32 x 32 x 32 in 10 ms, in four digits
     assert engine.bytes_per_s == pytest.approx(2 * 2**16 / 0.01, rel=1e-3)
-    moved = 7 * fitting.ADAM_TENSORS * fitting.ADAM_SIZE * 4 / engine.bytes_per_s
-    assert engine.efficiency["optimizer"] == pytest.approx(
-        moved / (0.01 - fitting.ADAM_TENSORS * engine.launch_s), rel=1e-3
-    )
+    moved = sum(7 * tensors * size * 4 for tensors, size in fitting.ADAM_STEPS) / engine.bytes_per_s
+    tensors = sum(tensors for tensors, _ in fitting.ADAM_STEPS)
+    assert engine.efficiency["optimizer"] == pytest.approx(moved / (0.02 - tensors * engine.launch_s), rel=1e-3)
     # ReLU: 768 bytes in and 768 out; backward, result and gradient in, gradient out.
     relu_s = 5 * 768 / engine.bytes_per_s
     assert engine.efficiency["elementwise"] == pytest.approx(relu_s / (0.01 - 2 * engine.launch_s), rel=1e-3)
+
+
+def test_neither_launches_nor_steps_take_less_than_no_time_and_errors_count_relatively():
+    # More launches in less time: launches then take none, and all is explained by what each step takes.
+    assert fitting.launch_and_step_s([10, 100], [2e-4, 1e-4])[0] == 0
+    # Two steps of the same operators, one twice as long: least squares of p / 1e-4 - 1 and p / 2e-4 - 1.
+    launch_s, step_s = fitting.launch_and_step_s([10, 10], [1e-4, 2e-4])
+    assert 10 * launch_s + step_s == pytest.approx(1.2e-4)
+
+
+def test_tiny_networks_are_of_different_depths():
+    launches = [fitting._tiny(one, Numerics()).launches for one in fitting.tiny_networks()]
+    assert max(launches) > 8 * min(launches)  # else what launches take could not be told from what each step takes
 
 
 def test_steps_of_every_tier_are_predicted_and_measured():

@@ -1,5 +1,7 @@
 """Times of operators on engines: closed forms by hand, and what must hold whatever the figures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from dtfl_private.errors import InputError
 from dtfl_private.simulation.clients.engines import Engine
 from dtfl_private.simulation.clients.profiles import ResourceProfile
-from dtfl_private.simulation.costs.operators import CLASSES, PRECISIONS, Operators
+from dtfl_private.simulation.costs.operators import CLASSES, PRECISIONS, Operators, joined
 from dtfl_private.simulation.costs.roofline import device_of, stalled_macs, step_s
 
 REFERENCE = 1e9
@@ -52,6 +54,14 @@ def test_shares_divide_the_time_of_their_class_and_not_its_launch():
     shares = {"conv": 0.5, "elementwise": 4.0}
     engine = Engine(macs_per_s={"fp32": 1e6}, bytes_per_s=1e6, launch_s=0.25, efficiency=shares)
     assert seconds(device(cpus=engine), TWO) == pytest.approx(2 * 0.01 + 0.0008 / 4 + 0.5, rel=1e-12)
+
+
+def test_a_step_takes_what_the_engine_says_besides_its_operators_and_what_is_no_step_does_not():
+    engine = Engine(macs_per_s={"fp32": 1e6}, bytes_per_s=1e6, launch_s=0.25, step_s=3.0)
+    step = replace(TWO, steps=1.0)
+    assert seconds(device(cpus=engine), step) == pytest.approx(0.01 + 0.0008 + 2 * 0.25 + 3, rel=1e-12)
+    assert seconds(device(cpus=engine), TWO) == pytest.approx(0.01 + 0.0008 + 2 * 0.25, rel=1e-12)
+    assert joined([step, TWO, step]).steps == 2
 
 
 def test_cpus_without_a_peak_compute_at_the_speed_of_their_profile():
