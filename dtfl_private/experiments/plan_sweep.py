@@ -8,6 +8,7 @@
     reference = 0.6666666666666666    # its value that others are held against
     panels = ["drift", "noise"]       # keys whose values are the rows and columns of panels; what else varies are lines
 
+A key that goes with one of these three, as ``join`` may with ``leave``, is no axis of its own: it sets no lines apart.
 A line, which is all values of ``x`` with all seeds, is planned by one process and leaves NAME.json; what is there is
 not planned again.
 """
@@ -137,9 +138,13 @@ def sweep_plans(
 
 
 def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
-    varying = varying_keys([run.config for run in runs])
-    apart = [key for key in varying if key != table.x]
-
+    configs = [run.config for run in runs]
+    axes = (table.x, *table.panels)
+    apart = [
+        key
+        for key in varying_keys(configs)
+        if key in table.panels or not any(_goes_with(key, axis, configs) for axis in axes)
+    ]
     by_name: dict[str, list[TrainConfig]] = {}
     for run in runs:
         by_name.setdefault("-".join(f"{key}{getattr(run.config, key)}" for key in apart), []).append(run.config)
@@ -147,6 +152,12 @@ def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
         _Line(name=_fit(name), values={key: _shown(getattr(own[0], key)) for key in apart}, configs=own)
         for name, own in by_name.items()
     ]
+
+
+def _goes_with(key: str, axis: str, configs: Sequence[TrainConfig]) -> bool:
+    """Whether the value of an axis says what the key's is, in all runs."""
+    pairs = {(_shown(getattr(config, axis)), _shown(getattr(config, key))) for config in configs}
+    return len(pairs) == len({value for value, _ in pairs})
 
 
 def _shown(value: object) -> object:

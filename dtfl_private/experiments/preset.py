@@ -10,6 +10,7 @@
     [[grid]]                         # keys of CONFIG.toml; a list means one run for each of its values
     method = ["dtfl", "fedavg"]
     partition = ["iid", "dirichlet:0.5"]
+    together = [{ leave = 0.0, join = 0.0 }, { leave = 0.1, join = 0.4 }]   # tables of keys that vary together
 
     [sizes.small]                    # replaces what makes runs large or small, and nothing else
     model = "resnet-8"
@@ -24,7 +25,7 @@ size's, and the size's over that of ``[config]``.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -56,6 +57,7 @@ SIZE_KEYS = (
 )
 TARGETS = "targets"
 ATTACK = "attack"
+TOGETHER = "together"
 
 # Named by their values alone in the names of runs; other keys are written before their values.
 SPEAKING = frozenset({"dataset", "model", "method", "scheduler", "partition", "link_unit"})
@@ -117,7 +119,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
         raise unknown_name("size", size, file.sizes)
     chosen = {name: _size(values, f"[sizes.{name}] of {path}") for name, values in file.sizes.items()}[size]
     base = table_values(file.config, path, f"[config] of {path}")
-    grids = [as_fields(values, f"[[grid]] of {path}") for values in file.grid]
+    grids = [grid for values in file.grid for grid in _together(values, f"[[grid]] of {path}")]
     varied: list[dict[str, object]] = []
     require_bounded([{**chosen.axes, **grid} for grid in grids], file.seeds, path)
     for grid in grids:
@@ -167,7 +169,8 @@ def _read(path: Path) -> _PresetFile:
             raise unknown_name(f"key in {path}:", str(first["loc"][-1]), fields) from None
         reason = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"preset '{path}': {where} is refused: {reason}") from None
-    given = {comparable(key) for values in (file.config, *file.grid) for key in values}
+    cases = [case for grid in file.grid for case in _cases(grid, f"[[grid]] of {path}")]
+    given = {comparable(key) for values in (file.config, *file.grid, *cases) for key in values}
     for key in given & {"seed", "workers"}:
         raise InputError(f"preset '{path}' gives '{key}': a sweep sets it itself, write seeds = [...] at the top")
     if "executor" in given:
@@ -177,6 +180,26 @@ def _read(path: Path) -> _PresetFile:
     if len(set(file.seeds)) < len(file.seeds):
         raise InputError(f"preset '{path}': seeds {file.seeds} name one seed twice")
     return file
+
+
+def _cases(grid: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Return the tables of keys that vary together; a single empty one where none do."""
+    cases = grid.get(TOGETHER, [{}])
+    if not isinstance(cases, list) or not cases or not all(isinstance(case, dict) for case in cases):
+        raise InputError(
+            f"{TOGETHER} in {where} is refused: expected a list of tables, as [{{ leave = 0.1, join = 0.4 }}]"
+        )
+    return cases
+
+
+def _together(grid: Mapping[str, Any], where: str) -> Iterator[dict[str, object]]:
+    """Yield the keys of a grid with those of each of its tables of keys that vary together."""
+    own = as_fields({key: value for key, value in grid.items() if key != TOGETHER}, where, beside=[TOGETHER])
+    for case in _cases(grid, where):
+        values = as_fields(case, f"{TOGETHER} in {where}")
+        for key in own.keys() & values.keys():
+            raise InputError(f"{where} gives '{key}' both in {TOGETHER} and beside it: leave one out")
+        yield {**own, **values}
 
 
 @dataclass(frozen=True, kw_only=True)

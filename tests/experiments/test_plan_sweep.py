@@ -60,6 +60,20 @@ def test_what_is_there_is_not_planned_again_and_another_preset_is_refused(loaded
             swept(loaded(TEXT.replace(old, new)), tmp_path / "out")
 
 
+def test_a_key_that_goes_with_an_axis_sets_no_lines_apart_and_panels_may_lack_lines(loaded, tmp_path):
+    """Clients come back the more often the more often they leave; only with noise there is a second scheduler."""
+    pairs = "together = [{ leave = 0.0, join = 0.0 }, { leave = 0.2, join = 0.8 }]\ndrift = ['jumps', 'ramps']\n"
+    text = TEXT.replace('x = "ema"\nreference = 0.5', 'x = "leave"\nreference = 0.0')
+    grids = f"[[grid]]\n{pairs}noise = [0.0, 0.4]\n[[grid]]\n{pairs}noise = 0.4\nscheduler = 'efficient'\n"
+    text = text[: text.index("[[grid]]")] + grids + text[text.index("[sizes") :]
+    done = swept(loaded(text), tmp_path / "out")
+    assert done.apart == ["drift", "noise", "scheduler"]
+    assert [curve.xs for curve in done.curves] == [[0.0, 0.2]] * 6
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    picture = plan_sweep_picture(done, "regret", form="svg").decode()
+    assert all(f"scheduler {name}" in picture for name in ("dynamic", "efficient"))
+
+
 @pytest.mark.parametrize("data", [b"{}", b"[", b'{"asked": "", "points": [{"x": 1}]}', b"\xff"])
 def test_a_damaged_line_is_refused_in_one_line(loaded, tmp_path, data):
     (tmp_path / "out").mkdir()

@@ -64,6 +64,40 @@ def test_a_grid_is_all_combinations_once_each_with_every_seed(preset):
         assert config.workers == 1
 
 
+CHURNING = """together = [{ leave = 0.0, join = 0.0 }, { leave = 0.1, join = [0.4, 0.5] }]
+method = ["dtfl", "FedAvg"]"""
+ONE_GRID = TWO_BY_TWO.replace('[[grid]]\nmethod = "dtfl"\npartition = "iid"\n', "")
+
+
+def test_keys_that_vary_together_are_combined_with_the_others_and_not_with_one_another(preset):
+    runs = preset(ONE_GRID.replace('method = ["dtfl", "FedAvg"]', CHURNING)).runs
+    churn = [(run.config.leave, run.config.join) for run in runs if run.config.seed == 3]
+    assert churn == [(0.0, 0.0)] * 4 + [(0.1, 0.4), (0.1, 0.5)] * 4
+    assert len({run.name for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "[{ leave = 0.0",
+            "[{ leve = 0.0",
+            r"unknown key in together in \[\[grid\]\] of .*: 'leve': did you mean 'leave'",
+        ),
+        ("[{ leave = 0.0", "[{ method = 'dtfl'", r"gives 'method' both in together and beside it: leave one out"),
+        ("[{ leave = 0.0", "[{ seed = 1", r"gives 'seed': a sweep sets it itself"),
+        ("together = [", "together = [3, ", r"together in \[\[grid\]\] of .* is refused: expected a list of tables"),
+        ("together =", "togethr =", r"'togethr': did you mean 'together'\?"),
+        ("join = [0.4, 0.5]", "join = []", r"describes no run"),
+    ],
+)
+def test_keys_that_cannot_vary_together_are_refused_in_one_line(preset, old, new, said):
+    text = ONE_GRID.replace('method = ["dtfl", "FedAvg"]', CHURNING.replace(old, new))
+    with pytest.raises(InputError, match=said) as refused:
+        preset(text)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_size_may_add_an_axis_and_a_grid_wins_over_it(preset):
     text = TWO_BY_TWO.replace('method = "dtfl"\npartition = "iid"', 'method = "tifl"\ntiers = "none"')
     runs = preset(text, "large").runs
@@ -161,6 +195,9 @@ def test_the_presets_are_there():
 # `ema-factor` is planned and not trained; in `non-iid-leakage` and `non-iid-labels` it is clients that are compared.
 TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text()) and "non-iid" not in path.stem]
 ATTACKED_PRESETS = [path for path in PRESETS if "non-iid" in path.stem]
+        *("ema-factor", "ema-factor-trained", "churn", "churn-trained"),
+# `ema-factor` and `churn` are planned and not trained.
+TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text())]
 SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
 
 

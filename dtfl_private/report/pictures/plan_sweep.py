@@ -44,12 +44,14 @@ def plan_sweep_picture(
         for column, value in enumerate(columns):
             panels[0][column].set_title(f"{sweep.panels[1]} {value_text(value)}", fontsize=9)
             panels[-1][column].set_xlabel(sweep.x)
+        lines: dict[str, Any] = {}  # a panel need not have all
         for axes in panels.flat:
+            handles, names = axes.get_legend_handles_labels()
+            lines.update(zip(names, handles, strict=True))
             axes.axvline(sweep.reference, color="grey", linestyle=":", linewidth=1)
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.grid(alpha=0.6)
-        handles, names = panels[0][0].get_legend_handles_labels()
-        drawn.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
+        drawn.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=2, fontsize=8)
         drawn.suptitle(literal(f"{LABELS[figure]} (n = {sweep.seeds}; bars: 95 % intervals)"), fontsize=9)
         return picture_bytes(drawn, form)
 
