@@ -26,13 +26,14 @@ from dtfl_private.experiments.setup.schedule_settings import schedule_settings
 from dtfl_private.models.build import build_description
 from dtfl_private.numerics import Numerics
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.runtime.callback import Callback, Record
+from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import one_thread
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.simulation.schedule_round import schedule_round
 from dtfl_private.simulation.schedule_state import ScheduleSettings, ScheduleState
 from dtfl_private.simulation.schedulers.named import make_scheduler
+from dtfl_private.training.round_record import Record
 
 CHURN = {"leave": 0.2, "join": 0.8, "absent": 0.2, "dropout": 0.2}
 STILL = {"leave": 0.0, "join": 0.0, "absent": 0.0, "dropout": 0.0}

@@ -187,17 +187,14 @@ def test_the_presets_are_there():
         *("headline", "headline-mbit", "tiers", "changing-clients", "clients", "dirichlet"),
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
         *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer", "accelerators"),
-        *("ema-factor", "ema-factor-trained", "non-iid-leakage", "non-iid-labels"),
-        *("ema-factor", "ema-factor-trained", "architectures", "tiers-heads"),
+        *("ema-factor", "ema-factor-trained", "churn", "churn-trained"),
+        *("non-iid-leakage", "non-iid-labels", "architectures", "tiers-heads"),
     }
 
 
-# `ema-factor` is planned and not trained; in `non-iid-leakage` and `non-iid-labels` it is clients that are compared.
+# `ema-factor` and `churn` are planned and not trained; the presets `non-iid-...` compare clients.
 TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text()) and "non-iid" not in path.stem]
 ATTACKED_PRESETS = [path for path in PRESETS if "non-iid" in path.stem]
-        *("ema-factor", "ema-factor-trained", "churn", "churn-trained"),
-# `ema-factor` and `churn` are planned and not trained.
-TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text())]
 SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
 
 
