@@ -218,7 +218,7 @@ def test_a_round_of_dtfl_lowers_the_loss(name, tiny_config, patterns, sequences,
     data = sequences if kind(name) == "tokens" else patterns
     data = replace(data, test_images=data.train_images, test_labels=data.train_labels)
     # In tier 1 the server trains nearly all of the network on its loss; small plain steps go down it.
-    settings = {"norm": "group", "clients": 2, "batch_size": 10, "local_epochs": 2, "rounds": 1}
+    settings = {"norm": "group", "clients": 2, "batch_size": 10, "local_epochs": 1, "rounds": 1}
     settings |= {"scheduler": "static:1", "optimizer": "sgd", "lr": 0.001}
     prepared = prepare(tiny_config(model=name, **settings), objects=RunObjects(dataset=data))
     before = InProcess(prepared.worker).evaluate(prepared.initial.weights.model)
