@@ -25,12 +25,14 @@ HEAVY = {
 }
 
 LISTING_MODULES = """if True:
-    import json, sys
+    import json, os, sys
     from dtfl_private.cli.main import main
-    try:
-        main(sys.argv[1:])
-    except SystemExit:
-        print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+    for arguments, environment in json.loads(sys.argv[1]):
+        os.environ.update(environment)
+        try:
+            main(arguments)
+        except SystemExit:
+            print("\\nmodules:", *sys.modules, file=sys.stderr)
 """
 
 THEIR_ATTACK = """if True:
@@ -57,56 +59,78 @@ INTERRUPTED = """if True:
 """
 
 
-def imported(*arguments: str, **environment: str) -> set[str]:
-    """Return what a command imports in a process of its own: names of modules."""
+Command = tuple[tuple[str, ...], dict[str, str]]
+"""Arguments, and variables of the environment that are set before."""
+
+
+def imported_one_after_the_other(*commands: Command, **environment: str) -> list[set[str]]:
+    """Return what is imported after each of these commands, in one process of their own: names of modules."""
     run = subprocess.run(
-        [sys.executable, "-c", LISTING_MODULES, *arguments],
+        [sys.executable, "-c", LISTING_MODULES, json.dumps(commands)],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, **environment},
     )
     assert run.stdout
-    return set(json.loads(run.stderr.splitlines()[-1]))
+    found = [line.split()[1:] for line in run.stderr.splitlines() if line.startswith("modules:")]
+    assert len(found) == len(commands)
+    return [set(modules) for modules in found]
 
 
-@pytest.mark.parametrize(
-    "arguments", ["", "--help", "--version", "list --help", "compare --help", "sweep --help", "help --help"]
-)
-def test_help_loads_none_of_the_large_packages(arguments):
-    assert imported(*arguments.split()) & HEAVY == set()
+def imported(*arguments: str, **environment: str) -> set[str]:
+    """Return what a command imports in a process of its own: names of modules."""
+    return imported_one_after_the_other((arguments, {}), **environment)[0]
+
+
+def heavy_after(*lines: str) -> dict[str, set[str]]:
+    """Return which large packages are there after each of these commands, of one process."""
+    found = imported_one_after_the_other(*((tuple(line.split()), {}) for line in lines))
+    return {line: modules & HEAVY for line, modules in zip(lines, found, strict=True)}
+
+
+def completing(line: str) -> Command:
+    """Return what a shell runs to complete the last word of a line."""
+    words = {"_DTFL_PRIVATE_COMPLETE": "bash_complete", "COMP_WORDS": f"dtfl-private {line}"}
+    return (), {**words, "COMP_CWORD": str(len(line.split()))}
+
+
+def test_help_loads_none_of_the_large_packages():
+    lines = ("", "--help", "--version", "list --help", "compare --help", "sweep --help", "help --help")
+    assert heavy_after(*lines) == {line: set() for line in lines}
 
 
 def test_shell_completion_loads_none_of_the_large_packages():
-    words = {"_DTFL_PRIVATE_COMPLETE": "bash_complete", "COMP_WORDS": "dtfl-private pa", "COMP_CWORD": "1"}
-    assert imported(**words) & HEAVY == set()
+    (modules,) = imported_one_after_the_other(completing("pa"))
+    assert modules & HEAVY == set()
 
 
-@pytest.mark.parametrize("line", ["train --defense ga", "attack run --attack hy", "help v", "list d", "attack ru"])
-def test_completion_of_values_loads_pydantic_at_most(line):
-    cword = str(len(line.split()))
-    words = {"_DTFL_PRIVATE_COMPLETE": "bash_complete", "COMP_WORDS": f"dtfl-private {line}", "COMP_CWORD": cword}
-    assert imported(**words) & HEAVY <= {"pydantic", "numpy"}
+def test_completion_of_values_loads_pydantic_at_most():
+    lines = ("train --defense ga", "attack run --attack hy", "help v", "list d", "attack ru")
+    for line, modules in zip(lines, imported_one_after_the_other(*map(completing, lines)), strict=True):
+        assert modules & HEAVY <= {"pydantic", "numpy"}, line
 
 
-@pytest.mark.parametrize("command", ["train", "plan", "profile", "partition", "attack", "audit"])
-def test_help_of_options_that_stand_for_a_configuration_needs_pydantic_at_most(command):
-    assert imported(command, "--help") & HEAVY <= {"pydantic", "numpy"}
+def test_help_of_options_that_stand_for_a_configuration_needs_pydantic_at_most():
+    commands = ("train", "plan", "profile", "partition", "attack", "audit")
+    for line, heavy in heavy_after(*(f"{command} --help" for command in commands)).items():
+        assert heavy <= {"pydantic", "numpy"}, line
 
 
-@pytest.mark.parametrize("arguments", ["help", "help defenses", "help list", "config show --changed"])
-def test_topics_and_configurations_are_shown_without_torch(arguments):
-    assert imported(*arguments.split()) & HEAVY <= {"pydantic", "numpy", "rich"}
+def test_topics_and_configurations_are_shown_without_torch():
+    for line, heavy in heavy_after("help", "help defenses", "help list", "config show --changed").items():
+        assert heavy <= {"pydantic", "numpy", "rich"}, line
 
 
-@pytest.mark.parametrize("kind", ["profiles", "partitions", "schedulers", "adversaries", "datasets"])
-def test_what_is_no_torch_code_is_listed_without_torch(kind):
-    assert imported("list", kind) & HEAVY <= {"pydantic", "numpy", "rich", "PIL"}
+def test_what_is_no_torch_code_is_listed_without_torch():
+    kinds = ("profiles", "partitions", "schedulers", "adversaries", "datasets")
+    for line, heavy in heavy_after(*(f"list {kind}" for kind in kinds)).items():
+        assert heavy <= {"pydantic", "numpy", "rich", "PIL"}, line
 
 
-@pytest.mark.parametrize("kind", ["models", "methods", "measures", "defenses", "attacks"])
-def test_what_is_torch_code_is_listed_as_recorded(kind):
-    assert imported("list", kind) & HEAVY == {"rich"}
+def test_what_is_torch_code_is_listed_as_recorded():
+    lines = tuple(f"list {kind}" for kind in ("models", "methods", "measures", "defenses", "attacks"))
+    assert heavy_after(*lines) == {line: {"rich"} for line in lines}
 
 
 def test_to_list_an_attack_of_another_package_loads_torch_and_no_built_in_attack(tmp_path):
