@@ -7,11 +7,12 @@ import pytest
 from fast_attacks import LeastSquares
 from reassuring_defenses import MilitaryGradeVault
 
-from dtfl_private.auditing import audit_plan, measuring
+from dtfl_private.auditing import audit_plan, measuring, written_audit
 from dtfl_private.choosing import fresh_audit, rungs
 from dtfl_private.experiments.config.toml_files import read_toml
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
+from dtfl_private.report.html import page
 
 CONFIG = """
 dataset = "digits:size=8"
@@ -48,6 +49,9 @@ def small(tmp_path, offer, monkeypatch):
     monkeypatch.setattr(rungs, "LEFT_OUT", rungs.LEFT_OUT | {"unshuffle"})
     monkeypatch.setattr(fresh_audit, "VICTIMS", 16)
     monkeypatch.setattr(fresh_audit, "SEEDS", 1)
+    monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})  # they have tests of their own
+    for picture in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
+        monkeypatch.setattr(page, picture, lambda *_, **__: b"<svg/>")
     for module in (audit_plan, measuring):  # one measure that takes no time
         monkeypatch.setattr(module, "MEASURES", {"distance-correlation": DistanceCorrelation(permutations=19)})
     (tmp_path / "c.toml").write_text(CONFIG)
