@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from test_start import HEAVY, imported
+from test_start import HEAVY, heavy_after, imported
 
 from dtfl_private.cli import deploy as commands
 from dtfl_private.deployed.project import authority, init
@@ -97,8 +97,7 @@ def test_the_help_states_the_limits_that_hold():
 
 
 def test_help_and_status_load_none_of_the_large_packages(tmp_path, write_run):
-    assert imported("deploy", "--help") & HEAVY == set()
-    assert imported("deploy", "init", "--help") & HEAVY == set()
+    assert heavy_after("deploy --help", "deploy init --help") == {"deploy --help": set(), "deploy init --help": set()}
     run = deployed(write_run(tmp_path / "run", [0.5]))
     found = imported("deploy", "status", str(run.path))
     assert found & HEAVY <= {"pydantic", "numpy", "rich"}
