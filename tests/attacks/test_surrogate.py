@@ -18,7 +18,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = Surrogate(shadows=2, steps=200, size="small", decoder_steps=100)
+ATTACK = Surrogate(shadows=1, steps=200, size="small", decoder_steps=100)
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +62,14 @@ def test_where_nothing_is_sent_nothing_is_found(halves, make_view, small):
     client, server = halves
     noisy = GaussianNoise(sd=1e4)
     view, truth = make_view(client, noisy, stems=(client,), server=server, images=small)
-    gain = trivial(view, truth) - mse(replace(ATTACK, shadows=1, steps=60, decoder_steps=50).reconstruct(view), truth)
+    gain = trivial(view, truth) - mse(replace(ATTACK, steps=60, decoder_steps=50).reconstruct(view), truth)
     assert gain.mean() <= 3 * gain.std() / len(gain) ** 0.5
 
 
 def test_the_weights_are_not_looked_at(halves, make_view, small, monkeypatch):
     monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although so few steps warrant it
     client, server = halves
-    short = replace(ATTACK, steps=3, decoder_steps=1)
+    short = replace(ATTACK, shadows=2, steps=3, decoder_steps=1)
     view, _ = make_view(client, server=server, images=small)
     first = short.reconstruct(view)
     hidden, _ = make_view(client, server=server, images=small)
@@ -83,7 +83,7 @@ def test_the_weights_are_not_looked_at(halves, make_view, small, monkeypatch):
 
 def test_the_seed_decides(halves, make_view, small, monkeypatch):
     monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although so few steps warrant it
-    short = replace(ATTACK, steps=3, decoder_steps=1)
+    short = replace(ATTACK, shadows=2, steps=3, decoder_steps=1)
     first, again, other = (
         short.reconstruct(make_view(halves[0], server=halves[1], images=small, seed=seed)[0]) for seed in (0, 0, 1)
     )
