@@ -1,13 +1,15 @@
 """The digits images that scikit-learn ships: the embedded default, nothing is downloaded."""
 
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
+from dtfl_private.protocol.contracts import FloatArray, IntArray
 
 # Pixels are counts of 0..16 dark points in a 4x4 field.
 FULL_SCALE = 16
@@ -47,18 +49,14 @@ def load_digits(
         size: side in pixels after bilinear enlargement.
     """
     import torch
-    from sklearn.datasets import load_digits as load_sklearn_digits
-    from sklearn.model_selection import train_test_split
     from torch.nn import functional as F
 
-    bundle = load_sklearn_digits()
-    images = torch.from_numpy(bundle.images).unsqueeze(1).float() / FULL_SCALE
+    shipped = _shipped()
+    images = torch.from_numpy(shipped.images).unsqueeze(1).float() / FULL_SCALE
     if size != ORIGINAL_SIDE:
         images = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
     images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
-    labels = bundle.target.astype(np.int64)
-    train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
-    train, test = np.sort(train), np.sort(test)
+    labels, train, test = shipped.labels, shipped.train, shipped.test
     return ImageDataset(
         name="digits",
         source="UCI optical digits, shipped by scikit-learn",
@@ -69,3 +67,23 @@ def load_digits(
         test_labels=torch.from_numpy(labels[test]),
         constants=ORIGINAL if size == ORIGINAL_SIDE else ENLARGED,
     )
+
+
+class _Shipped(NamedTuple):
+    """Images (N, 8, 8), 0..16, and labels (N,), int64, with the places of those to train and to test on."""
+
+    images: FloatArray
+    labels: IntArray
+    train: IntArray
+    test: IntArray
+
+
+@cache  # a run and its audit load them many times, and scikit-learn reads them from text
+def _shipped() -> _Shipped:
+    from sklearn.datasets import load_digits as load_sklearn_digits
+    from sklearn.model_selection import train_test_split
+
+    bundle = load_sklearn_digits()
+    labels = bundle.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
+    return _Shipped(images=bundle.images, labels=labels, train=np.sort(train), test=np.sort(test))
