@@ -96,8 +96,8 @@ def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(
 @pytest.mark.parametrize("shuffle", [PatchShuffle(patch=2), BatchPatchShuffle(patch=2)])
 def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, found):
     decoded, undone = (float(psnr(*found(attack, shuffle)).mean()) for attack in (DECODER, ATTACK))
-    # Exchanged patches are hard to put back: 17.6 dB, where the decoder falls back to the class means with 17.2.
-    assert undone > decoded + 0.25
+    # Exchanged patches are hard to put back: 16.3 dB, 14.9 where they are left as they are, and 13.3 decoded alone.
+    assert undone > decoded + 2
 
 
 def test_pieces_are_assigned_anew_as_pixels_are_found(make_view):
