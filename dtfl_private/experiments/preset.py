@@ -197,6 +197,10 @@ def _together(grid: Mapping[str, Any], where: str) -> Iterator[dict[str, object]
     own = as_fields({key: value for key, value in grid.items() if key != TOGETHER}, where, beside=[TOGETHER])
     for case in _cases(grid, where):
         values = as_fields(case, f"{TOGETHER} in {where}")
+        if [] in values.values():
+            raise InputError(
+                f"{TOGETHER} in {where} has an empty list, which is no run: give it values or leave it out"
+            )
         for key in own.keys() & values.keys():
             raise InputError(f"{where} gives '{key}' both in {TOGETHER} and beside it: leave one out")
         yield {**own, **values}

@@ -17,7 +17,7 @@ def require_bounded(grids: Sequence[Mapping[str, object]], seeds: Sequence[int],
     """Refuse more runs than a sweep is made for, before they are laid out: lists multiply."""
     lengths = [[len(value) for value in axes.values() if isinstance(value, list)] for axes in grids]
     runs = sum(map(math.prod, lengths)) * len(seeds)
-    if not all(map(math.prod, lengths)):
+    if runs == 0:
         raise InputError(f"preset '{path}' describes no run: a list in it is empty")
     if runs > MOST_RUNS:
         raise InputError(f"preset '{path}' describes {runs:,} runs, more than {MOST_RUNS:,}: shorten its lists")

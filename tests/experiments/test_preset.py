@@ -88,7 +88,7 @@ def test_keys_that_vary_together_are_combined_with_the_others_and_not_with_one_a
         ("[{ leave = 0.0", "[{ seed = 1", r"gives 'seed': a sweep sets it itself"),
         ("together = [", "together = [3, ", r"together in \[\[grid\]\] of .* is refused: expected a list of tables"),
         ("together =", "togethr =", r"'togethr': did you mean 'together'\?"),
-        ("join = [0.4, 0.5]", "join = []", r"describes no run"),
+        ("join = [0.4, 0.5]", "join = []", r"together in \[\[grid\]\] of .* has an empty list"),
     ],
 )
 def test_keys_that_cannot_vary_together_are_refused_in_one_line(preset, old, new, said):
