@@ -2,16 +2,19 @@
 
 import io
 import warnings
+from functools import partial
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torchvision.models import MobileNetV2
 
 from dtfl_private.data.description import DataDescription
 from dtfl_private.experiments.run_folder.model_file import ModelDescription
 from dtfl_private.experiments.trained.export import DOCUMENTS
 from dtfl_private.experiments.trained.trained_model import TrainedModel
+from dtfl_private.models import convolutional
 from dtfl_private.models.build import build_model
 
 # One of each kind, small enough for seconds: inverted bottlenecks, plain, attention. What is not here differs from one
@@ -21,7 +24,14 @@ IMAGES = {
     "he-cnn": (1, 16, 16),
     "vit:depth=1,width=16": (3, 8, 8),
 }
+# Stages of MobileNetV2 that have all that the others have: expansion, channels, blocks, stride of the first.
+STAGES = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 2]]
 TOKENS = {"transformer:depth=1": (6,)}
+
+
+@pytest.fixture(autouse=True)
+def few_stages(monkeypatch):
+    monkeypatch.setattr(convolutional, "MobileNetV2", partial(MobileNetV2, inverted_residual_setting=STAGES))
 
 
 def trained(name: str, shape: tuple[int, ...]) -> TrainedModel:
