@@ -31,6 +31,7 @@ pytestmark = pytest.mark.parametrize("name", sorted(installed("defense")))
 
 INPUT_SHAPE = (3, 8, 8)
 CUT_SHAPES = {"maps": (6, 8, 8), "tokens": (8, 6)}
+DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 CLASSES = 5
 RUN = RunFacts(rounds=3, batch_size=6, local_epochs=1, classes=CLASSES, records_K=(40, 50, 60, 70, 80))
 
@@ -216,46 +217,39 @@ def test_worker_processes_get_the_same_defense(name):
         assert multiprocessing.reduction.ForkingPickler.loads(sent) == defense
 
 
-@pytest.mark.parametrize("kind", CUT_SHAPES)
-@pytest.mark.parametrize("size", [1, 6])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_a_batch_keeps_its_shape_its_type_and_its_client(name, kind, size, dtype):
-    shape = CUT_SHAPES[kind]
-    made(name).check(a_cut(shape))
-    before = a_batch(shape, size, dtype)
-    after = made(name).protect_batch(before, a_round(shape, size))
-    assert (after.client, after.round, after.tier, after.batch) == (4, 9, 2, 1)
-    assert (after.smashed.shape, after.smashed.dtype) == (before.smashed.shape, dtype)
-    assert after.smashed.isfinite().all()
-    assert not after.smashed.requires_grad
-    assert (after.labels.shape, after.labels.dtype) == ((size,), torch.int64)
+def test_a_batch_keeps_its_shape_its_type_and_its_client(name):
+    for shape, size, dtype in itertools.product(CUT_SHAPES.values(), (1, 6), DTYPES):
+        made(name).check(a_cut(shape))
+        before = a_batch(shape, size, dtype)
+        after = made(name).protect_batch(before, a_round(shape, size))
+        assert (after.client, after.round, after.tier, after.batch) == (4, 9, 2, 1)
+        assert (after.smashed.shape, after.smashed.dtype) == (before.smashed.shape, dtype)
+        assert after.smashed.isfinite().all()
+        assert not after.smashed.requires_grad
+        assert (after.labels.shape, after.labels.dtype) == ((size,), torch.int64)
 
 
-@pytest.mark.parametrize("kind", CUT_SHAPES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_activations_keep_their_shape_and_type_and_pass_gradients_on(name, kind, dtype):
-    shape = CUT_SHAPES[kind]
-    smashed = a_batch(shape, dtype=dtype).smashed.requires_grad_()
-    encoded = made(name).encode(smashed, a_round(shape))
-    assert (encoded.shape, encoded.dtype) == (smashed.shape, dtype)
-    (gradient,) = torch.autograd.grad(encoded.float().sum(), smashed)
-    assert gradient.isfinite().all()
-    assert gradient.abs().max() > 0
+def test_activations_keep_their_shape_and_type_and_pass_gradients_on(name):
+    for shape, dtype in itertools.product(CUT_SHAPES.values(), DTYPES):
+        smashed = a_batch(shape, dtype=dtype).smashed.requires_grad_()
+        encoded = made(name).encode(smashed, a_round(shape))
+        assert (encoded.shape, encoded.dtype) == (smashed.shape, dtype)
+        (gradient,) = torch.autograd.grad(encoded.float().sum(), smashed)
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 0
 
 
-@pytest.mark.parametrize("kind", CUT_SHAPES)
-@pytest.mark.parametrize("size", [1, 3, 6])
-def test_its_loss_is_a_finite_number_with_a_finite_gradient(name, kind, size):
-    shape = CUT_SHAPES[kind]
-    step, defense = a_step(shape, size), made(name)
-    classified = defense.classification_loss(step.logits, step.labels)
-    assert classified is None or classified.shape == ()
-    plain = step.smashed.square().mean() + step.logits.square().mean()
-    loss = defense.local_loss(plain, step, a_round(shape, size))
-    assert loss.shape == ()
-    gradients = torch.autograd.grad(loss, [step.smashed, step.logits])
-    assert loss.isfinite()
-    assert all(gradient.isfinite().all() for gradient in gradients)
+def test_its_loss_is_a_finite_number_with_a_finite_gradient(name):
+    for shape, size in itertools.product(CUT_SHAPES.values(), (1, 3, 6)):
+        step, defense = a_step(shape, size), made(name)
+        classified = defense.classification_loss(step.logits, step.labels)
+        assert classified is None or classified.shape == ()
+        plain = step.smashed.square().mean() + step.logits.square().mean()
+        loss = defense.local_loss(plain, step, a_round(shape, size))
+        assert loss.shape == ()
+        gradients = torch.autograd.grad(loss, [step.smashed, step.logits])
+        assert loss.isfinite()
+        assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_what_it_adds_to_the_loss_trains_the_activations(name):
@@ -391,26 +385,25 @@ def ruled(name: str, rule: str) -> DefenseChain:
     return DefenseChain(others).calibrated(RUN)
 
 
-@pytest.mark.parametrize("kind", CUT_SHAPES)
-@pytest.mark.parametrize("rule", RULES)
-def test_with_a_rule_it_does_all_that_it_does_where_that_holds(name, rule, kind):
-    chain, plain, shape = ruled(name, rule), DefenseChain([create("defense", "identity"), made(name)]), CUT_SHAPES[kind]
-    for tier, profile in RULES[rule]:
-        there = {"tier": tier, "profile": profile}
-        expected = everything_of(plain, a_round(shape, **there), shape)
-        assert same(everything_of(chain.at(tier, profile), a_round(shape, **there), shape), expected)
-        assert same(everything_of(chain, a_round(shape, **there), shape), expected)
-        acting, cut = chain.at(tier, profile), a_cut(shape)
-        acting.check(cut)
-        assert (acting.extra_macs(cut), acting.wire_bytes(cut)) == (plain.extra_macs(cut), plain.wire_bytes(cut))
-        assert list(acting.guarantees(RELEASED)) == list(plain.guarantees(RELEASED))
-        assert acting.known_noise(cut) == plain.known_noise(cut)
-        step, released = a_step(shape), a_batch(shape).smashed
-        losses = [one.classification_loss(step.logits, step.labels) for one in (acting, plain)]
-        assert torch.equal(*losses)
-        readings = [one.read(Reading.of(released)) for one in (acting, plain)]
-        assert torch.equal(readings[0].values, readings[1].values)
-        assert readings[0].is_noisy == readings[1].is_noisy
+def test_with_a_rule_it_does_all_that_it_does_where_that_holds(name):
+    for (rule, places), shape in itertools.product(RULES.items(), CUT_SHAPES.values()):
+        chain, plain = ruled(name, rule), DefenseChain([create("defense", "identity"), made(name)])
+        for tier, profile in places:
+            there = {"tier": tier, "profile": profile}
+            expected = everything_of(plain, a_round(shape, **there), shape)
+            assert same(everything_of(chain.at(tier, profile), a_round(shape, **there), shape), expected)
+            assert same(everything_of(chain, a_round(shape, **there), shape), expected)
+            acting, cut = chain.at(tier, profile), a_cut(shape)
+            acting.check(cut)
+            assert (acting.extra_macs(cut), acting.wire_bytes(cut)) == (plain.extra_macs(cut), plain.wire_bytes(cut))
+            assert list(acting.guarantees(RELEASED)) == list(plain.guarantees(RELEASED))
+            assert acting.known_noise(cut) == plain.known_noise(cut)
+            step, released = a_step(shape), a_batch(shape).smashed
+            losses = [one.classification_loss(step.logits, step.labels) for one in (acting, plain)]
+            assert torch.equal(*losses)
+            readings = [one.read(Reading.of(released)) for one in (acting, plain)]
+            assert torch.equal(readings[0].values, readings[1].values)
+            assert readings[0].is_noisy == readings[1].is_noisy
 
 
 @pytest.mark.parametrize("rule", ELSEWHERE)
