@@ -78,7 +78,7 @@ def examine(named, tmp_path, monkeypatch):
 
     def run(workers, listener):
         config = AuditConfig(
-            attacks=("decoder:size=small,steps=12",),
+            attacks=("decoder:size=small,steps=4",),
             tiers=(1,),
             victims=8,
             aux_images=144,
