@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +55,14 @@ def program_of() -> Callable[..., Any]:
         )
 
     return build
+
+
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Let the attacks of a module save no pictures, which take longer than tiny attacks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attacking, "save_pictures", lambda *_: [])
+        yield
 
 
 @pytest.fixture

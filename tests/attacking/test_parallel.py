@@ -8,6 +8,8 @@ from dtfl_private.errors import RunError
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.jobs import processes_kept
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 class Heard(Callback):
     def __init__(self):

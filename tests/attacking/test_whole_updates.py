@@ -83,6 +83,7 @@ def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, 
             assert wrong <= (1e-3 if optimizer == "adam" else 0)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
     """As published, 20 dB and more for an image alone."""
     run, objects = run_of("fedavg", 3, 64)
