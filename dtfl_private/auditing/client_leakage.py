@@ -128,7 +128,7 @@ def leakage_of_clients(
 def _configs(opened: OpenedRun, table: AttackTable) -> Iterator[AttackConfig]:
     """Yield how the run is attacked: for each kind of auxiliary data, on smashed data and on updates."""
     clients = [task.client for task in opened.tasks]
-    asked = None if table.tiers == "all" else set(table.tiers)
+    asked = set(table.tiers) if isinstance(table.tiers, list) else None
     for aux in table.aux:
         for of in [[client] for client in clients] if aux == MIXTURE else [clients]:
             for whole in (False, True):
@@ -185,7 +185,8 @@ def _left_out(config: AttackConfig, why: InputError) -> str:
 def _traits(plan: AttackPlan) -> dict[int, _Traits]:
     """Return what each client of the last round is like."""
     worker, known = plan.opened.prepared.worker, plan.setup.split.judging.images
-    labels, found = worker.train_labels.numpy(), {}
+    labels = worker.train_labels.numpy()
+    found: dict[int, _Traits] = {}
     for task in plan.opened.tasks:
         part = worker.parts[task.client]
         found[task.client] = _Traits(

@@ -52,7 +52,7 @@ class JudgedRecords:
         """
         if self.metric != "accuracy":
             return float(self.recovered[own].mean())
-        return float(_share(self.values[own].mean(), self.guessed[own].mean()))
+        return float(_share(*(all_of[own].mean(keepdims=True) for all_of in (self.values, self.guessed)))[0])
 
 
 def _share(values: FloatArray, guesses: FloatArray) -> FloatArray:

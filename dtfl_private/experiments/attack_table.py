@@ -38,7 +38,7 @@ class AttackTable(BaseModel):
     seeds: Count = 1
 
 
-TABLES = TypeAdapter(Annotated[list[AttackTable], Field(min_length=1)])
+TABLES: TypeAdapter[list[AttackTable]] = TypeAdapter(Annotated[list[AttackTable], Field(min_length=1)])
 
 
 def attack_tables(values: object, where: str) -> tuple[AttackTable, ...]:

@@ -86,9 +86,12 @@ class Adversary:
 
     def knowing(self, kind: AuxiliaryKind) -> frozenset[Capability]:
         """Return all that it has together with this auxiliary knowledge."""
-        data: frozenset[Capability] = frozenset({"auxiliary-data"} if kind in WITH_DATA else ())
-        knowledge: frozenset[Capability] = frozenset(() if kind == "none" else {"architecture"})
-        return self.has | data | knowledge
+        brought: set[Capability] = set()
+        if kind != "none":
+            brought.add("architecture")
+        if kind in WITH_DATA:
+            brought.add("auxiliary-data")
+        return self.has | brought
 
     def without(self, hidden: frozenset[Capability]) -> "Adversary":
         """Return the same party where nobody has these."""
