@@ -231,10 +231,11 @@ def test_attacked_presets_are_of_all_partitions_and_sources_in_both_sizes(path):
 
 
 @pytest.mark.parametrize("name", ["architectures", "tiers-heads"])
-def test_what_leaks_at_each_tier_is_attacked_in_all_tiers_and_harder_in_the_paper_s_size(name):
+def test_what_leaks_at_each_tier_is_attacked_and_harder_in_all_tiers_in_the_paper_s_size(name):
     small, full = (load_preset(PRESETS[0].parent / f"{name}.toml", size) for size in ("small", "full"))
     for loaded in (small, full):
-        assert [(one.tiers, one.aux) for one in loaded.attack] == [("all", ["same"])]
+        assert [one.aux for one in loaded.attack] == [["same"]]
+        assert loaded.attack[0].tiers == ([1, 3, 5, 7] if loaded is small and name == "architectures" else "all")
     assert full.attack[0].aux_images > small.attack[0].aux_images
     assert full.attack[0].each > small.attack[0].each
 

@@ -49,6 +49,12 @@ def _numbers(found: SideBySide) -> str:
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
+def _guess(found: SideBySide) -> str:
+    """Return what the best trivial guess reaches, over all tiers and rows."""
+    guesses = sorted({f"{guess:.2f}" for row in found.rows for guess in row.guess.values()})
+    return "" if not guesses else f" (the best guess: {' to '.join(dict.fromkeys((guesses[0], guesses[-1])))})"
+
+
 def _dot(axes: Axes, place: int, mean: Mean) -> None:
     if mean.mean is None:
         if mean.at_least is not None:
@@ -70,5 +76,5 @@ def _cells(axes: Axes, found: SideBySide) -> None:
         colour = "white" if value > DARK else "black"
         axes.text(column, place, f"{value:.2f}{spread}", ha="center", va="center", fontsize=6.5, color=colour)
     axes.set_xticks(range(len(found.tiers)), [str(tier) for tier in found.tiers])
-    axes.set_xlabel("leakage in tier")
+    axes.set_xlabel(f"leakage in tier{_guess(found)}")
     axes.tick_params(length=0)
