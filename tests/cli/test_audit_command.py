@@ -217,7 +217,10 @@ def test_a_folder_without_write_permission_is_said_before_any_work(audit, monkey
         ("plain --attack decoder:step=3", "unknown setting of attack 'decoder' 'step': did you mean 'steps'?"),
         ("plain --tier 9", "tier 9 does not exist in this network: its tiers are 1, 2, 3, 4"),
         ("plain --tier deep", "tier 'deep' is refused"),
-        ("plain --aux some", "auxiliary knowledge 'some' is none of same, shifted:DATASET, architecture, none"),
+        (
+            "plain --aux some",
+            "auxiliary knowledge 'some' is none of same, mixture, client:K, shifted:DATASET, architecture, none",
+        ),
         ("plain --victims 0", "Invalid value for '--victims'"),
         ("plane", "'plane' is not a run folder: it has no config.toml"),
         ("", "Missing argument 'RUN'"),

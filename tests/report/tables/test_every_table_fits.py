@@ -29,13 +29,17 @@ from dtfl_private.experiments.calibration.checking import CheckedStep
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.planned_rounds import Plan, PlannedRound
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.report.client_sweep import ClientPoint, ClientSweep
 from dtfl_private.report.comparison.exposure import Exposure
+from dtfl_private.report.comparison.means import Mean
 from dtfl_private.report.comparison.tuned_settings import TrialOutcome, TunedSettings
 from dtfl_private.report.live.training import rounds_table as live_rounds_table
 from dtfl_private.report.plan_sweep import PlanPoint, PlanSweep
+from dtfl_private.report.side_by_side import SideBySide, SideBySideRow
 from dtfl_private.report.tables.adversaries import adversaries_table
 from dtfl_private.report.tables.audit import verdict_table
 from dtfl_private.report.tables.calibration import prediction_table
+from dtfl_private.report.tables.client_sweep import client_sweep_tables
 from dtfl_private.report.tables.comparison import terminal_tables
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
 from dtfl_private.report.tables.datasets import dataset_facts, datasets_table
@@ -51,6 +55,7 @@ from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.tables.plan_sweep import plan_sweep_tables
 from dtfl_private.report.tables.predictions import PredictedImage, predictions_table, recall_table
 from dtfl_private.report.tables.profiles import engines_table, profiles_table, shares_table
+from dtfl_private.report.tables.side_by_side import side_by_side_tables
 from dtfl_private.report.tables.summary import summary_table
 from dtfl_private.report.tables.tuned_settings import tuned_settings_tables
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
@@ -197,6 +202,45 @@ def planned_sweep() -> PlanSweep:
     return PlanSweep(title=LONG, x="ema", reference=2 / 3, panels=("drift", "noise"), points=points)
 
 
+def attacked_sweep() -> list[Table]:
+    points = [
+        ClientPoint(
+            group=group,
+            seed=seed,
+            client=client,
+            attack=LONG,
+            tier=tier,
+            aux="mixture",
+            metric="ssim",
+            n=12_345,
+            value=0.123 * client,
+            guess=0.5,
+            recovered=0.123 * client,
+            records=12_345 + client,
+            label_entropy=1.5 + client,
+            oddness=0.25 * client,
+        )
+        for group in ("dirichlet_0.1", LONG)
+        for seed in (0, 1)
+        for tier in range(1, TIERS + 1)
+        for client in range(5)
+    ]
+    mean = Mean(mean=12_345.6, ci_low=10_000.0, ci_high=14_000.0)
+    row = SideBySideRow(
+        name=LONG,
+        runs=3,
+        time_s=mean,
+        accuracy=Mean(mean=0.9123, ci_low=0.9, ci_high=0.95),
+        leakage={tier: Mean(mean=0.5, ci_low=0.4, ci_high=0.6) for tier in range(1, TIERS + 1)},
+        guess=dict.fromkeys(range(1, TIERS + 1), 0.4567),
+    )
+    side = SideBySide(attack=LONG, aux="client:12345", metric="ssim", targets=[0.8, 0.9], rows=[row, row])
+    return [
+        *client_sweep_tables(ClientSweep(title=LONG, points=points, left_out=[SENTENCE])),
+        *side_by_side_tables([side]),
+    ]
+
+
 def predicted(model: str) -> CheckedStep:
     return CheckedStep(model=model, tier=TIERS, predicted_s=12.3456, by_macs_s=1.2, measured_s=123.456)
 
@@ -301,6 +345,7 @@ TABLES: dict[str, Callable[..., list[Table]]] = {
     "predict": of_predictions,
     "config": of_configurations,
     "sweep": other_tables,
+    "attacked sweep": attacked_sweep,
     "deploy status": of_deployment,
 }
 
@@ -311,6 +356,7 @@ BUILDERS = {
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
     *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
     *(clients_table, engines_table, shares_table, prediction_table, plan_sweep_tables),
+    *(client_sweep_tables, side_by_side_tables),
 }
 
 

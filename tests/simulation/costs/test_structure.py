@@ -62,14 +62,15 @@ def test_equal_networks_are_counted_once_and_others_each_time(monkeypatch):
     assert analyse(network(), (1, 8, 8), 3, Numerics()) == first == count(*counted[0])
     assert len(counted) == 1
     for different in (
-        (network(2), (1, 8, 8), 3, Numerics()),
-        (network(), (1, 6, 6), 3, Numerics()),
-        (network(), (1, 8, 8), 3, Numerics(precision="fp64")),
+        (network(2), (1, 8, 8), 3, Numerics(), "paper"),
+        (network(), (1, 6, 6), 3, Numerics(), "paper"),
+        (network(), (1, 8, 8), 3, Numerics(precision="fp64"), "paper"),
+        (network(), (1, 8, 8), 3, Numerics(), "large"),
     ):
         assert analyse(*different) == count(*different) != first
     own = numbered([network()[0], Own(), network()[1]])
     assert analyse(own, (1, 8, 8), 3, Numerics()) == analyse(own, (1, 8, 8), 3, Numerics())
-    assert len(counted) == 6
+    assert len(counted) == 7
 
 
 def test_equal_stages_are_counted_once_and_all_of_them_count(monkeypatch):
@@ -77,11 +78,11 @@ def test_equal_stages_are_counted_once_and_all_of_them_count(monkeypatch):
     monkeypatch.setattr(analysis, "stage_macs", lambda *asked: counted.append(asked) or count(*asked))
     block = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)]
     model = numbered([network()[0], *block[:3], nn.MaxPool2d(2), *block[3:], network()[1]])
-    table = analysis._counted(model, (1, 8, 8), 3, Numerics())
+    table = analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper")
     assert len(counted) == 7  # first, block and head on either size, pooling, last
     assert table.module_macs[1:7] == (8 * 8 * 4 * 36,) * 3 + (0,) + (4 * 4 * 4 * 36,) * 2
     monkeypatch.setattr(analysis, "structure_of", lambda _: None)
-    assert analysis._counted(model, (1, 8, 8), 3, Numerics()) == table
+    assert analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper") == table
 
 
 def test_no_more_tables_are_kept_than_wanted(monkeypatch):
