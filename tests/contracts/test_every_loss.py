@@ -20,7 +20,7 @@ from dtfl_private.training.tasks import ImageRange
 METHODS = list(installed("method"))
 # Clients train by a loss of their own and the server by another: weights must reach both.
 LOCAL = {"dtfl", "dtfl-full", "dtfl-shared", "local-loss", "fedgkt"}
-SETTINGS = {"scheduler": "static:2", "fraction": 1.0}
+SETTINGS = {"scheduler": "static:2", "fraction": 1.0, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,13 @@ def result_of(played) -> tuple[dict[str, torch.Tensor], list[Any]]:
 @pytest.mark.parametrize("name", METHODS)
 def test_weights_of_one_change_nothing_bit_for_bit_and_others_change_every_half(prepared, play, name):
     run = prepared[name]
-    plain, figures = result_of(play(run, 2))
+    played = play(run, 2)
+    plain, figures = result_of(played)
     ones, same = result_of(play(weighing(run, [1.0, 1.0, 1.0]), 2))
     assert same == figures
     assert [key for key, tensor in plain.items() if not torch.equal(ones[key], tensor)] == []
     other, weighed = result_of(play(weighing(run, [3.0, 0.1, 1.0]), 1))
-    once, before = result_of(play(run, 1))
+    once, before = result_of(played[:1])
     moved = {key for key, tensor in once.items() if "weight" in key and not torch.equal(other[key], tensor)}
     assert moved == {key for key in once if "weight" in key and (not key[0].isdigit() or key.startswith("2/"))}
     for part in (0, 1):
