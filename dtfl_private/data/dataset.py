@@ -1,4 +1,4 @@
-"""A data set of images or of token sequences in memory: uint8, decoded once, held once.
+"""A data set of images or of token sequences in memory: uint8 (many kinds of tokens: int32), decoded once, held once.
 
 torch is imported where tensors are made or checked: what a data set is, is listed without it. So type hints of these
 classes resolve where ``Tensor`` is given: ``typing.get_type_hints(ImageDataset, localns={"Tensor": torch.Tensor})``.
@@ -16,6 +16,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
 from dtfl_private.protocol.contracts import IntArray
+from dtfl_private.protocol.vocabulary import BYTES, MOST_TOKENS, Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Dataset:
     """Labelled inputs, split into training and test: an `ImageDataset` or a `TokenDataset`.
 
-    train_images, test_images: the inputs, uint8, of the shape that ``LAYOUT`` gives; the first axis counts them.
+    train_images, test_images: the inputs, of a type in ``TYPES`` and the shape that ``LAYOUT`` gives; the first axis
+        counts them.
     train_labels, test_labels: int64 (N,), values 0..len(classes)-1.
     source: where the images come from, for people and for the run folder.
     notes: what a user should know of how the data were read, a line each.
@@ -34,6 +36,7 @@ class Dataset:
 
     WORD: ClassVar[str]
     LAYOUT: ClassVar[str]
+    TYPES: ClassVar[tuple[str, ...]] = ("uint8",)
 
     name: str
     source: str
@@ -50,8 +53,8 @@ class Dataset:
 
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            if images.dtype != torch.uint8 or images.ndim != len(self.LAYOUT.split(", ")):
-                wanted = f"{part} {self.WORD} must be uint8 ({self.LAYOUT})"
+            if not self._fits(images):
+                wanted = f"{part} {self.WORD} must be {' or '.join(self.TYPES)} ({self.LAYOUT})"
                 raise InputError(f"{self.name}: {wanted}, not {_kind(images)}")
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
                 raise InputError(f"{self.name}: {part} labels must be int64 ({len(images)},), not {_kind(labels)}")
@@ -61,9 +64,16 @@ class Dataset:
                 raise InputError(f"{self.name}: {part} labels must lie in 0..{len(self.classes) - 1}")
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise InputError(f"{self.name}: training and test {self.WORD} differ in shape")
+        if self.train_images.dtype != self.test_images.dtype:
+            raise InputError(f"{self.name}: training and test {self.WORD} differ in type")
         ids = self.client_ids
         if ids is not None and (ids.dtype != torch.int64 or ids.shape != self.train_labels.shape):
             raise InputError(f"{self.name}: client ids must be int64 ({len(self.train_labels)},), not {_kind(ids)}")
+
+    def _fits(self, images: "Tensor") -> bool:
+        """Whether inputs have a type and as many axes as they may have."""
+        kind = str(images.dtype).removeprefix("torch.")
+        return kind in self.TYPES and images.ndim == len(self.LAYOUT.split(", "))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -108,7 +118,8 @@ class Dataset:
         """
         import torch
 
-        one, label = torch.zeros((1, *self.input_shape), dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        one = torch.zeros((1, *self.input_shape), dtype=self.train_images.dtype)
+        label = torch.zeros(1, dtype=torch.int64)
         return replace(self, train_images=one, train_labels=label, client_ids=None)
 
     def judged_at(self, places: IntArray) -> Self:
@@ -157,10 +168,44 @@ class ImageDataset(Dataset):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TokenDataset(Dataset):
-    """Labelled sequences of tokens: numbers below 256, uint8 (N, length); the fields are those of `Dataset`."""
+    """Labelled sequences of tokens: uint8 (of many kinds: int32), (N, length); the fields of `Dataset` and three more.
+
+    vocabulary: how many tokens there are: the numbers 0..vocabulary-1.
+    padding: the number that fills up sequences, one of the tokens or the number after the last; None: there is none.
+    tokenizer: tokenizer.json, as text, of what made the tokens, in Hugging Face's layout; None where nothing is known.
+    """
 
     WORD: ClassVar[str] = "sequences"
     LAYOUT: ClassVar[str] = "N, T"
+    TYPES: ClassVar[tuple[str, ...]] = ("uint8", "int32")
+
+    vocabulary: int = BYTES
+    padding: int | None = None
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.vocabulary <= MOST_TOKENS:
+            raise InputError(f"{self.name}: a vocabulary of {self.vocabulary:,}, expected 1 to {MOST_TOKENS:,} tokens")
+        if self.padding is not None and not 0 <= self.padding <= self.vocabulary:
+            raise InputError(f"{self.name}: padding {self.padding} is none of the tokens 0..{self.vocabulary - 1}")
+        for part, tokens in (("train", self.train_images), ("test", self.test_images)):
+            least, most = int(tokens.min()), int(tokens.max())
+            if least < 0 or most >= self.tokens.numbers:
+                wrong = least if least < 0 else most
+                raise InputError(f"{self.name}: {part} token {wrong} is none of the tokens 0..{self.vocabulary - 1}")
+
+    @property
+    def tokens(self) -> Vocabulary:
+        """What a network must know of the tokens."""
+        return Vocabulary(size=self.vocabulary, padding=self.padding, tokenizer=self.tokenizer)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all sequences, labels and client ids, and of which numbers are tokens."""
+        if self.tokens == Vocabulary():
+            return super().fingerprint()
+        facts = f"{super().fingerprint()} {self.vocabulary} {self.padding} {self.tokenizer}"
+        return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def load_dataset(text: str, *, data_dir: Path | None, download: bool, allowed: Allowed = NOTHING_ALLOWED) -> Dataset:

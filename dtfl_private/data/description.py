@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.files import reading
 from dtfl_private.printable import printable
+from dtfl_private.protocol.vocabulary import BYTES, MOST_TOKENS, Vocabulary
 
 # The most that a description may hold, whoever wrote it: of classes, of characters of a name, of values of one input.
 MOST_CLASSES = 100_000
@@ -56,6 +57,8 @@ class DataDescription(BaseModel):
         input_shape: of one input: (channels, height, width), or (length,) for tokens.
         mean, std: per channel, by which images scaled to [0, 1] are normalised; empty for tokens.
         image_files: how image files are treated; None where no image file can be an input.
+        vocabulary: how many tokens there are; None for images, and for tokens that are bytes.
+        padding: the number that fills up sequences; None where none does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +71,8 @@ class DataDescription(BaseModel):
     mean: Channels = ()
     std: Channels = ()
     image_files: ImageFileDescription | None = None
+    vocabulary: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
+    padding: Annotated[int, Field(ge=0, le=MOST_TOKENS)] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -84,9 +89,18 @@ class DataDescription(BaseModel):
         for mean, std in zip(self.mean, self.std, strict=True):
             if not (std > 0 and 1 / std <= LARGEST_FLOAT32 and abs(mean) <= std * LARGEST_FLOAT32):
                 raise ValueError(f"images cannot be normalised by mean {mean:g} and deviation {std:g}")
+        if self.kind == "images" and (self.vocabulary, self.padding) != (None, None):
+            raise ValueError("images have no vocabulary and no padding")
+        if self.padding is not None and self.padding > (self.vocabulary or BYTES):
+            raise ValueError(f"padding {self.padding} is none of the {self.vocabulary or BYTES} tokens")
         if self.image_files is not None and channels != {"grey": 1, "rgb": 3}[self.image_files.colour]:
             raise ValueError(f"{self.image_files.colour} image files for inputs of shape {self.input_shape}")
         return self
+
+    @property
+    def tokens(self) -> Vocabulary | None:
+        """Which numbers are tokens; None of images."""
+        return None if self.kind == "images" else Vocabulary(size=self.vocabulary or BYTES, padding=self.padding)
 
     def document(self) -> bytes:
         """Return the text of dataset.json."""

@@ -13,6 +13,7 @@ from dtfl_private.models.norms import Norm
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
 from dtfl_private.plugins.specification import is_object_path
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import isolated
 
 # Parameters from which on a network is only described for `profile` and `plan`: 400 MB of weights in float32.
@@ -27,6 +28,7 @@ def build_model(
     norm: Norm,
     seed: int,
     allowed: Allowed = NOTHING_ALLOWED,
+    tokens: Vocabulary | None = None,
 ) -> StagedModel:
     """Build the network that ``text`` names, with initial weights that depend on ``seed`` alone.
 
@@ -38,13 +40,15 @@ def build_model(
         norm: kind of normalisation.
         seed: of the initial weights.
         allowed: what ``text`` may name by its module.
+        tokens: which numbers are tokens; None of images, and where that is not known.
 
     Raises:
         InputError: unknown name, an object that is not allowed, inputs that the network does not take, or a network
             that cannot be cut.
     """
     with isolated(seed, "model"):
-        model = create("model", text, allowed=allowed, input_shape=input_shape, classes=classes, norm=norm)
+        about = {"input_shape": input_shape, "classes": classes, "norm": norm, "tokens": tokens}
+        model = create("model", text, allowed=allowed, **about)
     if is_object_path("model", text):
         return as_staged(model, input_shape)
     if not isinstance(model, StagedModel) or not model.tiers:
@@ -73,12 +77,14 @@ def build_description(
     norm: Norm,
     seed: int,
     allowed: Allowed = NOTHING_ALLOWED,
+    tokens: Vocabulary | None = None,
 ) -> StagedModel:
     """Build a network to be analysed only: on the meta device, without any weights, if it is large.
 
     Arguments and errors as those of `build_model`. A network that cannot be built on the meta device is built as it is.
     """
     settings: dict[str, Any] = {"input_shape": input_shape, "classes": classes, "norm": norm, "seed": seed}
+    settings["tokens"] = tokens
     build = partial(build_model, text, allowed=allowed, **settings)
     if not is_object_path("model", text):
         try:

@@ -21,9 +21,7 @@ from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.setting_types import Rate, Width
-
-# Tokens are stored as bytes.
-BYTES = 256
+from dtfl_private.protocol.vocabulary import BYTES, Vocabulary
 
 MLP_FACTOR = 4
 
@@ -81,6 +79,7 @@ def _transformer(
     length: int,
     classes: int,
     vocabulary: int,
+    tokens: Vocabulary | None,
     places: int,
     depth: int,
     width: int,
@@ -91,6 +90,8 @@ def _transformer(
 ) -> StagedModel:
     if length > places:
         raise InputError(f"{length} tokens are more than the {places} that this network has places for")
+    if tokens is not None and tokens.size > vocabulary:
+        raise InputError(f"the data have {tokens.size:,} kinds of tokens, this network has vectors for {vocabulary:,}")
     stages: list[nn.Module] = [Embedding(vocabulary, places, width, dropout)]
     stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
     stages.append(nn.Sequential(nn.LayerNorm(width), PooledClassifier(width, classes)))
@@ -103,17 +104,19 @@ def transformer(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
     depth: Width = 4,
     width: Width = 48,
     heads: Width = 4,
     dropout: Rate = 0.1,
 ) -> StagedModel:
-    """Small Transformer encoder for token sequences: 4 blocks of width 48 over a vocabulary of bytes."""
+    """Small Transformer encoder for token sequences: 4 blocks of width 48 over the data's vocabulary (or bytes)."""
     return _transformer(
         length=input_shape[0],
         classes=classes,
-        vocabulary=BYTES,
+        vocabulary=BYTES if tokens is None else tokens.size,
+        tokens=tokens,
         places=input_shape[0],
         depth=depth,
         width=width,
@@ -130,10 +133,11 @@ def bert_base(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
 ) -> StagedModel:
     """BERT-base-sized encoder, for profile and plan: 12 blocks of width 768, 30,522 tokens, up to 512 places."""
-    return _bert(input_shape[0], classes, cuts, depth=12, width=768, heads=12)
+    return _bert(input_shape[0], classes, tokens, cuts, depth=12, width=768, heads=12)
 
 
 @network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
@@ -142,17 +146,21 @@ def bert_large(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
 ) -> StagedModel:
     """BERT-large-sized encoder, for profile and plan: 24 blocks of width 1,024, 30,522 tokens, up to 512 places."""
-    return _bert(input_shape[0], classes, cuts, depth=24, width=1024, heads=16)
+    return _bert(input_shape[0], classes, tokens, cuts, depth=24, width=1024, heads=16)
 
 
-def _bert(length: int, classes: int, cuts: Cuts, *, depth: int, width: int, heads: int) -> StagedModel:
+def _bert(
+    length: int, classes: int, tokens: Vocabulary | None, cuts: Cuts, *, depth: int, width: int, heads: int
+) -> StagedModel:
     return _transformer(
         length=length,
         classes=classes,
         vocabulary=30_522,
+        tokens=tokens,
         places=512,
         depth=depth,
         width=width,
@@ -174,6 +182,7 @@ def gpt2_xl(
     input_shape: tuple[int, ...],
     classes: int,
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
+    tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
 ) -> StagedModel:
     """GPT-2-XL-sized decoder, for profile and plan: 48 causal blocks of width 1,600, 50,257 tokens, 1,024 places."""
@@ -181,6 +190,7 @@ def gpt2_xl(
         length=input_shape[0],
         classes=classes,
         vocabulary=50_257,
+        tokens=tokens,
         places=1024,
         depth=48,
         width=1600,

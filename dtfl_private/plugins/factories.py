@@ -15,7 +15,7 @@ from dtfl_private.plugins.specification import is_object_path
 
 # Parameters that the core supplies to plug-ins of a kind, hence not settings of the user.
 CORE_PARAMETERS: Mapping[str, frozenset[str]] = {
-    "model": frozenset({"input_shape", "classes", "norm"}),
+    "model": frozenset({"input_shape", "classes", "norm", "tokens"}),
     "dataset": frozenset({"data_dir", "download"}),
 }
 

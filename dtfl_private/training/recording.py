@@ -152,11 +152,9 @@ class Recorder:
 
     def _truth(self, client: int, kept: Sequence[Inputs]) -> Truth:
         part = torch.from_numpy(self._setup.parts[client])
-        shape = self._setup.train_images.shape[1:]
+        shape, dtype = self._setup.train_images.shape[1:], self._setup.train_images.dtype
         return Truth(
-            images=torch.cat([images.cpu() for _, images, _ in kept])
-            if kept
-            else torch.empty(0, *shape, dtype=torch.uint8),
+            images=torch.cat([images.cpu() for _, images, _ in kept]) if kept else torch.empty(0, *shape, dtype=dtype),
             labels=torch.cat([labels.cpu() for _, _, labels in kept]) if kept else torch.empty(0, dtype=torch.int64),
             records=torch.cat([part[records.cpu()] for records, _, _ in kept])
             if kept

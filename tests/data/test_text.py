@@ -79,7 +79,7 @@ def test_a_network_for_images_does_not_take_them():
 def test_what_is_no_sequence_of_tokens_is_refused(tokens):
     labels = torch.zeros(4, dtype=torch.int64)
     parts = {"train_images": tokens, "train_labels": labels, "test_images": tokens, "test_labels": labels}
-    with pytest.raises(InputError, match=r"mine: train sequences must be uint8 \(N, T\), not torch"):
+    with pytest.raises(InputError, match=r"mine: train sequences must be uint8 or int32 \(N, T\), not torch"):
         TokenDataset(name="mine", source="made up", classes=("a",), **parts)
 
 

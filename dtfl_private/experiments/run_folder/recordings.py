@@ -212,7 +212,7 @@ def load_truth(folder: Path, round_number: int, client: int) -> Truth:
     if tensors.keys() != _TRUTH_NAMES:
         raise _damaged(path, f"it holds {', '.join(sorted(tensors)) or 'nothing'}")
     images, labels, records = tensors["images"], tensors["labels"], tensors["records"]
-    if images.dtype != torch.uint8 or not len(images) == len(labels) == len(records):
+    if images.dtype not in (torch.uint8, torch.int32) or not len(images) == len(labels) == len(records):
         raise _damaged(path, "images, labels and records do not go together")
     return Truth(images=images, labels=labels, records=records)
 

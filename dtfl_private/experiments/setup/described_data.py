@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from dtfl_private.data.dataset import Dataset, ImageDataset
+from dtfl_private.data.dataset import Dataset, ImageDataset, TokenDataset
 from dtfl_private.data.description import (
     LONGEST_TEXT,
     DataDescription,
@@ -13,6 +13,7 @@ from dtfl_private.data.description import (
 from dtfl_private.data.preprocess import Normaliser, Preprocessor
 from dtfl_private.errors import InputError
 from dtfl_private.printable import cut
+from dtfl_private.protocol.vocabulary import Vocabulary
 
 
 def described(dataset: Dataset, preprocessor: Preprocessor) -> DataDescription:
@@ -32,9 +33,17 @@ def described(dataset: Dataset, preprocessor: Preprocessor) -> DataDescription:
             mean=() if normalised is None else tuple(normalised.mean_C.tolist()),
             std=() if normalised is None else tuple(normalised.deviation_C.tolist()),
             image_files=_image_files(dataset) if isinstance(dataset, ImageDataset) else None,
+            **_tokens(dataset),
         )
     except ValidationError as error:
         raise InputError(f"data set {dataset.name} is refused: {first_fault(error)}") from None
+
+
+def _tokens(dataset: Dataset) -> dict[str, int | None]:
+    """Return which numbers are tokens, of data whose tokens are not just bytes."""
+    if not isinstance(dataset, TokenDataset) or dataset.tokens == Vocabulary():
+        return {}
+    return {"vocabulary": dataset.vocabulary, "padding": dataset.padding}
 
 
 def _image_files(dataset: ImageDataset) -> ImageFileDescription | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from dtfl_private.data.dataset import Dataset
+from dtfl_private.data.dataset import Dataset, TokenDataset
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.models.build import as_staged, build_model
@@ -40,6 +40,7 @@ def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedPart
             norm=parts.norm,
             seed=config.seed,
             allowed=config.allowed,
+            tokens=dataset.tokens if isinstance(dataset, TokenDataset) else None,
         )
     check_network(parts.defense, model)
     table = analyse(model, dataset.input_shape, classes, parts.numerics, config.head)

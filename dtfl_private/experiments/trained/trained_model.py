@@ -81,6 +81,7 @@ class TrainedModel(nn.Module):
         if self.data.kind == "tokens":
             if images.is_floating_point():
                 raise InputError(f"tokens are {images.dtype}, expected whole numbers")
+            self._require_tokens(images)
             return images
         if images.dtype == torch.uint8:
             return images
@@ -94,6 +95,13 @@ class TrainedModel(nn.Module):
                     "and do not normalise them"
                 )
         return images.float() * 255
+
+    def _require_tokens(self, tokens: Tensor) -> None:
+        known = self.data.tokens
+        if known is not None and len(tokens):
+            least, most = int(tokens.min()), int(tokens.max())
+            if least < 0 or most >= known.numbers:
+                raise InputError(f"tokens lie within {least}..{most}, expected 0..{known.numbers - 1}")
 
     def extra_repr(self) -> str:
         """Return what it takes and tells apart."""
@@ -161,4 +169,5 @@ def _built(described: ModelDescription, allowed: Allowed, build: Callable[..., S
         norm=described.norm,
         seed=0,
         allowed=allowed,
+        tokens=data.tokens,
     )
