@@ -5,7 +5,8 @@ from typing import Literal
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by, first_folder_with
-from dtfl_private.data.files.image_files import ImageFile, ImageFiles, images_below
+from dtfl_private.data.files.found_files import DataFile
+from dtfl_private.data.files.image_files import ImageFiles, images_below
 from dtfl_private.data.files.pixels import PixelFormat
 from dtfl_private.errors import InputError
 
@@ -79,5 +80,5 @@ def load_cinic10(
     return dataset
 
 
-def _part(root: Path, part: str) -> list[ImageFile]:
+def _part(root: Path, part: str) -> list[DataFile]:
     return [file for label, name in enumerate(CLASSES) for file in images_below(root, f"{part}/{name}", label)]

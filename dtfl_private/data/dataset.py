@@ -200,6 +200,18 @@ class TokenDataset(Dataset):
         """What a network must know of the tokens."""
         return Vocabulary(size=self.vocabulary, padding=self.padding, tokenizer=self.tokenizer)
 
+    def text_of(self, tokens_T: "Tensor") -> str:
+        """Return the text of a sequence, without padding; to be shown, it must pass `dtfl_private.printable`.
+
+        Raises:
+            InputError: the data do not say what their tokens are.
+        """
+        from dtfl_private.data.tokenizers import tokenizer_of
+
+        if self.tokenizer is None:
+            raise InputError(f"{self.name} has no tokenizer: its tokens are numbers only")
+        return tokenizer_of(self.tokenizer).text_of(tokens_T.tolist())
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of all sequences, labels and client ids, and of which numbers are tokens."""
         if self.tokens == Vocabulary():

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from dtfl_private.data.dataset import ChannelConstants, ImageDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
-from dtfl_private.data.files.image_files import ImageFile, ImageFiles, chosen_for_test, folders_in, images_below
+from dtfl_private.data.files.found_files import DataFile, chosen_for_test, folders_in
+from dtfl_private.data.files.image_files import ImageFiles, images_below
 from dtfl_private.data.files.pixels import PixelFormat, Side
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
@@ -134,10 +135,10 @@ def _check(table: Path, number: int, row: Row, seen: set[str]) -> None:
     seen.add(row["image_id"])
 
 
-def _images(root: Path) -> dict[str, ImageFile]:
+def _images(root: Path) -> dict[str, DataFile]:
     """Return the image files by image id: those in folders ``HAM10000_images*``, or all of them if there are none."""
     folders = [name for name in folders_in(root) if name.casefold().startswith("ham10000_images")] or [""]
-    images: dict[str, ImageFile] = {}
+    images: dict[str, DataFile] = {}
     for file in (file for folder in folders for file in images_below(root, folder, 0)):
         # One archive in circulation has every image twice, in folders whose names differ in capitals only.
         known = images.setdefault(Path(file.name).stem, file)
@@ -146,7 +147,7 @@ def _images(root: Path) -> dict[str, ImageFile]:
     return images
 
 
-def _files(table: Path, rows: Sequence[Row], images: Mapping[str, ImageFile]) -> list[ImageFile]:
+def _files(table: Path, rows: Sequence[Row], images: Mapping[str, DataFile]) -> list[DataFile]:
     """Return the file of each row. An image id is only looked up, never made a path: no table leads elsewhere."""
     sources = sorted({row["dataset"] for row in rows if row.get("dataset")})
     files = []

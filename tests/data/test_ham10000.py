@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from dtfl_private.data.dataset import load_dataset
-from dtfl_private.data.files.image_files import ImageFile, ImageFiles
+from dtfl_private.data.files.found_files import DataFile
+from dtfl_private.data.files.image_files import ImageFiles
 from dtfl_private.data.ham10000 import CLASSES, FACTS, load_ham10000
 from dtfl_private.errors import InputError
 
@@ -101,7 +102,7 @@ def test_every_image_has_the_diagnosis_of_its_row(folder):
         assert max(differences) <= 2
 
 
-def lesions(files: Sequence[ImageFile]) -> set[str]:
+def lesions(files: Sequence[DataFile]) -> set[str]:
     """Return the lesions that image files show."""
     lesion_of = {row["image_id"]: row["lesion_id"] for row in rows()}
     return {lesion_of[Path(file.name).stem] for file in files}

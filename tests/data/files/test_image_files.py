@@ -8,8 +8,8 @@ from image_trees import refusal, shades, write
 from PIL import Image
 
 from dtfl_private.data.dataset import ImageDataset
-from dtfl_private.data.files import image_files, pixels
-from dtfl_private.data.files.image_files import chosen_for_test
+from dtfl_private.data.files import found_files, image_files, pixels
+from dtfl_private.data.files.found_files import chosen_for_test
 from dtfl_private.data.image_folder import load_image_folder
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -158,7 +158,7 @@ def test_what_servers_and_archivers_leave_behind_is_no_class(tree):
 
 
 def test_a_tree_is_followed_so_many_levels_and_no_more(tree):
-    deep = Path("cat", *["d"] * image_files.MOST_LEVELS)
+    deep = Path("cat", *["d"] * found_files.MOST_LEVELS)
     write(tree / deep / "0.png", 77)
     dataset = load_image_folder(data_dir=tree)
     assert 77 in {*shades(dataset, "train"), *shades(dataset, "test")}
