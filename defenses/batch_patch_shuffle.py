@@ -56,6 +56,7 @@ class BatchPatchShuffle(Defense):
         attacker="the places and orders drawn; pieces that fit together can be matched",
         couples_records=frozenset({"smashed"}),
         nonexpansive=True,
+        refuses_padding="it gives records pieces of others, padding among them",
     )
 
     patch: Annotated[int, Field(ge=1)] = 4

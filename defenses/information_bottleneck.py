@@ -14,12 +14,21 @@ from dtfl_private.protection.cost import Cut, KnownNoise
 from dtfl_private.protection.release_reading import Reading
 
 
-def kl_to_standard_normal(sampled: Tensor, sigma: float) -> Tensor:
+def kl_to_standard_normal(sampled: Tensor, sigma: float, real: Tensor | None = None) -> Tensor:
     """Return an unbiased estimate of KL(N(z, sigma^2) || N(0, 1)) per value, in nats, from z + sigma * noise.
+
+    Where places of sequences are not ``real`` (B, T), they do not count: the mean is over each record's real values.
 
     The divergence is (z^2 + sigma^2 - 1 - ln sigma^2) / 2, and the square of the sample has the mean z^2 + sigma^2.
     """
-    return (sampled.square().mean() - 1 - 2 * math.log(sigma)) / 2
+    squares = sampled.square().mean() if real is None else _mean_of_real(sampled.square(), real)
+    return (squares - 1 - 2 * math.log(sigma)) / 2
+
+
+def _mean_of_real(values: Tensor, real: Tensor) -> Tensor:
+    """Return the mean over records of the means over their real places; records without any count 0."""
+    counts = real.sum(dim=1).clamp(min=1) * values.shape[2]
+    return ((values * real[..., None]).flatten(1).sum(dim=1) / counts).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +70,7 @@ class InformationBottleneck(Defense):
 
     def local_loss(self, loss: Tensor, step: LocalStep, at: ClientRound) -> Tensor:
         """Return the loss with the price of the information."""
-        return loss + self.beta * kl_to_standard_normal(working(step.smashed), self.sigma)
+        return loss + self.beta * kl_to_standard_normal(working(step.smashed), self.sigma, step.real)
 
     def known_noise(self, cut: Cut) -> KnownNoise:
         """Return the noise."""

@@ -55,6 +55,7 @@ class LearnedNoise(Defense):
         cost="a draw per value, a second backward pass through the auxiliary head; accuracy",
         attacker="the noise drawn; not its distribution; averages over releases of a record undo it",
         couples_records=frozenset({"activations"}),
+        refuses_padding="it learns a scale for each place, also for places that are padding in most texts",
         nonexpansive=True,
     )
 

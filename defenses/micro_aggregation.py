@@ -42,6 +42,7 @@ class MicroAggregation(Defense):
         cost="distances between the records of each batch; accuracy",
         attacker="nothing: equal vectors show the groups; other batches have other groups, which can be intersected",
         couples_records=frozenset({"smashed"}),
+        refuses_padding="lengths would tell the records of a group apart, or padding would count in their means",
     )
 
     k: Annotated[int, Field(ge=1)] = 3

@@ -36,6 +36,7 @@ class Quantize(Defense):
         cost="none on the wire: a quarter or an eighth of float32's bytes; little accuracy",
         attacker="nothing: it is not random",
         packs=True,
+        refuses_padding="a text has one range for all its places, padding among them; --wire int8 has one for each",
     )
 
     bits: Annotated[int, AfterValidator(_known)] = 8

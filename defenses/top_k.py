@@ -31,6 +31,7 @@ class TopK(Defense):
         cost="a selection; values and places are sent: fewer bytes unless the share is above about two thirds",
         attacker="nothing: it is not random",
         packs=True,
+        refuses_padding="the same number of values is sent of each text, however many places are padding",
     )
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.1

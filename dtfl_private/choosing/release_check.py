@@ -69,7 +69,9 @@ def _differs(opened: OpenedRun, place: int, task: ClientTask) -> bool:
     worker = opened.prepared.worker
     own = list(worker.defense)
     # In its place one that does nothing, so that the others draw as they did.
-    bare = DefenseChain([*own[:place], Defense(), *own[place + 1 :]], worker.defense.wire, worker.defense.class_weights)
+    bare = DefenseChain(
+        [*own[:place], Defense(), *own[place + 1 :]], worker.defense.wire, worker.defense.class_weights
+    ).padded_by(worker.defense.padding)
     for whole in (False, True):
         sent = [_sent(opened, task, defense, whole=whole) for defense in (worker.defense, bare)]
         if not _alike(*sent):

@@ -155,6 +155,7 @@ def _notes(lengths: np.ndarray, length: int, tokenizer: TextTokenizer, *, own: b
         f"{length} tokens a text, of a vocabulary of {tokenizer.vocabulary:,}: {longer:.0%} of the training texts are "
         f"cut off, {1 - used:.0%} of all places are padding"
     ]
+    notes.append("how long each text is goes to the server in clear: no defense hides it, no epsilon covers it")
     if own:
         notes.append(
             "the tokenizer was trained on all clients' training texts together, as no federation could do unseen: "

@@ -81,6 +81,16 @@ class Run:
         """Names of the classes, by number. Errors as those of `data`."""
         return self.data.classes
 
+    def text_of(self, tokens_T: Sequence[int]) -> str:
+        """Return the text of a sequence of tokens, without padding: text of unknown origin, which may steer a terminal.
+
+        Raises:
+            InputError: the run is not on texts, or its tokenizer.json is damaged.
+        """
+        from dtfl_private.data.tokenizers import read_tokenizer
+
+        return read_tokenizer(self.folder.tokenizer).text_of(tokens_T)
+
     @property
     def audit(self) -> "Findings | None":
         """What an audit of the run found, from audit/audit.json; None where there was none.

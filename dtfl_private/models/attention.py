@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
@@ -43,8 +44,10 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, tokens_BTC: Tensor, *_: Tensor, **__: Any) -> tuple[Tensor, None]:
+    def forward(self, tokens_BTC: Tensor, *_: Tensor, real: Tensor | None = None, **__: Any) -> tuple[Tensor, None]:
         """Return the attended tokens (batch, tokens, width), and no attention weights.
+
+        Nothing attends to places that are not ``real`` (batch, tokens); None: all are.
 
         Takes and ignores what torchvision passes to torch's attention beyond the tokens: the same tokens as keys and
         as values, and the wish for no weights.
@@ -53,6 +56,9 @@ class Attention(nn.Module):
         heads = self.qkv(tokens_BTC).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (batch, heads, tokens, width of a head)
         scores = query @ key.transpose(-2, -1) / math.sqrt(width // self.heads)
+        if real is not None:
+            # The least number and not minus infinity: where nothing may be attended to, the softmax is not NaN.
+            scores = scores.masked_fill(~real[:, None, None, :], torch.finfo(scores.dtype).min)
         if self.causal:
             allowed = scores.new_ones(length, length).tril() > 0
             scores = scores.masked_fill(~allowed, float("-inf"))

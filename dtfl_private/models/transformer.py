@@ -20,6 +20,7 @@ from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.input_kinds import network
 from dtfl_private.models.norms import Norm
+from dtfl_private.models.padding import kept, real_places
 from dtfl_private.models.setting_types import Rate, Width
 from dtfl_private.protocol.vocabulary import BYTES, Vocabulary
 
@@ -42,21 +43,23 @@ class Places(nn.Module):
 class Embedding(nn.Module):
     """Learnt vectors for tokens and for places: (batch, length) int64 to (batch, length, width)."""
 
-    def __init__(self, vocabulary: int, length: int, width: int, dropout: float) -> None:
+    def __init__(self, vocabulary: int, length: int, width: int, dropout: float, padding: int | None = None) -> None:
         super().__init__()
+        self.padding = padding
         self.tokens = nn.Embedding(vocabulary, width)
         self.places = Places(length, width)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.tokens.weight, std=0.02)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Return the sum of both vectors."""
-        embedded: Tensor = self.dropout(self.places(self.tokens(tokens_BT)))
-        return embedded
+        """Return the sum of both vectors; zeros where there is padding, which is never looked up."""
+        real = None if self.padding is None else tokens_BT != self.padding
+        known = tokens_BT if real is None else tokens_BT.masked_fill(~real, 0)
+        return kept(self.dropout(self.places(self.tokens(known))), real)
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on normed tokens and added to its input."""
+    """Attention and MLP, each on normed tokens and added to its input; what is padding stays zero."""
 
     def __init__(self, width: int, heads: int, dropout: float, *, causal: bool) -> None:
         super().__init__()
@@ -68,10 +71,23 @@ class Block(nn.Module):
 
     def forward(self, tokens_BTC: Tensor) -> Tensor:
         """Return (batch, tokens, width)."""
-        attended, _ = self.attention(self.norm1(tokens_BTC))
+        real = real_places(tokens_BTC)
+        attended, _ = self.attention(self.norm1(tokens_BTC), real=real)
         hidden = tokens_BTC + self.dropout(attended)
-        returned: Tensor = hidden + self.dropout(self.mlp(self.norm2(hidden)))
-        return returned
+        return kept(hidden + self.dropout(self.mlp(self.norm2(hidden))), real)
+
+
+class NormedClassifier(nn.Sequential):
+    """Layer norm, mean of the real places, and one fully connected layer."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(nn.LayerNorm(width), PooledClassifier(width, classes))
+
+    def forward(self, tokens_BTC: Tensor) -> Tensor:
+        """Return logits (batch, classes)."""
+        norm, classifier = self
+        logits: Tensor = classifier(kept(norm(tokens_BTC), real_places(tokens_BTC)))
+        return logits
 
 
 def _transformer(
@@ -92,9 +108,10 @@ def _transformer(
         raise InputError(f"{length} tokens are more than the {places} that this network has places for")
     if tokens is not None and tokens.size > vocabulary:
         raise InputError(f"the data have {tokens.size:,} kinds of tokens, this network has vectors for {vocabulary:,}")
-    stages: list[nn.Module] = [Embedding(vocabulary, places, width, dropout)]
+    padding = None if tokens is None else tokens.padding
+    stages: list[nn.Module] = [Embedding(vocabulary, places, width, dropout, padding)]
     stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
-    stages.append(nn.Sequential(nn.LayerNorm(width), PooledClassifier(width, classes)))
+    stages.append(NormedClassifier(width, classes))
     return cut_automatically(numbered(stages), (length,), cuts)
 
 

@@ -115,6 +115,20 @@ def check_network(chain: DefenseChain | Sequence[Defense], network: nn.Module) -
                     )
 
 
+def check_padding(chain: DefenseChain | Sequence[Defense], padding: int | None) -> None:
+    """Refuse defenses that cannot act on sequences that are filled up.
+
+    Raises:
+        InputError: naming the first, with its reason.
+    """
+    for defense in map(bare, chain):
+        if padding is not None and defense.facts.refuses_padding:
+            raise InputError(
+                f"{name_of(defense)} cannot act on texts that are filled up to one length: "
+                f"{defense.facts.refuses_padding}; leave it out"
+            )
+
+
 def exclusions(defense: Defense, others: Iterable[Defense]) -> list[str]:
     """Return in words what a defense cannot be combined with: other defenses, in which order, and settings of a run."""
     found = []

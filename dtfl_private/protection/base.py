@@ -50,6 +50,8 @@ class DefenseFacts:
     nonexpansive: for given draws, it moves the activations of no two records (or batches) further apart: a projection,
         a permutation, an addition that does not depend on the record. Noise that comes after it then hides as much.
     excludes: names of defenses that it cannot be combined with, each with the reason.
+    refuses_padding: why it cannot act on sequences that are filled up, whose padding must neither count nor change;
+        "" where it can, as what it does to padding is undone for it.
     """
 
     protects: str
@@ -63,6 +65,7 @@ class DefenseFacts:
     packs: bool = False
     nonexpansive: bool = False
     excludes: Mapping[str, str] = field(default_factory=dict)
+    refuses_padding: str = ""
 
     @property
     def keeps_inputs_apart(self) -> bool:

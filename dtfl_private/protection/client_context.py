@@ -152,12 +152,14 @@ class LocalStep:
     smashed: (B, *cut shape), the activations at the cut after ``encode``.
     logits: (B, classes) of the auxiliary head.
     labels: (B,), after ``protect_labels``.
+    real: (B, T) which places of sequences are not padding, where the activations are 0; None where there is none.
     """
 
     inputs: Tensor
     smashed: Tensor
     logits: Tensor
     labels: Tensor
+    real: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.errors import InputError
+from dtfl_private.models.padding import kept, real_places
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.conditional import Conditional, bare, rule_of
@@ -47,6 +49,7 @@ class DefenseChain(Defense):
 
         self.wire = wire
         self.class_weights = class_weights
+        self.padding: int | None = None
         self._places: tuple[int, ...] | None = None
         self._draws: tuple[int, ...] | None = None
         self._idle: tuple[Defense, ...] = ()
@@ -64,7 +67,26 @@ class DefenseChain(Defense):
     @property
     def undefended(self) -> "DefenseChain":
         """The same wire and loss without the defenses."""
-        return DefenseChain(wire=self.wire, class_weights=self.class_weights)
+        return DefenseChain(wire=self.wire, class_weights=self.class_weights).padded_by(self.padding)
+
+    def padded_by(self, token: int | None) -> "DefenseChain":
+        """Return the same defenses for sequences that this token fills up; None: there is no padding.
+
+        Whatever members do to activations, places that are padding are zero afterwards. Which they are is told by the
+        client's tokens and not by zeros in its activations: a server could choose weights that make real places zero,
+        on which noise would then be missing.
+        """
+        found = self._with(self.defenses)
+        found.padding = token
+        return found
+
+    def real_places(self, at: ClientRound) -> Tensor | None:
+        """Return which places (B, T) of the batch under way are not padding; None where there is no padding."""
+        if self.padding is None:
+            return None
+        if at.forward is None:
+            raise ValueError("padding is told by the batch under way: at.during(...) is missing")
+        return at.forward.inputs != self.padding
 
     def weighing(self, class_weights: Tensor) -> "DefenseChain":
         """Return the same defenses with these weights of classes in the training loss."""
@@ -189,9 +211,14 @@ class DefenseChain(Defense):
         return self._with([defense.calibrated(run) for defense in self.defenses])
 
     def check(self, cut: Cut) -> None:
-        """Let each member refuse the cut."""
+        """Let each member refuse the cut, and refuse a wire on which padding would change other places."""
         for defense in self.defenses:
             defense.check(cut)
+        if self.padding is not None and self.wire is not None and not self.wire.keeps_zero_rows(cut.cut_shape):
+            raise InputError(
+                f"wire {self.wire.kind} gives a whole record one range at cuts of shape {cut.cut_shape}, and padding "
+                "would change what other places become: use --wire fp32 or bf16"
+            )
 
     def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
         """Return the remarks of all members."""
@@ -223,18 +250,22 @@ class DefenseChain(Defense):
 
     def encode(self, smashed: Tensor, at: ClientRound) -> Tensor:
         """Apply each member in order."""
+        real = self.real_places(at)
         for defense, own in self._members(at):
-            smashed = defense.encode(smashed, own)
+            smashed = kept(defense.encode(smashed, own), real)
         return smashed
 
     def expect(self, smashed: Tensor, at: ClientRound) -> Tensor:
         """Apply each member in order."""
+        real = self.real_places(at)
         for defense, own in self._members(at):
-            smashed = defense.expect(smashed, own)
+            smashed = kept(defense.expect(smashed, own), real)
         return smashed
 
     def read(self, reading: Reading) -> Reading:
         """Read backwards: the wire, then what members did to the message, the last first, to activations, to inputs."""
+        if self.padding is not None:  # zeros that are no noise, and tell nothing but where a text ends
+            reading = replace(reading, shown=reading.shown & real_places(reading.values)[..., None])
         reading = reading if self.wire is None else self.wire.read(reading)
         for position, defense in sorted(enumerate(self.defenses), key=_when, reverse=True):
             own = replace(reading, known=below(f"{self.places[position]}/", reading.known))
@@ -257,8 +288,11 @@ class DefenseChain(Defense):
 
     def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Apply each member in order."""
+        real = self.real_places(at)
         for defense, own in self._members(at):
             message = defense.protect_batch(message, own)
+            if real is not None and message.packed is None:
+                message = replace(message, smashed=kept(message.smashed, real))
         return self.written(message)
 
     def written(self, message: SmashedBatch) -> SmashedBatch:

@@ -72,6 +72,10 @@ class WireFormat:
             return ranges * record_bytes(values // ranges, BITS[self.kind])
         return values * BYTES[self.kind]
 
+    def keeps_zero_rows(self, cut_shape: tuple[int, ...]) -> bool:
+        """Whether what a row of a record becomes does not depend on rows of zeros, and these stay zeros."""
+        return self.kind not in BITS or _ranges(cut_shape) == cut_shape[0]
+
     def read(self, reading: Reading) -> Reading:
         """Return what the values tell of those that were rounded."""
         if self.kind in BITS:

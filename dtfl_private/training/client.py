@@ -145,7 +145,8 @@ class ClientHalf:
             smashed = self._defense.encode(self._modules(inputs), at)
             logits = self._head(smashed)
             loss = self._defense.classification_loss(logits, labels)
-        step = LocalStep(inputs=inputs, smashed=smashed, logits=logits, labels=labels)
+        real = self._defense.real_places(at)
+        step = LocalStep(inputs=inputs, smashed=smashed, logits=logits, labels=labels, real=real)
         return self._defense.local_loss(loss, step, at), smashed
 
     def _step(self, inputs: Tensor, labels: Tensor, at: ClientRound) -> Tensor:

@@ -35,6 +35,11 @@ class RunFolder:
         return self.path / "dataset.json"
 
     @property
+    def tokenizer(self) -> Path:
+        """What made tokens of texts, in Hugging Face's layout; only of runs on texts."""
+        return self.path / "tokenizer.json"
+
+    @property
     def audit(self) -> Path:
         """What an audit of the run found, unless it was told to leave that elsewhere."""
         return self.path / "audit" / "audit.json"
@@ -102,7 +107,11 @@ def require_name(path: Path) -> None:
 
 
 def create_run_folder(
-    path: Path, config_toml: str, environment: Mapping[str, Any], dataset: bytes | None = None
+    path: Path,
+    config_toml: str,
+    environment: Mapping[str, Any],
+    dataset: bytes | None = None,
+    tokenizer: str | None = None,
 ) -> RunFolder:
     """Make a new run folder with its configuration; it appears complete or not at all.
 
@@ -111,6 +120,7 @@ def create_run_folder(
         config_toml: the configuration.
         environment: what made the run.
         dataset: the text of dataset.json.
+        tokenizer: the text of tokenizer.json.
 
     Raises:
         InputError: the folder cannot be made there.
@@ -121,6 +131,8 @@ def create_run_folder(
         write_synced(draft / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
         if dataset is not None:
             write_synced(draft / "dataset.json", dataset)
+        if tokenizer is not None:
+            write_synced(draft / "tokenizer.json", tokenizer.encode())
     return RunFolder(path=path)
 
 

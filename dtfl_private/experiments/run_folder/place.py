@@ -85,7 +85,8 @@ def new_folder(prepared: Prepared, path: Path, is_new: bool, more: Mapping[str, 
     environment = describe_environment(
         prepared.worker.numerics, prepared.workers, prepared.data_sha256, prepared.config.executor
     )
-    return create_run_folder(path, to_toml(prepared.config), {**environment, **more}, prepared.data.document())
+    written = to_toml(prepared.config), {**environment, **more}, prepared.data.document(), prepared.tokenizer
+    return create_run_folder(path, *written)
 
 
 def _mend_description(folder: RunFolder, data: DataDescription) -> None:

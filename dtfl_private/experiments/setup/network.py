@@ -9,7 +9,8 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.privacy.compatibility import check_network
+from dtfl_private.models.padding import require_padding_kept
+from dtfl_private.privacy.compatibility import check_network, check_padding
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
 
@@ -43,5 +44,8 @@ def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedPart
             tokens=dataset.tokens if isinstance(dataset, TokenDataset) else None,
         )
     check_network(parts.defense, model)
+    if isinstance(dataset, TokenDataset):
+        require_padding_kept(model, dataset.tokens, dataset.input_shape[0])
+        check_padding(parts.defense, dataset.padding)
     table = analyse(model, dataset.input_shape, classes, parts.numerics, config.head)
     return CostedNetwork(name=parts.names.get("model", config.model), model=model, table=table)

@@ -7,6 +7,7 @@ load_inputs -> build_network -> cost_table -> placed -> calibrated -> run_device
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.data.description import DataDescription
 from dtfl_private.data.registration import Registration, register
 from dtfl_private.experiments.config.train_config import TrainConfig
@@ -46,8 +47,8 @@ from dtfl_private.training.worker import WorkerSetup
 class Prepared:
     """A run that has been checked completely and has written nothing yet.
 
-    ``data`` is what must be known of the data to use the network; ``statistics`` is what clients say of their images
-    before round 1; ``notes`` are lines for the user.
+    ``data`` is what must be known of the data to use the network; ``tokenizer`` is the text of tokenizer.json, of runs
+    on texts; ``statistics`` is what clients say of their images before round 1; ``notes`` are lines for the user.
     """
 
     config: TrainConfig
@@ -58,6 +59,7 @@ class Prepared:
     workers: int
     data_sha256: str
     data: DataDescription
+    tokenizer: str | None = None
     statistics: Sequence[ChannelSums | ClassCounts] = ()
     notes: Sequence[str] = ()
 
@@ -78,6 +80,8 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
         inputs = load_inputs(config, objects.dataset, pooled=parts.method.pooled)
     else:
         inputs = held_inputs(config, held)
+    padding = inputs.dataset.padding if isinstance(inputs.dataset, TokenDataset) else None
+    parts = replace(parts, defense=parts.defense.padded_by(padding))
     network = build_network(config, objects.model, parts, inputs.dataset)
     costs = cost_table(config, parts, network, inputs)
     defense = placed(costs.config, parts.defense, costs.table)
@@ -112,6 +116,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
         workers=workers,
         data_sha256=inputs.dataset.fingerprint(),
         data=described(inputs.dataset, registration.preprocessor),
+        tokenizer=inputs.dataset.tokenizer if isinstance(inputs.dataset, TokenDataset) else None,
         statistics=(*registration.sums, *(weighed.counts if weighed is not None else ())),
         notes=[
             *_notes(parts, inputs, costs, registration, workers),
