@@ -32,12 +32,14 @@ class NetworkFacts:
         smallest: least side of an image in pixels, or least length of a sequence.
         example: shape of a common input, at which the list counts tiers and parameters.
         source: the paper it is from.
+        needs: what must be there to build it, in words; "" if nothing.
     """
 
     kind: Kind
     smallest: int
     example: tuple[int, ...]
     source: str
+    needs: str = ""
 
     @property
     def takes(self) -> str:
@@ -49,10 +51,15 @@ Factory = Callable[..., StagedModel]
 
 
 def network(
-    *, source: str, kind: Kind = "images", smallest: int = 8, example: tuple[int, ...] = (3, 32, 32)
+    *,
+    source: str,
+    kind: Kind = "images",
+    smallest: int = 8,
+    example: tuple[int, ...] = (3, 32, 32),
+    needs: str = "",
 ) -> Callable[[Factory], Factory]:
     """Decorate a function that builds a network: keep its facts, and refuse inputs that it cannot take."""
-    facts = NetworkFacts(kind=kind, smallest=smallest, example=example, source=source)
+    facts = NetworkFacts(kind=kind, smallest=smallest, example=example, source=source, needs=needs)
 
     def decorate(factory: Factory) -> Factory:
         @functools.wraps(factory)

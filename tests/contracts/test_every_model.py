@@ -24,7 +24,9 @@ from dtfl_private.simulation.costs.analysis import analyse
 
 # Sizes to plan with: they have tests of their own, without weights.
 LARGE = {"bert-base", "bert-large", "gpt2-xl"}
-TRAINABLE = sorted(set(installed("model")) - LARGE)
+# From files on disk, with tests of its own.
+FROM_FILES = {"pretrained"}
+TRAINABLE = sorted(set(installed("model")) - LARGE - FROM_FILES)
 # Published without norms.
 WITHOUT_NORMS = {"he-cnn"}
 

@@ -12,7 +12,7 @@ from dtfl_private.models.copies import copied
 from dtfl_private.plugins.installed import installed
 
 LARGE = {"bert-base", "bert-large", "gpt2-xl"}
-TRAINABLE = sorted(set(installed("model")) - LARGE)
+TRAINABLE = sorted(set(installed("model")) - LARGE - {"pretrained"})
 
 
 class Own(nn.Linear):

@@ -25,10 +25,12 @@ def _facts(name: str, point: EntryPoint) -> Facts:
     known = network_facts(load("model", point))
     takes = source = tiers = parameters = UNKNOWN
     if known is not None:
+        takes, source = known.takes, known.source
+    if known is not None and not known.needs:
         with torch.device("meta"):
             model = build_model(name, input_shape=known.example, classes=CLASSES, norm="batch", seed=0)
         count = sum(parameter.numel() for parameter in model.parameters())
-        takes, source, tiers, parameters = known.takes, known.source, str(len(model.tiers)), f"{count:,}"
+        tiers, parameters = str(len(model.tiers)), f"{count:,}"
     return {
         "takes": takes,
         "tiers": tiers,

@@ -16,7 +16,7 @@ from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs, network_facts
 from dtfl_private.models.norms import Norm
 from dtfl_private.numerics import Numerics
-from dtfl_private.plugins.factories import factory_of
+from dtfl_private.plugins.factories import factory_of, load
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.specification import is_object_path, parse
@@ -64,8 +64,9 @@ def median_error(steps: Sequence[CheckedStep]) -> float:
 
 
 def built_in_networks() -> list[str]:
-    """Return the names of the installed networks."""
-    return [*installed("model")]
+    """Return the names of the installed networks that need no files."""
+    facts = {name: network_facts(load("model", point)) for name, point in installed("model").items()}
+    return [name for name, known in facts.items() if known is None or not known.needs]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,343 @@
+"""config.json of a checkpoint: what it says of the network, each value within bounds, and nothing of it believed yet.
+
+The file may come from anybody. Keys that do not change what the network computes are ignored; those that would ask for
+another network than ours are refused. No code is named in it that would be run.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dtfl_private.errors import InputError
+from dtfl_private.files import reading
+from dtfl_private.printable import one_line, shown_value
+from dtfl_private.protocol.vocabulary import MOST_TOKENS
+
+FILE = "config.json"
+LARGEST_CONFIG_BYTES = 2**20
+
+Vocabulary = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+Positions = Annotated[int, Field(ge=1, le=2**20)]
+Layers = Annotated[int, Field(ge=1, le=256)]
+Heads = Annotated[int, Field(ge=1, le=1024)]
+Width = Annotated[int, Field(ge=1, le=2**15)]
+Inner = Annotated[int, Field(ge=1, le=2**18)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish"]
+
+
+class CheckpointConfig(BaseModel):
+    """What all types say.
+
+    The names of fields are those of config.json; properties give them one name each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    # What base networks are called in the names of weights of networks with a head.
+    PREFIX: ClassVar[str]
+    # Whether a token sees those before it only.
+    CAUSAL: ClassVar[bool] = False
+
+    vocab_size: Vocabulary
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Values of a token."""
+        raise NotImplementedError
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention."""
+        raise NotImplementedError
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        raise NotImplementedError
+
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class."""
+        return self.model_dump()
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "CheckpointConfig":
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        return self
+
+
+class BertConfig(CheckpointConfig):
+    """BERT: an encoder with learnt positions and norms behind attention and MLP."""
+
+    PREFIX: ClassVar[str] = "bert."
+
+    hidden_size: Width = 768
+    num_hidden_layers: Layers = 12
+    num_attention_heads: Heads = 12
+    intermediate_size: Inner = 3072
+    hidden_act: Activation = "gelu"
+    hidden_dropout_prob: Rate = 0.1
+    attention_probs_dropout_prob: Rate = 0.1
+    max_position_embeddings: Positions = 512
+    type_vocab_size: Annotated[int, Field(ge=1, le=1024)] = 2
+    layer_norm_eps: Epsilon = 1e-12
+    is_decoder: Literal[False] = False
+    add_cross_attention: Literal[False] = False
+    position_embedding_type: Literal["absolute"] | None = "absolute"
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return self.num_hidden_layers
+
+    @property
+    def width(self) -> int:
+        """Values of a token."""
+        return self.hidden_size
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention."""
+        return self.num_attention_heads
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_position_embeddings
+
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class."""
+        return self.model_dump(exclude={"position_embedding_type"}) | {"pad_token_id": None}
+
+
+class RobertaConfig(BertConfig):
+    """RoBERTa: BERT whose positions begin behind the number of its padding token."""
+
+    PREFIX: ClassVar[str] = "roberta."
+
+    pad_token_id: Annotated[int, Field(ge=0, le=1024)] = 1
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_position_embeddings - self.pad_token_id - 1
+
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class."""
+        return self.model_dump(exclude={"position_embedding_type"})
+
+    @model_validator(mode="after")
+    def _some_positions(self) -> "RobertaConfig":
+        if self.positions < 1 or self.pad_token_id >= self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} leaves no positions, or is none of the tokens")
+        return self
+
+
+class DistilBertConfig(CheckpointConfig):
+    """DistilBERT: BERT without types of tokens, under other names."""
+
+    PREFIX: ClassVar[str] = "distilbert."
+
+    dim: Width = 768
+    n_layers: Layers = 6
+    n_heads: Heads = 12
+    hidden_dim: Inner = 3072
+    activation: Activation = "gelu"
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.1
+    max_position_embeddings: Positions = 512
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return self.n_layers
+
+    @property
+    def width(self) -> int:
+        """Values of a token."""
+        return self.dim
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention."""
+        return self.n_heads
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_position_embeddings
+
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class."""
+        return self.model_dump() | {"pad_token_id": None}
+
+
+class Gpt2Config(CheckpointConfig):
+    """GPT-2: a decoder with learnt positions and norms before attention and MLP."""
+
+    PREFIX: ClassVar[str] = "transformer."
+    CAUSAL: ClassVar[bool] = True
+
+    n_embd: Width = 768
+    n_layer: Layers = 12
+    n_head: Heads = 12
+    n_positions: Positions = 1024
+    n_inner: Inner | None = None
+    activation_function: Activation = "gelu_new"
+    resid_pdrop: Rate = 0.1
+    embd_pdrop: Rate = 0.1
+    attn_pdrop: Rate = 0.1
+    layer_norm_epsilon: Epsilon = 1e-5
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    reorder_and_upcast_attn: Literal[False] = False
+    add_cross_attention: Literal[False] = False
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return self.n_layer
+
+    @property
+    def width(self) -> int:
+        """Values of a token."""
+        return self.n_embd
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention."""
+        return self.n_head
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.n_positions
+
+
+class RopeParameters(BaseModel):
+    """How rotary positions turn: plain, or slowed down for long sequences."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    rope_type: Literal["default", "linear", "llama3"] = "default"
+    rope_theta: Factor = 10_000.0
+    factor: Factor | None = None
+    low_freq_factor: Factor | None = None
+    high_freq_factor: Factor | None = None
+    original_max_position_embeddings: Positions | None = None
+
+
+class LlamaConfig(CheckpointConfig):
+    """Llama: a decoder with rotary positions, RMS norms, a gated MLP, and keys that heads may share."""
+
+    PREFIX: ClassVar[str] = "model."
+    CAUSAL: ClassVar[bool] = True
+
+    hidden_size: Width = 4096
+    num_hidden_layers: Layers = 32
+    num_attention_heads: Heads = 32
+    num_key_value_heads: Heads | None = None
+    head_dim: Annotated[int, Field(ge=2, le=2**15, multiple_of=2)] | None = None
+    intermediate_size: Inner = 11_008
+    hidden_act: Activation = "silu"
+    max_position_embeddings: Positions = 2048
+    rms_norm_eps: Epsilon = 1e-6
+    attention_bias: bool = False
+    attention_dropout: Rate = 0.0
+    mlp_bias: bool = False
+    rope_parameters: RopeParameters = RopeParameters()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, data: Any) -> Any:
+        """Read how files of earlier versions of the library say how positions turn."""
+        if not isinstance(data, dict):
+            return data
+        said = data.get("rope_parameters") or data.get("rope_scaling") or {}
+        if not isinstance(said, dict):
+            raise ValueError("rope_parameters is no object")
+        earlier = {"rope_theta": data.get("rope_theta", 10_000.0), "rope_type": said.get("type", "default")}
+        return {**data, "rope_parameters": RopeParameters.model_validate({**earlier, **said})}
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return self.num_hidden_layers
+
+    @property
+    def width(self) -> int:
+        """Values of a token."""
+        return self.hidden_size
+
+    @property
+    def heads(self) -> int:
+        """Heads of the attention."""
+        return self.num_attention_heads
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.max_position_embeddings
+
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class."""
+        rope = self.rope_parameters.model_dump(exclude_none=True)
+        return self.model_dump(exclude={"rope_parameters"}) | {"rope_parameters": rope}
+
+    @model_validator(mode="after")
+    def _keys_divide(self) -> "LlamaConfig":
+        if self.num_attention_heads % (self.num_key_value_heads or 1):
+            raise ValueError(f"{self.num_key_value_heads} heads of keys do not divide {self.num_attention_heads}")
+        if self.head_dim is None and (self.hidden_size // self.num_attention_heads) % 2:
+            raise ValueError("rotary positions need heads of an even width")
+        return self
+
+
+TYPES: dict[str, type[CheckpointConfig]] = {
+    "bert": BertConfig,
+    "roberta": RobertaConfig,
+    "distilbert": DistilBertConfig,
+    "gpt2": Gpt2Config,
+    "llama": LlamaConfig,
+}
+"""By ``model_type``: nothing else names a class."""
+
+
+def read_config(folder: Path) -> CheckpointConfig:
+    """Return what a checkpoint's config.json says of the network.
+
+    Raises:
+        InputError: there is none, it is damaged, of a type that is not known, or beyond the bounds.
+    """
+    path = folder / FILE
+    try:
+        found = reading.read_json(path, most_bytes=LARGEST_CONFIG_BYTES)
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no {path}: name a folder in the Hugging Face layout, with config.json and model.safetensors"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {reading.reason(error)}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds a {type(found).__name__}, expected an object")
+    if "auto_map" in found:
+        raise InputError(f"{path} names code of its own (auto_map), which is never run: use one of {', '.join(TYPES)}")
+    kind = found.get("model_type")
+    if not isinstance(kind, str) or kind not in TYPES:
+        raise InputError(f"{path}: model_type {shown_value(kind)} is not known, expected one of {', '.join(TYPES)}")
+    try:
+        return TYPES[kind].model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: {one_line(f'{where}: {reason}' if where else reason)}") from None
