@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.padding import kept, real_places
 from dtfl_private.models.pooling import global_average
 from dtfl_private.models.setting_types import HeadSize
 
@@ -53,7 +54,9 @@ class LocalClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, C, H, W) or sequences (B, T, C), as said."""
-        logits: Tensor = self.fc(global_average(F.relu(self.local(features))))
+        real_BT = real_places(features) if features.ndim == 3 else None
+        local = kept(F.relu(self.local(features)), real_BT)  # the layer's bias is no token
+        logits: Tensor = self.fc(global_average(local, real_BT))
         return logits
 
 

@@ -86,3 +86,11 @@ def test_the_sizes_of_heads_are_what_they_say(shape):
         (head,) = make_heads({1: shape}, classes=10, size=size).values()
         sizes[size] = sum(parameter.numel() for parameter in head.parameters())
     assert sizes == {"small": 10 * 4 + 10, "paper": 10 * 16 + 10, "large": 10 * 16 + 10 + 16 * 16 + 16}
+
+
+@pytest.mark.parametrize("size", get_args(HeadSize))
+def test_padding_counts_for_no_head(size):
+    head = make_heads({1: (9, 6)}, classes=3, size=size)[1]
+    tokens = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0))
+    tokens[0, 4:] = 0
+    torch.testing.assert_close(head(tokens)[:1], head(tokens[:1, :4]))
