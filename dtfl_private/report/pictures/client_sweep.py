@@ -115,6 +115,8 @@ def _finished(
         for axes in own:
             axes.axhline(0, color="grey", linestyle=":", linewidth=1)
             axes.grid(axis="y", alpha=0.6)
+            if not any(bar.has_yerr and len(bar.lines[0].get_xdata()) for bar in axes.containers):
+                axes.tick_params(left=False, labelleft=False)  # nothing was measured: no scale
     # Series are the same in all panels, but not in all of them there is something to draw.
     found = {
         label: handle
