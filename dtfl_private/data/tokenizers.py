@@ -3,6 +3,7 @@
 A tokenizer.json is data: vocabulary, merges and rules. Nothing in it is run. The library is imported where it is used.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -96,6 +97,7 @@ def read_tokenizer(path: Path) -> TextTokenizer:
         InputError: there is none, it is damaged or too large, or the library is not installed.
     """
     _library()
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 - Path raises where there is no home folder
     file = path / FILE if path.is_dir() else path
     try:
         data = reading.read_bytes(file, most_bytes=LARGEST_TOKENIZER_BYTES)

@@ -1,5 +1,6 @@
 """A network from a checkpoint on disk, as a staged model: everything is checked before a weight is allocated."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ def pretrained(
     pooling: Pooling = "mean",
 ) -> StagedModel:
     """BERT, RoBERTa, DistilBERT, GPT-2 or Llama from a folder in the Hugging Face layout, with a new classifier."""
-    folder = Path(path)
+    folder = Path(os.path.expanduser(path))  # noqa: PTH111 - Path raises where there is no home folder
     config = read_config(folder)
     _require_length(folder, config, input_shape[0])
     if tokens is not None:
