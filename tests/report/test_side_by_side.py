@@ -91,5 +91,5 @@ def test_the_picture_has_a_cell_for_each_attacked_tier(found):
     text = side_by_side_picture(found[0], form="svg").decode()
     assert text == side_by_side_picture(found[0], form="svg").decode()
     assert text != side_by_side_picture(found[1], form="svg").decode()
-    assert "leakage in tier (the best guess: 0.10 to 0.20)" in text
+    assert "(the best guess: 0.10 to 0.20)" in text
     assert side_by_side_picture(found[0]).startswith(b"\x89PNG")

@@ -52,7 +52,7 @@ def _numbers(found: SideBySide) -> str:
 def _guess(found: SideBySide) -> str:
     """Return what the best trivial guess reaches, over all tiers and rows."""
     guesses = sorted({f"{guess:.2f}" for row in found.rows for guess in row.guess.values()})
-    return "" if not guesses else f" (the best guess: {' to '.join(dict.fromkeys((guesses[0], guesses[-1])))})"
+    return "" if not guesses else f"\n(the best guess: {' to '.join(dict.fromkeys((guesses[0], guesses[-1])))})"
 
 
 def _dot(axes: Axes, place: int, mean: Mean) -> None:
