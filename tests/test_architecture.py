@@ -309,6 +309,7 @@ READ_WITH_CARE = {
     ("dtfl_private.data.files.cache", "safe_open"),  # maps what `require_regular` let pass
     ("dtfl_private.attacking.result_cache", "safetensors.safe_open"),  # likewise
     ("dtfl_private.experiments.run_folder.model_file", "safe_open"),  # likewise
+    ("dtfl_private.models.pretrained.weights_files", "safe_open"),  # likewise
     ("dtfl_private.data.files.idx", "gzip.open"),  # of a file that `open_regular` opened
     ("dtfl_private.data.files.pixels", "Image.open"),  # of bytes
     ("dtfl_private.experiments.run_folder.folder", "os.open"),  # a folder, to lock it

@@ -214,7 +214,8 @@ def test_each_preset_is_valid_in_every_size_and_its_runs_can_be_compared(path, s
     for setting in comparison.settings:
         assert setting.target is not None
         assert (setting.baseline is None) == alone
-        assert (len(setting.groups) == 1) == alone
+        assert len(setting.groups) > 1 or alone
+        assert not alone or {group.settings["method"] for group in setting.groups} == {"dtfl"}
         assert all(len(group.runs) == seeds for group in setting.groups)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -113,10 +114,10 @@ def _finished(
     for own, attack in zip(panels, sweep.attacks, strict=True):
         own[0].set_ylabel(literal(attack), fontsize=8)
         for axes in own:
+            if not any(np.size(line.get_xydata()) for line in axes.get_lines()):
+                axes.tick_params(left=False, labelleft=False)  # nothing was measured: no scale
             axes.axhline(0, color="grey", linestyle=":", linewidth=1)
             axes.grid(axis="y", alpha=0.6)
-            if not any(bar.has_yerr and len(bar.lines[0].get_xdata()) for bar in axes.containers):
-                axes.tick_params(left=False, labelleft=False)  # nothing was measured: no scale
     # Series are the same in all panels, but not in all of them there is something to draw.
     found = {
         label: handle
