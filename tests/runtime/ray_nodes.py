@@ -1,6 +1,7 @@
 """Ray clusters on this machine, of nodes that are processes of their own."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def ends(pid: int, within_s: float) -> bool:
+    """Whether a process has ended, or does within so many seconds: one that was killed takes a while."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], within_s)[0])
+    finally:
+        os.close(handle)
 
 
 @contextmanager

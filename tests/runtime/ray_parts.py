@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class DiesWithItsNode:
             with Path(self.fifo).open("wb"):
                 Path(self.doomed).unlink()
             for process in sorted(processes, key=os.getpid().__eq__):
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # one that has ended by itself meanwhile
+                    os.kill(process, signal.SIGKILL)
         return results
 
 
