@@ -25,30 +25,10 @@ from dtfl_private.auditing.judged_records import judged_records
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.attack_table import AttackTable
+from dtfl_private.report.client_sweep import LeakageRow
 from dtfl_private.runtime.callback import Callback
 
 MIXTURE = "mixture"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeakageRow:
-    """One client under one attack, without what a run's name says; see `dtfl_private.report.client_sweep.ClientPoint`.
-
-    A plain value, so that files hold it.
-    """
-
-    client: int
-    attack: str
-    tier: int
-    aux: str
-    metric: str
-    n: int
-    value: float
-    guess: float
-    recovered: float
-    records: int
-    label_entropy: float
-    oddness: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,10 @@ ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientPoint:
-    """One client under one attack.
+class LeakageRow:
+    """One client of a run under one attack.
 
     Attributes:
-        group: the run's name without its seed: what runs of other seeds share.
-        seed: of the run.
         client: id.
         attack: as the preset spells it.
         tier: client modules m, in which the client was placed.
@@ -39,8 +37,6 @@ class ClientPoint:
         oddness: mean distance (root mean square over pixels) of its images to the nearest of the judge's test images.
     """
 
-    group: str
-    seed: int
     client: int
     attack: str
     tier: int
@@ -53,6 +49,19 @@ class ClientPoint:
     records: int
     label_entropy: float
     oddness: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientPoint(LeakageRow):
+    """The same, and which run of the sweep it is of.
+
+    Attributes:
+        group: the run's name without its seed: what runs of other seeds share.
+        seed: of the run.
+    """
+
+    group: str
+    seed: int
 
     @property
     def run(self) -> str:

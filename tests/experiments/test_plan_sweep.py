@@ -99,7 +99,7 @@ def test_means_and_savings_are_over_equal_seeds(loaded, tmp_path):
         # Student's t with one degree of freedom: 12.706.
         half = 12.706 * statistics.stdev(saved) / 2**0.5
         assert row[5] == f"{100 * statistics.mean(saved):.1f} ± {100 * half:.1f}"
-    assert plan_sweep_markdown(done).count("\n| ") == 2 * (2 + 4) + 2 + 4 + 2
+    assert plan_sweep_markdown(done).count("\n|") == 2 * (2 + 4) + 2 + 4 + 2
     assert plan_sweep_picture(done, "regret", form="svg").startswith(b"<?xml")
 
 

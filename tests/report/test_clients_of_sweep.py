@@ -62,7 +62,7 @@ def test_tables_count_what_is_apart_from_0_and_name_what_was_left_out(sweep):
     text = client_sweep_markdown(sweep)
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert "+2 -0 of 3" in rows["iid"]
-    assert "+0 -2 of 3" in rows["shards_2"]
+    assert "+0 -2 of 3" in rows[r"shards\_2"]
     assert "- iid-seed0: lira: too dear" in text
     assert len(client_sweep_tables(sweep)) == 3
     assert "0.47 ± " in text

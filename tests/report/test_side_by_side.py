@@ -83,7 +83,7 @@ def test_tables_have_a_blank_where_nothing_was_attacked_and_bounds_where_the_tar
     dtfl, fedavg = (line.split(" | ") for line in text.splitlines()[4:6])
     assert dtfl[-3:] == ["0.90 ± 0.25", "0.40 ± 0.00", "0.20 |"]
     assert fedavg[-3:] == ["-", "-", "- |"]
-    assert fedavg[2].startswith("> ")
+    assert fedavg[2].startswith(r"\> ")
     assert "SSIM that hybrid reaches with auxiliary data 'same'" in text
 
 

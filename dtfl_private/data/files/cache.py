@@ -87,7 +87,7 @@ def _read(folder: Path, stem: str, stamp: str) -> "Tensors | None":
         if data.stat().st_size != expected["bytes"]:
             raise ValueError(f"{data.stat().st_size} bytes instead of {expected['bytes']}")
         reading.require_regular(data, most_bytes=expected["bytes"])
-        with safe_open(data, framework="pt") as file:
+        with safe_open(data, framework="pt") as file:  # numbers only: safetensors hold no code
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         if _sha256(tensors) != expected["sha256"]:
             raise ValueError("another SHA-256 than it was written with")

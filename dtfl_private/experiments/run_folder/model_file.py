@@ -98,7 +98,7 @@ def load_weights(path: Path, expected: "State") -> "State":
     found: dict[str, Tensor] = {}
     try:
         reading.require_regular(path, most_bytes=LARGEST_MODEL_BYTES)
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:  # numbers only: safetensors hold no code
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
             _require_fitting(path, shapes, {name: tuple(tensor.shape) for name, tensor in expected.items()})
             for name, tensor in expected.items():
@@ -115,7 +115,7 @@ def load_weights(path: Path, expected: "State") -> "State":
 def _metadata(path: Path) -> Mapping[str, str]:
     try:
         reading.require_regular(path, most_bytes=LARGEST_MODEL_BYTES)
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:  # numbers only: safetensors hold no code
             return file.metadata() or {}
     except FileNotFoundError:
         raise _missing(path) from None

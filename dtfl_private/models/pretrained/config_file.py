@@ -4,6 +4,7 @@ The file may come from anybody. Keys that do not change what the network compute
 another network than ours are refused. No code is named in it that would be run.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -41,28 +42,38 @@ class CheckpointConfig(BaseModel):
     PREFIX: ClassVar[str]
     # Whether a token sees those before it only.
     CAUSAL: ClassVar[bool] = False
+    # What most types call what the properties give.
+    FIELDS: ClassVar[Mapping[str, str]] = {
+        "layers": "num_hidden_layers",
+        "width": "hidden_size",
+        "heads": "num_attention_heads",
+        "positions": "max_position_embeddings",
+    }
 
     vocab_size: Vocabulary
 
     @property
     def layers(self) -> int:
         """Number of blocks."""
-        raise NotImplementedError
+        return self._number("layers")
 
     @property
     def width(self) -> int:
         """Values of a token."""
-        raise NotImplementedError
+        return self._number("width")
 
     @property
     def heads(self) -> int:
         """Heads of the attention."""
-        raise NotImplementedError
+        return self._number("heads")
 
     @property
     def positions(self) -> int:
         """Tokens of the longest sequence."""
-        raise NotImplementedError
+        return self._number("positions")
+
+    def _number(self, what: str) -> int:
+        return int(getattr(self, self.FIELDS[what]))
 
     def library_settings(self) -> dict[str, Any]:
         """Return the arguments of the library's own class."""
@@ -93,26 +104,6 @@ class BertConfig(CheckpointConfig):
     is_decoder: Literal[False] = False
     add_cross_attention: Literal[False] = False
     position_embedding_type: Literal["absolute"] | None = "absolute"
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Values of a token."""
-        return self.hidden_size
-
-    @property
-    def heads(self) -> int:
-        """Heads of the attention."""
-        return self.num_attention_heads
-
-    @property
-    def positions(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.max_position_embeddings
 
     def library_settings(self) -> dict[str, Any]:
         """Return the arguments of the library's own class."""
@@ -146,6 +137,12 @@ class DistilBertConfig(CheckpointConfig):
     """DistilBERT: BERT without types of tokens, under other names."""
 
     PREFIX: ClassVar[str] = "distilbert."
+    FIELDS: ClassVar[Mapping[str, str]] = {
+        "layers": "n_layers",
+        "width": "dim",
+        "heads": "n_heads",
+        "positions": "max_position_embeddings",
+    }
 
     dim: Width = 768
     n_layers: Layers = 6
@@ -155,26 +152,6 @@ class DistilBertConfig(CheckpointConfig):
     dropout: Rate = 0.1
     attention_dropout: Rate = 0.1
     max_position_embeddings: Positions = 512
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self.n_layers
-
-    @property
-    def width(self) -> int:
-        """Values of a token."""
-        return self.dim
-
-    @property
-    def heads(self) -> int:
-        """Heads of the attention."""
-        return self.n_heads
-
-    @property
-    def positions(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.max_position_embeddings
 
     def library_settings(self) -> dict[str, Any]:
         """Return the arguments of the library's own class."""
@@ -186,6 +163,12 @@ class Gpt2Config(CheckpointConfig):
 
     PREFIX: ClassVar[str] = "transformer."
     CAUSAL: ClassVar[bool] = True
+    FIELDS: ClassVar[Mapping[str, str]] = {
+        "layers": "n_layer",
+        "width": "n_embd",
+        "heads": "n_head",
+        "positions": "n_positions",
+    }
 
     n_embd: Width = 768
     n_layer: Layers = 12
@@ -201,26 +184,6 @@ class Gpt2Config(CheckpointConfig):
     scale_attn_by_inverse_layer_idx: bool = False
     reorder_and_upcast_attn: Literal[False] = False
     add_cross_attention: Literal[False] = False
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self.n_layer
-
-    @property
-    def width(self) -> int:
-        """Values of a token."""
-        return self.n_embd
-
-    @property
-    def heads(self) -> int:
-        """Heads of the attention."""
-        return self.n_head
-
-    @property
-    def positions(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.n_positions
 
 
 class RopeParameters(BaseModel):
@@ -267,26 +230,6 @@ class LlamaConfig(CheckpointConfig):
             raise ValueError("rope_parameters is no object")
         earlier = {"rope_theta": data.get("rope_theta", 10_000.0), "rope_type": said.get("type", "default")}
         return {**data, "rope_parameters": RopeParameters.model_validate({**earlier, **said})}
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self.num_hidden_layers
-
-    @property
-    def width(self) -> int:
-        """Values of a token."""
-        return self.hidden_size
-
-    @property
-    def heads(self) -> int:
-        """Heads of the attention."""
-        return self.num_attention_heads
-
-    @property
-    def positions(self) -> int:
-        """Tokens of the longest sequence."""
-        return self.max_position_embeddings
 
     def library_settings(self) -> dict[str, Any]:
         """Return the arguments of the library's own class."""

@@ -101,6 +101,7 @@ def load_into(stored: Mapping[str, Stored], expected: Mapping[str, Tensor]) -> N
     for name in expected:
         by_file.setdefault(stored[name].file, []).append(name)
     for file, names in by_file.items():
+        # Numbers only: safetensors hold no code.
         with _damage_named(file), safe_open(file, framework="pt") as tensors, torch.no_grad():
             for name in names:
                 values = tensors.get_tensor(stored[name].name)
@@ -145,7 +146,7 @@ def _absent(folder: Path) -> InputError:
 def _header(file: Path) -> Iterator[Stored]:
     with _damage_named(file):
         reading.require_regular(file, most_bytes=LARGEST_FILE_BYTES)
-        with safe_open(file, framework="pt") as tensors:
+        with safe_open(file, framework="pt") as tensors:  # numbers only: safetensors hold no code
             for name in tensors.keys():  # noqa: SIM118 - no mapping
                 part = tensors.get_slice(name)
                 yield Stored(file=file, name=name, shape=tuple(part.get_shape()), kind=str(part.get_dtype()))

@@ -7,58 +7,40 @@ from rich.table import Table
 from dtfl_private.report.client_sweep import TRAITS, ClientSweep, TraitCorrelation
 from dtfl_private.report.comparison.means import Mean
 from dtfl_private.report.pictures.client_sweep import TRAIT_LABELS
-from dtfl_private.report.tables.plain import plain_table
-
-Rows = Sequence[Sequence[str]]
+from dtfl_private.report.tables.markdown import markdown_cell
+from dtfl_private.report.tables.titled import Titled, terminal_table, titled_markdown
 
 
 def client_sweep_tables(sweep: ClientSweep) -> list[Table]:
     """Return the tables of correlations over all runs, of how many are apart from 0, and of leakage."""
-    tables = []
-    for title, keys, (header, *rows) in _all_rows(sweep):
-        table = plain_table(title, *header, keys=keys)
-        for row in rows:
-            table.add_row(*row)
-        tables.append(table)
-    return tables
+    return list(map(terminal_table, _tables(sweep)))
 
 
 def client_sweep_markdown(sweep: ClientSweep) -> str:
     """Return the same tables as Markdown, and what was left out."""
-    parts = []
-    for title, _, (header, *rows) in _all_rows(sweep):
-        lines = [header, ["--"] * len(header), *rows]
-        parts.append("\n".join([f"{title}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
-    if sweep.left_out:
-        parts.append("\n".join(["left out:\n", *(f"- {line}" for line in sweep.left_out)]))
-    return "\n\n".join(parts) + "\n"
+    left_out = ["left out:", "", *(f"- {markdown_cell(line)}" for line in sweep.left_out)] if sweep.left_out else []
+    return titled_markdown(_tables(sweep)) + "".join(f"{line}\n" for line in left_out)
 
 
-def _all_rows(sweep: ClientSweep) -> Iterator[tuple[str, int, Rows]]:
-    """Yield each table's title, number of columns that are keys, and rows."""
-    yield (
-        "rank correlation of a client's leakage with what it is like, within runs (95 % interval)",
-        3,
-        [
-            ["attack", "tier", "auxiliary data", "clients", *(TRAIT_LABELS[trait] for trait in TRAITS)],
-            *_correlation_rows(sweep),
-        ],
+def _tables(sweep: ClientSweep) -> Iterator[Titled]:
+    traits = [TRAIT_LABELS[trait] for trait in TRAITS]
+    tiers = [f"tier {tier}" for tier in sweep.tiers]
+    yield Titled(
+        title="rank correlation of a client's leakage with what it is like, within runs (95 % interval)",
+        columns=["attack", "tier", "auxiliary data", "clients", *traits],
+        rows=list(_correlation_rows(sweep)),
+        keys=3,
     )
-    yield (
-        "such correlations apart from 0, + above and - below, of all (chance alone: one in 40 on either side)",
-        1,
-        [
-            ["runs", *(TRAIT_LABELS[trait] for trait in TRAITS)],
-            *_count_rows(sweep),
-        ],
+    yield Titled(
+        title="such correlations apart from 0, + above and - below, of all (chance alone: one in 40 on either side)",
+        columns=["runs", *traits],
+        rows=list(_count_rows(sweep)),
     )
-    yield (
-        "share of the way from the guess to the truth, mean over clients of all seeds (± half the 95 % interval)",
-        3,
-        [
-            ["attack", "auxiliary data", "runs", *(f"tier {tier}" for tier in sweep.tiers)],
-            *_leakage_rows(sweep),
-        ],
+    yield Titled(
+        title="share of the way from the guess to the truth, mean over clients of all seeds (± half the 95 % interval)",
+        columns=["attack", "auxiliary data", "runs", *tiers],
+        rows=list(_leakage_rows(sweep)),
+        keys=3,
     )
 
 

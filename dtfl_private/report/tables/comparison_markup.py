@@ -1,10 +1,10 @@
 """The table of a comparison as Markdown and as LaTeX."""
 
-import re
 from collections.abc import Sequence
 
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting
 from dtfl_private.report.tables.comparison import COLUMNS, cells, legend, title_of
+from dtfl_private.report.tables.markdown import markdown_cell, markdown_table
 from dtfl_private.report.tables.method_leakage import COLUMNS as LEAKAGE_COLUMNS
 from dtfl_private.report.tables.method_leakage import leakage_cells, method_leakage_legend
 from dtfl_private.report.tables.tuned_settings import COLUMNS as TUNED_COLUMNS
@@ -25,12 +25,12 @@ def markdown(comparison: Comparison) -> str:
     """Return the tables as Markdown."""
     lines: list[str] = []
     for setting in comparison.settings:
-        lines += [f"**{_markdown_cell(title_of(setting))}**", ""]
-        lines += _markdown_table(COLUMNS, [cells(group, setting) for group in setting.groups])
+        lines += [f"**{markdown_cell(title_of(setting))}**", ""]
+        lines += markdown_table(COLUMNS, [cells(group, setting) for group in setting.groups])
         lines += method_leakage_markdown(setting)
         lines += _tuned_settings_markdown(setting)
     sentences = (*legend(comparison), *method_leakage_legend(comparison), *tuned_settings_legend(comparison))
-    return "\n".join([*lines, *(f"- {_markdown_cell(sentence)}" for sentence in sentences), ""])
+    return "\n".join([*lines, *(f"- {markdown_cell(sentence)}" for sentence in sentences), ""])
 
 
 def method_leakage_markdown(setting: ComparisonSetting) -> list[str]:
@@ -38,24 +38,12 @@ def method_leakage_markdown(setting: ComparisonSetting) -> list[str]:
     audited = [group for group in setting.groups if group.exposures]
     if not audited:
         return []
-    return _markdown_table(LEAKAGE_COLUMNS, [leakage_cells(group) for group in audited])
+    return markdown_table(LEAKAGE_COLUMNS, [leakage_cells(group) for group in audited])
 
 
 def _tuned_settings_markdown(setting: ComparisonSetting) -> list[str]:
     tuned = [group for group in setting.groups if group.tuned is not None]
-    return _markdown_table(TUNED_COLUMNS, [tuned_cells(group) for group in tuned]) if tuned else []
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [_markdown_row(columns), "|--" * len(columns) + "|", *map(_markdown_row, rows), ""]
-
-
-def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_markdown_cell, texts)) + " |"
-
-
-def _markdown_cell(text: str) -> str:
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+    return markdown_table(TUNED_COLUMNS, [tuned_cells(group) for group in tuned]) if tuned else []
 
 
 def latex(comparison: Comparison) -> str:

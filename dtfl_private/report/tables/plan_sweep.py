@@ -7,7 +7,7 @@ from rich.table import Table
 
 from dtfl_private.report.comparison.means import Mean
 from dtfl_private.report.plan_sweep import Figure, PlanSweep
-from dtfl_private.report.tables.plain import plain_table
+from dtfl_private.report.tables.titled import Titled, terminal_table, titled_markdown
 
 TITLES: dict[Figure, str] = {
     "regret": "regret, % (mean ± half the 95 % interval)",
@@ -17,31 +17,22 @@ TITLES: dict[Figure, str] = {
 
 def plan_sweep_tables(sweep: PlanSweep) -> list[Table]:
     """Return the tables of regret by panel, and of regret and tier accuracy by line."""
-    tables = []
-    for title, keys, (header, *rows) in _all_rows(sweep):
-        table = plain_table(title, *header, keys=keys)
-        for row in rows:
-            table.add_row(*row)
-        tables.append(table)
-    return tables
+    return list(map(terminal_table, _tables(sweep)))
 
 
 def plan_sweep_markdown(sweep: PlanSweep) -> str:
     """Return the same tables as Markdown."""
-    parts = []
-    for title, _, (header, *rows) in _all_rows(sweep):
-        lines = [header, ["--"] * len(header), *rows]
-        parts.append("\n".join([f"{title}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
-    return "\n\n".join(parts) + "\n"
+    return titled_markdown(_tables(sweep))
 
 
-def _all_rows(sweep: PlanSweep) -> Iterator[tuple[str, int, Sequence[Sequence[str]]]]:
-    """Yield each table's title, number of columns that are keys, and rows."""
+def _tables(sweep: PlanSweep) -> Iterator[Titled]:
     lines = len(sweep.curves)
     by_panel = f"{TITLES['regret']}, over all lines of a panel, n = {sweep.seeds}; last rows: lines of {lines}"
-    yield by_panel, len(sweep.panels), list(panel_rows(sweep))
+    columns, *rows = panel_rows(sweep)
+    yield Titled(title=by_panel, columns=columns, rows=rows, keys=len(sweep.panels))
     for figure, title in TITLES.items():
-        yield f"{title}, n = {sweep.seeds}", len(sweep.apart), list(table_rows(sweep, figure))
+        columns, *rows = table_rows(sweep, figure)
+        yield Titled(title=f"{title}, n = {sweep.seeds}", columns=columns, rows=rows, keys=len(sweep.apart))
 
 
 def panel_rows(sweep: PlanSweep) -> Iterator[Sequence[str]]:

@@ -8,28 +8,21 @@ from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.report.comparison.means import Mean
 from dtfl_private.report.side_by_side import SideBySide, SideBySideRow
 from dtfl_private.report.tables.comparison import BLANK, with_spread
-from dtfl_private.report.tables.plain import as_printed, plain_table
+from dtfl_private.report.tables.titled import Titled, terminal_table, titled_markdown
 
 
 def side_by_side_tables(found: Sequence[SideBySide]) -> list[Table]:
     """Return a table for each attack."""
-    tables = []
-    for one in found:
-        table = plain_table(side_by_side_title(one), *_header(one))
-        for row in one.rows:
-            table.add_row(*map(as_printed, _cells(one, row)))
-        tables.append(table)
-    return tables
+    return list(map(terminal_table, map(_table, found)))
 
 
 def side_by_side_markdown(found: Sequence[SideBySide]) -> str:
     """Return the same tables as Markdown."""
-    parts = []
-    for one in found:
-        header = _header(one)
-        lines = [header, ["--"] * len(header), *(_cells(one, row) for row in one.rows)]
-        parts.append("\n".join([f"{side_by_side_title(one)}\n", *("| " + " | ".join(line) + " |" for line in lines)]))
-    return "".join(f"{part}\n\n" for part in parts)
+    return titled_markdown(map(_table, found))
+
+
+def _table(one: SideBySide) -> Titled:
+    return Titled(title=side_by_side_title(one), columns=_header(one), rows=[_cells(one, row) for row in one.rows])
 
 
 def side_by_side_title(one: SideBySide) -> str:

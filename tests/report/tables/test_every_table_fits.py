@@ -57,6 +57,7 @@ from dtfl_private.report.tables.predictions import PredictedImage, predictions_t
 from dtfl_private.report.tables.profiles import engines_table, profiles_table, shares_table
 from dtfl_private.report.tables.side_by_side import side_by_side_tables
 from dtfl_private.report.tables.summary import summary_table
+from dtfl_private.report.tables.titled import terminal_table
 from dtfl_private.report.tables.tuned_settings import tuned_settings_tables
 from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.cut_costs import choose
@@ -356,7 +357,7 @@ BUILDERS = {
     *(exposure_table, blocks_table, columns_table, leakage_table, method_leakage_tables, cuts_table, profiles_table),
     *(summary_table, tuned_settings_tables, plain_table, class_table, predictions_table, recall_table, config_table),
     *(clients_table, engines_table, shares_table, prediction_table, plan_sweep_tables),
-    *(client_sweep_tables, side_by_side_tables),
+    *(client_sweep_tables, side_by_side_tables, terminal_table),
 }
 
 
