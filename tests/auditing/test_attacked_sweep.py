@@ -66,6 +66,21 @@ def test_a_client_s_figure_is_that_of_the_attack_command(done, runs, tmp_path):
     assert own.value == pytest.approx(auc)
 
 
+def test_where_clients_are_attacked_together_each_has_the_figure_of_its_own_records(runs, tmp_path):
+    folder, planned = runs
+    (tmp_path / NAME).symlink_to(folder / NAME)
+    attacks = ["decoder:size=small,steps=5"]
+    table = AttackTable(attacks=attacks, aux_images=30, tiers=[4], each=8)
+    own = attack_sweep("a study", planned, (table,), tmp_path, parallel=1).points
+    assert [(point.client, point.n) for point in own] == [(0, 8), (1, 8), (2, 8)]
+    assert len({point.value for point in own}) == 3
+
+    few = {"tiers": (4,), "aux_images": 30, "victims": 24, "seeds": 1, "effort": "quick", "threads": 1}
+    report = attack(folder / NAME, AttackConfig(attacks=tuple(attacks), **few), out=tmp_path / "out", pictures=False)
+    (ssim,) = [result.value for result in report.results if (result.source, result.metric) == ("decoder", "ssim")]
+    assert sum(point.value for point in own) / 3 == pytest.approx(ssim)
+
+
 def test_what_is_there_is_not_attacked_again_and_what_is_another_s_is_refused(done, runs, monkeypatch):
     folder, planned = runs
     monkeypatch.setattr(client_sweep, "open_run", lambda *_, **__: pytest.fail("attacked again"))
