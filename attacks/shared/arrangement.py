@@ -10,7 +10,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.defense_chain import DefenseChain
 
-SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle")
+SHUFFLES = ("channel-shuffle", "patch-shuffle", "batch-patch-shuffle", "token-shuffle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def puzzle_of(defense: DefenseChain, cut_shape: Sequence[int], attack: str) -> P
 def _side(shuffle: Defense, cut_shape: Sequence[int]) -> int:
     """Return the side of the pieces; where the setting is the whole map, the greatest that leaves several pieces."""
     sides = cut_shape[1:] if len(cut_shape) == 3 else cut_shape[:1]
-    wanted: int = vars(shuffle)["patch"]
+    wanted: int = vars(shuffle).get("patch", 1)  # token-shuffle moves single positions
     fits = [size for size in range(1, max(sides)) if all(side % size == 0 for side in sides)]
     return fits[-1] if wanted >= max(sides) else wanted
 

@@ -60,6 +60,7 @@ class ClientRound:
             names that begin with ``known/``, which attacks are given: distributions of noise, say, never draws.
         download: the weights that the round began with, as the client received them.
         forward: of the batch under way, in ``encode``, ``local_loss`` and ``protect_batch``; None elsewhere.
+        real: (B, T) which places of the batch under way are not padding, in ``protect_batch``; None if there is none.
         batch_records: (B,) record numbers within 0..records-1 of the batch under way, in ``protect_inputs``; None
             elsewhere.
         place: position of the defense in the chain; set by the chain.
@@ -79,6 +80,7 @@ class ClientRound:
     memory: dict[str, Tensor] = field(default_factory=dict)
     download: ModelDownload | None = None
     forward: ForwardPass | None = None
+    real: Tensor | None = None
     batch_records: Tensor | None = None
     place: tuple[int, ...] = ()
     occasion: Literal["round", "statistics"] = "round"

@@ -289,7 +289,7 @@ class DefenseChain(Defense):
     def protect_batch(self, message: SmashedBatch, at: ClientRound) -> SmashedBatch:
         """Apply each member in order."""
         real = self.real_places(at)
-        for defense, own in self._members(at):
+        for defense, own in self._members(replace(at, real=real)):
             message = defense.protect_batch(message, own)
             if real is not None and message.packed is None:
                 message = replace(message, smashed=kept(message.smashed, real))

@@ -116,7 +116,9 @@ def mean_gains(defense: DefenseChain, shape: tuple[int, ...], draws: int = DRAWS
 
 def test_all_kinds_are_there():
     assert {"identity", "label-rr"} <= set(names_that("as they are"))
-    assert {"channel-shuffle", "patch-shuffle", "batch-patch-shuffle"} <= set(names_that("another order"))
+    assert {"channel-shuffle", "patch-shuffle", "batch-patch-shuffle", "token-shuffle"} <= set(
+        names_that("another order")
+    )
     assert {"dropout", "gaussian-noise", "quantize", "top-k"} <= set(names_that("changed"))
     assert len(allowed_pairs()) > 60
 

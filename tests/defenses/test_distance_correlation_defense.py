@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -158,3 +159,59 @@ def test_of_independent_records_in_many_dimensions_only_the_corrected_estimate_i
 def test_the_work_grows_with_the_memory():
     cut = Cut(tier=1, input_shape=(3, 8, 8), cut_shape=(4, 8, 8), smashed_bytes=1024, forward_macs=1, batch_size=10)
     assert DistanceCorrelation(memory=30).extra_macs(cut) == 160 * (192 + 2 * 256)
+
+
+def a_text_step(tokens: list[list[int]], smashed: torch.Tensor, padding: int = 0) -> LocalStep:
+    inputs = torch.tensor(tokens)
+    real = inputs != padding
+    count = len(tokens)
+    return LocalStep(
+        inputs=inputs, smashed=smashed, logits=torch.zeros(count, 2), labels=torch.zeros(count).long(), real=real
+    )
+
+
+TEXTS = [[3, 1, 2, 0, 0], [1, 1, 2, 4, 0], [2, 4, 0, 0, 0], [4, 3, 1, 1, 2], [1, 2, 2, 0, 0]]
+
+
+def test_pooled_texts_are_compared_by_their_tokens_and_mean_activations(dcor):
+    smashed = torch.randn(5, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loss = DistanceCorrelation(alpha=1, tokens="pooled").local_loss(
+        torch.tensor(2.0), a_text_step(TEXTS, smashed), at()
+    )
+    shares, means = [], []
+    for text, values in zip(TEXTS, smashed, strict=True):
+        real = [place for place, token in enumerate(text) if token]
+        shares.append([sum(text[place] == token for place in real) / len(real) for token in (1, 2, 3, 4)])
+        means.append(values[real].mean(dim=0).tolist())
+    assert float(loss) == pytest.approx(dcor.distance_correlation(np.array(shares), np.array(means)), abs=1e-6)
+
+
+def test_pooled_texts_are_the_same_in_any_order_of_their_tokens_and_with_more_padding():
+    smashed = torch.randn(5, 5, 3, generator=torch.Generator().manual_seed(0))
+    defense = DistanceCorrelation(alpha=1, tokens="pooled", memory=3)
+    loss = torch.tensor(2.0)
+    turned = [[*reversed(text[: text.index(0) if 0 in text else 5]), *[0] * text.count(0)] for text in TEXTS]
+    longer = [[*text, 0, 0] for text in TEXTS]
+    expected = defense.local_loss(loss, a_text_step(TEXTS, smashed), at())
+    assert expected > 0
+    assert torch.allclose(defense.local_loss(loss, a_text_step(turned, smashed), at()), expected)
+    filled = torch.cat([smashed, torch.full((5, 2, 3), 7.0)], dim=1)
+    assert torch.allclose(defense.local_loss(loss, a_text_step(longer, filled), at()), expected)
+
+
+def test_pooled_texts_are_remembered_as_they_were_sent():
+    smashed = torch.randn(8, 5, 3, generator=torch.Generator().manual_seed(0))
+    texts = [*TEXTS, *TEXTS[:3]]
+    defense, kept = DistanceCorrelation(alpha=1, tokens="pooled", memory=4), at()
+    loss = torch.tensor(2.0)
+    defense.local_loss(loss, a_text_step(texts[:4], smashed[:4]), kept)
+    together = defense.local_loss(loss, a_text_step(texts[4:], smashed[4:]), kept)
+    assert torch.equal(together, defense.local_loss(loss, a_text_step(texts, smashed), at()))
+
+
+@pytest.mark.parametrize(("inputs", "cut"), [((1, 8, 8), (4, 8)), ((8,), (4,)), ((8,), (4, 2, 2))])
+def test_what_is_no_text_is_not_pooled(inputs, cut):
+    where = Cut(tier=1, input_shape=inputs, cut_shape=cut, smashed_bytes=8, forward_macs=1, batch_size=4)
+    DistanceCorrelation().check(where)
+    with pytest.raises(InputError, match=r"tokens=pooled pools texts; inputs here are of shape \("):
+        DistanceCorrelation(tokens="pooled").check(where)

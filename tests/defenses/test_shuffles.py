@@ -1,6 +1,7 @@
 """Patch, channel and batch shuffling, against plain loops."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,13 @@ from dtfl_private.defenses.batch_patch_shuffle import BatchPatchShuffle, exchang
 from dtfl_private.defenses.channel_shuffle import ChannelShuffle, shuffle_channels
 from dtfl_private.defenses.patch_shuffle import PatchShuffle, shuffle_patches
 from dtfl_private.defenses.shared.pieces import count_pieces, cut_pieces, join_pieces, piece_side, random_orders
+from dtfl_private.defenses.token_shuffle import LAST, TokenShuffle, orders_of_real
 from dtfl_private.errors import InputError
+from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch
 
 
@@ -170,3 +175,84 @@ def test_what_has_no_pieces_is_refused(shape):
 def test_one_channel_is_no_shuffle():
     with pytest.raises(InputError, match=r"the activations \(1, 8, 8\) of tier 2 have one channel"):
         ChannelShuffle().check(cut_of(1, 8, 8))
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4), st.integers(0, 1000))
+def test_real_tokens_are_ordered_by_their_keys_and_padding_stays(rows, seed):
+    real = torch.tensor(rows)
+    keys = torch.randint(LAST, real.shape, generator=chance(seed))
+    for row, orders in zip(range(len(rows)), orders_of_real(real, keys), strict=True):
+        places = [place for place in range(6) if rows[row][place]]
+        by_key = sorted(places, key=lambda place: int(keys[row, place]))
+        expected = dict(zip(places, by_key, strict=True))
+        assert orders.tolist() == [expected.get(place, place) for place in range(6)]
+
+
+def a_text_batch(lengths: tuple[int, ...]) -> SmashedBatch:
+    """Return equal texts of 12 tokens, cut off at these lengths: equal orders would show as equal results."""
+    batch = a_batch(len(lengths), 12, 4)
+    for row, length in enumerate(lengths):
+        batch.smashed[row] = 1 + torch.arange(48).reshape(12, 4)
+        batch.smashed[row, length:] = 0
+    return batch
+
+
+def test_a_text_keeps_its_tokens_and_its_padding():
+    lengths = (12, 5, 1, 0)
+    batch = a_text_batch(lengths)
+    real = torch.arange(12) < torch.tensor(lengths)[:, None]
+    sent = TokenShuffle().protect_batch(batch, replace(at(), real=real)).smashed
+    for ours, theirs, length in zip(sent, batch.smashed, lengths, strict=True):
+        assert sorted(ours[:length].tolist()) == sorted(theirs[:length].tolist())
+        assert not ours[length:].any()
+    assert not torch.equal(sent[0], batch.smashed[0])
+
+
+def test_a_server_whose_weights_make_tokens_zero_does_not_tell_their_places_from_padding():
+    tokens = torch.tensor([[5, 6, 7, 8, 9, 5, 6, 7, 8, 9, 0, 0]])
+    batch = a_text_batch((10,))
+    batch.smashed[:, 3] = 0
+    chain = DefenseChain([TokenShuffle()]).padded_by(0)
+    sent = torch.cat(
+        [chain.protect_batch(batch, at(number=number).during(torch.relu, tokens)).smashed for number in range(8)]
+    )
+    places = (sent[:, :10] == 0).all(dim=2).nonzero()[:, 1]
+    assert len(places) == 8
+    assert len(set(places.tolist())) > 1
+    assert not sent[:, 10:].any()
+
+
+def test_a_fresh_order_of_tokens_differs_by_record_and_release_and_a_clients_does_not():
+    batch, now = a_text_batch((12, 12)), at()
+    first, second = (TokenShuffle().protect_batch(batch, now).smashed for _ in range(2))
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, second)
+    kept, again = (TokenShuffle(key="client").protect_batch(batch, when).smashed for when in (now, at(number=10)))
+    assert torch.equal(kept[0], kept[1])
+    assert torch.equal(kept, again)
+    assert not torch.equal(kept, batch.smashed)
+    assert not torch.equal(kept, TokenShuffle(key="client").protect_batch(batch, at(client=5)).smashed)
+
+
+@torch.no_grad()
+def test_a_transformers_server_half_computes_the_same_of_shuffled_tokens():
+    model = build_model("transformer:depth=2", input_shape=(12,), classes=3, norm="group", seed=0).eval()
+    client, server = split(model, 1)
+    smashed = client(torch.randint(256, (4, 12), generator=chance()))
+    sent = TokenShuffle().protect_batch(SmashedBatch(**{**vars(a_batch(4, 12, 48)), "smashed": smashed}), at()).smashed
+    assert (sent != smashed).any()
+    assert torch.allclose(server(sent), server(smashed), atol=1e-5)
+
+
+def test_positions_of_maps_are_shuffled_as_pieces_of_one():
+    batch = a_batch(2, 3, 4, 4)
+    sent = TokenShuffle().protect_batch(batch, at()).smashed
+    assert not torch.equal(sent, batch.smashed)
+    for ours, theirs in zip(sent, batch.smashed, strict=True):
+        assert sorted(ours.flatten(1).T.tolist()) == sorted(theirs.flatten(1).T.tolist())
+
+
+@pytest.mark.parametrize("shape", [(12,), (1, 8), (8, 1, 1)])
+def test_what_has_one_position_is_not_shuffled_by_token(shape):
+    with pytest.raises(InputError, match="token-shuffle cannot cut activations of shape"):
+        TokenShuffle().check(cut_of(*shape))

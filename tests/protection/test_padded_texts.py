@@ -88,7 +88,11 @@ def draws_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
         drawn = draws.exponential(like.new_empty(len(like), 30, like.shape[2]), chance)
         return drawn[:, : like.shape[1]]
 
+    def integers(low, high, shape, chance):
+        return draws.integers(low, high, (shape[0], 30), chance)[:, : shape[1]]
+
     monkeypatch.setattr("dtfl_private.defenses.laplace_noise.exponential", exponential)
+    monkeypatch.setattr("dtfl_private.defenses.token_shuffle.integers", integers)
     modules = ("shared.precision", "dp_activations", "dropout")
     for module in modules:
         for name in originals:

@@ -103,7 +103,7 @@ def test_methods_train_on_a_device(left_by, method, rounds):
 
 CHAINS = {
     "noise": ["gaussian-noise:sd=0.1", "laplace-noise", "dropout", "information-bottleneck", "quantize"],
-    "shuffles": ["channel-shuffle", "patch-shuffle", "batch-patch-shuffle", "distance-correlation"],
+    "shuffles": ["channel-shuffle", "patch-shuffle", "token-shuffle", "batch-patch-shuffle", "distance-correlation"],
     "updates": ["adversarial-decoder", "top-k", "label-rr", "update-clip", "update-noise", "weight-jump"],
     "dp-weights": ["dp-weights"],
     "dp-activations": ["dp-activations"],
