@@ -6,21 +6,18 @@ from typing import Literal
 from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.files.class_folders import CLASSES_NAMED, Share, listed, some_of
-from dtfl_private.data.files.found_files import DataFile, FileKind, folders_in
+from dtfl_private.data.files.found_files import folders_in
 from dtfl_private.data.text_sets import (
-    MAX_FILE_BYTES,
     MAX_TEXT_BYTES,
+    TEXTS,
     Length,
-    Text,
     TokenSettings,
     VocabularySize,
+    read_text,
     token_dataset,
 )
 from dtfl_private.data.tokenizers import Kind
 from dtfl_private.errors import InputError
-from dtfl_private.files import reading
-
-TEXTS = FileKind(suffixes=frozenset({".txt"}), one="text", many="texts", wanted=".txt file")
 
 
 def _look(data_dir: Path | None) -> str | None:
@@ -80,19 +77,10 @@ def load_text_folder(
         "text-folder",
         f"texts in {data_dir}",
         classes,
-        [_read(data_dir, file) for file in train],
-        [_read(data_dir, file) for file in held_out],
+        [read_text(data_dir / file.name, label=file.label, client=file.client) for file in train],
+        [read_text(data_dir / file.name, label=file.label, client=file.client) for file in held_out],
         [f"{len(classes)} classes: {some_of(classes, CLASSES_NAMED)}", *notes],
         TokenSettings(
             length=length, tokenizer=None if tokenizer is None else Path(tokenizer), kind=kind, vocabulary=vocabulary
         ),
     )
-
-
-def _read(root: Path, file: DataFile) -> Text:
-    path = root / file.name
-    try:
-        text = reading.read_text(path, most_bytes=MAX_FILE_BYTES)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {reading.reason(error)}") from None
-    return Text(text=text, label=file.label, where=str(path), client=file.client)

@@ -9,8 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.data.dataset import TokenDataset
+from dtfl_private.data.files.found_files import FileKind
 from dtfl_private.data.tokenizers import Kind, TextTokenizer, Tokens, read_tokenizer, train_tokenizer
 from dtfl_private.errors import InputError
+from dtfl_private.files import reading
 from dtfl_private.protocol.vocabulary import BYTES
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ MAX_TEXT_BYTES = 2**30
 # The length of sequences, where it is not given: that of so many of a hundred training texts, and not more than this.
 QUANTILE = 95
 LONGEST_BY_DEFAULT = 256
+
+TEXTS = FileKind(suffixes=frozenset({".txt"}), one="text", many="texts", wanted=".txt file")
 
 Length = Annotated[int, Field(ge=1, le=2**16)]
 # Byte-level BPE begins with 256 bytes and the padding token.
@@ -105,6 +109,29 @@ def token_dataset(
         padding=tokenizer.padding,
         tokenizer=tokenizer.document,
     )
+
+
+def read_text(path: Path, *, label: int = 0, client: int | None = None) -> Text:
+    """Return the text in a file, UTF-8.
+
+    Raises:
+        InputError: the file cannot be read, is too large, or no UTF-8.
+    """
+    try:
+        text = reading.read_text(path, most_bytes=MAX_FILE_BYTES)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {reading.reason(error)}") from None
+    return Text(text=text, label=label, where=str(path), client=client)
+
+
+def sequences(tokenizer: TextTokenizer, texts: Sequence[Text], length: int) -> "Tensor":
+    """Return the tokens of texts (N, length), cut off and padded as those of a data set.
+
+    Raises:
+        InputError: an empty text, or one of no tokens.
+    """
+    require_texts(texts)
+    return _padded(_cut(tokenizer, texts, tokenizer.tokens([one.text for one in texts]), length), length, tokenizer)
 
 
 def require_texts(texts: Sequence[Text]) -> None:

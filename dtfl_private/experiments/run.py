@@ -17,7 +17,7 @@ from dtfl_private.printable import short_name
 from dtfl_private.training.round_record import Record
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from dtfl_private.experiments.trained.export import ExportFormat
     from dtfl_private.experiments.trained.predict import Images
@@ -91,6 +91,19 @@ class Run:
 
         return read_tokenizer(self.folder.tokenizer).text_of(tokens_T)
 
+    def tokens_of(self, texts: Sequence[str]) -> "Tensor":
+        """Return texts as the trained network takes them (N, length), cut off and padded as in training.
+
+        Raises:
+            InputError: the run is not on texts, its tokenizer.json is damaged, or a text is empty.
+            RunError: tokenizer.json is of another run.
+        """
+        from dtfl_private.data.text_sets import Text, sequences
+        from dtfl_private.experiments.trained.file_readers import run_tokenizer
+
+        given = [Text(text=text, label=0, where=f"text {place}") for place, text in enumerate(texts)]
+        return sequences(run_tokenizer(self.data, self.folder.tokenizer), given, self.data.input_shape[0])
+
     @property
     def audit(self) -> "Findings | None":
         """What an audit of the run found, from audit/audit.json; None where there was none.
@@ -143,28 +156,30 @@ class Run:
         device: "DeviceName" = "auto",
         callbacks: "Sequence[Callback]" = (),
     ) -> "Predictions":
-        """Return what the trained network says of images.
+        """Return what the trained network says of images or texts.
 
         Image files are turned into what the network takes as in training: resized (bilinear) to its inputs' height and
         width, grey or in colour. Folders are searched through. Where folders are named as the classes, the result says
         how right it is.
 
         Args:
-            images: a PNG or JPEG file, a folder of them, or several of either; or images that a program holds, uint8 or
-                in [0, 1]: a tensor or an array, (N, C, H, W), (N, H, W, C), if grey (N, H, W), or one image; PIL
-                images; or what `train` takes as training images, with labels, for an accuracy.
+            images: a PNG or JPEG file, a folder of them, or several of either, of a run on texts .txt files; or images
+                that a program holds, uint8 or in [0, 1]: a tensor or an array, (N, C, H, W), (N, H, W, C), if grey
+                (N, H, W), or one image; PIL images; or what `train` takes as training images, with labels, for an
+                accuracy; of a run on texts what `tokens_of` returns.
             which: as for `model`.
             device: to compute on.
             callbacks: hear how many files are done.
 
         Raises:
-            InputError: a file that is no image, inputs of another shape or range; or as for `model`.
+            InputError: a file that is no image or no text, inputs of another shape or range; or as for `model`.
             RunError: as for `model`.
         """
         from dtfl_private.experiments.trained.predict import predict
         from dtfl_private.runtime.device import choose_device
 
-        return predict(self.model(which).to(choose_device(device)), images, callbacks)
+        model = self.model(which).to(choose_device(device))
+        return predict(model, images, callbacks, tokenizer=self.folder.tokenizer)
 
     def export(self, form: "ExportFormat" = "onnx", *, out: Path | str | None = None, which: Which = "last") -> Path:
         """Write the trained network to a file for use elsewhere, and return where it is.

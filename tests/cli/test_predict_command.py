@@ -155,7 +155,7 @@ def test_thousands_of_images_are_predicted(predict, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no images are named"),
+        ([], "no files are named"),
         (["gone"], "'gone' does not exist"),
         (["new", "--top", "0"], "Invalid value for '--top'"),
         (["--csv", "new/0/a.png", "new"], "--csv 'new/0/a.png' is refused: that names an image"),
@@ -175,6 +175,43 @@ def test_wrong_input_is_answered_in_one_line_and_nothing_is_written(predict, tmp
     assert said in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_texts_are_predicted_as_they_were_in_training(dtfl, tmp_path):
+    for part, count in (("train", 8), ("test", 4)):
+        for name, words in (("ham", "see you at lunch"), ("spam", "win money now")):
+            (tmp_path / "mail" / part / name).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / "mail" / part / name / f"{number}.txt").write_text(f"{words} {number} " * (number % 3 + 1))
+    settings = ["--dataset", "text-folder:length=16,vocabulary=300", "--data-dir", "mail", "--lr", "0.01"]
+    small = ["--clients", "2", "--rounds", "2", "--batch-size", "4", "--device", "cpu", "--model", "transformer"]
+    assert dtfl("train", *settings, *small, "--out", "run").status == 0
+    run = load_run(tmp_path / "run")
+    status, out, err = dtfl("predict", "run", "mail/test", "--csv")
+    assert status == 0
+    rows = {row["file"]: row for row in csv.DictReader(io.StringIO(out))}
+    files = sorted((tmp_path / "mail" / "test").rglob("*.txt"))
+    logits = run.model()(run.tokens_of([file.read_text() for file in files]))
+    names = [run.classes[number] for number in logits.argmax(dim=1)]
+    assert [rows[str(file.relative_to(tmp_path))]["class"] for file in files] == names
+    right = np.mean([name == file.parent.name for name, file in zip(names, files, strict=True)])
+    assert right == run.records[-1]["test_accuracy"]
+    assert f"accuracy {right:.4f} over the 8 texts in folders named as classes" in err
+    document = json.loads(dtfl("predict", "run", "mail/test/ham/0.txt", "--json").out)
+    assert [one["file"] for one in document["texts"]] == ["mail/test/ham/0.txt"]
+    assert document["judged"]["texts"] == 1
+    for content, said in ((b"", "is empty"), (b"\xff", "cannot be read")):
+        (tmp_path / "bad.txt").write_bytes(content)
+        status, _, err = dtfl("predict", "run", "bad.txt")
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"bad.txt {said}" in err
+    tokenizer = json.loads(run.folder.tokenizer.read_text())
+    tokenizer["model"]["merges"].pop()
+    tokenizer["model"]["vocab"].popitem()
+    run.folder.tokenizer.write_text(json.dumps(tokenizer))
+    status, _, err = dtfl("predict", "run", "mail")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "is not the tokenizer that the run was trained with" in err
 
 
 def test_a_network_for_tokens_takes_no_images(dtfl):

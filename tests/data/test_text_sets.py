@@ -198,7 +198,7 @@ def test_bad_folders_of_texts_are_refused_in_one_line(tmp_path, monkeypatch):
     (root / "bird").mkdir()
     assert "bird holds no .txt file: put texts there, or remove it" in refusal("text-folder", root)
     (root / "bird").rmdir()
-    monkeypatch.setattr("dtfl_private.data.text_folder.MAX_FILE_BYTES", 5)
+    monkeypatch.setattr("dtfl_private.data.text_sets.MAX_FILE_BYTES", 5)
     assert "larger than 5 bytes" in refusal("text-folder", root)
     monkeypatch.setattr("dtfl_private.data.text_folder.MAX_TEXT_BYTES", 50)
     assert "bytes, at most 50: leave some out" in refusal("text-folder", root)

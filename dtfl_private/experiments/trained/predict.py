@@ -1,4 +1,4 @@
-"""From images to predictions, in batches: what is in memory at once does not grow with the number of images."""
+"""From images or texts to predictions, in batches: what is in memory at once does not grow with their number."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dtfl_private.data.description import DataDescription
-from dtfl_private.data.files.pixels import PixelFormat, decode_noting
 from dtfl_private.errors import RunError
-from dtfl_private.experiments.trained.found_images import FoundImage, find_images
+from dtfl_private.experiments.trained.file_readers import FileReader, reader_for
+from dtfl_private.experiments.trained.found_files import FoundFile, find_files
 from dtfl_private.experiments.trained.given_images import GivenImages, given_images
 from dtfl_private.experiments.trained.predictions import UNKNOWN, Predictions
 from dtfl_private.experiments.trained.trained_model import TrainedModel
@@ -34,67 +34,63 @@ def batch_size(data: DataDescription) -> int:
     return max(1, min(EVALUATION_BATCH, BATCH_VALUES // math.prod(data.input_shape)))
 
 
-def predict(model: TrainedModel, images: Images, callbacks: Sequence[Callback] = ()) -> Predictions:
-    """Return what a trained network says of images.
+def predict(
+    model: TrainedModel, images: Images, callbacks: Sequence[Callback] = (), *, tokenizer: Path | None = None
+) -> Predictions:
+    """Return what a trained network says of images or texts.
 
     Args:
         model: on the device to compute on.
-        images: PNG and JPEG files, or folders of them; or images as `given_images` takes them, with or without labels.
-        callbacks: hear how many images are done, of files.
+        images: PNG and JPEG files (of a run on texts .txt files), or folders of them; or images as `given_images` takes
+            them, with or without labels.
+        callbacks: hear how many are done, of files.
+        tokenizer: where the run keeps its tokenizer.json.
 
     Raises:
-        InputError: a file that cannot be read as an image, or inputs of another shape, type or range.
+        InputError: a file that cannot be read as an image or a text, or inputs of another shape, type or range.
         RunError: the network's outputs are no numbers.
     """
     places = _places(images)
     if places is None:
         return _of_given(model, given_images(model.data, images))
-    model.data.require_image_files()
+    reader = reader_for(model.data, tokenizer)
     with told(callbacks) as listener:
-        return _gathered(model, find_images(places, model.classes), listener)
+        return _gathered(model, reader, find_files(places, model.classes, reader.kind), listener)
 
 
 def predict_files(
-    model: TrainedModel, found: Sequence[FoundImage], listener: Callback
-) -> Iterator[tuple[Sequence[FoundImage], NDArray[np.float64], int]]:
-    """Yield image files in batches: which, their probabilities, and how many had to be resized though none was before.
+    model: TrainedModel, reader: FileReader, found: Sequence[FoundFile], listener: Callback
+) -> Iterator[tuple[Sequence[FoundFile], NDArray[np.float64], int]]:
+    """Yield files in batches: which, their probabilities, and how many had to be resized though none was before.
 
     Raises:
-        InputError: a file that cannot be read as an image.
+        InputError: a file that cannot be read.
         RunError: the network's outputs are no numbers.
     """
-    treatment = model.data.require_image_files()
-    _, height, width = model.data.input_shape
-    target = PixelFormat(size=(width, height), grey=treatment.colour == "grey", background=treatment.background)
     listener.job_started(JOB)
     at_once = batch_size(model.data)
     for start in range(0, len(found), at_once):
         batch = found[start : start + at_once]
-        pixels = np.empty((len(batch), *model.data.input_shape), dtype=np.uint8)
-        resized = 0
-        for place, image in enumerate(batch):
-            decoded = decode_noting(image.path, target)
-            pixels[place] = decoded.pixels
-            resized += decoded.resized and not treatment.resized
-        yield batch, _probabilities(model, torch.from_numpy(pixels), str(batch[0].path)), resized
+        inputs, resized = reader.read([one.path for one in batch])
+        yield batch, _probabilities(model, inputs, str(batch[0].path)), resized
         listener.job_advanced(JOB, start + len(batch), len(found))
     listener.job_finished(JOB)
 
 
-def _gathered(model: TrainedModel, found: Sequence[FoundImage], listener: Callback) -> Predictions:
-    batches = list(predict_files(model, found, listener))
+def _gathered(model: TrainedModel, reader: FileReader, found: Sequence[FoundFile], listener: Callback) -> Predictions:
+    batches = list(predict_files(model, reader, found, listener))
     return Predictions(
         classes=model.classes,
         probabilities=np.concatenate([probabilities for _, probabilities, _ in batches]),
-        files=[image.path for image in found],
+        files=[one.path for one in found],
         true_labels=true_labels(found),
         resized=sum(resized for *_, resized in batches),
     )
 
 
-def true_labels(found: Sequence[FoundImage]) -> NDArray[np.int64]:
-    """Return the classes that the images' folders are named as, -1 where they are named as none."""
-    return np.array([UNKNOWN if image.label is None else image.label for image in found], dtype=np.int64)
+def true_labels(found: Sequence[FoundFile]) -> NDArray[np.int64]:
+    """Return the classes that the files' folders are named as, -1 where they are named as none."""
+    return np.array([UNKNOWN if one.label is None else one.label for one in found], dtype=np.int64)
 
 
 def _of_given(model: TrainedModel, given: GivenImages) -> Predictions:

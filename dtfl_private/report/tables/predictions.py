@@ -17,16 +17,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedImage:
-    """An image file, its most probable classes with their probabilities, and its true class if that is known."""
+class PredictedFile:
+    """A file of an image or a text, its most probable classes with probabilities, and its true class if it is known."""
 
     file: Path
     top: Sequence[tuple[str, float]]
     true: str | None
 
 
-def predictions_table(images: Sequence[PredictedImage]) -> Table:
-    """Return a row for each image and class that is shown of it; the file's name stands in the first.
+def predictions_table(images: Sequence[PredictedFile]) -> Table:
+    """Return a row for each file and class that is shown of it; the file's name stands in the first.
 
     A probability and its class share a column, so that long names of files and classes still stand side by side.
     """
@@ -41,22 +41,22 @@ def predictions_table(images: Sequence[PredictedImage]) -> Table:
     return table
 
 
-def _right(image: PredictedImage) -> str:
+def _right(image: PredictedFile) -> str:
     """Return whether the most probable class is the true one; nothing where that is not known."""
     if image.true is None:
         return ""
     return "yes" if image.top[0][0] == image.true else "no"
 
 
-def recall_table(recall: Mapping[str, float], images: Mapping[str, int]) -> Table:
-    """Return a row for each class: how many of its images there are, and the share that was recognised."""
-    table = plain_table("", "class", "images", "recall")
+def recall_table(recall: Mapping[str, float], files: Mapping[str, int], many: str) -> Table:
+    """Return a row for each class: how many files it has, images or texts, and the share that was recognised."""
+    table = plain_table("", "class", many, "recall")
     for name, share in recall.items():
-        table.add_row(as_printed(name), f"{images[name]:,}", f"{share:.4f}")
+        table.add_row(as_printed(name), f"{files[name]:,}", f"{share:.4f}")
     return table
 
 
-def predictions_csv(images: Sequence[PredictedImage], shown: int) -> str:
+def predictions_csv(images: Sequence[PredictedFile], shown: int) -> str:
     """Return a line for each image; ``shown`` classes of each. No cell can be taken for a formula."""
     known = any(image.true is not None for image in images)
     text = io.StringIO()

@@ -84,7 +84,7 @@ def test_images_with_labels_are_judged_as_the_run_judged_itself(digits_run, form
         ([np.zeros((8, 8), np.uint8), "a.png"], "image 1: a str, expected a NumPy array"),
         (["a.png", 3], "images are a list with a int, expected images, pairs"),
         (3, "the given data are a int"),
-        ([], "no images are named: give image files"),
+        ([], "no images are named: give files"),
     ],
 )
 def test_what_cannot_be_predicted_is_named(digits_run, images, said):

@@ -53,7 +53,7 @@ from dtfl_private.report.tables.method_leakage import method_leakage_tables
 from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.report.tables.plain import plain_table
 from dtfl_private.report.tables.plan_sweep import plan_sweep_tables
-from dtfl_private.report.tables.predictions import PredictedImage, predictions_table, recall_table
+from dtfl_private.report.tables.predictions import PredictedFile, predictions_table, recall_table
 from dtfl_private.report.tables.profiles import engines_table, profiles_table, shares_table
 from dtfl_private.report.tables.side_by_side import side_by_side_tables
 from dtfl_private.report.tables.summary import summary_table
@@ -297,8 +297,11 @@ def per_class(number: int) -> dict[str, object]:
 
 def of_predictions() -> list[Table]:
     names = [f"a class with quite a long name no. {number}" for number in range(3)]
-    image = PredictedImage(file=Path(PATH), top=[(name, 0.3333) for name in names], true=names[0])
-    return [predictions_table([image] * 3), recall_table(dict.fromkeys(names, 0.5), dict.fromkeys(names, 12_345))]
+    image = PredictedFile(file=Path(PATH), top=[(name, 0.3333) for name in names], true=names[0])
+    return [
+        predictions_table([image] * 3),
+        recall_table(dict.fromkeys(names, 0.5), dict.fromkeys(names, 12_345), "images"),
+    ]
 
 
 def of_configurations() -> list[Table]:

@@ -3,8 +3,9 @@ import os
 import pytest
 from PIL import Image
 
+from dtfl_private.data.files.image_files import IMAGES
 from dtfl_private.errors import InputError
-from dtfl_private.experiments.trained.found_images import find_images
+from dtfl_private.experiments.trained.found_files import find_files
 
 CLASSES = ("cat", "dog", "odd\\xff")
 
@@ -15,7 +16,7 @@ def put(path):
 
 
 def found(root, *places):
-    return {str(image.path.relative_to(root)): image.label for image in find_images(places, CLASSES)}
+    return {str(image.path.relative_to(root)): image.label for image in find_files(places, CLASSES, IMAGES)}
 
 
 def test_the_innermost_folder_that_is_named_as_a_class_tells_the_class(tmp_path):
@@ -43,14 +44,14 @@ def test_a_folder_above_the_named_one_says_nothing(tmp_path):
 def test_a_folder_whose_name_is_no_text_is_known_by_how_it_is_written(tmp_path):
     folder = tmp_path / os.fsdecode(b"odd\xff")
     put(folder / "1.png")
-    ((image),) = find_images([tmp_path], CLASSES)
+    ((image),) = find_files([tmp_path], CLASSES, IMAGES)
     assert image.label == 2
 
 
 def test_names_that_lead_nowhere_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"'.*gone' does not exist: name image files"):
-        find_images([tmp_path / "gone"], CLASSES)
+    with pytest.raises(InputError, match=r"'.*gone' does not exist: name images, files"):
+        find_files([tmp_path / "gone"], CLASSES, IMAGES)
     with pytest.raises(InputError, match="holds no PNG or JPEG image"):
-        find_images([tmp_path], CLASSES)
+        find_files([tmp_path], CLASSES, IMAGES)
     with pytest.raises(InputError, match="no images are named"):
-        find_images([], CLASSES)
+        find_files([], CLASSES, IMAGES)
