@@ -1,5 +1,7 @@
 """Labelled texts to a data set of tokens: what `text-folder` and `text-table` share."""
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +11,11 @@ import numpy as np
 from pydantic import Field
 
 from dtfl_private.data.dataset import TokenDataset
-from dtfl_private.data.files.found_files import FileKind
+from dtfl_private.data.files.found_files import FileKind, chosen_for_test
 from dtfl_private.data.tokenizers import Kind, TextTokenizer, Tokens, read_tokenizer, train_tokenizer
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
+from dtfl_private.printable import short_name
 from dtfl_private.protocol.vocabulary import BYTES
 
 if TYPE_CHECKING:
@@ -61,6 +64,26 @@ class TokenSettings:
     tokenizer: Path | None
     kind: Kind
     vocabulary: int
+
+
+def split_by_text(classes: Sequence[str], texts: Sequence[Text], share: float) -> tuple[list[Text], list[Text]]:
+    """Return training and test texts, each class split on its own: equal texts of a class are on one side.
+
+    Raises:
+        InputError: a class has one text only.
+    """
+    digests = [hashlib.sha256(one.text.encode(errors="surrogatepass")).hexdigest() for one in texts]
+    members: dict[int, set[str]] = defaultdict(set)
+    for one, digest in zip(texts, digests, strict=True):
+        members[one.label].add(digest)
+    for label, name in enumerate(classes):
+        if len(members[label]) < 2:
+            one = "no text" if not members[label] else "one text only"
+            raise InputError(f"class '{short_name(name)}' has {one}: training and test need one each")
+    held = {(label, digest) for label, own in members.items() for digest in chosen_for_test(own, share)}
+    sides = [(one.label, digest) in held for one, digest in zip(texts, digests, strict=True)]
+    chosen = list(zip(texts, sides, strict=True))
+    return [one for one, out in chosen if not out], [one for one, out in chosen if out]
 
 
 def token_dataset(

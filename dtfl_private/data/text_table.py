@@ -1,16 +1,21 @@
 """A user's own texts in a table: CSV, TSV or JSON lines, with a column of texts and one of labels."""
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.data.facts import DatasetFacts, described_by
 from dtfl_private.data.files.class_folders import CLASSES_NAMED, Share, some_of
-from dtfl_private.data.files.found_files import chosen_for_test
 from dtfl_private.data.files.tables import SUFFIXES, read_columns
-from dtfl_private.data.text_sets import MAX_TEXT_BYTES, Length, Text, TokenSettings, VocabularySize, token_dataset
+from dtfl_private.data.text_sets import (
+    MAX_TEXT_BYTES,
+    Length,
+    Text,
+    TokenSettings,
+    VocabularySize,
+    split_by_text,
+    token_dataset,
+)
 from dtfl_private.data.tokenizers import Kind
 from dtfl_private.errors import InputError
 from dtfl_private.printable import short_name
@@ -102,7 +107,7 @@ def load_text_table(
         tested = read_columns(tables[1], [text, label], most_bytes=MAX_TEXT_BYTES)
         train, held_out = texts, [_labelled(row, classes, {}) for row in tested]
     else:
-        train, held_out = _split(classes, texts, test)
+        train, held_out = split_by_text(classes, texts, test)
     return token_dataset(
         "text-table",
         f"texts in {data_dir}",
@@ -135,18 +140,3 @@ def _labelled(row: Sequence[str], classes: Sequence[str], clients: dict[str, int
     if row[1] not in classes:
         raise InputError(f"{where}: label '{short_name(row[1])}' is none of the training table's")
     return Text(text=row[0], label=classes.index(row[1]), where=where, client=clients[row[2]] if clients else None)
-
-
-def _split(classes: Sequence[str], texts: Sequence[Text], share: float) -> tuple[list[Text], list[Text]]:
-    """Return training and test texts, each class split on its own."""
-    digests = [hashlib.sha256(one.text.encode(errors="surrogatepass")).hexdigest() for one in texts]
-    members: dict[int, set[str]] = defaultdict(set)
-    for one, digest in zip(texts, digests, strict=True):
-        members[one.label].add(digest)
-    for label, own in members.items():
-        if len(own) < 2:
-            raise InputError(f"class '{short_name(classes[label])}' has one text only: training and test need one each")
-    held = {(label, digest) for label, own in members.items() for digest in chosen_for_test(own, share)}
-    sides = [(one.label, digest) in held for one, digest in zip(texts, digests, strict=True)]
-    chosen = list(zip(texts, sides, strict=True))
-    return [one for one, out in chosen if not out], [one for one, out in chosen if out]
