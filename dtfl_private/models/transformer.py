@@ -78,10 +78,10 @@ class Block(nn.Module):
 
 
 class NormedClassifier(nn.Sequential):
-    """Layer norm, mean of the real places, and one fully connected layer."""
+    """A norm (by default layer norm), mean of the real places, and one fully connected layer."""
 
-    def __init__(self, width: int, classes: int) -> None:
-        super().__init__(nn.LayerNorm(width), PooledClassifier(width, classes))
+    def __init__(self, width: int, classes: int, norm: nn.Module | None = None) -> None:
+        super().__init__(nn.LayerNorm(width) if norm is None else norm, PooledClassifier(width, classes))
 
     def forward(self, tokens_BTC: Tensor) -> Tensor:
         """Return logits (batch, classes)."""

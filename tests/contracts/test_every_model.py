@@ -23,7 +23,7 @@ from dtfl_private.runtime.in_process import InProcess
 from dtfl_private.simulation.costs.analysis import analyse
 
 # Sizes to plan with: they have tests of their own, without weights.
-LARGE = {"bert-base", "bert-large", "gpt2-xl"}
+LARGE = {"bert-base", "bert-large", "gpt2-xl", "llama-7b"}
 # From files on disk, with tests of its own.
 FROM_FILES = {"pretrained"}
 TRAINABLE = sorted(set(installed("model")) - LARGE - FROM_FILES)

@@ -11,7 +11,7 @@ from dtfl_private.models.build import build_model
 from dtfl_private.models.copies import copied
 from dtfl_private.plugins.installed import installed
 
-LARGE = {"bert-base", "bert-large", "gpt2-xl"}
+LARGE = {"bert-base", "bert-large", "gpt2-xl", "llama-7b"}
 TRAINABLE = sorted(set(installed("model")) - LARGE - {"pretrained"})
 
 
