@@ -85,9 +85,19 @@ class Peaks(Callback):
 
 
 def train_here(clients: int, images: int, folder: str) -> None:
-    """Train under churn, a fiftieth of the clients a round, and print peaks."""
+    """Train under churn, a fiftieth of the clients a round, and print peaks.
+
+    The last round is one more than is read: with it the run's end, and what draws its pictures, are loaded.
+    """
     values = {"dataset": "fashion-mnist", "max_train_images": images, "validation": 0.02, "judged_on": "validation"}
-    run = {"clients": clients, "fraction": 0.02, "batch_size": 10, "rounds": TRAINED[-1], "workers": 1, "device": "cpu"}
+    run = {
+        "clients": clients,
+        "fraction": 0.02,
+        "batch_size": 10,
+        "rounds": TRAINED[-1] + 1,
+        "workers": 1,
+        "device": "cpu",
+    }
     train(TrainConfig.model_validate({**values, **run, **CHURN}), out=folder, callbacks=[Peaks()])
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from dtfl_private.report.comparison.groups import Comparison, ComparisonSetting, Group
 from dtfl_private.report.comparison.runs import AXES, AxisName
 from dtfl_private.report.comparison.speedups import speedup
-from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes
+from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes, put_heading
 from dtfl_private.report.tables.comparison import BLANK, speedup_text, title_of
 from dtfl_private.report.words.numbers import duration
 
@@ -56,7 +56,7 @@ def accuracy_picture(
             _scale(axes, setting, axis)
         panels[0].set_ylabel("test accuracy")
         figure.legend(handles=panels[0].get_lines()[: len(setting.groups)], loc="outside lower center", ncols=6)
-        figure.suptitle(literal(title_of(setting)), fontsize=9)
+        put_heading(figure, title_of(setting))
         return picture_bytes(figure, form)
 
 

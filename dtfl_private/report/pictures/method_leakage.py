@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from dtfl_private.leakage.metrics import Metric
 from dtfl_private.report.comparison.exposure import GOALS, reached
 from dtfl_private.report.comparison.groups import ComparisonSetting, Group
-from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes
+from dtfl_private.report.pictures.saving import PictureForm, literal, picture_bytes, put_heading
 from dtfl_private.report.tables.comparison import title_of
 
 TITLES: Mapping[str, str] = {
@@ -40,7 +40,7 @@ def method_leakage_picture(
         names = [f"{literal(group.name)}, accuracy {_accuracy(group):.3f}" for group in groups]
         panels[0].set_yticks(range(len(groups)), names)
         panels[0].invert_yaxis()
-        figure.suptitle(literal(f"{title_of(setting)}; further right leaks more, | is a guess"), fontsize=9)
+        put_heading(figure, f"{title_of(setting)}; further right leaks more, | is a guess")
         return picture_bytes(figure, form)
 
 

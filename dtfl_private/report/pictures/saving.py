@@ -5,6 +5,7 @@ Texts may be of unknown origin. Scripts that matplotlib's own font lacks are dra
 """
 
 import io
+import textwrap
 from functools import cache
 from typing import Literal
 
@@ -16,6 +17,10 @@ from matplotlib.text import Text
 from dtfl_private.printable import printable_lines
 
 PictureForm = Literal["png", "svg"]
+
+HEADING_POINTS = 9
+# About the width of a letter of that size, in inches.
+HEADING_LETTER_IN = 0.078
 
 # Fonts that hold Chinese, Japanese and Korean, of the usual systems.
 WIDE_FONTS = (
@@ -42,6 +47,12 @@ def picture_bytes(figure: Figure, form: PictureForm) -> bytes:
 def drawable(text: str) -> str:
     """Return a text that matplotlib draws without a warning: printable, and spelled out where no font has a glyph."""
     return "\n".join(map(_spelled, printable_lines(text).split("\n")))
+
+
+def put_heading(figure: Figure, text: str) -> None:
+    """Write a text above a figure, as it is, in as many lines as it needs."""
+    letters = int(figure.get_figwidth() / HEADING_LETTER_IN)
+    figure.suptitle(literal(textwrap.fill(text, letters)), fontsize=HEADING_POINTS)
 
 
 def literal(text: str) -> str:

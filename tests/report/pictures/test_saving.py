@@ -11,7 +11,7 @@ from dtfl_private.report.pictures.costs import cost_picture
 from dtfl_private.report.pictures.distribution import distribution_picture
 from dtfl_private.report.pictures.gallery import gallery
 from dtfl_private.report.pictures.leakage import leakage_picture
-from dtfl_private.report.pictures.saving import drawable, literal, picture_bytes
+from dtfl_private.report.pictures.saving import drawable, literal, picture_bytes, put_heading
 from dtfl_private.report.pictures.training import plot_runs
 
 # Control characters, half a surrogate pair, a character that no font has, mathematics that is none, markup, a script
@@ -107,3 +107,15 @@ def test_a_picture_takes_the_place_of_a_pipe_without_writing_to_it(write_run, tm
     records, _ = read_records(RunFolder(path=write_run(tmp_path / "run", [0.5])))
     plot_runs({"": records}, tmp_path / "training.png", title="a run")
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("width", [5.5, 12.0])
+def test_a_long_heading_is_within_its_figure(width):
+    figure = Figure(figsize=(width, 3), layout="constrained")
+    figure.subplots()
+    put_heading(figure, "max train images 58800, clients 10000, fraction 0.01; " * 6)
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.width > 0.7 * figure.bbox.width
