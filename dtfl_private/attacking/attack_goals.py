@@ -8,10 +8,12 @@ from dtfl_private.attacking.base import (
     LabelInference,
     MembershipInference,
     Reconstruction,
+    TokenReconstruction,
 )
 
 GOALS: Mapping[type[Attack], str] = {
     Reconstruction: "the images",
+    TokenReconstruction: "the texts, token by token",
     MembershipInference: "whether a record was trained on",
     AttributeInference: "a property of the images",
     LabelInference: "true labels that are protected or not sent",

@@ -26,7 +26,7 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.victims.acting_defenses import defense_of, differ_in_a_tier, least_defended
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import Victims
-from dtfl_private.data.preprocess import unit
+from dtfl_private.data.preprocess import as_stored, plain
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import client_modules, split
 from dtfl_private.numerics import Numerics
@@ -112,7 +112,7 @@ class AttackSetup:
         Args:
             tier: client modules.
             draws: numbers of the defenses' draws, a new one for each call.
-            images: (B, C, H, W) in [0, 1] of a client.
+            images: (B, C, H, W) in [0, 1] of a client, or sequences (B, T) int64.
             labels: (B,), sent as they are.
         """
         program = self.program(Seen(download=self.honest(tier), batches=(), update=None), True, next(draws))
@@ -146,6 +146,7 @@ class AttackSetup:
         return Network(
             program=self.program,
             input_shape=tuple(worker.train_images.shape[1:]),
+            vocabulary=self.opened.vocabulary,
             classes=worker.classes,
             tier=tier,
             cut_shape=self.opened.cut_shapes[tier],
@@ -189,7 +190,7 @@ class AttackSetup:
         images = torch.cat([worker.train_images[members], worker.test_images[others]])
         labels = torch.cat([worker.train_labels[members], worker.test_labels[others]])
         member = torch.arange(len(images)) < len(members)
-        return Candidates(images=unit(images[order]), labels=labels[order]), member[order]
+        return Candidates(images=plain(images[order]), labels=labels[order]), member[order]
 
     def candidate_members(self, victims: Victims) -> Tensor:
         """Return the numbers of the records that are members, in the order in which the candidates have them."""
@@ -243,7 +244,7 @@ class AttackSetup:
         return replace(download, weights=weights, head=initial.heads[tier])
 
     def logits(self, model: State, images: Tensor) -> Tensor:
-        """Return logits (N, classes), float32, of images (N, C, H, W) in [0, 1] under a model's weights."""
+        """Return logits (N, classes), float32, of images in [0, 1] or tokens under a model's weights."""
         worker = self.opened.prepared.worker
         network = self.numerics.place(copy.deepcopy(worker.model))
         network.load_state_dict(model)
@@ -251,7 +252,7 @@ class AttackSetup:
         normalise = copy.deepcopy(worker.normaliser).to(self.numerics.device)
         with torch.no_grad(), self.numerics.autocast():
             parts = [
-                network(self.numerics.place_images(normalise(part.to(self.numerics.device) * 255))).float().cpu()
+                network(self.numerics.place_images(normalise(as_stored(part).to(self.numerics.device)))).float().cpu()
                 for part in torch.split(images, 500)
             ]
         return torch.cat(parts)

@@ -4,6 +4,7 @@ An attack is a frozen value: settings only. It gets a `View` and returns its gue
 ground truth, which the attack never sees. There is one base class per goal:
 
     Reconstruction       the images themselves
+    TokenReconstruction  the sequences of tokens themselves, where inputs are no images
     MembershipInference  whether a record was trained on
     AttributeInference   a property of an image that is not its label
     LabelInference       the true labels, where a defense protects them or they are not sent
@@ -16,7 +17,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -28,6 +29,14 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Capability
 from dtfl_private.protocol.messages import State
 from dtfl_private.training.methods.splitfed import HostileAnswer
+
+Inputs = Literal["images", "tokens"]
+"""What a run's inputs are."""
+
+SEQUENCES = "sequences of tokens"
+
+ONLY_IMAGES: frozenset[Inputs] = frozenset({"images"})
+ONLY_TOKENS: frozenset[Inputs] = frozenset({"tokens"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +50,7 @@ class AttackFacts:
     looks_back: whether it uses other releases of the victims' records (`View.earlier`), which take time to play.
     whole: whether it also attacks a client that trains the whole network and sends its weight update alone.
     amortised: whether its work hardly grows with the victims, as what it learnt once serves any number of them.
+    inputs: of which runs it can be mounted on.
     """
 
     needs: frozenset[Capability]
@@ -50,13 +60,14 @@ class AttackFacts:
     looks_back: bool = False
     whole: bool = False
     amortised: bool = False
+    inputs: frozenset[Inputs] = ONLY_IMAGES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """What an attack may know before it runs, to refuse what it cannot do.
 
-    classes: number of classes; ``images`` false if the inputs are token sequences.
+    classes: number of classes.
     whole: whether clients train the whole network there, and send their weight update alone.
     optimizer: of the clients.
     labelled: whether clients send the labels of their records, protected or not.
@@ -72,9 +83,9 @@ class Target:
     labelled: bool = True
 
     @property
-    def images(self) -> bool:
-        """Whether inputs are images (C, H, W)."""
-        return len(self.input_shape) == 3
+    def inputs(self) -> Inputs:
+        """Whether inputs are images (C, H, W) or sequences of tokens (T,)."""
+        return "images" if len(self.input_shape) == 3 else "tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +153,10 @@ class Attack(ABC):
 
     def check(self, target: Target) -> None:
         """Raise `InputError` if the attack cannot act here."""
-        if not target.images:
-            raise InputError(f"{name_of(self)} attacks images; this run's inputs are sequences of tokens")
+        if target.inputs not in self.facts.inputs:
+            attacked = " and ".join(SEQUENCES if one == "tokens" else one for one in sorted(self.facts.inputs))
+            there = SEQUENCES if target.inputs == "tokens" else "images"
+            raise InputError(f"{name_of(self)} attacks {attacked}; this run's inputs are {there}")
         if target.whole and not self.facts.whole:
             raise InputError(
                 f"{name_of(self)} is not made for clients that train the whole network and send its weights alone, as "
@@ -169,6 +182,18 @@ class Reconstruction(Attack):
     @abstractmethod
     def reconstruct(self, view: View) -> Tensor:
         """Return images (victims, C, H, W) in [0, 1], in the order of the victims."""
+
+
+class TokenReconstruction(Attack):
+    """An attack that reads the victims' token sequences back."""
+
+    @abstractmethod
+    def tokens(self, view: View) -> Tensor:
+        """Return sequences (victims, length), int64, in the order of the victims.
+
+        Each number is a token, 0 to ``view.vocabulary.size`` - 1, or the padding. Which places are filled up shows behind
+        the first stage, whose rows are zeros there, and is not scored.
+        """
 
 
 class MembershipInference(Attack):

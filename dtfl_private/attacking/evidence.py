@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, Seen, State
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.training.optimizers import OptimizerName, OptimizerSettings
 
 
@@ -19,7 +20,8 @@ from dtfl_private.training.optimizers import OptimizerName, OptimizerSettings
 class Auxiliary:
     """The adversary's own labelled images, split into a part to train on and a part to tune and stop early by.
 
-    Images are (N, C, H, W) float32 in [0, 1], labels (N,) int64, on the CPU.
+    Images are (N, C, H, W) float32 in [0, 1], of a network for tokens sequences (N, T) int64; labels (N,) int64. All are
+    on the CPU.
     """
 
     name: str
@@ -128,7 +130,7 @@ class Network:
     Attributes:
         program: of a client half, by a client's round, whether defenses are taken into account, and the seed of the
             adversary's draws; a fresh copy.
-        input_shape: (C, H, W) of an image.
+        input_shape: (C, H, W) of an image, or (T,) of a sequence.
         classes: number of classes.
         tier: client modules m.
         cut_shape: shape of one record's activations.
@@ -136,6 +138,7 @@ class Network:
         augmentations: of the clients' training images, by name; see `dtfl_private.data.preprocess.augment`.
         records: training examples of all clients, as the weights of their averages add up.
         device: where to compute.
+        vocabulary: what the numbers of sequences mean; None of images.
     """
 
     program: Callable[[Seen, bool, int], ClientProgram]
@@ -147,6 +150,7 @@ class Network:
     augmentations: Sequence[str] = ()
     records: int = 0
     device: str = "cpu"
+    vocabulary: Vocabulary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from dtfl_private.attacking.base import (
     LabelInference,
     MembershipInference,
     Reconstruction,
+    TokenReconstruction,
 )
 from dtfl_private.attacking.cache_keys import guess_key
 from dtfl_private.attacking.crashes import crashes_named
@@ -24,6 +25,7 @@ from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.leakage.results.result import Result
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.device import threads
@@ -96,6 +98,9 @@ def checked_guess(job: Job, view: View) -> Tensor:
     attack_, name = job.chosen.attack, job.chosen.name
     if isinstance(attack_, Reconstruction):
         guessed, shape = attack_.reconstruct(view), (view.victims, *view.input_shape)
+    elif isinstance(attack_, TokenReconstruction):
+        guessed, shape = attack_.tokens(view), (view.victims, *view.input_shape)
+        _require_tokens(guessed, view.vocabulary, name)
     elif isinstance(attack_, MembershipInference):
         guessed, shape = attack_.scores(view), (len(view.candidates.labels),)
     elif isinstance(attack_, AttributeInference | LabelInference):
@@ -105,6 +110,19 @@ def checked_guess(job: Job, view: View) -> Tensor:
     if guessed.shape != shape or not torch.isfinite(guessed.float()).all():
         raise RunError(f"attack '{name}' returned {tuple(guessed.shape)}, expected finite values {tuple(shape)}")
     return guessed
+
+
+def _require_tokens(guessed: Tensor, vocabulary: Vocabulary, name: str) -> None:
+    """Check that guessed sequences are numbers of tokens, or the padding.
+
+    Raises:
+        RunError: they are not.
+    """
+    if guessed.dtype != torch.int64:
+        raise RunError(f"attack '{name}' returned tokens of type {guessed.dtype}, expected torch.int64")
+    if guessed.numel() and not 0 <= int(guessed.min()) <= int(guessed.max()) < vocabulary.numbers:
+        least, most = int(guessed.min()), int(guessed.max())
+        raise RunError(f"attack '{name}' returned tokens {least}..{most}, expected 0..{vocabulary.numbers - 1}")
 
 
 def baselines(plan: AttackPlan) -> list[Result]:

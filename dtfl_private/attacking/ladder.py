@@ -8,6 +8,7 @@ from dtfl_private.attacking.base import (
     LabelInference,
     MembershipInference,
     Reconstruction,
+    TokenReconstruction,
 )
 from dtfl_private.training.method import Method
 

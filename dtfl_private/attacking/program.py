@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dtfl_private.attacking.batch_norms import BatchNorms
-from dtfl_private.data.preprocess import Preprocessor
+from dtfl_private.data.preprocess import Preprocessor, as_stored
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound, known_memory
@@ -38,7 +38,8 @@ adversary goes on with them."""
 class ClientProgram:
     """A client half with auxiliary head, the defenses around it, and a seed of the adversary's own.
 
-    Images are (B, C, H, W) in [0, 1], float32, on the numerics' device. Batch norm couples the images of a batch: a
+    Images are (B, C, H, W) in [0, 1], float32, on the numerics' device; of a network for tokens, they are sequences
+    (B, T), int64, and nothing is differentiable in them. Batch norm couples the images of a batch: a
     batch must be run as a whole, and one's own images in batches of the client's size. Use changes neither the weights
     nor the running statistics.
 
@@ -123,9 +124,8 @@ class ClientProgram:
         return self._norms
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Return what the network takes for images (B, C, H, W) in [0, 1]; differentiable."""
-        # The preprocessor expects bytes: 0..255.
-        return self._numerics.place_images(self._preprocess(images * 255))
+        """Return what the network takes for images (B, C, H, W) in [0, 1], or for tokens (B, T); differentiable."""
+        return self._numerics.place_images(self._preprocess(as_stored(images)))
 
     def activations(self, images: Tensor, *, defended: bool = True, weights: Parameters | None = None) -> Tensor:
         """Return the activations at the cut (B, *cut shape), float32, differentiable in images and weights.

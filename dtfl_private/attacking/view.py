@@ -30,6 +30,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.adversaries import Adversary, AuxiliaryKind, Capability, require
 from dtfl_private.protocol.messages import GradientReply, ModelDownload, Seen, SmashedBatch, State, WeightUpdate
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import stream, torch_stream
 from dtfl_private.training.methods.splitfed import HostileAnswer
 
@@ -111,8 +112,18 @@ class View:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of an image."""
+        """(C, H, W) of an image, or (T,) of a sequence of tokens."""
         return self._evidence.network.input_shape
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Which numbers are tokens, which one fills sequences up, and the tokenizer's text.
+
+        Raises:
+            InputError: the inputs are images.
+        """
+        self._need("architecture")
+        return self._there(self._evidence.network.vocabulary, "sequences of tokens")
 
     @property
     def classes(self) -> int:
@@ -166,7 +177,7 @@ class View:
 
     @property
     def victims(self) -> int:
-        """Number of images to be reconstructed or judged: all those of `batches`, or of whole updates."""
+        """Number of images or sequences to be reconstructed or judged: all those of `batches`, or of whole updates."""
         return sum(seen.records for seen in self._evidence.round.seen)
 
     @property

@@ -18,6 +18,16 @@ def unit(images_u8: Tensor) -> Tensor:
     return images_u8.float() / 255
 
 
+def plain(stored: Tensor) -> Tensor:
+    """Return stored inputs as people and adversaries handle them: images in [0, 1], sequences of tokens as int64."""
+    return stored.long() if stored.ndim == 2 else unit(stored)
+
+
+def as_stored(inputs: Tensor) -> Tensor:
+    """Return inputs as a `Preprocessor` takes them: images in [0, 1] times 255; tokens as they are. Differentiable."""
+    return inputs * 255 if inputs.is_floating_point() else inputs
+
+
 class Preprocessor(Protocol):
     """From a batch of stored uint8 inputs to what the network takes."""
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.data.dataset import ImageDataset, load_dataset
-from dtfl_private.data.preprocess import unit
+from dtfl_private.data.dataset import Dataset, TokenDataset, load_dataset
+from dtfl_private.data.preprocess import plain
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.specification import named_object
 from dtfl_private.protocol.adversaries import AUXILIARY_KINDS, AuxiliaryKind
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import stream
 
 # What stands behind a colon, and how many digits a client's number has at most.
@@ -206,9 +207,9 @@ def _of_run(opened: OpenedRun, train: Tensor, validation: Tensor) -> Auxiliary:
 def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, validation: Tensor) -> Auxiliary:
     return Auxiliary(
         name=name,
-        images=unit(images_u8[train]),
+        images=plain(images_u8[train]),
         labels=labels[train],
-        validation_images=unit(images_u8[validation]),
+        validation_images=plain(images_u8[validation]),
         validation_labels=labels[validation],
     )
 
@@ -217,11 +218,17 @@ def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) ->
     config, worker = opened.prepared.config, opened.prepared.worker
     allowed = named_object("dataset", name)  # the user names it, never a file
     other = load_dataset(name, data_dir=aux_dir, download=False, allowed=allowed)
-    if not isinstance(other, ImageDataset) or other.input_shape != tuple(worker.train_images.shape[1:]):
+    own, there = (
+        "images" if vocabulary is None else "sequences of tokens"
+        for vocabulary in (opened.vocabulary, _vocabulary_of(other))
+    )
+    if own != there or other.input_shape != tuple(worker.train_images.shape[1:]):
         raise InputError(
-            f"auxiliary data set '{name}' has inputs of shape {other.input_shape}, the clients' images "
-            f"{tuple(worker.train_images.shape[1:])}: choose one of the same shape"
+            f"auxiliary data set '{name}' has {there} of shape {other.input_shape}, the clients {own} of "
+            f"{tuple(worker.train_images.shape[1:])}: choose one of the same kind and shape"
         )
+    if opened.vocabulary != _vocabulary_of(other):
+        raise InputError(f"auxiliary data set '{name}' has other tokens than {config.dataset}: give both one tokenizer")
     if len(other.classes) > worker.classes:
         raise InputError(
             f"auxiliary data set '{name}' has {len(other.classes)} classes, {config.dataset} {worker.classes}: "
@@ -234,7 +241,12 @@ def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) ->
     return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order))
 
 
+def _vocabulary_of(dataset: Dataset) -> Vocabulary | None:
+    """Return what the numbers of a data set's sequences mean; None of images."""
+    return dataset.tokens if isinstance(dataset, TokenDataset) else None
+
+
 def _also_in(images: Tensor, others: Tensor) -> Tensor:
-    """Return which images (N, ...) uint8 are, pixel by pixel, also among ``others``: bool (N,)."""
+    """Return which stored inputs (N, ...) are, value by value, also among ``others``: bool (N,)."""
     known = {other.tobytes() for other in others.numpy()}
     return torch.tensor([image.tobytes() in known for image in images.numpy()], dtype=torch.bool)

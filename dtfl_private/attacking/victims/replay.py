@@ -22,6 +22,7 @@ from dtfl_private.models.cutting.staged import snapshot
 from dtfl_private.models.heads import make_heads
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, allowance
 from dtfl_private.privacy.budget import spent_clients
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import isolated
 from dtfl_private.runtime.device import device_or_cpu
 from dtfl_private.runtime.executor_choice import LOCAL
@@ -110,6 +111,12 @@ class OpenedRun:
     def sends_once(self) -> bool:
         """Whether a client trains first, and then sends each record once; otherwise it sends one in every epoch."""
         return self.prepared.worker.defense.releases_apart or self.prepared.method.timing.trains_first
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the numbers of the run's sequences mean; None of a run on images."""
+        tokens = self.prepared.data.tokens
+        return None if tokens is None else replace(tokens, tokenizer=self.prepared.tokenizer)
 
     @property
     def heads(self) -> Mapping[int, nn.Module]:

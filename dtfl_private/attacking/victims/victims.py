@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dtfl_private.attacking.victims.acting_defenses import differ_in_a_tier, least_defended
 from dtfl_private.attacking.victims.replay import OpenedRun
-from dtfl_private.data.preprocess import unit
+from dtfl_private.data.preprocess import plain
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.training.recording import Recording
 from dtfl_private.training.state import GlobalWeights
@@ -41,8 +41,8 @@ class Victims:
 
     @property
     def truth(self) -> Tensor:
-        """The victims' images (N, C, H, W) in [0, 1], as they were really fed in."""
-        return unit(torch.cat([recording.truth.images for recording in self.recordings]))
+        """The victims' images (N, C, H, W) in [0, 1], or sequences (N, T) int64, as they were really fed in."""
+        return plain(torch.cat([recording.truth.images for recording in self.recordings]))
 
     @property
     def labels(self) -> Tensor:
