@@ -122,6 +122,8 @@ def _choose(
 
 def default_attack(opened: OpenedRun) -> str:
     """Return the attack for those who name none: the strongest by what the training method shows."""
+    if opened.vocabulary is not None:
+        return "token-lookup"
     if not opened.prepared.method.cuts:
         return "update-inversion"
     return "surrogate" if "client-weights" in opened.prepared.method.hides else "hybrid"

@@ -191,8 +191,8 @@ class TokenReconstruction(Attack):
     def tokens(self, view: View) -> Tensor:
         """Return sequences (victims, length), int64, in the order of the victims.
 
-        Each number is a token, 0 to ``view.vocabulary.size`` - 1, or the padding. Which places are filled up shows behind
-        the first stage, whose rows are zeros there, and is not scored.
+        Each number is a token, 0 to ``view.vocabulary.size`` - 1, or the padding. Which places are filled up shows
+        behind the first stage, whose rows are zeros there, and is not scored.
         """
 
 

@@ -20,8 +20,8 @@ from dtfl_private.training.optimizers import OptimizerName, OptimizerSettings
 class Auxiliary:
     """The adversary's own labelled images, split into a part to train on and a part to tune and stop early by.
 
-    Images are (N, C, H, W) float32 in [0, 1], of a network for tokens sequences (N, T) int64; labels (N,) int64. All are
-    on the CPU.
+    Images are (N, C, H, W) float32 in [0, 1], labels (N,) int64, on the CPU. Where inputs are tokens, ``images`` are
+    sequences (N, T) int64.
     """
 
     name: str

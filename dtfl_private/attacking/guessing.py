@@ -127,7 +127,7 @@ def _require_tokens(guessed: Tensor, vocabulary: Vocabulary, name: str) -> None:
 
 def baselines(plan: AttackPlan) -> list[Result]:
     """Return what the trivial guesses score on the victims of reconstructions, tier by tier."""
-    if not any(isinstance(job.chosen.attack, Reconstruction) for job in plan.jobs):
+    if not any(isinstance(job.chosen.attack, Reconstruction | TokenReconstruction) for job in plan.jobs):
         return []
     whole = plan.opened.whole_tier
     victims = {

@@ -17,6 +17,7 @@ Ladder = Mapping[type[Attack], Sequence[str]]
 
 LADDER: Ladder = {
     Reconstruction: ("decoder", "optimization", "hybrid", "unshuffle"),
+    TokenReconstruction: ("token-lookup",),
     MembershipInference: ("membership-matching", "lira"),
     AttributeInference: ("attribute-inference", "update-attributes"),
     LabelInference: ("label-inference", "label-clustering"),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dtfl_private.errors import GateCrossedError, InputError, comparable, unknown_name
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.verdicts.findings import Findings
@@ -62,7 +62,7 @@ class Gate:
 
     def judges(self, result: Result) -> bool:
         """Whether the gate judges a result: its metric and tier match, and it is no trivial guess."""
-        return result.metric == self.metric and self.covers(result.tier) and result.source not in BASELINES
+        return result.metric == self.metric and self.covers(result.tier) and result.source not in GUESSES
 
     def covers(self, tier: int) -> bool:
         """Whether the gate is about a tier."""

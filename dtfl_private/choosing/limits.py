@@ -24,7 +24,7 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.auditing.gate import GATE, TIER_COMPARISONS, Gate
 from dtfl_private.errors import InputError, comparable, unknown_name
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import METRICS, OF_MEASURES, find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.plugins.installed import find, installed
@@ -130,7 +130,7 @@ class Limit:
 
     def counts(self, result: Result) -> bool:
         """Whether a result counts: its metric, tier and attack are meant, and it is no trivial guess."""
-        if result.metric != self.metric or not self.covers(result.tier) or result.source in BASELINES:
+        if result.metric != self.metric or not self.covers(result.tier) or result.source in GUESSES:
             return False
         return self.aim is None or _is_after(result.source, self.aim)
 

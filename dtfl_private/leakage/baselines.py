@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dtfl_private.leakage.token_baselines import TOKEN_BASELINES
+
 # Images at a time in the search for the nearest one: a matrix of distances to all of them could fill the memory.
 CHUNK = 256
 
@@ -64,5 +66,8 @@ BASELINES: Mapping[str, Callable[[Known], Tensor]] = {
 }
 """Each returns guesses for all victims, in the victims' order."""
 
-ORACLES = frozenset({"nearest-auxiliary"})
+GUESSES = frozenset({*BASELINES, *TOKEN_BASELINES})
+"""Names of the trivial guesses, of images and of texts, that have results of their own."""
+
+ORACLES = frozenset({"nearest-auxiliary", "nearest-text"})
 """Those that no adversary can make: they need the truth."""

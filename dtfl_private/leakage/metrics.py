@@ -48,6 +48,10 @@ SSIM = Metric(name="ssim", label="SSIM", span=(-1.0, 1.0))
 LPIPS = Metric(name="lpips", label="LPIPS", exposing="low", span=(0.0, LARGEST_LPIPS))
 IDENTIFIABILITY = Metric(name="identifiability", label="identifiability", share=True)
 CLASSIFIER_ACCURACY = Metric(name="classifier-accuracy", label="classifier accuracy", share=True)
+# Of each victim the share of its tokens: no case that counts 0 or 1.
+TOKEN_ACCURACY = Metric(name="token-accuracy", label="token accuracy", span=(0.0, 1.0))
+ROUGE_L = Metric(name="rouge-l", label="ROUGE-L", span=(0.0, 1.0))
+EXACT_SEQUENCES = Metric(name="exact-sequences", label="exact sequences", share=True)
 AUC = Metric(name="auc", label="AUC", span=(0.0, 1.0))
 TPR_AT_1_PERCENT = Metric(name="tpr-at-fpr-0.01", label="TPR at 1% FPR", share=True)
 TPR_AT_01_PERCENT = Metric(name="tpr-at-fpr-0.001", label="TPR at 0.1% FPR", share=True)
@@ -83,6 +87,7 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         *(MSE, MSE.worst, PSNR, PSNR.worst, SSIM, SSIM.worst, LPIPS, IDENTIFIABILITY, CLASSIFIER_ACCURACY),
+        *(TOKEN_ACCURACY, ROUGE_L, EXACT_SEQUENCES),
         *(AUC, TPR_AT_1_PERCENT, TPR_AT_01_PERCENT, BALANCED_ACCURACY, ACCURACY),
         *OF_MEASURES,
     )

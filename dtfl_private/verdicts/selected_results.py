@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
@@ -19,7 +19,7 @@ EQUAL = 1e-6
 
 def is_guess(result: Result) -> bool:
     """Return whether a result is that of a trivial guess or an oracle."""
-    return result.source in BASELINES
+    return result.source in GUESSES
 
 
 def is_measure(result: Result) -> bool:

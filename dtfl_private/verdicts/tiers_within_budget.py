@@ -14,7 +14,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import METRICS, Metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protocol.adversaries import ADVERSARIES, Capability
@@ -75,7 +75,7 @@ def counted(results: Iterable[Result], metric: str) -> list[Result]:
     return [
         result
         for result in results
-        if result.metric == metric and result.source not in BASELINES and not _unbound(result.adversary)
+        if result.metric == metric and result.source not in GUESSES and not _unbound(result.adversary)
     ]
 
 

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_setup import AttackSetup
-from dtfl_private.attacking.base import Attack, AttributeInference, MembershipInference, Reconstruction
+from dtfl_private.attacking.base import (
+    Attack,
+    AttributeInference,
+    MembershipInference,
+    Reconstruction,
+    TokenReconstruction,
+)
 from dtfl_private.attacking.scoring.count_scoring import attribute_count_results, label_count_results
 from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import (
@@ -33,10 +39,14 @@ from dtfl_private.leakage.results.image_results import baseline_results, image_r
 from dtfl_private.leakage.results.membership_results import member_scores, membership_results
 from dtfl_private.leakage.results.result import Result, SettingValue
 from dtfl_private.leakage.results.result_heading import Heading
+from dtfl_private.leakage.results.token_results import token_baseline_results, token_results, trivial_texts
+from dtfl_private.leakage.token_baselines import TOKEN_BASELINES, KnownTexts
+from dtfl_private.leakage.token_metrics import real_tokens
 from dtfl_private.protocol.contracts import FloatArray
 
-# Of images, two attacks are compared by these.
+# Two attacks are compared by these: of images, and of texts.
 COMPARED = ("psnr", "ssim")
+COMPARED_TEXTS = ("token-accuracy", "rouge-l")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +64,31 @@ class Pictured:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadBack:
+    """Texts that were read back, all (N, T) int64: truth, one guess per seed, the best trivial guess.
+
+    Each has a place that is not filled up by ``padding``. ``scores`` are (seeds, N) by metric.
+    """
+
+    truth: Tensor
+    guesses: Sequence[Tensor]
+    baseline: Tensor
+    baseline_name: str
+    scores: Mapping[str, FloatArray]
+    padding: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one attack reached at one tier; ``pictured`` of reconstructions only, ``scored`` of all that guess."""
+    """What one attack reached at one tier; ``scored`` of all that guess.
+
+    ``pictured`` of reconstructed images, ``read_back`` of texts.
+    """
 
     job: Job
     results: Sequence[Result]
     pictured: Pictured | None = None
+    read_back: ReadBack | None = None
     scored: Scored | None = None
 
 
@@ -111,12 +140,15 @@ class Judge:
         guessed = [repetition for repetition in repetitions if repetition.guess is not None]
         if not guessed:
             return Verdict(job=job, results=visible)
-        attack = job.chosen.attack
-        if isinstance(attack, Reconstruction):
+        attack, pictured, read_back = job.chosen.attack, None, None
+        if isinstance(attack, TokenReconstruction):
+            judged, read_back = self._texts(guessed, heading)
+        elif isinstance(attack, Reconstruction):
             judged, pictured = self._images(guessed, heading)
         else:
-            judged, pictured = self._inferred(attack, guessed, heading), None
-        return Verdict(job=job, results=[*judged.results, *visible], pictured=pictured, scored=judged.scored)
+            judged = self._inferred(attack, guessed, heading)
+        results = [*judged.results, *visible]
+        return Verdict(job=job, results=results, pictured=pictured, read_back=read_back, scored=judged.scored)
 
     def _inferred(self, attack: Attack, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
         if isinstance(attack, MembershipInference):
@@ -189,23 +221,77 @@ class Judge:
         )
         return Judged(results=judged.results, scored=scored), pictured
 
+    def _known_texts(self, victims: Victims, places: Tensor) -> KnownTexts | None:
+        """Return what is known of these victims' texts without an attack, as `_known`."""
+        known, vocabulary = self._known(victims, places), self._setup.opened.vocabulary
+        if known is None or vocabulary is None:
+            return None
+        return KnownTexts(
+            sequences=known.images,
+            labels=known.labels,
+            victim_labels=known.victim_labels,
+            truth=known.truth,
+            vocabulary=vocabulary,
+        )
+
+    @property
+    def _padding(self) -> int | None:
+        vocabulary = self._setup.opened.vocabulary
+        return None if vocabulary is None else vocabulary.padding
+
+    def _with_tokens(self, victims: Victims, places: Tensor) -> Tensor:
+        """Return which of these victims' texts are not empty: bool, one for each place."""
+        return real_tokens(victims.truth[places], self._padding).any(dim=1)
+
+    def _texts(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[Judged, ReadBack]:
+        """Judge texts that were read back; of empty ones there is nothing to read."""
+        common, guesses = common_victims(repetitions)
+        victims = repetitions[0].victims
+        there = self._with_tokens(victims, common)
+        common, guesses = common[there], [guess[there] for guess in guesses]
+        truth, known = victims.truth[common], self._known_texts(victims, common)
+        judged = token_results(guesses, known, truth, self._padding, heading)
+        trivial = trivial_texts(known, truth)
+        best = judged.results[0].baseline_name or ""
+        read_back = ReadBack(
+            truth=truth,
+            guesses=guesses,
+            baseline=trivial[best],
+            baseline_name=best,
+            scores=judged.scores,
+            padding=self._padding,
+        )
+        scores = {name: [judged.scores[name]] for name in COMPARED_TEXTS}
+        return Judged(
+            results=judged.results, scored=Scored(truth=truth, records=victims.records[common], scores=scores)
+        ), read_back
+
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""
-        known = self._known(victims, torch.arange(len(victims.truth)))
+        everybody = torch.arange(len(victims.truth))
+        if self._setup.opened.vocabulary is not None:
+            texts = self._known_texts(victims, everybody[self._with_tokens(victims, everybody)])
+            named = [] if texts is None else [(name, self._guess_heading(name, tier)) for name in TOKEN_BASELINES]
+            return [result for name, heading in named for result in token_baseline_results(name, texts, heading)]
+        known = self._known(victims, everybody)
         if known is None:
             return []
         found = []
         for name in BASELINES:
-            heading = Heading(
-                tier=tier,
-                cut=self._setup.opened.cut_shapes[tier],
-                source=name,
-                adaptive=False,
-                adversary=None,
-                seed=self._setup.opened.prepared.worker.seed,
-            )
+            heading = self._guess_heading(name, tier)
             found += baseline_results(name, known, victims.labels, self._classifier.predict, heading)
         return found
+
+    def _guess_heading(self, name: str, tier: int) -> Heading:
+        """Return the heading of a trivial guess."""
+        return Heading(
+            tier=tier,
+            cut=self._setup.opened.cut_shapes[tier],
+            source=name,
+            adaptive=False,
+            adversary=None,
+            seed=self._setup.opened.prepared.worker.seed,
+        )
 
     def _membership(self, repetitions: Sequence[Repetition], heading: Heading) -> Judged:
         victims = repetitions[0].victims

@@ -11,7 +11,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.saving import PictureForm, drawable, picture_bytes
@@ -52,7 +52,7 @@ def leakage_picture(results: Sequence[Result], metric: str, *, title: str, form:
 def draw_leakage(axes: Axes, results: Sequence[Result]) -> None:
     """Draw results with one and the same metric over the tiers: attacks, what they reached undefended, and guesses."""
     found = find_metric(results[0].metric)
-    _attacks(axes, [result for result in results if result.source not in BASELINES])
+    _attacks(axes, [result for result in results if result.source not in GUESSES])
     _guesses(axes, results)
     axes.set(xlabel="tier m (client modules)", ylabel=f"{found.label} ({found.exposing}: leaks more)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -94,7 +94,7 @@ def _guesses(axes: Axes, results: Sequence[Result]) -> None:
     """Draw trivial guesses in grey, each with a line style of its own."""
     values: dict[str, dict[int, float]] = {}
     for result in results:
-        if result.source in BASELINES:
+        if result.source in GUESSES:
             values.setdefault(result.source, {})[result.tier] = result.value
     for result in results:
         if result.baseline is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from dtfl_private.leakage.baselines import BASELINES
+from dtfl_private.leakage.baselines import GUESSES
 from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.tables.plain import as_printed, plain_table
@@ -56,7 +56,7 @@ def _rows(results: Sequence[Result]) -> dict[str, _Row]:
     guesses: dict[str, _Row] = {}
     for result, attack in zip(results, attack_labels(results), strict=True):
         digits = find_metric(result.metric).digits
-        is_guess = result.source in BASELINES
+        is_guess = result.source in GUESSES
         name = guess_label(result.source) if is_guess else attack
         row = (guesses if is_guess else attacks).setdefault(name, _Row(reference=is_guess))
         row.counts.add(result.n)

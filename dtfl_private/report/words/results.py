@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dtfl_private.leakage.baselines import BASELINES, ORACLES
+from dtfl_private.leakage.baselines import GUESSES, ORACLES
 from dtfl_private.leakage.metrics import METRICS, find_metric
 from dtfl_private.leakage.results.result import Result
 
@@ -57,7 +57,7 @@ def attack_labels(results: Sequence[Result]) -> list[str]:
     seen: Counter[tuple[str, int, str]] = Counter()
     names = []
     for result in results:
-        name = result.source if result.adaptive or result.source in BASELINES else f"{result.source}, not adaptive"
+        name = result.source if result.adaptive or result.source in GUESSES else f"{result.source}, not adaptive"
         seen[name, result.tier, result.metric] += 1
         number = seen[name, result.tier, result.metric]
         names.append(name if number == 1 else f"{name} #{number}")

@@ -1,0 +1,89 @@
+"""Look every place's activations up among those that the client half makes of each token."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, Target, TokenReconstruction, name_of
+from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared.releaser import by_download
+from dtfl_private.attacks.shared.token_table import ReceivedPlaces, TokenTable
+from dtfl_private.errors import InputError
+from dtfl_private.models.padding import real_places
+from dtfl_private.protocol.messages import Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLookup(TokenReconstruction):
+    """Compute what the client half makes of every token at every place, and take the nearest to what was received.
+
+    At tier 1, where the client holds the embedding (with places, norm and dropout), undefended, this is exact by
+    construction: a place's activations are a function of its token alone, and no two tokens have the same. Noise of a
+    known deviation there makes it the maximum-likelihood token; with texts of the adversary's own, the likeliest token
+    given how frequent each is in them. Other defenses count by what they do on average (`Defense.read`).
+
+    At deeper tiers attention has mixed a text's places, and what is looked up are activations of sequences that hold one
+    token alone, at all places: it may still find tokens, but shows no more than a lookup does. That it fails there
+    proves nothing.
+
+    Places whose activations are zeros throughout are filled up, which shows.
+
+    Attributes:
+        prior: weight of the tokens' frequencies in the adversary's own texts, where noise leaves a choice; 0 for none.
+        draws: releases of each token that are averaged where the network itself has chance, as dropout.
+    """
+
+    facts: ClassVar[AttackFacts] = AttackFacts(
+        needs=frozenset({"architecture", "client-weights", "smashed"}),
+        recipe="nearest of what the known client half makes of each token, place by place",
+        amortised=True,
+        inputs=ONLY_TOKENS,
+    )
+
+    prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    draws: Annotated[int, Field(ge=1, le=1000)] = 8
+
+    def check(self, target: Target) -> None:
+        """Refuse images, and activations that are not one row for each place."""
+        super().check(target)
+        if len(target.cut_shape) != 2 or target.cut_shape[0] != target.input_shape[0]:
+            raise InputError(
+                f"{name_of(self)} looks places up one by one, and activations of shape {target.cut_shape} are not a row "
+                f"for each of {target.input_shape[0]} places"
+            )
+
+    def tokens(self, view: View) -> Tensor:
+        """Return sequences (victims, length), int64."""
+        groups = list(by_download(view.seen).values())
+        found: dict[int, list[Tensor]] = {}
+        for number, group in enumerate(groups):
+            part = view.part(number / len(groups), (number + 1) / len(groups))
+            for seen, guess in zip(group, self._read(part, group), strict=True):
+                found.setdefault(id(seen), []).append(guess)
+        return torch.cat([found[id(seen)].pop(0) for seen in view.seen])
+
+    def _read(self, view: View, group: list[Seen]) -> list[Tensor]:
+        """Return the sequences of each of some clients' rounds, which began with the same weights."""
+        program = view.program(group[0], adaptive=self.adaptive)
+        received = [torch.cat([batch.smashed for batch in seen.batches]) for seen in group]
+        readings = [
+            view.program(seen, adaptive=self.adaptive).read(one) for seen, one in zip(group, received, strict=True)
+        ]
+        table = TokenTable(program, view.vocabulary, view.cut_shape, draws=self.draws)
+        places = [ReceivedPlaces.of(reading, stochastic=table.stochastic) for reading in readings]
+        nearest = table.nearest(places, self._log_prior(view), view.progress)
+        padding = view.vocabulary.padding
+        if padding is not None:
+            nearest = [one.where(real_places(z).cpu(), padding) for one, z in zip(nearest, received, strict=True)]
+        return nearest
+
+    def _log_prior(self, view: View) -> Tensor | None:
+        """Return the weighed logarithm of each token's frequency in the adversary's texts (size,); None without any."""
+        if not self.prior or not view.has("auxiliary-data"):
+            return None
+        size = view.vocabulary.size
+        counts = torch.bincount(view.auxiliary.images.flatten(), minlength=size)[:size].double() + 1
+        return self.prior * (counts / counts.sum()).log()
