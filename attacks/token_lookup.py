@@ -25,8 +25,8 @@ class TokenLookup(TokenReconstruction):
     known deviation there makes it the maximum-likelihood token; with texts of the adversary's own, the likeliest token
     given how frequent each is in them. Other defenses count by what they do on average (`Defense.read`).
 
-    At deeper tiers attention has mixed a text's places, and what is looked up are activations of sequences that hold one
-    token alone, at all places: it may still find tokens, but shows no more than a lookup does. That it fails there
+    At deeper tiers attention has mixed a text's places, and what is looked up are activations of sequences that hold
+    one token alone, at all places: it may still find tokens, but shows no more than a lookup does. That it fails there
     proves nothing.
 
     Places whose activations are zeros throughout are filled up, which shows.
@@ -51,8 +51,8 @@ class TokenLookup(TokenReconstruction):
         super().check(target)
         if len(target.cut_shape) != 2 or target.cut_shape[0] != target.input_shape[0]:
             raise InputError(
-                f"{name_of(self)} looks places up one by one, and activations of shape {target.cut_shape} are not a row "
-                f"for each of {target.input_shape[0]} places"
+                f"{name_of(self)} looks places up one by one, and activations of shape {target.cut_shape} are not a "
+                f"row for each of {target.input_shape[0]} places"
             )
 
     def tokens(self, view: View) -> Tensor:

@@ -54,7 +54,7 @@ class ReceivedPlaces:
         )
 
     def log_likelihoods(self, table_VTC: Tensor) -> Tensor:
-        """Return the log-likelihood of each token of a piece at each place (T, B, V), but for a constant of the place."""
+        """Return the log-likelihood of a piece's tokens at each place (T, B, V), but for a constant of the place."""
         values, weights = self.values.transpose(0, 1), self.weights.transpose(0, 1)
         tokens = table_VTC.transpose(0, 1)
         if self.laplace:
@@ -102,10 +102,10 @@ class TokenTable:
                 scores = one.log_likelihoods(_on_average(drawn, one))
                 if log_prior is not None and one.noisy:
                     scores = scores + log_prior[tokens].to(scores)
-                if self._vocabulary.padding is not None:
-                    scores[..., tokens == self._vocabulary.padding] = -torch.inf
+                if (padding := self._vocabulary.padding) is not None:
+                    scores[..., (tokens == padding).to(scores.device)] = -torch.inf
                 highest, which = scores.max(dim=2)
-                better = highest.T > best[place]
+                better = best[place] < highest.T
                 best[place] = torch.where(better, highest.T, best[place])
                 found[place] = torch.where(better, tokens.to(which.device)[which.T], found[place])
             progress(int(tokens[-1]) + 1, self._vocabulary.size)

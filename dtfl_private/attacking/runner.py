@@ -22,6 +22,7 @@ from dtfl_private.attacking.scoring.against_ladder import compared_with_ladder
 from dtfl_private.attacking.scoring.pictures import save_pictures
 from dtfl_private.attacking.scoring.results_file import RESULTS, remarks, with_undefended, write_results
 from dtfl_private.attacking.scoring.scoring import Verdict
+from dtfl_private.attacking.scoring.token_pieces import text_lines
 from dtfl_private.attacking.tiers import target_at
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.attacking.victims.undefended_run import TRAIN, undefended_folder
@@ -163,7 +164,11 @@ def _carry_out(
         verdicts=verdicts,
         path=plan.folder / RESULTS,
         pictures=save_pictures(plan.folder, verdicts, known) if pictures else [],
-        remarks=[*_against(plan, verdicts), *remarks(plan)],
+        remarks=[
+            *text_lines(verdicts, plan.opened.vocabulary),
+            *_against(plan, verdicts),
+            *remarks(plan),
+        ],
         left_out=plan.left_out,
         undefended=undefended,
     )

@@ -42,21 +42,21 @@ def scheduled_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
 
 
 def _strongest_reconstructions(tiers: Sequence[int], verdicts: Sequence[Verdict]) -> Mapping[str, list[int]]:
-    """Return the attacks that reached the highest SSIM at some tier, with these tiers."""
+    """Return the attacks that rebuilt most at some tier, with these tiers."""
     tiers_by_attack: dict[str, list[int]] = {}
     for tier in tiers:
         of_tier = [verdict for verdict in verdicts if verdict.job.tier == tier]
-        reached = {verdict.job.chosen.text: ssim for verdict in of_tier if (ssim := _ssim(verdict)) is not None}
+        reached = {one.job.chosen.text: value for one in of_tier if (value := _reached(one)) is not None}
         if reached:
             tiers_by_attack.setdefault(max(reached, key=reached.__getitem__), []).append(tier)
     return tiers_by_attack
 
 
-def _ssim(verdict: Verdict) -> float | None:
-    """Return the mean SSIM that an attack reached, if it reconstructs images of clients that are in the job's tier."""
-    if verdict.job.chosen.attack.tampers:
+def _reached(verdict: Verdict) -> float | None:
+    """Return the mean SSIM, or token accuracy, of what an attack rebuilt of clients that are in the job's tier."""
+    if verdict.job.chosen.attack.tampers or verdict.rebuilt is None:
         return None
-    return next((result.value for result in verdict.results if result.metric == "ssim"), None)
+    return float(verdict.rebuilt.reached.mean())
 
 
 def _config(plan: AuditPlan, text: str, tiers: Sequence[int]) -> AttackConfig:

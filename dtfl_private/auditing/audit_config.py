@@ -54,6 +54,9 @@ OF_UPDATES = ("update-inversion", "update-membership", "update-attributes", "lab
 # Of both presets, where clients keep the last modules, and return gradients.
 OF_TAILS = ("label-matching",)
 
+# Of both presets, in their place, where inputs are texts: sequences of tokens.
+OF_TEXTS = ("token-lookup",)
+
 # Of each preset, where the server returns gradients.
 OF_REPLIES: Mapping[PresetName, tuple[str, ...]] = {
     "quick": ("gradient-labels",),

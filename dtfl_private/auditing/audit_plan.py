@@ -8,12 +8,20 @@ from pathlib import Path
 from dtfl_private.attacking.attack_config import AttackConfig
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
-from dtfl_private.attacking.base import Attack, Reconstruction
+from dtfl_private.attacking.base import Attack, Reconstruction, TokenReconstruction
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.result_cache import ResultCache
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.attacking.victims.victims import victim_tasks
-from dtfl_private.auditing.audit_config import OF_REPLIES, OF_TAILS, OF_UPDATES, SETTLED, WITHOUT_WEIGHTS, AuditConfig
+from dtfl_private.auditing.audit_config import (
+    OF_REPLIES,
+    OF_TAILS,
+    OF_TEXTS,
+    OF_UPDATES,
+    SETTLED,
+    WITHOUT_WEIGHTS,
+    AuditConfig,
+)
 from dtfl_private.auditing.trainings import NONE, check_trainings
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.run_folder.recordings import recorded_rounds
@@ -75,8 +83,14 @@ class AuditPlan:
 
     @property
     def reconstructs(self) -> bool:
-        """Whether any attack reconstructs images from what clients send by the protocol."""
-        return any(isinstance(job.chosen.attack, Reconstruction) and not job.chosen.attack.tampers for job in self.jobs)
+        """Whether any attack reconstructs inputs from what clients send by the protocol."""
+        kinds = Reconstruction | TokenReconstruction
+        return any(isinstance(job.chosen.attack, kinds) and not job.chosen.attack.tampers for job in self.jobs)
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the run's inputs are texts: sequences of tokens."""
+        return self.opened.vocabulary is not None
 
     @property
     def knows_weights(self) -> bool:
@@ -125,6 +139,8 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
     attack_config, hides = config.attacking(workers), opened.prepared.method.hides
     if config.attacks is None or config.attacks != SETTLED[config.preset].attacks:
         return attack_config
+    if opened.vocabulary is not None:
+        return attack_config.model_copy(update={"attacks": OF_TEXTS})
     more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ())]
     more += () if "replies" in hides else OF_REPLIES[config.preset]
     more += () if "tail-gradients" in hides else OF_TAILS
@@ -144,7 +160,7 @@ def expected_jobs(plan: AuditPlan, sanity_jobs: int, curve_jobs: int, client_job
     runs = 2 if plan.defended and plan.config.undefended != NONE else 1
     trained = (plan.config.training_seeds or 1) * runs
     scheduled = len(plan.scheduled_tiers)  # each once
-    measures = len(MEASURES) * len(plan.cut_tiers) * runs
+    measures = 0 if plan.of_texts else len(MEASURES) * len(plan.cut_tiers) * runs
     attacks = len(plan.attack_plan.labels) * trained + scheduled + plan.reconstructs  # one is repeated
     attacks += client_jobs
     return attacks + trained - 1 + measures + sanity_jobs + (curve_jobs if plan.reconstructs else 0)

@@ -19,7 +19,7 @@ from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.auxiliary_point import SIZES, AuxiliaryPoint
 from dtfl_private.verdicts.findings import NotTested
 
-METRICS = ("ssim", "psnr", "identifiability")
+METRICS = ("ssim", "psnr", "token-accuracy", "identifiability")
 WHAT = "leakage against the adversary's data"
 
 

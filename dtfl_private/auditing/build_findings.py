@@ -85,7 +85,8 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     convergence = found.convergence if isinstance(found.convergence, Convergence) else None
     verdicts = tier_verdicts(judged, valid=found.valid, convergence=convergence)
     verdicts = with_defenses(opened, verdicts, plan.attack_plan.rounds.profile_at)
-    metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), "ssim")
+    rebuilt = "token-accuracy" if plan.of_texts else "ssim"
+    metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), rebuilt)
     return Findings(
         program=version("dtfl-private"),
         run=path_text(opened.folder.path),
@@ -97,7 +98,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
             attacked, hidden_in(opened.prepared.method) | taken_away(in_force(opened, plan.attack_config))
         ),
         auxiliary=_knowledge(plan),
-        victims=max((result.n for result in attacked if result.metric == "ssim"), default=plan.attack_config.victims),
+        victims=max((result.n for result in attacked if result.metric == rebuilt), default=plan.attack_config.victims),
         aux=plan.attack_plan.auxiliary_images,
         valid=found.valid,
         sanity=tuple(found.sanity),
@@ -121,7 +122,8 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
 _FAILED = {
     "identity": "on the identity failed: attacks that do not get back what is sent as it is prove nothing",
     "update": "on the update failed: attacks that do not rebuild the one record of an update prove nothing",
-    "md1": "at md1 failed: attacks that do not get images back from the shallowest cut, undefended, prove nothing",
+    "md1": "at md1 failed: attacks that do not get records back from the shallowest cut, undefended, prove nothing",
+    "random": "on random numbers failed: attacks that read texts where none are know more than what clients send",
 }
 
 
@@ -197,9 +199,10 @@ def _threats(results: Sequence[Result], hidden: frozenset[Capability]) -> tuple[
 
 def _knowledge(plan: AuditPlan) -> str:
     count, name = plan.attack_plan.auxiliary_images, plan.config.aux
+    noun = "texts" if plan.of_texts else "images"
     if not count:
-        return f"{name}: no images of its own"
-    return f"{name}: {count} labelled images to train on, and a fifth as many to tune by, that no client holds"
+        return f"{name}: no {noun} of its own"
+    return f"{name}: {count} labelled {noun} to train on, and a fifth as many to tune by, that no client holds"
 
 
 def _guarantees(opened: OpenedRun, assumed: Sequence[AssumptionName]) -> tuple[Guaranteed, ...]:

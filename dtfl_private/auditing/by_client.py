@@ -16,7 +16,7 @@ import torch
 
 from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
-from dtfl_private.attacking.base import Attack, MembershipInference, Reconstruction
+from dtfl_private.attacking.base import Attack, MembershipInference, Reconstruction, TokenReconstruction
 from dtfl_private.attacking.guessing import judged_guesses
 from dtfl_private.attacking.parallel import GuessTask, guess_tasks
 from dtfl_private.attacking.runner import AttackReport
@@ -36,7 +36,7 @@ from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.client_comparison import ClientComparison, ClientLeakage, RankCorrelation, Trait
 from dtfl_private.verdicts.findings import NotTested
 
-KINDS: tuple[type[Attack], ...] = (Reconstruction, MembershipInference)
+KINDS: tuple[type[Attack], ...] = (Reconstruction, TokenReconstruction, MembershipInference)
 WHAT = "differences between clients"
 PURPOSE = "by client"
 MOST_VICTIMS = 2_000
@@ -138,7 +138,7 @@ def _serves(job: Job, kind: type[Attack], tier: int) -> bool:
 
 
 def _reached(verdict: Verdict) -> float:
-    return next(one.value for one in verdict.results if one.metric in ("ssim", "auc"))
+    return next(one.value for one in verdict.results if one.metric in ("ssim", "token-accuracy", "auc"))
 
 
 def _plan(plan: AuditPlan, strongest: Verdict, tiers: Sequence[int]) -> AttackPlan:

@@ -1,11 +1,14 @@
 """Convergence: an attack that gets more with twice the effort has not shown how much leaks, only that so much does.
 
 The strongest reconstruction at the deepest tier is mounted there once more: where most is hidden, effort counts most.
-It gets more if the mean SSIM rises, or the mean PSNR of images that are not exact yet: near 1, SSIM hardly moves.
+It gets more if the mean SSIM rises, or the mean PSNR of images that are not exact yet: near 1, SSIM hardly moves. Of
+texts, if the mean token accuracy rises.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from dtfl_private.attacking.attack_plan import AttackPlan, plan_attack
 from dtfl_private.attacking.base import Attack, name_of
@@ -14,22 +17,21 @@ from dtfl_private.attacking.effort import EFFORTS, Effort
 from dtfl_private.attacking.guessing import guess
 from dtfl_private.attacking.parallel import GuessTask, guess_tasks
 from dtfl_private.attacking.runner import AttackReport
+from dtfl_private.attacking.scoring.rebuilt import Rebuilt
 from dtfl_private.attacking.scoring.repetitions import in_best_order
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.errors import InputError
-from dtfl_private.leakage.image_metrics import psnr, ssim
 from dtfl_private.plugins.specification import with_settings
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.findings import Convergence, NotTested, PsnrRise
 
-# By how much the mean SSIM may rise with twice the effort.
+# By how much the mean SSIM, or token accuracy, may rise with twice the effort.
 MARGIN = 0.02
 # By how much the mean PSNR may rise, in dB, and from which one on images are exact for every purpose.
 PSNR_MARGIN, PSNR_EXACT = 1.0, 40.0
 
-COMPARED = {"ssim": ssim, "psnr": psnr}
 PURPOSE = "twice the effort"
 WHAT = "convergence of the attacks"
 
@@ -50,16 +52,21 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Callback)
         attack_plan = _with_twice_the_effort(plan, judged)
     except InputError as error:
         return NotTested(what=WHAT, why=f"{name_of(attack)} cannot take twice the effort: {error}")
-    first, again = _first_repetition(judged), _attack_again(attack_plan, progress)
-    rise = PsnrRise(value=first["psnr"], doubled=again["psnr"], margin=PSNR_MARGIN, exact=PSNR_EXACT)
+    rebuilt = _rebuilt(judged)
+    # The first repetition has the seed of the repeated attack.
+    first = _means(rebuilt, rebuilt.guesses[0], rebuilt.truth)
+    again = _attack_again(attack_plan, rebuilt, progress)
+    metric, rise = rebuilt.METRIC, None
+    if "psnr" in first:
+        rise = PsnrRise(value=first["psnr"], doubled=again["psnr"], margin=PSNR_MARGIN, exact=PSNR_EXACT)
     return Convergence(
         tier=tier,
         attack=name_of(attack),
-        metric="ssim",
-        value=first["ssim"],
-        doubled=again["ssim"],
+        metric="ssim" if metric == "ssim" else "token-accuracy",
+        value=first[metric],
+        doubled=again[metric],
         margin=MARGIN,
-        converged=again["ssim"] <= first["ssim"] + MARGIN and rise.converged,
+        converged=again[metric] <= first[metric] + MARGIN and (rise is None or rise.converged),
         remedy=_remedy(attack, plan.attack_config.effort),
         psnr=rise,
     )
@@ -77,23 +84,22 @@ def convergence_tasks(plan: AuditPlan, report: AttackReport) -> list[GuessTask]:
 
 
 def strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """Return the reconstruction with the highest mean SSIM at the deepest tier that has any.
+    """Return the reconstruction with the highest mean SSIM, or token accuracy, at the deepest tier that has any.
 
     Attacks that send other weights or tiers do not count: they attack what they have planted.
     """
-    honest = [one for one in verdicts if one.pictured is not None and not one.job.chosen.attack.tampers]
-    return max(honest, key=lambda one: (one.job.tier, _mean_ssim(one)), default=None)
+    honest = [one for one in verdicts if one.rebuilt is not None and not one.job.chosen.attack.tampers]
+    return max(honest, key=lambda one: (one.job.tier, float(_rebuilt(one).reached.mean())), default=None)
 
 
-def _mean_ssim(verdict: Verdict) -> float:
-    assert verdict.pictured is not None
-    return float(verdict.pictured.scores["ssim"].mean())
+def _rebuilt(verdict: Verdict) -> Rebuilt:
+    assert verdict.rebuilt is not None
+    return verdict.rebuilt
 
 
-def _first_repetition(verdict: Verdict) -> Mapping[str, float]:
-    """Return the means of `COMPARED` of the first repetition, which has the seed of the repeated attack."""
-    assert verdict.pictured is not None
-    return {name: float(verdict.pictured.scores[name][0].mean()) for name in COMPARED}
+def _means(rebuilt: Rebuilt, guess: Tensor, truth: Tensor) -> Mapping[str, float]:
+    """Return the mean scores of a guess, as that of what was rebuilt."""
+    return {name: float(scores_N.mean()) for name, scores_N in rebuilt.score(guess, truth).items()}
 
 
 def _with_twice_the_effort(plan: AuditPlan, judged: Verdict) -> AttackPlan:
@@ -119,8 +125,8 @@ def text_of_doubled(chosen: Chosen) -> str | None:
         return None
 
 
-def _attack_again(attack_plan: AttackPlan, progress: Callback) -> Mapping[str, float]:
-    """Return the means of `COMPARED` that the only attack of a plan reaches."""
+def _attack_again(attack_plan: AttackPlan, rebuilt: Rebuilt, progress: Callback) -> Mapping[str, float]:
+    """Return the mean scores that the only attack of a plan reaches."""
     (job,) = attack_plan.jobs
     progress = for_purpose(progress, PURPOSE)
     progress.jobs_announced(attack_plan.labels)
@@ -128,7 +134,7 @@ def _attack_again(attack_plan: AttackPlan, progress: Callback) -> Mapping[str, f
     if job.tier == attack_plan.opened.whole_tier:
         repetition = in_best_order(repetition)  # as the guess that it is compared with
     assert repetition.guess is not None  # so had the same victims before
-    return {name: float(of(repetition.guess, repetition.victims.truth).mean()) for name, of in COMPARED.items()}
+    return _means(rebuilt, repetition.guess, repetition.victims.truth)
 
 
 def _remedy(attack: Attack, effort: Effort) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 from torch import Tensor
 
-from dtfl_private.attacking.scoring.scoring import Pictured, Verdict
+from dtfl_private.attacking.scoring.rebuilt import Pictured
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.printable import printable
 from dtfl_private.protocol.contracts import FloatArray
 from dtfl_private.report.pictures.gallery import choose_victims

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtfl_private.attacking.scoring.scoring import Verdict
-from dtfl_private.leakage.image_metrics import ssim
 from dtfl_private.protocol.contracts import FloatArray, IntArray
 
 TRUTH = 1.0
-"""SSIM of the truth itself, the AUC where all members are found, the accuracy of guesses that are all right."""
+"""SSIM and token accuracy of the truth itself, the AUC if all members are found, the accuracy of right guesses."""
 LEAST_WAY = 0.05
 """From a guess to the truth: of a shorter way no share is taken, which would be of rounding."""
 
@@ -60,17 +59,17 @@ def _share(values: FloatArray, guesses: FloatArray) -> FloatArray:
 
 
 def judged_records(verdict: Verdict) -> JudgedRecords:
-    """Return the scores of an attack that guessed, record by record: SSIM, AUC or accuracy."""
-    scored, pictured = verdict.scored, verdict.pictured
+    """Return the scores of an attack that guessed, record by record: SSIM, token accuracy, AUC or accuracy."""
+    scored, rebuilt = verdict.scored, verdict.rebuilt
     assert scored is not None
     records = scored.records.numpy()
-    if pictured is not None:
+    if rebuilt is not None:
         return JudgedRecords(
-            metric="ssim",
+            metric=rebuilt.METRIC,
             records=records,
-            values=pictured.scores["ssim"].mean(axis=0),
-            guesses=ssim(pictured.baseline, pictured.truth),
-            guess=pictured.baseline_name,
+            values=rebuilt.reached.mean(axis=0),
+            guesses=rebuilt.guessed,
+            guess=rebuilt.baseline_name,
         )
     if "auc" in scored.scores:
         # How often each member scores above non-members of all clients.

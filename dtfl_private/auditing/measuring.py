@@ -35,6 +35,9 @@ UNDEFENDED = "undefended"
 """What the labels of measures on the run without defenses say that they are of."""
 
 
+OF_IMAGES = "these measures are of images, whose values can change a little; this run's inputs are sequences of tokens"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     """What measures say of a run: their figures as results, and which of them could not be given, and why."""
@@ -121,6 +124,8 @@ def measure_run(
         results_cache: of figures.
         progress: hears of one job for each measure and tier.
     """
+    if opened.vocabulary is not None:
+        return Measured(results=(), not_given=[NotTested(what=", ".join(MEASURES), why=OF_IMAGES)])
     progress.jobs_announced([measures_label(tier, name) for tier in tiers for name in MEASURES])
     run = measured_run(opened, config)
     found = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from dtfl_private.attacking.attack_jobs import LeftOut
-from dtfl_private.auditing.audit_config import QUICK, THOROUGH
+from dtfl_private.auditing.audit_config import OF_TEXTS, QUICK, THOROUGH
 from dtfl_private.auditing.audit_plan import AuditPlan
 from dtfl_private.auditing.measuring import Measured
 from dtfl_private.auditing.tier_defenses import others_not_tested
@@ -66,7 +66,10 @@ def _left_out(left_out: Sequence[LeftOut]) -> list[NotTested]:
 
 
 def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
-    names = dict.fromkeys(text.partition(":")[0] for text in (*QUICK, *THOROUGH))
+    if plan.of_texts:
+        yield NotTested(what="membership, labels, properties of texts", why="the attacks on these are made for images")
+    presets = OF_TEXTS if plan.of_texts else (*QUICK, *THOROUGH)
+    names = dict.fromkeys(text.partition(":")[0] for text in presets)
     known = {job.chosen.name for job in plan.jobs} | {one.attack for one in plan.attack_plan.left_out}
     if missing := ", ".join(name for name in names if name not in known):
         yield NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")

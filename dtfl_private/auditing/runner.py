@@ -32,8 +32,10 @@ from dtfl_private.auditing.gate import parse_gate, require_gates
 from dtfl_private.auditing.identity_check import identity_check
 from dtfl_private.auditing.measuring import measure_training
 from dtfl_private.auditing.pooled_results import pooled
+from dtfl_private.auditing.random_check import check_random
 from dtfl_private.auditing.sanity_attacks import sanity_attacks
 from dtfl_private.auditing.shallowest_check import check_shallowest
+from dtfl_private.auditing.text_examples import text_examples
 from dtfl_private.auditing.trainings import attacked_trainings
 from dtfl_private.auditing.update_check import update_check, update_check_attacks
 from dtfl_private.auditing.work_ahead import work_ahead
@@ -165,24 +167,32 @@ def carry_out(plan: AuditPlan, progress: Callback) -> tuple[Findings, AuditPictu
 def _with_pictures(plan: AuditPlan, findings: Findings, report: AttackReport) -> tuple[Findings, AuditPictures]:
     """Return findings that name the pictures of their report, and the pictures."""
     files, prepared = galleries(report, plan.tiers), plan.opened.prepared
-    shown, pictures = examples(report.verdicts, findings.verdict, prepared.worker.train_labels, prepared.data.classes)
-    named = {"examples": tuple(shown), "galleries": tuple(files)}
+    labels, classes = prepared.worker.train_labels, prepared.data.classes
+    shown, pictures = examples(report.verdicts, findings.verdict, labels, classes)
+    named: dict[str, tuple[object, ...]] = {"examples": tuple(shown), "galleries": tuple(files)}
+    if plan.opened.vocabulary is not None:
+        named["texts"] = tuple(text_examples(report.verdicts, plan.opened.vocabulary, labels, classes))
     return findings.model_copy(update=named), AuditPictures(galleries=files, examples=pictures)
 
 
 def check_attacks(plan: AuditPlan, progress: Callback) -> list[SanityCheck]:
-    """Return the sanity checks: on inputs sent as they are, on the update of one record, and if these passed at md1."""
+    """Return the sanity checks: on inputs sent as they are, on the update of one record, and if these passed at md1.
+
+    Of texts at md1, and on random numbers.
+    """
     of_inputs, of_updates = sanity_attacks(plan), update_check_attacks(plan)
     of_md1 = len(of_inputs) if plan.knows_weights else 0
-    sanity_jobs = len(of_inputs) + len(of_updates) + of_md1
+    sanity_jobs = len(of_inputs) + len(of_updates) + of_md1  # of texts: on random numbers, in place of the identity
     progress.jobs_expected(expected_jobs(plan, sanity_jobs, len(curve_sizes(plan)), client_jobs(plan)))
     checks: list[SanityCheck] = []
-    if of_inputs:
+    if of_inputs and not plan.of_texts:  # no network sends tokens as they are
         checks.append(identity_check(plan.opened, plan.attack_config, list(of_inputs.values()), plan.cache, progress))
     if of_updates:
         checks.append(update_check(plan, of_updates, progress))
     if of_md1 and all(check.passed for check in checks):
         checks.append(check_shallowest(plan, of_inputs, progress))
+        if plan.of_texts:
+            checks.append(check_random(plan, of_inputs, progress))
     return checks
 
 

@@ -1,4 +1,4 @@
-"""The sanity check at md1: without defenses, the strongest attack must get images back from the shallowest cut."""
+"""The sanity check at md1: undefended, the strongest attack must get inputs back from the shallowest cut."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,31 +13,32 @@ from dtfl_private.runtime.callback import Callback
 from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.findings import SanityCheck
 
-# What the strongest attack must reach, as mean SSIM.
-SHALLOWEST_SSIM = 0.9
+# What the strongest attack must reach: of images as mean SSIM, of texts as token accuracy.
+NEEDED = {"ssim": 0.9, "token-accuracy": 0.95}
 PURPOSE = "sanity check at md1"
 
 
 def check_shallowest(plan: AuditPlan, attacks: Mapping[str, Attack], progress: Callback) -> SanityCheck:
-    """Return whether the strongest attack gets images back at md1 of the run's last round, played without defenses.
+    """Return whether the strongest attack gets inputs back at md1 of the run's last round, played without defenses.
 
     Args:
         plan: of the audit.
-        attacks: that reconstruct images, as users write them; see `sanity_attacks`.
+        attacks: that reconstruct them, as users write them; see `sanity_attacks`.
         progress: hears of one job for each of them.
     """
-    attack_plan, progress = _at_md1(plan, attacks), for_purpose(progress, PURPOSE)
+    attack_plan, progress = at_md1(plan, attacks), for_purpose(progress, PURPOSE)
     progress.jobs_announced(attack_plan.labels)
     verdicts = judged_guesses(attack_plan, progress)
-    reached = [result for verdict in verdicts for result in verdict.results if result.metric == "ssim"]
+    reached = [result for verdict in verdicts for result in verdict.results if result.metric in NEEDED]
     best = max(reached, key=_value)
+    needed = NEEDED[best.metric]
     return SanityCheck(
         name="md1",
         attack=best.source,
-        metric="ssim",
+        metric=best.metric,
         value=best.value,
-        needed=SHALLOWEST_SSIM,
-        passed=best.value > SHALLOWEST_SSIM,
+        needed=needed,
+        passed=best.value > needed,
     )
 
 
@@ -45,7 +46,7 @@ def _value(result: Result) -> float:
     return result.value
 
 
-def _at_md1(plan: AuditPlan, attacks: Mapping[str, Attack]) -> AttackPlan:
+def at_md1(plan: AuditPlan, attacks: Mapping[str, Attack]) -> AttackPlan:
     """Return the plan of these attacks, once each.
 
     Where the run has no defenses and is audited at md1, its guesses are among those of the audit's own attacks.

@@ -21,6 +21,7 @@ from dtfl_private.attacking.base import (
     LabelInference,
     MembershipInference,
     Reconstruction,
+    TokenReconstruction,
 )
 from dtfl_private.auditing.gate import GATE, TIER_COMPARISONS, Gate
 from dtfl_private.errors import InputError, comparable, unknown_name
@@ -49,6 +50,7 @@ AIMED: Mapping[str, tuple[str, type[Attack]]] = {
 OF_IMAGES = frozenset(
     (*("mse", "mse-worst-5", "psnr", "psnr-worst-5", "ssim", "ssim-worst-5"), "identifiability", "classifier-accuracy")
 )
+OF_TEXTS = frozenset(("token-accuracy", "rouge-l", "exact-sequences"))
 OF_MEMBERSHIP = frozenset(("auc", "balanced-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001"))
 MEASURED = frozenset(metric.name for metric in OF_MEASURES)
 
@@ -218,6 +220,8 @@ def aims_of(limits: Iterable[Limit]) -> list[type[Attack]]:
     for limit in limits:
         if limit.metric in OF_IMAGES:
             found.append(Reconstruction)
+        elif limit.metric in OF_TEXTS:
+            found.append(TokenReconstruction)
         elif limit.metric in OF_MEMBERSHIP:
             found.append(MembershipInference)
         elif limit.metric == "accuracy":

@@ -89,6 +89,13 @@ class TextTokenizer:
         with _refused(f"tokens are no text of {self._name}"):
             return str(self._inner.decode(real, skip_special_tokens=True))
 
+    def piece_of(self, token: int) -> str:
+        """Return the text of one token by itself, special ones too; it may hold anything, as that of `text_of`."""
+        if not 0 <= token < self.vocabulary:
+            return ""
+        with _refused(f"token {token} is no text of {self._name}"):
+            return str(self._inner.decode([token], skip_special_tokens=False))
+
 
 def read_tokenizer(path: Path) -> TextTokenizer:
     """Return the tokenizer in a file, or in a folder's tokenizer.json; the file may come from anybody.

@@ -52,8 +52,8 @@ def rouge_l(guess: Tensor, truth: Tensor, real: Tensor, padding: int | None) -> 
 def longest_common_subsequence(first_NS: np.ndarray, second_NT: np.ndarray) -> FloatArray:  # type: ignore[type-arg] # whole numbers of any size
     """Return the length of the longest common subsequence of each pair of rows (N,).
 
-    By rows of the usual table, in which a value is the greatest of those left, above, and, where tokens agree, above left
-    and one more: a running maximum along the row.
+    By rows of the usual table, in which a value is the greatest of those left, above, and, where tokens agree, above
+    left and one more: a running maximum along the row.
     """
     count, length = second_NT.shape
     longest = np.zeros((count, length + 1))

@@ -18,6 +18,7 @@ from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.client_comparison import ClientComparison
 from dtfl_private.verdicts.example import Example
 from dtfl_private.verdicts.strict import Strict
+from dtfl_private.verdicts.text_example import TextExample
 
 Text = Annotated[str, Field(max_length=4000)]
 Count = Annotated[int, Field(ge=0)]
@@ -81,15 +82,16 @@ class SanityCheck(Strict):
     """An attack that must succeed, or the audit's other attacks prove nothing.
 
     Attributes:
-        name: "identity" (the smashed data are the inputs themselves), "md1" (the shallowest cut, undefended) or
-            "update" (that of one record, in one step of a small untrained network).
+        name: "identity" (the smashed data are the inputs themselves), "md1" (the shallowest cut, undefended),
+            "update" (that of one record, in one step of a small untrained network) or "random" (the smashed data are
+            random numbers, of which nobody can read anything).
         attack: the strongest that was run.
-        metric: that must reach ``needed``.
+        metric: that must reach ``needed``; of "random", that must not be surely beyond it.
         value: that it reached.
         passed: whether it did.
     """
 
-    name: Literal["identity", "md1", "update"]
+    name: Literal["identity", "md1", "update", "random"]
     attack: Name
     metric: Name
     value: Finite
@@ -130,12 +132,12 @@ class Convergence(Strict):
         margin: by how much ``doubled`` may be above ``value``.
         converged: whether it is no more than that, by ``psnr`` either.
         remedy: how more effort is asked for, in words.
-        psnr: the same by PSNR; None in files of older versions, which judged by SSIM alone.
+        psnr: the same by PSNR; None of texts, and in files of older versions, which judged by SSIM alone.
     """
 
     tier: Positive
     attack: Name
-    metric: Literal["ssim"]
+    metric: Literal["ssim", "token-accuracy"]
     value: Finite
     doubled: Finite
     margin: Annotated[Finite, Field(ge=0)]
@@ -295,6 +297,7 @@ class Findings(Strict):
         about: title, organisation, date and data set for people; None in files of older versions.
         examples: victims that the report shows, tier by tier; empty where no image was rebuilt, and in files of older
             versions.
+        texts: likewise, where records are texts.
         galleries: files of the pictures of reconstructions, in the folder of the audit's attacks; likewise.
         assumed: what was taken for granted and not shown, by name; nothing in files of older versions.
     """
@@ -329,6 +332,7 @@ class Findings(Strict):
     environment: Annotated[dict[Name, SettingValue], Field(max_length=100)]
     about: About | None = None
     examples: Annotated[tuple[Example, ...], Field(max_length=100, strict=False)] = ()
+    texts: Annotated[tuple[TextExample, ...], Field(max_length=2000, strict=False)] = ()
     galleries: Annotated[tuple[GalleryFile, ...], Field(max_length=2000, strict=False)] = ()
 
     @property

@@ -10,10 +10,10 @@ from dtfl_private.verdicts.findings import LEVELS, Compared, Findings, SanityChe
 from dtfl_private.verdicts.verdict import DECIDING
 
 # Shown first and drawn, where attacks reached any of them.
-OF_IMAGES = ("ssim", "psnr", "identifiability")
+OF_REBUILT = ("ssim", "psnr", "token-accuracy", "rouge-l", "identifiability")
 
-# Where an attack's whole interval beyond a trivial guess is 0 by one of these, its images are that guess.
-OF_PIXELS = ("mse", "psnr", "ssim")
+# Where an attack's whole interval beyond a trivial guess is 0 by one of these, what it rebuilt is that guess.
+OF_PIXELS = ("mse", "psnr", "ssim", "token-accuracy")
 EQUAL = 1e-6
 
 
@@ -28,21 +28,21 @@ def is_measure(result: Result) -> bool:
 
 
 def leakage_metric(findings: Findings) -> str | None:
-    """Return the metric by which tiers are drawn against accuracy: SSIM, or what most verdicts were decided by."""
+    """Return the metric by which accuracy is drawn against: SSIM, token accuracy, or what decided most verdicts."""
     there = {result.metric for result in findings.strongest}
-    if "ssim" in there:
-        return "ssim"
+    if main := next((metric for metric in ("ssim", "token-accuracy") if metric in there), None):
+        return main
     # Of a tier without an attack, a proof is the strongest; it is no attack's.
     metrics = [verdict.strongest.metric for verdict in findings.verdict if verdict.strongest.metric in there]
     return max(dict.fromkeys(metrics), key=metrics.count, default=None)
 
 
 def drawn_metrics(findings: Findings) -> list[str]:
-    """Return the metrics that are drawn by tier: the usual ones of images, or those that verdicts were decided by."""
+    """Return the metrics that are drawn by tier: the usual ones of what is rebuilt, or those that decided verdicts."""
     there = dict.fromkeys(result.metric for result in findings.strongest)
     decisive = dict.fromkeys(verdict.strongest.metric for verdict in findings.verdict)
-    of_images = [metric for metric in OF_IMAGES if metric in there]
-    return of_images or [metric for metric in decisive if metric in there]
+    of_rebuilt = [metric for metric in OF_REBUILT if metric in there]
+    return of_rebuilt or [metric for metric in decisive if metric in there]
 
 
 def of_metric(results: Iterable[Result], metric: str) -> list[Result]:
@@ -76,6 +76,12 @@ def curve_of(findings: Findings, metric: str) -> list[AuxiliaryPoint]:
     """Return what one attack reached by a metric over the number of auxiliary images, ascending."""
     points = (point for point in findings.auxiliary_curve if point.result.metric == metric)
     return sorted(points, key=lambda point: point.images)
+
+
+def curve_metric(findings: Findings) -> str:
+    """Return the metric that the curve over auxiliary data is told by: SSIM, or the token accuracy of texts."""
+    of_texts = any(point.result.metric == "token-accuracy" for point in findings.auxiliary_curve)
+    return "token-accuracy" if of_texts else "ssim"
 
 
 def by_tier(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:

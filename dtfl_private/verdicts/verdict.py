@@ -27,11 +27,11 @@ from dtfl_private.verdicts.verdict_sentence import PROVEN, not_converged, verdic
 
 # The metrics of attacks, in the order in which they decide which attack a verdict's sentence is about. How visible a
 # malicious server is (weight jumps, guards) is no leakage.
-DECIDING = ("ssim", "psnr", "mse", "auc", "accuracy", "identifiability")
+DECIDING = ("ssim", "psnr", "mse", "token-accuracy", "rouge-l", "auc", "accuracy", "identifiability")
 OF_ATTACKS = METRICS.keys() - PROVEN.keys()
 # The metrics by which an attack can be beyond its guess. Of the worst 5 % of the images there is no test that compares
 # victim by victim, and few images; a balanced accuracy says no more than the AUC does.
-TESTED = (*DECIDING, "lpips", "classifier-accuracy", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
+TESTED = (*DECIDING, "lpips", "classifier-accuracy", "exact-sequences", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
 EXPOSED = 0.5
 
 

@@ -1,6 +1,6 @@
 """A tier's verdict in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from dtfl_private.leakage.metrics import PSNR, find_metric
 from dtfl_private.leakage.results.result import Result
@@ -18,9 +18,12 @@ SAID: Mapping[str, str] = {
     "ssim": "rebuilds images with an SSIM of {value}",
     "psnr": "rebuilds images with a PSNR of {value} dB",
     "mse": "rebuilds images with a mean squared error of {value}",
+    "token-accuracy": "reads texts back with a share of {value} of their tokens right",
+    "rouge-l": "reads texts back with a ROUGE-L of {value}",
     "auc": "tells records that were trained on from others with an AUC of {value}",
     "accuracy": "guesses right for {value} of the records",
-    "identifiability": "rebuilds images of which {value} can be told among the victims",
+    "identifiability": "rebuilds {noun} of which {value} can be told among the victims",
+    "exact-sequences": "reads {value} of the texts back word for word",
 }
 
 
@@ -38,12 +41,13 @@ def verdict_sentence(
     """
     if level == "invalid":
         return "A sanity check failed: what the attacks reached here proves nothing."
-    parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen)}"]
+    noun = _noun(by_metric)
+    parts = [] if chosen.metric in PROVEN else [f"The strongest attack, {_reached(chosen, noun)}"]
     if decisive is not None and decisive is not chosen and decisive.metric not in PROVEN:
-        parts.append(f"what decides is that {_reached(decisive, apposition=False)}")
+        parts.append(f"what decides is that {_reached(decisive, noun, apposition=False)}")
     singled_out, members = by_metric.get("identifiability"), by_metric.get("auc")
     if singled_out is not None and not _already_said(singled_out, (chosen, decisive)):
-        parts.append(f"{singled_out.value:.0%} of the images can be told among the victims by it or another attack")
+        parts.append(f"{singled_out.value:.0%} of the {noun} can be told among the victims by it or another attack")
     if members is not None and members not in (chosen, decisive):
         parts.append(f"membership of a record is told with an AUC of {members.value:.2f}")
     if proofs:
@@ -76,10 +80,15 @@ def _already_said(result: Result, said: Sequence[Result | None]) -> bool:
     return any(one.value >= result.value for one in named)
 
 
-def _reached(result: Result, *, apposition: bool = True) -> str:
+def _noun(by_metric: Container[str]) -> str:
+    """Return what is rebuilt, by the metrics of attacks."""
+    return "texts" if "token-accuracy" in by_metric else "images"
+
+
+def _reached(result: Result, noun: str, *, apposition: bool = True) -> str:
     """Return what an attack reached; in apposition, as in "The strongest attack, hybrid, rebuilds", with a comma."""
     said = SAID.get(result.metric, f"reaches {find_metric(result.metric).label} of {{value}}")
-    return f"{result.source}{',' * apposition} {said.format(value=_figure(result))}{_compared(result)}"
+    return f"{result.source}{',' * apposition} {said.format(value=_figure(result), noun=noun)}{_compared(result)}"
 
 
 def _figure(result: Result) -> str:

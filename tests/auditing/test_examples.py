@@ -7,7 +7,7 @@ import torch
 from audit_samples import full
 from PIL import Image
 
-from dtfl_private.attacking.scoring.scoring import Pictured
+from dtfl_private.attacking.scoring.rebuilt import Pictured
 from dtfl_private.auditing.examples import LARGEST_SIDE, LONGEST_LABEL, examples, png, short_label
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dtfl_private.attacking.scoring.scoring import Pictured, Verdict
+from dtfl_private.attacking.scoring.rebuilt import Pictured
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.files.writing import write_atomic
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.report.pictures.gallery import gallery
 from dtfl_private.report.pictures.leakage import leakage_picture
 
 # Over tiers, the figures that people compare.
-OVER_TIERS = ("psnr", "ssim", "identifiability")
+OVER_TIERS = ("psnr", "ssim", "token-accuracy", "identifiability")
 
 
 def save_pictures(folder: Path, verdicts: Sequence[Verdict], results: Sequence[Result]) -> list[Path]:

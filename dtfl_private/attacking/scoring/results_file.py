@@ -58,7 +58,7 @@ def _others(plan: AttackPlan, results: Sequence[Result], listener: Callback) -> 
 
 
 def _victims(plan: AttackPlan) -> int:
-    """Return the number of images that were attacked."""
+    """Return the number of images or texts that were attacked."""
     played = plan.rounds.untampered.values()
     return max((len(victims.records) for victims in played), default=plan.config.victims)
 
@@ -70,10 +70,11 @@ def remarks(plan: AttackPlan) -> list[str]:
     if config.as_scheduled or plan.rounds.recorded:
         where = "clients in the tiers that they really were in"
     recorded = "recorded " if plan.rounds.recorded else ""
-    known = "" if auxiliary is None else f", {len(auxiliary.images)} images of {auxiliary.name} to train on"
+    noun = "images" if plan.opened.vocabulary is None else "texts"
+    known = "" if auxiliary is None else f", {len(auxiliary.images)} {noun} of {auxiliary.name} to train on"
     of = "" if config.clients is None else f"client {', '.join(map(str, config.clients))} in "
     lines = [
-        f"attacked: {_victims(plan)} images of {of}{recorded}round {plan.rounds.number}, {where}, "
+        f"attacked: {_victims(plan)} {noun} of {of}{recorded}round {plan.rounds.number}, {where}, "
         f"{number_of(config.seeds, 'repetition')}",
         f"adversary's data: {config.aux}{known}",
         *plan.opened.notes,

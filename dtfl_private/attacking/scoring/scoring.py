@@ -18,6 +18,7 @@ from dtfl_private.attacking.base import (
 )
 from dtfl_private.attacking.scoring.count_scoring import attribute_count_results, label_count_results
 from dtfl_private.attacking.scoring.judged import Judged, Scored
+from dtfl_private.attacking.scoring.rebuilt import Pictured, ReadBack, Rebuilt
 from dtfl_private.attacking.scoring.repetitions import (
     Repetition,
     common_victims,
@@ -27,6 +28,7 @@ from dtfl_private.attacking.scoring.repetitions import (
     sent_labels,
 )
 from dtfl_private.attacking.scoring.tampering_results import tampering_results
+from dtfl_private.attacking.scoring.token_scoring import common_texts, judged_texts, not_empty, texts_of
 from dtfl_private.attacking.scoring.unordered_guesses import unordered_guesses
 from dtfl_private.attacking.scoring.value_scoring import inference_results
 from dtfl_private.attacking.victims.victims import Victims
@@ -39,43 +41,12 @@ from dtfl_private.leakage.results.image_results import baseline_results, image_r
 from dtfl_private.leakage.results.membership_results import member_scores, membership_results
 from dtfl_private.leakage.results.result import Result, SettingValue
 from dtfl_private.leakage.results.result_heading import Heading
-from dtfl_private.leakage.results.token_results import token_baseline_results, token_results, trivial_texts
-from dtfl_private.leakage.token_baselines import TOKEN_BASELINES, KnownTexts
-from dtfl_private.leakage.token_metrics import real_tokens
-from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.leakage.results.token_results import token_baseline_results
+from dtfl_private.leakage.token_baselines import TOKEN_BASELINES
+from dtfl_private.protocol.vocabulary import Vocabulary
 
-# Two attacks are compared by these: of images, and of texts.
+# Of images, two attacks are compared by these.
 COMPARED = ("psnr", "ssim")
-COMPARED_TEXTS = ("token-accuracy", "rouge-l")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pictured:
-    """Reconstructions for pictures, all (N, C, H, W) in [0, 1]: truth, one guess per seed, the trivial guess.
-
-    ``scores`` are (seeds, N) by metric.
-    """
-
-    truth: Tensor
-    guesses: Sequence[Tensor]
-    baseline: Tensor
-    baseline_name: str
-    scores: Mapping[str, FloatArray]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadBack:
-    """Texts that were read back, all (N, T) int64: truth, one guess per seed, the best trivial guess.
-
-    Each has a place that is not filled up by ``padding``. ``scores`` are (seeds, N) by metric.
-    """
-
-    truth: Tensor
-    guesses: Sequence[Tensor]
-    baseline: Tensor
-    baseline_name: str
-    scores: Mapping[str, FloatArray]
-    padding: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +61,11 @@ class Verdict:
     pictured: Pictured | None = None
     read_back: ReadBack | None = None
     scored: Scored | None = None
+
+    @property
+    def rebuilt(self) -> Rebuilt | None:
+        """What was rebuilt of inputs, images or texts; None of what guesses something else."""
+        return self.pictured or self.read_back
 
 
 class Judge:
@@ -142,7 +118,9 @@ class Judge:
             return Verdict(job=job, results=visible)
         attack, pictured, read_back = job.chosen.attack, None, None
         if isinstance(attack, TokenReconstruction):
-            judged, read_back = self._texts(guessed, heading)
+            if (found := self._texts(guessed, heading)) is None:
+                return Verdict(job=job, results=visible)
+            judged, read_back = found
         elif isinstance(attack, Reconstruction):
             judged, pictured = self._images(guessed, heading)
         else:
@@ -221,58 +199,22 @@ class Judge:
         )
         return Judged(results=judged.results, scored=scored), pictured
 
-    def _known_texts(self, victims: Victims, places: Tensor) -> KnownTexts | None:
-        """Return what is known of these victims' texts without an attack, as `_known`."""
-        known, vocabulary = self._known(victims, places), self._setup.opened.vocabulary
-        if known is None or vocabulary is None:
-            return None
-        return KnownTexts(
-            sequences=known.images,
-            labels=known.labels,
-            victim_labels=known.victim_labels,
-            truth=known.truth,
-            vocabulary=vocabulary,
-        )
-
-    @property
-    def _padding(self) -> int | None:
+    def _texts(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[Judged, ReadBack] | None:
+        """Judge texts that were read back; None where all are empty."""
         vocabulary = self._setup.opened.vocabulary
-        return None if vocabulary is None else vocabulary.padding
-
-    def _with_tokens(self, victims: Victims, places: Tensor) -> Tensor:
-        """Return which of these victims' texts are not empty: bool, one for each place."""
-        return real_tokens(victims.truth[places], self._padding).any(dim=1)
-
-    def _texts(self, repetitions: Sequence[Repetition], heading: Heading) -> tuple[Judged, ReadBack]:
-        """Judge texts that were read back; of empty ones there is nothing to read."""
-        common, guesses = common_victims(repetitions)
+        assert vocabulary is not None
+        places, guesses = common_texts(repetitions, vocabulary)
+        if not len(places):
+            return None
         victims = repetitions[0].victims
-        there = self._with_tokens(victims, common)
-        common, guesses = common[there], [guess[there] for guess in guesses]
-        truth, known = victims.truth[common], self._known_texts(victims, common)
-        judged = token_results(guesses, known, truth, self._padding, heading)
-        trivial = trivial_texts(known, truth)
-        best = judged.results[0].baseline_name or ""
-        read_back = ReadBack(
-            truth=truth,
-            guesses=guesses,
-            baseline=trivial[best],
-            baseline_name=best,
-            scores=judged.scores,
-            padding=self._padding,
-        )
-        scores = {name: [judged.scores[name]] for name in COMPARED_TEXTS}
-        return Judged(
-            results=judged.results, scored=Scored(truth=truth, records=victims.records[common], scores=scores)
-        ), read_back
+        known = texts_of(self._known(victims, places), vocabulary)
+        return judged_texts(victims, places, guesses, known, vocabulary.padding, heading)
 
     def baselines(self, victims: Victims, tier: int) -> list[Result]:
         """Return what the trivial guesses score on the victims, each under its own name."""
-        everybody = torch.arange(len(victims.truth))
-        if self._setup.opened.vocabulary is not None:
-            texts = self._known_texts(victims, everybody[self._with_tokens(victims, everybody)])
-            named = [] if texts is None else [(name, self._guess_heading(name, tier)) for name in TOKEN_BASELINES]
-            return [result for name, heading in named for result in token_baseline_results(name, texts, heading)]
+        everybody, vocabulary = torch.arange(len(victims.truth)), self._setup.opened.vocabulary
+        if vocabulary is not None:
+            return self._text_baselines(victims, not_empty(victims, everybody, vocabulary), vocabulary, tier)
         known = self._known(victims, everybody)
         if known is None:
             return []
@@ -281,6 +223,13 @@ class Judge:
             heading = self._guess_heading(name, tier)
             found += baseline_results(name, known, victims.labels, self._classifier.predict, heading)
         return found
+
+    def _text_baselines(self, victims: Victims, places: Tensor, vocabulary: Vocabulary, tier: int) -> list[Result]:
+        known = texts_of(self._known(victims, places), vocabulary)
+        if known is None or not len(places):
+            return []
+        headings = {name: self._guess_heading(name, tier) for name in TOKEN_BASELINES}
+        return [result for name, one in headings.items() for result in token_baseline_results(name, known, one)]
 
     def _guess_heading(self, name: str, tier: int) -> Heading:
         """Return the heading of a trivial guess."""

@@ -24,9 +24,13 @@ from dtfl_private.report.words.results import attack_labels
 from dtfl_private.verdicts import selected_results as selection
 from dtfl_private.verdicts.client_comparison import ClientComparison, ClientLeakage
 from dtfl_private.verdicts.findings import Compared, Findings, Training
+from dtfl_private.verdicts.text_example import TextExample
 
 # Metrics shown of clients where they really were; the last table has all.
-SCHEDULED = ("psnr", "ssim", "ssim-worst-5", "lpips", "identifiability", "classifier-accuracy")
+SCHEDULED = (
+    *("psnr", "ssim", "ssim-worst-5", "lpips", "token-accuracy", "rouge-l", "exact-sequences"),
+    *("identifiability", "classifier-accuracy"),
+)
 
 # Longer lists fill pages on paper: of clients the most exposed are printed, of results none.
 MOST_PRINTED = 20
@@ -81,6 +85,7 @@ def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Map
         "by_client": _by_client(findings),
         "scheduled": _scheduled(findings),
         "galleries": galleries_by_tier(galleries),
+        "texts": texts_by_tier(findings),
         "measures": _measures(findings),
         "results": _in_order(findings.results),
     }
@@ -110,6 +115,7 @@ def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Map
         differences=_differences(findings),
         compared=_compared(findings),
         not_tested=_not_tested(findings),
+        texts_named=any(not piece.isdigit() for one in findings.texts for piece in one.pieces),
         most_printed=MOST_PRINTED,
         most_results=MOST_RESULTS,
         **content,
@@ -123,6 +129,14 @@ def galleries_by_tier(galleries: Mapping[str, bytes]) -> list[tuple[int, list[tu
     for name, picture in galleries.items():
         _, tier, attacks = name.removesuffix(".png").split("-", 2)
         found.setdefault(int(tier), []).append((attacks.replace("-", " "), data_uri(picture, "image/png")))
+    return sorted(found.items())
+
+
+def texts_by_tier(findings: Findings) -> list[tuple[int, list[TextExample]]]:
+    """Return the texts that are shown, by tier."""
+    found: dict[int, list[TextExample]] = {}
+    for one in findings.texts:
+        found.setdefault(one.tier, []).append(one)
     return sorted(found.items())
 
 
@@ -182,7 +196,13 @@ def _auxiliary_curve(findings: Findings) -> Drawn | None:
         return None
     picture = auxiliary_curve_picture(findings, form="svg", theme=LIGHT)
     rows = [(f"{point.images:,}", point.result) for metric in DRAWN for point in selection.curve_of(findings, metric)]
-    return _drawn("Leakage against the attacker's data", picture, auxiliary_curve_alt(findings), "ssim", rows)
+    return _drawn(
+        "Leakage against the attacker's data",
+        picture,
+        auxiliary_curve_alt(findings),
+        selection.curve_metric(findings),
+        rows,
+    )
 
 
 def _by_client(findings: Findings) -> ComparedClients | None:

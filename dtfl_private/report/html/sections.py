@@ -8,6 +8,7 @@ SECTIONS: Mapping[str, str] = {
     "threat": "Who attacks, and what they know",
     "verdict": "Verdict, tier by tier",
     "gallery": "Reconstructions",
+    "texts": "Texts that were read",
     "tiers": "Leakage by tier",
     "trade": "Accuracy against leakage",
     "data": "Leakage against the attacker's data",
@@ -29,6 +30,7 @@ WITH_FIGURES = frozenset(
     (
         "verdict",
         "gallery",
+        "texts",
         "tiers",
         "trade",
         "data",
@@ -54,6 +56,7 @@ def sections_of(findings: Findings, content: Mapping[str, object]) -> dict[str, 
         "threat": findings.threat_model,
         "verdict": findings.verdict,
         "gallery": content["galleries"],
+        "texts": content["texts"],
         # Of one tier the verdict's table says it all.
         "tiers": content["by_tier"] and len({verdict.tier for verdict in findings.verdict}) > 1,
         "trade": content["trade"],

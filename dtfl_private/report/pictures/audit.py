@@ -69,13 +69,17 @@ def _whole_tiers(axes: Axes, results: Sequence[Result]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
+OF_CLIENTS = ("ssim", "token-accuracy", "auc")
+"""Metrics by which clients are compared, where each is drawn."""
+
+
 def audit_pictures(findings: Findings) -> dict[str, bytes]:
     """Return the PNG files of an audit's folder, by name; none where no attack has been judged.
 
     No name leads out of the folder, whatever the findings call a metric: they may come from anybody.
     """
     pictures = {_file_name(metric): by_tier_picture(findings, metric) for metric in drawn_metrics(findings)}
-    drawn = {metric: [one for one in findings.by_client if one.metric == metric] for metric in ("ssim", "auc")}
+    drawn = {metric: [one for one in findings.by_client if one.metric == metric] for metric in OF_CLIENTS}
     for metric, own in drawn.items():
         if own:
             pictures[f"by-client-{metric}.png"] = by_client_picture(min(own, key=lambda one: (one.p_value, one.tier)))

@@ -35,7 +35,8 @@ def leakage_table(results: Sequence[Result], *, title: str) -> Table:
             shown = ""
         table.add_section()
     seeds = _range({result.seeds for result in results})
-    table.caption = f"mean, below it its 95% interval over images and seeds; seeds: {seeds}; n: images or records"
+    noun = "texts" if "token-accuracy" in metrics else "images"
+    table.caption = f"mean, below it its 95% interval over {noun} and seeds; seeds: {seeds}; n: {noun} or records"
     table.caption_justify = "left"
     return table
 

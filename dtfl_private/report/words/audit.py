@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from dtfl_private.leakage.metrics import SSIM, find_metric
+from dtfl_private.leakage.metrics import find_metric
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 from dtfl_private.verdicts.auxiliary_point import SIZES
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
-from dtfl_private.verdicts.selected_results import curve_of, fell_back, is_valid
+from dtfl_private.verdicts.selected_results import curve_metric, curve_of, fell_back, is_valid
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
@@ -51,6 +51,8 @@ def check_text(check: SanityCheck) -> str:
     """Return what a check asked and got, for example "identity: decoder reached SSIM 0.998, needed: at least 0.990"."""
     metric = find_metric(check.metric)
     bound = "at least" if metric.exposing == "high" else "at most"
+    if check.name == "random":
+        bound = "not surely beyond"
     value, needed = figure(check.value, check.metric), figure(check.needed, check.metric)
     return f"{check.name}: {check.attack} reached {metric.label} {value}, needed: {bound} {needed}"
 
@@ -88,18 +90,20 @@ def fell_back_text(findings: Findings) -> str | None:
 
 def auxiliary_curve_text(findings: Findings) -> str | None:
     """Return how leakage follows the attacker's data, in a sentence; None where there is no curve to speak of."""
-    curve = curve_of(findings, "ssim")
+    curve = curve_of(findings, curve_metric(findings))
     if len(curve) < 2:
         return None
-    reached = [f"{figure(point.result.value, 'ssim')} with {point.images:,}" for point in curve]
+    metric = find_metric(curve_metric(findings))
+    noun = "images" if metric.name == "ssim" else "texts"
+    reached = [f"{figure(point.result.value, metric.name)} with {point.images:,}" for point in curve]
     rise, more = curve[-1].result.value - curve[-2].result.value, curve[-1].images / curve[-2].images
-    meaning = f"the last step, {more:.2g} times as many, brings {rise:+.{SSIM.digits}f}"
+    meaning = f"the last step, {more:.2g} times as many, brings {rise:+.{metric.digits}f}"
     if rise > STILL_RISING:
         meaning += f": still rising, so an adversary with more than {curve[-1].images:,} may get more"
     if curve[-1].images < SIZES[-1]:
         meaning += f"; the audit had no more to train on, so the curve ends before {SIZES[-1]:,}"
     result = curve[-1].result
-    return f"tier {result.tier}, {result.source} reaches SSIM {listed(reached)} images ({meaning})"
+    return f"tier {result.tier}, {result.source} reaches {metric.label} {listed(reached)} {noun} ({meaning})"
 
 
 def overall(findings: Findings) -> str:

@@ -16,13 +16,15 @@ from dtfl_private.verdicts.verdict import attack_of, beats_guess, is_of_attack, 
 
 Goal = Literal["images", "members", "labels", "property", "proof"]
 
-OF_IMAGES = ("ssim", "psnr", "mse", "lpips", "identifiability", "classifier-accuracy")
+OF_TEXTS = ("token-accuracy", "rouge-l", "exact-sequences")
+OF_REBUILT = ("ssim", "psnr", "mse", "lpips", *OF_TEXTS, "identifiability", "classifier-accuracy")
 OF_MEMBERS = ("auc", "tpr-at-fpr-0.01", "tpr-at-fpr-0.001")
 OF_LABELS = ("label-clustering", "label-inference", "gradient-labels", "label-counts")
 """Attacks whose accuracy is that of labels; of others it is that of a property."""
 
-# Lower ends of intervals from which on a reconstruction is called so. A PSNR of 25 dB is an error of 6 % of the range.
-ALMOST_PERFECT_SSIM, ALMOST_PERFECT_PSNR, CLOSE_SSIM = 0.95, 25.0, 0.8
+# Lower ends of intervals, of SSIM or token accuracy, from which on a reconstruction is called so. A PSNR of 25 dB is an
+# error of 6 % of the range.
+ALMOST_PERFECT, ALMOST_PERFECT_PSNR, CLOSE = 0.95, 25.0, 0.8
 # Part of the way from the guess to the truth.
 CLEARLY = 0.25
 
@@ -84,7 +86,10 @@ def nouns(findings: Findings) -> str:
     inputs = None if findings.about is None else findings.about.inputs
     if inputs == "sequences":
         return "texts"
-    rebuilt = any(result.metric in OF_IMAGES for result in findings.results)
+    metrics = {result.metric for result in findings.results}
+    if metrics & set(OF_TEXTS):
+        return "texts"
+    rebuilt = any(metric in OF_REBUILT for metric in metrics)
     return "images" if inputs == "images" or rebuilt else "records"
 
 
@@ -95,7 +100,7 @@ def per_hundred(share: float) -> int:
 
 def _images(verdict: TierVerdict, own: Sequence[Result], sure: Sequence[Result], noun: str) -> Claim | None:
     """Return what was rebuilt; the level "exposed" always rests on images that can be told apart."""
-    beyond = [result for result in sure if result.metric in OF_IMAGES]
+    beyond = [result for result in sure if result.metric in OF_REBUILT]
     if verdict.level != "exposed":
         if not beyond:
             return None
@@ -107,11 +112,13 @@ def _images(verdict: TierVerdict, own: Sequence[Result], sure: Sequence[Result],
     decisive = _deciding(verdict, own)
     # Of the same adversary alone: what another one reaches may take more than seeing what is sent.
     equals = [result for result in sure if result.adversary == decisive.adversary]
-    ssim, psnr = _best_low(equals, "ssim"), _best_low(equals, "psnr")
+    likeness, psnr = _best_low(equals, "ssim"), _best_low(equals, "psnr")
+    if likeness is None:
+        likeness = _best_low(equals, "token-accuracy")
     strength, how = 3, "well enough to tell most of them from one another"
-    if ssim is not None and ssim >= CLOSE_SSIM:
+    if likeness is not None and likeness >= CLOSE:
         strength, how = 4, "closely"
-        if ssim >= ALMOST_PERFECT_SSIM and (psnr is None or psnr >= ALMOST_PERFECT_PSNR):
+        if likeness >= ALMOST_PERFECT and (psnr is None or psnr >= ALMOST_PERFECT_PSNR):
             strength, how = 5, "almost perfectly"
     return Claim(goal="images", strength=strength, template=f"rebuilds its {noun} {how}", result=decisive)
 
@@ -127,18 +134,18 @@ def _deciding(verdict: TierVerdict, own: Sequence[Result]) -> Result:
 
 def _preferred(results: Sequence[Result]) -> Result:
     """Return the result that a claim about images rests on: the first metric there is, its most exposing value."""
-    metric = min((result.metric for result in results), key=OF_IMAGES.index)
+    metric = min((result.metric for result in results), key=OF_REBUILT.index)
     own = [result for result in results if result.metric == metric]
     return max(own, key=lambda result: exposes_more(metric)(result.value))
 
 
 def _share_of_the_way(results: Sequence[Result]) -> float:
-    """Return how much of the way from the guess to the truth was surely gone, by SSIM; 0 where that is not known."""
+    """Return how much of the way from the guess to the truth was surely gone, by SSIM or token accuracy; else 0."""
     return max(
         (
             low / max(1e-9, 1 - result.baseline)
             for result in results
-            if result.metric == "ssim" and result.baseline is not None
+            if result.metric in ("ssim", "token-accuracy") and result.baseline is not None
             if (low := _surely_beyond(result, result.baseline)) > 0
         ),
         default=0.0,

@@ -42,8 +42,8 @@ GLOSSARY: Mapping[str, Term] = {
     ),
     "Trivial guess": Term(
         pattern=r"([Tt]rivial guess(es)?|[Gg]uess(es)?)",
-        says="what can be guessed without anything that clients sent, as the average image of a class. An attack must "
-        "be better than that to count",
+        says="what can be guessed without anything that clients sent, as the average image of a class, or the most "
+        "frequent word. An attack must be better than that to count",
     ),
     "Undefended": Term(pattern=r"[Uu]ndefended", says="the same attack on the same training without any defense"),
     "95% interval": Term(
@@ -60,6 +60,11 @@ GLOSSARY: Mapping[str, Term] = {
     "PSNR, dB": Term(pattern="(PSNR|dB)", says=f"{MEANING['psnr']}: below 15 hardly alike, above 30 hardly different"),
     "MSE": Term(pattern="MSE", says=MEANING["mse"]),
     "LPIPS": Term(pattern="LPIPS", says=MEANING["lpips"]),
+    "Token": Term(
+        pattern="[Tt]okens?", says="a piece of a text that a network takes as one: a word, a part of one or a byte"
+    ),
+    "ROUGE-L": Term(pattern="ROUGE-L", says=MEANING["rouge-l"]),
+    "Exact sequences": Term(pattern="[Ee]xact sequences", says=MEANING["exact-sequences"]),
     "Identifiability": Term(pattern="[Ii]dentifiability", says=MEANING["identifiability"]),
     "Classifier accuracy": Term(pattern="[Cc]lassifier accuracy", says=MEANING["classifier-accuracy"]),
     "AUC": Term(

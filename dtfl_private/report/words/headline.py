@@ -82,7 +82,7 @@ SOMEBODY = Party(
 
 OF_CHECKS: Mapping[str, str] = {
     "identity": "images that are sent just as they are",
-    "md1": "images where next to nothing hides them",
+    "md1": "{noun} where next to nothing hides them",
     "update": "the one image behind a change to a small network",
 }
 """What an attack must rebuild, by sanity check."""
@@ -90,6 +90,7 @@ OF_CHECKS: Mapping[str, str] = {
 WITHOUT: Mapping[str, str] = {
     "ssim": "With {it} the rebuilt {noun} have a likeness of {reached} to the originals (1 is equal), "
     "without {it} of {without}.",
+    "token-accuracy": "With {it} {reached} of 100 tokens of the {noun} were read back, without {it} {without}.",
     "identifiability": "With {it} {reached} of 100 rebuilt {noun} were matched to their original, without {it} "
     "{without}.",
     "auc": "With {it} it is told in {reached} of 100 cases which of two was trained on, without {it} in {without}.",
@@ -307,7 +308,7 @@ def _never_used(findings: Findings) -> list[str]:
 
 
 def _invalid(findings: Findings) -> Headline:
-    failed = [_failure(check) for check in failed_checks(findings)]
+    failed = [_failure(check, nouns(findings)) for check in failed_checks(findings)]
     return Headline(
         main="This audit cannot be relied on, because an attack failed where it must succeed.",
         also=["It shows neither that something leaks nor that nothing does."],
@@ -315,5 +316,7 @@ def _invalid(findings: Findings) -> Headline:
     )
 
 
-def _failure(check: SanityCheck) -> str:
-    return f"The attacks did not rebuild {OF_CHECKS[check.name]}."
+def _failure(check: SanityCheck, noun: str) -> str:
+    if check.name == "random":
+        return "An attack read more than a guess would where there was nothing to read."
+    return f"The attacks did not rebuild {OF_CHECKS[check.name].format(noun=noun)}."

@@ -10,7 +10,8 @@ from dtfl_private.attacking.attack_jobs import Job
 from dtfl_private.attacking.chosen_attack import Chosen
 from dtfl_private.attacking.scoring import pictures
 from dtfl_private.attacking.scoring.pictures import save_pictures
-from dtfl_private.attacking.scoring.scoring import Pictured, Verdict
+from dtfl_private.attacking.scoring.rebuilt import Pictured
+from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.protocol.adversaries import ADVERSARIES
 
 CURIOUS = ADVERSARIES["server-honest-but-curious"]
