@@ -33,7 +33,6 @@ class TokenLookup(TokenReconstruction):
 
     Attributes:
         prior: weight of the tokens' frequencies in the adversary's own texts, where noise leaves a choice; 0 for none.
-        draws: releases of each token that are averaged where the network itself has chance, as dropout.
     """
 
     facts: ClassVar[AttackFacts] = AttackFacts(
@@ -44,7 +43,6 @@ class TokenLookup(TokenReconstruction):
     )
 
     prior: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    draws: Annotated[int, Field(ge=1, le=1000)] = 8
 
     def check(self, target: Target) -> None:
         """Refuse images, and activations that are not one row for each place."""
@@ -72,8 +70,8 @@ class TokenLookup(TokenReconstruction):
         readings = [
             view.program(seen, adaptive=self.adaptive).read(one) for seen, one in zip(group, received, strict=True)
         ]
-        table = TokenTable(program, view.vocabulary, view.cut_shape, draws=self.draws)
-        places = [ReceivedPlaces.of(reading, stochastic=table.stochastic) for reading in readings]
+        table = TokenTable(program, view.vocabulary, view.cut_shape)
+        places = [ReceivedPlaces.of(reading, drops=table.drops) for reading in readings]
         nearest = table.nearest(places, self._log_prior(view), view.progress)
         padding = view.vocabulary.padding
         if padding is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.protection.release_reading import PRECISION, Reading, expected_values
@@ -15,8 +15,8 @@ from dtfl_private.protocol.vocabulary import Vocabulary
 
 # Of a piece of the table, and of the scores that it gives.
 PIECE_BYTES = 2**26
-# Tokens of which it is tried whether the client half has chance of its own.
-PROBED = 4
+# Tokens of which it is tried whether a dropout is what ends the client half, and how much its values may differ.
+PROBED, ALIKE = 4, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class ReceivedPlaces:
     reading: Reading
 
     @classmethod
-    def of(cls, reading: Reading, *, stochastic: bool) -> "ReceivedPlaces":
-        """Return what a reading of a release (B, T, C) shows; zeros show nothing where the client half drops values."""
+    def of(cls, reading: Reading, *, drops: bool) -> "ReceivedPlaces":
+        """Return what a reading of a release (B, T, C) shows; where the client half ``drops`` values, no zeros."""
         values, variance = reading.values.float(), reading.noise_variance.float()
         noisy = bool((variance > 0).any())
-        shown = reading.shown if noisy or not stochastic else reading.shown & (values != 0)
+        shown = reading.shown if noisy or not drops else reading.shown & (values != 0)
         mean_square = (values.square() * shown).sum() / shown.sum().clamp(min=1)
         floor = (PRECISION**2 * mean_square).clamp(min=1e-24)
         return cls(
@@ -66,23 +66,31 @@ class ReceivedPlaces:
 
 
 class TokenTable:
-    """The tokens' activations.
+    """The tokens' activations, on average where the client half has dropout.
 
     Args:
-        program: of a client.
+        program: of a client; its dropout is switched off here, for good.
         vocabulary: of the tokens.
         cut_shape: (T, C) of a sequence's activations.
-        draws: releases to average over, where the program has chance.
 
     Attributes:
-        stochastic: whether the client half itself has chance, as by dropout.
+        factor: by which a value that shows is greater than on average, as what precedes it is a dropout; 1 if none is.
     """
 
-    def __init__(self, program: ClientProgram, vocabulary: Vocabulary, cut_shape: Sequence[int], *, draws: int) -> None:
-        self._program, self._vocabulary, self._draws = program, vocabulary, draws
+    def __init__(self, program: ClientProgram, vocabulary: Vocabulary, cut_shape: Sequence[int]) -> None:
+        self._program, self._vocabulary = program, vocabulary
         self._length, self._width = cut_shape
         probe = torch.arange(min(PROBED, vocabulary.size))
-        self.stochastic = not torch.equal(self._made(probe), self._made(probe))
+        dropped = self._made(probe)
+        for part in program.modules.modules():
+            if isinstance(part, nn.Dropout):
+                part.eval()
+        self.factor = _factor_of_dropout(dropped, self._made(probe))
+
+    @property
+    def drops(self) -> bool:
+        """Whether a value that is zero was dropped, and shows nothing."""
+        return self.factor > 1
 
     def nearest(
         self, received: Sequence[ReceivedPlaces], log_prior: Tensor | None, progress: Callable[[int, int], None]
@@ -97,9 +105,9 @@ class TokenTable:
         best = [torch.full(one.values.shape[:2], -torch.inf, device=one.values.device) for one in received]
         found = [torch.zeros_like(one, dtype=torch.int64) for one in best]
         for tokens in torch.split(torch.arange(self._vocabulary.size), self._piece(received)):
-            drawn = self._drawn(tokens)
+            made = self._made(tokens)
             for place, one in enumerate(received):
-                scores = one.log_likelihoods(_on_average(drawn, one))
+                scores = one.log_likelihoods(self._shown(made, one))
                 if log_prior is not None and one.noisy:
                     scores = scores + log_prior[tokens].to(scores)
                 if (padding := self._vocabulary.padding) is not None:
@@ -117,13 +125,10 @@ class TokenTable:
         width = max(records * (self._width if any(one.laplace for one in received) else 1), self._width)
         return max(1, PIECE_BYTES // (4 * self._length * width))
 
-    def _drawn(self, tokens: Tensor) -> "_Drawn":
-        made = self._made(tokens)
-        total, kept, draws = made, (made != 0).to(made), self._draws if self.stochastic else 1
-        for _ in range(draws - 1):
-            made = self._made(tokens)
-            total, kept = total + made, kept + (made != 0)
-        return _Drawn(total=total, kept=kept, draws=draws)
+    def _shown(self, made: Tensor, received: ReceivedPlaces) -> Tensor:
+        """Return what a release like the received ones shows of activations (V, T, C)."""
+        # Behind noise it does not show what was dropped.
+        return expected_values(received.reading, made if received.noisy else made * self.factor).float()
 
     @torch.no_grad()
     def _made(self, tokens: Tensor) -> Tensor:
@@ -135,19 +140,18 @@ class TokenTable:
         return program.expected(alone)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Drawn:
-    """Activations (V, T, C) added up over draws, and in how many of these each was not zero."""
+def _factor_of_dropout(dropped: Tensor, average: Tensor) -> float:
+    """Return by how much activations of a release are greater than on average; 1 if it is not by a dropout at the end.
 
-    total: Tensor
-    kept: Tensor
-    draws: int
-
-
-def _on_average(drawn: _Drawn, received: ReceivedPlaces) -> Tensor:
-    """Return what a release like the received ones shows of some tokens, on average (V, T, C).
-
-    Where there is no noise, of those values that were not dropped: the others show nothing.
+    Args:
+        dropped: (V, T, C) of a release.
+        average: of the same tokens, without dropout.
     """
-    made = drawn.total / (drawn.draws if received.noisy else drawn.kept.clamp(min=1))
-    return expected_values(received.reading, made).float()
+    there = average != 0
+    kept = there & (dropped != 0)
+    ratios = dropped[kept] / average[kept]
+    if not kept.any() or not bool((there & (dropped == 0)).any()):
+        return 1.0
+    factor = float(ratios.mean())
+    alike = bool((ratios - factor).abs().max() < ALIKE * factor)
+    return factor if alike and factor > 1 else 1.0

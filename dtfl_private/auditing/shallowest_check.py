@@ -14,7 +14,8 @@ from dtfl_private.runtime.progress import for_purpose
 from dtfl_private.verdicts.findings import SanityCheck
 
 # What the strongest attack must reach: of images as mean SSIM, of texts as token accuracy.
-NEEDED = {"ssim": 0.9, "token-accuracy": 0.95}
+SHALLOWEST_SSIM = 0.9
+SHALLOWEST_TOKENS = 0.95
 PURPOSE = "sanity check at md1"
 
 
@@ -29,9 +30,10 @@ def check_shallowest(plan: AuditPlan, attacks: Mapping[str, Attack], progress: C
     attack_plan, progress = at_md1(plan, attacks), for_purpose(progress, PURPOSE)
     progress.jobs_announced(attack_plan.labels)
     verdicts = judged_guesses(attack_plan, progress)
-    reached = [result for verdict in verdicts for result in verdict.results if result.metric in NEEDED]
+    limits = {"ssim": SHALLOWEST_SSIM, "token-accuracy": SHALLOWEST_TOKENS}
+    reached = [result for verdict in verdicts for result in verdict.results if result.metric in limits]
     best = max(reached, key=_value)
-    needed = NEEDED[best.metric]
+    needed = limits[best.metric]
     return SanityCheck(
         name="md1",
         attack=best.source,
