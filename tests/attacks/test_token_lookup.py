@@ -79,7 +79,7 @@ def test_the_table_is_never_there_as_a_whole(monkeypatch):
 def test_without_texts_of_its_own_it_goes_by_the_noise_alone():
     view, _ = text_view([MD1], create("defense", "gaussian-noise:sd=0.03"))
     alone = TokenLookup(prior=0.0).tokens(view)
-    view._knows = "none"
+    view._knows = "architecture"
     assert TokenLookup().tokens(view).tolist() == alone.tolist()
 
 
