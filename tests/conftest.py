@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import text_runs
 from dtfl_private.attacking import attack_plan
 from dtfl_private.attacking.scoring import scoring
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
@@ -23,6 +24,7 @@ from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.experiments import train_loop as training
 from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
@@ -428,6 +430,13 @@ def trained(tmp_path_factory, tiny_config, objects) -> Callable[..., Path]:
         return made[key]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory) -> RunFolder:
+    """A tiny run on texts, of one round; who opens it passes ``dataset=text_runs.words()``."""
+    config = TrainConfig.model_validate(text_runs.settings())
+    return train(config, out=tmp_path_factory.mktemp("texts") / "run", dataset=text_runs.words()).folder
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,15 @@ def test_its_name_is_that_of_its_class(attack):
     assert name_of(attack) in NAMES
 
 
-def test_it_refuses_sequences_of_tokens(attack):
-    tokens = Target(tier=1, input_shape=(32,), cut_shape=(32, 16), classes=2, defense=DefenseChain())
-    with pytest.raises(InputError, match="tokens"):
-        attack.check(tokens)
+TARGETS = {
+    "tokens": Target(tier=1, input_shape=(32,), cut_shape=(32, 16), classes=2, defense=DefenseChain()),
+    "images": Target(tier=1, input_shape=(1, 8, 8), cut_shape=(4, 8, 8), classes=2, defense=DefenseChain()),
+}
+
+
+def test_it_refuses_inputs_that_it_is_not_made_for(attack):
+    assert attack.facts.inputs <= TARGETS.keys()
+    assert attack.facts.inputs
+    for inputs in TARGETS.keys() - attack.facts.inputs:
+        with pytest.raises(InputError, match=rf"^{name_of(attack)} attacks .*; this run's inputs are .*{inputs}"):
+            attack.check(TARGETS[inputs])
