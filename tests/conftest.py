@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import text_runs
 import torch
 from torch import nn
 
-import text_runs
 from dtfl_private.attacking import attack_plan
 from dtfl_private.attacking.scoring import scoring
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run

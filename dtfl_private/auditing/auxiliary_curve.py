@@ -70,11 +70,12 @@ def _purpose(size: int) -> str:
 
 
 def _why_not(plan: AuditPlan) -> str:
+    noun, count = "texts" if plan.of_texts else "images", plan.attack_plan.auxiliary_images
     if plan.config.aux_curve != "on":
-        return "not asked for (--aux-curve on): an adversary with fewer images gets less, one with more perhaps more"
-    if not plan.attack_plan.auxiliary_images:
-        return f"the adversary has no images of its own (--aux {plan.config.aux})"
-    return f"the adversary has {plan.attack_plan.auxiliary_images} images to train on: more than {SIZES[0]} are needed"
+        return f"not asked for (--aux-curve on): an adversary with fewer {noun} gets less, one with more perhaps more"
+    if not count:
+        return f"the adversary has no {noun} of its own (--aux {plan.config.aux})"
+    return f"the adversary has {count} {noun} to train on: more than {SIZES[0]} are needed"
 
 
 def _with_images(plan: AuditPlan, strongest: Verdict, size: int) -> AttackPlan:

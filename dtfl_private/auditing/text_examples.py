@@ -8,12 +8,14 @@ from torch import Tensor
 from dtfl_private.attacking.scoring.rebuilt import ReadBack
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.scoring.token_pieces import Piece, pieces_of
-from dtfl_private.auditing.examples import SHOWN, short_label
+from dtfl_private.auditing.examples import short_label
 from dtfl_private.leakage.token_metrics import real_tokens, token_accuracy
 from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.report.pictures.gallery import choose_victims
 from dtfl_private.verdicts.text_example import LONGEST_PIECE, MOST_PIECES, TextExample, TextGuess
 
+# Victims of a tier, the best and the worst read among them.
+SHOWN = 3
 # Attacks that are shown, the strongest first: a text for each.
 MOST_ATTACKS = 6
 

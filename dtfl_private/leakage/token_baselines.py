@@ -55,9 +55,8 @@ def n_gram(known: KnownTexts) -> Tensor:
     """
     real = real_tokens(known.sequences, known.vocabulary.padding)
     there = real[:, :-1] & real[:, 1:]
-    pairs, counts = torch.stack([known.sequences[:, :-1][there], known.sequences[:, 1:][there]]).unique(
-        dim=1, return_counts=True
-    )
+    before_after = torch.stack([known.sequences[:, :-1][there], known.sequences[:, 1:][there]])
+    pairs, counts = torch.unique(before_after, dim=1, return_counts=True)
     follows: dict[int, tuple[int, int]] = {}
     for before, after, often in zip(*pairs.tolist(), counts.tolist(), strict=True):
         if often > follows.get(before, (0, 0))[0]:

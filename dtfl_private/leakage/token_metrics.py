@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtfl_private.protocol.contracts import FloatArray
+from dtfl_private.protocol.contracts import FloatArray, IntArray
 
 # Victims compared with all others at a time: the places at which each of them agrees with each could fill the memory.
 CHUNK_BYTES = 2**26
@@ -49,7 +49,7 @@ def rouge_l(guess: Tensor, truth: Tensor, real: Tensor, padding: int | None) -> 
     return np.asarray(2 * common / _numpy(guessed.sum(dim=1) + real.sum(dim=1)))
 
 
-def longest_common_subsequence(first_NS: np.ndarray, second_NT: np.ndarray) -> FloatArray:  # type: ignore[type-arg] # whole numbers of any size
+def longest_common_subsequence(first_NS: IntArray, second_NT: IntArray) -> FloatArray:
     """Return the length of the longest common subsequence of each pair of rows (N,).
 
     By rows of the usual table, in which a value is the greatest of those left, above, and, where tokens agree, above

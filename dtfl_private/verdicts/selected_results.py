@@ -84,6 +84,11 @@ def curve_metric(findings: Findings) -> str:
     return "token-accuracy" if of_texts else "ssim"
 
 
+def noun_of_curve(findings: Findings) -> str:
+    """Return what auxiliary data are called: images or texts."""
+    return "images" if curve_metric(findings) == "ssim" else "texts"
+
+
 def by_tier(verdicts: Iterable[TierVerdict]) -> list[TierVerdict]:
     """Return verdicts from the shallowest tier on."""
     return sorted(verdicts, key=lambda verdict: verdict.tier)

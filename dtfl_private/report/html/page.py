@@ -18,6 +18,7 @@ from dtfl_private.report.tables.exposure import profile_rows, shown_clients
 from dtfl_private.report.words import audit, meanings
 from dtfl_private.report.words.assumed import assumed_sentences
 from dtfl_private.report.words.by_client import by_client_lines, comparison_text
+from dtfl_private.report.words.claims import nouns
 from dtfl_private.report.words.glossary import FirstUses
 from dtfl_private.report.words.headline import headline, tier_sentence
 from dtfl_private.report.words.results import attack_labels
@@ -99,6 +100,7 @@ def audit_page(findings: Findings, galleries: Mapping[str, bytes], examples: Map
         sections=sections_of(findings, content),
         with_figures=WITH_FIGURES,
         first_uses=FirstUses(),
+        noun=nouns(findings),
         valid=selection.is_valid(findings),
         failed=selection.failed_checks(findings),
         weak=_weak(findings),

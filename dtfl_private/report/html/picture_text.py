@@ -8,7 +8,7 @@ from dtfl_private.report.pictures.auxiliary_curve import DRAWN
 from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import attack_labels, figure
 from dtfl_private.verdicts.findings import Findings
-from dtfl_private.verdicts.selected_results import curve_of, is_guess, leakage_metric, of_metric
+from dtfl_private.verdicts.selected_results import curve_of, is_guess, leakage_metric, noun_of_curve, of_metric
 
 
 def accuracy_leakage_text(findings: Findings) -> str:
@@ -43,12 +43,12 @@ def by_tier_text(findings: Findings, metric: str) -> str:
 
 def auxiliary_curve_alt(findings: Findings) -> str:
     """Return the gist of `auxiliary_curve_picture`: what the attack gets with the fewest and with the most images."""
-    parts = []
+    parts, noun = [], noun_of_curve(findings)
     for metric in DRAWN:
         if curve := curve_of(findings, metric):
             ends = [f"{figure(one.result.value, metric)} with {one.images:,}" for one in (curve[0], curve[-1])]
-            parts.append(f"{find_metric(metric).label} {' to '.join(ends)} images")
-    return f"Line chart of what one attack reaches by the number of auxiliary images. {'; '.join(parts)}."
+            parts.append(f"{find_metric(metric).label} {' to '.join(ends)} {noun}")
+    return f"Line chart of what one attack reaches by the number of auxiliary {noun}. {'; '.join(parts)}."
 
 
 def _course(results: list[Result], metric: str) -> str:

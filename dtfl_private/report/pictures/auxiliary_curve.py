@@ -14,7 +14,7 @@ from dtfl_private.report.pictures.saving import PictureForm, drawable, picture_b
 from dtfl_private.report.pictures.themes import PAPER, Theme
 from dtfl_private.verdicts.auxiliary_point import AuxiliaryPoint
 from dtfl_private.verdicts.findings import Findings
-from dtfl_private.verdicts.selected_results import curve_of
+from dtfl_private.verdicts.selected_results import curve_of, noun_of_curve
 
 SIZE = (4.6, 3.0)
 
@@ -44,7 +44,7 @@ def auxiliary_curve_picture(findings: Findings, *, form: PictureForm = "png", th
         drawn = [point.result for curve in curves for point in curve]
         ends = [(result.ci_low, result.ci_high, result.baseline) for result in drawn]
         axes.set_ylim(*fitted([value for values in ends for value in values if value is not None], (0.0, 1.0)))
-        axes.set(xlabel="auxiliary images to train on", ylabel="high: leaks more")
+        axes.set(xlabel=f"auxiliary {noun_of_curve(findings)} to train on", ylabel="high: leaks more")
         axes.grid(alpha=0.6)
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
         return picture_bytes(figure, form)

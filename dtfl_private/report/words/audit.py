@@ -7,7 +7,7 @@ from dtfl_private.report.words.numbers import listed
 from dtfl_private.report.words.results import NONE, figure, probability
 from dtfl_private.verdicts.auxiliary_point import SIZES
 from dtfl_private.verdicts.findings import Convergence, Findings, Level, SanityCheck, TierVerdict
-from dtfl_private.verdicts.selected_results import curve_metric, curve_of, fell_back, is_valid
+from dtfl_private.verdicts.selected_results import curve_metric, curve_of, fell_back, is_valid, noun_of_curve
 
 LEVELS: tuple[Level, ...] = ("exposed", "partly exposed", "not shown to leak", "invalid")
 """From the worst on."""
@@ -94,7 +94,6 @@ def auxiliary_curve_text(findings: Findings) -> str | None:
     if len(curve) < 2:
         return None
     metric = find_metric(curve_metric(findings))
-    noun = "images" if metric.name == "ssim" else "texts"
     reached = [f"{figure(point.result.value, metric.name)} with {point.images:,}" for point in curve]
     rise, more = curve[-1].result.value - curve[-2].result.value, curve[-1].images / curve[-2].images
     meaning = f"the last step, {more:.2g} times as many, brings {rise:+.{metric.digits}f}"
@@ -103,7 +102,8 @@ def auxiliary_curve_text(findings: Findings) -> str | None:
     if curve[-1].images < SIZES[-1]:
         meaning += f"; the audit had no more to train on, so the curve ends before {SIZES[-1]:,}"
     result = curve[-1].result
-    return f"tier {result.tier}, {result.source} reaches {metric.label} {listed(reached)} {noun} ({meaning})"
+    given = f"{listed(reached)} {noun_of_curve(findings)}"
+    return f"tier {result.tier}, {result.source} reaches {metric.label} {given} ({meaning})"
 
 
 def overall(findings: Findings) -> str:
