@@ -269,6 +269,14 @@ def examples(*tiers: int, label: str | None = "cat") -> tuple[list[dict[str, Any
     return found, pictures
 
 
+def read_texts(*tiers: int, word: str = "cat", label: str | None = "who") -> list[dict[str, Any]]:
+    """Return a text of each tier, of three of 500 tokens shown, of which an attack has two right and a guess one."""
+    given = {"place": 1, "label": label, "victims": 40, "pieces": ["the", word, "saw"], "left_out": 497}
+    attack = {"source": "token-lookup", "pieces": ["the", "dog", "saw"], "accuracy": 0.004}
+    guess = {"source": "unigram", "trivial": True, "pieces": ["the", "", "the"], "accuracy": 0.002}
+    return [{**given, "tier": tier, "guesses": [attack, guess], "wrong": [[1], [1, 2]]} for tier in tiers]
+
+
 def check(name: str, value: float, needed: float) -> dict[str, Any]:
     given = {"name": name, "attack": "decoder", "metric": "ssim", "value": value, "needed": needed}
     return {**given, "passed": value >= needed}

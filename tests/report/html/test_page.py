@@ -15,6 +15,7 @@ from audit_samples import (
     invalid,
     minimal,
     picture,
+    read_texts,
 )
 
 from dtfl_private.report.html import page as pages
@@ -77,7 +78,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def texts() -> dict[str, str]:
     return {
-        "full": audit_page(full(examples=EXAMPLES), GALLERIES, PICTURES),
+        "full": audit_page(full(examples=EXAMPLES, texts=read_texts(1, 2)), GALLERIES, PICTURES),
         "minimal": audit_page(minimal(), {}, {}),
         "invalid": audit_page(invalid(), GALLERIES, {}),
     }
@@ -124,6 +125,7 @@ def test_a_section_without_content_is_not_there(texts):
     left_out = set(SECTIONS) - {one["id"] for one in Page(texts["minimal"]).having("section")}
     assert left_out == {
         "gallery",
+        "texts",
         "tiers",
         "trade",
         "clients",
@@ -289,6 +291,20 @@ def test_many_clients_are_summed_up_by_device():
     assert "pi-zero, 0.5 CPU 50 1" in text
 
 
+def test_mistakes_are_struck_out_and_a_text_that_is_long_says_how_much_is_left_out(texts):
+    (section,) = re.findall(r'<section id="texts".*?</section>', texts["full"], re.DOTALL)
+    tier = section[section.index("<h3>Tier 1") : section.index("<h3>Tier 2")]
+    rows = [Page(row).text for row in re.findall(r"<tr>.*?</tr>", tier, re.DOTALL)]
+    assert rows == [
+        "true the cat saw and 497 more",
+        "token-lookup 0 % right the dog saw",
+        "guess: unigram 0 % right the - the",
+    ]
+    assert re.findall(r'class="wrong">(.*?)<', tier) == ["dog", "-", "the"]
+    assert "Text 1 of 1 shown, of 40 attacked, class who" in Page(tier).text
+    assert "tokens are shown as their numbers" not in section
+
+
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}\x1b[31m\u202e$\\nonsense$"
 
 
@@ -312,6 +328,7 @@ def test_texts_from_anybody_stay_texts():
     given["threat_model"] = [{"adversary": HOSTILE, "who": HOSTILE, "capabilities": [HOSTILE]}]
     given["settings"] = given["environment"] = {HOSTILE: HOSTILE}
     given["examples"], pictures = examples(1, label=HOSTILE)
+    given["texts"] = read_texts(1, word=HOSTILE, label=HOSTILE)
     given["about"] = {"title": HOSTILE, "organisation": HOSTILE, "dataset": HOSTILE}
     text = audit_page(Findings.model_validate(given), {f"tier-1-{HOSTILE}.png": picture()}, pictures)
     page = Page(text)
