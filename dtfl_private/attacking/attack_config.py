@@ -69,9 +69,10 @@ class AttackConfig(BaseModel):
         "set, only the network, or nothing",
     )
     aux_dir: Path | None = described(None, "folder of the files of --aux shifted:DATASET, if it does not find them")
-    aux_images: Count = described(5000, "auxiliary images")
+    aux_images: Count = described(5000, "auxiliary images, or texts")
     victims: Count = described(
-        64, "images to attack, in whole batches: first batches of the clients in the last round, then further ones"
+        64,
+        "images or texts to attack, in whole batches: the clients' first batches in the last round, then further ones",
     )
     clients: Annotated[tuple[ClientNumber, ...], Field(min_length=1)] | None = described(
         None, "client to attack; repeat for several"

@@ -125,7 +125,7 @@ class AuditConfig(BaseModel):
         "attack what the run recorded of its last recorded round, clients in the tiers in which they were, instead of "
         "playing the last round once more",
     )
-    victims: Count | None = described(None, "images to attack at each tier")
+    victims: Count | None = described(None, "images or texts to attack at each tier")
     assume: AssumptionName | None = described(
         None,
         "what is taken for granted in addition to what the run assumes: secure-aggregation (the server sees the sum of "

@@ -53,8 +53,7 @@ def check_convergence(plan: AuditPlan, report: AttackReport, progress: Callback)
     except InputError as error:
         return NotTested(what=WHAT, why=f"{name_of(attack)} cannot take twice the effort: {error}")
     rebuilt = _rebuilt(judged)
-    # The first repetition has the seed of the repeated attack.
-    first = _means(rebuilt, rebuilt.guesses[0], rebuilt.truth)
+    first = _first_repetition(rebuilt)
     again = _attack_again(attack_plan, rebuilt, progress)
     metric, rise = rebuilt.METRIC, None
     if "psnr" in first:
@@ -95,6 +94,11 @@ def strongest_at_the_deepest(verdicts: Sequence[Verdict]) -> Verdict | None:
 def _rebuilt(verdict: Verdict) -> Rebuilt:
     assert verdict.rebuilt is not None
     return verdict.rebuilt
+
+
+def _first_repetition(rebuilt: Rebuilt) -> Mapping[str, float]:
+    """Return the mean scores of the first repetition, which has the seed of the repeated attack."""
+    return _means(rebuilt, rebuilt.guesses[0], rebuilt.truth)
 
 
 def _means(rebuilt: Rebuilt, guess: Tensor, truth: Tensor) -> Mapping[str, float]:

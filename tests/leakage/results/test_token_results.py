@@ -22,8 +22,8 @@ def test_each_score_stands_beside_the_best_trivial_text_with_its_advantage():
     results = {r.metric: r for r in token_results([TRUTH], KNOWN, TRUTH, PAD, HEADING).results}
     assert list(results) == ["token-accuracy", "rouge-l", "exact-sequences", "identifiability"]
     own = results["token-accuracy"]
-    # By place and class: 1 2 2 for the first text (two of three right), 0 2 2 for the second (none of two); the chain of
-    # bigrams has 1 2 2 for both (two of three, one of two).
+    # By place and class: 1 2 2 for the first text (two of three right), 0 2 2 for the second (none of two); the chain
+    # of bigrams has 1 2 2 for both (two of three, one of two).
     assert (own.value, own.baseline_name) == (1.0, "n-gram")
     assert own.baseline == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert own.advantage == pytest.approx(1 - own.baseline)

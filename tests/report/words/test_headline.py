@@ -9,7 +9,7 @@ from audit_samples import check, clients, full, invalid, result
 
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.protocol.adversaries import ADVERSARIES
-from dtfl_private.report.words.claims import ALMOST_PERFECT_SSIM, claims
+from dtfl_private.report.words.claims import ALMOST_PERFECT, claims
 from dtfl_private.report.words.headline import PARTIES, headline, tier_sentence, tiers_text
 from dtfl_private.verdicts.findings import Findings, Threat
 from dtfl_private.verdicts.verdict import beats_guess, chance, proves, strongest, tier_verdicts
@@ -164,7 +164,7 @@ def test_the_strongest_word_needs_the_lower_end_of_an_interval(made):
         for verdict in findings.verdict:
             perfect = [claim for claim in claims(findings, verdict) if "almost perfectly" in claim.says]
             low = [one.ci_low for one in findings.results if one.tier == verdict.tier and one.metric == "ssim"]
-            assert not perfect or (verdict.level == "exposed" and max(low) >= ALMOST_PERFECT_SSIM)
+            assert not perfect or (verdict.level == "exposed" and max(low) >= ALMOST_PERFECT)
             said += len(perfect)
     assert said > 20
     rng = np.random.default_rng(0)
