@@ -13,6 +13,7 @@ from dtfl_private.attacks.shared.releaser import by_download
 from dtfl_private.attacks.shared.token_table import ReceivedPlaces, TokenTable
 from dtfl_private.errors import InputError
 from dtfl_private.models.padding import real_places
+from dtfl_private.protection.base import name_of as name_of_defense
 from dtfl_private.protocol.messages import Seen
 
 
@@ -28,6 +29,9 @@ class TokenLookup(TokenReconstruction):
     At deeper tiers attention has mixed a text's places, and what is looked up are activations of sequences that hold
     one token alone, at all places: it may still find tokens, but shows no more than a lookup does. That it fails there
     proves nothing.
+
+    Where tokens were shuffled (`token-shuffle`), each row is looked up at all places, and rows are dealt to places so
+    that all together are likeliest (Hungarian assignment): what the embedding added tells a token's place as well.
 
     Places whose activations are zeros throughout are filled up, which shows.
 
@@ -72,7 +76,12 @@ class TokenLookup(TokenReconstruction):
         ]
         table = TokenTable(program, view.vocabulary, view.cut_shape)
         places = [ReceivedPlaces.of(reading, drops=table.drops) for reading in readings]
-        nearest = table.nearest(places, self._log_prior(view), view.progress)
+        prior = self._log_prior(view)
+        if self.adaptive and any(name_of_defense(one) == "token-shuffle" for one in view.defense):
+            likely = table.nearest_in_any_order(places, prior, view.progress)
+            nearest = [_in_order(*found, real_places(z).cpu()) for found, z in zip(likely, received, strict=True)]
+        else:
+            nearest = table.nearest(places, prior, view.progress)
         padding = view.vocabulary.padding
         if padding is not None:
             nearest = [one.where(real_places(z).cpu(), padding) for one, z in zip(nearest, received, strict=True)]
@@ -85,3 +94,21 @@ class TokenLookup(TokenReconstruction):
         size = view.vocabulary.size
         counts = torch.bincount(view.auxiliary.images.flatten(), minlength=size)[:size].double() + 1
         return self.prior * (counts / counts.sum()).log()
+
+
+def _in_order(scores: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
+    """Return the tokens (B, T) of rows that are dealt to the real places of their text so that all are likeliest.
+
+    Args:
+        scores: (B, T, T) of each row at each place.
+        tokens: (B, T, T), the likeliest of each row at each place.
+        real: (B, T), which rows are real; the same places are.
+    """
+    from scipy.optimize import linear_sum_assignment  # scipy takes a while to load
+
+    ordered = torch.zeros_like(tokens[:, :, 0])
+    for record, there in enumerate(real):
+        own = there.nonzero().flatten()
+        rows, places = linear_sum_assignment(-scores[record][own][:, own].double().numpy())
+        ordered[record, own[places]] = tokens[record, own[rows], own[places]]
+    return ordered

@@ -3,7 +3,7 @@
 The table of all tokens at all places could be far larger than the memory, so it is made and compared in pieces.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,22 +102,51 @@ class TokenTable:
             log_prior: of each token (size,), which counts where there is noise; None if all are as likely.
             progress: told how many tokens were tried, of how many.
         """
-        best = [torch.full(one.values.shape[:2], -torch.inf, device=one.values.device) for one in received]
-        found = [torch.zeros_like(one, dtype=torch.int64) for one in best]
+        best = [_Best(len(one.values), self._length, one.values.device) for one in received]
+        for tokens, made in self._pieces(received, progress):
+            for one, own in zip(received, best, strict=True):
+                own.improve(self._scores(one, self._shown(made, one), tokens, log_prior), tokens)
+        return [own.tokens.cpu() for own in best]
+
+    def nearest_in_any_order(
+        self, received: Sequence[ReceivedPlaces], log_prior: Tensor | None, progress: Callable[[int, int], None]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return how likely each received row is at each place (B, T, T), and the likeliest token there, on the CPU.
+
+        For rows whose places are not known; otherwise as `nearest`.
+        """
+        places = range(self._length)
+        best = [[_Best(len(one.values), self._length, one.values.device) for _ in places] for one in received]
+        for tokens, made in self._pieces(received, progress):
+            for one, own in zip(received, best, strict=True):
+                shown = self._shown(made, one)
+                for place in places:
+                    there = shown[:, place : place + 1].expand_as(shown)
+                    own[place].improve(self._scores(one, there, tokens, log_prior), tokens)
+        return [
+            (
+                torch.stack([place.scores for place in own], dim=2).cpu(),
+                torch.stack([place.tokens for place in own], dim=2).cpu(),
+            )
+            for own in best
+        ]
+
+    def _pieces(
+        self, received: Sequence[ReceivedPlaces], progress: Callable[[int, int], None]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the tokens in pieces, with their activations; say how many were tried when whoever asked comes back."""
         for tokens in torch.split(torch.arange(self._vocabulary.size), self._piece(received)):
-            made = self._made(tokens)
-            for place, one in enumerate(received):
-                scores = one.log_likelihoods(self._shown(made, one))
-                if log_prior is not None and one.noisy:
-                    scores = scores + log_prior[tokens].to(scores)
-                if (padding := self._vocabulary.padding) is not None:
-                    scores[..., (tokens == padding).to(scores.device)] = -torch.inf
-                highest, which = scores.max(dim=2)
-                better = best[place] < highest.T
-                best[place] = torch.where(better, highest.T, best[place])
-                found[place] = torch.where(better, tokens.to(which.device)[which.T], found[place])
+            yield tokens, self._made(tokens)
             progress(int(tokens[-1]) + 1, self._vocabulary.size)
-        return [one.cpu() for one in found]
+
+    def _scores(self, received: ReceivedPlaces, shown: Tensor, tokens: Tensor, log_prior: Tensor | None) -> Tensor:
+        """Return the log-likelihood of each token at each place (T, B, V), but for a constant of what was received."""
+        scores = received.log_likelihoods(shown)
+        if log_prior is not None and received.noisy:
+            scores = scores + log_prior[tokens].to(scores)
+        if (padding := self._vocabulary.padding) is not None:
+            scores[..., (tokens == padding).to(scores.device)] = -torch.inf
+        return scores
 
     def _piece(self, received: Sequence[ReceivedPlaces]) -> int:
         """Return how many tokens' activations and scores fit into a piece."""
@@ -135,9 +164,24 @@ class TokenTable:
         """Return activations (V, T, C) of sequences that hold one token alone, at all places."""
         alone = tokens[:, None].expand(-1, self._length).to(self._program.device)
         program = self._program
-        if program.rewrites:  # what is expected of a message may depend on its labels, which these have not
-            return program.release(alone, torch.zeros(len(tokens), dtype=torch.int64, device=program.device))
+        if program.rewrites:  # by labels and rows perhaps: those of a batch of these
+            program = program.sending(torch.zeros(len(tokens), dtype=torch.int64), 0)
         return program.expected(alone)
+
+
+class _Best:
+    """The likeliest tokens so far: ``scores`` and ``tokens`` (B, T)."""
+
+    def __init__(self, records: int, length: int, device: torch.device) -> None:
+        self.scores = torch.full((records, length), -torch.inf, device=device)
+        self.tokens = torch.zeros((records, length), dtype=torch.int64, device=device)
+
+    def improve(self, scores_TBV: Tensor, tokens: Tensor) -> None:
+        """Take those of some more tokens (V,) that are likelier; of equals the first."""
+        highest, which = scores_TBV.max(dim=2)
+        better = self.scores < highest.T
+        self.scores = torch.where(better, highest.T, self.scores)
+        self.tokens = torch.where(better, tokens.to(which.device)[which.T], self.tokens)
 
 
 def _factor_of_dropout(dropped: Tensor, average: Tensor) -> float:

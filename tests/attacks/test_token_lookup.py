@@ -83,6 +83,14 @@ def test_without_texts_of_its_own_it_goes_by_the_noise_alone():
     assert TokenLookup().tokens(view).tolist() == alone.tolist()
 
 
+def test_shuffled_tokens_tell_their_places_too():
+    view, truth = text_view([MD1], create("defense", "token-shuffle"))
+    assert TokenLookup().tokens(view).tolist() == truth.tolist()
+    blind = TokenLookup(adaptive=False).tokens(view)
+    real = truth != PADDING
+    assert (blind == truth)[real].double().mean() < 0.7
+
+
 def test_behind_attention_it_still_looks_up_and_padding_shows():
     view, truth = text_view([client_half(1, dropout=0.1)])
     found = TokenLookup().tokens(view)
