@@ -54,9 +54,9 @@ def _strongest_reconstructions(tiers: Sequence[int], verdicts: Sequence[Verdict]
 
 def _reached(verdict: Verdict) -> float | None:
     """Return the mean SSIM, or token accuracy, of what an attack rebuilt of clients that are in the job's tier."""
-    if verdict.job.chosen.attack.tampers or verdict.rebuilt is None:
+    if verdict.job.chosen.attack.tampers:
         return None
-    return float(verdict.rebuilt.reached.mean())
+    return next((result.value for result in verdict.results if result.metric in ("ssim", "token-accuracy")), None)
 
 
 def _config(plan: AuditPlan, text: str, tiers: Sequence[int]) -> AttackConfig:
