@@ -43,7 +43,7 @@ class TokenVectors(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """Two layers side by side, one through SiLU and multiplied with the other, and a third (Shazeer 2020, 2002.05202)."""
+    """Two layers side by side, one through SiLU and multiplied with the other, and a third (Shazeer 2020)."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()

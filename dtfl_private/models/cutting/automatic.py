@@ -1,8 +1,9 @@
 """Any module to a staged model without hand work: find where it can be cut, count the work, choose."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +16,7 @@ from dtfl_private.models.cutting.cuts import choose_cuts
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.structure import structure_of
 
 Cuts = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
 """How many cuts: a number, all that there are, or "auto": the seven of the DTFL paper, or all where there are fewer."""
@@ -129,12 +131,12 @@ def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int
     values: Tensor = blank_inputs(input_shape, 2, like=like)
     macs: list[int] = []
     shapes: list[torch.Size | None] = []
+    known: dict[Hashable, tuple[int, Tensor]] = {}  # of equal stages, as the blocks of a transformer are
     try:
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             for stage in model:
-                with FlopCounterMode(display=False) as counter:
-                    values = stage(values)
-                macs.append(counter.get_total_flops() // 4)
+                work, values = _counted(stage, values, known)
+                macs.append(work)
                 shapes.append(values.shape[1:] if isinstance(values, Tensor) else None)
     except Exception as error:  # a user's forward may raise anything; it becomes one line
         reason = " ".join(str(error).split())
@@ -145,3 +147,18 @@ def _forward(model: StagedModel, input_shape: tuple[int, ...]) -> tuple[list[int
     if shapes[-1] is None:
         raise InputError(f"the network returns a {type(values).__name__}, expected a tensor of class scores")
     return macs, shapes
+
+
+def _counted(stage: nn.Module, values: Tensor, known: dict[Hashable, tuple[int, Tensor]]) -> tuple[int, Any]:
+    """Return a stage's forward MACs for one input, and what it returns; equal stages are run once."""
+    structure = structure_of(stage) if isinstance(values, Tensor) else None
+    asked = None if structure is None else (structure, values.shape, values.dtype)
+    if asked is not None and asked in known:
+        macs, alike = known[asked]
+        return macs, torch.zeros_like(alike)
+    with FlopCounterMode(display=False) as counter:
+        returned = stage(values)
+    macs = counter.get_total_flops() // 4
+    if asked is not None and isinstance(returned, Tensor):
+        known[asked] = (macs, returned)
+    return macs, returned

@@ -17,10 +17,10 @@ from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.models.statistics import statistics_bytes
+from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes
 from dtfl_private.randomness import isolated
-from dtfl_private.simulation.costs.structure import structure_of
 from dtfl_private.simulation.costs.table import TierCost, TierTable
 from dtfl_private.simulation.costs.training_macs import StageMacs, stage_macs, train_macs
 
@@ -128,14 +128,29 @@ def _tier_cost(
 
 
 def _macs(stage: nn.Module, inputs: Tensor, known: dict[Hashable, StageMacs]) -> StageMacs:
-    """Return the MACs of a stage; those of equal stages are counted once, and then ``known``."""
+    """Return the MACs of a stage; those of equal stages, and of equal parts of a chain, are counted once: ``known``."""
     structure = structure_of(stage)
     if structure is None:
         return stage_macs(stage, inputs)
     asked = (structure, tuple(inputs.shape), inputs.dtype)
     if asked not in known:
-        known[asked] = stage_macs(stage, inputs)
+        known[asked] = _chain_macs(stage, inputs, known) if type(stage) is nn.Sequential else stage_macs(stage, inputs)
     return known[asked]
+
+
+def _chain_macs(chain: nn.Sequential, inputs: Tensor, known: dict[Hashable, StageMacs]) -> StageMacs:
+    """Return the MACs of parts that run one after the other, as merged stages do."""
+    parts = []
+    for part in chain:
+        parts.append(_macs(part, inputs, known))
+        with torch.no_grad():
+            inputs = part(inputs)
+    return StageMacs(
+        forward=sum(part.forward for part in parts),
+        inner=train_macs(parts, gradient_flows=True),
+        first=train_macs(parts),
+        trainable=any(part.trainable for part in parts),
+    )
 
 
 def _params(module: nn.Module) -> int:

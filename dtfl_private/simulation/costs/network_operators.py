@@ -15,6 +15,7 @@ from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
+from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import state_bytes
 from dtfl_private.randomness import isolated
@@ -27,7 +28,6 @@ from dtfl_private.simulation.costs.operators import (
     Operators,
     StageOperators,
 )
-from dtfl_private.simulation.costs.structure import structure_of
 
 # Networks whose structure is known, the latest last: opening a run asks for the same one several times.
 _KNOWN: OrderedDict[Hashable, NetworkOperators] = OrderedDict()

@@ -6,11 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from dtfl_private.models.build import build_model
+from dtfl_private.models.cutting import automatic
 from dtfl_private.models.cutting.staged import numbered
+from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics
 from dtfl_private.simulation.costs import analysis
 from dtfl_private.simulation.costs.analysis import analyse
-from dtfl_private.simulation.costs.structure import structure_of
 
 
 def network(stride: int = 1, *, bias: bool = True, frozen: bool = False) -> nn.Sequential:
@@ -79,10 +80,33 @@ def test_equal_stages_are_counted_once_and_all_of_them_count(monkeypatch):
     block = [nn.Conv2d(4, 4, 3, padding=1) for _ in range(5)]
     model = numbered([network()[0], *block[:3], nn.MaxPool2d(2), *block[3:], network()[1]])
     table = analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper")
-    assert len(counted) == 7  # first, block and head on either size, pooling, last
+    assert len(counted) == 9  # first, block and head on either size, pooling, last in its three parts
     assert table.module_macs[1:7] == (8 * 8 * 4 * 36,) * 3 + (0,) + (4 * 4 * 4 * 36,) * 2
     monkeypatch.setattr(analysis, "structure_of", lambda _: None)
     assert analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper") == table
+
+
+def test_a_chain_takes_what_its_parts_take(monkeypatch):
+    """Also where it begins with what cannot be trained, or writes into its input."""
+    frozen = nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
+    chain = nn.Sequential(nn.ReLU(inplace=True), frozen, nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3))
+    for first in (network()[0], network(frozen=True)[0]):
+        model = numbered([first, chain, network()[1]])
+        table = analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper")
+        with monkeypatch.context() as patched:
+            patched.setattr(analysis, "structure_of", lambda _: None)
+            assert analysis._counted(model, (1, 8, 8), 3, Numerics(), "paper") == table
+
+
+def test_cuts_are_chosen_by_the_work_of_every_stage_though_equal_ones_are_run_once(monkeypatch):
+    stages = numbered([nn.Linear(4, 4), nn.Linear(4, 4), nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12)])
+    runs = []
+    true = automatic.FlopCounterMode
+    monkeypatch.setattr(automatic, "FlopCounterMode", lambda **given: (runs.append(1), true(**given))[1])
+    macs, shapes = automatic._forward(stages, (3, 4))
+    assert macs == [48, 48, 0, 144, 144]
+    assert shapes == [(3, 4), (3, 4), (12,), (12,), (12,)]
+    assert len(runs) == 3
 
 
 def test_no_more_tables_are_kept_than_wanted(monkeypatch):
