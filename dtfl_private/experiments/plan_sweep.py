@@ -1,14 +1,5 @@
 """A sweep without training: the schedules of all runs of a preset with a table ``[plan]``, several at once.
 
-    [plan]
-    input_shape = "3x32x32"           # what `plan` is told in place of data
-    classes = 10
-    images_per_client = 5000
-    x = "ema"                         # a key of CONFIG.toml: the horizontal axis of the pictures
-    reference = 0.6666666666666666    # its value that others are held against
-    panels = ["drift", "noise"]       # keys whose values are the rows and columns of panels; what else varies are lines
-
-A key that goes with one of these three, as ``join`` may with ``leave``, is no axis of its own: it sets no lines apart.
 A line, which is all values of ``x`` with all seeds, is planned by one process and leaves NAME.json; what is there is
 not planned again.
 """
@@ -24,10 +15,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dtfl_private.errors import InputError, RunError, unknown_name
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import plan
+from dtfl_private.experiments.plan_table import PlanTable, Told
 from dtfl_private.experiments.planned_run import PlannedRun
 from dtfl_private.experiments.setup.input_shape import parse_shape
 from dtfl_private.experiments.setup.named_plugins import make_chain
@@ -44,29 +36,6 @@ from dtfl_private.runtime.jobs import Ended, Report, Reported, run_jobs
 LARGEST_LINE_BYTES = 2**24
 
 
-class PlanTable(BaseModel):
-    """The table ``[plan]`` of a preset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_shape: str = "3x32x32"
-    classes: Annotated[int, Field(ge=2, le=10**6)] = 10
-    images_per_client: Annotated[int, Field(ge=1, le=2**31 - 1)] = 500
-    x: str
-    reference: float | int | str
-    panels: Annotated[list[str], Field(min_length=2, max_length=2)]
-
-    def require_varying(self, varying: Sequence[str], configs: Sequence[TrainConfig], where: str) -> None:
-        """Raise `InputError` if an axis is none of the keys that vary, or the reference none of its values."""
-        for key in (self.x, *self.panels):
-            if key not in varying:
-                raise unknown_name(f"axis in [plan] of {where}:", key, varying)
-        if self.reference not in (values := sorted({getattr(config, self.x) for config in configs})):
-            raise InputError(
-                f"reference {self.reference} in [plan] of {where} is none of the values of {self.x}: {values}"
-            )
-
-
 class _Point(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -75,6 +44,7 @@ class _Point(BaseModel):
     time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     regret: Annotated[float, Field(ge=-1, allow_inf_nan=False)]
     tier_accuracy: Annotated[float, Field(ge=0, le=1)]
+    speedup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class _LineFile(BaseModel):
@@ -90,11 +60,16 @@ class _Line:
 
     name: str
     values: Mapping[str, Any]
-    configs: Sequence[TrainConfig]
+    runs: Sequence[tuple[TrainConfig, Told]]
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of all runs."""
+        return sum(config.rounds for config, _ in self.runs)
 
     def asked(self, table: PlanTable) -> str:
         """Return a hash of all that its figures depend on."""
-        request = [table.model_dump(mode="json"), *(config.model_dump(mode="json") for config in self.configs)]
+        request = [table.model_dump(mode="json"), *(config.model_dump(mode="json") for config, _ in self.runs)]
         return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -133,30 +108,37 @@ def sweep_plans(
         for point in done[line.name] or _read(folder, line, table) or ()
     ]
     return PlanSweep(
-        title=title, x=table.x, reference=table.reference, panels=(table.panels[0], table.panels[1]), points=points
+        title=title,
+        x=table.x,
+        reference=table.reference,
+        panels=(table.panels[0], table.panels[1]),
+        points=points,
+        against=table.against,
     )
 
 
 def _lines(runs: Sequence[PlannedRun], table: PlanTable) -> list[_Line]:
-    configs = [run.config for run in runs]
+    pairs = [(run.config, given) for run in runs for given in table.told]
+    keys = table.varying([run.config for run in runs])
+    values = [table.values(*one, keys) for one in pairs]
     axes = (table.x, *table.panels)
-    apart = [
-        key
-        for key in varying_keys(configs)
-        if key in table.panels or not any(_goes_with(key, axis, configs) for axis in axes)
-    ]
-    by_name: dict[str, list[TrainConfig]] = {}
-    for run in runs:
-        by_name.setdefault("-".join(f"{key}{getattr(run.config, key)}" for key in apart), []).append(run.config)
+    apart = [key for key in keys if key in table.panels or not any(_goes_with(key, axis, values) for axis in axes)]
+    by_name: dict[str, list[int]] = {}
+    for number, own in enumerate(values):
+        by_name.setdefault("-".join(f"{key}{own[key]}" for key in apart), []).append(number)
     return [
-        _Line(name=_fit(name), values={key: _shown(getattr(own[0], key)) for key in apart}, configs=own)
-        for name, own in by_name.items()
+        _Line(
+            name=_fit(name),
+            values={key: _shown(values[numbers[0]][key]) for key in apart},
+            runs=[pairs[number] for number in numbers],
+        )
+        for name, numbers in by_name.items()
     ]
 
 
-def _goes_with(key: str, axis: str, configs: Sequence[TrainConfig]) -> bool:
+def _goes_with(key: str, axis: str, values: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the value of an axis says what the key's is, in all runs."""
-    pairs = {(_shown(getattr(config, axis)), _shown(getattr(config, key))) for config in configs}
+    pairs = {(_shown(own[axis]), _shown(own[key])) for own in values}
     return len(pairs) == len({value for value, _ in pairs})
 
 
@@ -168,15 +150,6 @@ def _shown(value: object) -> object:
 def _fit(name: str) -> str:
     """Return a name that is fit for a file."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name) or "line"
-
-
-def varying_keys(configs: Sequence[TrainConfig]) -> list[str]:
-    """Return the keys, but for the seed, in which configurations differ."""
-    return [
-        key
-        for key in TrainConfig.model_fields
-        if key != "seed" and any(getattr(config, key) != getattr(configs[0], key) for config in configs)
-    ]
 
 
 def _read(folder: Path, line: _Line, table: PlanTable) -> list[_Point] | None:
@@ -193,7 +166,7 @@ def _read(folder: Path, line: _Line, table: PlanTable) -> list[_Point] | None:
     except (OSError, ValueError) as error:
         why = "it is none" if isinstance(error, ValidationError) else reading.reason(error)
         raise InputError(f"line '{path}' of a sweep cannot be read: {why}: remove it") from None
-    if file.asked != line.asked(table) or len(file.points) != len(line.configs):
+    if file.asked != line.asked(table) or len(file.points) != len(line.runs):
         raise InputError(f"sweep folder '{folder}' has a line '{line.name}' of another preset: choose another --out")
     return file.points
 
@@ -201,7 +174,7 @@ def _read(folder: Path, line: _Line, table: PlanTable) -> list[_Point] | None:
 def _announce(lines: Sequence[_Line], waiting: Sequence[_Line], listener: Callback) -> None:
     if len(waiting) < len(lines):
         listener.note(f"{len(lines) - len(waiting)} of {number_of(len(lines), 'line')} had been planned before")
-    rounds = [sum(config.rounds for config in line.configs) for line in waiting]
+    rounds = [line.rounds for line in waiting]
     listener.jobs_announced([line.name for line in waiting], rounds)
 
 
@@ -218,7 +191,7 @@ def _plan_all(
             assert isinstance(planned, int)
             if planned == 0:
                 listener.job_started(line.name)
-            listener.job_advanced(line.name, planned, sum(config.rounds for config in line.configs))
+            listener.job_advanced(line.name, planned, line.rounds)
             return
         if event.error is not None:
             failed.append(f"'{line.name}': {event.error}")
@@ -240,8 +213,8 @@ def _plan_line(table: PlanTable, folder: Path, line: _Line, report: Report) -> N
     points, rounds = [], 0
     report(rounds)
     networks = _Networks(table)
-    for config in line.configs:
-        points.append(_point(config, table, networks.of(config)))
+    for config, given in line.runs:
+        points.append(_point(config, given, table, networks.of(config, given)))
         rounds += config.rounds
         report(rounds)
     file = _LineFile(asked=line.asked(table), points=points)
@@ -253,38 +226,42 @@ class _Networks:
 
     def __init__(self, table: PlanTable) -> None:
         self._table = table
-        self._known: dict[tuple[str, str], StagedModel] = {}
+        self._known: dict[tuple[Told, str, str], StagedModel] = {}
 
-    def of(self, config: TrainConfig) -> StagedModel:
+    def of(self, config: TrainConfig, given: Told) -> StagedModel:
         """Return the network of a run."""
         norm = resolved_norm(config, make_chain(config))
-        if (config.model, norm) not in self._known:
-            self._known[config.model, norm] = build_description(
-                config.model,
-                input_shape=parse_shape(self._table.input_shape),
+        asked = (given, config.model, norm)
+        if asked not in self._known:
+            self._known[asked] = build_description(
+                given.model(config.model),
+                input_shape=parse_shape(given.input_shape),
                 classes=self._table.classes,
                 norm=norm,
                 seed=config.seed,
                 allowed=config.allowed,
             )
-        return self._known[config.model, norm]
+        return self._known[asked]
 
 
-def _point(config: TrainConfig, table: PlanTable, network: StagedModel) -> _Point:
-    planned = plan(
-        config,
-        input_shape=parse_shape(table.input_shape),
+def _point(config: TrainConfig, given: Told, table: PlanTable, network: StagedModel) -> _Point:
+    planning = partial(
+        plan,
+        input_shape=parse_shape(given.input_shape),
         classes=table.classes,
         images_per_client=table.images_per_client,
         model=network,
     )
+    planned = planning(config)
     regret, accuracy = planned.regret(planned.virtual_time_s), planned.tier_accuracy
     if regret is None or accuracy is None:
         raise InputError(f"method {config.method} leaves no choice of tiers: a planned sweep is about it")
+    other = None if table.against is None else planning(config.model_copy(update={"method": table.against}))
     return _Point(
-        x=getattr(config, table.x),
+        x=table.values(config, given, [table.x])[table.x],
         seed=config.seed,
         time_s=planned.virtual_time_s,
         regret=regret,
         tier_accuracy=accuracy,
+        speedup=None if other is None else other.virtual_time_s / planned.virtual_time_s,
     )

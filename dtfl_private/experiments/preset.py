@@ -39,7 +39,7 @@ from dtfl_private.experiments.config.field_kinds import LARGEST_INTEGER
 from dtfl_private.experiments.config.plugin_fields import named_objects
 from dtfl_private.experiments.config.toml_files import as_fields, load_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
-from dtfl_private.experiments.plan_sweep import PlanTable, varying_keys
+from dtfl_private.experiments.plan_table import PlanTable
 from dtfl_private.experiments.planned_run import PlannedRun
 from dtfl_private.experiments.preset_grid import combinations, config_of, require_bounded
 from dtfl_private.experiments.tuning.layout import lay_out, with_validation
@@ -135,7 +135,7 @@ def load_preset(path: Path, size: str, *, allow_plugins: Iterable[str] = (), **o
     if file.tuning is not None:
         configs = [with_validation(config, file.tuning, path) for config in configs]
     if file.plan is not None:
-        file.plan.require_varying(varying_keys(configs), configs, str(path))
+        file.plan.require_varying(configs, str(path))
     _require_baseline(file.baseline, configs, path)
     planned = _planned(configs, path)
     attack = file.attack if chosen.attack is None else chosen.attack

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from dtfl_private.report.comparison.means import Mean, mean_of
 
-Figure = Literal["regret", "tier_accuracy", "time_s"]
+Figure = Literal["regret", "speedup", "tier_accuracy", "time_s"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class PlanPoint:
         time_s: simulated seconds of all rounds.
         regret: by what share they last longer than with the oracle's tiers.
         tier_accuracy: share of participations in the tier that the oracle would have given.
+        speedup: time of the method that the sweep is held against / time; None where it is held against none.
     """
 
     values: Mapping[str, Any]
@@ -27,6 +28,7 @@ class PlanPoint:
     time_s: float
     regret: float
     tier_accuracy: float
+    speedup: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Curve:
     values: Mapping[str, Any]
     points: Sequence[PlanPoint]
     x: str
+    main: Figure = "regret"
 
     @cached_property
     def xs(self) -> list[Any]:
@@ -52,13 +55,17 @@ class Curve:
         return mean_of(self.at(x, figure))
 
     def best(self) -> Any:
-        """Return the value of ``x`` with the least mean regret."""
-        return min(self.xs, key=lambda x: self.mean(x, "regret").mean or 0.0)
+        """Return the value of ``x`` with the least mean regret, or the largest speed-up."""
+        return min(self.xs, key=lambda x: self._sign * (self.mean(x, self.main).mean or 0.0))
 
-    def saved(self, reference: Any, x: Any) -> Mean:
-        """Return how much regret a value of ``x`` saves against the reference: differences at equal seeds."""
-        pairs = zip(self.at(reference, "regret"), self.at(x, "regret"), strict=True)
-        return mean_of([theirs - own for theirs, own in pairs])
+    def gained(self, reference: Any, x: Any) -> Mean:
+        """Return how much regret ``x`` saves against the reference, or speed-up it adds: differences at equal seeds."""
+        pairs = zip(self.at(reference, self.main), self.at(x, self.main), strict=True)
+        return mean_of([self._sign * (theirs - own) for theirs, own in pairs])
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.main == "regret" else -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,7 @@ class PlanSweep:
         reference: its value that others are held against.
         panels: the keys of rows and columns of panels.
         points: one for each run.
+        against: the method that speed-ups are over; None: none, and regret is what is shown.
     """
 
     title: str
@@ -78,6 +86,12 @@ class PlanSweep:
     reference: Any
     panels: tuple[str, str]
     points: Sequence[PlanPoint]
+    against: str | None = None
+
+    @property
+    def main(self) -> Figure:
+        """What is shown first: regret, or speed-up."""
+        return "regret" if self.against is None else "speedup"
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -86,7 +100,8 @@ class PlanSweep:
         for point in self.points:
             found.setdefault(tuple(point.values[key] for key in self.apart), []).append(point)
         return [
-            Curve(values=dict(zip(self.apart, key, strict=True)), points=own, x=self.x) for key, own in found.items()
+            Curve(values=dict(zip(self.apart, key, strict=True)), points=own, x=self.x, main=self.main)
+            for key, own in found.items()
         ]
 
     @property
@@ -96,20 +111,20 @@ class PlanSweep:
         return [*self.panels, *others]
 
     def panel_mean(self, row: Any, column: Any, x: Any) -> Mean:
-        """Return the mean regret in a panel at a value of ``x``: over its lines for each seed, then over the seeds."""
+        """Return the mean in a panel at a value of ``x``: over its lines for each seed, then over the seeds."""
         own = [curve for curve in self.curves if [curve.values[key] for key in self.panels] == [row, column]]
-        by_seed = zip(*(curve.at(x, "regret") for curve in own), strict=True)
-        return mean_of([sum(regrets) / len(own) for regrets in by_seed])
+        by_seed = zip(*(curve.at(x, self.main) for curve in own), strict=True)
+        return mean_of([sum(found) / len(own) for found in by_seed])
 
     def against_reference(self, x: Any) -> tuple[int, int]:
-        """Return in how many lines ``x`` has less regret than the reference, and in how many more.
+        """Return in how many lines ``x`` is better than the reference, and in how many worse.
 
         Counted are lines in which the 95 % interval of the differences at equal seeds is on one side of 0: by chance
         alone one in 40 is on either side.
         """
-        saved = [curve.saved(self.reference, x) for curve in self.curves]
-        less = sum(mean.ci_low is not None and mean.ci_low > 0 for mean in saved)
-        return less, sum(mean.ci_high is not None and mean.ci_high < 0 for mean in saved)
+        gained = [curve.gained(self.reference, x) for curve in self.curves]
+        less = sum(mean.ci_low is not None and mean.ci_low > 0 for mean in gained)
+        return less, sum(mean.ci_high is not None and mean.ci_high < 0 for mean in gained)
 
     @property
     def seeds(self) -> int:
@@ -123,6 +138,7 @@ class PlanSweep:
             "x": self.x,
             "reference": self.reference,
             "panels": list(self.panels),
+            **({} if self.against is None else {"against": self.against}),
             "points": [
                 {
                     **point.values,
@@ -130,6 +146,7 @@ class PlanSweep:
                     "time_s": point.time_s,
                     "regret": point.regret,
                     "tier_accuracy": point.tier_accuracy,
+                    **({} if self.against is None else {"speedup": point.speedup}),
                 }
                 for point in self.points
             ],

@@ -8,6 +8,7 @@ from planned_sweep_sample import TEXT
 
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments import plan_sweep
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.plan import plan
 from dtfl_private.experiments.plan_sweep import sweep_plans
 from dtfl_private.experiments.preset import Preset, load_preset
@@ -72,6 +73,63 @@ def test_a_key_that_goes_with_an_axis_sets_no_lines_apart_and_panels_may_lack_li
     assert len(list((tmp_path / "out").iterdir())) == 6
     picture = plan_sweep_picture(done, "regret", form="svg").decode()
     assert all(f"scheduler {name}" in picture for name in ("dynamic", "efficient"))
+
+
+NETWORKS = """
+title = "networks"
+seeds = [0, 1]
+
+[plan]
+input_shape = ["8", "24"]
+cuts = [2, 5]
+images_per_client = 40
+x = "cuts"
+reference = 5
+panels = ["input_shape", "link_unit"]
+against = "fedavg"
+
+[config]
+clients = 4
+rounds = 2
+cpu_gmacs = 0.05
+model = "transformer:width=8"
+
+[[grid]]
+link_unit = ["mbit", "mbyte"]
+
+[sizes.small]
+drift_every = 2
+"""
+
+
+def test_inputs_and_cuts_are_axes_and_speed_ups_are_over_the_named_method(loaded, tmp_path):
+    done = swept(loaded(NETWORKS), tmp_path / "out")
+    assert len(done.points) == 2 * 2 * 2 * 2
+    assert (done.apart, [curve.xs for curve in done.curves]) == (["input_shape", "link_unit"], [[2, 5]] * 4)
+    for point in done.points:
+        cuts, shape, unit = (point.values[key] for key in ("cuts", "input_shape", "link_unit"))
+        config = {"clients": 4, "rounds": 2, "cpu_gmacs": 0.05, "link_unit": unit, "seed": point.seed}
+        alone, other = (
+            plan(
+                TrainConfig(model=f"transformer:width=8,cuts={cuts}", method=method, drift_every=2, **config),
+                input_shape=(int(shape),),
+                images_per_client=40,
+            ).virtual_time_s
+            for method in ("dtfl", "fedavg")
+        )
+        assert (point.time_s, point.speedup) == (alone, other / alone)
+    header, *rows = table_rows(done, "speedup")
+    assert header == ["input_shape", "link_unit", "cuts 2", "cuts 5", "best cuts", "adds to 5"]
+    for row, curve in zip(rows, done.curves, strict=True):
+        means = [statistics.mean(curve.at(cuts, "speedup")) for cuts in (2, 5)]
+        assert row[4] == str((2, 5)[means.index(max(means))])
+        assert [cell.split(" ± ")[0] for cell in row[2:4]] == [f"{mean:.2f}" for mean in means]
+        assert row[5].startswith(f"{max(means) - means[1]:.2f}")
+    assert [row[0] for row in panel_rows(done)][-2:] == ["faster than 5", "slower than 5"]
+    assert "times as fast as fedavg" in plan_sweep_markdown(done)
+    assert "times as fast as fedavg" in plan_sweep_picture(done, "speedup", form="svg").decode()
+    assert done.document()["against"] == "fedavg"
+    assert {point["speedup"] for point in done.document()["points"]} == {point.speedup for point in done.points}
 
 
 @pytest.mark.parametrize("data", [b"{}", b"[", b'{"asked": "", "points": [{"x": 1}]}', b"\xff"])
@@ -142,6 +200,9 @@ def test_a_factor_is_better_where_the_interval_of_its_paired_differences_says_so
         ("reference = 0.5", "reference = 0.6", r"reference 0.6 in \[plan\] of .* is none of the values of ema: \[0.2"),
         ("images_per_client", "images", r"unknown key in .*my.toml: 'images': did you mean 'images_per_client'\?"),
         ("= 40", "= 0", r"preset '.*': plan.images_per_client is refused"),
+        ('x = "ema"', 'x = "cuts"', r"unknown axis in \[plan\] of .*my.toml: 'cuts'"),
+        ("reference", "against = 'fedav'\nreference", r"unknown method 'fedav': did you mean 'fedavg'\?"),
+        ("reference", "cuts = []\nreference", r"preset '.*': plan.cuts is refused"),
         (
             "[config]",
             "[tuning]\nseeds = [9]\ntrials = [{}]\n[config]",

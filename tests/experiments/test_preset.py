@@ -188,11 +188,11 @@ def test_the_presets_are_there():
         *("schedulers", "server-capacity", "fastest", "fastest-mbit", "fastest-tuned"),
         *("fastest-changing", "fastest-scarce", "fastest-sizes", "fastest-longer", "accelerators"),
         *("ema-factor", "ema-factor-trained", "churn", "churn-trained"),
-        *("non-iid-leakage", "non-iid-labels", "architectures", "tiers-heads"),
+        *("non-iid-leakage", "non-iid-labels", "architectures", "tiers-heads", "transformers"),
     }
 
 
-# `ema-factor` and `churn` are planned and not trained; the presets `non-iid-...` compare clients.
+# `ema-factor`, `churn` and `transformers` are planned and not trained; the presets `non-iid-...` compare clients.
 TRAINED = [path for path in PRESETS if "plan" not in tomllib.loads(path.read_text()) and "non-iid" not in path.stem]
 ATTACKED_PRESETS = [path for path in PRESETS if "non-iid" in path.stem]
 SIZES = [(path, size) for path in TRAINED for size in tomllib.loads(path.read_text())["sizes"]]
@@ -271,6 +271,20 @@ def test_the_planned_preset_holds_every_factor_against_all_kinds_of_drift(size):
     kinds = {(config.drift, config.noise, config.drift_share, config.drift_every) for config in configs}
     assert len(configs) == len(kinds) * len(factors) * 10
     assert len({config.model_dump_json() for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_transformers_are_held_against_fedavg_at_all_lengths_tiers_and_links(size):
+    loaded = load_preset(PRESETS[0].parent / "transformers.toml", size)
+    assert loaded.plan is not None
+    assert loaded.plan.against == "fedavg"
+    assert {(one.input_shape, one.cuts) for one in loaded.plan.told} == {
+        (length, cuts) for length in ("32", "128", "512") for cuts in (2, 4, 7, 12, 24)
+    }
+    configs = [run.config for run in loaded.runs]
+    assert {config.clients for config in configs} == {100}
+    assert {config.link_unit for config in configs} == {"mbit", "mbyte"}
+    assert {config.model for config in configs} == {"bert-large", "gpt2-xl", "llama-7b"}
 
 
 def test_the_headline_has_all_methods_and_both_readings_of_the_link_speeds():

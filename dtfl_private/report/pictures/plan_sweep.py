@@ -15,6 +15,7 @@ from dtfl_private.report.tables.plan_sweep import value_text
 
 LABELS: dict[FigureName, str] = {
     "regret": "regret against the oracle",
+    "speedup": "times as fast as {against}",
     "tier_accuracy": "clients in the oracle's tier",
 }
 
@@ -49,10 +50,16 @@ def plan_sweep_picture(
             handles, names = axes.get_legend_handles_labels()
             lines.update(zip(names, handles, strict=True))
             axes.axvline(sweep.reference, color="grey", linestyle=":", linewidth=1)
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            if figure == "speedup":
+                axes.axhline(1, color="grey", linestyle=":", linewidth=1)
+            else:
+                axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.grid(alpha=0.6)
         drawn.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=2, fontsize=8)
-        drawn.suptitle(literal(f"{LABELS[figure]} (n = {sweep.seeds}; bars: 95 % intervals)"), fontsize=9)
+        drawn.suptitle(
+            literal(f"{LABELS[figure].format(against=sweep.against)} (n = {sweep.seeds}; bars: 95 % intervals)"),
+            fontsize=9,
+        )
         return picture_bytes(drawn, form)
 
 
