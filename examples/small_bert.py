@@ -56,10 +56,10 @@ def _pretrain(network: BertForMaskedLM, texts: TokenDataset, passes: int) -> Non
     warm = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=max(1, passes * batches), pct_start=0.1)
     for number in range(passes):
         total = 0.0
-        for rows in torch.randperm(len(tokens)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(tokens)), BATCH):
             loss = _loss(network, tokens[rows], texts.padding)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             warm.step()
@@ -79,4 +79,4 @@ def _loss(network: BertForMaskedLM, tokens: Tensor, padding: int | None) -> Tens
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:3]))
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10)

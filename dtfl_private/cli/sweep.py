@@ -134,6 +134,7 @@ def _sweep_plans(
     from dtfl_private.experiments.plan_sweep import sweep_plans
     from dtfl_private.report.live.sweep import SweepDisplay
     from dtfl_private.report.pictures.plan_sweep import plan_sweep_picture
+    from dtfl_private.report.plan_sweep import Figure
     from dtfl_private.report.tables.plan_sweep import plan_sweep_markdown, plan_sweep_tables
 
     assert preset.plan is not None
@@ -143,7 +144,7 @@ def _sweep_plans(
             done = sweep_plans(preset.title, preset.runs, preset.plan, folder, parallel=parallel, callbacks=[display])
     except KeyboardInterrupt:
         raise InterruptedSweepError(f"interrupted: the same command goes on with the sweep in {folder}") from None
-    drawn = (done.main, "tier_accuracy")
+    drawn: tuple[Figure, Figure] = (done.main, "tier_accuracy")
     files = {f"{figure.replace('_', '-')}.{form}": plan_sweep_picture(done, figure, form=form) for figure in drawn}
     files["plans.json"] = (json.dumps(done.document(), indent=1) + "\n").encode()
     for name, data in files.items():

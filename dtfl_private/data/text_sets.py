@@ -78,8 +78,8 @@ def split_by_text(classes: Sequence[str], texts: Sequence[Text], share: float) -
         members[one.label].add(digest)
     for label, name in enumerate(classes):
         if len(members[label]) < 2:
-            one = "no text" if not members[label] else "one text only"
-            raise InputError(f"class '{short_name(name)}' has {one}: training and test need one each")
+            has = "no text" if not members[label] else "one text only"
+            raise InputError(f"class '{short_name(name)}' has {has}: training and test need one each")
     held = {(label, digest) for label, own in members.items() for digest in chosen_for_test(own, share)}
     sides = [(one.label, digest) in held for one, digest in zip(texts, digests, strict=True)]
     chosen = list(zip(texts, sides, strict=True))

@@ -56,7 +56,8 @@ class PlanTable(BaseModel):
     def told(self) -> list[Told]:
         """What each configuration is planned with in turn."""
         shapes = [self.input_shape] if isinstance(self.input_shape, str) else self.input_shape
-        return [Told(input_shape=shape, cuts=cuts) for shape in shapes for cuts in self.cuts or [None]]
+        numbers: Sequence[int | None] = self.cuts or [None]
+        return [Told(input_shape=shape, cuts=cuts) for shape in shapes for cuts in numbers]
 
     def values(self, config: TrainConfig, told: Told, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values of keys of a configuration, or of what it is planned with."""
