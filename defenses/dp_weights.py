@@ -1,11 +1,11 @@
 """DP-SGD on the client half and its auxiliary head (Abadi et al. 2016, 1607.00133, algorithm 1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtfl_private.defenses.shared.clipping import clipped_sum
 from dtfl_private.defenses.shared.noise_dial import NoiseDial, Positive
@@ -31,6 +31,12 @@ def poisson_sample(records: int, rate: float, chance: torch.Generator) -> Tensor
     # Doubles, as float32 has 2^24 values, which would put the rate off by up to 6e-8.
     drawn = uniform((records,), chance, torch.float64) < rate
     return drawn.nonzero().flatten().cpu()
+
+
+def _sent_buffers(modules: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the buffers that are part of what is sent, by name; frozen weights, which may be many, are not."""
+    sent = modules.state_dict().keys()
+    return ((name, buffer) for name, buffer in modules.named_buffers() if name in sent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +90,12 @@ class DpWeights(NoiseDial):
         """Take the round's DP-SGD steps; return a loss per step, none for a step whose sample was empty."""
         from dtfl_private.defenses.shared.per_record import per_record_gradients  # loads Opacus, which takes seconds
 
-        buffers = {name: buffer.clone() for name, buffer in training.modules.named_buffers()}
+        buffers = {name: buffer.clone() for name, buffer in _sent_buffers(training.modules)}
         losses = []
         with per_record_gradients(training.modules) as gradients:
             for _ in range(training.steps):
                 losses += self._step(training, gradients, at.chance)
-        for name, buffer in training.modules.named_buffers():
+        for name, buffer in _sent_buffers(training.modules):
             if not torch.equal(buffer, buffers[name]):
                 raise RunError(f"dp-weights cannot protect buffer '{name}', which training changed: use group norm")
         return losses

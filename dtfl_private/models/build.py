@@ -9,6 +9,7 @@ from torch import nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.automatic import cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.norms import Norm
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
@@ -90,7 +91,7 @@ def build_description(
         try:
             with torch.device("meta"):
                 model = build()
-            if sum(parameter.numel() for parameter in model.parameters()) >= LARGE:
+            if sum(parameter.numel() for parameter in model.parameters()) + frozen_numbers(model) >= LARGE:
                 return model
         except (RuntimeError, NotImplementedError):  # it computes with weights while it is built; meta ones hold none
             pass  # it is built below

@@ -10,6 +10,8 @@ from dtfl_private.experiments.setup.named_parts import NamedParts
 from dtfl_private.models.build import as_staged, build_model
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.padding import require_padding_kept
+from dtfl_private.plugins.settings import explicit
+from dtfl_private.plugins.specification import with_settings
 from dtfl_private.privacy.compatibility import check_network, check_padding
 from dtfl_private.simulation.costs.analysis import analyse
 from dtfl_private.simulation.costs.table import TierTable
@@ -22,6 +24,14 @@ class CostedNetwork:
     name: str
     model: StagedModel
     table: TierTable
+
+
+def explicit_model(config: TrainConfig, model: StagedModel) -> str:
+    """Return the network that a configuration names with every setting written out, also those that it resolved."""
+    text = explicit("model", config.model, allowed=config.allowed)
+    if not model.resolved_settings:
+        return text
+    return explicit("model", with_settings("model", text, dict(model.resolved_settings)), allowed=config.allowed)
 
 
 def build_network(config: TrainConfig, given: nn.Module | None, parts: NamedParts, dataset: Dataset) -> CostedNetwork:

@@ -8,7 +8,7 @@ from dtfl_private.experiments.setup.client_devices import recorded_profiles
 from dtfl_private.experiments.setup.cost_tables import cut_tiers
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs
 from dtfl_private.experiments.setup.named_parts import NamedParts
-from dtfl_private.experiments.setup.network import CostedNetwork
+from dtfl_private.experiments.setup.network import CostedNetwork, explicit_model
 from dtfl_private.experiments.setup.run_costs import RunCosts
 from dtfl_private.plugins.settings import explicit
 from dtfl_private.runtime.executor_choice import without_address
@@ -24,6 +24,7 @@ def resolved_config(
     config, tiered = costs.config, parts.method.tiered
     return _explicit(config, parts.names).model_copy(
         update={
+            **({} if "model" in parts.names else {"model": explicit_model(config, network.model)}),
             "data_dir": config.data_dir and config.data_dir.absolute(),
             "max_train_images": inputs.drawn,
             "normalization": str(inputs.normalization),
@@ -47,7 +48,7 @@ def _explicit(config: TrainConfig, names: Mapping[str, Any]) -> TrainConfig:
     """Return the configuration with every plug-in's settings written out."""
     written: dict[str, Any] = {
         field: explicit(field, getattr(config, field), allowed=config.allowed)
-        for field in ("dataset", "partition", "model", "method", "scheduler")
+        for field in ("dataset", "partition", "method", "scheduler")
         if field not in names
     }
     if "defense" not in names:

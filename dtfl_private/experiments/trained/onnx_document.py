@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dtfl_private.data.description import DataDescription
 from dtfl_private.errors import InputError
+from dtfl_private.models.frozen import frozen_bytes
 from dtfl_private.printable import one_line
 
 # Beyond it a document does not fit into one file.
@@ -29,7 +30,7 @@ def onnx_document(network: nn.Module, example: Tensor, data: DataDescription) ->
         InputError: the extra is not installed, or the network cannot be written so.
     """
     _require_packages()
-    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    size = sum(tensor.nbytes for tensor in network.state_dict().values()) + frozen_bytes(network)
     if size > LARGEST_ONNX_BYTES:
         raise InputError(f"the network has {size / 2**30:.1f} GiB, an ONNX file 2 at most: use --format state-dict")
     inputs = "images" if data.kind == "images" else "tokens"

@@ -17,7 +17,12 @@ class StagedModel(nn.Sequential):
 
     Halves made by `split` are StagedModels too. They keep the stages' names, so that the state dicts of both halves
     together are the whole model's.
+
+    Attributes:
+        resolved_settings: what its maker found for settings that were left open; a run's configuration then has them.
     """
+
+    resolved_settings: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, stages: "OrderedDict[str, nn.Module] | Sequence[tuple[str, nn.Module]]") -> None:
         stages = OrderedDict(stages)

@@ -37,8 +37,9 @@ class TokenEmbedding(nn.Module):
         """Return (batch, length, width)."""
         real = None if self.padding is None else tokens_BT != self.padding
         known = tokens_BT if real is None else tokens_BT.masked_fill(~real, 0)
-        positions = torch.arange(tokens_BT.shape[1], device=tokens_BT.device) + self.first
-        return kept(self._look_up(self.embedding, known, positions[None]), real)
+        # Of each text by itself, so that gradients of single records can be had.
+        positions = (torch.arange(tokens_BT.shape[1], device=tokens_BT.device) + self.first).expand_as(tokens_BT)
+        return kept(self._look_up(self.embedding, known, positions), real)
 
 
 class MaskedBlock(nn.Module):

@@ -14,8 +14,9 @@ from dtfl_private.simulation.costs.table import TierTable
 
 def cost_table(costs: TierTable, *, title: str, batch_size: int) -> Table:
     """Return the parameters, MACs (per image) and bytes of every tier, by analysis."""
+    frozen = any(row.client_frozen or row.server_frozen for row in costs.rows)
     columns = ("tier m", "cut", "client params", "share", "client MMAC", "share", "train", "server train")
-    table = plain_table(title, *columns, f"z of {batch_size}", "weights")
+    table = plain_table(title, *columns, f"z of {batch_size}", "weights", *(["client frozen"] if frozen else []))
     whole = costs.rows[0].client_params + costs.rows[0].server_params
     for row in costs.rows:
         table.add_row(
@@ -29,10 +30,12 @@ def cost_table(costs: TierTable, *, title: str, batch_size: int) -> Table:
             f"{row.server_train_macs / 1e6:.2f}",
             si(row.smashed_bytes * batch_size, "B"),
             si(row.weight_bytes, "B"),
+            *([f"{row.client_frozen:,}"] if frozen else []),
         )
     table.caption = (
         "client params without the auxiliary head; MMAC forward, train = forward and backward with the head, in 10^6 "
         "MAC per image; z: smashed data of a batch; weights: one transfer, with head and buffers"
+        + ("; client frozen: weights that are neither trained nor sent" if frozen else "")
     )
     table.caption_justify = "left"
     return table

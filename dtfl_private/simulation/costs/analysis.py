@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, cut_shapes, split
+from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
@@ -114,6 +115,8 @@ def _tier_cost(
         client_params=_params(client),
         server_params=_params(server),
         head_params=_params(head),
+        client_frozen=frozen_numbers(client),
+        server_frozen=frozen_numbers(server),
         client_forward_macs=sum(stage.forward for stage in stages[:tier]),
         client_train_macs=train_macs([*stages[:tier], head_macs]),
         server_train_macs=train_macs(stages[tier:]),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.frozen import frozen_bytes, frozen_numbers
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
@@ -72,7 +73,7 @@ def _followed(
     skeleton = on_cpu.place(copied(model)).train()
     like = torch.empty(0, device=on_cpu.device, dtype=on_cpu.weight_dtype)
     inputs = [on_cpu.place_images(blank_inputs(input_shape, count, like=like)) for count in (SMALL, LARGE)]
-    follower = _Follower(numerics=on_cpu)
+    follower = _Follower(numerics=on_cpu, partly=frozen_numbers(skeleton) > 0)
     stages, heads = [], {}
     for tier, (name, stage) in enumerate(skeleton.named_children(), start=1):
         following, inputs = follower.follow(stage, inputs, f"stage '{name}'")
@@ -97,9 +98,13 @@ def inputs_bytes(input_shape: tuple[int, ...], numerics: Numerics) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Follower:
-    """Runs stages and notes what they do; equal stages are run once."""
+    """Runs stages and notes what they do; equal stages are run once.
+
+    ``partly``: whether the network has frozen weights, so that a stage behind others may get no gradient to its input.
+    """
 
     numerics: Numerics
+    partly: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_known", {})
@@ -126,14 +131,17 @@ class _Follower:
         if inputs[0].is_floating_point():
             few, many = (self._both_passes(stage, one, needs_gradient=True, trained=trained)["all"] for one in inputs)
             inner = per_image(few, many, what)
-        kept = [self._kept(stage, one) for one in inputs]
+        kept = kept_first = [self._kept(stage, one, flows=True) for one in inputs]
+        if self.partly:  # else next to nothing depends on it
+            kept_first = [self._kept(stage, one, flows=False) for one in inputs]
         return (
             StageOperators(
                 forward=forward,
                 first=first,
                 inner=inner,
                 kept=_kept_bytes(kept, inputs),
-                weight_bytes=state_bytes(stage.state_dict()),
+                kept_first=_kept_bytes(kept_first, inputs),
+                weight_bytes=state_bytes(stage.state_dict()) + frozen_bytes(stage),
                 trained_bytes=sum(one.numel() * one.element_size() for one in trained),
                 tensors=len(trained),
             ),
@@ -174,10 +182,13 @@ class _Follower:
         # Autocast knows no meta device; what it would do is put in afterwards.
         return nullcontext() if self.numerics.device == "meta" else self.numerics.autocast()
 
-    def _kept(self, stage: nn.Module, inputs: Tensor) -> tuple[int, bool, bool]:
-        """Return the bytes that autograd keeps of a forward pass, without weights and input; whether also of these."""
+    def _kept(self, stage: nn.Module, inputs: Tensor, *, flows: bool) -> tuple[int, bool, bool]:
+        """Return the bytes that autograd keeps of a forward pass, without weights and input; whether also of these.
+
+        ``flows``: whether a gradient goes to the input.
+        """
         given = inputs.clone()
-        if given.is_floating_point():
+        if flows and given.is_floating_point():
             given = given.requires_grad_().clone()
         own = {one.untyped_storage()._cdata for one in [*stage.parameters(), *stage.buffers()]}
         kept: dict[int, Any] = {}

@@ -90,7 +90,8 @@ class StageOperators:
         first: forward and backward, if no gradient goes to its input.
         inner: forward and backward, if one does.
         kept: activations that the backward pass needs.
-        weight_bytes: of parameters and buffers.
+        kept_first: likewise, if no gradient goes to its input.
+        weight_bytes: of parameters and buffers, frozen weights among them.
         trained_bytes: of the parameters that are trained.
         tensors: how many tensors these are.
     """
@@ -99,6 +100,7 @@ class StageOperators:
     first: Operators
     inner: Operators
     kept: KeptBytes
+    kept_first: KeptBytes
     weight_bytes: int
     trained_bytes: int
     tensors: int

@@ -20,6 +20,7 @@ class TierCost:
         client_params: parameters of md1..md_m, without the auxiliary head.
         server_params: parameters of the remaining modules.
         head_params: parameters of the auxiliary head.
+        client_frozen, server_frozen: weights of the two halves that are never trained nor sent; they are no parameters.
         client_forward_macs: of md1..md_m.
         client_train_macs: forward and backward of md1..md_m and the auxiliary head.
         server_train_macs: forward and backward of the server half.
@@ -51,6 +52,8 @@ class TierCost:
     smashed_bytes: int
     label_bytes: int
     weight_bytes: int
+    client_frozen: int = 0
+    server_frozen: int = 0
     head_bytes: int = 0
     head_forward_macs: int = 0
     chained_client_macs: int = 0

@@ -106,8 +106,8 @@ def tier_work(
             gradients=weights,
             optimizer=optimizer.kept * weights,
             activations=batch_size * network.input_bytes
-            + _kept([*front, *heads], batch_size, there=True)
-            + _kept(back, batch_size, there=False),
+            + _kept([*front, *heads], batch_size, first=True)
+            + _kept(back, batch_size, first=False),
         ),
     )
 
@@ -121,16 +121,17 @@ def _chain(stages: Sequence[StageOperators], *, flows: bool) -> list[Operators]:
     return chain
 
 
-def _kept(stages: Sequence[StageOperators], batch_size: int, *, there: bool) -> float:
+def _kept(stages: Sequence[StageOperators], batch_size: int, *, first: bool) -> float:
     """Return the bytes of the activations that a chain keeps; what one stage puts out and the next keeps counts once.
 
-    ``there``: whether its input is there anyway.
+    ``first``: whether it is the network's first part: its input is there anyway, and no gradient goes to it.
     """
-    total = 0.0
+    total, there, flows = 0.0, first, not first
     for stage in stages:
-        kept = stage.kept
+        kept = stage.kept if flows else stage.kept_first
         total += batch_size * (kept.image + (0.0 if there else kept.input_image)) + kept.step
         there = kept.keeps_output
+        flows = flows or stage.tensors > 0
     return total
 
 

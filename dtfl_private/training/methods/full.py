@@ -132,6 +132,7 @@ def whole_network(network: TierTable, classes: int) -> TierCost:
         tier=network.modules,
         cut_shape=(classes,),
         client_params=last.client_params + last.server_params,
+        client_frozen=last.client_frozen + last.server_frozen,
         server_params=0,
         head_params=0,
         client_forward_macs=network.forward_macs,

@@ -87,6 +87,8 @@ def _row(network: TierTable, first: TierCost, second: TierCost) -> TierCost:
         first,
         client_params=first.client_params + second.server_params,
         server_params=first.server_params - second.server_params,
+        client_frozen=first.client_frozen + second.server_frozen,
+        server_frozen=first.server_frozen - second.server_frozen,
         head_params=0,
         client_train_macs=first.chained_client_macs + second.chained_server_macs,
         server_train_macs=first.chained_server_macs - second.chained_server_macs,

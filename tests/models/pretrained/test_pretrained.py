@@ -1,52 +1,20 @@
 """Networks from checkpoints, against the library's own, on tiny ones with random weights that the tests write."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.padding import require_padding_kept
 from dtfl_private.protocol.vocabulary import Vocabulary
+from tests.checkpoints import CONFIGS, POSITIONS, SIZE, VOCABULARY, changed, checkpoint
 
-SIZE, POSITIONS = 40, 12
-VOCABULARY = Vocabulary(size=SIZE, padding=SIZE)
-BERT = {
-    "vocab_size": SIZE,
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": POSITIONS,
-}
-CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
-    "bert": lambda: transformers.BertConfig(**BERT),
-    "roberta": lambda: transformers.RobertaConfig(**BERT | {"max_position_embeddings": POSITIONS + 2}),
-    "distilbert": lambda: transformers.DistilBertConfig(
-        vocab_size=SIZE, dim=8, n_layers=2, n_heads=2, hidden_dim=16, max_position_embeddings=POSITIONS
-    ),
-    "gpt2": lambda: transformers.GPT2Config(vocab_size=SIZE, n_embd=8, n_layer=2, n_head=2, n_positions=POSITIONS),
-    "llama": lambda: transformers.LlamaConfig(**BERT | {"num_key_value_heads": 1}),
-}
 LENGTHS = (7, 3, 1)
-
-
-def checkpoint(folder: Path, kind: str, head: str | None = None) -> nn.Module:
-    """Write a tiny checkpoint with random weights, and return the library's own network without a head."""
-    torch.manual_seed(0)
-    config = CONFIGS[kind]()
-    model = transformers.AutoModel.from_config(config) if head is None else getattr(transformers, head)(config)
-    for name, parameter in model.named_parameters():  # norms begin as if they were not there
-        nn.init.normal_(parameter, mean=float(name.endswith("norm.weight")), std=0.3)
-    model.save_pretrained(folder)
-    return (model if head is None else model.base_model).eval()
 
 
 def load(folder: Path, length: int = 7, text: str = "cuts=all", tokens: Vocabulary | None = VOCABULARY) -> StagedModel:
@@ -66,12 +34,6 @@ def texts(length: int = 7) -> torch.Tensor:
     for row, real in enumerate(LENGTHS):
         tokens[row, :real] = 2 + torch.arange(real) * 3 + row
     return tokens
-
-
-def changed(folder: Path, **values: object) -> Path:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    return folder
 
 
 @pytest.fixture(scope="module")
