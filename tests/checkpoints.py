@@ -31,10 +31,11 @@ CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
 }
 
 
-def checkpoint(folder: Path, kind: str, head: str | None = None) -> nn.Module:
+def checkpoint(folder: Path, kind: str, head: str | None = None, **changes: object) -> nn.Module:
     """Write a tiny checkpoint with random weights, and return the library's own network without a head."""
     torch.manual_seed(0)
     config = CONFIGS[kind]()
+    config.update(changes)
     model = transformers.AutoModel.from_config(config) if head is None else getattr(transformers, head)(config)
     for name, parameter in model.named_parameters():  # norms begin as if they were not there
         nn.init.normal_(parameter, mean=float(name.lower().endswith("norm.weight")), std=0.3)

@@ -147,6 +147,13 @@ def serve(
     "--dataset", metavar="NAME", help="how the data lie in --data-dir  [default: as in the run's configuration]"
 )
 @click.option(
+    "--checkpoint",
+    metavar="DIR",
+    shell_complete=of_folders,
+    help="folder of the checkpoint that the run's network is from, on this machine  [default: as in the run's "
+    "configuration]",
+)
+@click.option(
     "--store",
     default="store",
     show_default=True,
@@ -202,6 +209,7 @@ def join(
     address: str,
     data_dir: str | None,
     dataset: str | None,
+    checkpoint: str | None,
     store: str,
     defenses: tuple[str, ...],
     self_audit: bool,
@@ -249,6 +257,7 @@ def join(
         device=device,
         chance=chance,
         keep_truth=None if keep_truth is None else output_path(keep_truth),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     try:
         if self_audit:

@@ -46,6 +46,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
 from dtfl_private.numerics import DeviceName
+from dtfl_private.plugins.specification import parse, with_settings
 from dtfl_private.printable import one_line
 from dtfl_private.protocol.messages import ChannelScale
 from dtfl_private.report.words.numbers import number_of
@@ -70,6 +71,8 @@ class OwnSide:
         device: where to compute.
         chance: where noise, samples and orders come from.
         keep_truth: folder in which to keep what messages were made of; None: nowhere.
+        checkpoint: folder on this machine of the checkpoint that the run's network is from; None: where the run's
+            configuration has it.
     """
 
     images: Callable[[TrainConfig, int], Dataset]
@@ -79,6 +82,7 @@ class OwnSide:
     device: DeviceName = "auto"
     chance: Chance = "secret"
     keep_truth: Path | None = None
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +187,18 @@ def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     require_deployable(agreed)
     own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
+    if own_side.checkpoint is not None:
+        own["model"] = _from_own_checkpoint(agreed, own_side.checkpoint)
     return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *own_side.defenses]})
+
+
+def _from_own_checkpoint(agreed: TrainConfig, folder: Path) -> str:
+    """Return the run's network with its checkpoint where this machine has it."""
+    if "path" not in parse("model", agreed.model).settings:
+        raise InputError(f"the run's network {agreed.model} is from no checkpoint: leave --checkpoint out")
+    if "," in str(folder):
+        raise InputError(f"--checkpoint '{folder}' has a comma, which a configuration cannot hold: rename it")
+    return with_settings("model", agreed.model, {"path": folder})
 
 
 def asked_of_clients(welcome: Welcome) -> str:

@@ -27,6 +27,7 @@ class NodeSettings(BaseModel):
         accept_config: agree to another configuration than before.
         device: to compute on.
         keep_truth: folder in which to keep what messages were made of; "": nowhere.
+        checkpoint: folder of the checkpoint that the run's network is from; "": as in the run's configuration.
     """
 
     model_config = ConfigDict(
@@ -41,6 +42,7 @@ class NodeSettings(BaseModel):
     accept_config: bool = False
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     keep_truth: str = ""
+    checkpoint: str = ""
 
 
 def own_side(node_config: Mapping[str, Any]) -> OwnSide:
@@ -70,4 +72,5 @@ def own_side(node_config: Mapping[str, Any]) -> OwnSide:
         device=settings.device,
         chance=settings.chance,
         keep_truth=Path(settings.keep_truth) if settings.keep_truth else None,
+        checkpoint=Path(settings.checkpoint) if settings.checkpoint else None,
     )

@@ -19,7 +19,7 @@ def sent(**values: Any) -> Any:
 
 
 def joining(**values: Any) -> Any:
-    return SimpleNamespace(**{"device": "cpu", "defenses": (), **values})
+    return SimpleNamespace(**{"device": "cpu", "defenses": (), "checkpoint": None, **values})
 
 
 def test_a_server_names_no_folder_of_the_client_and_downloads_nothing():
