@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.data.dataset import TokenDataset
+from dtfl_private.deployed.wire.frames import decode, encode
+from dtfl_private.deployed.wire.kinds import Update
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
@@ -172,6 +174,12 @@ def test_only_adapters_and_heads_travel_and_are_counted(prepared, in_tiers, play
     assert first.weights == {}  # embeddings alone: all of them frozen
     assert {name.rpartition("lora_")[0] + "lora_" for name in second.weights} == set(adapters)
     assert state_bytes(second.weights) == 4 * RANK * 4 * (8 + 8)
+    for update in seen:  # over a network, too
+        sent = encode(Update(session=1, message=update, compute_s=0.0, images=1))
+        received = decode(sent, from_="client", largest=2**20).message
+        for states in ((received.weights, update.weights), (received.head, update.head)):
+            assert states[0].keys() == states[1].keys()
+            assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     head = 4 * (8 * 3 + 3)
     expected = state_bytes(second.weights) + 2 * head
     assert outcome.traffic["up_weights"] == outcome.traffic["down_weights"] == expected

@@ -187,9 +187,9 @@ def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
     require_deployable(agreed)
     own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
-    if own_side.checkpoint is not None:
-        own["model"] = _from_own_checkpoint(agreed, own_side.checkpoint)
-    return without_server(agreed).model_copy(update={**own, "defense": [*agreed.defense, *own_side.defenses]})
+    model = agreed.model if own_side.checkpoint is None else _from_own_checkpoint(agreed, own_side.checkpoint)
+    defense = [*agreed.defense, *own_side.defenses]
+    return without_server(agreed).model_copy(update={**own, "model": model, "defense": defense})
 
 
 def _from_own_checkpoint(agreed: TrainConfig, folder: Path) -> str:

@@ -108,7 +108,7 @@ def base_sha256(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(config.model_dump_json().encode())
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().numpy())
+        digest.update(tensor.detach().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -44,6 +44,17 @@ def test_defenses_of_the_client_come_after_those_of_the_run():
     assert config.defense == ["gaussian-noise", "dropout"]
 
 
+def test_a_checkpoint_is_where_the_client_has_it():
+    theirs = sent(model="pretrained:path=/theirs,lora=4")
+    assert agreed_config(joining(), theirs).model == "pretrained:path=/theirs,lora=4"
+    config = agreed_config(joining(checkpoint=Path("/mine")), theirs)
+    assert config.model == "pretrained:path=/mine,lora=4"
+    with pytest.raises(InputError, match="network resnet-8 is from no checkpoint: leave --checkpoint out"):
+        agreed_config(joining(checkpoint=Path("/mine")), sent(model="resnet-8"))
+    with pytest.raises(InputError, match="--checkpoint '/a,b' has a comma"):
+        agreed_config(joining(checkpoint=Path("/a,b")), theirs)
+
+
 @pytest.mark.parametrize("key", ["model", "scheduler", "defense"])
 def test_code_that_a_server_names_is_not_run(key):
     named = {"model": 'model = "resnet-8"', "scheduler": 'scheduler = "dynamic"', "defense": "defense = []"}[key]

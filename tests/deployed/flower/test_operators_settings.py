@@ -17,9 +17,10 @@ def test_a_client_does_what_its_own_node_says():
             "dtfl-defense": "noise:std=1; dropout-input ",
             "dtfl-chance": "seeded",
             "dtfl-accept-config": True,
+            "dtfl-checkpoint": "bert",
         }
     )
-    assert own.store == Path("here")
+    assert (own.store, own.checkpoint) == (Path("here"), Path("bert"))
     assert own.defenses == ["noise:std=1", "dropout-input"]
     assert (own.chance, own.accept_config, own.device, own.keep_truth) == ("seeded", True, "auto", None)
 
