@@ -65,11 +65,13 @@ class NoiseDial(Defense):
             raise RuntimeError(f"the noise for epsilon={self.epsilon} is not known before calibrated() was called")
         return DEFAULT_NOISE if self.noise_multiplier is None else self.noise_multiplier
 
-    def require_small_delta(self, run: RunFacts) -> None:
-        """Refuse a delta at which giving away whole records would count as private."""
-        largest = max(run.records_K)
+    def require_small_delta(self, run: RunFacts, tokens: int = 1) -> None:
+        """Refuse a delta at which giving away whole records, or one of so many tokens of each, would be private."""
+        records = max(run.records_K)
+        largest, unit = records * tokens, "record" if tokens == 1 else "token"
         if self.delta * largest >= 1:
+            each = "" if tokens == 1 else f" of {tokens} tokens"
             raise InputError(
-                f"delta={self.delta:g} is not below 1/{largest}, for a client of {largest} records: with it, giving "
-                f"away a record at random would count as private; use delta={0.1 / largest:.1g} or less"
+                f"delta={self.delta:g} is not below 1/{largest}, for a client of {records} records{each}: with it, "
+                f"giving away a {unit} at random would count as private; use delta={0.1 / largest:.1g} or less"
             )

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Literal
 
 from dtfl_private.privacy.gaussian_epsilon import composed_mu, gaussian_epsilon
 from dtfl_private.privacy.ledger import Ledger, unknown
@@ -44,6 +45,10 @@ NOUNS: Mapping[Protected, str] = {
 }
 
 
+Unit = Literal["record", "token"]
+"""What is replaced: a record, or one token of a text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Statement:
     """What may be said of one kind of data that a client has released.
@@ -68,15 +73,19 @@ class _Part:
     bound: no less than what it has given away, found fast: an epsilon, or Fisher information; infinite where a part of
         it is not covered.
     state: makes the statement, which may take a while.
+    unit: what is replaced.
+    told: whether it says more than the part of the same kind per record does.
     """
 
     kind: type[Guarantee]
     bound: float
     state: Callable[[], Statement]
+    unit: Unit = "record"
+    told: bool = True
 
 
 def statements(ledger: Ledger) -> tuple[Statement, ...]:
-    """Return what holds of a client's releases so far, one statement per kind of guarantee.
+    """Return what holds of a client's releases so far, one statement per kind of guarantee and unit that it is of.
 
     Entries of a kind compose, whatever their targets; the epsilon is at the smallest of their deltas. Where the client
     has also released something without that guarantee, there is none of the kind: it would cover a part only.
@@ -84,16 +93,21 @@ def statements(ledger: Ledger) -> tuple[Statement, ...]:
     Raises:
         InputError: a guarantee of an unknown type.
     """
-    return tuple(part.state() for part in _parts(ledger))
+    return tuple(part.state() for part in _parts(ledger) if part.told)
 
 
 def worst(ledgers: Mapping[int, Ledger]) -> list[tuple[int, Statement]]:
-    """Return, for each kind of guarantee, the client that is worst off and its statement."""
-    found: dict[type[Guarantee], list[tuple[int, _Part]]] = {}
+    """Return, for each kind of guarantee and unit, the client that is worst off and its statement.
+
+    Per token all clients are compared if any was in a tier where that says more than per record.
+    """
+    found: dict[tuple[type[Guarantee], Unit], list[tuple[int, _Part]]] = {}
     for client, ledger in sorted(ledgers.items()):
         for part in _parts(ledger):
-            found.setdefault(part.kind, []).append((client, part))
-    return [_counted(*_worst_of(parts), parts, len(ledgers)) for parts in found.values()]
+            found.setdefault((part.kind, part.unit), []).append((client, part))
+    told = [parts for parts in found.values() if any(part.told for _, part in parts)]
+    # Who has no guarantee has none per token and none per record, which is said once.
+    return list(dict.fromkeys(_counted(*_worst_of(parts), parts, len(ledgers)) for parts in told))
 
 
 def _counted(client: int, said: Statement, parts: Sequence[tuple[int, _Part]], clients: int) -> tuple[int, Statement]:
@@ -129,9 +143,27 @@ def sampled_epsilon(entries: Sequence[SampledGaussian], delta: float) -> float:
     return precise_epsilon(steps_of(entries), delta)
 
 
-def released_epsilon(entries: Sequence[GaussianRelease] | Sequence[NoisyInputs], delta: float) -> float:
-    """Return the exact epsilon of releases of clipped activations or inputs together, for one record replaced."""
-    return gaussian_epsilon(composed_mu([(entry.noise_multiplier, entry.releases) for entry in entries]), delta)
+def unit_of(entry: GaussianRelease | NoisyInputs) -> Unit:
+    """Return what an entry's target epsilon is of: tokens where each place of a text is clipped by itself."""
+    return "token" if isinstance(entry, GaussianRelease) and entry.places is not None else "record"
+
+
+def released_epsilon(
+    entries: Sequence[GaussianRelease] | Sequence[NoisyInputs], delta: float, unit: Unit = "record"
+) -> float:
+    """Return the exact epsilon of releases of clipped activations or inputs together, for one unit replaced."""
+    return gaussian_epsilon(composed_mu([(_noise_of(entry, unit), entry.releases) for entry in entries]), delta)
+
+
+def _noise_of(entry: GaussianRelease | NoisyInputs, unit: Unit) -> float:
+    """Return the deviation of the noise over half of what replacing a unit moves a release by at most.
+
+    Of places that are each clipped to C, n that are replaced move by 2C each, and all of them by 2C times the root of
+    n. A token replaced moves its own place where places are computed apart, and may move all of them elsewhere.
+    """
+    if isinstance(entry, NoisyInputs) or entry.places is None or (unit == "token" and entry.apart):
+        return entry.noise_multiplier
+    return entry.noise_multiplier / math.sqrt(entry.places)
 
 
 def combined_mse(entries: Sequence[ReconstructionBound]) -> float:
@@ -146,12 +178,17 @@ def _parts(ledger: Ledger) -> tuple[_Part, ...]:
     lost = {entry.instead_of for entry in uncovered}
     sampled, releases, inputs, draws, bounds = _by_kind(entry for entry in ledger if type(entry).__name__ not in lost)
     found = [_Part(kind=KINDS[entry.instead_of], bound=math.inf, state=partial(_none, entry)) for entry in uncovered]
+    found += [replace(part, unit="token", told=False) for part in found if part.kind is GaussianRelease]
     if sampled:
         bound = rdp_epsilon(steps_of(sampled), _smallest_delta(sampled))
         found.append(_Part(kind=SampledGaussian, bound=bound, state=partial(_weights, sampled)))
     if releases:
-        bound = released_epsilon(releases, _smallest_delta(releases))
-        found.append(_Part(kind=GaussianRelease, bound=bound, state=partial(_smashed, releases)))
+        apart = any(entry.apart for entry in releases)
+        units: tuple[tuple[Unit, bool], ...] = (("token", apart), ("record", True))
+        for unit, told in units:
+            bound = released_epsilon(releases, _smallest_delta(releases), unit)
+            state = partial(_smashed, releases, unit)
+            found.append(_Part(kind=GaussianRelease, bound=bound, state=state, unit=unit, told=told))
     if inputs:
         bound = released_epsilon(inputs, _smallest_delta(inputs))
         found.append(_Part(kind=NoisyInputs, bound=bound, state=partial(_inputs, inputs)))
@@ -220,15 +257,32 @@ def _weights(entries: Sequence[SampledGaussian]) -> Statement:
     return Statement(what="weights", epsilon=epsilon, delta=delta, per="record added or removed", sentence=sentence)
 
 
-def _smashed(entries: Sequence[GaussianRelease]) -> Statement:
+def _smashed(entries: Sequence[GaussianRelease], unit: Unit) -> Statement:
     delta = _smallest_delta(entries)
-    epsilon = released_epsilon(entries, delta)
-    noise = " and ".join(f"{entry.releases} with noise {entry.noise_multiplier:g} x clip" for entry in entries)
+    epsilon = released_epsilon(entries, delta, unit)
+    noise = " and ".join(f"{entry.releases} with noise {_noise_words(entry, unit)}" for entry in entries)
+    uncovered, per, more = "it covers neither labels nor these weights", str(unit), ""
+    if any(entry.places is not None for entry in entries):
+        uncovered += ", nor how many tokens a text has"
+        per = "token" if unit == "token" else "record, and so per token,"
+        more = "k tokens of a text together count as k times as many releases; " if unit == "token" else ""
     sentence = (
-        f"smashed data: ({rounded_up(epsilon)}, {delta:g})-DP per record replaced, over all its releases ({noise}), "
-        "given the client-side weights that made them; it covers neither labels nor these weights"
+        f"smashed data: ({rounded_up(epsilon)}, {delta:g})-DP per {per} replaced, over all its releases ({noise}), "
+        f"given the client-side weights that made them; {more}{uncovered}"
     )
-    return Statement(what="smashed", epsilon=epsilon, delta=delta, per="record replaced", sentence=sentence)
+    return Statement(what="smashed", epsilon=epsilon, delta=delta, per=f"{unit} replaced", sentence=sentence)
+
+
+def _noise_words(entry: GaussianRelease, unit: Unit) -> str:
+    """Return an entry's noise in words and, of noise on each place of a text, how many places a unit changes."""
+    noise = f"{entry.noise_multiplier:g} x clip"
+    if entry.places is None:
+        return noise
+    if unit == "token" and entry.apart:
+        return f"{noise} on the one place that a token changes"
+    return (
+        f"{noise} on each of the {entry.places} places that a {unit} {'changes' if unit == 'record' else 'may change'}"
+    )
 
 
 def _inputs(entries: Sequence[NoisyInputs]) -> Statement:

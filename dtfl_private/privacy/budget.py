@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from dtfl_private.privacy.accounting import released_epsilon, steps_of
+from dtfl_private.privacy.accounting import released_epsilon, steps_of, unit_of
 from dtfl_private.privacy.ledger import Ledger, charge
 from dtfl_private.privacy.round_releases import PrivacySettings, possible_guarantees, round_guarantees
 from dtfl_private.privacy.sampled_gaussian_epsilon import exceeds_epsilon
@@ -40,9 +40,10 @@ def exceeds(ledger: Ledger, next_round: Iterable[Guarantee]) -> bool:
 
 
 def _released_too_much(entries: Sequence[GaussianRelease] | Sequence[NoisyInputs]) -> bool:
+    """Return whether all these releases exceed a target of one of them, each target by the unit that it is of."""
     return any(
-        released_epsilon(entries, target.delta) > target.epsilon * (1 + SLACK)
-        for target in {entry.target for entry in entries}
+        released_epsilon(entries, target.delta, unit) > target.epsilon * (1 + SLACK)
+        for target, unit in {(entry.target, unit_of(entry)) for entry in entries}
         if target.epsilon is not None
     )
 
@@ -63,8 +64,8 @@ def spent_clients(ledgers: Mapping[int, Ledger], settings: PrivacySettings) -> f
 def planned_ledgers(settings: PrivacySettings, rounds: int) -> dict[int, Ledger]:
     """Return what clients will have released if they take part as often as they can, one client per number of records.
 
-    That is in all rounds, or in as many as the budget allows. Of defenses with rules one chain is asked for, that of a
-    client (`DefenseChain.at`).
+    That is in all rounds, or in as many as the budget allows. Where clients differ (`DefenseChain.by_tier`), one chain
+    is asked for, that of a client (`DefenseChain.at`).
     """
     planned = {}
     for records in sorted({int(images) for images in settings.images_K}):

@@ -47,16 +47,22 @@ def _noise_for_plan(target: PrivacyTarget, rate: float, steps: int) -> float:
     )
 
 
-def noise_for_releases(target: PrivacyTarget, releases: int) -> float:
+def noise_for_releases(target: PrivacyTarget, releases: int, places: int = 1) -> float:
     """Return the smallest noise multiplier with which so many releases of clipped records meet the target epsilon.
+
+    Args:
+        target: with an epsilon.
+        releases: of each record.
+        places: that are each clipped by themselves, and may all change with what is replaced: as so many times as many
+            releases.
 
     Raises:
         InputError: no noise that is of use meets the target.
     """
     return _smallest_noise(
         target,
-        lambda noise: gaussian_epsilon(composed_mu([(noise, releases)]), target.delta),
-        f"{releases} releases of each record",
+        lambda noise: gaussian_epsilon(composed_mu([(noise, releases * places)]), target.delta),
+        f"{releases} releases of each record{f' in all of its {places} places' if places > 1 else ''}",
     )
 
 

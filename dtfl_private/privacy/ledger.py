@@ -126,10 +126,22 @@ class _GaussianRelease(_Strict):
     noise_multiplier: Positive
     releases: Count
     target: _Target
+    places: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
+    apart: bool = False
+
+    @model_validator(mode="after")
+    def _of_places(self) -> "_GaussianRelease":
+        if self.apart and self.places is None:
+            raise ValueError("places that are computed apart must be counted")
+        return self
 
     def value(self) -> GaussianRelease:
         return GaussianRelease(
-            noise_multiplier=self.noise_multiplier, releases=self.releases, target=self.target.value()
+            noise_multiplier=self.noise_multiplier,
+            releases=self.releases,
+            target=self.target.value(),
+            places=self.places,
+            apart=self.apart,
         )
 
 

@@ -1,6 +1,6 @@
 """What a client releases in a round: the guarantees of its messages, charged to its ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,7 +43,7 @@ def round_guarantees(
     settings: PrivacySettings,
     records: int,
     *,
-    at: Case = Case(tier=1),  # noqa: B008 - a frozen value
+    at: Case | None = None,
     batches: bool = True,
     update: bool = True,
 ) -> tuple[Guarantee, ...]:
@@ -52,11 +52,11 @@ def round_guarantees(
     Args:
         settings: of the run.
         records: N_k.
-        at: tier and profile of the client; they matter if defenses have rules.
+        at: tier and profile of the client; None where the defense is that of a client already.
         batches: whether it sends smashed data.
         update: whether it sends its weights.
     """
-    defense = settings.defense.at(at.tier, at.profile)
+    defense = settings.defense if at is None else settings.defense.at(at.tier, at.profile)
     released = full_round(
         defense,
         records=records,
@@ -93,13 +93,14 @@ def charge_scheduled(
         return ledgers
 
     @cache
-    def charged(ledger: Ledger, records: int, at: Case, batches: bool, update: bool) -> Ledger:
+    def charged(ledger: Ledger, records: int, at: Case | None, batches: bool, update: bool) -> Ledger:
         return charge(ledger, round_guarantees(settings, records, at=at, batches=batches, update=update))
 
     after = dict(ledgers)
     sends_P = (plan.sent_batches_P > 0) & (plan.tiers_P != (whole_tier or 0))
-    ruled = settings.defense.ruled  # otherwise all are alike, and one answer serves them all
-    cases = map(_case, plan.tiers_P.tolist(), plan.profile_names_P) if ruled else [Case(tier=1)] * len(plan.clients_P)
+    cases: Iterable[Case | None] = map(_case, plan.tiers_P.tolist(), plan.profile_names_P)
+    if not settings.defense.by_tier:  # then all are alike, and one answer serves them all
+        cases = [None] * len(plan.clients_P)
     for client, case, sends, dropped in zip(
         plan.clients_P.tolist(), cases, sends_P.tolist(), plan.dropped_P.tolist(), strict=True
     ):

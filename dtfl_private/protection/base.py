@@ -93,6 +93,11 @@ class Defense:
         """Fewest client modules that a client with this defense accepts."""
         return 1
 
+    @property
+    def per_token(self) -> bool:
+        """Whether its guarantee is of single tokens where each place of a text is computed from its own token alone."""
+        return False
+
     def calibrated(self, run: RunFacts) -> "Defense":
         """Return the defense with what depends on the run worked out, as noise for a target epsilon.
 

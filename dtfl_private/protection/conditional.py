@@ -56,6 +56,11 @@ class Conditional(Defense):
         """The defense's name, with the rule."""
         return f"{name_of(self.defense)}@{self.rule}"
 
+    @property
+    def per_token(self) -> bool:
+        """As the defense itself."""
+        return self.defense.per_token
+
     def _at(self, at: ClientRound) -> Defense:
         return self.defense if self.rule.holds(Case(tier=at.tier, profile=at.profile)) else NOTHING
 
@@ -64,7 +69,8 @@ class Conditional(Defense):
 
     def calibrated(self, run: RunFacts) -> "Conditional":
         """Calibrate the defense as if the client were where it acts in all rounds."""
-        return replace(self, defense=self.defense.calibrated(run))
+        tiers = tuple(tier for tier in run.tiers if self.rule.in_tier(tier))
+        return replace(self, defense=self.defense.calibrated(replace(run, tiers=tiers)))
 
     def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
         """Let the defense look where it acts."""

@@ -47,11 +47,29 @@ class KnownNoise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenPlaces:
+    """The places of a run's texts.
+
+    most: of a text, padding included.
+    apart_tiers: in tiers up to this one each place is computed from its own token alone; 0: in none.
+    """
+
+    most: int
+    apart_tiers: int
+
+    def apart(self, tier: int) -> bool:
+        """Whether each place is computed from its own token alone in a tier."""
+        return tier <= self.apart_tiers
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What a defense may know of the whole run before it starts, to calibrate itself.
 
     records_K: N_k of every client.
     augmented: whether clients alter their images at random, another way each time.
+    tiers: in which a client may be that sends smashed data, and this defense acts; () where nobody says.
+    places: of texts; None where there are none.
     """
 
     rounds: int
@@ -60,6 +78,8 @@ class RunFacts:
     classes: int
     records_K: tuple[int, ...]
     augmented: bool = False
+    tiers: tuple[int, ...] = ()
+    places: TokenPlaces | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +88,8 @@ class RoundRelease:
 
     steps: steps of local training that the update depends on.
     epochs: how often each record was sent.
+    places: of a text, padding included; None where there are none, or nobody says.
+    apart: whether each place is computed from its own token alone before the defense that is asked acts on it.
     """
 
     records: int
@@ -76,3 +98,5 @@ class RoundRelease:
     epochs: int
     batches: bool = True
     update: bool = True
+    places: int | None = None
+    apart: bool = False

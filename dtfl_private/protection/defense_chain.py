@@ -14,8 +14,8 @@ from dtfl_private.models.padding import kept, real_places
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
 from dtfl_private.protection.conditional import Conditional, bare, rule_of
-from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts
-from dtfl_private.protection.defense_rule import Case, representative_cases
+from dtfl_private.protection.cost import Cut, KnownNoise, RoundRelease, RunFacts, TokenPlaces
+from dtfl_private.protection.defense_rule import Case, DefenseRule, representative_cases
 from dtfl_private.protection.release_reading import Reading
 from dtfl_private.protection.wire_format import WireFormat
 from dtfl_private.protocol.guarantees import Guarantee, Kind, NoisyInputs, RandomizedResponse, Undefended
@@ -50,6 +50,8 @@ class DefenseChain(Defense):
         self.wire = wire
         self.class_weights = class_weights
         self.padding: int | None = None
+        self.token_places: TokenPlaces | None = None
+        self._tier = 0
         self._places: tuple[int, ...] | None = None
         self._draws: tuple[int, ...] | None = None
         self._idle: tuple[Defense, ...] = ()
@@ -88,6 +90,12 @@ class DefenseChain(Defense):
             raise ValueError("padding is told by the batch under way: at.during(...) is missing")
         return at.forward.inputs != self.padding
 
+    def over_places(self, places: TokenPlaces | None) -> "DefenseChain":
+        """Return the same defenses for texts with these places; None: there are none."""
+        found = self._with(self.defenses)
+        found.token_places = places
+        return found
+
     def weighing(self, class_weights: Tensor) -> "DefenseChain":
         """Return the same defenses with these weights of classes in the training loss."""
         found = self._with(self.defenses)
@@ -104,6 +112,17 @@ class DefenseChain(Defense):
     def ruled(self) -> bool:
         """Whether a member has a rule, so that clients differ in what acts."""
         return any(isinstance(member, Conditional) for member in self.defenses)
+
+    @property
+    def by_tier(self) -> bool:
+        """Whether clients may differ, by rules, in what acts, or by their tier in what is guaranteed."""
+        return self.ruled or self._per_token
+
+    @property
+    def _per_token(self) -> bool:
+        """Whether a guarantee is of single tokens in some tiers."""
+        places = self.token_places
+        return places is not None and places.apart_tiers > 0 and any(member.per_token for member in self.defenses)
 
     @property
     def by_profile(self) -> bool:
@@ -129,7 +148,10 @@ class DefenseChain(Defense):
     @property
     def cases(self) -> tuple[Case, ...]:
         """The tiers and profiles that a client can be in; where nobody has said, one of each kind that rules tell."""
-        return self._cases or representative_cases(map(rule_of, self.defenses))
+        rules = [rule_of(member) for member in self.defenses]
+        if self._per_token and self.token_places is not None:
+            rules.append(DefenseRule(high=self.token_places.apart_tiers))
+        return self._cases or representative_cases(rules)
 
     def at(self, tier: int, profile: str = "") -> "DefenseChain":
         """Return what acts at a client: the members whose rules hold there, each with the chance that it always has.
@@ -140,24 +162,32 @@ class DefenseChain(Defense):
             tier: client modules m.
             profile: name of the client's resource profile.
         """
-        if not self.ruled:
-            return self
         case = Case(tier=tier, profile=profile)
+        if not self.ruled:
+            if not self._per_token:
+                return self
+            found = self._with(self.defenses)
+            found._tier, found._cases = tier, (case,)
+            return found
         holds = [rule_of(member).holds(case) for member in self.defenses]
         members = [bare(member) for member in self.defenses]
         found = self._with(member for member, active in zip(members, holds, strict=True) if active)
         found._places = tuple(place for place, active in zip(self.places, holds, strict=True) if active)
         found._draws = tuple(draw for draw, active in zip(self._draws_of_members(), holds, strict=True) if active)
         found._idle = tuple(member for member, active in zip(members, holds, strict=True) if not active)
-        found._apart, found._cases = self.releases_apart, (case,)
+        found._apart, found._cases, found._tier = self.releases_apart, (case,), tier
         return found
 
     def variants(self) -> list[tuple[list[Case], "DefenseChain"]]:
-        """Return the different chains that act in the `cases`, each with those where it does."""
-        found: dict[tuple[int, ...], tuple[list[Case], DefenseChain]] = {}
+        """Return the different chains that act in the `cases`, each with those where it does.
+
+        Where a guarantee is of single tokens in some tiers, equal chains that guarantee different things are two.
+        """
+        found: dict[tuple[tuple[int, ...], bool], tuple[list[Case], DefenseChain]] = {}
         for case in self.cases:
             holds = tuple(place for place, member in enumerate(self.defenses) if rule_of(member).holds(case))
-            found.setdefault(holds, ([], self.at(case.tier, case.profile)))[0].append(case)
+            apart = self._per_token and self.token_places is not None and self.token_places.apart(case.tier)
+            found.setdefault((holds, apart), ([], self.at(case.tier, case.profile)))[0].append(case)
         return list(found.values())
 
     def _places_of_the_run(self) -> tuple[int, ...]:
@@ -208,7 +238,31 @@ class DefenseChain(Defense):
 
     def calibrated(self, run: RunFacts) -> "DefenseChain":
         """Calibrate each member."""
-        return self._with([defense.calibrated(run) for defense in self.defenses])
+        return self._with(
+            [
+                defense.calibrated(replace(run, places=self._places_seen_by(position)))
+                for position, defense in enumerate(self.defenses)
+            ]
+        )
+
+    def _places_seen_by(self, position: int) -> TokenPlaces | None:
+        """Return the places as a member finds them: what changes a text before it may carry tokens to other places."""
+        if self.token_places is None:
+            return None
+        own = rule_of(self.defenses[position])
+        mixed = any(
+            _changes_activations(member, earlier=place < position)
+            for place, member in enumerate(self.defenses)
+            if place != position and rule_of(member).overlaps(own)
+        )
+        return replace(self.token_places, apart_tiers=0) if mixed else self.token_places
+
+    def _seen_by(self, position: int, released: RoundRelease) -> RoundRelease:
+        """Return what was released, with the places of texts as a member finds them."""
+        places = self._places_seen_by(position)
+        if places is None:
+            return released
+        return replace(released, places=places.most, apart=self._tier > 0 and places.apart(self._tier))
 
     def check(self, cut: Cut) -> None:
         """Let each member refuse the cut, and refuse a wire on which padding would change other places."""
@@ -309,8 +363,8 @@ class DefenseChain(Defense):
         """Return the guarantees of all members, and that there is none of a kind that members give elsewhere."""
         stated = [
             _of_draw(guarantee, draw)
-            for defense, draw in zip(self.defenses, self._draws_of_members(), strict=True)
-            for guarantee in defense.guarantees(released)
+            for position, (defense, draw) in enumerate(zip(self.defenses, self._draws_of_members(), strict=True))
+            for guarantee in defense.guarantees(self._seen_by(position, released))
         ]
         given = {type(guarantee).__name__ for guarantee in stated}
         elsewhere = {type(one).__name__ for defense in self._idle for one in defense.guarantees(released)}
@@ -359,6 +413,12 @@ def _of_draw(guarantee: Guarantee, draw: int) -> Guarantee:
     if isinstance(guarantee, RandomizedResponse) or (isinstance(guarantee, NoisyInputs) and guarantee.repeated):
         return replace(guarantee, draw=draw)
     return guarantee
+
+
+def _changes_activations(member: Defense, *, earlier: bool) -> bool:
+    """Whether a member acts on a record before another one acts on its message, in whatever way."""
+    own, hooks = type(bare(member)), ["protect_inputs", "encode", *(["protect_batch"] if earlier else [])]
+    return any(getattr(own, hook) is not getattr(Defense, hook) for hook in hooks)
 
 
 def _when(member: tuple[int, Defense]) -> tuple[int, int]:

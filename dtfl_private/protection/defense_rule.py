@@ -87,7 +87,11 @@ class DefenseRule:
     def holds(self, case: Case) -> bool:
         """Whether a client in this case is among those at which the defense acts."""
         of_profile = self.profile is None or _key(self.profile) == _key(case.profile)
-        return of_profile and self.low <= case.tier <= (self.high or DEEPEST)
+        return of_profile and self.in_tier(case.tier)
+
+    def in_tier(self, tier: int) -> bool:
+        """Whether there may be a client in this tier at which the defense acts."""
+        return self.low <= tier <= (self.high or DEEPEST)
 
     def overlaps(self, other: "DefenseRule") -> bool:
         """Whether there may be a client at which both hold."""

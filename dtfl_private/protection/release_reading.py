@@ -41,6 +41,7 @@ class Reading:
         bound: (B, 1, ...) the greatest magnitude that a value that does not show may have, with its noise; None if any.
         clip: Euclidean norm that a record's activations were scaled down to, if theirs was greater; None if unbounded.
             Noise from before that is taken for noise after it.
+        clips_places: whether it is the norm of each place of a text (B, T, C) instead.
         groups: (B,) numbers: what shows of a record is the mean over all records of its number; None if of itself.
         known: what is known of the client's memory beside the settings, by name; see `ClientRound`.
         tier: client modules m; 0 if not known.
@@ -53,6 +54,7 @@ class Reading:
     left_out: float = 0.0
     bound: Tensor | None = None
     clip: float | None = None
+    clips_places: bool = False
     groups: Tensor | None = None
     known: State = field(default_factory=dict)
     tier: int = 0
@@ -194,9 +196,9 @@ def within_clip(reading: Reading, activations: Tensor) -> Tensor:
     """Return activations scaled down to the norm that they were clipped to, less what was left out of them before."""
     if reading.clip is None:
         return activations
-    norms = torch.linalg.vector_norm(activations.flatten(1), dim=1) * math.sqrt(1 - reading.left_out)
-    factors: Tensor = reading.clip / norms.clamp(min=reading.clip)
-    return activations * factors.reshape(-1, *[1] * (activations.ndim - 1))
+    dims = [-1] if reading.clips_places else list(range(1, activations.ndim))
+    norms = torch.linalg.vector_norm(activations, dim=dims, keepdim=True) * math.sqrt(1 - reading.left_out)
+    return activations * (reading.clip / norms.clamp(min=reading.clip))
 
 
 def _in_groups(reading: Reading, activations: Tensor) -> Tensor:

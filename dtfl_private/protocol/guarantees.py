@@ -44,10 +44,15 @@ class SampledGaussian:
 class GaussianRelease:
     """Releases of every record's clipped activations with Gaussian noise; the server knows which record is which.
 
-    noise_multiplier: standard deviation of the noise over the clipping norm C; replacing a record moves the release by
-        2C at most.
+    noise_multiplier: standard deviation of the noise over the clipping norm C of a record; or, where each place of a
+        text is clipped by itself, of a place. Replacing what is clipped by itself moves it by 2C at most.
     releases: how often each record was released.
-    target: delta and budget. Adjacency: one record replaced, the client weights given.
+    target: delta and budget. Adjacency: one record replaced, the client weights given; where places are clipped by
+        themselves, one token of a text replaced by another.
+    places: of a text at most, each clipped by itself: replacing the text moves the release by 2C times the root of
+        this; None where the record is clipped as a whole.
+    apart: whether each place was computed from its own token alone, so that replacing a token moves that place only;
+        otherwise it may move all places, as replacing the text does.
     """
 
     what: ClassVar[Protected] = "smashed"
@@ -55,6 +60,8 @@ class GaussianRelease:
     noise_multiplier: float
     releases: int
     target: PrivacyTarget
+    places: int | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
+import dp_accounting
 import pytest
+from dp_accounting import pld
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +96,59 @@ def test_smashed_data_are_accounted_exactly_over_several_noise_levels():
     assert "smashed data: (10, 1e-05)-DP" in mixed.sentence
     assert "50 with noise 10 x clip and 2 with noise 2 x clip" in mixed.sentence
     assert "given the client-side weights" in mixed.sentence
+
+
+def of_places(count, *, apart, noise=10.0, places=16, target=TARGET):
+    return replace(releases(count, noise, target), places=places, apart=apart)
+
+
+def by_pld(*events):
+    """Return the epsilon of (noise over what a unit moves a release by, how often) by privacy loss distributions."""
+    composed = dp_accounting.ComposedDpEvent(
+        [dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise), count) for noise, count in events]
+    )
+    return pld.PLDAccountant(value_discretization_interval=1e-3).compose(composed).get_epsilon(1e-5)
+
+
+def test_a_token_counts_as_its_own_place_where_places_are_apart_and_as_the_whole_text_elsewhere():
+    """Replacing a place moves a release by 2 clips, sixteen of them by 8; all releases of a client add up."""
+    ledger = charge((), [of_places(4, apart=True), of_places(2, apart=False), releases(1, 20.0)])
+    token, record = statements(ledger)
+    assert (token.what, token.per, record.per) == ("smashed", "token replaced", "record replaced")
+    assert token.epsilon == pytest.approx(by_pld((10 / 2, 4), (10 / 8, 2), (20 / 2, 1)), abs=0.01)
+    assert record.epsilon == pytest.approx(by_pld((10 / 8, 6), (20 / 2, 1)), abs=0.01)
+    assert f"({rounded_up(token.epsilon)}, 1e-05)-DP per token replaced, over all its releases" in token.sentence
+    assert "4 with noise 10 x clip on the one place that a token changes and 2 with" in token.sentence
+    assert "2 with noise 10 x clip on each of the 16 places that a token may change" in token.sentence
+    assert "k tokens of a text together count as k times as many releases" in token.sentence
+    assert f"({rounded_up(record.epsilon)}, 1e-05)-DP per record, and so per token, replaced" in record.sentence
+    assert all("nor how many tokens a text has" in said.sentence for said in (token, record))
+
+
+def test_k_tokens_of_a_text_cost_no_more_than_k_times_as_many_releases():
+    # Three places that move by 2 clips each move by 2 sqrt(3) together, as one place would in three releases.
+    together = by_pld((10 / (2 * 3**0.5), 4))
+    assert statements((of_places(12, apart=True),))[0].epsilon == pytest.approx(together, abs=0.01)
+
+
+def test_where_places_have_met_no_epsilon_of_a_token_alone_is_stated():
+    said = only((of_places(2, apart=False),))
+    assert said.per == "record replaced"
+    assert said.epsilon == pytest.approx(by_pld((10 / 8, 2)), abs=0.01)
+
+
+def test_the_worst_client_per_token_may_be_another_than_per_record():
+    ledgers = {0: (of_places(40, apart=True),), 1: (of_places(4, apart=False),), 2: (of_places(1, apart=False),)}
+    found = worst(ledgers)
+    assert [(client, said.per) for client, said in found] == [(1, "token replaced"), (0, "record replaced")]
+    assert [said.epsilon for _, said in found] == [only(ledgers[1]).epsilon, statements(ledgers[0])[1].epsilon]
+    assert [said.per for _, said in worst({client: ledgers[client] for client in (1, 2)})] == ["record replaced"]
+
+
+def test_a_client_that_sent_texts_undefended_has_no_guarantee_per_token_either_which_is_said_once():
+    bare = Undefended(instead_of="GaussianRelease")
+    ((client, said),) = worst({0: (of_places(1, apart=True),), 1: charge((), [of_places(1, apart=True), bare])})
+    assert (client, said.epsilon) == (1, None)
 
 
 def test_labels_cost_their_one_draw():

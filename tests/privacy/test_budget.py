@@ -41,6 +41,18 @@ def test_a_client_takes_part_as_long_as_its_steps_stay_within_the_budget():
     assert rounds > 1
 
 
+def test_a_budget_of_tokens_counts_a_token_as_the_whole_text_where_places_have_met():
+    apart = replace(release(8.0), places=4, apart=True)
+    met = replace(apart, apart=False)
+    assert rounds_within_budget(apart) == rounds_within_budget(release(8.0))
+    assert 3.9 < rounds_within_budget(apart) / rounds_within_budget(met) < 4.2
+    spent = (replace(met, releases=rounds_within_budget(met)),)
+    assert exceeds(spent, [met])
+    # A budget of records counts all places of each.
+    assert exceeds((replace(apart, releases=60, target=release(None).target),), [release(8.0)])
+    assert not exceeds((release(None, 60),), [release(8.0)])
+
+
 def test_a_budget_is_checked_by_the_tight_accountant():
     """10,000 steps at a rate of 0.01 with noise 1.8 spend 2.49, of which Renyi DP knows only that it is below 2.70."""
     spent = [(1.8, 0.01, 10_000)]

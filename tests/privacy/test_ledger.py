@@ -32,6 +32,14 @@ guarantees = st.one_of(
         target=targets,
     ),
     st.builds(GaussianRelease, noise_multiplier=positive, releases=counts, target=targets),
+    st.builds(
+        GaussianRelease,
+        noise_multiplier=positive,
+        releases=counts,
+        target=targets,
+        places=st.sampled_from([1, 64]),
+        apart=st.booleans(),
+    ),
     st.builds(NoisyInputs, noise_multiplier=positive, releases=counts, repeated=st.just(False), target=targets),
     st.builds(NoisyInputs, noise_multiplier=positive, releases=st.just(1), repeated=st.just(True), target=targets),
     st.builds(RandomizedResponse, epsilon=positive),
@@ -94,6 +102,19 @@ def test_noise_on_inputs_counts_each_draw_and_a_repeated_one_once():
     (entry,) = to_json((once,))
     with pytest.raises(ValueError, match="noise that is repeated is one release, not 2"):
         from_json([{**entry, "releases": 2}])
+
+
+def test_releases_of_places_keep_their_unit_and_those_of_older_files_are_of_records():
+    of_places = replace(RELEASE, places=16, apart=True)
+    ledger = charge((), [RELEASE, of_places, replace(of_places, apart=False), of_places])
+    assert [entry.releases for entry in ledger] == [1, 2, 1]
+    older = [
+        {"kind": "GaussianRelease", "noise_multiplier": 10.0, "releases": 1, "target": to_json(ledger)[0]["target"]}
+    ]
+    assert from_json(older) == (RELEASE,)
+    for change in ({"places": 0}, {"places": 2.0}, {"places": None}, {"apart": 1}):
+        with pytest.raises(ValueError, match="not a privacy ledger"):
+            from_json([{**to_json(ledger)[1], **change}])
 
 
 def test_different_mechanisms_and_targets_stay_apart():

@@ -100,7 +100,7 @@ def draws_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("draws_by_place")
-@pytest.mark.parametrize("name", sorted(installed("defense")))
+@pytest.mark.parametrize("name", [*sorted(installed("defense")), "dp-activations:unit=token"])
 def test_more_padding_changes_nothing_of_real_places_and_stays_zero(name):
     chain = acting(name)
     if chain is None:

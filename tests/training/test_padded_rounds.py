@@ -41,7 +41,15 @@ def prepared(length: int, **changes: object):
     return prepare(TrainConfig.model_validate(settings | changes), RunObjects(dataset=texts(length)))
 
 
-@pytest.mark.parametrize(("method", "defense"), [("dtfl", "gaussian-noise:sd=0.5"), ("splitfed-v1", "dropout:p=0.1")])
+@pytest.mark.parametrize(
+    ("method", "defense"),
+    [
+        ("dtfl", "gaussian-noise:sd=0.5"),
+        ("dtfl", "laplace-noise"),
+        ("dtfl", "dp-activations:unit=token"),
+        ("splitfed-v1", "dropout:p=0.1"),
+    ],
+)
 def test_what_leaves_a_client_has_zeros_for_padding_under_noise(play, method, defense):
     seen = []
     run = prepared(9, defense=[defense], method=method)

@@ -1,6 +1,6 @@
 """Setup: from a configuration to all that a run needs; everything is checked, and nothing is written.
 
-load_inputs -> build_network -> cost_table -> placed -> calibrated -> run_devices -> method_schedule
+load_inputs -> build_network -> cost_table -> over_places -> placed -> calibrated -> run_devices -> method_schedule
 -> weighed_classes -> worker_setup -> Prepared
 """
 
@@ -19,7 +19,7 @@ from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, held_inputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
-from dtfl_private.experiments.setup.privacy_settings import calibrated, placed, privacy_settings
+from dtfl_private.experiments.setup.privacy_settings import calibrated, over_places, placed, privacy_settings
 from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
@@ -84,8 +84,8 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
     parts = replace(parts, defense=parts.defense.padded_by(padding))
     network = build_network(config, objects.model, parts, inputs.dataset)
     costs = cost_table(config, parts, network, inputs)
-    defense = placed(costs.config, parts.defense, costs.table)
-    defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K)
+    defense = placed(costs.config, over_places(parts.defense, inputs.dataset, network.model), costs.table)
+    defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K, costs.table.modules)
     devices = run_devices(
         costs.config,
         parts.method,

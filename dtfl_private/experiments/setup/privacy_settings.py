@@ -1,14 +1,17 @@
 """What a run means for its defenses: calibrated noise, and what clients may spend of their privacy."""
 
+from dtfl_private.data.dataset import Dataset, TokenDataset
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.client_devices import client_profiles
+from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.places_apart import stages_apart
 from dtfl_private.privacy.budget import end_of_run
 from dtfl_private.privacy.ledger import Ledger
 from dtfl_private.privacy.round_releases import PrivacySettings
 from dtfl_private.protection.base import name_of
 from dtfl_private.protection.conditional import rule_of
-from dtfl_private.protection.cost import RunFacts
+from dtfl_private.protection.cost import RunFacts, TokenPlaces
 from dtfl_private.protection.defense_chain import DefenseChain, full_round
 from dtfl_private.protection.defense_rule import Case
 from dtfl_private.protocol.contracts import IntArray, tier_names
@@ -16,8 +19,27 @@ from dtfl_private.simulation.costs.table import TierTable
 from dtfl_private.training.method import Method
 
 
-def calibrated(config: TrainConfig, chain: DefenseChain, classes: int, images_K: IntArray) -> DefenseChain:
+def over_places(chain: DefenseChain, dataset: Dataset, model: StagedModel) -> DefenseChain:
+    """Return the defenses with what they must know of the places of texts, if any of them asks for it."""
+    if not isinstance(dataset, TokenDataset) or not any(member.per_token for member in chain):
+        return chain
+    length = dataset.input_shape[0]
+    return chain.over_places(
+        TokenPlaces(most=length, apart_tiers=min(len(model) - 1, stages_apart(model, dataset.tokens, length)))
+    )
+
+
+def calibrated(
+    config: TrainConfig, chain: DefenseChain, classes: int, images_K: IntArray, modules: int | None = None
+) -> DefenseChain:
     """Return the defenses with what depends on the run worked out.
+
+    Args:
+        config: of the run.
+        chain: the defenses, placed among its clients.
+        classes: number of classes.
+        images_K: N_k of each client.
+        modules: of the network: a client that holds all of them sends no smashed data. None where nobody says.
 
     Raises:
         InputError: a target cannot be met in this run.
@@ -30,6 +52,7 @@ def calibrated(config: TrainConfig, chain: DefenseChain, classes: int, images_K:
             classes=classes,
             records_K=tuple(images_K.tolist()),
             augmented=bool(config.augment),
+            tiers=tuple(sorted({case.tier for case in chain.cases if case.tier != modules})),
         )
     )
 

@@ -20,6 +20,11 @@ CHANGING = (
     "does not act, it has no guarantee by that defense for the whole run"
 )
 
+MEETING = (
+    "a client that changes tier adds up what it releases in each; where places of a text have met, a token counts as "
+    "the whole text"
+)
+
 
 def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     """Return what each defense guarantees, and what will have been disclosed after all rounds."""
@@ -44,6 +49,8 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
     if any(planned.values()):
         if privacy.defense.ruled:
             lines.append(CHANGING)
+        elif privacy.defense.by_tier:
+            lines.append(MEETING)
         last = ", or as many as its budget allows" if _has_budget(planned) else ""
         part = f"all {rounds} rounds" if rounds > 1 else "the one round"
         lines.append(f"these privacy figures are for a client that takes part in {part}{last}")
