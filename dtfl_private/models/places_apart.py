@@ -69,7 +69,7 @@ def _only_own_rows(values: Tensor, changed: Tensor, length: int) -> bool:
     """Whether each sequence differs from the one that it was made of in the changed place alone."""
     if values.ndim != 3 or values.shape[1] != length or not bool(values.isfinite().all()):
         return False
-    groups = values.unflatten(0, (SEQUENCES, 1 + len(changed)))
+    groups = values.reshape(SEQUENCES, 1 + len(changed), *values.shape[1:])
     moved = (groups[:, 1:] - groups[:, :1]).abs().amax(dim=-1)  # (S, N, T)
     moved[:, torch.arange(len(changed)), changed] = 0
     return bool((moved <= ROUNDING * values.abs().max()).all())

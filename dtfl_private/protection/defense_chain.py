@@ -367,7 +367,8 @@ class DefenseChain(Defense):
             for guarantee in defense.guarantees(self._seen_by(position, released))
         ]
         given = {type(guarantee).__name__ for guarantee in stated}
-        elsewhere = {type(one).__name__ for defense in self._idle for one in defense.guarantees(released)}
+        of_texts = released if self.token_places is None else replace(released, places=self.token_places.most)
+        elsewhere = {type(one).__name__ for defense in self._idle for one in defense.guarantees(of_texts)}
         kinds: tuple[Kind, ...] = get_args(Kind)
         return [*stated, *(Undefended(instead_of=kind) for kind in kinds if kind in elsewhere - given)]
 

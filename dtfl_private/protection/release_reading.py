@@ -198,7 +198,8 @@ def within_clip(reading: Reading, activations: Tensor) -> Tensor:
         return activations
     dims = [-1] if reading.clips_places else list(range(1, activations.ndim))
     norms = torch.linalg.vector_norm(activations, dim=dims, keepdim=True) * math.sqrt(1 - reading.left_out)
-    return activations * (reading.clip / norms.clamp(min=reading.clip))
+    factors: Tensor = reading.clip / norms.clamp(min=reading.clip)
+    return activations * factors
 
 
 def _in_groups(reading: Reading, activations: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from dtfl_private.protection.client_context import ClientRound
 from dtfl_private.protection.cost import Cut, RoundRelease, RunFacts, TokenPlaces
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protection.release_reading import Reading, within_clip
-from dtfl_private.protocol.guarantees import GaussianRelease, PrivacyTarget
+from dtfl_private.protocol.guarantees import GaussianRelease, PrivacyTarget, Undefended
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.protocol.vocabulary import Vocabulary
 
@@ -143,6 +143,12 @@ def test_its_rules_in_two_tiers_do_not_disturb_one_another():
     shallow, deep = (next(iter(chain.at(tier))).noise for tier in (1, 2))
     assert deep == pytest.approx(math.sqrt(LENGTH) * shallow, rel=2e-3)
     assert [one.apart for tier in (1, 2) for one in chain.at(tier).guarantees(ROUND)] == [True, False]
+
+
+def test_texts_sent_where_its_rule_does_not_hold_leave_no_guarantee():
+    chain = DefenseChain([only_where("tier=1", tokens_dp(noise_multiplier=2.0))]).over_places(PLACES)
+    assert [one.apart for one in chain.at(1).guarantees(ROUND)] == [True]
+    assert list(chain.at(2).guarantees(ROUND)) == [Undefended(instead_of="GaussianRelease")]
 
 
 @pytest.mark.parametrize(("tiers", "changed"), [((1,), 1), ((1, 2), LENGTH), ((2,), LENGTH), ((), LENGTH)])
