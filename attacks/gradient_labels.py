@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dtfl_private.attacking.base import AttackFacts, LabelInference
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, LabelInference
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.label_inference import first_of_each_class
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
@@ -47,6 +47,7 @@ class GradientLabels(LabelInference):
         needs=frozenset({"architecture", "client-weights", "replies", "auxiliary-data"}),
         recipe="linear classifiers from norm and direction of the returned gradients to true labels",
         source="after Li et al. 2022, 2102.08504",
+        inputs=ANY_INPUTS,
     )
 
     labels_per_class: Annotated[int, Field(ge=0)] = 0

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, LabelInference, Target, name_of
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, LabelInference, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.label_inference import require_protected_labels
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
@@ -32,6 +32,7 @@ class LabelClustering(LabelInference):
         needs=frozenset({"architecture", "client-weights", "smashed", "labels"}),
         recipe="k-means on the smashed data; protected labels vote in each cluster",
         source="after Liu and Lyu 2022, 2203.05222",
+        inputs=ANY_INPUTS,
     )
 
     clusters: Annotated[int, Field(ge=1)] = 1

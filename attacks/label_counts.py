@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, LabelInference, Target
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, LabelInference, Target
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.counted_labels import counted_labels
 from dtfl_private.errors import InputError
@@ -29,6 +29,7 @@ class LabelCounts(LabelInference):
         recipe="how many records of each class, from the change of the last layer",
         source="Ma et al. 2023, CVPR",
         whole=True,
+        inputs=ANY_INPUTS,
     )
 
     def check(self, target: Target) -> None:

@@ -9,13 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.attacking import base
-from dtfl_private.attacking.base import AttackFacts, Target, name_of
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, Target, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import label_channel, release_auxiliary, same_weights
 from dtfl_private.attacks.shared.kernel_classifier import KernelClassifier
 from dtfl_private.attacks.shared.property_classifier import Examples, PropertyClassifier
+from dtfl_private.attacks.shared.text_classifier import TextClassifier
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen
+
+LabelClassifier = PropertyClassifier | TextClassifier | KernelClassifier
 
 # Self-training with few labels: rounds, and from which probability on a guess is taken for a label.
 COMPLETIONS = 2
@@ -42,6 +45,7 @@ class LabelInference(base.LabelInference):
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="classifier from auxiliary smashed data to labels, with the protected label's own evidence",
         source="after Fu et al. 2022, USENIX Security",
+        inputs=ANY_INPUTS,
     )
 
     labels_per_class: Annotated[int, Field(ge=0)] = 0
@@ -65,16 +69,16 @@ class LabelInference(base.LabelInference):
             view.progress(number + 1, len(groups))
         return torch.cat([found[id(batch)] for seen in view.seen for batch in seen.batches])
 
-    def _classifier(self, view: View, group: Sequence[Seen]) -> PropertyClassifier | KernelClassifier:
+    def _classifier(self, view: View, group: Sequence[Seen]) -> LabelClassifier:
         known = view.auxiliary
 
         def examples(name: str, images: Tensor, labels: Tensor) -> Examples:
             sent = release_auxiliary(view, group, images, labels, "labels", name, adaptive=self.adaptive)
             return Examples(smashed=sent.smashed, sent_labels=sent.sent_labels, values=labels[sent.places])
 
-        def trained(train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
+        def trained(train: Examples, validation: Examples) -> LabelClassifier:
             if self.labels_per_class == 1:  # judged by what it has learnt, a kernel classifier would always win
-                return PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
+                return _network(view, train, validation)
             return better_classifier(view, train, validation)
 
         train = examples("train", known.images, known.labels)
@@ -92,9 +96,14 @@ class LabelInference(base.LabelInference):
         return classifier
 
 
-def better_classifier(view: View, train: Examples, validation: Examples) -> PropertyClassifier | KernelClassifier:
+def _network(view: View, train: Examples, validation: Examples) -> PropertyClassifier | TextClassifier:
+    kind = TextClassifier if len(view.input_shape) == 1 and train.smashed.ndim == 3 else PropertyClassifier
+    return kind(train, validation, values=view.classes, seed=view.seed, device=view.device)
+
+
+def better_classifier(view: View, train: Examples, validation: Examples) -> LabelClassifier:
     """Return a network or a kernel classifier, whichever has the lower cross-entropy on the validation examples."""
-    network = PropertyClassifier(train, validation, values=view.classes, seed=view.seed, device=view.device)
+    network = _network(view, train, validation)
     finite = all(bool(torch.isfinite(examples.smashed).all()) for examples in (train, validation))
     if len(torch.unique(train.values)) < 2 or not finite:
         return network

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, LabelInference
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, LabelInference
 from dtfl_private.attacking.client_tail import ClientTail
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
@@ -44,6 +44,7 @@ class LabelMatching(LabelInference):
         needs=frozenset({"architecture", "client-weights", "tail-gradients"}),
         recipe="the label whose gradient at the client's last modules is the returned one; follows the client's steps",
         source="after Erdogan et al. 2022, 2108.09033",
+        inputs=ANY_INPUTS,
     )
 
     follows: bool = True

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, MembershipInference
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, MembershipInference
 from dtfl_private.attacking.view import View
 from dtfl_private.protocol.messages import State
 
@@ -36,6 +36,7 @@ class Lira(MembershipInference):
         source="Carlini et al. 2022, 2112.03570",
         per_tier=False,
         whole=True,
+        inputs=ANY_INPUTS,
     )
 
     shadows: Annotated[int, Field(ge=4, multiple_of=2)] = 16

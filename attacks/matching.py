@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, MembershipInference
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, MembershipInference
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.auxiliary_release import (
@@ -48,6 +48,7 @@ class MembershipMatching(MembershipInference):
         amortised=True,
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="match a candidate's activations with what was sent",
+        inputs=ANY_INPUTS,
     )
 
     def scores(self, view: View) -> Tensor:

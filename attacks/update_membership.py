@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, MembershipInference, Target
+from dtfl_private.attacking.base import ANY_INPUTS, AttackFacts, MembershipInference, Target
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.joint_least_squares import JointLeastSquares, SharesPrior
@@ -54,6 +54,7 @@ class UpdateMembership(MembershipInference):
         recipe="Bayesian least squares: which candidates' gradients add up to a client's update, by simulated rounds",
         source="new; after Li et al. 2023, PoPETs; Carlini et al. 2022",
         whole=True,
+        inputs=ANY_INPUTS,
     )
 
     shadows: Annotated[int, Field(ge=0)] = 0

@@ -44,10 +44,13 @@ FORMS: Sequence[Form] = (_as_sent, _channels_sorted, _places_sorted)
 
 
 def altered(images: Tensor, augmentations: Sequence[str]) -> Iterator[Tensor]:
-    """Yield images (N, C, H, W) in each way in which clients may have flipped and cropped them.
+    """Yield images (N, C, H, W) in each way in which clients may have flipped and cropped them; texts as they are.
 
     Squares that a client cuts out are left: at random places, they are a part of what does not match.
     """
+    if images.ndim == 2:  # sequences of tokens
+        yield images
+        return
     pad = max(1, images.shape[2] // 8) if "crop" in augmentations else 0
     height, width = images.shape[2:]
     padded = F.pad(images, (pad, pad, pad, pad))

@@ -15,7 +15,7 @@ GOALS: Mapping[type[Attack], str] = {
     Reconstruction: "the images",
     TokenReconstruction: "the texts, token by token",
     MembershipInference: "whether a record was trained on",
-    AttributeInference: "a property of the images",
+    AttributeInference: "a property of images or texts",
     LabelInference: "true labels that are protected or not sent",
 }
 

@@ -155,6 +155,10 @@ def _setup(
         split=split_auxiliary(opened, knowledge, config.aux_images, config.aux_dir, rounds.clients),
         shows_updates="updates" not in taken_away(in_force(opened, config)),
         shadows=ShadowRuns(
-            as_long_as(opened, opened.prepared.config), worker.classes, folder / "shadows", opened.objects
+            as_long_as(opened, opened.prepared.config),
+            worker.classes,
+            folder / "shadows",
+            opened.objects,
+            opened.vocabulary,
         ),
     )

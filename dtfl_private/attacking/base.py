@@ -37,6 +37,7 @@ SEQUENCES = "sequences of tokens"
 
 ONLY_IMAGES: frozenset[Inputs] = frozenset({"images"})
 ONLY_TOKENS: frozenset[Inputs] = frozenset({"tokens"})
+ANY_INPUTS: frozenset[Inputs] = frozenset({"images", "tokens"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +210,7 @@ class AttributeInference(Attack):
 
     @abstractmethod
     def values(self, images: Tensor, labels: Tensor, auxiliary: Auxiliary) -> Tensor:
-        """Return the property (N,), int64 from 0, of images (N, C, H, W) in [0, 1]: what is to be inferred.
+        """Return the property (N,), int64 from 0, of images (N, C, H, W) in [0, 1], or of sequences (N, T).
 
         Args:
             images: of which the property is asked.

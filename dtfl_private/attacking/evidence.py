@@ -21,7 +21,7 @@ class Auxiliary:
     """The adversary's own labelled images, split into a part to train on and a part to tune and stop early by.
 
     Images are (N, C, H, W) float32 in [0, 1], labels (N,) int64, on the CPU. Where inputs are tokens, ``images`` are
-    sequences (N, T) int64.
+    sequences (N, T) int64, which the number ``padding`` fills up, if there is one.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Auxiliary:
     labels: Tensor
     validation_images: Tensor
     validation_labels: Tensor
+    padding: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

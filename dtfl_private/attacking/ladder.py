@@ -19,7 +19,7 @@ LADDER: Ladder = {
     Reconstruction: ("decoder", "optimization", "hybrid", "unshuffle"),
     TokenReconstruction: ("token-lookup",),
     MembershipInference: ("membership-matching", "lira"),
-    AttributeInference: ("attribute-inference", "update-attributes"),
+    AttributeInference: ("attribute-inference", "update-attributes", "token-occurrence"),
     LabelInference: ("label-inference", "label-clustering"),
 }
 """Where clients send activations, and the server their weights."""

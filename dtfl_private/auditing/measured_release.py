@@ -57,7 +57,13 @@ def measured_run(opened: OpenedRun, config: AuditConfig) -> MeasuredRun:
     numerics = choose_numerics(
         config.device, "fp32", worker.numerics.memory_format, resolved_norm(opened.prepared.config)
     )
-    shadows = ShadowRuns(as_long_as(opened, opened.prepared.config), worker.classes, opened.folder.path, opened.objects)
+    shadows = ShadowRuns(
+        as_long_as(opened, opened.prepared.config),
+        worker.classes,
+        opened.folder.path,
+        opened.objects,
+        opened.vocabulary,
+    )
     records, size = _whole_batches(opened, config.measured)
     return MeasuredRun(
         setup=AttackSetup(opened=opened, split=split, numerics=numerics, shadows=shadows),

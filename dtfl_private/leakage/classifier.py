@@ -5,7 +5,7 @@ it can say of reconstructions, and is reported with it.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -89,8 +89,35 @@ def train_classifier(
         device: where to compute.
     """
     channels, height, width = images.shape[1:]
+    return fitted(
+        lambda: SmallNetwork(channels, height, width, classes),
+        (images, labels),
+        (validation_images, validation_labels),
+        seed=seed,
+        device=device,
+    )
+
+
+def fitted(
+    build: Callable[[], nn.Module],
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> Classifier:
+    """Return a network that is trained, and stopped, as `train_classifier` says.
+
+    Args:
+        build: draws its weights from torch's global generator.
+        train: inputs (N, ...) and class numbers (N,).
+        validation: others, for stopping.
+        seed: of weights, order and dropout.
+        device: where to compute.
+    """
+    (images, labels), (validation_images, validation_labels) = train, validation
     with isolated(seed, "independent classifier"):
-        network = SmallNetwork(channels, height, width, classes).to(device)
+        network = build().to(device)
         order = torch_stream(seed, "independent classifier", "order")
         optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
         best, best_loss, waited = network, float("inf"), 0

@@ -201,16 +201,19 @@ def _of_run(opened: OpenedRun, train: Tensor, validation: Tensor) -> Auxiliary:
     images[trained_on] = worker.train_images[numbers[trained_on]]
     labels[trained_on] = worker.train_labels[numbers[trained_on]]
     parts = torch.arange(len(numbers)).tensor_split([len(train)])
-    return _auxiliary(opened.prepared.config.dataset, images, labels, *parts)
+    return _auxiliary(opened.prepared.config.dataset, images, labels, *parts, vocabulary=opened.vocabulary)
 
 
-def _auxiliary(name: str, images_u8: Tensor, labels: Tensor, train: Tensor, validation: Tensor) -> Auxiliary:
+def _auxiliary(
+    name: str, images_u8: Tensor, labels: Tensor, train: Tensor, validation: Tensor, *, vocabulary: Vocabulary | None
+) -> Auxiliary:
     return Auxiliary(
         name=name,
         images=plain(images_u8[train]),
         labels=labels[train],
         validation_images=plain(images_u8[validation]),
         validation_labels=labels[validation],
+        padding=None if vocabulary is None else vocabulary.padding,
     )
 
 
@@ -238,7 +241,7 @@ def _shifted(opened: OpenedRun, name: str, images: int, aux_dir: Path | None) ->
     known = torch.cat([worker.train_images, worker.test_images])
     free = torch.from_numpy(stream(worker.seed, "auxiliary", name).permutation(len(other.train_labels)))
     order = free[~_also_in(other.train_images[free], known)][:images]
-    return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order))
+    return _auxiliary(other.name, other.train_images, other.train_labels, *_parts(order), vocabulary=opened.vocabulary)
 
 
 def _vocabulary_of(dataset: Dataset) -> Vocabulary | None:

@@ -2,18 +2,21 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from dtfl_private.data.dataset import ImageDataset
+from dtfl_private.data.dataset import Dataset, ImageDataset, TokenDataset
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.experiments.train import train
 from dtfl_private.files.reading import read_bytes
 from dtfl_private.protocol.messages import State
+from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import stream
 from dtfl_private.runtime.executor_choice import LOCAL
 
@@ -31,22 +34,34 @@ class ShadowRuns:
         classes: number of classes.
         folder: below which the runs lie.
         objects: what the victim's run was given as objects; its data set is not used.
+        vocabulary: of a run on sequences of tokens; None of one on images.
     """
 
-    def __init__(self, config: TrainConfig, classes: int, folder: Path, objects: RunObjects) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        classes: int,
+        folder: Path,
+        objects: RunObjects,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self._config = config
         self._classes = classes
         self._folder = folder
         self._objects = objects
+        self._vocabulary = vocabulary
 
     def train(self, name: str, images: Tensor, labels: Tensor) -> State:
-        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name."""
-        images_u8 = (images * 255).round().clamp(0, 255).to(torch.uint8)
-        dataset = _shadow_dataset(images_u8, labels, self._classes)
+        """Return the final global model of a federated run on these images (N, C, H, W) in [0, 1]; cached by name.
+
+        On sequences (N, T) of tokens, of a run on such.
+        """
+        stored = images.int() if images.ndim == 2 else (images * 255).round().clamp(0, 255).to(torch.uint8)
+        dataset = _shadow_dataset(stored, labels, self._classes, self._vocabulary)
         run = train(
             _shadow_config(self._config, name),
             # Other records, as for other victims, are another run.
-            out=self._folder / f"{name}-{_digest(images_u8, labels)}",
+            out=self._folder / f"{name}-{_digest(stored, labels)}",
             resume=True,
             **replace(self._objects, dataset=dataset).arguments(),
         )
@@ -54,15 +69,22 @@ class ShadowRuns:
         return safetensors.torch.load(data)  # numbers only: safetensors hold no code
 
 
-def _shadow_dataset(images_u8: Tensor, labels: Tensor, classes: int) -> ImageDataset:
-    return ImageDataset(
+def _shadow_dataset(stored: Tensor, labels: Tensor, classes: int, vocabulary: Vocabulary | None) -> Dataset:
+    kind = ImageDataset if vocabulary is None else partial(_texts, vocabulary)
+    return kind(
         name="shadow",
         source="records of the adversary's choice",
         classes=tuple(map(str, range(classes))),
-        train_images=images_u8,
+        train_images=stored,
         train_labels=labels,
-        test_images=images_u8[:TEST_IMAGES],
+        test_images=stored[:TEST_IMAGES],
         test_labels=labels[:TEST_IMAGES],
+    )
+
+
+def _texts(vocabulary: Vocabulary, **fields: Any) -> TokenDataset:
+    return TokenDataset(
+        vocabulary=vocabulary.size, padding=vocabulary.padding, tokenizer=vocabulary.tokenizer, **fields
     )
 
 
@@ -88,7 +110,7 @@ def _shadow_config(victim: TrainConfig, name: str) -> TrainConfig:
     return victim.model_copy(update=changes)
 
 
-def _digest(images_u8: Tensor, labels: Tensor) -> str:
-    digest = hashlib.blake2b(images_u8.contiguous().numpy().tobytes(), digest_size=8)
+def _digest(stored: Tensor, labels: Tensor) -> str:
+    digest = hashlib.blake2b(stored.contiguous().numpy().tobytes(), digest_size=8)
     digest.update(labels.contiguous().numpy().tobytes())
     return digest.hexdigest()

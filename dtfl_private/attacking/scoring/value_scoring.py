@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dtfl_private.attacking.attack_setup import AttackSetup
 from dtfl_private.attacking.base import Attack, AttributeInference
+from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.scoring.judged import Judged, Scored
 from dtfl_private.attacking.scoring.repetitions import Repetition, common_victims, sends_labels, sent_labels
 from dtfl_private.leakage.ceiling import raw_pixel_guess
@@ -13,6 +17,7 @@ from dtfl_private.leakage.image_metrics import correct
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.leakage.results.result_heading import Heading
 from dtfl_private.leakage.results.value_results import right_guesses, value_results
+from dtfl_private.leakage.token_metrics import real_tokens
 
 
 def inference_results(
@@ -37,7 +42,11 @@ def inference_results(
             "majority": known.mode().values.expand(len(truth)),
             "label-prior": majority_by_label(known, auxiliary.labels, labels),
         }
-        ceiling = {"raw-pixels": _raw_pixels(attack, setup, images, labels, known)}
+        ceiling: dict[str, Tensor] = {}
+        if images.ndim == 2:  # of a text itself, how many tokens it has shows; all of it tells the property
+            trivial["label-and-length"] = _by_label_and_length(known, auxiliary, images, labels)
+        else:
+            ceiling["raw-pixels"] = _raw_pixels(attack, setup, images, labels, known)
         results = value_results(guesses, truth, trivial, ceiling, heading)
         return _judged(guesses, truth, trivial, victims.records[common], results)
     trivial = {"majority": setup.split.prior.labels.mode().values.expand(len(labels))}
@@ -74,6 +83,23 @@ def _raw_pixels(
         seed=worker.seed,
         device=setup.numerics.device,
     )
+
+
+def _by_label_and_length(values: Tensor, auxiliary: Auxiliary, texts: Tensor, labels: Tensor) -> Tensor:
+    """Return the likelier value for texts (N, T) by their labels and the number of their tokens, which both show."""
+    from sklearn.linear_model import LogisticRegression  # scikit-learn takes a while to load
+
+    if len(torch.unique(values)) < 2:
+        return values.mode().values.expand(len(texts))
+    classes = 1 + int(torch.cat([auxiliary.labels, labels]).max())
+
+    def features(own: Tensor, kinds: Tensor) -> Tensor:
+        real = real_tokens(own, auxiliary.padding).double().mean(dim=1, keepdim=True)
+        label = F.one_hot(kinds, classes).double()
+        return torch.cat([label, label * real], dim=1)
+
+    fitted = LogisticRegression(C=10.0, max_iter=500).fit(features(auxiliary.images, auxiliary.labels), values)
+    return torch.from_numpy(np.asarray(fitted.predict(features(texts, labels)), dtype=np.int64))
 
 
 def majority_by_label(values: Tensor, labels: Tensor, of: Tensor) -> Tensor:

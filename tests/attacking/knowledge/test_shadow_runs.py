@@ -6,6 +6,7 @@ from dtfl_private.attacking.knowledge.shadow_runs import ShadowRuns
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.experiments.setup.run_objects import RunObjects
+from dtfl_private.protocol.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -57,3 +58,20 @@ def test_a_shadow_trains_on_all_of_its_records_and_to_the_last_round(tiny_config
     assert (config.validation, config.patience, config.max_train_images) == (0, None, 12)
     assert len(folder.rounds.read_text().splitlines()) == 3
     assert not folder.best_model.exists()
+
+
+def test_a_shadow_of_a_run_on_texts_is_trained_on_sequences_of_its_tokens(monkeypatch, tmp_path, tiny_config):
+    found = []
+
+    def train(_, *, dataset, **__):
+        found.append(dataset)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shadow_runs, "train", train)
+    vocabulary = Vocabulary(size=500, padding=500)
+    shadows = ShadowRuns(tiny_config(), 3, tmp_path, RunObjects(), vocabulary)
+    texts = torch.tensor([[7, 499, 500], [0, 255, 256]])
+    with pytest.raises(KeyboardInterrupt):
+        shadows.train("in", texts, torch.tensor([0, 2]))
+    assert found[0].tokens == vocabulary
+    assert torch.equal(found[0].train_images, texts.int())
