@@ -108,6 +108,7 @@ def test_releases_of_places_keep_their_unit_and_those_of_older_files_are_of_reco
     of_places = replace(RELEASE, places=16, apart=True)
     ledger = charge((), [RELEASE, of_places, replace(of_places, apart=False), of_places])
     assert [entry.releases for entry in ledger] == [1, 2, 1]
+    assert from_json(to_json(ledger)) == ledger
     older = [
         {"kind": "GaussianRelease", "noise_multiplier": 10.0, "releases": 1, "target": to_json(ledger)[0]["target"]}
     ]
