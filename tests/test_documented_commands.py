@@ -59,7 +59,7 @@ def refusal(line: str) -> str | None:
         if name in ("compare", "export", "deploy"):
             return None
         if name == "predict":
-            return None if given.get("images") else "no images"
+            return None if given.get("files") else "no files"
         if name == "help":
             known = {None, *topics(), *COMMANDS}
             return None if given.get("topic") in known else f"no topic '{given['topic']}'"
