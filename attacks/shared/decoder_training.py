@@ -123,7 +123,7 @@ def train_decoder(
 ) -> tuple[InverseNetwork, float]:
     """Train a network; return the average of its weights that served best, and its error on validation images."""
     validation = lessons.validation()
-    average = AveragedModel(network, multi_avg_fn=_forgetting)
+    average = AveragedModel(network, multi_avg_fn=forgetting)
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
     best, best_error = copy.deepcopy(network), math.inf
@@ -146,7 +146,7 @@ def train_decoder(
 
 
 @torch.no_grad()
-def _forgetting(average: PARAM_LIST, latest: PARAM_LIST, updates: Tensor | int) -> None:
+def forgetting(average: PARAM_LIST, latest: PARAM_LIST, updates: Tensor | int) -> None:
     """Move an average of weights on by one more step: exponential, over the last tenth as long as it is young."""
     decay = min(DECAY, (1 + int(updates)) / (10 + int(updates)))
     torch._foreach_lerp_(list(average), list(latest), 1 - decay)

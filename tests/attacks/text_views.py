@@ -27,12 +27,13 @@ VOCABULARY = Vocabulary(size=TOKENS, padding=PADDING)
 UNSEEN = 36
 
 
-def client_half(blocks: int = 1, seed: int = 0, dropout: float = 0.0) -> StagedModel:
-    """Return an embedding and some blocks, with weights as large as training makes them."""
+def client_half(blocks: int = 1, seed: int = 0, dropout: float = 0.0, embedding: float = 0.02) -> StagedModel:
+    """Return an embedding and some blocks; the rows of its table are normal with this deviation."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        parts: list[nn.Module] = [Embedding(TOKENS, LENGTH, WIDTH, dropout, PADDING)]
+        parts: list[Any] = [Embedding(TOKENS, LENGTH, WIDTH, dropout, PADDING)]
         parts += [Block(WIDTH, 2, dropout, causal=False) for _ in range(blocks)]
+        nn.init.normal_(parts[0].tokens.weight, std=embedding)
     return StagedModel([("md1", nn.Sequential(*parts))])
 
 
