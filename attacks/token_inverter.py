@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, TokenReconstruction
+from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, TokenReconstruction
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.token_inverters import tokens_read_by, trained_readers
 from dtfl_private.attacks.shared.token_training import NORMAL_STEPS, TokenTraining
@@ -22,8 +22,8 @@ class TokenInverter(TokenReconstruction):
     text, and starts from the nearest row of the client half's own embedding table. As few texts are the rule, half of
     them are varied in training: a random share of their tokens is replaced by others.
 
-    Where it reads no more of the auxiliary validation texts than their most frequent token does, it says that token
-    everywhere. Places of zeros are padding and are returned as such.
+    Where it reads no more of the auxiliary validation texts than a trivial guess, such as the most frequent token
+    everywhere, has aright, that guess is returned. Places of zeros are padding and are returned as such.
 
     Attributes:
         size: of the network: 1, 2 or 4 blocks of width 64, 128 or 256.
@@ -36,7 +36,7 @@ class TokenInverter(TokenReconstruction):
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="network trained on auxiliary texts sent through the known client half",
         source="Chen et al. 2025, KDD",
-        inputs=frozenset({"tokens"}),
+        inputs=ONLY_TOKENS,
         amortised=True,
     )
     normal_steps: ClassVar[Mapping[str, int]] = {"steps": NORMAL_STEPS}

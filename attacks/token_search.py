@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import AttackFacts, TokenReconstruction
+from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, TokenReconstruction
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.optimization import Ticks, victims_digest
@@ -56,7 +56,7 @@ class TokenSearch(TokenReconstruction):
         needs=frozenset({"architecture", "client-weights", "smashed", "auxiliary-data"}),
         recipe="what a trained network reads, refined token by token until the activations fit",
         source="Chen et al. 2025, KDD",
-        inputs=frozenset({"tokens"}),
+        inputs=ONLY_TOKENS,
     )
     normal_steps: ClassVar[Mapping[str, int]] = {"reader_steps": NORMAL_STEPS, "steps": SEARCH_STEPS}
 

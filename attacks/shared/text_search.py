@@ -74,7 +74,7 @@ class TextSearch:
         """
         smashed = smashed.to(program.device)
         start = self.reader.tokens(smashed, labels)
-        if self.reader.everywhere is not None:
+        if not self.reader.reads:
             return start
         released = self.released(program, smashed, labels)
         shares = released.shares

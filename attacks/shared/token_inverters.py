@@ -1,25 +1,26 @@
 """Readers of clients' rounds: trained networks, one for each distinct download; shared by several attacks.
 
 Chance comes from the repetition's seed and not from the attack's stream, so that the cached network is the same
-whichever attack trains it. Where a network reads no more of the validation texts than the most frequent token does, it
-says that token everywhere.
+whichever attack trains it. Where a network reads no more of the validation texts than a trivial guess has aright, which
+needs no smashed data, the best of these takes its place.
 
 readers = trained_readers(view, TokenTraining())
 tokens = readers.of(seen).tokens(smashed, labels)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.embedding_table import token_table
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.attacks.shared.token_network import TokenNetwork, TokenShapes
 from dtfl_private.attacks.shared.token_training import CHUNK, Reading, Texts, TokenTraining, known_places, train_network
-from dtfl_private.attacks.shared.varied_texts import token_shares
+from dtfl_private.leakage.token_baselines import ATTAINABLE, TOKEN_BASELINES, KnownTexts
 from dtfl_private.models.padding import real_places
 from dtfl_private.protocol.messages import Seen
 from dtfl_private.protocol.vocabulary import Vocabulary
@@ -29,32 +30,36 @@ ACCURACY, LOSS = "validation accuracy", "validation loss"
 
 
 class TokenReader:
-    """A trained network, or the most frequent token in its place.
+    """A trained network, or a trivial guess in its place.
 
     Args:
         network: trained.
         device: to compute on.
         vocabulary: what the tokens are.
-        everywhere: the token that is said everywhere, if the network serves no better.
+        instead: from labels as sent (N,) to tokens (N, T), if the network serves no better.
 
     Attributes:
         vocabulary: what the tokens are.
-        everywhere: the token that is said everywhere; None if the network reads.
+        reads: whether it goes by what it is shown; otherwise it guesses.
     """
 
-    def __init__(self, network: TokenNetwork, device: str, vocabulary: Vocabulary, everywhere: int | None) -> None:
+    def __init__(
+        self,
+        network: TokenNetwork,
+        device: str,
+        vocabulary: Vocabulary,
+        instead: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self._network = network.to(device).eval().requires_grad_(requires_grad=False)
-        self._device = device
-        self.vocabulary, self.everywhere = vocabulary, everywhere
+        self._device, self._instead = device, instead
+        self.vocabulary, self.reads = vocabulary, instead is None
 
     def tokens(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return tokens (N, T), int64, of activations (N, T, C) and labels (N,); padding where nothing is real."""
-        if self.everywhere is None:
-            pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
-            found = torch.cat([self.log_shares(z, y).argmax(dim=-1) for z, y in pairs])
-        else:
-            found = torch.full(smashed.shape[:2], self.everywhere, device=self._device)
-        return self.padded(found, smashed)
+        if self._instead is not None:
+            return self.padded(self._instead(labels).to(self._device), smashed)
+        pairs = zip(torch.split(smashed, CHUNK), torch.split(labels, CHUNK), strict=True)
+        return self.padded(torch.cat([self.log_shares(z, y).argmax(dim=-1) for z, y in pairs]), smashed)
 
     @torch.no_grad()
     def log_shares(self, smashed: Tensor, labels: Tensor) -> Tensor:
@@ -106,13 +111,30 @@ def _trained_reader(view: View, group: Sequence[Seen], training: TokenTraining) 
     reading = Reading(float(trained.pop(ACCURACY)), float(trained.pop(LOSS)))
     network = _network(view, group, training)
     network.load_state_dict(trained)
-    shares = token_shares(view.auxiliary.images, view.vocabulary)
-    everywhere = int(shares.argmax())
-    texts = _texts(view, group, training)
-    validation = texts.validation()
-    guessed = validation.images[known_places(validation, view.vocabulary)] == everywhere
-    no_better = reading.accuracy <= float(guessed.double().mean()) if len(guessed) else True
-    return TokenReader(network, view.device, view.vocabulary, everywhere if no_better else None)
+    right, instead = _best_guess(view, group, training)
+    return TokenReader(network, view.device, view.vocabulary, instead if reading.accuracy <= right else None)
+
+
+def _best_guess(view: View, group: Sequence[Seen], training: TokenTraining) -> tuple[float, Callable[[Tensor], Tensor]]:
+    """Return the trivial guess that has most of the validation texts' tokens aright, with the share of these."""
+    validation = _texts(view, group, training).validation()
+    known = known_places(validation, view.vocabulary)
+    guesses = {name: partial(_guessed, view.auxiliary, view.vocabulary, name) for name in ATTAINABLE}
+    right = {
+        name: float((guess(validation.labels) == validation.images.cpu())[known.cpu()].double().mean())
+        for name, guess in guesses.items()
+    }
+    best = max(right, key=right.__getitem__)
+    return right[best], guesses[best]
+
+
+def _guessed(own: Auxiliary, vocabulary: Vocabulary, name: str, labels: Tensor) -> Tensor:
+    """Return a trivial guess (N, T) of texts with these labels as sent (N,), on the CPU."""
+    nothing = own.images.new_zeros(len(labels), own.images.shape[1])  # in place of the truth
+    known = KnownTexts(
+        sequences=own.images, labels=own.labels, victim_labels=labels.cpu(), truth=nothing, vocabulary=vocabulary
+    )
+    return TOKEN_BASELINES[name](known)
 
 
 def _train(view: View, group: Sequence[Seen], training: TokenTraining) -> dict[str, Tensor]:
