@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, TokenReconstruction
+from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, Target, TokenReconstruction, name_of
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.token_inverters import tokens_read_by, trained_readers
+from dtfl_private.attacks.shared.token_network import require_rows
 from dtfl_private.attacks.shared.token_training import NORMAL_STEPS, TokenTraining
 
 
@@ -45,6 +46,11 @@ class TokenInverter(TokenReconstruction):
     steps: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-3
     varied: bool = True
+
+    def check(self, target: Target) -> None:
+        """Refuse images, and activations that are not one row for each place."""
+        super().check(target)
+        require_rows(target, name_of(self))
 
     @property
     def training(self) -> TokenTraining:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, TokenReconstruction
+from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, Target, TokenReconstruction, name_of
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.optimization import Ticks, victims_digest
@@ -17,6 +17,7 @@ from dtfl_private.attacks.shared.release_fit import ReleaseFit, without_chance
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser, batch_size, validation_release
 from dtfl_private.attacks.shared.text_search import TextSearch, Weights
 from dtfl_private.attacks.shared.token_inverters import TokenReader, tokens_read_by, trained_readers
+from dtfl_private.attacks.shared.token_network import require_rows
 from dtfl_private.attacks.shared.token_training import NORMAL_STEPS, known_places
 from dtfl_private.attacks.token_inverter import TokenInverter
 from dtfl_private.protocol.messages import Seen
@@ -32,6 +33,13 @@ LEARNT_FROM = 16
 READ = 0.5
 
 
+class Way(NamedTuple):
+    """How the terms are weighed, and whether the release's likelihood is that of known noise or learnt."""
+
+    weights: Weights
+    exact: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenSearch(TokenReconstruction):
     """Start at what `token-inverter` reads, and replace tokens as long as the client half's activations fit better.
@@ -39,12 +47,12 @@ class TokenSearch(TokenReconstruction):
     The second step of Chen et al. 2025 (BiSR, KDD), where the client half is known. What is minimised is the negative
     log likelihood of the release, with noise that is known or learnt from auxiliary releases, less the log
     probabilities of the tokens by the network, and of the text by its pairs of neighbours (Kneser-Ney, from the
-    auxiliary texts). Gradient descent on mixtures of each place's likeliest tokens, and the likeliest path by the
-    pairs, give further starts; then tokens are replaced one by one, each judged by a forward pass of the whole text. So
-    the end is never worse, by what is minimised, than what the network reads.
+    auxiliary texts). Gradient descent on vectors in place of those that the client half looks up, and the likeliest
+    path by the pairs, give further starts; then tokens are replaced one by one, each judged by a forward pass of the
+    whole text. So the end is never worse, by what is minimised, than what the network reads.
 
-    How the terms are weighed is chosen by auxiliary validation texts; where no search reads more of their tokens than
-    the network, the network's reading is returned.
+    How the terms are weighed, and whether the likelihood is that of known noise or learnt, is chosen by auxiliary
+    validation texts; where no search reads more of their tokens than the network, the network's reading is returned.
 
     Attributes:
         size: of the network.
@@ -64,6 +72,11 @@ class TokenSearch(TokenReconstruction):
     reader_steps: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=0)] = 0
 
+    def check(self, target: Target) -> None:
+        """Refuse images, and activations that are not one row for each place."""
+        super().check(target)
+        require_rows(target, name_of(self))
+
     def tokens(self, view: View) -> Tensor:
         """Return tokens (victims, T); cached."""
         name = f"token search/{self}/{victims_digest(view)}"
@@ -74,37 +87,43 @@ class TokenSearch(TokenReconstruction):
         readers, searching = trained_readers(view.part(0, READ), inverter.training), view.part(READ, 1)
         received = sum(len(seen.batches) for seen in view.seen)
         tick = Ticks(searching, self.budget["steps"] * (received + TUNING_BATCHES * len(WEIGHTS)))
-        weights = self._chosen(view, readers.of(view.seen[0]), tick)
-        if weights is None:
+        way = self._way(view, readers.of(view.seen[0]), tick)
+        if way is None:
             return tokens_read_by(view, readers)
         parts = []
         for seen in view.seen:
-            search, program = self.search(view, seen, readers.of(seen), weights), self.program(view, seen)
+            search, program = self.search(view, seen, readers.of(seen), way), self.program(view, seen)
             for batch in seen.batches:
                 sender = program.sending(batch.labels, batch.batch)
                 parts.append(search.of_batch(sender, batch.smashed, batch.labels, tick))
         return torch.cat(parts).cpu()
 
-    def _chosen(self, view: View, reader: TokenReader, tick: Ticks) -> Weights | None:
-        """Return the weights by which most validation tokens are found; None if the reader finds no fewer."""
+    def _way(self, view: View, reader: TokenReader, tick: Ticks) -> Way | None:
+        """Return the way by which most validation tokens are found; None if the reader finds no fewer."""
         seen = view.seen[0]
         batches, program = validation_release(view, seen, self.adaptive, TUNING_BATCHES), self.program(view, seen)
-        search = self.search(view, seen, reader, WEIGHTS[0])
         best, most = None, _right(view, batches, [reader.tokens(sent.smashed, sent.labels) for sent in batches])
-        for weights in WEIGHTS:
-            tried = replace(search, weights=weights)
-            found = [tried.of_batch(sent.sent_by(program), sent.smashed, sent.labels, tick) for sent in batches]
+        made = self.search(view, seen, reader, Way(WEIGHTS[0]))
+        for way in self._ways(program, batches):
+            search = replace(made, weights=way.weights, fit=replace(made.fit, exact=way.exact))
+            found = [search.of_batch(sent.sent_by(program), sent.smashed, sent.labels, tick) for sent in batches]
             if (right := _right(view, batches, found)) > most:
-                best, most = weights, right
+                best, most = way, right
         return best
 
-    def search(self, view: View, seen: Seen, reader: TokenReader, weights: Weights) -> TextSearch:
-        """Return the search for texts of a client, whose reader is given, with weights that are."""
+    @staticmethod
+    def _ways(program: ClientProgram, batches: Sequence[ReleasedImages]) -> Sequence[Way]:
+        """Return the ways to try: with the noise's own likelihood, too, where defenses say what it is."""
+        known = program.read(batches[0].smashed).has_known_noise
+        return [*(Way(weights) for weights in WEIGHTS), *([Way(WEIGHTS[0], exact=True)] if known else [])]
+
+    def search(self, view: View, seen: Seen, reader: TokenReader, way: Way) -> TextSearch:
+        """Return the search for texts of a client, whose reader is given, on the way that is."""
         return TextSearch(
             reader=reader,
             bigrams=_bigrams(view),
-            fit=self._fit(view, seen),
-            weights=weights,
+            fit=replace(self._fit(view, seen), exact=way.exact),
+            weights=way.weights,
             steps=self.budget["steps"],
         )
 

@@ -11,6 +11,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.attacking.base import Target
+from dtfl_private.errors import InputError
+
 Size = Literal["small", "medium", "large"]
 SIZES: tuple[Size, ...] = get_args(Size)
 WIDTHS = {"small": 64, "medium": 128, "large": 256}
@@ -38,6 +41,19 @@ class TokenShapes:
     tokens: int
     classes: int
     padding: int | None
+
+
+def require_rows(target: Target, attack: str) -> None:
+    """Refuse activations that are not one row for each place.
+
+    Raises:
+        InputError: they are not.
+    """
+    if len(target.cut_shape) != 2 or target.cut_shape[0] != target.input_shape[0]:
+        raise InputError(
+            f"{attack} reads places one by one, and activations of shape {target.cut_shape} are not a row for each of "
+            f"{target.input_shape[0]} places"
+        )
 
 
 class TokenNetwork(nn.Module):

@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dtfl_private.attacking.base import Target, name_of
 from dtfl_private.attacks.shared.text_search import Weights
 from dtfl_private.attacks.shared.token_inverters import trained_readers
 from dtfl_private.attacks.token_inverter import TokenInverter
-from dtfl_private.attacks.token_search import TokenSearch
+from dtfl_private.attacks.token_search import TokenSearch, Way
+from dtfl_private.errors import InputError
 from dtfl_private.leakage.token_baselines import ATTAINABLE, TOKEN_BASELINES, KnownTexts
 from dtfl_private.plugins.registry import create
+from dtfl_private.protection.defense_chain import DefenseChain
 from tests.attacks.text_views import (
     BATCH,
     PADDING,
@@ -107,7 +110,7 @@ def test_by_what_it_minimises_the_end_is_never_worse_than_what_the_network_reads
     view, _, readers = hard
     seen = view.seen[0]
     batch, reader = seen.batches[0], readers.of(seen)
-    search = replace(SEARCH, steps=steps).search(view, seen, reader, Weights(1.0, 0.3))
+    search = replace(SEARCH, steps=steps).search(view, seen, reader, Way(Weights(1.0, 0.3)))
     program = SEARCH.program(view, seen).sending(batch.labels, batch.batch)
     scores = [
         search.objective(search.released(program, batch.smashed, batch.labels), tokens)
@@ -118,3 +121,13 @@ def test_by_what_it_minimises_the_end_is_never_worse_than_what_the_network_reads
     ]
     assert bool((scores[1] <= scores[0]).all())
     assert bool((scores[1] < scores[0]).any())
+
+
+@pytest.mark.parametrize("attack", [INVERTER, SEARCH], ids=name_of)
+def test_they_refuse_images_and_activations_that_are_no_rows_of_places(attack):
+    for shape, cut, why in (
+        ((3, 8, 8), (4, 8, 8), f"{name_of(attack)} attacks sequences of tokens; this run's inputs are images"),
+        ((8,), (16,), rf"{name_of(attack)} reads places one by one, and activations of shape \(16,\) are not a row"),
+    ):
+        with pytest.raises(InputError, match=why):
+            attack.check(Target(tier=1, input_shape=shape, cut_shape=cut, classes=2, defense=DefenseChain()))
