@@ -123,7 +123,7 @@ class TokenNetwork(nn.Module):
     def read(self, own: Tensor, hidden: Tensor) -> Tensor:
         """Return logits (..., V) of `features` (..., C) and (..., width), of all places or of some."""
         sought = self.direct(own) + self.around(hidden)
-        logits = self.free(hidden) + self.nearness * (sought @ self.rows.T - self.penalty)
+        logits: Tensor = self.free(hidden) + self.nearness * (sought @ self.rows.T - self.penalty)
         if self.shapes.padding is not None and self.shapes.padding < self.shapes.tokens:
             logits[..., self.shapes.padding] = torch.finfo(logits.dtype).min
         return logits

@@ -17,7 +17,7 @@ Ladder = Mapping[type[Attack], Sequence[str]]
 
 LADDER: Ladder = {
     Reconstruction: ("decoder", "optimization", "hybrid", "unshuffle"),
-    TokenReconstruction: ("token-lookup",),
+    TokenReconstruction: ("token-lookup", "token-inverter", "token-search"),
     MembershipInference: ("membership-matching", "lira"),
     AttributeInference: ("attribute-inference", "update-attributes", "token-occurrence"),
     LabelInference: ("label-inference", "label-clustering"),
