@@ -18,7 +18,7 @@ class TwoTables(nn.Module):
     def forward(self, tokens):
         where = torch.arange(tokens.shape[1])[None].expand_as(tokens)
         real = tokens != PADDING
-        return (self.tokens(tokens * real) + self.places(where)) * real[..., None]
+        return (self.places(where) + self.tokens(tokens * real)) * real[..., None]
 
 
 def test_it_is_told_from_tables_of_anything_else():

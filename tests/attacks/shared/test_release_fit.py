@@ -4,6 +4,7 @@ import torch
 
 from dtfl_private.attacks.shared.release_fit import ReleaseFit, expected_of, without_chance
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
+from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.plugins.registry import create
 from dtfl_private.protection.release_reading import log_likelihood
 from tests.attacks.text_views import BATCH, client_half, text_view, texts
@@ -41,16 +42,14 @@ def test_without_chance_a_client_half_with_dropout_makes_the_same_twice():
 
 def test_channels_that_chance_disturbs_count_less():
     class Noisy(torch.nn.Module):
-        def __init__(self, half):
+        def __init__(self, inner):
             super().__init__()
-            self.half = half
+            self.inner = inner
 
         def forward(self, tokens):
-            made = self.half(tokens)
+            made = self.inner(tokens)
             noise = torch.randn_like(made[..., :1]) * 10 * self.training * (made[..., :1] != 0)
             return torch.cat([made[..., :1] + noise, made[..., 1:]], dim=-1)
-
-    from dtfl_private.models.cutting.staged import StagedModel
 
     view, truth = text_view([StagedModel([("md1", Noisy(client_half(embedding=0.5)))])])
     program = without_chance(view.program(view.seen[0], adaptive=True))
