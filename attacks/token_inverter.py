@@ -20,8 +20,8 @@ class TokenInverter(TokenReconstruction):
 
     The learnt inversion of Chen et al. 2025 (BiSR, KDD, step 1), where the client half is known: batches of the
     victims' size go through it and the defenses' own samplers, with fresh draws. The network attends to all places of a
-    text, and starts from the nearest row of the client half's own embedding table. As few texts are the rule, half of
-    them are varied in training: a random share of their tokens is replaced by others.
+    text, and starts from the nearest of what activations are on average where each token is (Fisher's discriminant). As
+    few texts are the rule, half of them are varied in training: a random share of their tokens is replaced by others.
 
     Where it reads no more of the auxiliary validation texts than a trivial guess, such as the most frequent token
     everywhere, has aright, that guess is returned. Places of zeros are padding and are returned as such.

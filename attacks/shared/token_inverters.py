@@ -16,10 +16,11 @@ from torch import Tensor
 
 from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
-from dtfl_private.attacks.shared.embedding_table import token_table
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
+from dtfl_private.attacks.shared.token_means import token_means
 from dtfl_private.attacks.shared.token_network import TokenNetwork, TokenShapes
 from dtfl_private.attacks.shared.token_training import CHUNK, Reading, Texts, TokenTraining, known_places, train_network
+from dtfl_private.attacks.shared.varied_texts import token_shares
 from dtfl_private.leakage.token_baselines import ATTAINABLE, TOKEN_BASELINES, KnownTexts
 from dtfl_private.models.padding import real_places
 from dtfl_private.protocol.messages import Seen
@@ -109,7 +110,7 @@ def _trained_reader(view: View, group: Sequence[Seen], training: TokenTraining) 
     name = f"token reader/{fingerprint(group[0].download)}/{batch_size(group)}/{settings}"
     trained = dict(view.keep(name, partial(_train, view, group, training)))
     reading = Reading(float(trained.pop(ACCURACY)), float(trained.pop(LOSS)))
-    network = _network(view, group, training)
+    network = _network(view, training)
     network.load_state_dict(trained)
     right, instead = _best_guess(view, group, training)
     return TokenReader(network, view.device, view.vocabulary, instead if reading.accuracy <= right else None)
@@ -140,15 +141,17 @@ def _guessed(own: Auxiliary, vocabulary: Vocabulary, name: str, labels: Tensor) 
 def _train(view: View, group: Sequence[Seen], training: TokenTraining) -> dict[str, Tensor]:
     """Train one network; return its best weights and how it reads validation texts."""
     texts = _texts(view, group, training)
-    network = _network(view, group, training).to(view.device)
+    network = _network(view, training).to(view.device)
     first = texts.first()
     network.standardise_by(first.smashed, known_places(first, view.vocabulary))
+    shares = token_shares(view.auxiliary.images, view.vocabulary)
+    network.start_from(*token_means(texts, network.mean, network.scale), shares)
     best, reading = train_network(network, texts, training, view.progress)
     accuracy, loss = (torch.tensor(part, dtype=torch.float64) for part in reading)
     return {**best.state_dict(), ACCURACY: accuracy, LOSS: loss}
 
 
-def _network(view: View, group: Sequence[Seen], training: TokenTraining) -> TokenNetwork:
+def _network(view: View, training: TokenTraining) -> TokenNetwork:
     """Return a network as it is before training."""
     length, channels = view.cut_shape
     vocabulary = view.vocabulary
@@ -160,9 +163,7 @@ def _network(view: View, group: Sequence[Seen], training: TokenTraining) -> Toke
         padding=vocabulary.padding,
     )
     with isolated(view.seed, "token reader", view.tier, training.size):
-        program = view.program(group[0], adaptive=False)
-        table = token_table(program, length, vocabulary.size, vocabulary.padding)
-        return TokenNetwork(shapes, training.size, None if table is None else table.weight.detach().cpu())
+        return TokenNetwork(shapes, training.size)
 
 
 def _texts(view: View, group: Sequence[Seen], training: TokenTraining) -> Texts:

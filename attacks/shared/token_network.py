@@ -1,8 +1,8 @@
-"""A Transformer that reads tokens off activations: attention over all places, the client half's own table as a start.
+"""A Transformer that reads tokens off activations: attention over all places, each token's mean activations as a start.
 
-Logits of a token are the sum of two parts: how near a projection of the activations is to the token's row in the client
-half's embedding table, from which the network starts as a nearest-row lookup and by which it tells tokens apart that
-the adversary has hardly ever seen, and a free linear layer.
+Logits of a token are the sum of two parts: how near a projection of the activations is to what they are on average
+where that token is, from which the network starts as Fisher's linear discriminant and by which it tells tokens apart
+that the adversary has hardly ever seen, and a free linear layer.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,6 @@ SIZES: tuple[Size, ...] = get_args(Size)
 WIDTHS = {"small": 64, "medium": 128, "large": 256}
 BLOCKS = {"small": 1, "medium": 2, "large": 4}
 HEADS = 4
-
-# The network starts with this weight of nearness, per channel of the table: confident only where it is near indeed.
-FIRST_NEARNESS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +59,6 @@ class TokenNetwork(nn.Module):
     Args:
         shapes: of what it reads and returns.
         size: of the network.
-        table: (V, E), rows of the client half's embedding table; None where there is none.
     """
 
     mean: Tensor
@@ -70,35 +66,39 @@ class TokenNetwork(nn.Module):
     rows: Tensor
     penalty: Tensor
 
-    def __init__(self, shapes: TokenShapes, size: Size, table: Tensor | None) -> None:
+    def __init__(self, shapes: TokenShapes, size: Size) -> None:
         super().__init__()
-        self.shapes, width = shapes, WIDTHS[size]
-        self.register_buffer("mean", torch.zeros(shapes.length, shapes.channels))
-        self.register_buffer("scale", torch.ones(shapes.channels))
-        self.take = nn.Linear(shapes.channels, width)
+        self.shapes, width, channels = shapes, WIDTHS[size], shapes.channels
+        self.register_buffer("mean", torch.zeros(shapes.length, channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.take = nn.Linear(channels, width)
         self.places = nn.Parameter(0.02 * torch.randn(shapes.length, width))
         self.labels = nn.Embedding(shapes.classes, width)
-        nn.init.zeros_(self.labels.weight)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, HEADS, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
             for _ in range(BLOCKS[size])
         )
         self.norm = nn.LayerNorm(width)
         self.free = nn.Linear(width, shapes.tokens)
-        if table is not None:
-            nn.init.zeros_(self.free.weight)
-        nn.init.zeros_(self.free.bias)
-        # Known from the client half: not among the weights that are kept.
-        rows = torch.zeros(shapes.tokens, 1) if table is None else _standardised(table[: shapes.tokens].float())
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("penalty", rows.square().sum(dim=1) / 2, persistent=False)
-        self.direct = nn.Linear(shapes.channels, rows.shape[1], bias=False)
-        self.around = nn.Linear(width, rows.shape[1])
-        with torch.no_grad():
-            self.direct.weight.copy_(torch.eye(*self.direct.weight.shape))
-            nn.init.zeros_(self.around.weight)
-            nn.init.zeros_(self.around.bias)
-        self.nearness = nn.Parameter(torch.tensor(0.0 if table is None else FIRST_NEARNESS))
+        self.register_buffer("rows", torch.zeros(shapes.tokens, channels))
+        self.register_buffer("penalty", torch.zeros(shapes.tokens))
+        self.direct = nn.Linear(channels, channels, bias=False)
+        self.around = nn.Linear(width, channels)
+        self.nearness = nn.Parameter(torch.ones(()))
+        for zero in (self.labels.weight, self.free.weight, self.free.bias, self.around.weight, self.around.bias):
+            nn.init.zeros_(zero)
+
+    @torch.no_grad()
+    def start_from(self, means: Tensor, whitening: Tensor, shares: Tensor) -> None:
+        """Set what is near to what: tokens' whitened means (V, C), what whitens (C, C), and how frequent each is (V,).
+
+        Until it is trained, the network then returns log probabilities of tokens whose activations are normal.
+        """
+        self.rows.copy_(means)
+        self.penalty.copy_(means.square().sum(dim=1) / 2)
+        self.direct.weight.copy_(whitening)
+        rarest = 1 / (10 * len(shares))
+        self.free.bias.copy_((shares + rarest).log())
 
     @torch.no_grad()
     def standardise_by(self, smashed: Tensor, real: Tensor) -> None:
@@ -131,8 +131,3 @@ class TokenNetwork(nn.Module):
     def forward(self, smashed: Tensor, labels: Tensor, real: Tensor) -> Tensor:
         """Return logits (B, T, V); places that are not real (B, T) are not attended to."""
         return self.read(*self.features(smashed, labels, real))
-
-
-def _standardised(table: Tensor) -> Tensor:
-    """Return a table's rows (V, E) with mean 0 and deviation 1 in each column."""
-    return (table - table.mean(dim=0)) / table.std(dim=0).clamp(min=1e-12)
