@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "list": "List models, data sets, schedulers and all else there is to choose.",
     "partition": "Show who gets which training images, as `train` would deal them out.",
     "plan": "Schedule without training, for any number of clients.",
-    "predict": "Predict the classes of images by a run's trained network.",
+    "predict": "Predict the classes of images or texts by a run's trained network.",
     "profile": "Show what each tier of a network costs.",
     "sweep": "Train all runs of a preset, over several seeds, and compare them.",
     "train": "Train a network federatedly; leave a run folder.",
