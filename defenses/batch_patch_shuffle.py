@@ -56,6 +56,7 @@ class BatchPatchShuffle(Defense):
         attacker="the places and orders drawn; pieces that fit together can be matched",
         couples_records=frozenset({"smashed"}),
         nonexpansive=True,
+        refuses_next_tokens="it moves places about, and each has a label of its own",
         refuses_padding="it gives records pieces of others, padding among them",
     )
 

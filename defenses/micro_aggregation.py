@@ -42,6 +42,7 @@ class MicroAggregation(Defense):
         cost="distances between the records of each batch; accuracy",
         attacker="nothing: equal vectors show the groups; other batches have other groups, which can be intersected",
         couples_records=frozenset({"smashed"}),
+        refuses_next_tokens="it averages records of one label, and there is one at each place",
         refuses_padding="lengths would tell the records of a group apart, or padding would count in their means",
     )
 

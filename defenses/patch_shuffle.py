@@ -46,6 +46,7 @@ class PatchShuffle(Defense):
         cost="accuracy; no arithmetic",
         attacker="the orders drawn; pieces fit together and can be matched to their places",
         nonexpansive=True,
+        refuses_next_tokens="it moves places about, and each has a label of its own",
         refuses_padding="it moves pieces to other places, padding among them",
     )
 

@@ -114,6 +114,7 @@ def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attac
         InputError: an attack that cannot run here, or other wrong input.
         RunError: a recording of the run is damaged.
     """
+    require_labels_of_records(opened)
     knowledge, rounds = Knowledge.parse(config.aux), VictimRounds(opened, config)
     jobs, left_out = plan_jobs(
         opened,
@@ -141,6 +142,25 @@ def plan_attack(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attac
         rounds=rounds,
         cache=ResultCache(folder / "kept", run_key(opened, config, setup.split.auxiliary)),
         judge=Judge(setup, lpips=config.lpips),
+    )
+
+
+def require_labels_of_records(opened: OpenedRun) -> None:
+    """Refuse runs of next-token training, whose labels are the texts.
+
+    Raises:
+        InputError: it is one.
+    """
+    if opened.prepared.worker.model.vocabulary is None:
+        return
+    if "labels" in opened.prepared.method.sends:
+        raise InputError(
+            f"'{opened.folder.path}' is next-token training, whose labels are the texts: clients send all but the "
+            "first token of each to the server in plain, whatever defenses do, and nothing is left to attack or audit"
+        )
+    raise InputError(
+        f"'{opened.folder.path}' is next-token training, for which no attack and no audit is made: what activations, "
+        "gradients and weight updates tell of the texts is not measured"
     )
 
 

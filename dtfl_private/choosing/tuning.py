@@ -31,6 +31,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig, make_confi
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked, require_no_links_below
 from dtfl_private.experiments.setup.named_plugins import make_method
+from dtfl_private.experiments.setup.next_token_runs import require_classifier
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.files.writing import output_path, require_writable, write_atomic
 from dtfl_private.plugins.own_objects import Allowed, allowance
@@ -197,7 +198,9 @@ def base_config(config: TrainConfig | Run | Path | str, allowed: Allowed) -> Tra
 def _prepared(config: TrainConfig) -> Prepared:
     if config.executor != LOCAL:
         raise InputError(f"executor {config.executor}: tune tries configurations on this machine only: leave it out")
-    return prepare(config.model_copy(update={"workers": 1}))
+    prepared = prepare(config.model_copy(update={"workers": 1}))
+    require_classifier(prepared.worker.model)
+    return prepared
 
 
 def _built_in(request: Request, prepared: Prepared) -> str:

@@ -72,13 +72,15 @@ def train(
             done = how_to_go_on(display.folder, display.finished_rounds, plugin_options(config))
             raise InterruptedRunError(done) from None
     answer.show(summary_table(run.summary, str(run.folder.path)))
-    answer.show(class_table(run.summary))
+    told_apart = "test" in run.summary  # classes, which next-token training has none of
+    if told_apart:
+        answer.show(class_table(run.summary))
     for line in (allowed_line(run.config), exposure_line(run.config)):
         if line is not None:
             answer.show_line(line)
     for sentence in sentences(run.summary["privacy"]):
         answer.show_line(f"privacy: {sentence}")
-    for picture in (run.folder.plot, run.folder.test_plot):
+    for picture in (run.folder.plot, *[run.folder.test_plot] * told_apart):
         answer.say(f"picture: {picture}")
     answer.document(run.folder.summary)
 

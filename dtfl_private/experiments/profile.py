@@ -71,7 +71,8 @@ def profile(
     name = model if isinstance(model, str) else type(model).__name__
     inputs = "x".join(map(str, shape)) + (" inputs" if len(shape) > 1 else " tokens")
     timed = f"timed on batches of {batch_size}" if repeats else "nothing timed"
-    return replace(table, about=f"{name}, {inputs}, {classes} classes, {numerics.precision}, {timed}")
+    told = f"{classes} classes" if network.vocabulary is None else f"next of {network.vocabulary:,} tokens"
+    return replace(table, about=f"{name}, {inputs}, {told}, {numerics.precision}, {timed}")
 
 
 def _input_shape(model: nn.Module | str, given: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -131,6 +131,7 @@ def privacy_of(prepared: Prepared, state: FederatedState) -> list[Disclosure]:
         full_tier=method.full_tier,
         statistics=prepared.settings.privacy.statistics,
         assumed=prepared.settings.privacy.assumed,
+        next_tokens=prepared.settings.privacy.next_tokens,
     )
 
 
@@ -148,10 +149,11 @@ def _write_results(
     if is_validated(records) and summary["selected_round"] == state.round:
         save_model(folder.best_model, state.weights.model, description)
     if summary["finished"]:
-        summary |= final_figures(folder, prepared, state, summary, executor)
         title = f"{config.method}, {config.model}, {config.dataset}"
         plot_training(records, folder.plot, title=title)
-        plot_judged(summary, folder.test_plot, title=title)
+        if not prepared.settings.privacy.next_tokens:  # there are no classes to be told apart
+            summary |= final_figures(folder, prepared, state, summary, executor)
+            plot_judged(summary, folder.test_plot, title=title)
         write_card(folder, model_card(prepared, state, records, summary))
     write_results(folder, state.weights.model, summary, description)
     return summary

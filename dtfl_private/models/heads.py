@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.next_token import make_token_heads
 from dtfl_private.models.padding import kept, real_places
 from dtfl_private.models.pooling import global_average
 from dtfl_private.models.setting_types import HeadSize
@@ -60,15 +61,19 @@ class LocalClassifier(nn.Module):
         return logits
 
 
-def make_heads(shapes: Mapping[int, tuple[int, ...]], classes: int, size: HeadSize = "paper") -> dict[int, nn.Module]:
+def make_heads(
+    shapes: Mapping[int, tuple[int, ...]], classes: int, size: HeadSize = "paper", vocabulary: int | None = None
+) -> dict[int, nn.Module]:
     """Return one head per tier for the given cut shapes: images (C, H, W), or sequences (T, C).
 
     Of C channels (or features of a token) a head of the paper has C weights for each class, a small one C / 4, and a
-    large one C squared more than the paper's.
+    large one C squared more than the paper's. With a vocabulary, that of a language model, see `make_token_heads`.
 
     Raises:
         InputError: a cut of another kind.
     """
+    if vocabulary is not None:
+        return make_token_heads(shapes, vocabulary, size)
     heads = {}
     for tier, shape in shapes.items():
         if len(shape) not in (2, 3):

@@ -28,14 +28,14 @@ class NetworkFacts:
     """What a list says about a network.
 
     Attributes:
-        kind: images or tokens.
+        kind: images or tokens; either, where what is in its files decides.
         smallest: least side of an image in pixels, or least length of a sequence.
         example: shape of a common input, at which the list counts tiers and parameters.
         source: the paper it is from.
         needs: what must be there to build it, in words; "" if nothing.
     """
 
-    kind: Kind
+    kind: Kind | Literal["either"]
     smallest: int
     example: tuple[int, ...]
     source: str
@@ -44,8 +44,12 @@ class NetworkFacts:
     @property
     def takes(self) -> str:
         """The inputs it takes, in words."""
+        if self.kind == "either":
+            return "images or tokens"
         return f"images from {self.smallest}x{self.smallest}" if self.kind == "images" else "tokens"
 
+
+IMAGES, SEQUENCES = "images (channels, height, width)", "sequences of tokens (length,)"
 
 Factory = Callable[..., StagedModel]
 
@@ -53,7 +57,7 @@ Factory = Callable[..., StagedModel]
 def network(
     *,
     source: str,
-    kind: Kind = "images",
+    kind: Kind | Literal["either"] = "images",
     smallest: int = 8,
     example: tuple[int, ...] = (3, 32, 32),
     needs: str = "",
@@ -80,8 +84,9 @@ def network_facts(factory: object) -> NetworkFacts | None:
 
 
 def _require(facts: NetworkFacts, input_shape: tuple[int, ...]) -> None:
-    if KINDS.get(len(input_shape)) != facts.kind:
-        wanted = "images (channels, height, width)" if facts.kind == "images" else "sequences of tokens (length,)"
+    given = KINDS.get(len(input_shape))
+    if given is None or facts.kind not in (given, "either"):
+        wanted = {"images": IMAGES, "tokens": SEQUENCES, "either": f"{IMAGES} or {SEQUENCES}"}[facts.kind]
         raise InputError(f"this network takes {wanted}, not inputs of shape {input_shape}")
     if facts.kind == "images" and min(input_shape[1:]) < facts.smallest:
         size = f"{facts.smallest}x{facts.smallest}"

@@ -1,4 +1,4 @@
-"""Transformer encoders for sequences of tokens: a small one to train, and the sizes of BERT and GPT-2 to plan with.
+"""Transformers for sequences of tokens: a small one to train, and the sizes of BERT and GPT-2 to plan with.
 
 Pre-norm blocks (Xiong et al. 2020, arXiv 2002.04745). The classifier averages the normed tokens. With n tokens of
 width d, one block takes, forward,
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.attention import Attention
 from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
-from dtfl_private.models.cutting.staged import StagedModel, numbered
+from dtfl_private.models.cutting.staged import StagedModel, as_language_model, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.input_kinds import network
+from dtfl_private.models.next_token import LanguageHead, small_weights
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.padding import kept, real_places
-from dtfl_private.models.setting_types import Rate, Width
+from dtfl_private.models.setting_types import Rate, Task, Width
 from dtfl_private.protocol.vocabulary import BYTES, Vocabulary
 
 MLP_FACTOR = 4
@@ -103,6 +104,7 @@ def _transformer(
     dropout: float,
     causal: bool,
     cuts: Cuts,
+    task: Task = "classes",
 ) -> StagedModel:
     if length > places:
         raise InputError(f"{length} tokens are more than the {places} that this network has places for")
@@ -111,8 +113,12 @@ def _transformer(
     padding = None if tokens is None else tokens.padding
     stages: list[nn.Module] = [Embedding(vocabulary, places, width, dropout, padding)]
     stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
-    stages.append(NormedClassifier(width, classes))
-    return cut_automatically(numbered(stages), (length,), cuts)
+    if task == "classes":
+        stages.append(NormedClassifier(width, classes))
+        return cut_automatically(numbered(stages), (length,), cuts)
+    last = small_weights(nn.Linear(width, vocabulary, bias=False))
+    stages.append(LanguageHead(nn.LayerNorm(width), last))
+    return as_language_model(cut_automatically(numbered(stages), (length,), cuts), vocabulary)
 
 
 @network(source="Vaswani et al. 2017, arXiv 1706.03762", kind="tokens", smallest=1, example=(16,))
@@ -127,8 +133,9 @@ def transformer(
     width: Width = 48,
     heads: Width = 4,
     dropout: Rate = 0.1,
+    task: Task = "classes",
 ) -> StagedModel:
-    """Small Transformer encoder for token sequences: 4 blocks of width 48 over the data's vocabulary (or bytes)."""
+    """Small Transformer for token sequences: 4 blocks of width 48 over the data's vocabulary (or bytes)."""
     return _transformer(
         length=input_shape[0],
         classes=classes,
@@ -139,8 +146,9 @@ def transformer(
         width=width,
         heads=heads,
         dropout=dropout,
-        causal=False,
+        causal=task == "next-token",
         cuts=cuts,
+        task=task,
     )
 
 

@@ -36,6 +36,11 @@ STATISTICS: Mapping[Statistics, str] = {
     "pooled": "the mean and deviation that images are normalised by are computed from all clients' pixels pooled, "
     "which a real federation cannot do",
 }
+TEXTS_SENT = (
+    "the labels of next-token training are the texts: clients send all but the first token of each to the server in "
+    "plain, whatever defenses do to activations, and no epsilon covers that"
+)
+TEXTS_STAY = "the labels of next-token training are the texts: what tells the labels tells the texts"
 CLASS_COUNTS = "each client's number of images of each class is sent once, in clear, for the weights of the classes"
 NOISY_WEIGHTS = "weight updates are computed from noisy images and labels alone: the epsilon of the images covers them"
 UNCOVERED = "; no epsilon covers them"
@@ -49,6 +54,7 @@ def disclosures(
     full_tier: bool = False,
     statistics: Statistics | None = None,
     assumed: Collection[AssumptionName] = (),
+    next_tokens: bool = False,
 ) -> list[Disclosure]:
     """Return what the ledgers of all clients add up to, and a sentence for each kind that is sent without a guarantee.
 
@@ -58,6 +64,7 @@ def disclosures(
         sends: what leaves the clients at all; nothing where there are none, and the data are at the server.
         full_tier: whether clients may keep the whole network, and then send weights alone.
         assumed: what is taken for granted of what the server sees: said of the weights, with what else holds of them.
+        next_tokens: whether the labels are the tokens of the texts themselves.
         statistics: where the mean and deviation come from that images are normalised by, if from the clients' images.
     """
     found: list[Disclosure] = [
@@ -74,7 +81,10 @@ def disclosures(
         del bare["weights"]
     if not sends:
         bare = {"smashed": CENTRAL, "labels": CENTRAL}
-    said: list[tuple[Disclosed, str]] = [*bare.items(), *(("weights", each) for each in sentences_of(assumed))]
+    said: list[tuple[Disclosed, str]] = []
+    if next_tokens and "smashed" in sends:
+        said.append(("labels", TEXTS_SENT if "labels" in sends else TEXTS_STAY))
+    said += [*bare.items(), *(("weights", each) for each in sentences_of(assumed))]
     if statistics is not None:
         uncovered = UNCOVERED if defense.unruled.guarantees(ONE_ROUND) else ""
         said.append(("statistics", STATISTICS[statistics] + uncovered))

@@ -24,6 +24,7 @@ class PrivacySettings:
     sends: what leaves the clients in the run's method.
     full_tier: whether clients may keep the whole network, and then send weights alone.
     assumed: what is taken for granted of what the server sees.
+    next_tokens: whether labels are the tokens of the texts themselves.
     statistics: what clients say of their images before round 1, see `Registration`.
     on_budget: "retire": the client takes no further part; "stop": the run ends.
     """
@@ -36,6 +37,7 @@ class PrivacySettings:
     sends: tuple[Protected, ...] = EVERYTHING
     full_tier: bool = False
     assumed: tuple[AssumptionName, ...] = ()
+    next_tokens: bool = False
     statistics: Statistics | None = None
 
 

@@ -52,6 +52,8 @@ class DefenseFacts:
     excludes: names of defenses that it cannot be combined with, each with the reason.
     refuses_padding: why it cannot act on sequences that are filled up, whose padding must neither count nor change;
         "" where it can, as what it does to padding is undone for it.
+    refuses_next_tokens: why it cannot act in next-token training, where each place of a text has a label; "" where it
+        can. Those that act on labels, train the client half or judge replies never can.
     """
 
     protects: str
@@ -66,6 +68,7 @@ class DefenseFacts:
     nonexpansive: bool = False
     excludes: Mapping[str, str] = field(default_factory=dict)
     refuses_padding: str = ""
+    refuses_next_tokens: str = ""
 
     @property
     def keeps_inputs_apart(self) -> bool:

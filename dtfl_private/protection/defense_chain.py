@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.next_token import task_loss
 from dtfl_private.models.padding import kept, real_places
 from dtfl_private.protection.base import Defense, Place, name_of
 from dtfl_private.protection.client_context import ClientRound, LocalStep, LocalTraining, Remark
@@ -442,12 +443,12 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor
     depend on the others of its batch, and the mean over batches is that over all records.
 
     Args:
-        logits: (B, classes).
-        labels: (B,) class numbers, or (B, classes) probabilities.
+        logits: (B, classes); or of a language model (B, T, vocabulary), whose loss is a mean over places.
+        labels: (B,) class numbers, or (B, classes) probabilities; or (B, T) tokens.
         class_weights: (classes,).
     """
     if class_weights is None:
-        return F.cross_entropy(logits, labels)
+        return task_loss(logits, labels)
     exact = torch.promote_types(logits.dtype, torch.float32)  # bf16 would round the weights
     weights = class_weights.to(device=logits.device, dtype=exact)
     return F.cross_entropy(logits.to(exact), labels, weight=weights, reduction="sum") / len(labels)

@@ -41,6 +41,7 @@ class Method(ABC):
         hides: what no adversary has in it, whatever it has elsewhere: what is not sent, and what is in nobody's power.
         together: whether what a client sends depends on the other clients of the round: they share a server half.
         pooled: whether all images are at one place, which is then the one participant and always there.
+        token_labels: whether it can train a language model, whose labels are one token for each place of a text.
         also_sent: kinds of bytes other than those that every method has.
         timing: the time model.
         selection: who takes part in a round.
@@ -54,6 +55,7 @@ class Method(ABC):
     hides: ClassVar[frozenset[Capability]] = frozenset({"replies", "chooses-replies", "logits", "tail-gradients"})
     together: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
+    token_labels: ClassVar[bool] = False
     also_sent: ClassVar[tuple[str, ...]] = ()
 
     @property

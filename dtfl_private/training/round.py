@@ -31,6 +31,9 @@ from dtfl_private.training.round_sums import Sums
 from dtfl_private.training.state import FederatedState, GlobalWeights
 from dtfl_private.training.tasks import Evaluation
 
+# What e can be taken to the power of in float64.
+LARGEST_EXPONENT = 709.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundSettings:
@@ -58,7 +61,8 @@ class RoundOutcome:
     Losses are means over the participants that completed it, weighted by their examples; None when nobody did.
     ``privacy`` says what has been disclosed since the start, by the client that is worst off; ``remarks`` are the
     client-side guards'; ``retired`` clients had no budget left for this round; ``validation`` is None where a run has
-    no validation images, and of no image where nobody can judge his yet; ``clock``: what the times are of.
+    no validation images, and of no image where nobody can judge his yet; ``clock``: what the times are of;
+    ``perplexity``: of a language model on the test texts.
     """
 
     plan: RoundPlan
@@ -75,6 +79,7 @@ class RoundOutcome:
     retired: Sequence[int]
     validation: Evaluation | None = None
     clock: ClockKind = "simulated"
+    perplexity: float | None = None
 
 
 def run_round(
@@ -119,9 +124,15 @@ def run_round(
         retired=sorted(retired),
         validation=validated,
         clock=settings.clock.kind,
+        perplexity=_perplexity(judged) if settings.privacy.next_tokens else None,
     )
     learned = learn_progress(schedule, plan, settings.schedule, sums.whole_loss)
     return _state_after(state, learned, settings.plateau, weights, extras, sums), outcome
+
+
+def _perplexity(judged: Evaluation) -> float:
+    """Return e to the power of the mean loss, which stays a number however large that is."""
+    return math.exp(min(judged.loss_sum / judged.images, LARGEST_EXPONENT))
 
 
 def _state_after(
@@ -176,4 +187,5 @@ def _disclosed(method: Method, sums: Sums, privacy: PrivacySettings) -> Sequence
         full_tier=method.full_tier,
         statistics=privacy.statistics,
         assumed=privacy.assumed,
+        next_tokens=privacy.next_tokens,
     )

@@ -51,6 +51,7 @@ class Record(TypedDict):
     wires: NotRequired[dict[str, str]]  # where the server names each client's format of smashed data
     validation_accuracy: NotRequired[float | None]  # where there are validation images; None as long as none is judged
     validation_loss: NotRequired[float | None]
+    test_perplexity: NotRequired[float]  # of language models: e to the power of the test loss, a mean over places
     clock: NotRequired[Literal["wall"]]  # of deployed runs: times are measured, none is simulated
 
 
@@ -99,6 +100,8 @@ def round_record(outcome: "RoundOutcome", wall_time_s: float) -> Record:
         judged = validated.images > 0
         record["validation_accuracy"] = validated.correct / validated.images if judged else None
         record["validation_loss"] = validated.loss_sum / validated.images if judged else None
+    if outcome.perplexity is not None:
+        record["test_perplexity"] = outcome.perplexity
     if outcome.clock == "wall":
         record["clock"] = "wall"
     return record

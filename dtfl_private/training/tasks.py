@@ -97,7 +97,7 @@ ALL_TEST_IMAGES = ImageRange()
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Sums over images: correct answers, cross-entropy, images."""
+    """Sums over images, or over places of texts for a language model: correct answers, cross-entropy, how many."""
 
     correct: int
     loss_sum: float

@@ -17,6 +17,7 @@ from dtfl_private.data.preprocess import Preprocessor, augment
 from dtfl_private.errors import NonFiniteLossError
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, held_modules
+from dtfl_private.models.next_token import next_token_sums, next_tokens
 from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.client_context import ClientRound
@@ -189,7 +190,7 @@ class Worker:
             labels = self._labels[index]
             if self._input_observer is not None:
                 self._input_observer(records, images, labels)
-            return self._inputs(images), labels
+            return self._inputs(images), self._next_tokens(images) if self.model.vocabulary is not None else labels
 
         return ClientData(
             batches=[batch for epoch in epochs for batch in torch.split(epoch, setup.batch_size)],
@@ -198,6 +199,9 @@ class Worker:
 
     def _inputs(self, images_u8: Tensor) -> Tensor:
         return self.setup.numerics.place_images(self._normalise(images_u8))
+
+    def _next_tokens(self, texts: Tensor) -> Tensor:
+        return next_tokens(texts.long(), self.setup.defense.padding)
 
     def logits(self, model: State, images: ImageRange) -> Tensor:
         """Return what a model says of images in evaluation mode, (N, classes), float64."""
@@ -209,12 +213,27 @@ class Worker:
         return logits.cpu().double()  # MPS has no float64
 
     def evaluate(self, model: State, images: ImageRange) -> Evaluation:
-        """Judge a model on images, in evaluation mode."""
+        """Judge a model on images, in evaluation mode; a language model on all places of texts, which it counts."""
+        if self.model.vocabulary is not None:
+            return self._over_places(model, images)
         logits = self.logits(model, images)
         labels = self._judged[images.on][1][images.start : images.stop : images.step]
         loss_sum = float(F.cross_entropy(logits, labels, reduction="sum"))
         correct = int((logits.argmax(dim=1) == labels).sum())
         return Evaluation(correct=correct, loss_sum=loss_sum, images=len(labels))
+
+    def _over_places(self, model: State, texts: ImageRange) -> Evaluation:
+        """Judge a language model, whose logits are as many as the vocabulary at each place: batch by batch."""
+        self.model.load_state_dict(model)
+        self.model.eval()
+        correct, loss_sum, places = 0, 0.0, 0
+        judged = self._judged[texts.on][0][texts.start : texts.stop : texts.step]
+        for batch in torch.split(judged, self.setup.batch_size):
+            with torch.no_grad(), self.setup.numerics.autocast():
+                logits: Tensor = self.model(self._inputs(batch))
+            found = next_token_sums(logits, self._next_tokens(batch))
+            correct, loss_sum, places = correct + found[0], loss_sum + found[1], places + found[2]
+        return Evaluation(correct=correct, loss_sum=loss_sum, images=places)
 
 
 def require_finite(value: float, task: ClientTask, which: str) -> None:

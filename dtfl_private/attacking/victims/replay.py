@@ -272,7 +272,7 @@ def _spare_heads(prepared: Prepared, cut_shapes: Mapping[int, tuple[int, ...]]) 
     whole: dict[int, nn.Module] = {tier: nn.Identity() for tier in cut_shapes if tier == len(worker.model)}
     missing = {tier: shape for tier, shape in cut_shapes.items() if tier not in {*worker.heads, *whole}}
     with isolated(worker.seed, "spare heads"):
-        spare = make_heads(missing, worker.classes, worker.head_size)
+        spare = make_heads(missing, worker.classes, worker.head_size, worker.model.vocabulary)
     return whole | {tier: head.to(dtype=worker.numerics.weight_dtype) for tier, head in spare.items()}
 
 

@@ -14,6 +14,7 @@ from dtfl_private.experiments.config.toml_files import to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.named_parts import named_parts
 from dtfl_private.experiments.setup.network import build_network, explicit_model
+from dtfl_private.experiments.setup.next_token_runs import require_classifier
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
 from dtfl_private.runtime.executor_choice import LOCAL
@@ -85,6 +86,7 @@ def open_run(config: TrainConfig) -> Opening:
         )
     parts, apart = named_parts(config, NO_OBJECTS), apart_in(config)
     network = build_network(config, None, parts, dataset)
+    require_classifier(network.model)
     if network.model.resolved_settings:  # clients must have the same
         config = config.model_copy(update={"model": explicit_model(config, network.model)})
     return Opening(

@@ -24,7 +24,7 @@ from dtfl_private.randomness import isolated
 from dtfl_private.simulation.clients.engines import Engine, EngineName
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 from dtfl_private.simulation.costs.analysis import analyse
-from dtfl_private.simulation.costs.measurement import step_s
+from dtfl_private.simulation.costs.measurement import drawn_labels, step_s
 from dtfl_private.simulation.costs.network_operators import network_operators
 from dtfl_private.simulation.costs.operators import Operators
 from dtfl_private.simulation.costs.roofline import device_of
@@ -147,13 +147,13 @@ def _measured(
     drawn = torch.randn(batch_size, *shape, generator=generator)
     blank = blank_inputs(shape, batch_size, like=drawn)
     inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
-    labels = torch.randint(classes, (batch_size,), generator=generator).to(numerics.device)
+    labels = drawn_labels(model, shape, classes, batch_size, generator).to(numerics.device)
     resident = numerics.place(copy.deepcopy(model))
     for tier in resident.tiers:
         client, _ = split(resident, tier)
         with torch.no_grad(), numerics.autocast():
             cut = tuple(client(inputs).shape[1:])
-        head = numerics.place(make_heads({tier: cut}, classes)[tier])
+        head = numerics.place(make_heads({tier: cut}, classes, vocabulary=model.vocabulary)[tier])
         trained = nn.Sequential(client, head)
         yield step_s(trained, inputs, labels, numerics, repeats, partial(now_s, numerics.device))
     yield step_s(resident, inputs, labels, numerics, repeats, partial(now_s, numerics.device))

@@ -19,6 +19,7 @@ from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, held_inputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
 from dtfl_private.experiments.setup.network import CostedNetwork, build_network
+from dtfl_private.experiments.setup.next_token_runs import next_token_notes
 from dtfl_private.experiments.setup.privacy_settings import calibrated, over_places, placed, privacy_settings
 from dtfl_private.experiments.setup.resolved_config import resolved_config
 from dtfl_private.experiments.setup.run_costs import RunCosts, cost_table
@@ -83,6 +84,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
     padding = inputs.dataset.padding if isinstance(inputs.dataset, TokenDataset) else None
     parts = replace(parts, defense=parts.defense.padded_by(padding))
     network = build_network(config, objects.model, parts, inputs.dataset)
+    texts = next_token_notes(network.model, parts, inputs, config, held)
     costs = cost_table(config, parts, network, inputs)
     defense = placed(costs.config, over_places(parts.defense, inputs.dataset, network.model), costs.table)
     defense = calibrated(costs.config, defense, inputs.classes, inputs.images_K, costs.table.modules)
@@ -120,6 +122,8 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
         statistics=(*registration.sums, *(weighed.counts if weighed is not None else ())),
         notes=[
             *_notes(parts, inputs, costs, registration, workers),
+            *network.model.notes,
+            *texts,
             *memory_notes(schedule),
             *exposure_notes(schedule),
         ],
@@ -152,7 +156,7 @@ def _first_round(
     settings = RoundSettings(
         schedule=schedule,
         plateau=plateau_settings(config),
-        privacy=replace(privacy, statistics=registration.statistics),
+        privacy=replace(privacy, statistics=registration.statistics, next_tokens=network.model.vocabulary is not None),
         registration=registration.traffic,
         norms=norms_of(network.model),
         judged=judged,

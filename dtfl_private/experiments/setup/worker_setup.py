@@ -82,6 +82,6 @@ def _heads(
     """
     shapes = {row.tier: row.cut_shape for row in network.table.rows if parts.method.has_heads}
     with isolated(config.seed, "heads"):
-        heads = make_heads(shapes, inputs.classes, config.head)
+        heads = make_heads(shapes, inputs.classes, config.head, network.model.vocabulary)
     tiers = [tier for tier in table.tiers_M.tolist() if tier in heads]
     return {tier: heads[tier].to(dtype=parts.numerics.weight_dtype) for tier in tiers}

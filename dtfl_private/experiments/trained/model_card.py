@@ -69,6 +69,11 @@ class ModelCard:
         return self.records[-1]["test_accuracy"]
 
     @property
+    def next_tokens(self) -> bool:
+        """Whether the network says which token comes next, and tells no classes apart."""
+        return "test_perplexity" in self.records[-1]
+
+    @property
     def judged(self) -> str:
         """Whose figures the card has."""
         return "the clients' own networks" if self.judged_apart else "these weights"
@@ -106,7 +111,8 @@ def _as_written(folder: RunFolder) -> bool:
 
 
 def _front_matter(card: ModelCard) -> list[str]:
-    task = "image-classification" if card.data.kind == "images" else "text-classification"
+    of_texts = "text-generation" if card.next_tokens else "text-classification"
+    task = "image-classification" if card.data.kind == "images" else of_texts
     name, dataset = (_name(text) for text in (card.config.model, card.config.dataset))
     of = f"name: {yaml_text(card.data.name)}, type: {yaml_text(dataset)}, split: {card.config.judged_on}"
     # What the hub shows as the figure of these weights.
@@ -133,10 +139,12 @@ def _front_matter(card: ModelCard) -> list[str]:
 
 def _heading(card: ModelCard) -> list[str]:
     config = card.config
+    apart = f"tells {len(card.data.classes)} classes apart"
+    does = "says at each place of a text which token comes next" if card.next_tokens else apart
     return [
         f"# {markdown_text(_name(config.model))} on {markdown_text(_name(config.dataset))}",
         "",
-        f"A network that tells {len(card.data.classes)} classes apart, trained federatedly by "
+        f"A network that {does}, trained federatedly by "
         f"{markdown_text(_name(config.method))} with dtfl-private. It takes {card.inputs}.",
     ]
 
@@ -268,7 +276,9 @@ def _use(card: ModelCard) -> list[str]:
         "",
         f'model = load_model("model.safetensors"{_network_argument(card.config.model)})',
         f"logits = model({card.data.kind})  # {card.inputs}{_range(card)}",
-        "names = [model.classes[label] for label in logits.argmax(dim=1)]",
+        "following = logits.argmax(dim=2)  # at each place the likeliest next token"
+        if card.next_tokens
+        else "names = [model.classes[label] for label in logits.argmax(dim=1)]",
         "```",
         *(
             ["", "Of image files: `dtfl-private predict RUN IMAGES`; for other programs: `dtfl-private export RUN`."]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dtfl_private.data.description import DataDescription
-from dtfl_private.errors import RunError
+from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.trained.file_readers import FileReader, reader_for
 from dtfl_private.experiments.trained.found_files import FoundFile, find_files
 from dtfl_private.experiments.trained.given_images import GivenImages, given_images
@@ -100,6 +100,8 @@ def _of_given(model: TrainedModel, given: GivenImages) -> Predictions:
 
 
 def _probabilities(model: TrainedModel, inputs: Tensor, what: str) -> NDArray[np.float64]:
+    if model.network.vocabulary is not None:
+        raise InputError("this network says which token comes next, and tells no classes apart: call it on tokens")
     with torch.no_grad():  # in float64, where no two logits become one probability
         found: NDArray[np.float64] = model(inputs).cpu().double().softmax(dim=1).numpy()
     if not np.isfinite(found).all():

@@ -57,7 +57,7 @@ class TrainedModel(nn.Module):
         return str(self._place.device)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, classes), float32, on the device of the module.
+        """Return logits (N, classes), or of a language model (N, length, tokens), float32, on the module's device.
 
         Args:
             images: (N, C, H, W), uint8 or floating-point in [0, 1]; of a network for tokens (N, length), integers.

@@ -20,9 +20,14 @@ class StagedModel(nn.Sequential):
 
     Attributes:
         resolved_settings: what its maker found for settings that were left open; a run's configuration then has them.
+        notes: what a user should know of where the network is from, a line each.
+        vocabulary: of a language model, which is trained on next tokens: how many tokens there are, and its logits are
+            (B, T, vocabulary). None of a classifier, whose logits are (B, classes).
     """
 
     resolved_settings: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    vocabulary: int | None = None
 
     def __init__(self, stages: "OrderedDict[str, nn.Module] | Sequence[tuple[str, nn.Module]]") -> None:
         stages = OrderedDict(stages)
@@ -44,6 +49,12 @@ class StagedModel(nn.Sequential):
 def numbered(stages: Sequence[nn.Module]) -> StagedModel:
     """Return a staged model whose stages are named md1, md2, ... as in the paper."""
     return StagedModel([(f"md{number}", stage) for number, stage in enumerate(stages, start=1)])
+
+
+def as_language_model(model: StagedModel, vocabulary: int) -> StagedModel:
+    """Return a network as one that is trained on next tokens, of so many kinds."""
+    model.vocabulary = vocabulary
+    return model
 
 
 def split(model: StagedModel, tier: int) -> tuple[StagedModel, StagedModel]:

@@ -12,81 +12,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
+from dtfl_private.models.pretrained.config_base import (
+    Activation,
+    CheckpointConfig,
+    DecoderConfig,
+    Epsilon,
+    Factor,
+    Heads,
+    Inner,
+    Layers,
+    Positions,
+    Rate,
+    TextConfig,
+    Width,
+)
+from dtfl_private.models.pretrained.vit_config import VitConfig
 from dtfl_private.printable import one_line, shown_value
-from dtfl_private.protocol.vocabulary import MOST_TOKENS
 
 FILE = "config.json"
 LARGEST_CONFIG_BYTES = 2**20
 
-Vocabulary = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
-Positions = Annotated[int, Field(ge=1, le=2**20)]
-Layers = Annotated[int, Field(ge=1, le=256)]
-Heads = Annotated[int, Field(ge=1, le=1024)]
-Width = Annotated[int, Field(ge=1, le=2**15)]
-Inner = Annotated[int, Field(ge=1, le=2**18)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(gt=0, le=1)]
-Factor = Annotated[float, Field(gt=0, le=1e9)]
-Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish"]
 
-
-class CheckpointConfig(BaseModel):
-    """What all types say.
-
-    The names of fields are those of config.json; properties give them one name each.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    # What base networks are called in the names of weights of networks with a head.
-    PREFIX: ClassVar[str]
-    # Whether a token sees those before it only.
-    CAUSAL: ClassVar[bool] = False
-    # What most types call what the properties give.
-    FIELDS: ClassVar[Mapping[str, str]] = {
-        "layers": "num_hidden_layers",
-        "width": "hidden_size",
-        "heads": "num_attention_heads",
-        "positions": "max_position_embeddings",
-    }
-
-    vocab_size: Vocabulary
-
-    @property
-    def layers(self) -> int:
-        """Number of blocks."""
-        return self._number("layers")
-
-    @property
-    def width(self) -> int:
-        """Values of a token."""
-        return self._number("width")
-
-    @property
-    def heads(self) -> int:
-        """Heads of the attention."""
-        return self._number("heads")
-
-    @property
-    def positions(self) -> int:
-        """Tokens of the longest sequence."""
-        return self._number("positions")
-
-    def _number(self, what: str) -> int:
-        return int(getattr(self, self.FIELDS[what]))
-
-    def library_settings(self) -> dict[str, Any]:
-        """Return the arguments of the library's own class."""
-        return self.model_dump()
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "CheckpointConfig":
-        if self.width % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
-        return self
-
-
-class BertConfig(CheckpointConfig):
+class BertConfig(TextConfig):
     """BERT: an encoder with learnt positions and norms behind attention and MLP."""
 
     PREFIX: ClassVar[str] = "bert."
@@ -133,7 +80,7 @@ class RobertaConfig(BertConfig):
         return self
 
 
-class DistilBertConfig(CheckpointConfig):
+class DistilBertConfig(TextConfig):
     """DistilBERT: BERT without types of tokens, under other names."""
 
     PREFIX: ClassVar[str] = "distilbert."
@@ -158,11 +105,11 @@ class DistilBertConfig(CheckpointConfig):
         return self.model_dump() | {"pad_token_id": None}
 
 
-class Gpt2Config(CheckpointConfig):
+class Gpt2Config(DecoderConfig):
     """GPT-2: a decoder with learnt positions and norms before attention and MLP."""
 
     PREFIX: ClassVar[str] = "transformer."
-    CAUSAL: ClassVar[bool] = True
+    EMBEDDING: ClassVar[str] = "wte.weight"
     FIELDS: ClassVar[Mapping[str, str]] = {
         "layers": "n_layer",
         "width": "n_embd",
@@ -199,11 +146,11 @@ class RopeParameters(BaseModel):
     original_max_position_embeddings: Positions | None = None
 
 
-class LlamaConfig(CheckpointConfig):
+class LlamaConfig(DecoderConfig):
     """Llama: a decoder with rotary positions, RMS norms, a gated MLP, and keys that heads may share."""
 
     PREFIX: ClassVar[str] = "model."
-    CAUSAL: ClassVar[bool] = True
+    EMBEDDING: ClassVar[str] = "embed_tokens.weight"
 
     hidden_size: Width = 4096
     num_hidden_layers: Layers = 32
@@ -217,6 +164,7 @@ class LlamaConfig(CheckpointConfig):
     attention_bias: bool = False
     attention_dropout: Rate = 0.0
     mlp_bias: bool = False
+    tie_word_embeddings: bool = False
     rope_parameters: RopeParameters = RopeParameters()
 
     @model_validator(mode="before")
@@ -251,6 +199,7 @@ TYPES: dict[str, type[CheckpointConfig]] = {
     "distilbert": DistilBertConfig,
     "gpt2": Gpt2Config,
     "llama": LlamaConfig,
+    "vit": VitConfig,
 }
 """By ``model_type``: nothing else names a class."""
 

@@ -12,14 +12,15 @@ from typing import Literal
 from torch import nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.pretrained.config_base import CheckpointConfig
 from dtfl_private.models.pretrained.config_file import (
     BertConfig,
-    CheckpointConfig,
     DistilBertConfig,
     Gpt2Config,
     LlamaConfig,
     RobertaConfig,
 )
+from dtfl_private.models.pretrained.vit_config import VitConfig
 
 Targets = Literal["attention", "linear"]
 """Which layers are adapted: what makes queries and values (of GPT-2 also keys: one layer makes all three), or all."""
@@ -30,6 +31,8 @@ ATTENTION: dict[type[CheckpointConfig], tuple[str, ...]] = {
     DistilBertConfig: ("attention.q_lin", "attention.v_lin"),
     Gpt2Config: ("attn.c_attn",),
     LlamaConfig: ("self_attn.q_proj", "self_attn.v_proj"),
+    # As later versions of the library name them, and as earlier ones.
+    VitConfig: ("attention.q_proj", "attention.v_proj", "attention.attention.query", "attention.attention.value"),
 }
 """Names within a block."""
 

@@ -1,5 +1,6 @@
 """The parts of each type of network, of the library's own classes, and what the library calls their weights."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,38 +8,45 @@ from typing import Any
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
-from dtfl_private.models.pretrained.blocks import Classifier, MaskedBlock, Pooling, TokenEmbedding
+from dtfl_private.models.pretrained.blocks import MaskedBlock, TokenEmbedding
+from dtfl_private.models.pretrained.config_base import CheckpointConfig
 from dtfl_private.models.pretrained.config_file import (
     BertConfig,
-    CheckpointConfig,
     DistilBertConfig,
     Gpt2Config,
     LlamaConfig,
     RobertaConfig,
 )
+from dtfl_private.models.pretrained.image_blocks import OpenBlock, PatchEmbedding
+from dtfl_private.models.pretrained.vit_config import VitConfig
+
+# Pairs of a pattern in a name and what replaces it.
+Renaming = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """The parts of a network, each with the prefix of its weights' names in a checkpoint.
 
-    look_up: from the embedding, tokens and positions to vectors.
+    look_up: from the embedding, tokens and positions to vectors; None: the embedding takes images as they are.
     first: the first position.
     rotary: makes what each block needs to turn positions; None where it needs nothing.
+    renaming: from the names that weights have in the modules, behind their prefixes, to those in a checkpoint.
     """
 
     embedding: nn.Module
     blocks: Sequence[nn.Module]
     norm: nn.Module | None
-    look_up: Callable[[Any, Tensor, Tensor], Tensor]
+    look_up: Callable[[Any, Tensor, Tensor], Tensor] | None
     embedding_prefix: str
     block_prefix: str
     norm_prefix: str = ""
     first: int = 0
     rotary: Callable[[], nn.Module] | None = None
+    renaming: Renaming = ()
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the network without a classifier, by the library's names."""
+        """Return the tensors of the network without a classifier, by their names in a checkpoint."""
         return dict(self._weights())
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -46,19 +54,24 @@ class Parts:
         named += [(f"{self.block_prefix}{number}.", block) for number, block in enumerate(self.blocks)]
         named += [] if self.norm is None else [(self.norm_prefix, self.norm)]
         for prefix, part in named:
-            yield from ((prefix + name, tensor) for name, tensor in part.state_dict().items())
+            yield from ((prefix + self._stored(name), tensor) for name, tensor in part.state_dict().items())
 
-    def stages(
-        self, *, width: int, classes: int, pooling: Pooling, padding: int | None, causal: bool
-    ) -> list[nn.Module]:
-        """Return the embedding, the blocks, and what makes logits of the last one's tokens."""
+    def _stored(self, name: str) -> str:
+        for pattern, replacement in self.renaming:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def stages(self, top: nn.Module, *, padding: int | None, causal: bool) -> list[nn.Module]:
+        """Return the embedding, the blocks, and ``top``, which makes logits of the last one's tokens."""
+        if self.look_up is None:
+            return [self.embedding, *map(OpenBlock, self.blocks), top]
         return [
             TokenEmbedding(self.embedding, self.look_up, padding, self.first),
             *(
                 MaskedBlock(block, causal=causal, rotary=None if self.rotary is None else self.rotary())
                 for block in self.blocks
             ),
-            Classifier(self.norm, width, classes, pooling),
+            top,
         ]
 
 
@@ -182,10 +195,42 @@ def _llama(config: CheckpointConfig) -> Parts:
     )
 
 
+# From names in memory, of the library's later versions, to those in checkpoints, which all versions write.
+VIT_NAMES = (
+    (r"^patches\.", "patch_embeddings.projection."),
+    (r"^first\.weight$", "cls_token"),
+    (r"^places\.weight$", "position_embeddings"),
+    (r"^attention\.q_proj\.", "attention.attention.query."),
+    (r"^attention\.k_proj\.", "attention.attention.key."),
+    (r"^attention\.v_proj\.", "attention.attention.value."),
+    (r"^attention\.o_proj\.", "attention.output.dense."),
+    (r"^mlp\.fc1\.", "intermediate.dense."),
+    (r"^mlp\.fc2\.", "output.dense."),
+)
+
+
+def _vit(config: CheckpointConfig) -> Parts:
+    from transformers.models.vit import configuration_vit, modeling_vit
+
+    assert isinstance(config, VitConfig)
+    made = configuration_vit.ViTConfig(**_settings(config))
+    return Parts(
+        embedding=PatchEmbedding(config),
+        blocks=[modeling_vit.ViTLayer(made) for _ in range(config.layers)],
+        norm=nn.LayerNorm(config.width, eps=config.layer_norm_eps),
+        look_up=None,
+        embedding_prefix="embeddings.",
+        block_prefix="encoder.layer.",
+        norm_prefix="layernorm.",
+        renaming=VIT_NAMES,
+    )
+
+
 MAKERS: dict[type[CheckpointConfig], Callable[[CheckpointConfig], Parts]] = {
     BertConfig: _bert,
     RobertaConfig: _roberta,
     DistilBertConfig: _distilbert,
     Gpt2Config: _gpt2,
     LlamaConfig: _llama,
+    VitConfig: _vit,
 }

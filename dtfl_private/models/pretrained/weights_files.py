@@ -31,7 +31,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 # Of networks with a head for another task, or computed anew: of no use here.
 UNUSED = re.compile(
     r"(?:cls|classifier|pre_classifier|lm_head|score|qa_outputs|pooler|vocab_(?:transform|layer_norm|projector))\..*"
-    r"|.*\.position_ids|h\.\d+\.attn\.(?:bias|masked_bias)|layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+    r"|decoder\.(?:weight|bias|\d+\..*)|embeddings\.mask_token|.*\.position_ids|h\.\d+\.attn\.(?:bias|masked_bias)|layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 )
 
 

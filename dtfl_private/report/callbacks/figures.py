@@ -7,7 +7,8 @@ from typing import Any
 from dtfl_private.training.round_record import Record
 
 PLAIN = (
-    *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "local_loss", "server_loss", "lr"),
+    *("test_accuracy", "test_loss", "test_perplexity"),
+    *("validation_accuracy", "validation_loss", "local_loss", "server_loss", "lr"),
     *("virtual_time_s", "round_time_s", "oracle_time_s", "server_wait_s", "wall_time_s"),
 )
 """Keys of rounds.jsonl that are figures themselves."""

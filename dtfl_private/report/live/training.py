@@ -116,7 +116,9 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
     tiers = [tiers_text(record["tiers"].values()) for record in records]
     has_room = all(len(text) <= room for text in (*tiers, TIERS))
     validated = is_validated(records)
-    figures = ("accuracy", *["validation"] * validated, "test loss", time_word(records[-1]), "this round", "dropped")
+    asked = "test_perplexity" in records[-1]  # of language models
+    judged = ("accuracy", *["validation"] * validated, "test loss", *["perplexity"] * asked)
+    figures = (*judged, time_word(records[-1]), "this round", "dropped")
     table = plain_table("", "round", *figures, *[TIERS] * has_room)
     for record, text in zip(records, tiers, strict=True):
         table.add_row(
@@ -124,6 +126,7 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
             f"{record['test_accuracy']:.4f}",
             *[_accuracy(record.get("validation_accuracy"))] * validated,
             f"{record['test_loss']:.4f}",
+            *[_perplexity(record)] * asked,
             duration(record["virtual_time_s"]),
             duration(record["round_time_s"]),
             str(len(record["dropped"])),
@@ -141,6 +144,10 @@ def _accuracy(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def _perplexity(record: Record) -> str:
+    return f"{record['test_perplexity']:.4g}" if "test_perplexity" in record else "-"
+
+
 def _tiers_line(plan: RoundPlan) -> str:
     tiers = plan.tiers_P.tolist()
     if len(tiers) > SHOWN_CLIENTS:
@@ -155,12 +162,17 @@ def _validated(record: Record) -> str:
     return "" if accuracy is None else f"  validation {accuracy:.4f}"
 
 
+def _told_perplexity(record: Record) -> str:
+    """Return the perplexity, of language models."""
+    return f"  perplexity {_perplexity(record)}" if "test_perplexity" in record else ""
+
+
 def _line(record: Record, rounds: int) -> str:
     dropped = f"  dropped {len(record['dropped'])}" if record["dropped"] else ""
     return (
         f"round {record['round']:>{len(str(rounds))}}/{rounds}"
         f"  accuracy {record['test_accuracy']:.4f}{_validated(record)}"
-        f"  loss {record['test_loss']:.4f}"
+        f"  loss {record['test_loss']:.4f}{_told_perplexity(record)}"
         f"  {time_word(record)} {duration(record['virtual_time_s'])}"
         f"  tiers {tiers_text(record['tiers'].values())}{dropped}"
         f"  wall {duration(record['wall_time_s'])}"

@@ -41,6 +41,7 @@ def opening_lines(privacy: PrivacySettings, rounds: int) -> list[str]:
             full_tier=one.full_tier,
             statistics=one.statistics,
             assumed=one.assumed,
+            next_tokens=one.next_tokens,
         )
         for sentence in sentences(entries):
             said.setdefault(sentence, []).extend(cases)

@@ -18,6 +18,8 @@ def summary_table(summary: Mapping[str, Any], run: str) -> Table:
     table.add_row("rounds", str(summary["rounds"]))
     images = summary["judged_on"]
     table.add_row(f"final {images} accuracy", f"{summary['final_accuracy']:.4f}")
+    if (perplexity := summary["last_round"].get("test_perplexity")) is not None:
+        table.add_row(f"final {images} perplexity", f"{perplexity:.4g}")
     best = f"{summary['best_accuracy']:.4f} (round {summary['best_round']}; optimistic: chosen by it)"
     table.add_row(f"best {images} accuracy", best)
     if summary["chosen_on"] != images:

@@ -6,6 +6,7 @@ A network on the meta device has shapes and types but no numbers: it is analysed
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -76,14 +77,13 @@ def _counted(
     inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
     known: dict[Hashable, StageMacs] = {}
     stages = [_macs(stage, zeros, known) for stage, zeros in zip(skeleton, inputs, strict=True)]
-    if shapes[-1] != (classes,):
-        raise InputError(
-            f"the network returns {shapes[-1]} for each input, expected {(classes,)}: one value for each of the classes"
-        )
+    _require_logits(shapes[-1], model, input_shape, classes)
     if not stages[-1].trainable:
         raise InputError(f"the last stage '{model.stage_names[-1]}' has no parameters: the server half could not train")
-    heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes, head)
+    heads = make_heads({tier: shapes[tier - 1] for tier in model.tiers}, classes, head, model.vocabulary)
     rows = [_tier_cost(tier, skeleton, shapes[tier - 1], heads[tier], stages, known, numerics) for tier in model.tiers]
+    if model.vocabulary is not None:  # a label for each place
+        rows = [replace(row, label_bytes=LABEL_BYTES * input_shape[0]) for row in rows]
     return TierTable(
         rows=tuple(rows),
         forward_macs=sum(stage.forward for stage in stages),
@@ -93,6 +93,15 @@ def _counted(
         modules=len(skeleton),
         module_macs=tuple(stage.forward for stage in stages),
     )
+
+
+def _require_logits(shape: tuple[int, ...], model: StagedModel, input_shape: tuple[int, ...], classes: int) -> None:
+    """Refuse a network that returns something else than the logits of its task."""
+    of_classes = model.vocabulary is None
+    wanted = (classes,) if of_classes else (*input_shape, model.vocabulary)
+    if shape != wanted:
+        each = "one value for each of the classes" if of_classes else "at each place one value for each token"
+        raise InputError(f"the network returns {shape} for each input, expected {wanted}: {each}")
 
 
 def _tier_cost(

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.next_token import task_loss
 from dtfl_private.models.setting_types import HeadSize
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import isolated
@@ -47,9 +47,9 @@ def measure(
     # Zeros are tokens of every vocabulary, and looking them up takes as long as others.
     blank = blank_inputs(input_shape, batch_size, like=drawn)
     inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
-    labels = torch.randint(classes, (batch_size,), generator=generator).to(numerics.device)
+    labels = drawn_labels(model, input_shape, classes, batch_size, generator).to(numerics.device)
     resident = numerics.place(copy.deepcopy(model))
-    heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes, head)
+    heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes, head, model.vocabulary)
     rows = []
     for row in table.rows:
         client, server = split(resident, row.tier)
@@ -64,6 +64,15 @@ def measure(
             )
         )
     return replace(table, rows=tuple(rows))
+
+
+def drawn_labels(
+    model: StagedModel, input_shape: tuple[int, ...], classes: int, batch_size: int, generator: torch.Generator
+) -> Tensor:
+    """Return labels to measure steps with: (B,) classes, or of a language model (B, T) tokens."""
+    if model.vocabulary is None:
+        return torch.randint(classes, (batch_size,), generator=generator)
+    return torch.randint(model.vocabulary, (batch_size, *input_shape), generator=generator)
 
 
 def step_s(
@@ -81,7 +90,7 @@ def step_s(
     for _ in range(repeats + 1):
         start = clock()
         with numerics.autocast():
-            loss = F.cross_entropy(module(inputs), labels)
+            loss = task_loss(module(inputs), labels)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -79,7 +79,7 @@ def _followed(
         following, inputs = follower.follow(stage, inputs, f"stage '{name}'")
         stages.append(following)
         if tier in model.tiers:
-            (head,) = make_heads({tier: tuple(inputs[0].shape[1:])}, classes, size).values()
+            (head,) = make_heads({tier: tuple(inputs[0].shape[1:])}, classes, size, model.vocabulary).values()
             heads[tier], _ = follower.follow(on_cpu.place(head), inputs, "the auxiliary head")
     return NetworkOperators(
         stages=stages,
@@ -228,12 +228,12 @@ def _blank(like: Tensor, shape: Sequence[int], dtype: torch.dtype, layout: torch
 
 def _loss(logits: Sequence[Tensor]) -> Operators:
     """Return the operators of cross entropy on these logits, forward and backward."""
-    if logits[0].ndim != 2:
+    if logits[0].ndim not in (2, 3):
         return NO_OPERATORS
 
     def trained(one: Tensor) -> list[Noted]:
-        given = one.detach().float().requires_grad_()
-        labels = torch.zeros(len(one), dtype=torch.int64, device=one.device)
+        given = one.detach().float().flatten(0, -2).requires_grad_()
+        labels = torch.zeros(len(given), dtype=torch.int64, device=one.device)
         return noted_by(lambda: torch.autograd.backward(F.cross_entropy(given, labels)))
 
     small, large = map(trained, logits)

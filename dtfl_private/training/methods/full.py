@@ -151,6 +151,7 @@ class FullModelMethod(Method):
     The tier of a client is L, the number of the network's modules: it holds them all.
     """
 
+    token_labels: ClassVar[bool] = True
     places: ClassVar[Places] = frozenset({"weights", "download"})
     sends: ClassVar[tuple[Protected, ...]] = ("weights",)
     cuts: ClassVar[bool] = False

@@ -92,6 +92,7 @@ class DtflShared(Method):
     full: bool = True
     replicas: Annotated[int, Field(ge=1)] = 1
     merge: Annotated[int, Field(ge=1)] = 1
+    token_labels: ClassVar[bool] = True
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
 

@@ -103,6 +103,7 @@ class SplitFedWork:
 @dataclass(frozen=True, kw_only=True)
 class _SplitFed(Method):
     cut: Annotated[int, Field(ge=1)] = 2
+    token_labels: ClassVar[bool] = True
     places: ClassVar[Places] = frozenset({"weights", "download", "replies", "labels", "activations"})
     hides: ClassVar[frozenset[Capability]] = frozenset({"logits", "tail-gradients", "chooses-tier"})
     also_sent: ClassVar[tuple[str, ...]] = ("down_gradients",)

@@ -49,6 +49,7 @@ class Dtfl(Method):
     """
 
     places: ClassVar[Places] = EVERYWHERE
+    token_labels: ClassVar[bool] = True
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
 
@@ -93,6 +94,7 @@ class DtflFull(Method):
     """
 
     places: ClassVar[Places] = BESIDE_FULL
+    token_labels: ClassVar[bool] = True
     tiered: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
 
@@ -120,6 +122,7 @@ class LocalLoss(Method):
 
     cut: Annotated[int, Field(ge=1)] = 2
     places: ClassVar[Places] = EVERYWHERE
+    token_labels: ClassVar[bool] = True
     has_heads: ClassVar[bool] = True
 
     def work(self) -> LocalWork:

@@ -39,6 +39,7 @@ class UShaped(Method):
     places: ClassVar[Places] = frozenset({"weights", "download", "replies", "labels", "activations"})
     sends: ClassVar[tuple[Protected, ...]] = ("smashed", "weights")
     hides: ClassVar[frozenset[Capability]] = frozenset({"labels", "logits", "chooses-tier"})
+    token_labels: ClassVar[bool] = True
     also_sent: ClassVar[tuple[str, ...]] = ("down_gradients", "down_outputs", "up_gradients")
 
     @property
