@@ -52,6 +52,7 @@ class TokenShuffle(Defense):
         cost="copies; no arithmetic; accuracy of causal networks",
         attacker="the orders drawn; tokens tell their places by what the embedding added",
         nonexpansive=True,
+        refuses_next_tokens="it moves places about, and each has a label of its own",
     )
 
     key: Literal["fresh", "client"] = "fresh"

@@ -113,7 +113,7 @@ def test_what_takes_a_label_for_each_record_is_refused_by_name(prepared, values,
         prepared(**values)
 
 
-@pytest.mark.parametrize("name", ["patch-shuffle", "batch-patch-shuffle", "micro-aggregation"])
+@pytest.mark.parametrize("name", ["patch-shuffle", "batch-patch-shuffle", "token-shuffle", "micro-aggregation"])
 def test_what_mixes_places_or_records_is_refused_also_where_nothing_is_padding(name):
     chain = DefenseChain([create("defense", name)])
     with pytest.raises(InputError, match=f"^{name} cannot act in next-token training: it (moves places|averages)"):
