@@ -15,6 +15,7 @@ from dtfl_private.experiments.setup.client_devices import traces_notes
 from dtfl_private.experiments.setup.described_data import described
 from dtfl_private.experiments.setup.device_settings import memory_notes, run_devices
 from dtfl_private.experiments.setup.exposure_by_audit import exposure_notes
+from dtfl_private.experiments.setup.frozen_notes import frozen_notes
 from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.loaded_inputs import RunInputs, held_inputs, load_inputs
 from dtfl_private.experiments.setup.named_parts import NamedParts, named_parts
@@ -124,6 +125,7 @@ def prepare(config: TrainConfig, objects: RunObjects = NO_OBJECTS, held: HeldDat
             *_notes(parts, inputs, costs, registration, workers),
             *network.model.notes,
             *texts,
+            *frozen_notes(network.model),
             *memory_notes(schedule),
             *exposure_notes(schedule),
         ],
