@@ -18,8 +18,10 @@ from dtfl_private.models.attention import Attention
 from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.input_kinds import network
+from dtfl_private.models.low_rank import adapt
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.padding import kept, real_places
+from dtfl_private.models.setting_types import Rank
 from dtfl_private.models.transformer import NormedClassifier
 from dtfl_private.protocol.vocabulary import Vocabulary
 
@@ -94,6 +96,7 @@ def llama_7b(
     norm: Norm,  # noqa: ARG001 - every network takes it; Llama has RMS norms
     tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
+    lora: Rank | None = None,
 ) -> StagedModel:
     """Llama-7B-sized decoder, for profile and plan: 32 causal blocks of width 4,096, 32,000 tokens, 2,048 places."""
     if input_shape[0] > PLACES:
@@ -109,4 +112,4 @@ def llama_7b(
         inner=INNER,
         classes=classes,
     )
-    return cut_automatically(numbered(stages), input_shape, cuts)
+    return adapt(cut_automatically(numbered(stages), input_shape, cuts), lora)

@@ -19,10 +19,11 @@ from dtfl_private.models.cutting.automatic import Cuts, cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel, as_language_model, numbered
 from dtfl_private.models.heads import PooledClassifier
 from dtfl_private.models.input_kinds import network
+from dtfl_private.models.low_rank import adapt
 from dtfl_private.models.next_token import LanguageHead, small_weights
 from dtfl_private.models.norms import Norm
 from dtfl_private.models.padding import kept, real_places
-from dtfl_private.models.setting_types import Rate, Task, Width
+from dtfl_private.models.setting_types import Rank, Rate, Task, Width
 from dtfl_private.protocol.vocabulary import BYTES, Vocabulary
 
 MLP_FACTOR = 4
@@ -105,6 +106,7 @@ def _transformer(
     causal: bool,
     cuts: Cuts,
     task: Task = "classes",
+    lora: int | None = None,
 ) -> StagedModel:
     if length > places:
         raise InputError(f"{length} tokens are more than the {places} that this network has places for")
@@ -115,7 +117,7 @@ def _transformer(
     stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
     if task == "classes":
         stages.append(NormedClassifier(width, classes))
-        return cut_automatically(numbered(stages), (length,), cuts)
+        return adapt(cut_automatically(numbered(stages), (length,), cuts), lora)
     last = small_weights(nn.Linear(width, vocabulary, bias=False))
     stages.append(LanguageHead(nn.LayerNorm(width), last))
     return as_language_model(cut_automatically(numbered(stages), (length,), cuts), vocabulary)
@@ -160,9 +162,10 @@ def bert_base(
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
     tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
+    lora: Rank | None = None,
 ) -> StagedModel:
     """BERT-base-sized encoder, for profile and plan: 12 blocks of width 768, 30,522 tokens, up to 512 places."""
-    return _bert(input_shape[0], classes, tokens, cuts, depth=12, width=768, heads=12)
+    return _bert(input_shape[0], classes, tokens, cuts, lora, depth=12, width=768, heads=12)
 
 
 @network(source="Devlin et al. 2018, arXiv 1810.04805", kind="tokens", smallest=1, example=(512,))
@@ -173,13 +176,22 @@ def bert_large(
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
     tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
+    lora: Rank | None = None,
 ) -> StagedModel:
     """BERT-large-sized encoder, for profile and plan: 24 blocks of width 1,024, 30,522 tokens, up to 512 places."""
-    return _bert(input_shape[0], classes, tokens, cuts, depth=24, width=1024, heads=16)
+    return _bert(input_shape[0], classes, tokens, cuts, lora, depth=24, width=1024, heads=16)
 
 
 def _bert(
-    length: int, classes: int, tokens: Vocabulary | None, cuts: Cuts, *, depth: int, width: int, heads: int
+    length: int,
+    classes: int,
+    tokens: Vocabulary | None,
+    cuts: Cuts,
+    lora: int | None,
+    *,
+    depth: int,
+    width: int,
+    heads: int,
 ) -> StagedModel:
     return _transformer(
         length=length,
@@ -193,6 +205,7 @@ def _bert(
         dropout=0.1,
         causal=False,
         cuts=cuts,
+        lora=lora,
     )
 
 
@@ -209,6 +222,7 @@ def gpt2_xl(
     norm: Norm,  # noqa: ARG001 - every network takes it; a transformer has layer norms
     tokens: Vocabulary | None = None,
     cuts: Cuts = "auto",
+    lora: Rank | None = None,
 ) -> StagedModel:
     """GPT-2-XL-sized decoder, for profile and plan: 48 causal blocks of width 1,600, 50,257 tokens, 1,024 places."""
     return _transformer(
@@ -223,4 +237,5 @@ def gpt2_xl(
         dropout=0.1,
         causal=True,
         cuts=cuts,
+        lora=lora,
     )

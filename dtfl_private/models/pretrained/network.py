@@ -28,10 +28,9 @@ from dtfl_private.models.pretrained.lora import Targets, add_adapters
 from dtfl_private.models.pretrained.parts import Parts, make_parts
 from dtfl_private.models.pretrained.vit_config import VitConfig
 from dtfl_private.models.pretrained.weights_files import load_into, require_fitting, stored_weights
-from dtfl_private.models.setting_types import Task
+from dtfl_private.models.setting_types import Rank, Task
 from dtfl_private.protocol.vocabulary import Vocabulary
 
-Rank = Annotated[int, Field(ge=0, le=1024)]
 Alpha = Annotated[float, Field(gt=0, le=1e6)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
