@@ -30,7 +30,7 @@ class AttackConfig(BaseModel):
     """All that determines an attack on a run. The descriptions of the fields are the help of ``dtfl-private attack``.
 
     Attributes:
-        attacks: None for the strongest by what the training method shows; see `default_attack`.
+        attacks: None for the strongest by what the training method shows; see `default_attacks`.
         tiers: numbers, or "all"; None for those in use in the run's last round.
         clients: None for all of the round.
         adversary: None for the weakest that can mount each attack.

@@ -15,7 +15,7 @@ from dtfl_private.attacking.refusals import NoneCanRunError, once_only
 from dtfl_private.attacking.tiers import target_at, tiers_to_attack
 from dtfl_private.attacking.victims.replay import OpenedRun
 from dtfl_private.errors import InputError
-from dtfl_private.protocol.adversaries import require_shown
+from dtfl_private.protocol.adversaries import WITH_DATA, require_shown
 from dtfl_private.protocol.assumptions import taken_away
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _choose(
     hidden, taken = opened.prepared.method.hides, taken_away(in_force(opened, config))
     chosen: list[Chosen] = []
     left_out: list[LeftOut] = []
-    items: Sequence[Attack | str] = attacks or config.attacks or [default_attack(opened)]
+    items: Sequence[Attack | str] = attacks or config.attacks or default_attacks(opened, knowledge)
     made = [make_attack(item, EFFORTS[config.effort]) for item in items]
     rungs = _rungs_of(opened, config, [attack for attack, _ in made])
     for attack, text in [*made, *(make_attack(rung, EFFORTS[config.effort]) for rung in rungs)]:
@@ -120,13 +120,17 @@ def _choose(
     return chosen, left_out, rungs
 
 
-def default_attack(opened: OpenedRun) -> str:
-    """Return the attack for those who name none: the strongest by what the training method shows."""
+def default_attacks(opened: OpenedRun, knowledge: Knowledge) -> tuple[str, ...]:
+    """Return the attacks for those who name none: the strongest by what the training method shows.
+
+    On texts two: a lookup is exact at tier 1, where places have not met, and a trained network reads behind attention,
+    if there are texts to train it on.
+    """
     if opened.vocabulary is not None:
-        return "token-lookup"
+        return ("token-lookup", "token-inverter") if knowledge.kind in WITH_DATA else ("token-lookup",)
     if not opened.prepared.method.cuts:
-        return "update-inversion"
-    return "surrogate" if "client-weights" in opened.prepared.method.hides else "hybrid"
+        return ("update-inversion",)
+    return ("surrogate",) if "client-weights" in opened.prepared.method.hides else ("hybrid",)
 
 
 def _rungs_of(opened: OpenedRun, config: AttackConfig, attacks: Sequence[Attack]) -> list[str]:

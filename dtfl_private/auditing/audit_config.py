@@ -55,7 +55,11 @@ OF_UPDATES = ("update-inversion", "update-membership", "update-attributes", "lab
 OF_TAILS = ("label-matching",)
 
 # Of both presets, in their place, where inputs are texts: sequences of tokens.
-OF_TEXTS = ("token-lookup",)
+OF_TEXTS: Mapping[PresetName, tuple[str, ...]] = {
+    # So few steps, as a network is trained for each tier, repetition and check; its start reads much by itself.
+    "quick": ("token-lookup", "token-inverter:size=small,steps=40"),
+    "thorough": ("token-lookup", "token-inverter", "token-search", "membership-matching", "token-occurrence"),
+}
 
 # Of each preset, where the server returns gradients.
 OF_REPLIES: Mapping[PresetName, tuple[str, ...]] = {

@@ -140,7 +140,7 @@ def _attack_config(opened: OpenedRun, config: AuditConfig, workers: int) -> Atta
     if config.attacks is None or config.attacks != SETTLED[config.preset].attacks:
         return attack_config
     if opened.vocabulary is not None:
-        return attack_config.model_copy(update={"attacks": OF_TEXTS})
+        return attack_config.model_copy(update={"attacks": OF_TEXTS[config.preset]})
     more = [*(WITHOUT_WEIGHTS if "client-weights" in hides else ())]
     more += () if "replies" in hides else OF_REPLIES[config.preset]
     more += () if "tail-gradients" in hides else OF_TAILS

@@ -67,9 +67,9 @@ def _left_out(left_out: Sequence[LeftOut]) -> list[NotTested]:
 
 def _attacks(plan: AuditPlan) -> Iterator[NotTested]:
     if plan.of_texts:
-        yield NotTested(what="membership, labels, properties of texts", why="the attacks on these are made for images")
-    presets = OF_TEXTS if plan.of_texts else (*QUICK, *THOROUGH)
-    names = dict.fromkeys(text.partition(":")[0] for text in presets)
+        yield NotTested(what="labels of texts", why="no preset has the attacks on these; --attack mounts single ones")
+    presets = [*OF_TEXTS.values()] if plan.of_texts else [QUICK, THOROUGH]
+    names = dict.fromkeys(text.partition(":")[0] for texts in presets for text in texts)
     known = {job.chosen.name for job in plan.jobs} | {one.attack for one in plan.attack_plan.left_out}
     if missing := ", ".join(name for name in names if name not in known):
         yield NotTested(what=missing, why="not asked for: --preset thorough has them all, --attack single ones")

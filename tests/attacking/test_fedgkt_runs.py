@@ -9,9 +9,10 @@ from attack_reports import of
 from fast_attacks import SEES, LeastSquares
 
 from dtfl_private.attacking.attack_config import AttackConfig
-from dtfl_private.attacking.attack_jobs import default_attack
+from dtfl_private.attacking.attack_jobs import default_attacks
 from dtfl_private.attacking.attack_plan import plan_attack
 from dtfl_private.attacking.base import AttackFacts
+from dtfl_private.attacking.knowledge.adversary_data import Knowledge
 from dtfl_private.attacking.runner import attack as mounted
 from dtfl_private.attacking.victims.recorded_rounds import latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
@@ -65,8 +66,9 @@ def test_attacks_that_need_weights_are_refused_and_the_default_is_one_that_does_
     report = mount(folder, [QUICK, LeastSquares()], where_applicable=True)
     assert {one.attack for one in report.left_out} == {"least-squares"}
     assert of(report, "ssim", source="surrogate").tier == 2
-    names = [default_attack(opened(method=name)) for name in ("dtfl", "splitfed-v1", "fedgkt", "fedavg")]
-    assert names == ["hybrid", "hybrid", "surrogate", "update-inversion"]
+    same = Knowledge.parse("same")
+    names = [default_attacks(opened(method=name), same) for name in ("dtfl", "splitfed-v1", "fedgkt", "fedavg")]
+    assert names == [("hybrid",), ("hybrid",), ("surrogate",), ("update-inversion",)]
 
 
 @dataclass(frozen=True, kw_only=True)

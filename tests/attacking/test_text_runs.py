@@ -15,6 +15,7 @@ from dtfl_private.attacking.knowledge import adversary_data
 from dtfl_private.attacking.knowledge.adversary_data import Knowledge, split_auxiliary
 from dtfl_private.attacking.runner import attack
 from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.attacks.token_inverter import TokenInverter
 from dtfl_private.errors import InputError, RunError
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.leakage.token_baselines import ATTAINABLE, TOKEN_BASELINES
@@ -60,8 +61,10 @@ def opened_texts(text_run):
     return open_run(text_run, objects=RunObjects(dataset=words()))
 
 
-def test_by_default_tokens_are_looked_up_and_every_score_stands_beside_trivial_texts(mount_on_texts):
+def test_by_default_tokens_are_looked_up_and_every_score_stands_beside_trivial_texts(mount_on_texts, monkeypatch):
+    monkeypatch.setattr(TokenInverter, "normal_steps", {"steps": 2})
     report = mount_on_texts(tiers=(1, 2))
+    assert {r.source for r in report.results if r.adversary} == {"token-lookup", "token-inverter"}
     found = {(r.tier, r.metric): r for r in report.results if r.source == "token-lookup"}
     assert {metric for _, metric in found} == {"token-accuracy", "rouge-l", "exact-sequences", "identifiability"}
     own = found[1, "token-accuracy"]
@@ -78,15 +81,20 @@ def test_by_default_tokens_are_looked_up_and_every_score_stands_beside_trivial_t
     written = json.loads(report.path.read_bytes())
     assert written["victims"] == 16
     assert any(line.startswith("attacked: 16 texts of round 1") for line in report.remarks)
-    text, read = report.remarks[:2]
+    text, read = report.remarks[:2]  # of the attack that is named first
     assert text.startswith("tier 1, a text as half are read better: the ")
     assert read == f"token-lookup reads: {text.partition('better: ')[2]}"
     assert "token-accuracy-by-tier.png" in {path.name for path in report.pictures}
 
 
+def test_an_adversary_without_texts_looks_tokens_up_by_default(mount_on_texts):
+    report = mount_on_texts(tiers=(1,), aux="architecture")
+    assert {r.source for r in report.results if r.adversary} == {"token-lookup"}
+
+
 def test_a_second_call_finds_the_guess(mount_on_texts):
-    first, heard = mount_on_texts(tiers=(1,)), Heard()
-    second = mount_on_texts(tiers=(1,), callbacks=[heard])
+    first, heard = mount_on_texts(tiers=(1,), attacks=("token-lookup",)), Heard()
+    second = mount_on_texts(tiers=(1,), attacks=("token-lookup",), callbacks=[heard])
     assert heard.kept == [True]
     assert second.results == first.results
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dtfl_private.attacking.knowledge.adversary_data import NON_MEMBER_SHARE, _parts
-from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
+from dtfl_private.auditing.audit_config import OF_TEXTS, PRESETS, AuditConfig, make_audit_config
 from dtfl_private.errors import InputError
 from dtfl_private.plugins.registry import create
 
@@ -26,9 +26,11 @@ def test_the_presets_differ_in_what_they_attack():
     assert quick.seeds >= 3
     assert thorough.training_seeds >= 3
     assert len(thorough.attacks) > len(quick.attacks)
-    for settled in (quick, thorough):
-        for text in settled.attacks:
+    for texts in (quick.attacks, thorough.attacks, *OF_TEXTS.values()):
+        for text in texts:
             create("attack", text)
+    names = [{text.partition(":")[0] for text in OF_TEXTS[preset]} for preset in PRESETS]
+    assert names[0] < names[1]
 
 
 @pytest.mark.parametrize(("test_images", "most"), [(26_032, 10_000), (10_000, 6_250)])

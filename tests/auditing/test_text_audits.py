@@ -12,9 +12,10 @@ from dtfl_private.attacking.attack_config import make_attack_config
 from dtfl_private.attacking.attack_plan import plan_attack
 from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, TokenReconstruction
 from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.attacks.shared import token_training
 from dtfl_private.attacks.token_lookup import TokenLookup
 from dtfl_private.auditing import random_check, written_audit
-from dtfl_private.auditing.audit_config import make_audit_config
+from dtfl_private.auditing.audit_config import OF_TEXTS, make_audit_config
 from dtfl_private.auditing.runner import audit
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.protocol.messages import SmashedBatch
@@ -42,6 +43,8 @@ class Told(TokenReconstruction):
 def audit_of(text_run, tmp_path_factory):
     def run(attacks=None, **values):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(OF_TEXTS, "quick", ("token-lookup", "token-inverter:size=small,steps=4"))
+            patch.setattr(token_training, "FEWEST_RELEASED", 64)
             patch.setattr(attacking, "save_pictures", lambda *_: [])
             patch.setattr(written_audit, "audit_pictures", lambda _: {})
             for picture in ("by_tier_picture", "accuracy_leakage_picture", "by_client_picture"):
@@ -61,9 +64,12 @@ def plain(audit_of):
 def test_the_attacks_of_a_preset_are_those_on_texts_and_what_is_left_out_is_said(plain):
     findings = plain.findings
     assert findings == read_findings(plain.path)
-    assert {r.source for r in findings.results if r.adversary} == {"token-lookup"}
+    assert {r.source for r in findings.results if r.adversary} == {"token-lookup", "token-inverter"}
+    assert findings.settings["steps"] == "token-inverter (steps=4)"
     left_out = {one.what: one.why for one in findings.not_tested}
-    assert left_out["membership, labels, properties of texts"] == "the attacks on these are made for images"
+    assert left_out["labels of texts"] == "no preset has the attacks on these; --attack mounts single ones"
+    why = "not asked for: --preset thorough has them all, --attack single ones"
+    assert left_out["token-search, membership-matching, token-occurrence"] == why
     assert any("these measures are of images" in why for why in left_out.values())
     assert not any("hybrid" in one.what for one in findings.not_tested)
     assert "labelled texts to train on" in findings.auxiliary
@@ -91,7 +97,7 @@ def test_verdicts_and_headline_are_about_texts(plain):
     assert second.level == "not shown to leak"
     top = headline(findings)
     assert top.main == "From what a client of tier 1 sends, the server rebuilds its texts almost perfectly."
-    assert top.sure.startswith("Measured on 40 texts in each tier by 1 attack")
+    assert top.sure.startswith("Measured on 40 texts in each tier by 2 attacks")
     assert "image" not in " ".join([top.main, *top.also, top.sure, *top.details, first.sentence, second.sentence])
 
 
@@ -100,7 +106,7 @@ def test_the_report_shows_texts_with_what_was_read_of_them(plain):
     assert [(one.tier, one.place) for one in shown] == [(tier, place) for tier in (1, 2) for place in (1, 2, 3)]
     best = shown[0]
     assert best.guesses[0].source == "token-lookup"
-    assert [guess.trivial for guess in best.guesses] == [False, True]
+    assert [guess.trivial for guess in best.guesses] == [False, False, True]
     assert best.guesses[0].pieces == best.pieces
     assert best.guesses[0].accuracy == 1
     assert best.wrong[0] == ()
