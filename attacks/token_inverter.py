@@ -11,6 +11,7 @@ from dtfl_private.attacking.base import ONLY_TOKENS, AttackFacts, Target, TokenR
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.token_inverters import tokens_read_by, trained_readers
 from dtfl_private.attacks.shared.token_network import require_rows
+from dtfl_private.attacks.shared.token_order import with_rows_in_order
 from dtfl_private.attacks.shared.token_training import NORMAL_STEPS, TokenTraining
 
 
@@ -22,6 +23,10 @@ class TokenInverter(TokenReconstruction):
     victims' size go through it and the defenses' own samplers, with fresh draws. The network attends to all places of a
     text, and starts from the nearest of what activations are on average where each token is (Fisher's discriminant). As
     few texts are the rule, half of them are varied in training: a random share of their tokens is replaced by others.
+
+    Where tokens were shuffled (`token-shuffle`), rows are first dealt to places: each row's likeliest token by these
+    means is taken off it, what is left tells the place (Hungarian assignment), and the network learns from rows in that
+    order, mistakes included.
 
     Where it reads no more of the auxiliary validation texts than a trivial guess, such as the most frequent token
     everywhere, has aright, that guess is returned. Places of zeros are padding and are returned as such.
@@ -65,4 +70,5 @@ class TokenInverter(TokenReconstruction):
 
     def tokens(self, view: View) -> Tensor:
         """Return tokens (victims, T)."""
-        return tokens_read_by(view, trained_readers(view, self.training))
+        ordered = with_rows_in_order(view, adaptive=self.adaptive)
+        return tokens_read_by(ordered, trained_readers(ordered, self.training))

@@ -18,6 +18,7 @@ from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser, batch
 from dtfl_private.attacks.shared.text_search import TextSearch, Weights
 from dtfl_private.attacks.shared.token_inverters import TokenReader, tokens_read_by, trained_readers
 from dtfl_private.attacks.shared.token_network import require_rows
+from dtfl_private.attacks.shared.token_order import with_rows_in_order
 from dtfl_private.attacks.shared.token_training import NORMAL_STEPS, known_places
 from dtfl_private.attacks.token_inverter import TokenInverter
 from dtfl_private.protocol.messages import Seen
@@ -79,8 +80,8 @@ class TokenSearch(TokenReconstruction):
 
     def tokens(self, view: View) -> Tensor:
         """Return tokens (victims, T); cached."""
-        name = f"token search/{self}/{victims_digest(view)}"
-        return view.keep(name, lambda: {"tokens": self._found(view)})["tokens"]
+        name, ordered = f"token search/{self}/{victims_digest(view)}", with_rows_in_order(view, adaptive=self.adaptive)
+        return view.keep(name, lambda: {"tokens": self._found(ordered)})["tokens"]
 
     def _found(self, view: View) -> Tensor:
         inverter = TokenInverter(size=self.size, steps=self.reader_steps, adaptive=self.adaptive, effort=self.effort)

@@ -31,9 +31,10 @@ CHUNK = 64
 FEWEST_RELEASED, MOST_RELEASED = 512, 4096
 PASSES = 2
 NORMAL_STEPS = 3000
-# Steps between looks at the validation texts, of which there are at least so many.
+# Steps between looks at the validation texts, of which there are at least so many; at so many of these texts at most.
 LOOK_EVERY = 100
-FEWEST_LOOKS = 10
+FEWEST_LOOKS = 5
+MOST_LOOKED_AT = 256
 # Logits of one step, at most: of a large vocabulary not all places take part in each.
 MOST_LOGITS = 2**24
 
@@ -78,14 +79,15 @@ class Texts:
         return self.releaser.release(self.own.images, self.own.labels, "train", 0)
 
     def validation(self) -> ReleasedImages:
-        """Return a release of the validation texts."""
-        return self.releaser.release(self.own.validation_images, self.own.validation_labels, "validate")
+        """Return a release of the validation texts, or of the first of many."""
+        images, labels = self.own.validation_images[:MOST_LOOKED_AT], self.own.validation_labels[:MOST_LOOKED_AT]
+        return self.releaser.release(images, labels, "validate")
 
-    def batches(self, *, vary: bool) -> Iterator[ReleasedImages]:
-        """Yield batches to train on without end, from releases of texts drawn without repetition."""
+    def batches(self, steps: int, *, vary: bool) -> Iterator[ReleasedImages]:
+        """Yield batches to train on without end, from releases of texts drawn without repetition, for so many steps."""
         texts, labels = self.own.images, self.own.labels
         shares = token_shares(texts, self.vocabulary)
-        count = min(max(len(texts), FEWEST_RELEASED), MOST_RELEASED)
+        count = min(max(len(texts), FEWEST_RELEASED), MOST_RELEASED, max(FEWEST_RELEASED, steps * STEP))
         for number in itertools.count(1):
             drawn = self._drawn(count)
             own = varied_texts(texts[drawn], shares, self.vocabulary, self.chance) if vary else texts[drawn]
@@ -128,7 +130,7 @@ def train_network(
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
     best, reading = copy.deepcopy(network), None
-    batches = texts.batches(vary=training.varied)
+    batches = texts.batches(training.steps, vary=training.varied)
     for step, batch in enumerate(itertools.islice(batches, training.steps), start=1):
         warm = min(1.0, step / WARM_UP)
         optimizer.param_groups[0]["lr"] = training.lr * warm * half_cosine(step - 1, training.steps)
