@@ -14,7 +14,7 @@ OPTIONS = tuple(name for name in AttackConfig.model_fields if name != "where_app
 
 # In words, of the fields whose default is no plain value.
 DEFAULTS = {
-    "attacks": "hybrid, or what stands in for it: by what the method hides, and token-lookup and token-inverter on texts",
+    "attacks": "hybrid, or what stands in for it: by what the method hides; token-lookup and token-inverter on texts",
     "tiers": "those in use",
     "clients": "all of the round",
     "adversary": "the weakest that can",
