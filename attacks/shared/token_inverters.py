@@ -18,7 +18,7 @@ from dtfl_private.attacking.evidence import Auxiliary
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.releaser import Releaser, batch_size, by_download, fingerprint
 from dtfl_private.attacks.shared.token_means import token_means
-from dtfl_private.attacks.shared.token_network import TokenNetwork, TokenShapes
+from dtfl_private.attacks.shared.token_network import TokenNetwork, shapes_of
 from dtfl_private.attacks.shared.token_training import CHUNK, Reading, Texts, TokenTraining, known_places, train_network
 from dtfl_private.attacks.shared.varied_texts import token_shares
 from dtfl_private.leakage.token_baselines import ATTAINABLE, TOKEN_BASELINES, KnownTexts
@@ -153,17 +153,8 @@ def _train(view: View, group: Sequence[Seen], training: TokenTraining) -> dict[s
 
 def _network(view: View, training: TokenTraining) -> TokenNetwork:
     """Return a network as it is before training."""
-    length, channels = view.cut_shape
-    vocabulary = view.vocabulary
-    shapes = TokenShapes(
-        length=length,
-        channels=channels,
-        tokens=vocabulary.size,
-        classes=view.classes,
-        padding=vocabulary.padding,
-    )
     with isolated(view.seed, "token reader", view.tier, training.size):
-        return TokenNetwork(shapes, training.size)
+        return TokenNetwork(shapes_of(view), training.size)
 
 
 def _texts(view: View, group: Sequence[Seen], training: TokenTraining) -> Texts:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.attacking.base import Target
+from dtfl_private.attacking.view import View
 from dtfl_private.errors import InputError
 
 Size = Literal["small", "medium", "large"]
@@ -38,6 +39,19 @@ class TokenShapes:
     tokens: int
     classes: int
     padding: int | None
+
+
+def shapes_of(view: View) -> TokenShapes:
+    """Return what a network reads of the victims' activations, and returns."""
+    length, channels = view.cut_shape
+    vocabulary = view.vocabulary
+    return TokenShapes(
+        length=length,
+        channels=channels,
+        tokens=vocabulary.size,
+        classes=view.classes,
+        padding=vocabulary.padding,
+    )
 
 
 def require_rows(target: Target, attack: str) -> None:

@@ -16,13 +16,13 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import hungarian, squared_distances
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser, batch_size, by_download, fingerprint
 from dtfl_private.attacks.shared.token_means import token_means
-from dtfl_private.attacks.shared.token_network import TokenNetwork, TokenShapes
+from dtfl_private.attacks.shared.token_network import TokenNetwork, shapes_of
 from dtfl_private.attacks.shared.token_training import Texts, known_places
 from dtfl_private.attacks.shared.varied_texts import token_shares
 from dtfl_private.models.padding import real_places
 from dtfl_private.protection.base import name_of
 from dtfl_private.protocol.messages import Seen
-from dtfl_private.randomness import torch_stream
+from dtfl_private.randomness import isolated, torch_stream
 
 # So often rows are dealt to places, each time with the tokens that they are likeliest to be at the places before.
 TURNS = 2
@@ -97,23 +97,19 @@ class _TrueOrder(Releaser):
 
 def _learnt(view: View, group: Sequence[Seen]) -> RowOrder:
     """Return what deals the rows of clients' rounds that began with the same weights; cached for other attacks."""
-    length, channels = view.cut_shape
-    vocabulary = view.vocabulary
-    shapes = TokenShapes(
-        length=length, channels=channels, tokens=vocabulary.size, classes=view.classes, padding=vocabulary.padding
-    )
-    means = TokenNetwork(shapes, "small").requires_grad_(requires_grad=False).to(view.device)
+    with isolated(view.seed, "row order", view.tier):
+        means = TokenNetwork(shapes_of(view), "small").requires_grad_(requires_grad=False).to(view.device)
 
     def learn() -> dict[str, Tensor]:
         texts = Texts(
             own=view.auxiliary,
-            vocabulary=vocabulary,
+            vocabulary=view.vocabulary,
             releaser=_TrueOrder(view, group),
             chance=torch_stream(view.seed, "row order", view.tier),
         )
         first = texts.first()
-        means.standardise_by(first.smashed, known_places(first, vocabulary))
-        shares = token_shares(view.auxiliary.images, vocabulary)
+        means.standardise_by(first.smashed, known_places(first, view.vocabulary))
+        shares = token_shares(view.auxiliary.images, view.vocabulary)
         means.start_from(*token_means(texts, means.mean, means.scale), shares)
         return means.state_dict()
 
