@@ -21,6 +21,8 @@ from dtfl_private.verdicts.strict import Strict
 from dtfl_private.verdicts.text_example import TextExample
 
 Text = Annotated[str, Field(max_length=4000)]
+# With settings, two of which may be paths.
+Specification = Annotated[str, Field(min_length=1, max_length=10_000)]
 Count = Annotated[int, Field(ge=0)]
 Shape = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8, strict=False)]
 GalleryFile = Annotated[str, Field(max_length=250, pattern=r"^tier-[1-9][0-9]*-[^/\\]+\.png$")]
@@ -51,7 +53,8 @@ class Training(Strict):
     """The run that was audited, as far as its leakage depends on it.
 
     Attributes:
-        dataset, model, method: names.
+        dataset, model: specifications.
+        method: name.
         norm: of the network.
         wire: format of the smashed data, or "scheduled"; None in files of older versions.
         partition, scheduler: specifications.
@@ -62,8 +65,8 @@ class Training(Strict):
         tiers: all that the run's scheduler could choose.
     """
 
-    dataset: Name
-    model: Name
+    dataset: Specification
+    model: Specification
     norm: Name
     wire: Literal["fp32", "bf16", "int8", "int4", "scheduled"] | None = None
     method: Name
