@@ -47,6 +47,8 @@ _SEARCHED: Mapping[str, tuple[str, str]] = {
     ),
     "update-attributes": ("update-attributes", "update-attributes"),
     "token-occurrence": ("token-occurrence", "token-occurrence"),
+    "token-lookup": ("token-lookup", "token-lookup"),
+    "token-inverter": ("token-inverter:size=small,steps=40", "token-inverter:size=small,steps=200"),
     "label-inference": ("label-inference", "label-inference"),
     "label-clustering": ("label-clustering", "label-clustering"),
     "label-counts": ("label-counts", "label-counts"),
@@ -69,6 +71,8 @@ _FRESH: Mapping[str, str] = {
     "attribute-inference": "attribute-inference:decoder_steps=600,search_steps=120",
     "update-attributes": "update-attributes",
     "token-occurrence": "token-occurrence",
+    "token-lookup": "token-lookup",
+    "token-inverter": "token-inverter:steps=1000",
     "label-inference": "label-inference",
     "label-clustering": "label-clustering",
     "label-counts": "label-counts",
@@ -79,7 +83,7 @@ _FRESH: Mapping[str, str] = {
 # Steps of a decoder for images of so many pixels, as the embedded digits have.
 STEPS, PIXELS = 300, 16 * 16
 
-LEFT_OUT = frozenset(("optimization", "hybrid", "lira"))
+LEFT_OUT = frozenset(("optimization", "hybrid", "lira", "token-search"))
 """Attacks of the ladder that a search has no time for: searches by optimisation, shadow trainings."""
 
 

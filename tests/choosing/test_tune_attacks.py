@@ -8,7 +8,8 @@ from dtfl_private.choosing.rungs import LEFT_OUT, LINEAR, fresh_attacks, search_
 from dtfl_private.experiments.setup.named_plugins import make_method
 from dtfl_private.plugins.installed import installed
 
-LIMITS = parse_limits(["ssim<=0.4", "membership-auc<=0.6", "label-accuracy<=0.5", "attribute-accuracy<=0.6"])
+OF_RECORDS = ["membership-auc<=0.6", "label-accuracy<=0.5", "attribute-accuracy<=0.6"]
+LIMITS = parse_limits(["ssim<=0.4", "token-accuracy<=0.2", *OF_RECORDS])
 
 
 @pytest.mark.parametrize("name", installed("method"))
