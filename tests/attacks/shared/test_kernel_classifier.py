@@ -24,7 +24,7 @@ def test_labels_that_no_line_tells_apart_are_found():
 
 
 def test_the_surer_classifier_on_validation_examples_is_taken(monkeypatch):
-    view = type("Only", (), {"classes": 2, "seed": 0, "device": "cpu"})()
+    view = type("Only", (), {"classes": 2, "seed": 0, "device": "cpu", "input_shape": (1, 8, 8)})()
     train, validation = rings(200, 0), rings(60, 1)
     for loss, kernel in ((0.0, True), (9.0, False)):
         monkeypatch.setattr(KernelClassifier, "__init__", lambda self, *_, loss=loss, **__: setattr(self, "loss", loss))

@@ -275,7 +275,14 @@ def lists() -> list[Table]:
 def of_training() -> list[Table]:
     record = {"test_accuracy": 0.51, "test_loss": 1234.5, "virtual_time_s": 1e6, "round_time_s": 99_999.0}
     record |= {"round": 12_345, "dropped": [*range(30)], "tiers": {str(k): 1 + k % TIERS for k in range(60)}}
-    summary = {"rounds": 300, "final_accuracy": 0.5, "best_accuracy": 0.6, "best_round": 299, "target_accuracy": 0.9}
+    summary = {
+        "rounds": 300,
+        "final_accuracy": 0.5,
+        "best_accuracy": 0.6,
+        "best_round": 299,
+        "last_round": {},
+        "target_accuracy": 0.9,
+    }
     summary |= {"judged_on": "test", "clients": None, "test": {"per_class": [per_class(n) for n in range(12)]}}
     summary |= {"chosen_on": "test", "selected_round": 299, "selected_accuracy": 0.6}
     summary |= {"rounds_to_target": None, "virtual_time_s": 1e6, "wall_time_s": 1e5, "privacy": []}

@@ -7,6 +7,7 @@ SUMMARY = {
     "final_accuracy": 0.875,
     "best_accuracy": 0.9,
     "best_round": 11,
+    "last_round": {},
     "judged_on": "test",
     "chosen_on": "test",
     "target_accuracy": 0.8,
