@@ -101,21 +101,26 @@ class Lessons:
         images, labels = self.images.images, self.images.labels
         count = min(max(len(images), FEWEST_RELEASED), MOST_RELEASED)
         for number in itertools.count(1):
-            drawn = self._drawn(count)
+            drawn = drawn_places(len(images), count, self.chance)
             own = images[drawn]
             if vary:
                 own = varied(own, labels[drawn], self.augmentations, varied_share(len(images)), self.chance)
             released = self.releaser.release(own, labels[drawn], "train", number)
-            for _ in range(PASSES):
-                order = torch.randperm(len(released.images), generator=self.chance).to(released.images.device)
-                for batch in torch.split(order, STEP):
-                    yield ReleasedImages(*(part[batch] for part in released))
+            yield from in_batches(released, self.chance, passes=PASSES)
 
-    def _drawn(self, count: int) -> Tensor:
-        """Return places of ``count`` images, all of them once before any a second time."""
-        rounds = -(-count // len(self.images.images))
-        orders = [torch.randperm(len(self.images.images), generator=self.chance) for _ in range(rounds)]
-        return torch.cat(orders)[:count]
+
+def drawn_places(records: int, count: int, chance: torch.Generator) -> Tensor:
+    """Return places (count,) of ``count`` out of so many records, all of them once before any a second time."""
+    orders = [torch.randperm(records, generator=chance) for _ in range(-(-count // records))]
+    return torch.cat(orders)[:count]
+
+
+def in_batches(released: ReleasedImages, chance: torch.Generator, *, passes: int) -> Iterator[ReleasedImages]:
+    """Yield releases in batches of `STEP`, all of them in each pass, every time in another order."""
+    for _ in range(passes):
+        order = torch.randperm(len(released.images), generator=chance).to(released.images.device)
+        for batch in torch.split(order, STEP):
+            yield ReleasedImages(*(part[batch] for part in released))
 
 
 def train_decoder(

@@ -62,6 +62,10 @@ class PropertyClassifier:
     @torch.no_grad()
     def log_probabilities(self, smashed: Tensor, sent_labels: Tensor) -> Tensor:
         """Return the logarithm of each value's probability (N, values), float64 on the CPU."""
-        network = self._classifier.network
-        parts = [network(part) for part in torch.split(self._features(smashed, sent_labels), CHUNK)]
-        return F.log_softmax(torch.cat(parts).double().cpu(), dim=1)
+        return log_probabilities(self._classifier, self._features(smashed, sent_labels))
+
+
+def log_probabilities(classifier: Classifier, features: Tensor) -> Tensor:
+    """Return the logarithm of each value's probability (N, values), float64 on the CPU, by features (N, ...)."""
+    parts = [classifier.network(part) for part in torch.split(features, CHUNK)]
+    return F.log_softmax(torch.cat(parts).double().cpu(), dim=1)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dtfl_private.attacks.shared.property_classifier import Examples
-from dtfl_private.leakage.classifier import CHUNK, Classifier, fitted
+from dtfl_private.attacks.shared.property_classifier import Examples, log_probabilities
+from dtfl_private.leakage.classifier import Classifier, fitted
 from dtfl_private.models.padding import real_places
 
 # Width of the network.
@@ -57,9 +57,7 @@ class TextClassifier:
     @torch.no_grad()
     def log_probabilities(self, smashed: Tensor, sent_labels: Tensor) -> Tensor:
         """Return the logarithm of each value's probability (N, values), float64 on the CPU."""
-        network = self._classifier.network
-        parts = [network(part) for part in torch.split(self._features(smashed, sent_labels), CHUNK)]
-        return F.log_softmax(torch.cat(parts).double().cpu(), dim=1)
+        return log_probabilities(self._classifier, self._features(smashed, sent_labels))
 
 
 class _Network(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from dtfl_private.attacking.evidence import Auxiliary
-from dtfl_private.attacks.shared.decoder_training import WARM_UP, forgetting
+from dtfl_private.attacks.shared.decoder_training import STEP, WARM_UP, drawn_places, forgetting, in_batches
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
 from dtfl_private.attacks.shared.token_network import Size, TokenNetwork
@@ -24,8 +24,7 @@ from dtfl_private.attacks.shared.varied_texts import token_shares, varied_texts
 from dtfl_private.models.padding import real_places
 from dtfl_private.protocol.vocabulary import Vocabulary
 
-# Texts per step of training, and at a time without gradients.
-STEP = 32
+# Texts at a time without gradients.
 CHUNK = 64
 # A release is of so many texts, and goes through training so often; the next one has other variations and draws.
 FEWEST_RELEASED, MOST_RELEASED = 512, 4096
@@ -89,19 +88,10 @@ class Texts:
         shares = token_shares(texts, self.vocabulary)
         count = min(max(len(texts), FEWEST_RELEASED), MOST_RELEASED, max(FEWEST_RELEASED, steps * STEP))
         for number in itertools.count(1):
-            drawn = self._drawn(count)
+            drawn = drawn_places(len(texts), count, self.chance)
             own = varied_texts(texts[drawn], shares, self.vocabulary, self.chance) if vary else texts[drawn]
             released = self.releaser.release(own, labels[drawn], "train", number)
-            for _ in range(PASSES):
-                order = torch.randperm(len(released.images), generator=self.chance).to(released.images.device)
-                for batch in torch.split(order, STEP):
-                    yield ReleasedImages(*(part[batch] for part in released))
-
-    def _drawn(self, count: int) -> Tensor:
-        """Return places of ``count`` texts, all of them once before any a second time."""
-        rounds = -(-count // len(self.own.images))
-        orders = [torch.randperm(len(self.own.images), generator=self.chance) for _ in range(rounds)]
-        return torch.cat(orders)[:count]
+            yield from in_batches(released, self.chance, passes=PASSES)
 
 
 class Reading(NamedTuple):
