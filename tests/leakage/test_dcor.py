@@ -1,6 +1,5 @@
 """The oracle is the dcor package, an independent implementation by statisticians."""
 
-import dcor
 import numpy as np
 import pytest
 import torch
@@ -28,13 +27,21 @@ def dependent(count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return first, first[:, :2].square() + 0.3 * normal(count, 2, 4, 4, seed=1, dtype=dtype)
 
 
+@pytest.fixture(scope="module")
+def dcor():
+    """The package, which compiles itself for seconds when it is imported: in this file alone, and only to run it."""
+    import dcor
+
+    return dcor
+
+
 def flat(sample: Tensor) -> np.ndarray:
     return sample.flatten(1).double().numpy()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("count", [4, 7, 60])
-def test_both_statistics_equal_those_of_dcor(count, dtype):
+def test_both_statistics_equal_those_of_dcor(dcor, count, dtype):
     first, second = dependent(count, dtype)
     plain = float(distance_correlation(first, second))
     assert abs(plain - dcor.distance_correlation(flat(first), flat(second))) < TOLERANCE
@@ -43,7 +50,7 @@ def test_both_statistics_equal_those_of_dcor(count, dtype):
 
 
 @given(st.integers(2, 12), st.integers(1, 5), st.integers(0, 1000))
-def test_the_plain_statistic_is_dcors_for_any_small_sample_with_duplicates(count, width, seed):
+def test_the_plain_statistic_is_dcors_for_any_small_sample_with_duplicates(dcor, count, width, seed):
     # Few different values: duplicates, ties and constant columns.
     first = normal(count, width, seed=seed).round()
     second = normal(count, 2, seed=seed + 1).round()
@@ -51,7 +58,7 @@ def test_the_plain_statistic_is_dcors_for_any_small_sample_with_duplicates(count
     assert abs(float(distance_correlation(first, second)) - expected) < TOLERANCE
 
 
-def test_squared_distances_would_be_noticed():
+def test_squared_distances_would_be_noticed(dcor):
     first, second = dependent(60, torch.float64)
     expected = dcor.distance_correlation(flat(first), flat(second))
     assert abs(dcor.distance_correlation(flat(first), flat(second), exponent=1.9) - expected) > 100 * TOLERANCE
@@ -95,7 +102,7 @@ def test_autocast_does_not_make_it_coarse():
         assert torch.equal(distance_correlation(first, second), plain)
 
 
-def test_tokens_are_as_far_apart_as_their_one_hot_codes():
+def test_tokens_are_as_far_apart_as_their_one_hot_codes(dcor):
     tokens = torch.randint(5, (9, 6), generator=torch.Generator().manual_seed(0))
     codes = torch.nn.functional.one_hot(tokens, 5).double()
     assert torch.allclose(distances(tokens).double(), torch.cdist(codes.flatten(1), codes.flatten(1)))
