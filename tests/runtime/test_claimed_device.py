@@ -75,7 +75,7 @@ def left_by(tiny_config, objects, tmp_path):
     """Train a tiny run on one of the devices and return its records and weights: ``left_by("cpu", **settings)``."""
 
     def run(device, **values):
-        few = {"rounds": 1, "batch_size": 8, "memory_format": "contiguous"}
+        few = {"clients": 2, "rounds": 1, "batch_size": 10, "memory_format": "contiguous"}
         config = tiny_config(**{**few, **values, "device": device})
         given = dict(objects) if "model" not in values else {"dataset": objects["dataset"]}
         done = train(config, out=tmp_path / f"{device}-run", **given)

@@ -50,7 +50,7 @@ def method_for(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", sorted(installed("defense")))
 def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended, play, name):
-    prepared = defended(spelled(name), precision="fp32", batch_size=8, **method_for(name))
+    prepared = defended(spelled(name), precision="fp32", clients=2, batch_size=10, **method_for(name))
     ((state, outcome),) = play(prepared)
     settings = prepared.settings
     assert outcome.traffic == planned_bytes(outcome.plan, settings.schedule.table, settings.registration)
@@ -67,7 +67,7 @@ def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(pattern
         def round_finished(self, record) -> None:
             raise KeyboardInterrupt
 
-    values = {"rounds": 2, "batch_size": 8, "dropout": 0.2, "seed": 3, **method_for(name)}
+    values = {"clients": 2, "rounds": 2, "batch_size": 10, "dropout": 0.2, "seed": 3, **method_for(name)}
     config = tiny_config(model="resnet-8", defense=[spelled(name)], **values)
     whole = train(config, out=tmp_path / "whole", dataset=patterns)
     with pytest.raises(KeyboardInterrupt):

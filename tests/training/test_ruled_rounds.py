@@ -70,7 +70,7 @@ def same_model(ours, theirs) -> bool:
 @pytest.mark.parametrize("name", sorted(set(installed("defense")) - {"tier-floor"}))
 def test_a_round_where_the_rule_holds_is_that_of_the_defense_and_elsewhere_that_without(a_round, name):
     method = {"method": "splitfed-v1"} if name == "gradient-scrutinizer" else {}
-    few = {"batch_size": 8}  # two batches of each client
+    few = {"clients": 2, "batch_size": 10}  # two batches of each client
     ruled, plain = a_round(f"{spelled(name)}@tier=2", **few), a_round(spelled(name), **few)
     bare = bare_round(a_round, **few, **method)
     elsewhere = a_round(f"{spelled(name)}@profile=phone", profiles=PHONES[:1], **few) if method else None
