@@ -52,7 +52,7 @@ def results(tmp_path_factory):
         config = FEW.model_copy(update={"victims": victims})
         return attack(run, config, attacks=[kind(effort=0.1) for kind in kinds], dataset=data, model=model).results
 
-    return SimpleNamespace(results=[*mounted(100, UpdateAttributes), *mounted(40, OfTheClass, OfNothing)])
+    return SimpleNamespace(results=[*mounted(100, UpdateAttributes), *mounted(24, OfTheClass, OfNothing)])
 
 
 def test_how_many_are_bright_shows_in_the_update(results):
