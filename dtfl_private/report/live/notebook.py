@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from dtfl_private.html_table import table_html, text_html
-from dtfl_private.report.words.numbers import duration, tiers_text
+from dtfl_private.report.words.numbers import duration, perplexity_text, tiers_text
 from dtfl_private.runtime.callback import Callback
 from dtfl_private.training.round_record import Record
 
@@ -101,17 +101,20 @@ class NotebookDisplay(Callback):
         )
         parts = [Markup("<div>{} {}</div>").format(text_html(self._title), bar), jobs]
         if self._recent:
-            columns = ("round", "accuracy", "loss", "simulated", "tier:clients")
-            parts.append(Markup(table_html("", columns, map(_row, self._recent))))
+            asked = "test_perplexity" in self._recent[-1]  # of language models
+            columns = ("round", "accuracy", "loss", *["perplexity"] * asked, "simulated", "tier:clients")
+            rows = (_row(record, asked=asked) for record in self._recent)
+            parts.append(Markup(table_html("", columns, rows)))
         notes = (Markup("<div>{}</div>").format(text_html(note)) for note in self._notes)
         return str(Markup().join([*parts, *notes]))
 
 
-def _row(record: Record) -> Sequence[str]:
+def _row(record: Record, *, asked: bool) -> Sequence[str]:
     return (
         str(record["round"]),
         f"{record['test_accuracy']:.4f}",
         f"{record['test_loss']:.4f}",
+        *[perplexity_text(record)] * asked,
         duration(record["virtual_time_s"]),
         tiers_text(record["tiers"].values()),
     )

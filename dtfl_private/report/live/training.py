@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dtfl_private.report.live.display import Display, time_left
 from dtfl_private.report.tables.plain import plain_table
-from dtfl_private.report.words.numbers import duration, tiers_text
+from dtfl_private.report.words.numbers import duration, perplexity_text, tiers_text
 from dtfl_private.simulation.round_plan import RoundPlan
 from dtfl_private.training.round_record import Record
 from dtfl_private.training.selected_round import is_validated
@@ -126,7 +126,7 @@ def rounds_table(records: Sequence[Record], room: int) -> Table:
             f"{record['test_accuracy']:.4f}",
             *[_accuracy(record.get("validation_accuracy"))] * validated,
             f"{record['test_loss']:.4f}",
-            *[_perplexity(record)] * asked,
+            *[perplexity_text(record)] * asked,
             duration(record["virtual_time_s"]),
             duration(record["round_time_s"]),
             str(len(record["dropped"])),
@@ -142,10 +142,6 @@ def time_word(record: Record) -> str:
 
 def _accuracy(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _perplexity(record: Record) -> str:
-    return f"{record['test_perplexity']:.4g}" if "test_perplexity" in record else "-"
 
 
 def _tiers_line(plan: RoundPlan) -> str:
@@ -164,7 +160,7 @@ def _validated(record: Record) -> str:
 
 def _told_perplexity(record: Record) -> str:
     """Return the perplexity, of language models."""
-    return f"  perplexity {_perplexity(record)}" if "test_perplexity" in record else ""
+    return f"  perplexity {perplexity_text(record)}" if "test_perplexity" in record else ""
 
 
 def _line(record: Record, rounds: int) -> str:

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from dtfl_private.training.round_record import Record
+
 
 def si(value: float, unit: str) -> str:
     """Return a quantity in three digits with a decimal prefix: ``si(2.5e6, "B")`` is "2.5 MB", ``si(0, "")`` is "0"."""
@@ -33,6 +35,11 @@ def tiers_text(tiers: Iterable[int]) -> str:
 def tier_counts_text(counts: Mapping[int, int]) -> str:
     """Return counts by tier, ascending."""
     return " ".join(f"{tier}:{counts[tier]}" for tier in sorted(counts))
+
+
+def perplexity_text(record: Record) -> str:
+    """Return the perplexity in a round of a language model; a dash where there is none."""
+    return f"{record['test_perplexity']:.4g}" if "test_perplexity" in record else "-"
 
 
 def bytes_text(traffic: Mapping[str, int]) -> str:

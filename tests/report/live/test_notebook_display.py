@@ -37,6 +37,15 @@ def test_a_training_shows_its_bar_and_its_last_rounds():
     assert "1:1 4:1" in shown[-1]
 
 
+def test_a_language_model_shows_its_perplexity():
+    display, shown = displayed()
+    display.run_started(Path("run"), 2, [a_record(1, test_perplexity=34.5678)], list)
+    display.round_finished(a_record(2, test_perplexity=12.3456))
+    assert ">perplexity<" in shown[-1]
+    assert "34.57" in shown[-1]
+    assert "12.35" in shown[-1]
+
+
 def test_jobs_show_how_far_they_are_and_count_by_their_share():
     display, shown = displayed()
     display.jobs_announced(["decoder", "<hybrid>"])
