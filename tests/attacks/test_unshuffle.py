@@ -30,7 +30,9 @@ from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", steps=75, lr=5e-3)
-ATTACK = Unshuffle(size="small", decoder_steps=75, matching_epochs=8, refinements=1, steps=60)
+ATTACK = Unshuffle(size="small", decoder_steps=40, matching_epochs=5, refinements=1, steps=40)
+# Exchanged patches are hard to put back.
+THOROUGH = replace(ATTACK, decoder_steps=75, matching_epochs=8, steps=60)
 SHUFFLES = [
     ChannelShuffle(),
     ChannelShuffle(key="client"),
@@ -93,10 +95,12 @@ def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(
     assert ssim(*found(ATTACK, shuffle)).mean() >= 0.9 * undefended
 
 
-@pytest.mark.parametrize("shuffle", [PatchShuffle(patch=2), BatchPatchShuffle(patch=2)])
-def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, found):
-    decoded, undone = (float(psnr(*found(attack, shuffle)).mean()) for attack in (DECODER, ATTACK))
-    # Exchanged patches are hard to put back: 16.3 dB, 14.9 where they are left as they are, and 13.3 decoded alone.
+@pytest.mark.parametrize(
+    ("shuffle", "attack"), [(PatchShuffle(patch=2), ATTACK), (BatchPatchShuffle(patch=2), THOROUGH)]
+)
+def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, attack, found):
+    decoded, undone = (float(psnr(*found(which, shuffle)).mean()) for which in (DECODER, attack))
+    # Exchanged patches: 16.3 dB, 14.9 where they are left as they are, and 13.3 decoded alone.
     assert undone > decoded + 2
 
 
@@ -139,10 +143,11 @@ def test_noise_after_the_shuffle_is_matched_through(found):
     assert psnr(*found(ATTACK, ChannelShuffle(), noise)).mean() > psnr(*found(DECODER, noise)).mean() - 1
 
 
-def test_the_seed_decides(make_view, monkeypatch):
+def test_the_seed_decides(make_view, small_digits, monkeypatch):
     monkeypatch.setattr(shuffled_search, "guesses_of", lambda _: {})  # which are better than so short a training
     short = replace(ATTACK, decoder_steps=1, matching_epochs=1, steps=1)
-    first, again, other = (short.reconstruct(make_view(stem(), ChannelShuffle(), seed=seed)[0]) for seed in (0, 0, 1))
+    views = (make_view(stem(), ChannelShuffle(), images=small_digits, auxiliary=120, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (short.reconstruct(view) for view, _ in views)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
