@@ -37,10 +37,10 @@ def few_images_to_average(monkeypatch):
         (Unshuffle(matching_epochs=2, **FEW), (PatchShuffle(patch=4),)),
     ],
 )
-def test_progress_goes_on_to_the_end_and_not_before(make_view, attack, defenses):
+def test_progress_goes_on_to_the_end_and_not_before(make_view, small_digits, attack, defenses):
     shares = []
-    server = nn.Sequential(nn.Flatten(), nn.Linear(4 * 16 * 16, 10))
-    view, _ = make_view(stem(), *defenses, auxiliary=120, server=server)
+    server = nn.Sequential(nn.Flatten(), nn.Linear(4 * 8 * 8, 10))
+    view, _ = make_view(stem(), *defenses, images=small_digits, auxiliary=120, server=server)
     view.progress = lambda done, total: shares.append(done / total)
     attack.reconstruct(view)
     assert all(later >= sooner - 1e-9 for sooner, later in pairwise(shares))
@@ -60,9 +60,9 @@ def test_a_part_of_a_part_of_the_work_is_counted_within_it(make_view):
     assert told == pytest.approx([0.625, 0.75, 0.2])
 
 
-def test_a_property_is_inferred_after_two_reconstructions(make_view):
+def test_a_property_is_inferred_after_two_reconstructions(make_view, small_digits):
     shares = []
-    view, _ = make_view(stem(), auxiliary=120)
+    view, _ = make_view(stem(), images=small_digits, auxiliary=120)
     view.progress = lambda done, total: shares.append(done / total)
     AttributeInference(decoder_steps=12, search_steps=6).infer(view)
     assert all(later >= sooner - 1e-9 for sooner, later in pairwise(shares))

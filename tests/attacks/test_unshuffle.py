@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dtfl_private.attacking.base import Reconstruction, Target
 from dtfl_private.attacks.decoder import Decoder
+from dtfl_private.attacks.optimization import Optimization
 from dtfl_private.attacks.shared import shuffled_search
 from dtfl_private.attacks.shared.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.shared.feature_matching import match
@@ -102,6 +103,18 @@ def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, atta
     decoded, undone = (float(psnr(*found(which, shuffle)).mean()) for which in (DECODER, attack))
     # Exchanged patches: 16.3 dB, 14.9 where they are left as they are, and 13.3 decoded alone.
     assert undone > decoded + 2
+
+
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_looking_for_the_order_is_worth_a_decibel(shuffle, found):
+    """More than a blind search finds: by 17 to 24 dB on average over the images, or 2.0 where patches are exchanged.
+
+    With standard errors of 0.7 to 2.
+    """
+    blind = Optimization(steps=60, lr=0.1, smoothness=1e-2, adaptive=False)
+    attack = THOROUGH if isinstance(shuffle, BatchPatchShuffle) else ATTACK
+    undone, unaware = (psnr(*found(which, shuffle)) for which in (attack, blind))
+    assert (undone - unaware).mean() > 1
 
 
 def test_pieces_are_assigned_anew_as_pixels_are_found(make_view):
