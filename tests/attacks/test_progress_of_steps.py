@@ -7,7 +7,7 @@ from torch import nn
 
 from dtfl_private.attacks.attribute import AttributeInference
 from dtfl_private.attacks.hybrid import Hybrid
-from dtfl_private.attacks.shared import posterior_mean
+from dtfl_private.attacks.shared import inverse_network, posterior_mean
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.attacks.unshuffle import Unshuffle
 from dtfl_private.defenses.laplace_noise import LaplaceNoise
@@ -23,9 +23,10 @@ def stem():
 
 
 @pytest.fixture(autouse=True)
-def few_images_to_average(monkeypatch):
-    """As many as suffice for a mean of likely images to be tried at all: how good it is does not matter here."""
+def little_work(monkeypatch):
+    """Narrow networks, and as few images as suffice for a mean to be tried: how good they are does not matter here."""
     monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 20 * posterior_mean.FEWEST_IMAGES // 16)
+    monkeypatch.setattr(inverse_network, "_WIDTHS", {"small": 64, "medium": 64, "large": 128})
 
 
 @pytest.mark.parametrize(
