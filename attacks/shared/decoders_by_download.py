@@ -10,9 +10,9 @@ decoders = trained_decoders(view, DecoderTraining())
 images = decoders.of(seen).decode(smashed, labels)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -43,13 +43,18 @@ class TrainedDecoder:
     Args:
         network: trained.
         device: to compute on.
-        instead: in place of the network, if this serves no better.
+        choose_instead: returns what is taken in place of the network, if this serves no better; called when it is
+            first needed, since attacks that go by the network alone need not wait for it.
     """
 
-    def __init__(self, network: InverseNetwork, device: str, instead: Decode | None = None) -> None:
-        self._instead = instead
+    def __init__(self, network: InverseNetwork, device: str, choose_instead: Callable[[], Decode | None]) -> None:
+        self._choose_instead = choose_instead
         self._network = placed(network, device).eval().requires_grad_(requires_grad=False)
         self._device = device
+
+    @cached_property
+    def _instead(self) -> Decode | None:
+        return self._choose_instead()
 
     def decode(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] of activations (N, *cut shape) and labels (N,), on the device."""
@@ -136,12 +141,17 @@ def trained_decoder(
             error = error_on(rival, validation, training, lessons.features)
             if error < best[0]:
                 best = (error, rival)
-    error, instead = best[0], None
+    return TrainedDecoder(best[1], view.device, partial(_better_decode, view, group, training, best[0]))
+
+
+def _better_decode(view: View, group: Sequence[Seen], training: DecoderTraining, error: float) -> Decode | None:
+    """Return what has less error on validation images than a network with this one, if anything has."""
+    instead: Decode | None = None
     posterior = _posterior_mean(view, group, training)
     if posterior is not None and posterior[0] < error:
         error, instead = posterior[0], posterior[1].decode
     guess = better_guess(error, _errors_of_guesses(view, group, training), view.auxiliary)
-    return TrainedDecoder(best[1], view.device, instead if guess is None else partial(of_labels, guess))
+    return instead if guess is None else partial(of_labels, guess)
 
 
 def _posterior_mean(view: View, group: Sequence[Seen], training: DecoderTraining) -> tuple[float, PosteriorMean] | None:

@@ -12,7 +12,6 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks import multi_release
 from dtfl_private.attacks.multi_release import MultiRelease
-from dtfl_private.attacks.shared import decoders_by_download
 from dtfl_private.attacks.shared.guesses import FIRST
 from dtfl_private.attacks.shared.linking import Release, link
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -22,7 +21,7 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import Seen, SmashedBatch
 from dtfl_private.randomness import isolated
 
-ATTACK = MultiRelease(size="small", decoder_steps=100, steps=5)
+ATTACK = MultiRelease(size="small", decoder_steps=60, steps=5)
 
 
 def stem(seed: int = 0) -> nn.Module:
@@ -66,8 +65,8 @@ def test_more_releases_show_more(released):
 
 
 def test_a_search_for_what_explains_all_releases_gains_by_it(released, monkeypatch):
-    """It is 1.0 dB on average over the images, with a standard error of 0.05."""
-    searched = replace(ATTACK, steps=30).reconstruct(released(3)[0])
+    """It is 4.7 dB on average over the images, with a standard error of 0.3."""
+    searched = replace(ATTACK, steps=20).reconstruct(released(3)[0])
     monkeypatch.setattr(multi_release, "best_rule", lambda *_: FIRST)
     view, truth = released(3)
     gain = psnr(searched, truth) - psnr(replace(ATTACK, steps=1).reconstruct(view), truth)
@@ -124,8 +123,7 @@ def test_records_of_other_labels_are_never_linked():
     assert not link(first, other, 1.0, mirrored=False).found.any()
 
 
-def test_the_seed_decides(released, monkeypatch):
-    monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although a step warrants it
+def test_the_seed_decides(released):
     short = replace(ATTACK, decoder_steps=1, steps=1)
     first, again, other = (short.reconstruct(released(2, seed=seed, fresh=True)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again)
