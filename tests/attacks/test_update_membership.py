@@ -131,7 +131,12 @@ def test_members_are_told_from_others(norm, optimizer, attacked):
     scores = UpdateMembership(effort=0.1).scores(view)
     assert scores.dtype == torch.float64
     assert auc(scores, member) > 0.8
-    assert torch.equal(scores, UpdateMembership(effort=0.1).scores(view))
+
+
+def test_the_same_view_gives_the_same_scores(attacked):
+    view, _ = attacked(candidates=32)
+    attack = UpdateMembership(shadows=20, effort=0.1)
+    assert torch.equal(attack.scores(view), attack.scores(view))
 
 
 @pytest.mark.parametrize(
@@ -140,11 +145,9 @@ def test_members_are_told_from_others(norm, optimizer, attacked):
         {"candidates": 4},
         {"only": 3, "candidates": 24, "auxiliary": 30},
         {"auxiliary": 3, "candidates": 32},
-        {"clients": 2, "candidates": 32},
-        {"steps": LocalSteps(optimizer="sgd", lr=0.05, momentum=0.9, batch_size=4, epochs=3), "candidates": 32},
         {"steps": LocalSteps(optimizer="adam", lr=0.003), "candidates": 32},
     ],
-    ids=["few candidates", "one class", "few auxiliary records", "two clients", "many steps", "one step"],
+    ids=["few candidates", "one class", "few auxiliary records", "one step"],
 )
 def test_it_runs_on_clients_of_all_kinds(changes, attacked):
     view, member = attacked(**changes)
@@ -160,7 +163,9 @@ def test_it_runs_on_clients_of_all_kinds(changes, attacked):
 )
 def test_members_of_several_clients_and_of_many_steps_are_told_from_others(changes, attacked):
     view, member = attacked(candidates=32, **changes)
-    assert auc(UpdateMembership(shadows=40, effort=0.1).scores(view), member) > 0.75
+    scores = UpdateMembership(shadows=40, effort=0.1).scores(view)
+    assert scores.shape == member.shape
+    assert auc(scores, member) > 0.75
 
 
 def test_too_few_simulated_rounds_are_refused():
