@@ -105,7 +105,9 @@ def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, atta
     assert undone > decoded + 2
 
 
-@pytest.mark.parametrize("shuffle", SHUFFLES)
+@pytest.mark.parametrize(
+    "shuffle", [ChannelShuffle(), ChannelShuffle(key="client"), PatchShuffle(patch=2), BatchPatchShuffle(patch=2)]
+)
 def test_looking_for_the_order_is_worth_a_decibel(shuffle, found):
     """More than a blind search finds: by 17 to 24 dB on average over the images, or 2.0 where patches are exchanged.
 
