@@ -12,6 +12,8 @@ from statistics import NormalDist
 from typing import Any
 
 from dtfl_private.attacking.base import Reconstruction
+from dtfl_private.attacking.chosen_attack import make_attack
+from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.attacking.victims.replay import open_run
 from dtfl_private.auditing.audit_config import AuditConfig, make_audit_config
 from dtfl_private.auditing.runner import audit
@@ -200,14 +202,16 @@ def is_such(findings: Findings, config: TrainConfig, asked: AuditConfig) -> bool
     An interrupted search may find another one there: of a version with other attacks, or by hand with fewer victims.
     """
     wanted = asked.settled()
-    there = set(str(findings.settings.get("attacks", "")).split("; ")) | {
-        one.what.partition(" at tier")[0] for one in findings.not_tested
-    }
+    mounted = set(str(findings.settings.get("attacks", "")).split("; "))
+    left_out = {one.what.partition(" at tier")[0] for one in findings.not_tested}
     return (
         (findings.training.seed, findings.training.rounds, findings.training.clients)
         == (config.seed, config.rounds, config.clients)
         and all(findings.settings.get(key) == getattr(wanted, key) for key in COMPARED)
-        and all(text in there or text.partition(":")[0] in there for text in wanted.attacks or ())
+        and all(
+            text.partition(":")[0] in left_out or make_attack(text, EFFORTS[wanted.effort])[1] in mounted
+            for text in wanted.attacks or ()
+        )
     )
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dtfl_private.attacking.chosen_attack import make_attack
+from dtfl_private.attacking.effort import EFFORTS
 from dtfl_private.auditing.audit_config import make_audit_config
 from dtfl_private.choosing.fresh_audit import is_such
 from dtfl_private.choosing.request import make_request, request_toml
@@ -30,6 +32,11 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     assert not elsewhere.exists()
 
 
+def mounted(*attacks: str) -> str:
+    """Return attacks as an audit writes them down: with all their settings."""
+    return "; ".join(make_attack(text, EFFORTS[ASKED.settled().effort])[1] for text in attacks)
+
+
 def such(**settings: object):
     """Return the findings of the audit that is asked for, but for these settings."""
     wanted = ASKED.settled().model_dump(mode="json")
@@ -39,18 +46,21 @@ def such(**settings: object):
         update={"seed": CONFIG.seed, "rounds": CONFIG.rounds, "clients": CONFIG.clients}
     )
     left_out = NotTested(what="unshuffle at tier 1, 2", why="none")
-    changes = {"attacks": "decoder:size=small,steps=300", **settings}
+    changes = {"attacks": mounted(ASKED.attacks[0]), **settings}
     return there.model_copy(update={"training": training, "settings": {**own, **changes}, "not_tested": (left_out,)})
 
 
 def test_the_audit_that_was_asked_for_is_not_made_again():
     assert is_such(such(), CONFIG, ASKED)
-    assert is_such(such(workers=7, device="cuda", attacks="decoder:size=small,steps=300; unshuffle"), CONFIG, ASKED)
+    assert is_such(such(workers=7, device="cuda", attacks=mounted(*ASKED.attacks)), CONFIG, ASKED)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"victims": 8}, {"attacks": "decoder:size=small,steps=3"}, {"aux_images": 1}, {"assume": "secure-aggregation"}],
+    [
+        *({"victims": 8}, {"aux_images": 1}, {"assume": "secure-aggregation"}),
+        *({"attacks": mounted("decoder:size=small,steps=3")}, {"attacks": mounted("decoder:size=small,steps=300,lr=1")}),
+    ],
 )
 def test_another_audit_does_not_count(change):
     assert not is_such(such(**change), CONFIG, ASKED)

@@ -87,9 +87,12 @@ def test_tune_finds_what_hides_enough_and_not_what_is_only_called_so(dtfl, small
     assert (trial / "attack.json").exists()
     assert not list(trial.glob("*.png"))
 
+    findings = small / "fresh" / f"trial-{audit['trial']}" / "audit" / "audit.json"
+    written = findings.stat().st_mtime_ns
     status, resumed, err = dtfl("tune", "--resume", "found", "--json")
     assert status == 0
     assert json.loads(resumed) == document
+    assert findings.stat().st_mtime_ns == written
 
 
 def test_where_nothing_is_within_the_limits_none_is_recommended(dtfl, small):
