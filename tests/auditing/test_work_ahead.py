@@ -9,7 +9,7 @@ from audit_progress import HeardJobs
 
 from dtfl_private.attacking import parallel
 from dtfl_private.attacking import runner as attacking
-from dtfl_private.auditing import identity_check, measuring, shallowest_check, work_ahead, written_audit
+from dtfl_private.auditing import auxiliary_curve, identity_check, measuring, shallowest_check, work_ahead, written_audit
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.measured_release import measured_run
@@ -71,6 +71,7 @@ def examine(named, tmp_path, monkeypatch):
     monkeypatch.setattr(auditing, "processes_kept", lambda *_: nullcontext())
     monkeypatch.setattr(identity_check, "IDENTITY_SSIM", 0.0)
     monkeypatch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)
+    monkeypatch.setattr(auxiliary_curve, "SIZES", (20,))
     monkeypatch.setattr(measuring, "MEASURES", {"constant": Constant()})
     monkeypatch.setattr(measuring, "measured_run", measured_by_one_thread)
     for module in (parallel, work_ahead):
@@ -78,10 +79,10 @@ def examine(named, tmp_path, monkeypatch):
 
     def run(workers, listener):
         config = AuditConfig(
-            attacks=("decoder:size=small,steps=4",),
+            attacks=("decoder:size=small,steps=1",),
             tiers=(1,),
             victims=8,
-            aux_images=144,
+            aux_images=60,
             aux_curve="on",
             seeds=1,
             measured=100,
@@ -106,7 +107,7 @@ def test_several_workers_find_the_same_tell_of_each_job_once_and_a_second_audit_
     counted = {job: len(kept) for job, kept in several.kept.items()}
     assert counted == {job: len(kept) for job, kept in alone.kept.items()}
     purposes = {job.rpartition(", ")[2] for job in several.kept}
-    assert {"twice the effort", "as scheduled", "sanity check at md1", "100 auxiliary images", "undefended"} <= purposes
+    assert {"twice the effort", "as scheduled", "sanity check at md1", "20 auxiliary images", "undefended"} <= purposes
     examine.handed_over.clear()
     again = HeardJobs()
     assert examine(2, again) == two
