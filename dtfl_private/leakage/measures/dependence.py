@@ -81,13 +81,14 @@ def permuted(first: Tensor, second: Tensor, permutations: int, chance: torch.Gen
     if scale == 0:
         return np.zeros(permutations)
     # Half of a symmetric matrix is enough. NumPy takes entries several times faster than torch.
-    rows, columns = np.triu_indices(len(a), 1)
-    flat, weights = np.asarray(b).ravel(), 2 * a[rows, columns] / scale
-    found = torch.empty(permutations, dtype=a.dtype)
-    for number in range(permutations):
-        order = np.asarray(torch.randperm(len(a), generator=chance))
-        found[number] = weights @ torch.from_numpy(flat.take((len(a) * order).take(rows) + order.take(columns)))
-    return np.asarray(found)
+    count = len(a)
+    rows, columns = np.triu_indices(count, 1)
+    flat, weights = b.numpy().ravel(), 2 * a[rows, columns] / scale
+    found = []
+    for _ in range(permutations):
+        order = torch.randperm(count, generator=chance).numpy()
+        found.append(weights @ torch.from_numpy(flat.take((count * order).take(rows) + order.take(columns))))
+    return torch.stack(found).numpy()
 
 
 def without_each(first: Tensor, second: Tensor) -> FloatArray:
