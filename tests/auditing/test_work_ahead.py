@@ -9,7 +9,14 @@ from audit_progress import HeardJobs
 
 from dtfl_private.attacking import parallel
 from dtfl_private.attacking import runner as attacking
-from dtfl_private.auditing import auxiliary_curve, identity_check, measuring, shallowest_check, work_ahead, written_audit
+from dtfl_private.auditing import (
+    auxiliary_curve,
+    identity_check,
+    measuring,
+    shallowest_check,
+    work_ahead,
+    written_audit,
+)
 from dtfl_private.auditing import runner as auditing
 from dtfl_private.auditing.audit_config import AuditConfig
 from dtfl_private.auditing.measured_release import measured_run

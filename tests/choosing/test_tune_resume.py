@@ -59,7 +59,10 @@ def test_the_audit_that_was_asked_for_is_not_made_again():
     "change",
     [
         *({"victims": 8}, {"aux_images": 1}, {"assume": "secure-aggregation"}),
-        *({"attacks": mounted("decoder:size=small,steps=3")}, {"attacks": mounted("decoder:size=small,steps=300,lr=1")}),
+        *(
+            {"attacks": mounted("decoder:size=small,steps=3")},
+            {"attacks": mounted("decoder:size=small,steps=300,lr=1")},
+        ),
     ],
 )
 def test_another_audit_does_not_count(change):

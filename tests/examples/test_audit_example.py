@@ -9,6 +9,7 @@ from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import written_audit
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
+from dtfl_private.report.html import page
 from dtfl_private.verdicts.findings_file import read_findings
 from examples.audit_two_defenses import DEFENSES, PLAIN, Examined, best_of, gate_lines, main, within_budget
 
@@ -39,6 +40,8 @@ def shown(tmp_path_factory) -> Shown:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(written_audit, "audit_pictures", lambda _: {})
+        for picture in ("by_tier_picture", "accuracy_leakage_picture"):
+            patch.setattr(page, picture, lambda *_, **__: b"<svg/>")
         for module in ("audit_plan", "measuring"):
             patch.setattr(f"dtfl_private.auditing.{module}.MEASURES", quick)
         text = StringIO()

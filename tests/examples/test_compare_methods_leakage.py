@@ -10,6 +10,7 @@ from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import identity_check, shallowest_check, written_audit
 from dtfl_private.leakage.measures.effective_rank import EffectiveRank
 from dtfl_private.report.comparison.document import as_json
+from dtfl_private.report.html import page
 from examples.compare_methods_leakage import BEGIN, END, main, write_table
 
 RUN = TrainConfig(
@@ -24,7 +25,7 @@ RUN = TrainConfig(
     workers=1,
 )
 AUDIT = AuditConfig(
-    attacks=("optimization:steps=15,smoothness=0.0001,lr=0.1", "membership-matching"),
+    attacks=("optimization:steps=8,smoothness=0.0001,lr=0.1", "membership-matching"),
     tiers=(1,),
     victims=24,
     aux_images=60,
@@ -42,6 +43,8 @@ def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(written_audit, "audit_pictures", lambda _: {})
+        for picture in ("by_tier_picture", "accuracy_leakage_picture"):
+            patch.setattr(page, picture, lambda *_, **__: b"<svg/>")
         patch.setattr(identity_check, "IDENTITY_SSIM", 0.0)  # few steps find less, and audits are valid all the same
         patch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)
         for module in ("audit_plan", "measuring"):
@@ -82,16 +85,16 @@ def test_a_method_that_cannot_be_audited_is_named_with_the_reason(shown):
 
 def test_the_table_is_put_into_a_page_between_its_marks_as_often_as_wanted(shown, tmp_path):
     found, _, _ = shown
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n\n{BEGIN}\n\nstale\n\n{END}\n\nafter\n")
-    write_table(page, found.comparison)
-    first = page.read_text()
+    written = tmp_path / "page.md"
+    written.write_text(f"before\n\n{BEGIN}\n\nstale\n\n{END}\n\nafter\n")
+    write_table(written, found.comparison)
+    first = written.read_text()
     assert first.startswith(f"before\n\n{BEGIN}\n\n| method | audited |")
     assert first.endswith(f"{END}\n\nafter\n")
     assert "| local-loss | 1 of 1 |" in first
     assert "stale" not in first
-    write_table(page, found.comparison)
-    assert page.read_text() == first
-    page.write_text("nothing")
+    write_table(written, found.comparison)
+    assert written.read_text() == first
+    written.write_text("nothing")
     with pytest.raises(InputError, match="has no place for the table"):
-        write_table(page, found.comparison)
+        write_table(written, found.comparison)
