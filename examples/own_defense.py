@@ -27,9 +27,9 @@ class StochasticRounding(Defense):
         return replace(message, smashed=rounded.to(message.smashed.dtype))
 
 
-def main(out: str | None = None) -> float:
+def main(out: str | None = None, rounds: int = 8) -> float:
     """Train under the defense, print what may be said of its privacy, and return the accuracy."""
-    config = TrainConfig(max_train_images=400, clients=4, rounds=8, batch_size=16, lr=0.01, workers=1)
+    config = TrainConfig(max_train_images=400, clients=4, rounds=rounds, batch_size=16, lr=0.01, workers=1)
     run = train(config, out=out, defenses=[StochasticRounding(step=0.5)])
     print(*(entry["sentence"] for entry in run.summary["privacy"]), sep="\n")
     return float(run.summary["final_accuracy"])
