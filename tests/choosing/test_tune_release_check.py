@@ -41,7 +41,7 @@ class Drawing(Rewriting):
     "defense", [MilitaryGradeVault(), Identity(), ThinAir(), Drawing()], ids=lambda one: type(one).__name__
 )
 def test_a_defense_that_changes_nothing_is_noticed_whatever_its_name_is(opened, defense):
-    assert len(inactive_defenses(opened(defenses=[defense]))) == 1
+    assert len(inactive_defenses(opened(rounds=1, defenses=[defense]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,30 +57,38 @@ def test_a_defense_that_changes_nothing_is_noticed_whatever_its_name_is(opened, 
     ids=lambda one: type(one).__name__,
 )
 def test_a_defense_that_changes_anything_of_what_is_sent_counts(opened, defense):
-    assert inactive_defenses(opened(defenses=[defense])) == []
+    assert inactive_defenses(opened(rounds=1, defenses=[defense])) == []
 
 
 def test_of_several_defenses_those_are_named_that_change_nothing(opened):
-    run = opened(defenses=[MilitaryGradeVault(), GaussianNoise(sd=0.1), Identity()])
+    run = opened(rounds=1, defenses=[MilitaryGradeVault(), GaussianNoise(sd=0.1), Identity()])
     assert inactive_defenses(run) == ["military-grade-vault", "identity"]
-    assert inactive_defenses(opened()) == []
+    assert inactive_defenses(opened(rounds=1)) == []
 
 
 def test_a_defense_with_a_rule_counts_where_it_acts_and_is_named_without_the_rule(opened):
-    assert inactive_defenses(opened(defenses=[only_where("tier>=2", GaussianNoise(sd=0.1))])) == []
-    assert inactive_defenses(opened(defenses=[only_where("tier<=2", MilitaryGradeVault())])) == ["military-grade-vault"]
+    assert inactive_defenses(opened(rounds=1, defenses=[only_where("tier>=2", GaussianNoise(sd=0.1))])) == []
+    assert inactive_defenses(opened(rounds=1, defenses=[only_where("tier<=2", MilitaryGradeVault())])) == [
+        "military-grade-vault"
+    ]
 
 
 def test_a_defense_with_strengths_of_its_own_in_several_tiers_counts_if_it_acts_in_one(opened):
     noise, none = only_where("tier<=1", GaussianNoise(sd=0.1)), only_where("tier>=2", GaussianNoise(sd=1e-12))
-    assert inactive_defenses(opened(defenses=[noise, none])) == inactive_defenses(opened(defenses=[none, noise])) == []
+    assert (
+        inactive_defenses(opened(rounds=1, defenses=[noise, none]))
+        == inactive_defenses(opened(rounds=1, defenses=[none, noise]))
+        == []
+    )
     vaults = [only_where(rule, MilitaryGradeVault()) for rule in ("tier<=1", "tier>=2")]
-    assert inactive_defenses(opened(defenses=vaults)) == ["military-grade-vault"]
+    assert inactive_defenses(opened(rounds=1, defenses=vaults)) == ["military-grade-vault"]
 
 
 def test_a_defense_for_devices_of_one_kind_counts_wherever_such_a_device_may_be(opened):
-    names = [profile.name for profile in opened().prepared.settings.schedule.environment.profiles]
-    for name in names:
-        assert inactive_defenses(opened(defenses=[only_where(f"profile={name}", GaussianNoise(sd=0.1))])) == []
+    names = [profile.name for profile in opened(rounds=1).prepared.settings.schedule.environment.profiles]
+    for name in (names[0], names[-1]):
+        assert (
+            inactive_defenses(opened(rounds=1, defenses=[only_where(f"profile={name}", GaussianNoise(sd=0.1))])) == []
+        )
     vault = [only_where(f"profile={names[-1]}", MilitaryGradeVault())]
-    assert inactive_defenses(opened(defenses=vault)) == ["military-grade-vault"]
+    assert inactive_defenses(opened(rounds=1, defenses=vault)) == ["military-grade-vault"]

@@ -85,7 +85,7 @@ leakages = st.lists(st.integers(0, 20).map(lambda part: part / 20), min_size=4, 
 spendings = st.sampled_from(["paced", "greedy"])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(environments, runs, leakages, st.integers(0, 60).map(lambda tenths: tenths / 10), spendings, st.booleans())
 def test_nobody_is_above_its_budget_after_any_run(make_schedule, environment, values, leakage, most, spending, apart):
     if apart:  # with a deadline such runs are refused
@@ -144,7 +144,7 @@ def time_of(schedule: ScheduleSettings, rounds: int) -> float:
     return list(until_spent(schedule, rounds))[-1][0].clock.now_s
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([1.0, 0.8, 0.6, 0.4]), min_size=3, max_size=3), st.integers(1, 12), st.integers(0, 100))
 def test_a_larger_budget_never_makes_a_run_longer_by_more_than_a_round(make_schedule, shallow, rounds, seed):
     """Where nothing changes. A round is no part of one: what is left of a budget for less than a whole one is lost."""
