@@ -15,6 +15,7 @@ files of unknown origin: what would steer a terminal is spelled out in it, and w
 
 import difflib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from dtfl_private.printable import one_line
 
@@ -64,6 +65,7 @@ class WorkerError(RunError):
     """A worker process died."""
 
 
+@lru_cache(maxsize=4096)  # each value of a configuration is compared with the names of all plug-ins of its kind
 def comparable(name: str) -> str:
     """Reduce a name to what two spellings of it share: ``Fashion_MNIST`` and ``fashion-mnist`` agree."""
     return name.casefold().replace("-", "").replace("_", "")
