@@ -192,9 +192,9 @@ DEFENDED = [
 @pytest.mark.parametrize(("method", "defense"), DEFENDED)
 def test_a_defended_run_is_planned_as_it_is_trained(patterns, tiny_config, play, method: str, defense: str):
     """Times, bytes, MACs and tiers, with clients that drop out while they train or while they send."""
-    values = {"method": method, "defense": [defense], "scheduler": cuts_of(method), "clients": 4, "rounds": 3}
+    values = {"method": method, "defense": [defense], "scheduler": cuts_of(method), "clients": 4, "rounds": 2}
     config = tiny_config(model="resnet-8", batch_size=5, dropout=0.4, noise=0.2, seed=2, fraction=0.75, **values)
-    trained = play(prepare(config, objects=RunObjects(dataset=patterns)), 3)
+    trained = play(prepare(config, objects=RunObjects(dataset=patterns)), 2)
     result = planned(config, images_per_client=10, classes=3)
     dropped_out = 0
     for row, (_, outcome) in zip(result.rounds, trained, strict=True):
