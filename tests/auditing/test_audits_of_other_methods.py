@@ -10,7 +10,7 @@ from dtfl_private.auditing.audit_plan import plan_audit
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.verdicts.findings_file import read_findings
 
-SHORT = Surrogate(shadows=1, size="small", decoder_steps=20, refining_steps=2)
+SHORT = Surrogate(shadows=1, size="small", decoder_steps=5, refining_steps=2)
 
 
 @pytest.mark.parametrize("method", ["splitfed-v1", "splitfed-v2"])
