@@ -202,6 +202,7 @@ def is_such(findings: Findings, config: TrainConfig, asked: AuditConfig) -> bool
     An interrupted search may find another one there: of a version with other attacks, or by hand with fewer victims.
     """
     wanted = asked.settled()
+    effort = EFFORTS[wanted.attacking(1).effort]
     mounted = set(str(findings.settings.get("attacks", "")).split("; "))
     left_out = {one.what.partition(" at tier")[0] for one in findings.not_tested}
     return (
@@ -209,7 +210,7 @@ def is_such(findings: Findings, config: TrainConfig, asked: AuditConfig) -> bool
         == (config.seed, config.rounds, config.clients)
         and all(findings.settings.get(key) == getattr(wanted, key) for key in COMPARED)
         and all(
-            text.partition(":")[0] in left_out or make_attack(text, EFFORTS[wanted.effort])[1] in mounted
+            text.partition(":")[0] in left_out or make_attack(text, effort)[1] in mounted
             for text in wanted.attacks or ()
         )
     )
