@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-
-from dtfl_private.training.round_record import Record
+from typing import Any
 
 
 def si(value: float, unit: str) -> str:
@@ -37,7 +36,7 @@ def tier_counts_text(counts: Mapping[int, int]) -> str:
     return " ".join(f"{tier}:{counts[tier]}" for tier in sorted(counts))
 
 
-def perplexity_text(record: Record) -> str:
+def perplexity_text(record: Mapping[str, Any]) -> str:
     """Return the perplexity in a round of a language model; a dash where there is none."""
     return f"{record['test_perplexity']:.4g}" if "test_perplexity" in record else "-"
 
