@@ -3,7 +3,6 @@
 from dtfl_private.cli.output import output
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.profile import round_times_s
-from dtfl_private.report.pictures.costs import cost_picture
 from dtfl_private.report.tables.costs import cost_table, round_time_table, step_time_table
 from dtfl_private.report.tables.networks import cuts_table
 from dtfl_private.simulation.clients.profiles import load_profiles
@@ -13,6 +12,9 @@ from dtfl_private.simulation.costs.table import TierTable
 
 def drawn_costs(config: TrainConfig, costs: TierTable, choice: CutChoice | None) -> bytes:
     """Return the PNG picture of a network's costs at its own cuts, and at those that were chosen."""
+    # matplotlib takes most of a second to load: only where a picture is asked for.
+    from dtfl_private.report.pictures.costs import cost_picture
+
     tables = {"own cuts": costs}
     if choice is not None:
         tables["automatic cuts"] = choice.tiers(choice.chosen)
