@@ -133,6 +133,10 @@ class Gpt2Config(DecoderConfig):
     add_cross_attention: Literal[False] = False
 
 
+# Without which the library refuses, by an error of its own.
+ROPE_NEEDS = {"linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor")}
+
+
 class RopeParameters(BaseModel):
     """How rotary positions turn: plain, or slowed down for long sequences."""
 
@@ -144,6 +148,15 @@ class RopeParameters(BaseModel):
     low_freq_factor: Factor | None = None
     high_freq_factor: Factor | None = None
     original_max_position_embeddings: Positions | None = None
+    # The library's other kinds turn a part of a head's values only; ours turn all.
+    partial_rotary_factor: Annotated[float, Field(ge=1, le=1)] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "RopeParameters":
+        missing = [name for name in ROPE_NEEDS.get(self.rope_type, ()) if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"rope_type {self.rope_type} needs {', '.join(missing)}")
+        return self
 
 
 class LlamaConfig(DecoderConfig):

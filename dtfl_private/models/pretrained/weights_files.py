@@ -126,8 +126,8 @@ def _files(folder: Path) -> list[Path]:
     except (TypeError, KeyError, AttributeError):
         raise InputError(f"{index} has no weight_map from names to files") from None
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors", name):
-            raise InputError(f"{index} names '{short_name(name)}', expected safetensors files in the same folder")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.safetensors", name):
+            raise InputError(f"{index} names '{short_name(str(name))}', expected safetensors files in the same folder")
     if not 1 <= len(names) <= MOST_FILES:
         raise InputError(f"{index} names {len(names)} files, expected 1 to {MOST_FILES}")
     return [folder / name for name in names]

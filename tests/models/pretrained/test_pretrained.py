@@ -134,6 +134,8 @@ def test_weights_may_be_in_several_files_in_half_precision_and_under_early_names
     index["weight_map"][names[0]] = "../a.safetensors"
     (own / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "names '../a.safetensors', expected safetensors files in the same folder" in refusal(own)
+    (own / "model.safetensors.index.json").write_text('{"weight_map": {"a": 5}}')
+    assert "names '5', expected safetensors files in the same folder" in refusal(own)
 
 
 def test_a_large_one_is_described_without_its_weights(bert, monkeypatch):
@@ -223,3 +225,9 @@ def test_llama_s_rotary_positions_of_earlier_and_later_files(tmp_path):
     assert not torch.equal(plain, slowed)
     said = refusal(changed(tmp_path, rope_scaling={"type": "dynamic", "factor": 2.0}))
     assert "rope_type: Input should be 'default', 'linear' or 'llama3'" in said
+    for lacking in ("factor", "low_freq_factor", "high_freq_factor"):
+        said = refusal(changed(tmp_path, rope_parameters=later | {lacking: None}))
+        assert f"rope_type llama3 needs {lacking}" in said
+    assert "rope_type linear needs factor" in refusal(changed(tmp_path, rope_parameters={"rope_type": "linear"}))
+    partly = {"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}
+    assert "partial_rotary_factor: Input should be greater" in refusal(changed(tmp_path, rope_parameters=partly))
