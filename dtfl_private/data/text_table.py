@@ -137,6 +137,8 @@ def _classes(labels: Sequence[str], table: Path, column: str) -> tuple[str, ...]
 
 def _labelled(row: Sequence[str], classes: Sequence[str], clients: dict[str, int]) -> Text:
     where = row[-1]
+    if not row[1].strip():
+        raise InputError(f"{where} has no label: remove it, or put a label there")
     if row[1] not in classes:
         raise InputError(f"{where}: label '{short_name(row[1])}' is none of the training table's")
     return Text(text=row[0], label=classes.index(row[1]), where=where, client=clients[row[2]] if clients else None)

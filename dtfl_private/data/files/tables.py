@@ -27,7 +27,7 @@ def read_columns(path: Path, columns: Sequence[str], *, most_bytes: int) -> list
     try:
         text = reading.read_text(path, most_bytes=most_bytes)
         rows = list(_of_objects(text, path, columns) if _ending(path) == ".jsonl" else _of_fields(text, path, columns))
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {reading.reason(error)}") from None
     if not rows:
         raise InputError(f"{path} has no rows: expected one for each text")
@@ -46,15 +46,19 @@ def _of_fields(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[
         quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
         strict=True,
     )
-    names = next(reader, [])
-    places = [_place(name, names, path) for name in columns]
-    for row in reader:
-        if not row:  # an empty line
-            continue
-        where = f"{path}, line {reader.line_num}"
-        if len(row) != len(names):
-            raise InputError(f"{where}: {len(row)} fields, expected {len(names)} as in the first line")
-        yield *(row[place] for place in places), where
+    try:
+        names = next(reader, [])
+        places = [_place(name, names, path) for name in columns]
+        for row in reader:
+            if not row:  # an empty line
+                continue
+            where = f"{path}, line {reader.line_num}"
+            if len(row) != len(names):
+                raise InputError(f"{where}: {len(row)} fields, expected {len(names)} as in the first line")
+            yield *(row[place] for place in places), where
+    except csv.Error as error:
+        remedy = ": shorten it, or save the table as .jsonl" if "field limit" in str(error) else ""
+        raise InputError(f"{path}, line {reader.line_num} cannot be read: {error}{remedy}") from None
 
 
 def _of_objects(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -86,6 +90,12 @@ def _text(value: object, name: str, where: str) -> str:
     """Return a value as text: numbers and truth values are written as JSON writes them."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int):
+    if isinstance(value, int):
         return str(value)
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{where}: '{short_name(name)}' holds half of a surrogate pair: no Unicode text") from None
+        return value
     raise InputError(f"{where}: '{short_name(name)}' is a {type(value).__name__}, expected a text or a whole number")
