@@ -30,6 +30,9 @@ FILE = "tokenizer.json"
 # What padding is called where a tokenizer.json does not say which token it is.
 PADDING_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>")
 
+# Of a word that WordPiece cuts, whose time grows with the cube of it; those in use have 100.
+MOST_WORD_CHARACTERS = 1000
+
 # So many texts are cut into tokens at once: the library keeps more of each than its numbers.
 AT_ONCE = 1000
 
@@ -53,6 +56,11 @@ class TextTokenizer:
         self.vocabulary = max(numbers, default=-1) + 1
         if not 1 <= self.vocabulary <= MOST_TOKENS:
             raise InputError(f"{name} has tokens up to number {self.vocabulary - 1:,}, expected 1 to {MOST_TOKENS:,}")
+        if getattr(inner.model, "max_input_chars_per_word", 0) > MOST_WORD_CHARACTERS:
+            raise InputError(
+                f"{name} cuts words of more than {MOST_WORD_CHARACTERS:,} characters, which takes too long: set its "
+                "max_input_chars_per_word to 100"
+            )
         self.document: str = inner.to_str()
         self.padding = _padding(inner, self.vocabulary)
         self._name, self._inner = name, inner
@@ -78,6 +86,11 @@ class TextTokenizer:
             for start in range(0, len(texts), AT_ONCE):
                 encoded = self._inner.encode_batch_fast(list(texts[start : start + AT_ONCE]))
                 found += [np.array(one.ids, dtype=np.int32) for one in encoded]
+        for tokens in found:  # what a tokenizer.json puts around texts is checked by nobody
+            if (highest := int(tokens.max(initial=0))) >= self.vocabulary:
+                raise InputError(f"{self._name} makes token {highest:,}, but has those of 0 to {self.vocabulary - 1:,}")
+            if most is not None and len(tokens) > most:
+                raise InputError(f"{self._name} makes {len(tokens):,} tokens of a text where {most:,} are allowed")
         return found
 
     def text_of(self, tokens: Sequence[int]) -> str:

@@ -70,6 +70,24 @@ def test_a_tokenizer_from_a_file_puts_its_tokens_around_but_neither_fills_up_nor
         tokenizer.tokens(["the"], most=2)
 
 
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("[CLS] $A", "makes token 300, but has those of 0 to 6"), ("$A $A [SEP]", "makes 9 tokens of a text where 5")],
+)
+def test_a_file_whose_tokens_are_none_of_its_own_or_too_many_is_refused(tmp_path, template, said):
+    around = processors.TemplateProcessing(template, None, [("[CLS]", 300), ("[SEP]", 3)])
+    tokenizer = read_tokenizer(bert_like(tmp_path / "t.json", post_processor=json.loads(around.__getstate__())))
+    with pytest.raises(InputError, match=said):
+        tokenizer.tokens(["the old fox the old"], most=5)
+
+
+def test_words_that_would_take_wordpiece_too_long_are_refused(tmp_path):
+    made = Tokenizer(models.WordPiece({"a": 0}, unk_token="a", max_input_chars_per_word=10**6))
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="cuts words of more than 1,000 characters.* set its max_input_chars_per_word"):
+        read_tokenizer(tmp_path)
+
+
 def test_padding_is_what_the_file_says_or_the_number_after_the_last_token(tmp_path):
     said = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_type_id": 0}
     padding = said | {"pad_id": 1, "pad_token": "[UNK]"}
