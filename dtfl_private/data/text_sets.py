@@ -178,8 +178,15 @@ def require_texts(texts: Sequence[Text]) -> None:
 def _cut(tokenizer: TextTokenizer, texts: Sequence[Text], whole: Sequence[Tokens], length: int) -> list[Tokens]:
     """Return the tokens of texts; long ones are cut as the tokenizer does it, which keeps what it puts at the end."""
     for one, tokens in zip(texts, whole, strict=True):
-        if not (tokens != tokenizer.padding).any():
+        real = np.flatnonzero(tokens != tokenizer.padding)
+        if not len(real):
             raise InputError(f"{one.where} has no tokens: remove it, or put a text there")
+        # Such a place would go to the server as zeros, in clear, and no epsilon would cover it.
+        if len(real) <= real[-1]:
+            raise InputError(
+                f"{one.where} has the tokenizer's padding token {tokenizer.padding} among its own: take a tokenizer "
+                "whose padding token (pad_id) stands for nothing else"
+            )
     long = [place for place, tokens in enumerate(whole) if len(tokens) > length]
     shortened = tokenizer.tokens([texts[place].text for place in long], most=length)
     cut = list(whole)

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import text_files
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from dtfl_private.data import text_sets
 from dtfl_private.data.dataset import TokenDataset, load_dataset
@@ -150,7 +151,10 @@ def test_quotes_and_line_breaks_of_csv_and_numbers_as_labels(tmp_path):
         ("t.csv", "text,label\n", "t.csv has no rows"),
         ("t.csv", "", "there is no column 'text', but none"),
         ("t.csv", "text,label\na\n", "t.csv, line 2: 1 fields, expected 2"),
-        ("t.csv", 'text,label\n"a,b\n', "cannot be read: unexpected end of data"),
+        ("t.csv", 'text,label\n"a,b\n', "line 2 cannot be read: unexpected end of data"),
+        ("t.tsv", "text\tlabel\n" + "a" * 200_000 + "\tb\n", "line 2 cannot be read: .*save the table as .jsonl"),
+        ("t.csv", "text,label\na,x\nb,\nc,x\nd,\n", "t.csv, line 3 has no label"),
+        ("t.jsonl", '{"text": "a", "label": "\\ud800"}\n', "line 1: 'label' holds half of a surrogate pair"),
         ("t.csv", "text,label\na,x\nb,x\n", "column 'label' has 1 different values, expected 2 to"),
         ("t.csv", "text,label\na,x\nb,x\nc,y\n", "class 'y' has one text only"),
         ("t.csv", "text,label\na,x\n  ,x\nc,y\nd,y\n", "t.csv, line 3 is empty"),
@@ -208,3 +212,17 @@ def test_a_data_set_without_a_tokenizer_has_no_texts():
     sentences = load("sentences:train=30,test=8", None)
     with pytest.raises(InputError, match="sentences has no tokenizer: its tokens are numbers only"):
         sentences.text_of(sentences.train_images[0])
+
+
+def test_a_padding_token_among_a_text_s_own_is_refused_since_it_would_show_in_clear(tmp_path):
+    root = text_files.tree(tmp_path / "texts")
+    words = ["the", "cat", "dog", "saw", "met", "ate", "fox", "owl", "hen"]
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0} | {word: n for n, word in enumerate(words, 1)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(pad_id=0, pad_token="[UNK]")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    load(f"text-folder:tokenizer={tmp_path}", root)  # without an unknown word it may serve as padding
+    (root / "cat" / "0.txt").write_text("the cat saw a fox", "utf-8")
+    assert "0.txt has the tokenizer's padding token 0 among its own" in refusal(
+        f"text-folder:tokenizer={tmp_path}", root
+    )
