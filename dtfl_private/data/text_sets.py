@@ -215,7 +215,7 @@ def _notes(lengths: np.ndarray, length: int, tokenizer: TextTokenizer, *, own: b
     notes.append("how long each text is goes to the server in clear: no defense hides it, no epsilon covers it")
     if own:
         notes.append(
-            "the tokenizer was trained on all clients' training texts together, as no federation could do unseen: "
-            "tokenizer=FILE takes one from elsewhere"
+            "the tokenizer was trained on all clients' training texts together, as no federation could do unseen; it "
+            "holds pieces of them, and no epsilon covers it: tokenizer=FILE takes one from elsewhere"
         )
     return notes

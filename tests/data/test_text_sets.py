@@ -60,6 +60,7 @@ def test_long_texts_are_cut_off_and_the_notes_say_how_many(tmp_path):
     assert "2 tokens a text" in dataset.notes[1]
     assert "100% of the training texts are cut off, 0% of all places are padding" in dataset.notes[1]
     assert "trained on all clients' training texts together" in dataset.notes[3]
+    assert "it holds pieces of them, and no epsilon covers it" in dataset.notes[3]
     assert "how long each text is goes to the server in clear" in dataset.notes[2]
 
 
