@@ -3,6 +3,7 @@
 A tokenizer.json is data: vocabulary, merges and rules. Nothing in it is run. The library is imported where it is used.
 """
 
+import base64
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -195,8 +196,29 @@ def _wordpiece(texts: Sequence[str], vocabulary: int) -> Any:
 
 def _parsed(document: str, name: str) -> TextTokenizer:
     with _refused(f"{name} is no tokenizer.json"):
+        _require_whole_character_maps(reading.parse_json(document.encode("utf-8")), name)
         inner = _library().Tokenizer.from_str(document)
     return TextTokenizer(inner, name)
+
+
+def _require_whole_character_maps(document: object, name: str) -> None:
+    """Refuse SentencePiece's maps of characters that say they are longer than they are.
+
+    The library asks for as much memory as the first four bytes say, gigabytes at most, and ends the process without it.
+    """
+    parts = [document]
+    while parts:
+        part = parts.pop()
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        parts += inner
+        if isinstance(part, dict) and isinstance(text := part.get("precompiled_charsmap"), str):
+            held = base64.b64decode(text)
+            said = int.from_bytes(held[:4], "little")
+            if said > len(held) - 4:
+                raise InputError(
+                    f"{name} has a precompiled_charsmap that says it is of {said:,} bytes, and is of "
+                    f"{max(len(held) - 4, 0):,}: take the file from its source again"
+                )
 
 
 def _padding(inner: Any, vocabulary: int) -> int:

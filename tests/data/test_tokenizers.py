@@ -1,5 +1,6 @@
 """From texts to tokens and back; what may come from anybody."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, content, said):
     with pytest.raises(InputError, match=said) as error:
         read_tokenizer(tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("held", [b"\xf0\xff\xff\x7f", b"\x05\x00\x00\x00abcd", b"\x01"])
+def test_a_map_of_characters_that_lies_about_its_length_is_refused(tmp_path, held):
+    charsmap = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(held).decode()}
+    normalizer = {"type": "Sequence", "normalizers": [{"type": "NFC"}, charsmap]}
+    bert_like(tmp_path / "tokenizer.json", normalizer=normalizer)
+    with pytest.raises(InputError, match=r"says it is of [\d,]+ bytes, and is of \d"):
+        read_tokenizer(tmp_path)
 
 
 def test_absent_and_too_large_tokenizers_are_refused(tmp_path, monkeypatch):
