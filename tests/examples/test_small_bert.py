@@ -1,12 +1,19 @@
 """The example writes a checkpoint that the toolkit trains on, and pretraining teaches it something."""
 
+import shlex
+from pathlib import Path
+
+import pytest
 import torch
 from torch import nn
 
 from dtfl_private.data.dataset import TokenDataset, load_dataset
 from dtfl_private.models.build import build_model
+from dtfl_private.plugins.specification import parse
 from dtfl_private.protocol.vocabulary import Vocabulary
 from examples import small_bert
+
+ROOT = Path(__file__).parents[2]
 
 
 def texts(tmp_path) -> TokenDataset:
@@ -69,3 +76,14 @@ def test_no_topic_of_the_data_set_is_pretrained_on_and_hidden_tokens_are_not_see
     assert abs(changed[:, :30].float().mean() - 0.15 * 0.9) < 0.022
     assert abs((seen[0][:, :30] == 1).float().mean() - 0.12) < 0.022
     assert 14 < loss < 20  # 9 of 10 are guessed wrong, each at a loss of 20
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/text.md"])
+def test_commands_that_train_it_cut_texts_to_the_positions_that_it_has(page):
+    # Left alone, sequences are as long as 95 of 100 texts: 195 tokens.
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith("    ") and "tokenizer=small" in line]
+    assert words
+    for command in words:
+        settings = parse("dataset", command[command.index("--dataset") + 1]).settings
+        assert int(settings["length"]) <= small_bert._config(4000).max_position_embeddings
