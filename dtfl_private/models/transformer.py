@@ -107,7 +107,9 @@ def _transformer(
     cuts: Cuts,
     task: Task = "classes",
     lora: int | None = None,
+    embeddings_apart: bool = False,
 ) -> StagedModel:
+    """Return a Transformer; ``embeddings_apart``: md1 are the embeddings, however many blocks there are."""
     if length > places:
         raise InputError(f"{length} tokens are more than the {places} that this network has places for")
     if tokens is not None and tokens.size > vocabulary:
@@ -117,10 +119,11 @@ def _transformer(
     stages += [Block(width, heads, dropout, causal=causal) for _ in range(depth)]
     if task == "classes":
         stages.append(NormedClassifier(width, classes))
-        return adapt(cut_automatically(numbered(stages), (length,), cuts), lora)
+        return adapt(cut_automatically(numbered(stages), (length,), cuts, first_kept=embeddings_apart), lora)
     last = small_weights(nn.Linear(width, vocabulary, bias=False))
     stages.append(LanguageHead(nn.LayerNorm(width), last))
-    return as_language_model(cut_automatically(numbered(stages), (length,), cuts), vocabulary)
+    model = cut_automatically(numbered(stages), (length,), cuts, first_kept=embeddings_apart)
+    return as_language_model(model, vocabulary)
 
 
 @network(source="Vaswani et al. 2017, arXiv 1706.03762", kind="tokens", smallest=1, example=(16,))
@@ -151,6 +154,7 @@ def transformer(
         causal=task == "next-token",
         cuts=cuts,
         task=task,
+        embeddings_apart=True,  # an audit looks for texts behind them, where they must come back undefended
     )
 
 

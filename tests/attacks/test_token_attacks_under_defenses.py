@@ -23,6 +23,10 @@ CUT = Cut(
     batch_size=BATCH,
 )
 
+# Of images alone, or refused for texts that are filled up.
+NOT_ON_TEXTS = {"adversarial-decoder", "batch-patch-shuffle", "fisher-noise", "learned-noise", "micro-aggregation"}
+NOT_ON_TEXTS |= {"patch-shuffle", "pixel-dp", "quantize", "top-k"}
+
 
 def applicable(name: str) -> Defense | None:
     """Return a defense as a run has it; None if it is refused for padded texts."""
@@ -37,6 +41,7 @@ def applicable(name: str) -> Defense | None:
 @pytest.mark.parametrize("name", sorted(installed("defense")))
 def test_the_search_and_its_network_run_under_it(name, monkeypatch):
     defense = applicable(name)
+    assert (defense is None) == (name in NOT_ON_TEXTS)
     if defense is None:
         return
     monkeypatch.setattr(token_training, "FEWEST_RELEASED", 2 * BATCH)

@@ -82,7 +82,9 @@ def test_no_topic_of_the_data_set_is_pretrained_on_and_hidden_tokens_are_not_see
 def test_commands_that_train_it_cut_texts_to_the_positions_that_it_has(page):
     # Left alone, sequences are as long as 95 of 100 texts: 195 tokens.
     lines = (ROOT / page).read_text("utf-8").splitlines()
-    words = [shlex.split(line, comments=True) for line in lines if line.startswith("    ") and "tokenizer=small" in line]
+    words = [
+        shlex.split(line, comments=True) for line in lines if line.startswith("    ") and "tokenizer=small" in line
+    ]
     assert words
     for command in words:
         settings = parse("dataset", command[command.index("--dataset") + 1]).settings

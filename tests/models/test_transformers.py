@@ -210,6 +210,13 @@ def test_fused_attention_of_a_user_s_network_is_counted_on_the_cpu_as_on_the_met
     assert table.rows[0].client_forward_macs == attention + 2 * tokens * width * 16
 
 
+@pytest.mark.parametrize("text", ["transformer:depth=12", "transformer:cuts=2", "transformer:depth=9,task=next-token"])
+def test_md1_of_the_small_one_is_its_embedding_however_many_blocks_there_are(text):
+    model = build_model(text, input_shape=(5,), classes=3, norm="batch", seed=0)
+    assert type(model[0]).__name__ == "Embedding"
+    assert len(model.tiers) == (2 if "cuts" in text else 7)
+
+
 def test_tokens_are_embedded_with_their_places():
     model = build_model("transformer:dropout=0", input_shape=(5,), classes=3, norm="batch", seed=0).eval()
     tokens = torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])

@@ -27,13 +27,16 @@ PAPERS_CUTS = 7
 CUT_RANKS = (2, 3)
 
 
-def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cuts = "auto") -> StagedModel:
+def cut_automatically(
+    module: nn.Module, input_shape: tuple[int, ...], cuts: Cuts = "auto", *, first_kept: bool = False
+) -> StagedModel:
     """Cut a module where `choose_cuts` says, by forward MACs and activations in the module's own type.
 
     Args:
         module: a StagedModel, whose stages are merged, or any network that `trace` can follow.
         input_shape: shape of one input.
         cuts: how many.
+        first_kept: whether the first place of all is one of them: of a StagedModel, behind its first stage.
 
     Raises:
         InputError: the network cannot be run on such inputs, or not cut so often.
@@ -43,8 +46,8 @@ def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cut
         count = _how_many(cuts, len(places))
         if count != len(places):
             total = places[-1].macs_in_all
-            chosen = choose_cuts([one.macs for one in places], [one.width for one in places], total, count)
-            places = [places[index] for index in chosen]
+            macs, widths = [one.macs for one in places], [one.width for one in places]
+            places = [places[index] for index in choose_cuts(macs, widths, total, count, first_kept=first_kept)]
         return stages_behind(module, [one.name for one in places])
     candidates = len(module) - 1
     count = _how_many(cuts, candidates)
@@ -57,7 +60,8 @@ def cut_automatically(module: nn.Module, input_shape: tuple[int, ...], cuts: Cut
         raise InputError(
             f"stage {shapes.index(None) + 1} of the network does not return a tensor: merge it with the next"
         )
-    return merged(module, [place + 1 for place in choose_cuts(work, widths, sum(macs), count)])
+    chosen = choose_cuts(work, widths, sum(macs), count, first_kept=first_kept)
+    return merged(module, [place + 1 for place in chosen])
 
 
 def _how_many(cuts: Cuts, candidates: int) -> int:

@@ -43,8 +43,12 @@ def _width(bytes_C: Sequence[float], index: int) -> float:
     return WIDTH_WEIGHT * math.log2(bytes_C[index] / min(bytes_C))
 
 
-def choose_cuts(work_C: Sequence[float], bytes_C: Sequence[float], total: float, count: int) -> list[int]:
+def choose_cuts(
+    work_C: Sequence[float], bytes_C: Sequence[float], total: float, count: int, *, first_kept: bool = False
+) -> list[int]:
     """Return the indices of the ``count`` candidates that minimise `cut_cost`, ascending; arguments as there.
+
+    With ``first_kept`` the first candidate is one of them, whatever that costs.
 
     Raises:
         InputError: fewer candidates than cuts.
@@ -54,7 +58,10 @@ def choose_cuts(work_C: Sequence[float], bytes_C: Sequence[float], total: float,
         raise InputError(f"{count} cuts are not possible: this network has {candidates} places to cut it at")
     stages = count + 1
     # best[c]: least cost of the stages that end at candidate c, over all choices of the cuts before it.
-    best = [_unevenness(work, total, stages) + _width(bytes_C, c) for c, work in enumerate(work_C)]
+    best = [
+        math.inf if first_kept and c else _unevenness(work, total, stages) + _width(bytes_C, c)
+        for c, work in enumerate(work_C)
+    ]
     before: list[list[int]] = []
     for _ in range(count - 1):
         costs, origins = [], []

@@ -73,7 +73,7 @@ def pretrained(
         norm: of no use here: the network has the norms that it was trained with.
         tokens: which numbers are tokens; None where that is not known.
         path: of the folder.
-        cuts: how many.
+        cuts: how many; the first is behind the embeddings.
         pooling: what the classifier sees; auto: of texts the mean, of images the class token, which is the first.
         task: what it is trained for.
         lora: rank of the adapters that are trained in place of the checkpoint's weights, which are frozen; 0: there are
@@ -110,7 +110,7 @@ def pretrained(
         causal=isinstance(config, DecoderConfig),
     )
     # Before anything is added or frozen: the cuts are those of the network that the checkpoint has.
-    model = cut_automatically(numbered(stages), input_shape, cuts)
+    model = cut_automatically(numbered(stages), input_shape, cuts, first_kept=True)
     if lora is not None:
         settings |= _adapted(parts, config, lora, lora_alpha, lora_targets)
     model.resolved_settings = tuple((name, str(value)) for name, value in settings.items())

@@ -28,6 +28,18 @@ def test_no_choice_is_better(seed, count):
     assert cut_cost(work, sizes, total, chosen) == pytest.approx(best, rel=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_no_choice_that_keeps_the_first_is_better(count):
+    for seed in range(8):
+        work, sizes, total = some_network(seed, 8)
+        kept = [(0, *others) for others in combinations(range(1, 8), count - 1)]
+        best = min(cut_cost(work, sizes, total, chosen) for chosen in kept)
+        chosen = choose_cuts(work, sizes, total, count, first_kept=True)
+        assert chosen[0] == 0
+        assert len(set(chosen)) == count
+        assert cut_cost(work, sizes, total, chosen) == pytest.approx(best, rel=1e-12)
+
+
 def test_the_objective_written_out():
     # Stages of 1, 2 and 5 of 8: shares of 3/8, 6/8 and 15/8 of the even one. Widths 4 and 1.
     uneven = (5 / 8) ** 2 + (2 / 8) ** 2 + (7 / 8) ** 2

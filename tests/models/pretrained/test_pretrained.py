@@ -72,6 +72,15 @@ def test_each_type_computes_what_the_library_computes_of_padded_texts(tmp_path, 
     assert len(model) == 4
 
 
+@pytest.mark.parametrize("cuts", ["auto", "2", "1"])
+def test_md1_are_the_embeddings_alone_however_many_blocks_there_are(tmp_path, cuts):
+    checkpoint(tmp_path, "bert", num_hidden_layers=12)
+    model = load(tmp_path, text=f"cuts={cuts}")
+    assert type(model[0]).__name__ == "TokenEmbedding"
+    assert len(model.tiers) == (7 if cuts == "auto" else int(cuts))
+    assert sum(type(part).__name__ == "MaskedBlock" for part in model.modules()) == 12
+
+
 @pytest.mark.parametrize("kind", sorted(CONFIGS))
 def test_texts_that_are_padded_further_give_the_same_logits_and_gradients(tmp_path, kind):
     checkpoint(tmp_path, kind)
