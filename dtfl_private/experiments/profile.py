@@ -131,9 +131,10 @@ def automatic_cuts(
     if measure == "seconds" and repeats == 0:
         raise InputError("cuts even in seconds need measured ones: ask for at least 1 repeat")
     good = good_cuts(model, input_shape)
-    names = [name for name in cut_points(trace(model)) if name in good or name in model.stage_names]
+    traced = trace(model)
+    names = [name for name in cut_points(traced) if name in good or name in model.stage_names]
     table = profile(
-        stages_behind(model, names),
+        stages_behind(model, names, traced.whole),
         input_shape=input_shape,
         classes=classes,
         numerics=numerics,

@@ -3,10 +3,10 @@
 import copy
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import fx, nn
 
 # Of these nothing but attributes is to be copied; any other module may have its own way.
-OWN = ("torch.nn.modules.", "dtfl_private.models.")
+OWN = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.", "dtfl_private.models.")
 UNCHANGING = (bool, int, float, str, tuple, type(None))
 
 M = TypeVar("M", bound=nn.Module)
@@ -24,6 +24,9 @@ def _copied(module: M, known: dict[int, Any]) -> M:
     """Return a copy; ``known`` are those of parts that have been met, by identity."""
     if id(module) in known:
         return known[id(module)]  # type: ignore[no-any-return] # a copy of the module, whatever it is
+    if isinstance(module, fx.GraphModule):  # it has a way of its own, which takes copies of its parts as they are known
+        for part in module.children():
+            _copied(part, known)
     if not f"{type(module).__module__}.".startswith(OWN):
         return copy.deepcopy(module, known)
     made = type(module).__new__(type(module))

@@ -4,13 +4,15 @@ from collections.abc import Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 # Modules that always do the same operations, whatever numbers their weights hold: torch's own and the toolkit's.
-FIXED = ("torch.nn.modules.", "dtfl_private.models.")
+FIXED = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.", "dtfl_private.models.")
 PLAIN = (bool, int, float, str, torch.dtype, torch.device, BuiltinFunctionType, type(None))
 # What a module holds other modules and tensors in.
-HELD = ("_parameters", "_buffers", "_modules")
+HELD = {"_parameters", "_buffers", "_modules"}
+# What the stages have that torch.fx makes of a network: the graph, which is described, and what follows from it.
+OF_GRAPHS = {"_graph", "_code", "_lineno_map", "_prologue_start"}
 
 
 def structure_of(model: nn.Module) -> Hashable | None:
@@ -21,13 +23,18 @@ def structure_of(model: nn.Module) -> Hashable | None:
     """
     parts = []
     for name, module in model.named_modules(remove_duplicate=False):
-        if not f"{type(module).__module__}.".startswith(FIXED):
+        kind: Hashable = type(module)
+        held = HELD
+        if fx.GraphModule in type(module).__bases__:  # each has a class of its own
+            kind, held = _graph(module), HELD | OF_GRAPHS
+        elif not f"{type(module).__module__}.".startswith(FIXED):
             return None
-        attributes = [(key, _plain(value)) for key, value in vars(module).items() if key not in HELD]
+        attributes = [(key, _plain(value)) for key, value in vars(module).items() if key not in held]
+        attributes.append(("", kind))
         if any(value is UNKNOWN for _, value in attributes):
             return None
         tensors = (*module._parameters.items(), *module._buffers.items())
-        parts.append((name, type(module), tuple(attributes), tuple((key, _described(t)) for key, t in tensors)))
+        parts.append((name, tuple(attributes), tuple((key, _described(t)) for key, t in tensors)))
     return tuple(parts)
 
 
@@ -47,6 +54,12 @@ def _plain(value: object) -> Hashable:
     if isinstance(value, set | frozenset):
         return frozenset(value) if all(isinstance(one, str) for one in value) else UNKNOWN
     return None if isinstance(value, Mapping) and not value else UNKNOWN
+
+
+def _graph(module: nn.Module) -> Hashable:
+    """Return what a module that torch.fx has made calls, on what; `UNKNOWN` where it calls what is not plain."""
+    nodes = [(node.op, _plain(node.target), str(node.args), str(node.kwargs)) for node in module.graph.nodes]
+    return UNKNOWN if any(target is UNKNOWN for _, target, _, _ in nodes) else tuple(nodes)
 
 
 def _described(tensor: Tensor | None) -> Hashable:

@@ -1,6 +1,7 @@
 """Any module to a staged model without hand work: find where it can be cut, count the work, choose."""
 
-from collections.abc import Hashable
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any, Literal
@@ -42,13 +43,14 @@ def cut_automatically(
         InputError: the network cannot be run on such inputs, or not cut so often.
     """
     if not isinstance(module, StagedModel):
-        places = _good_places(module, input_shape)
+        found = _good_places(module, input_shape)
+        places = found.places
         count = _how_many(cuts, len(places))
         if count != len(places):
             total = places[-1].macs_in_all
             macs, widths = [one.macs for one in places], [one.width for one in places]
             places = [places[index] for index in choose_cuts(macs, widths, total, count, first_kept=first_kept)]
-        return stages_behind(module, [one.name for one in places])
+        return stages_behind(module, [one.name for one in places], found.whole)
     candidates = len(module) - 1
     count = _how_many(cuts, candidates)
     if count == candidates:
@@ -88,12 +90,43 @@ def good_cuts(module: nn.Module, input_shape: tuple[int, ...]) -> list[str]:
     Raises:
         InputError: there is no such place.
     """
-    return [place.name for place in _good_places(module, input_shape)]
+    return [place.name for place in _good_places(module, input_shape).places]
 
 
-def _good_places(module: nn.Module, input_shape: tuple[int, ...]) -> list[_Place]:
-    names = cut_points(trace(module))
-    everywhere = stages_behind(module, names)
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The places of a network, and its submodules that are kept whole; see `trace`."""
+
+    places: list[_Place]
+    whole: Mapping[str, str]
+
+
+# Those of networks whose structure is known, the latest last: a run and its audit build the same one several times.
+_KNOWN: OrderedDict[Hashable, _Found] = OrderedDict()
+MOST_KNOWN = 16
+
+
+def _good_places(module: nn.Module, input_shape: tuple[int, ...]) -> _Found:
+    structure = structure_of(module)
+    if structure is None:
+        return _looked_for(module, input_shape)
+    first: dict[int, int] = {}  # tensors that are used twice are on one side of a cut
+    shared = tuple(
+        first.setdefault(id(one), place)
+        for place, (_, one) in enumerate(module.named_parameters(remove_duplicate=False))
+    )
+    asked = (structure, shared, input_shape)
+    found = _KNOWN.pop(asked, None) or _looked_for(module, input_shape)
+    _KNOWN[asked] = found
+    if len(_KNOWN) > MOST_KNOWN:
+        _KNOWN.popitem(last=False)
+    return found
+
+
+def _looked_for(module: nn.Module, input_shape: tuple[int, ...]) -> _Found:
+    traced = trace(module)
+    names = cut_points(traced)
+    everywhere = stages_behind(module, names, traced.whole)
     macs, shapes = _forward(everywhere, input_shape)
     kept: list[_Place] = []
     fresh = False  # whether there was work since the last place that was kept
@@ -117,7 +150,7 @@ def _good_places(module: nn.Module, input_shape: tuple[int, ...]) -> list[_Place
             f"{type(module).__name__} has no place to cut it at: nowhere does a single tensor of shape "
             "(channels, height, width) or (tokens, width) pass from one submodule to the next"
         )
-    return kept
+    return _Found(places=kept, whole=traced.whole)
 
 
 def merged(model: StagedModel, tiers: list[int]) -> StagedModel:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,23 @@ class Traced:
         return {node: number for number, node in enumerate(self.graph.nodes)}
 
     @cached_property
+    def last_use(self) -> dict[fx.Node, int]:
+        """Place of the last node that uses the value of each one; its own place if none does."""
+        return {
+            node: max((self.position[user] for user in node.users), default=place)
+            for node, place in self.position.items()
+        }
+
+    @cached_property
+    def crossings(self) -> list[int]:
+        """Number of values that are used behind each place and come from there or from before."""
+        changes = [0] * (len(self.position) + 1)
+        for node, place in self.position.items():
+            changes[place] += 1
+            changes[self.last_use[node]] -= 1
+        return list(accumulate(changes))
+
+    @cached_property
     def parameter_spans(self) -> list[tuple[int, int]]:
         """First and last use of each parameter, as places of nodes."""
         spans: dict[int, tuple[int, int]] = {}
@@ -80,27 +98,31 @@ class Traced:
         return list(spans.values())
 
 
-def trace(module: nn.Module, opened: Callable[[str], bool] = lambda _: True) -> Traced:
+def trace(
+    module: nn.Module, opened: Callable[[str], bool] = lambda _: True, known: Mapping[str, str] | None = None
+) -> Traced:
     """Return the graph of a module, whose submodules are opened where ``opened`` (of the name) allows it.
 
     Submodules that torch.fx cannot follow (control flow that depends on values), and those that do other things in
-    training than in evaluation, are kept whole, with all that is in them.
+    training than in evaluation, are kept whole, with all that is in them: ``known`` are those that were found when more
+    was opened, among which all of the second kind are.
 
     Raises:
         InputError: the module's own ``forward`` is of that kind.
     """
-    whole: dict[str, str] = {}
+    whole = dict(known or {})
     modes = [(part, part.training) for part in module.modules()]
     try:
         while True:
             try:
-                tracers = [_trace_once(module, opened, whole, training) for training in (True, False)]
+                tracer = _trace_once(module, opened, whole, training=True)
+                other = tracer if known is not None else _trace_once(module, opened, whole, training=False)
             except _UntraceableError as stop:
                 whole[_within(stop.path, stop.reason, module)] = stop.reason
                 continue
-            differing = _first_difference(tracers[0].graph, tracers[1].graph)
+            differing = None if other is tracer else _first_difference(tracer.graph, other.graph)
             if differing is None:
-                return Traced(module=module, graph=tracers[0].graph, outputs=tracers[0].outputs, whole=whole)
+                return Traced(module=module, graph=tracer.graph, outputs=tracer.outputs, whole=whole)
             whole[_within(_owner(differing), MODE, module)] = MODE
     finally:
         for part, training in modes:
@@ -122,7 +144,9 @@ def _within(path: str | None, reason: str, module: nn.Module) -> str:
     return path
 
 
-def _trace_once(module: nn.Module, opened: Callable[[str], bool], whole: Mapping[str, str], training: bool) -> _Tracer:
+def _trace_once(
+    module: nn.Module, opened: Callable[[str], bool], whole: Mapping[str, str], *, training: bool
+) -> _Tracer:
     module.train(training)
     tracer = _Tracer(lambda path: path not in whole and opened(path))
     try:
@@ -183,12 +207,8 @@ def obstacle(traced: Traced, name: str) -> str | None:
     end = traced.position[node]
     if any(user.op == "output" for user in node.users):
         return "it returns the network's output"
-    crossing = [
-        other
-        for other, place in traced.position.items()
-        if place <= end and any(traced.position[user] > end for user in other.users)
-    ]
-    if crossing != [node]:
+    if traced.crossings[end] != 1 or traced.last_use[node] <= end:
+        crossing = [other for other, place in traced.position.items() if place <= end < traced.last_use[other]]
         return f"{len(crossing)} values cross it: {', '.join(str(other) for other in crossing)}"
     if any(first <= end < last for first, last in traced.parameter_spans):
         return "parameters are used on both sides of it"
@@ -240,13 +260,14 @@ def staged(module: nn.Module, cuts: Sequence[str]) -> StagedModel:
         reason = obstacle(everything, name)
         if reason is not None:
             raise InputError(f"{type(module).__name__} cannot be cut behind '{name}': {reason}")
-    return stages_behind(module, cuts)
+    return stages_behind(module, cuts, everything.whole)
 
 
-def stages_behind(module: nn.Module, cuts: Sequence[str]) -> StagedModel:
-    """Do what `staged` does with cuts that `cut_points` has found possible."""
+def stages_behind(module: nn.Module, cuts: Sequence[str], whole: Mapping[str, str]) -> StagedModel:
+    """Do what `staged` does with cuts that `cut_points` has found possible; ``whole`` is that of the `trace`."""
     # The stages are made of parts as large as the cuts allow, which keep their own code.
-    traced = trace(module, lambda path: any(name.startswith(path + ".") for name in cuts))
+    around = {name[:end] for name in cuts for end, sign in enumerate(name) if sign == "."}
+    traced = trace(module, around.__contains__, whole)
     nodes = list(traced.graph.nodes)
     ends = [traced.position[node] for name in cuts for node in traced.outputs[name] if node is not None]
     if ends != sorted(set(ends)):
