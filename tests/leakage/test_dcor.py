@@ -29,10 +29,12 @@ def dependent(count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def dcor():
-    """The package, which compiles itself for seconds when it is imported: in this file alone, and only to run it."""
-    import dcor
+    """The package, in this file alone: when it is imported it would compile itself for seconds, which few use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_DISABLE_JIT", "1")
+        import dcor
 
-    return dcor
+        return dcor
 
 
 def flat(sample: Tensor) -> np.ndarray:
