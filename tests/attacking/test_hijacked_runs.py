@@ -49,10 +49,10 @@ def planned(opened, attack, tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_returned_is_all_that_trains_the_clients(method, opened, tmp_path):
     run = opened(method=method)
-    for attack, moves in ((Silent(rounds=3), False), (Hijacking(rounds=3, **FEW), True)):
+    for attack, moves in ((Silent(rounds=2), False), (Hijacking(rounds=2, **FEW), True)):
         plan, job, tampering = planned(run, attack, tmp_path)
         last = tampered_run(run, tampering)
-        assert last.plan.round == run.plan.round + 2
+        assert last.plan.round == run.plan.round + 1
         before, after = run.before.weights.model, last.before.weights.model
         parameters = [name for name, _ in run.prepared.worker.model.named_parameters()]
         own = [name for name in parameters if name in plan.view(job, 0, None, Callback()).download(2).weights]
@@ -71,7 +71,7 @@ def test_the_critic_pulls_smashed_data_towards_the_pilots(opened, tmp_path):
     piloted = torch.cat([hijacker.pilot.encoded()[0] for _ in range(4)]).mean(dim=0)
     smashed = piloted + 3 * torch.ones_like(message.smashed)
     start = float((smashed.mean(dim=0) - piloted).norm())
-    for _ in range(60):
+    for _ in range(30):
         gradient = hijacker(replace(message, smashed=smashed))
         smashed = smashed - 0.05 * start * gradient / gradient.norm()
     assert float((smashed.mean(dim=0) - piloted).norm()) < 0.7 * start
@@ -82,8 +82,9 @@ def test_hijacked_clients_are_attacked_and_judged(method, trained, mount):
     report = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
     assert {result.metric for result in report.results} >= {"psnr", "ssim", "weight-jump", "remarked", "refused"}
     assert of(report, "weight-jump", "hijacking").value > 0
-    again = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
-    assert of(again, "psnr", "hijacking").value == of(report, "psnr", "hijacking").value
+    if method == METHODS[0]:
+        again = mount(trained(method=method), [Hijacking(rounds=2, **FEW)])
+        assert of(again, "psnr", "hijacking").value == of(report, "psnr", "hijacking").value
 
 
 def hijacked(opened, attack, tmp_path):

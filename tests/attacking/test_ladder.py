@@ -27,6 +27,7 @@ from dtfl_private.attacking.ladder import (
 from dtfl_private.attacks import gradient_labels
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.matching import MembershipMatching
+from dtfl_private.attacks.update_inversion import UpdateInversion
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.plugins.installed import installed
 from dtfl_private.plugins.registry import create
@@ -168,6 +169,13 @@ class Grey(Reconstruction):
         return torch.full((view.victims, *view.input_shape), 0.5)
 
 
+@pytest.fixture
+def short_search(monkeypatch):
+    """Let update-inversion, whose guesses are not looked at here, take few steps."""
+    monkeypatch.setattr(UpdateInversion, "normal_steps", {"steps": 30})
+
+
+@pytest.mark.usefixtures("short_search")
 def test_on_updates_of_whole_networks_it_is_set_against_what_attacks_these(trained, mount):
     folder = trained(method="fedavg", optimizer="sgd", batch_size=64, max_train_images=6, rounds=1)
     report = mount(folder, [Grey()], against="ladder", effort="quick")
@@ -176,6 +184,7 @@ def test_on_updates_of_whole_networks_it_is_set_against_what_attacks_these(train
     assert not report.left_out
 
 
+@pytest.mark.usefixtures("short_search")
 def test_in_the_tier_of_the_whole_network_it_has_what_attacks_updates(trained, mount, monkeypatch):
     monkeypatch.setitem(LADDER, Reconstruction, ())
     folder = trained(method="dtfl-full", scheduler="static:4", optimizer="sgd", max_train_images=6, rounds=1)
