@@ -56,7 +56,7 @@ def of_independent(dimensions: tuple[int, int], matrix_of: Callable[[Tensor], Te
 
 
 @pytest.mark.parametrize("matrix_of", [hollow_distances, inner_products])
-@pytest.mark.parametrize("dimensions", [(1, 1), (3, 5), (300, 400)])
+@pytest.mark.parametrize("dimensions", [(1, 1), (300, 400)])
 def test_intervals_of_independent_data_cover_zero(dimensions, matrix_of):
     """In 95 % of 200 cases or more, up to chance: 174 at least; false alarm 1e-6. One sample is skewed where narrow."""
     found = of_independent(dimensions, matrix_of)
@@ -91,7 +91,7 @@ def test_intervals_of_dependent_data_cover_the_truth(matrix_of, truth):
     """In 90 to 99 % of 200 cases, up to chance; false alarm 1e-6 on either side."""
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        first, noise = torch.randn(2, 200, 1, generator=generator)
+        first, noise = torch.randn(2, 140, 1, generator=generator)
         return first, 0.5 * first + math.sqrt(0.75) * noise
 
     found = repeated(draw, matrix_of)

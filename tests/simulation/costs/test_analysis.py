@@ -55,15 +55,13 @@ def with_stages_that_do_not_learn() -> StagedModel:
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "classes"),
+    ("model", "shape", "classes", "size"),
     [
-        (build_model("resnet-8", input_shape=(1, 8, 8), classes=10, norm="batch", seed=0), (1, 8, 8), 10),
-        (build_model("resnet-20", input_shape=(3, 8, 8), classes=4, norm="group", seed=0), (3, 8, 8), 4),
-        (with_stages_that_do_not_learn(), (1, 8, 8), 3),
+        (build_model("resnet-8", input_shape=(1, 8, 8), classes=10, norm="batch", seed=0), (1, 8, 8), 10, "large"),
+        (build_model("resnet-20", input_shape=(3, 8, 8), classes=4, norm="group", seed=0), (3, 8, 8), 4, "paper"),
+        *((with_stages_that_do_not_learn(), (1, 8, 8), 3, size) for size in ("small", "paper", "large")),
     ],
-    ids=["resnet-8", "resnet-20", "with stages that do not learn"],
 )
-@pytest.mark.parametrize("size", ["small", "paper", "large"])
 def test_training_macs_are_those_of_a_training_step_of_each_half(model, shape, classes, size):
     for row in analyse(model, shape, classes, Numerics(), size).rows:
         client, server = split(model, row.tier)
