@@ -90,10 +90,9 @@ def test_the_assignment_is_the_cheapest_of_all():
         assert float(cost[order, torch.arange(5)].sum()) == pytest.approx(float(best))
 
 
-@pytest.mark.parametrize("shuffle", [ChannelShuffle(), ChannelShuffle(key="client")])
-def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(shuffle, found):
+def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(found):
     undefended = ssim(*found(DECODER)).mean()
-    assert ssim(*found(ATTACK, shuffle)).mean() >= 0.9 * undefended
+    assert ssim(*found(ATTACK, ChannelShuffle(key="client"))).mean() >= 0.9 * undefended
 
 
 @pytest.mark.parametrize(
@@ -105,9 +104,7 @@ def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, atta
     assert undone > decoded + 2
 
 
-@pytest.mark.parametrize(
-    "shuffle", [ChannelShuffle(), ChannelShuffle(key="client"), PatchShuffle(patch=2), BatchPatchShuffle(patch=2)]
-)
+@pytest.mark.parametrize("shuffle", [ChannelShuffle(key="client"), PatchShuffle(patch=2), BatchPatchShuffle(patch=2)])
 def test_looking_for_the_order_is_worth_a_decibel(shuffle, found):
     """More than a blind search finds: by 17 to 24 dB on average over the images, or 2.0 where patches are exchanged.
 
@@ -149,7 +146,8 @@ def test_under_noise_steps_along_what_images_differ_in_find_more_than_steps_of_p
 
 
 def test_pixels_are_searched_for_and_not_decoded_alone(found):
-    searched, decoded = (psnr(*found(attack, ChannelShuffle())).mean() for attack in (ATTACK, replace(ATTACK, steps=1)))
+    lasting = ChannelShuffle(key="client")
+    searched, decoded = (psnr(*found(attack, lasting)).mean() for attack in (ATTACK, replace(ATTACK, steps=1)))
     assert searched > decoded + 3
 
 
