@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting import automatic
 from dtfl_private.models.cutting.staged import numbered
+from dtfl_private.models.cutting.tracing import staged
 from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics
 from dtfl_private.simulation.costs import analysis
@@ -52,6 +53,48 @@ def with_another_forward() -> nn.Module:
 @pytest.mark.parametrize("strange", [numbered([Own(), nn.Flatten()]), with_a_hook(), with_another_forward()])
 def test_what_cannot_be_told_has_no_structure(strange):
     assert structure_of(strange) is None
+
+
+class Residual(nn.Module):
+    """Opened by tracing, so that what it does is in the graph of a stage."""
+
+    def __init__(self, combine) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.combine = combine
+
+    def forward(self, inputs):
+        hidden = self.first(inputs)
+        return self.combine(self.second(hidden), hidden)
+
+
+def cut_in_two(combine=torch.add, last: nn.Module | None = None) -> nn.Module:
+    return staged(nn.Sequential(nn.Linear(4, 4), Residual(combine), last or nn.Flatten(), nn.Linear(4, 2)), ["1.first"])
+
+
+def test_stages_made_by_tracing_are_told_apart_by_their_graphs():
+    assert structure_of(cut_in_two()) is not None
+    assert structure_of(cut_in_two()) == structure_of(cut_in_two()) != structure_of(cut_in_two(torch.mul))
+    assert structure_of(cut_in_two(last=Own())) is None
+
+
+def test_places_to_cut_at_are_looked_for_once(monkeypatch):
+    looked = []
+    look = automatic._looked_for
+    monkeypatch.setattr(automatic, "_KNOWN", type(automatic._KNOWN)())
+    monkeypatch.setattr(automatic, "_looked_for", lambda *asked: looked.append(asked) or look(*asked))
+
+    def chain(*, tied: bool = False) -> nn.Sequential:
+        made = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+        if tied:
+            made[2].weight = made[0].weight
+        return made
+
+    cuts = [automatic.good_cuts(chain(tied=tied), (3, 4)) for tied in (False, True, False, True)]
+    assert cuts == [["0", "1", "2"], ["2"], ["0", "1", "2"], ["2"]]
+    assert len(looked) == 2
+    assert automatic.good_cuts(chain(), (2, 4)) == cuts[0]
+    assert len(looked) == 3
 
 
 def test_equal_networks_are_counted_once_and_others_each_time(monkeypatch):
