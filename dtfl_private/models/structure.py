@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from types import BuiltinFunctionType, FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,9 +24,9 @@ def structure_of(model: nn.Module) -> Hashable | None:
     """
     parts = []
     for name, module in model.named_modules(remove_duplicate=False):
-        kind: Hashable = type(module)
+        kind: Any = type(module)
         held = HELD
-        if fx.GraphModule in type(module).__bases__:  # each has a class of its own
+        if isinstance(module, fx.GraphModule) and fx.GraphModule in type(module).__bases__:  # each has its own class
             kind, held = _graph(module), HELD | OF_GRAPHS
         elif not f"{type(module).__module__}.".startswith(FIXED):
             return None
@@ -56,7 +57,7 @@ def _plain(value: object) -> Hashable:
     return None if isinstance(value, Mapping) and not value else UNKNOWN
 
 
-def _graph(module: nn.Module) -> Hashable:
+def _graph(module: fx.GraphModule) -> Hashable:
     """Return what a module that torch.fx has made calls, on what; `UNKNOWN` where it calls what is not plain."""
     nodes = [(node.op, _plain(node.target), str(node.args), str(node.kwargs)) for node in module.graph.nodes]
     return UNKNOWN if any(target is UNKNOWN for _, target, _, _ in nodes) else tuple(nodes)
