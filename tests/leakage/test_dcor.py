@@ -13,6 +13,7 @@ from dtfl_private.leakage.dcor import (
     distances,
     u_centred,
 )
+from dtfl_private.runtime.device import one_thread
 
 TOLERANCE = 1e-6
 
@@ -29,12 +30,15 @@ def dependent(count: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def dcor():
-    """The package, in this file alone: when it is imported it would compile itself for seconds, which few use."""
-    with pytest.MonkeyPatch.context() as patch:
+    """The package, in this file alone: when it is imported it would compile itself for seconds, which few use.
+
+    Its compiler raises the number of threads that torch computes on, which the tests that follow must not do.
+    """
+    with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("NUMBA_DISABLE_JIT", "1")
         import dcor
 
-        return dcor
+        yield dcor
 
 
 def flat(sample: Tensor) -> np.ndarray:
