@@ -4,7 +4,8 @@ In tier m the client holds md1..md_m and the server the rest (dtfl section 1); a
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -105,15 +106,22 @@ def snapshot(module: nn.Module) -> State:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()}
 
 
-def cut_shapes(model: StagedModel, inputs: Tensor) -> list[tuple[int, ...]]:
+def cut_shapes(
+    model: StagedModel, inputs: Tensor, passed: Callable[[nn.Module, Tensor], Any] | None = None
+) -> list[tuple[int, ...]]:
     """Return the shape of one example's activations behind each stage, for a batch of inputs on the model's device.
+
+    Args:
+        model: any.
+        inputs: a batch.
+        passed: what a stage makes of its inputs, where that is to be had without computing it.
 
     Raises:
         InputError: a stage returns something else than a tensor.
     """
     shapes = []
     for name, stage in model.named_children():
-        inputs = stage(inputs)
+        inputs = stage(inputs) if passed is None else passed(stage, inputs)
         if not isinstance(inputs, Tensor):
             raise InputError(f"stage '{name}' returns a {type(inputs).__name__}: exactly one tensor may cross a cut")
         shapes.append(tuple(inputs.shape[1:]))

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def _counted(
     # Batches of two: batch norm refuses a single value.
     like = torch.empty(0, device=device, dtype=dtype)
     with torch.no_grad():
-        shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like))
+        shapes = cut_shapes(skeleton, blank_inputs(input_shape, 2, like=like), _Passing())
     inputs = [blank_inputs(input_shape, 2, like=like), *(like.new_zeros(2, *shape) for shape in shapes[:-1])]
     known: dict[Hashable, StageMacs] = {}
     stages = [_macs(stage, zeros, known) for stage, zeros in zip(skeleton, inputs, strict=True)]
@@ -139,6 +140,29 @@ def _tier_cost(
     )
 
 
+class _Passing:
+    """What parts make of their inputs, in shape and type: equal parts, as the blocks of a transformer, run once."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Tensor] = {}
+
+    def __call__(self, part: nn.Module, inputs: Any) -> Any:
+        if type(part) is nn.Sequential:
+            for inner in part:
+                inputs = self(inner, inputs)
+            return inputs
+        structure = structure_of(part)
+        if structure is None or not isinstance(inputs, Tensor):
+            return part(inputs)
+        asked = (structure, tuple(inputs.shape), inputs.dtype)
+        if asked not in self._made:
+            made = part(inputs)
+            if not isinstance(made, Tensor):
+                return made
+            self._made[asked] = made
+        return torch.zeros_like(self._made[asked])
+
+
 def _macs(stage: nn.Module, inputs: Tensor, known: dict[Hashable, StageMacs]) -> StageMacs:
     """Return the MACs of a stage; those of equal stages, and of equal parts of a chain, are counted once: ``known``."""
     structure = structure_of(stage)
@@ -152,11 +176,11 @@ def _macs(stage: nn.Module, inputs: Tensor, known: dict[Hashable, StageMacs]) ->
 
 def _chain_macs(chain: nn.Sequential, inputs: Tensor, known: dict[Hashable, StageMacs]) -> StageMacs:
     """Return the MACs of parts that run one after the other, as merged stages do."""
-    parts = []
+    parts, passing = [], _Passing()
     for part in chain:
         parts.append(_macs(part, inputs, known))
         with torch.no_grad():
-            inputs = part(inputs)
+            inputs = passing(part, inputs)
     return StageMacs(
         forward=sum(part.forward for part in parts),
         inner=train_macs(parts, gradient_flows=True),
