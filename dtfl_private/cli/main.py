@@ -20,8 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         from dtfl_private.cli.encoding import never_fail_on_characters
         from dtfl_private.cli.group import cli
-        from dtfl_private.runtime.allocator import tune_allocator
+        from dtfl_private.runtime.allocator import collect_rarely, tune_allocator
 
+        collect_rarely()
         tune_allocator()
         never_fail_on_characters()
         cli.main(args=arguments, prog_name="dtfl-private", standalone_mode=False)

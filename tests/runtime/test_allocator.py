@@ -1,10 +1,11 @@
 import ctypes
+import gc
 import os
 import sys
 
 import pytest
 
-from dtfl_private.runtime.allocator import MMAP_BYTES, TRIM_BYTES, tune_allocator
+from dtfl_private.runtime.allocator import MMAP_BYTES, NEW_OBJECTS, TRIM_BYTES, collect_rarely, tune_allocator
 
 SWITCH = "THP_MEM_ALLOC_ENABLE"
 
@@ -54,3 +55,16 @@ def test_on_other_systems_and_c_libraries_nothing_happens(libc, monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", missing)
     tune_allocator()
     assert libc == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((700, 10, 10), (NEW_OBJECTS, 10, 10)), ((50_000, 5, 7), (50_000, 5, 7))]
+)
+def test_garbage_is_looked_for_rarely_or_as_rarely_as_before(before, after):
+    own = gc.get_threshold()
+    try:
+        gc.set_threshold(*before)
+        collect_rarely()
+        assert gc.get_threshold() == after
+    finally:
+        gc.set_threshold(*own)
