@@ -122,20 +122,22 @@ def read_tokenizer(path: Path) -> TextTokenizer:
     file = path / FILE if path.is_dir() else path
     try:
         data = reading.read_bytes(file, most_bytes=LARGEST_TOKENIZER_BYTES)
-        reading.parse_json(data)  # within our bounds of nesting, before the library reads it
+        parsed = reading.parse_json(data)  # within our bounds of nesting, before the library reads it
     except FileNotFoundError:
         raise InputError(
             f"there is no tokenizer {file}: name a Hugging Face tokenizer.json, or a folder that holds one"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"tokenizer {file} cannot be read: {reading.reason(error)}") from None
-    return _parsed(data.decode("utf-8-sig"), f"tokenizer {file}")
+    return _made(data.decode("utf-8-sig"), parsed, f"tokenizer {file}")
 
 
 @lru_cache(maxsize=2)
 def tokenizer_of(document: str) -> TextTokenizer:
     """Return the tokenizer that the text of a tokenizer.json describes. Errors as those of `read_tokenizer`."""
-    return _parsed(document, "the data's tokenizer")
+    with _refused("the data's tokenizer is no tokenizer.json"):
+        parsed = reading.parse_json(document.encode("utf-8"))
+    return _made(document, parsed, "the data's tokenizer")
 
 
 def train_tokenizer(texts: Sequence[str], kind: Kind, vocabulary: int) -> TextTokenizer:
@@ -194,19 +196,19 @@ def _wordpiece(texts: Sequence[str], vocabulary: int) -> Any:
     return tokenizer
 
 
-def _parsed(document: str, name: str) -> TextTokenizer:
+def _made(document: str, parsed: object, name: str) -> TextTokenizer:
     with _refused(f"{name} is no tokenizer.json"):
-        _require_whole_character_maps(reading.parse_json(document.encode("utf-8")), name)
+        _require_whole_character_maps(parsed, name)
         inner = _library().Tokenizer.from_str(document)
     return TextTokenizer(inner, name)
 
 
-def _require_whole_character_maps(document: object, name: str) -> None:
+def _require_whole_character_maps(parsed: object, name: str) -> None:
     """Refuse SentencePiece's maps of characters that say they are longer than they are.
 
     The library asks for as much memory as the first four bytes say, gigabytes at most, and ends the process without it.
     """
-    parts = [document]
+    parts = [parsed]
     while parts:
         part = parts.pop()
         inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
