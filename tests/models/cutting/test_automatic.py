@@ -54,6 +54,17 @@ def test_equal_blocks_are_dealt_out_evenly():
     assert convolutions == [1] * 7
 
 
+@pytest.mark.parametrize("staged", [False, True])
+def test_the_first_place_is_kept_where_that_is_asked_for(staged):
+    whole = chain(8)
+    module = cut_automatically(whole, (2, 6, 6), "all") if staged else whole
+    first = sum(parameter.numel() for parameter in whole[:3].parameters())
+    for kept in (False, True):
+        model = cut_automatically(module, (2, 6, 6), 2, first_kept=kept)
+        assert len(model.tiers) == 2
+        assert (sum(parameter.numel() for parameter in model[0].parameters()) == first) == kept
+
+
 def test_cutting_changes_nothing_of_what_the_network_computes_nor_of_its_mode():
     module = chain(4).eval()
     module[1].train()
