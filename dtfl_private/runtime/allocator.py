@@ -21,7 +21,8 @@ def collect_rarely() -> None:
     For the command line, not for a process that only uses the library. Where it is looked for more rarely it stays so.
     """
     first, *others = gc.get_threshold()
-    gc.set_threshold(max(first, NEW_OBJECTS), *others)
+    if 0 < first < NEW_OBJECTS:  # 0: never
+        gc.set_threshold(NEW_OBJECTS, *others)
 
 
 def tune_allocator() -> None:
