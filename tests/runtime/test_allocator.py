@@ -58,7 +58,8 @@ def test_on_other_systems_and_c_libraries_nothing_happens(libc, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [((700, 10, 10), (NEW_OBJECTS, 10, 10)), ((50_000, 5, 7), (50_000, 5, 7))]
+    ("before", "after"),
+    [((700, 10, 10), (NEW_OBJECTS, 10, 10)), ((50_000, 5, 7), (50_000, 5, 7)), ((0, 10, 10), (0, 10, 10))],
 )
 def test_garbage_is_looked_for_rarely_or_as_rarely_as_before(before, after):
     own = gc.get_threshold()
