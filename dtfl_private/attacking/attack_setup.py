@@ -170,14 +170,14 @@ class AttackSetup:
 
     def server_half(self, tier: int) -> nn.Module:
         """Return a fresh copy of the server's half beyond a tier, as the round began with it."""
-        half = copy.deepcopy(split(self.opened.prepared.worker.model, tier)[1])
+        half = copied(split(self.opened.prepared.worker.model, tier)[1])
         half.load_state_dict({name: self.opened.weights.model[name] for name in half.state_dict()})
         return self.numerics.place(half)
 
     def tail(self) -> nn.Module:
         """Return a fresh copy of the last modules that clients keep."""
         worker = self.opened.prepared.worker
-        return self.numerics.place(copy.deepcopy(worker.model[-worker.tail :]))
+        return self.numerics.place(copied(worker.model[-worker.tail :]))
 
     def candidates(self, victims: Victims) -> tuple[Candidates, Tensor]:
         """Return victims and non-members in random order, and which of them are members: bool (N,).
@@ -246,7 +246,7 @@ class AttackSetup:
     def logits(self, model: State, images: Tensor) -> Tensor:
         """Return logits (N, classes), float32, of images in [0, 1] or tokens under a model's weights."""
         worker = self.opened.prepared.worker
-        network = self.numerics.place(copy.deepcopy(worker.model))
+        network = self.numerics.place(copied(worker.model))
         network.load_state_dict(model)
         network.eval()
         normalise = copy.deepcopy(worker.normaliser).to(self.numerics.device)

@@ -24,6 +24,7 @@ from dtfl_private.auditing.sanity_attacks import judged_by_ssim
 from dtfl_private.auditing.sanity_reconstruction import reached_ssim
 from dtfl_private.data.preprocess import unit
 from dtfl_private.errors import InputError
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.plugins.registry import create
@@ -123,7 +124,7 @@ def _send_update(opened: OpenedRun, config: AttackConfig) -> _SentUpdate:
 
     def program(seen: Seen, adaptive: bool, seed: int) -> ClientProgram:  # noqa: ARG001 - there is no defense to adapt to
         return ClientProgram(
-            modules=copy.deepcopy(network),
+            modules=copied(network),
             head=nn.Identity(),
             download=seen.download,
             preprocessor=copy.deepcopy(normalise),

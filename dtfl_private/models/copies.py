@@ -3,7 +3,7 @@
 import copy
 from typing import Any, TypeVar
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 # Of these nothing but attributes is to be copied; any other module may have its own way.
 OWN = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.", "dtfl_private.models.")
@@ -13,9 +13,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def copied(module: M) -> M:
-    """Return a copy that shares nothing with a module, as `copy.deepcopy` makes it, in less than half the time.
+    """Return a copy that shares nothing with a module, as `copy.deepcopy` makes it, in a third of the time or less.
 
-    A module has a dozen empty mappings, for hooks, at each of which the general way looks as at anything else.
+    A module has a dozen empty mappings, for hooks, at each of which the general way looks as at anything else, and for
+    each buffer it looks for others in the same memory: two that share all of it are two in the copy.
     """
     return _copied(module, {})
 
@@ -35,10 +36,23 @@ def _copied(module: M, known: dict[int, Any]) -> M:
         if name == "_modules":
             parts = {key: None if part is None else _copied(part, known) for key, part in module._modules.items()}
             made.__dict__[name] = type(value)(parts)
+        elif name in {"_parameters", "_buffers"}:
+            made.__dict__[name] = type(value)({key: _tensor(tensor, known) for key, tensor in value.items()})
         elif isinstance(value, dict) and not value:
             made.__dict__[name] = type(value)()
         else:
             made.__dict__[name] = value if _unchanging(value) else copy.deepcopy(value, known)
+    return made
+
+
+def _tensor(tensor: Tensor | None, known: dict[int, Any]) -> Tensor | None:
+    """Return a copy; of a plain tensor that fills its memory without a look for others that lie there."""
+    if tensor is None or id(tensor) in known:
+        return None if tensor is None else known[id(tensor)]
+    fills = type(tensor) is Tensor and tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    if not fills or tensor.requires_grad or vars(tensor):
+        return copy.deepcopy(tensor, known)
+    known[id(tensor)] = made = tensor.clone()
     return made
 
 

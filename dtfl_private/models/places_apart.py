@@ -1,10 +1,9 @@
 """Whether the places of a sequence have met: up to which stage each is computed from its own token alone."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.protocol.vocabulary import Vocabulary
 from dtfl_private.randomness import torch_stream
@@ -54,7 +53,7 @@ def _changed_sequences(vocabulary: Vocabulary, length: int, chance: torch.Genera
 def _with_drawn_weights(stage: nn.Module, chance: torch.Generator) -> nn.Module:
     """Return a copy of a stage on the CPU, in evaluation, with random weights of the usual size."""
     described = any(tensor.is_meta for tensor in stage.state_dict().values())
-    drawn = copy.deepcopy(stage)
+    drawn = copied(stage)
     drawn = (drawn.to_empty(device="cpu") if described else drawn.cpu()).eval()
     for buffer in drawn.buffers() if described else ():
         buffer.zero_()

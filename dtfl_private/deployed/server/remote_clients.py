@@ -1,6 +1,5 @@
 """An executor whose clients are on machines of their own: the server halves are trained here, as messages arrive."""
 
-import copy
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from dtfl_private.deployed.wire.checks import ExpectedRound
 from dtfl_private.deployed.wire.kinds import Closed
 from dtfl_private.deployed.wire.limits import read_dtype
 from dtfl_private.errors import InputError, NonFiniteLossError, shortened
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.client_context import Remark
 from dtfl_private.protection.defense_chain import full_round
@@ -82,7 +82,7 @@ class RemoteClients:
         self._setup, self._registry, self._rules, self._shapes = setup, registry, rules, shapes
         self._judge = InProcess(setup)
         self._vetting = Vetting(self._judge.evaluate, judged)
-        self._model = setup.numerics.place(copy.deepcopy(setup.model))
+        self._model = setup.numerics.place(copied(setup.model))
         # Torch's global generators are one for all threads: where layers draw, one takes its turn after the other.
         self._wire = None if setup.defense.wire is None else setup.defense.wire.kind
         self._draws = any(isinstance(module, _DropoutNd) and module.p > 0 for module in self._model.modules())
@@ -220,7 +220,7 @@ class RemoteClients:
         """Return the modules behind a task's cut, a copy for this client; None if there are none."""
         if task.tier == len(self._model):
             return None
-        return server_half(self._setup, task, copy.deepcopy(split(self._model, task.tier)[1]), weights)
+        return server_half(self._setup, task, copied(split(self._model, task.tier)[1]), weights)
 
     def _with_times(self, played: Played) -> Played:
         link = self._registry.link(played.client)

@@ -1,6 +1,5 @@
 """How well an engine's figures predict training steps of networks, which they were not fitted on."""
 
-import copy
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import nn
 
 from dtfl_private.experiments.calibration.clocks import now_s
 from dtfl_private.models.build import build_description
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs, network_facts
@@ -148,7 +148,7 @@ def _measured(
     blank = blank_inputs(shape, batch_size, like=drawn)
     inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
     labels = drawn_labels(model, shape, classes, batch_size, generator).to(numerics.device)
-    resident = numerics.place(copy.deepcopy(model))
+    resident = numerics.place(copied(model))
     for tier in resident.tiers:
         client, _ = split(resident, tier)
         with torch.no_grad(), numerics.autocast():

@@ -59,7 +59,7 @@ def _per_class(
     confusion_CC: IntArray, shares_NC: FloatArray, labels_N: IntArray, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return the figures of each class: how many images it has and how often it is predicted, and what follows."""
-    found = []
+    found, areas = [], _roc_aucs(labels_N, shares_NC)
     for label, name in enumerate(classes):
         images, predicted = int(confusion_CC[label].sum()), int(confusion_CC[:, label].sum())
         right = int(confusion_CC[label, label])
@@ -72,17 +72,24 @@ def _per_class(
                 "precision": (right / predicted if predicted else 0.0) if there else None,
                 "recall": right / images if there else None,
                 "f1": 2 * right / (images + predicted) if there else None,
-                "roc_auc": _roc_auc(labels_N == label, shares_NC[:, label]),
+                "roc_auc": areas[label],
             }
         )
     return found
 
 
-def _roc_auc(is_it_N: Any, shares_N: FloatArray) -> float | None:
-    """Return the area under the ROC curve of one class against the rest; None where one of the two is missing."""
+def _roc_aucs(labels_N: IntArray, shares_NC: FloatArray) -> list[float | None]:
+    """Return the area under the ROC curve of each class against the rest; None where one of the two is missing."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(is_it_N, shares_N)) if 0 < is_it_N.sum() < len(is_it_N) else None
+    is_it_NC = labels_N[:, None] == np.arange(shares_NC.shape[1])
+    (known,) = np.nonzero(is_it_NC.any(axis=0) & ~is_it_NC.all(axis=0))
+    areas: list[float | None] = [None] * shares_NC.shape[1]
+    if len(known):
+        found = roc_auc_score(is_it_NC[:, known], shares_NC[:, known], average=None)  # two classes at least
+        for label, area in zip(known, found, strict=True):
+            areas[label] = float(area)
+    return areas
 
 
 def _nll(logits_NC: FloatArray, labels_N: IntArray) -> float:

@@ -28,7 +28,7 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str, exe
     device = torch.cuda.get_device_name() if numerics.device == "cuda" else platform.processor() or platform.machine()
     return {
         "python": sys.version.split()[0],
-        "versions": {name: version(name) for name in VERSIONS_OF},
+        "versions": dict(_versions()),
         "platform": platform.platform(),
         "device": numerics.device,
         "device_name": device,
@@ -39,6 +39,12 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str, exe
         "data_sha256": data_sha256,
         "commit": _commit(),
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions that are installed: those of this process, which reads each package's record once."""
+    return {name: version(name) for name in VERSIONS_OF}
 
 
 def recorded_code(folder: RunFolder) -> tuple[str, str] | None:

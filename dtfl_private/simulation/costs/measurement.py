@@ -1,6 +1,5 @@
 """Seconds of training steps, measured on this host."""
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, split
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
@@ -48,7 +48,7 @@ def measure(
     blank = blank_inputs(input_shape, batch_size, like=drawn)
     inputs = numerics.place_images(drawn if blank.is_floating_point() else blank)
     labels = drawn_labels(model, input_shape, classes, batch_size, generator).to(numerics.device)
-    resident = numerics.place(copy.deepcopy(model))
+    resident = numerics.place(copied(model))
     heads = make_heads({row.tier: row.cut_shape for row in table.rows}, classes, head, model.vocabulary)
     rows = []
     for row in table.rows:

@@ -1,6 +1,5 @@
 """What FedGKT trains: a network on each client and one on the server, each with the logits of the other."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import snapshot, split
 from dtfl_private.protection.defense_chain import weighted_cross_entropy
 from dtfl_private.protocol.messages import LogitBatch, SmashedBatch, State, below
@@ -53,8 +53,8 @@ class _Client:
         self.traffic = {"up_smashed": 0, "up_labels": 0, "up_logits": 0, "down_logits": 0}
         self._setup = worker.setup
         # All clients of the round are under way at once: each has modules of its own.
-        self._modules = copy.deepcopy(split(worker.model, task.tier)[0])
-        self._head = copy.deepcopy(worker.heads[task.tier])
+        self._modules = copied(split(worker.model, task.tier)[0])
+        self._head = copied(worker.heads[task.tier])
         self._modules.load_state_dict(below("net/", task.extras))
         self._head.load_state_dict(below("head/", task.extras))
         self._answers = task.extras["logits"].clone().to(self._setup.numerics.device)

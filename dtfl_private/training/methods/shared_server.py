@@ -1,6 +1,5 @@
 """DTFL with one server network for all clients, or a few: it trains on everybody's messages as they arrive."""
 
-import copy
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.numerics import Numerics
 from dtfl_private.randomness import Lasting
@@ -44,8 +44,8 @@ class SharedServerWork:
             Participant(
                 worker,
                 task,
-                copy.deepcopy(split(worker.model, task.tier)[0]),
-                copy.deepcopy(worker.heads[task.tier]),
+                copied(split(worker.model, task.tier)[0]),
+                copied(worker.heads[task.tier]),
                 honest_download(worker.setup, task, weights),
             )
             for task in tasks

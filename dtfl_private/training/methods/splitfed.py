@@ -1,6 +1,5 @@
 """SplitFed: the network is cut, and the gradient at the cut comes back from the server."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -10,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, snapshot, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
@@ -85,7 +85,7 @@ class SplitFedWork:
         client_modules, server_modules = split(worker.model, task.tier)
         server = _Server(worker, server_modules, weights, task.lr)
         # Several clients are under way at once: each has modules of its own.
-        clients = [SplitClient(worker, task, copy.deepcopy(client_modules), weights) for task in tasks]
+        clients = [SplitClient(worker, task, copied(client_modules), weights) for task in tasks]
         with isolated(worker.setup.seed, "layers", task.client, task.round):
             for client in (clients[place] for place in whose_turn(tasks)):
                 if client.refuses:  # it has no further turn

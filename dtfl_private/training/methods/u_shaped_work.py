@@ -1,6 +1,5 @@
 """What workers do in a U-shaped split: the server has the middle of the network, a client both ends and the labels."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -8,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, held_modules, snapshot, split
 from dtfl_private.numerics import Numerics
 from dtfl_private.protocol.messages import GradientReply, MiddleOutput, SmashedBatch, State, TailGradient
@@ -111,7 +111,7 @@ class UShapedWork:
 
     def _of_client(self, worker: Worker, task: ClientTask, weights: GlobalWeights) -> ClientResult:
         tail = worker.setup.tail
-        ends = copy.deepcopy(held_modules(worker.model, task.tier, tail))
+        ends = copied(held_modules(worker.model, task.tier, tail))
         client = _Client(worker, task, ends, weights)
         middle = _Middle(worker, split(worker.model, task.tier)[1][:-tail], weights, task.lr)
         with isolated(worker.setup.seed, "layers", task.client, task.round):
