@@ -1,6 +1,5 @@
 """Small views: handwritten digits of 16x16 pixels behind a client half of the test's choice."""
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, 
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.data.digits import load_digits
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.numerics import Numerics
 from dtfl_private.protection.base import Defense
@@ -65,7 +65,7 @@ def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor
 
         def program(seen: Seen, adaptive: bool, own: int) -> ClientProgram:
             return ClientProgram(
-                modules=copy.deepcopy(clients[seen.download.client]),
+                modules=copied(clients[seen.download.client]),
                 head=nn.Identity(),
                 download=seen.download,
                 preprocessor=preprocess,  # type: ignore[arg-type] # nothing to be moved to a device
@@ -91,7 +91,7 @@ def make_view(digits: tuple[Tensor, Tensor]) -> Callable[..., tuple[View, Tensor
             round=AttackedRound(
                 seen=seen,
                 local_steps=LocalSteps(optimizer="sgd", lr=0.05),
-                server_half=None if server is None else partial(copy.deepcopy, server),
+                server_half=None if server is None else partial(copied, server),
             ),
             network=Network(
                 program=program,

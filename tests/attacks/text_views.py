@@ -1,6 +1,5 @@
 """Small views of texts: a language of few tokens behind the first blocks of a tiny Transformer."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from dtfl_private.attacking.evidence import AttackedRound, Auxiliary, Evidence, 
 from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacking.view import View
 from dtfl_private.data.preprocess import AsTheyAre
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, snapshot
 from dtfl_private.models.transformer import Block, Embedding
 from dtfl_private.numerics import Numerics
@@ -62,7 +62,7 @@ def text_view(
 
     def program(seen: Seen, adaptive: bool, own: int) -> ClientProgram:
         return ClientProgram(
-            modules=copy.deepcopy(halves[seen.download.client]),
+            modules=copied(halves[seen.download.client]),
             head=nn.Identity(),
             download=seen.download,
             preprocessor=AsTheyAre(),
