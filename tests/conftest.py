@@ -51,15 +51,16 @@ from dtfl_private.training.round import RoundOutcome, run_round
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.findings import Findings, Training
 
-# Files whose few tests take long: the last one of a run would leave all workers but its own without work.
-FIRST = {
+# Files whose few tests take long: the last one of a run would leave all workers but its own without work. Those that
+# wait much, for processes of their own and deadlines, take turns with those that compute.
+FIRST = [
     f"test_{name}.py"
     for name in (
-        *("flower_processes", "notebooks", "ray", "federation", "churn", "flower_federation", "real_time"),
-        *("planted_modules", "kill_and_resume_tune", "kill_and_resume", "unshuffle", "reconstruction"),
-        *("adaptive_search", "every_model", "every_export", "tune_command", "work_ahead", "parallel"),
+        *("flower_processes", "every_model", "federation", "unshuffle", "ray", "reconstruction", "churn"),
+        *("planted_modules", "notebooks", "adaptive_search", "flower_federation", "every_export", "real_time"),
+        *("tune_command", "kill_and_resume_tune", "work_ahead", "kill_and_resume", "parallel"),
     )
-}
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long."""
-    items.sort(key=lambda item: item.path.name not in FIRST)
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 def pytest_collection_finish() -> None:
