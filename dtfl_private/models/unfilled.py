@@ -1,4 +1,7 @@
-"""Weights on the meta device are not drawn: they hold no numbers, and to draw them there is slower than on the CPU."""
+"""Weights on the meta device are not drawn: they hold no numbers.
+
+To draw them there is slower than on the CPU, and torch would load its compiler for it, which takes two seconds.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.errors import InputError
 from dtfl_private.models.cutting.cuts import choose_cuts
 from dtfl_private.models.cutting.staged import StagedModel, numbered
 from dtfl_private.models.cutting.tracing import cut_points, stages_behind, trace
 from dtfl_private.models.input_kinds import blank_inputs
+from dtfl_private.models.mac_counter import MacCounter
 from dtfl_private.models.structure import structure_of
 
 Cuts = Literal["auto", "all"] | Annotated[int, Field(ge=1)]
@@ -193,9 +193,9 @@ def _counted(stage: nn.Module, values: Tensor, known: dict[Hashable, tuple[int, 
     if asked is not None and asked in known:
         macs, alike = known[asked]
         return macs, torch.zeros_like(alike)
-    with FlopCounterMode(display=False) as counter:
+    with MacCounter() as counter:
         returned = stage(values)
-    macs = counter.get_total_flops() // 4
+    macs = counter.macs // 2
     if asked is not None and isinstance(returned, Tensor):
         known[asked] = (macs, returned)
     return macs, returned

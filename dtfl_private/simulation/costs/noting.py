@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from dtfl_private.errors import InputError
+from dtfl_private.models.mac_counter import operator_macs
 from dtfl_private.simulation.clients.engines import EnginePrecision, OperatorClass
 from dtfl_private.simulation.costs.operators import CLASSES, PRECISIONS, Operators
-from dtfl_private.simulation.costs.training_macs import convolution_backward
 
 aten = torch.ops.aten
 
@@ -98,7 +97,7 @@ def _noted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     return Noted(
         kind=kind,
         precision=_precision([*made, *given]),
-        macs=_macs(packet, args, kwargs, result) if packet in PRODUCTS else 0,
+        macs=operator_macs(packet, args, kwargs, result) if packet in PRODUCTS else 0,
         moved_bytes=moved,
     )
 
@@ -115,14 +114,6 @@ def _kind(packet: Any, args: tuple[Any, ...]) -> OperatorClass:
     if weight.shape[1] == 1 and weight.shape[0] > 1:
         return "depthwise-conv"
     return "pointwise-conv" if math.prod(weight.shape[2:]) == 1 else "conv"
-
-
-def _macs(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
-    if packet is aten.convolution_backward:
-        shapes: list[Any] = [one.shape if isinstance(one, Tensor) else one for one in args]
-        return convolution_backward(*shapes, **kwargs) // 2
-    flops: int = flop_registry[packet](*args, **kwargs, out_val=result)
-    return flops // 2
 
 
 def _precision(tensors: Sequence[Tensor]) -> EnginePrecision:

@@ -5,14 +5,14 @@ normalisation, activation and optimiser work is not in them. The counter knows t
 only, so attention is counted in its plain form, which does the same products.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+
+from dtfl_private.models.mac_counter import MacCounter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,38 +38,12 @@ def stage_macs(stage: nn.Module, inputs: Tensor) -> StageMacs:
 
 def _count(stage: nn.Module, inputs: Tensor, *, backward: bool) -> tuple[int, int]:
     """Return the MACs per image of a forward pass, and of forward and backward together."""
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: convolution_backward})
-    with counter, sdpa_kernel(SDPBackend.MATH):
+    with MacCounter() as counter, sdpa_kernel(SDPBackend.MATH):
         outputs = stage(inputs)
-        forward: int = counter.get_total_flops()
+        forward = counter.macs
         if backward:
             outputs.backward(torch.ones_like(outputs))
-    total: int = counter.get_total_flops()
-    return forward // 2 // len(inputs), total // 2 // len(inputs)
-
-
-def convolution_backward(
-    gradient_shape: Sequence[int],
-    inputs_shape: Sequence[int],
-    weight_shape: Sequence[int],
-    _bias: object,
-    _stride: object,
-    _padding: object,
-    _dilation: object,
-    transposed: bool,
-    _output_padding: object,
-    _groups: object,
-    wanted: Sequence[bool],
-    **_: object,
-) -> int:
-    """Return the flops of a convolution's gradients: each, to inputs and to weights, takes as many as the forward pass.
-
-    torch's own formula leaves groups out of the gradient to the weights, and so counts a depthwise convolution of C
-    channels C times.
-    """
-    places = (inputs_shape if transposed else gradient_shape)[2:]
-    forward = 2 * gradient_shape[0] * math.prod(places) * math.prod(weight_shape)
-    return forward * sum(wanted[:2])
+    return forward // len(inputs), counter.macs // len(inputs)
 
 
 def train_macs(stages: Sequence[StageMacs], *, gradient_flows: bool = False) -> int:
