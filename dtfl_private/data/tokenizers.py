@@ -3,7 +3,6 @@
 A tokenizer.json is data: vocabulary, merges and rules. Nothing in it is run. The library is imported where it is used.
 """
 
-import base64
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dtfl_private.data.held_back import errors_held_back
+from dtfl_private.data.tokenizer_rules import require_harmless_rules
 from dtfl_private.errors import InputError
 from dtfl_private.files import reading
 from dtfl_private.printable import one_line
@@ -198,29 +199,9 @@ def _wordpiece(texts: Sequence[str], vocabulary: int) -> Any:
 
 def _made(document: str, parsed: object, name: str) -> TextTokenizer:
     with _refused(f"{name} is no tokenizer.json"):
-        _require_whole_character_maps(parsed, name)
+        require_harmless_rules(parsed, name)
         inner = _library().Tokenizer.from_str(document)
     return TextTokenizer(inner, name)
-
-
-def _require_whole_character_maps(parsed: object, name: str) -> None:
-    """Refuse SentencePiece's maps of characters that say they are longer than they are.
-
-    The library asks for as much memory as the first four bytes say, gigabytes at most, and ends the process without it.
-    """
-    parts = [parsed]
-    while parts:
-        part = parts.pop()
-        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        parts += inner
-        if isinstance(part, dict) and isinstance(text := part.get("precompiled_charsmap"), str):
-            held = base64.b64decode(text)
-            said = int.from_bytes(held[:4], "little")
-            if said > len(held) - 4:
-                raise InputError(
-                    f"{name} has a precompiled_charsmap that says it is of {said:,} bytes, and is of "
-                    f"{max(len(held) - 4, 0):,}: take the file from its source again"
-                )
 
 
 def _padding(inner: Any, vocabulary: int) -> int:
@@ -244,7 +225,8 @@ def _library() -> Any:
 def _refused(what: str) -> Iterator[None]:
     """Say in one line what the library refuses."""
     try:
-        yield
+        with errors_held_back():
+            yield
     except (KeyboardInterrupt, SystemExit, InputError):
         raise
     except BaseException as error:  # the library raises bare Exception, and panics that are not even that

@@ -1,6 +1,5 @@
 """From texts to tokens and back; what may come from anybody."""
 
-import base64
 import json
 from pathlib import Path
 
@@ -71,15 +70,22 @@ def test_a_tokenizer_from_a_file_puts_its_tokens_around_but_neither_fills_up_nor
         tokenizer.tokens(["the"], most=2)
 
 
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [("[CLS] $A", "makes token 300, but has those of 0 to 6"), ("$A $A [SEP]", "makes 9 tokens of a text where 5")],
-)
-def test_a_file_whose_tokens_are_none_of_its_own_or_too_many_is_refused(tmp_path, template, said):
-    around = processors.TemplateProcessing(template, None, [("[CLS]", 300), ("[SEP]", 3)])
+def test_a_file_whose_tokens_are_none_of_its_own_is_refused(tmp_path):
+    around = processors.TemplateProcessing("[CLS] $A", None, [("[CLS]", 300)])
     tokenizer = read_tokenizer(bert_like(tmp_path / "t.json", post_processor=json.loads(around.__getstate__())))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match="makes token 300, but has those of 0 to 6"):
         tokenizer.tokens(["the old fox the old"], most=5)
+
+
+def test_tokens_around_texts_that_the_library_forgets_to_count_are_refused(tmp_path):
+    pair = {"sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+    template = processors.TemplateProcessing("$A [CLS]", None, [("[CLS]", 2)])
+    chain = [{"type": "BertProcessing", **pair}, json.loads(template.__getstate__())]
+    chain.append({"type": "RobertaProcessing", "trim_offsets": False, "add_prefix_space": False, **pair})
+    chain[1]["special_tokens"]["[CLS]"] |= {"ids": [2] * 3, "tokens": ["[CLS]"] * 3}
+    bert_like(tmp_path / "tokenizer.json", post_processor={"type": "Sequence", "processors": chain})
+    with pytest.raises(InputError, match="makes 10 tokens of a text where 8"):
+        read_tokenizer(tmp_path).tokens(["the old fox the old fox"], most=8)
 
 
 def test_words_that_would_take_wordpiece_too_long_are_refused(tmp_path):
@@ -118,13 +124,14 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, content, said):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("held", [b"\xf0\xff\xff\x7f", b"\x05\x00\x00\x00abcd", b"\x01"])
-def test_a_map_of_characters_that_lies_about_its_length_is_refused(tmp_path, held):
-    charsmap = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(held).decode()}
-    normalizer = {"type": "Sequence", "normalizers": [{"type": "NFC"}, charsmap]}
-    bert_like(tmp_path / "tokenizer.json", normalizer=normalizer)
-    with pytest.raises(InputError, match=r"says it is of [\d,]+ bytes, and is of \d"):
-        read_tokenizer(tmp_path)
+def test_a_failure_inside_the_library_is_one_line_and_nothing_else_is_printed(tmp_path, capfd):
+    """The library is in Rust, and writes where it failed, and from where it was called, before it raises."""
+    bert_like(tmp_path / "tokenizer.json", pre_tokenizer={"type": "FixedLength", "length": 0})
+    tokenizer = read_tokenizer(tmp_path)
+    with pytest.raises(InputError, match="chunk size must be non-zero") as error:
+        tokenizer.tokens(["the old fox"])
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_absent_and_too_large_tokenizers_are_refused(tmp_path, monkeypatch):
