@@ -61,7 +61,7 @@ def test_texts_may_grow_so_far_and_no_further(tmp_path, rules):
 
 def test_rules_in_use_pass():
     sentencepiece = in_turn({"type": "Prepend", "prepend": "▁"}, put(" ", "▁"), put(" {2,}", "▁", regex=True))
-    charsmap = {"precompiled_charsmap": base64.b64encode(b"\x04\x00\x00\x00abcdef").decode()}
+    charsmap = {"precompiled_charsmap": base64.b64encode(b"\x04\x00\x00\x00" + b"abcdef" * 50).decode()}
     rules = in_turn(sentencepiece, {"type": "Precompiled", **charsmap}, {"type": "NFKC"})
     require_harmless_rules({**TRAINED, "normalizer": rules, "model": {"dropout": None, "unk_token": "<unk>"}}, "mine")
 
