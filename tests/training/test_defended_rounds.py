@@ -1,6 +1,7 @@
 """Defenses inside the trainer: what they are given, what is charged for them, and what a round makes of it."""
 
 from dataclasses import replace
+from functools import cache
 from typing import ClassVar
 
 import pytest
@@ -10,6 +11,7 @@ from dtfl_private import InputError, TrainConfig, train
 from dtfl_private.defenses.dp_activations import DpActivations
 from dtfl_private.defenses.tier_floor import TierFloor
 from dtfl_private.defenses.weight_jump import WeightJump
+from dtfl_private.experiments.run_folder.checkpoint import load_checkpoint, save_checkpoint
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
@@ -20,14 +22,13 @@ from dtfl_private.protection.base import Defense, DefenseFacts
 from dtfl_private.protection.client_context import ClientRound, Remark
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, Transcript, WeightUpdate
-from dtfl_private.runtime.callback import Callback
 from dtfl_private.simulation.round_plan import planned_bytes
 from dtfl_private.training.state import FederatedState
 from dtfl_private.training.tasks import ClientTask
 from dtfl_private.training.worker import Worker
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def defended(patterns, tiny_config):
     """Prepare a run of ResNet-8 on the patterns under these defenses."""
 
@@ -49,36 +50,58 @@ def method_for(name: str) -> dict[str, str]:
     return {"method": "splitfed-v1"} if name == "gradient-scrutinizer" else {}
 
 
+@pytest.fixture(scope="module")
+def under(defended):
+    """Prepare two rounds under one defense, anew each time: ``under(name)``."""
+
+    def prepared(name: str):
+        # With this seed both complete round 1, so that both remember, and one drops out of round 2.
+        settings = {"precision": "fp32", "clients": 2, "rounds": 2, "batch_size": 10, "dropout": 0.2, "seed": 8}
+        return defended(spelled(name), **settings, **method_for(name))
+
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def played_under(under, play):
+    """Two rounds under each defense, played once: ``played_under(name)``."""
+    return cache(lambda name: play(under(name), 2))
+
+
 @pytest.mark.parametrize("name", sorted(installed("defense")))
-def test_a_round_under_every_defense_sends_the_bytes_that_were_planned(defended, play, name):
-    prepared = defended(spelled(name), precision="fp32", clients=2, batch_size=10, **method_for(name))
-    ((state, outcome),) = play(prepared)
+def test_rounds_under_every_defense_send_the_bytes_that_were_planned(under, played_under, name):
+    prepared = under(name)
     settings = prepared.settings
-    assert outcome.traffic == planned_bytes(outcome.plan, settings.schedule.table, settings.registration)
-    assert outcome.plan.tiers_P.min() >= prepared.worker.defense.tier_floor
-    assert all(torch.isfinite(tensor).all() for tensor in state.weights.model.values())
-    assert [entry["what"] for entry in outcome.privacy].count("smashed") == 1
+    for state, outcome in played_under(name):
+        assert outcome.traffic == planned_bytes(outcome.plan, settings.schedule.table, settings.registration)
+        assert outcome.plan.tiers_P.min() >= prepared.worker.defense.tier_floor
+        assert all(torch.isfinite(tensor).all() for tensor in state.weights.model.values())
+        assert [entry["what"] for entry in outcome.privacy].count("smashed") == 1
+
+
+def comparable(state: FederatedState) -> tuple[dict[str, bytes], object, object]:
+    """Return all tensors of a state, and what else it holds."""
+    kinds = {"model": state.weights.model, "extra": state.extras}
+    kinds |= {f"head {tier}": head for tier, head in state.weights.heads.items()}
+    kinds |= {f"memory {client}": memory for client, memory in state.memories.items()}
+    tensors = {
+        f"{kind} {key}": tensor.numpy().tobytes() for kind, all_ in kinds.items() for key, tensor in all_.items()
+    }
+    return tensors, state.ledgers, state.plateau
 
 
 @pytest.mark.parametrize("name", sorted(installed("defense")))
-def test_a_run_under_every_defense_goes_on_exactly_after_an_interruption(patterns, tiny_config, tmp_path, name):
+def test_rounds_under_every_defense_go_on_exactly_from_a_checkpoint(under, played_under, play, tmp_path, name):
     """Memory, ledgers and chance are all that a defense has, and all of it is in the checkpoint."""
-
-    class Interrupt(Callback):
-        def round_finished(self, record) -> None:
-            raise KeyboardInterrupt
-
-    values = {"clients": 2, "rounds": 2, "batch_size": 10, "dropout": 0.2, "seed": 3, **method_for(name)}
-    config = tiny_config(model="resnet-8", defense=[spelled(name)], **values)
-    whole = train(config, out=tmp_path / "whole", dataset=patterns)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, out=tmp_path / "cut", dataset=patterns, callbacks=[Interrupt()])
-    resumed = train(config, out=tmp_path / "cut", resume=True, dataset=patterns)
-    assert [{**record, "wall_time_s": 0} for record in resumed.records] == [
-        {**record, "wall_time_s": 0} for record in whole.records
-    ]
-    assert resumed.folder.model.read_bytes() == whole.folder.model.read_bytes()
-    assert resumed.summary["privacy"] == whole.summary["privacy"]
+    (first, _), (expected, figures) = played_under(name)
+    save_checkpoint(tmp_path, first)
+    prepared, warnings = under(name), []  # with a defense that has seen nothing
+    state = load_checkpoint(tmp_path, prepared.initial, prepared.settings.schedule, warnings.append)
+    assert warnings == []
+    ((resumed, outcome),) = play(replace(prepared, initial=state))
+    assert comparable(resumed) == comparable(expected)
+    for one in ("test_accuracy", "test_loss", "local_loss", "server_loss", "traffic", "macs", "privacy", "remarks"):
+        assert getattr(outcome, one) == getattr(figures, one)
 
 
 def test_worker_processes_pass_memory_and_guarantees_on(patterns, tiny_config, tmp_path):
