@@ -228,16 +228,21 @@ def test_dp_weights_trains_the_token_transformer_and_refuses_vit_s_dropout_befor
     patterns, tiny_config, tmp_path
 ):
     tokens = tiny_config(
-        dataset="sentences:train=60,test=10", model="transformer", defense=["dp-weights:noise_multiplier=1"], rounds=1
+        dataset="sentences:train=30,test=10",
+        model="transformer:depth=1",
+        defense=["dp-weights:noise_multiplier=1"],
+        rounds=1,
     )
     assert train(tokens, out=tmp_path / "tokens").records[0]["privacy"][0]["epsilon"] > 0
-    vit = tiny_config(model="vit:depth=2", defense=["dp-weights:noise_multiplier=1"], rounds=1)
+    vit = tiny_config(model="vit:depth=1,width=16", defense=["dp-weights:noise_multiplier=1"], rounds=1)
     with pytest.raises(
         InputError, match=r"parameters of its own next to dropout; switch dropout off, as in vit:dropout=0"
     ):
         train(vit, out=tmp_path / "vit", dataset=patterns)
     assert not (tmp_path / "vit").exists()
-    assert train(vit.model_copy(update={"model": "vit:depth=2,dropout=0"}), out=tmp_path / "vit", dataset=patterns)
+    assert train(
+        vit.model_copy(update={"model": "vit:depth=1,width=16,dropout=0"}), out=tmp_path / "vit", dataset=patterns
+    )
 
 
 # Memory and guards.
