@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -219,5 +220,9 @@ def _guarantees(opened: OpenedRun, assumed: Sequence[AssumptionName]) -> tuple[G
 
 
 def _environment(workers: int, device: str) -> dict[str, Any]:
-    versions = {name: version(name) for name in VERSIONS_OF}
-    return {**versions, "platform": platform.platform(), "device": device, "workers": workers}
+    return {**_versions(), "platform": platform.platform(), "device": device, "workers": workers}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in VERSIONS_OF}
