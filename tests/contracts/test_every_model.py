@@ -8,12 +8,14 @@ from functools import cache
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.utils.flop_counter import FlopCounterMode
 
 from dtfl_private.data.dataset import TokenDataset
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.experiments.setup.run_objects import RunObjects
 from dtfl_private.models.build import build_model
+from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, join, numbered, split
 from dtfl_private.models.input_kinds import network_facts
 from dtfl_private.models.norms import Norm
@@ -137,6 +139,36 @@ def test_the_look_for_in_place_work_sees_it(name):
     model = fresh(name, "batch")
     planted = numbered([model[0], nn.ReLU(inplace=True), *list(model)[1:]])
     assert changed_in_place(planted, inputs_of(name).clone()) != []
+
+
+def attributes(module: nn.Module) -> list[tuple[object, ...]]:
+    """Return what each part of a module has, but for tensors and other parts; of a traced one the names alone."""
+    held, found = ("_parameters", "_buffers", "_modules"), []
+    for name, part in module.named_modules(remove_duplicate=False):
+        plain = not isinstance(part, GraphModule)
+        values = {key: repr(value) if plain else None for key, value in vars(part).items() if key not in held}
+        found.append((name, type(part).__name__, values))
+    return found
+
+
+@every_network
+def test_a_copy_has_all_that_a_network_has_and_shares_none_of_it(name):
+    network = fresh(name, "batch")
+    next(network.parameters()).requires_grad_(False)
+    made = copied(network)
+    assert attributes(made) == attributes(copy.deepcopy(network))
+    ours, theirs = made.state_dict(keep_vars=True), network.state_dict(keep_vars=True)
+    assert list(ours) == list(theirs)
+    for key, tensor in theirs.items():
+        assert torch.equal(ours[key], tensor)
+        assert (type(ours[key]), ours[key].requires_grad) == (type(tensor), tensor.requires_grad)
+        assert ours[key].data_ptr() != tensor.data_ptr()
+    parts = {id(part) for part in network.modules()}
+    assert not any(id(part) in parts for part in made.modules())
+    made.eval()
+    assert all(part.training for part in network.modules())
+    made.register_forward_hook(lambda *_: None)
+    assert not network._forward_hooks
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINABLE if kind(name) == "images"])

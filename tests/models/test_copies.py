@@ -1,18 +1,9 @@
-"""Copies of networks are what `copy.deepcopy` makes."""
+"""Copies of a user's modules; those of every built-in network are in `tests/contracts/test_every_model.py`."""
 
-import copy
-
-import pytest
 import torch
 from torch import nn
-from torch.fx import GraphModule
 
-from dtfl_private.models.build import build_model
 from dtfl_private.models.copies import copied
-from dtfl_private.plugins.installed import installed
-
-LARGE = {"bert-base", "bert-large", "gpt2-xl", "llama-7b"}
-TRAINABLE = sorted(set(installed("model")) - LARGE - {"pretrained"})
 
 
 class Own(nn.Linear):
@@ -21,41 +12,6 @@ class Own(nn.Linear):
     def __init__(self) -> None:
         super().__init__(2, 2)
         self.seen = [torch.zeros(1)]
-
-
-def built(name: str) -> nn.Module:
-    shape = (6,) if name == "transformer" else (1, 12, 12)
-    return build_model(name, input_shape=shape, classes=3, norm="batch", seed=0)
-
-
-def attributes(module: nn.Module) -> list[tuple[object, ...]]:
-    """Return what each part of a module has, but for tensors and other parts; of a traced one the names alone."""
-    held, found = ("_parameters", "_buffers", "_modules"), []
-    for name, part in module.named_modules(remove_duplicate=False):
-        plain = not isinstance(part, GraphModule)
-        values = {key: repr(value) if plain else None for key, value in vars(part).items() if key not in held}
-        found.append((name, type(part).__name__, values))
-    return found
-
-
-@pytest.mark.parametrize("name", TRAINABLE)
-def test_a_copy_has_all_that_a_network_has_and_shares_none_of_it(name):
-    network = built(name)
-    next(network.parameters()).requires_grad_(False)
-    made = copied(network)
-    assert attributes(made) == attributes(copy.deepcopy(network))
-    ours, theirs = made.state_dict(keep_vars=True), network.state_dict(keep_vars=True)
-    assert list(ours) == list(theirs)
-    for key, tensor in theirs.items():
-        assert torch.equal(ours[key], tensor)
-        assert (type(ours[key]), ours[key].requires_grad) == (type(tensor), tensor.requires_grad)
-        assert ours[key].data_ptr() != tensor.data_ptr()
-    parts = {id(part) for part in network.modules()}
-    assert not any(id(part) in parts for part in made.modules())
-    made.eval()
-    assert all(part.training for part in network.modules())
-    made.register_forward_hook(lambda *_: None)
-    assert not network._forward_hooks
 
 
 def test_parts_that_are_shared_stay_shared_and_own_modules_keep_their_own():
