@@ -5,7 +5,10 @@ import pytest
 
 from dtfl_private.experiments.comparing.compare import compare
 from dtfl_private.report.html import page as pages
+from dtfl_private.verdicts.client_comparison import ClientComparison
 from dtfl_private.verdicts.findings import Findings
+
+PICTURES_OF_PAGES = ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture", "by_client_picture")
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +31,25 @@ def pictures_drawn_once(drawn) -> Iterator[dict[tuple[object, ...], bytes]]:
 
         return kept
 
+    def by_client_once(one: ClientComparison, **look: Any) -> bytes:
+        key = ("by_client", repr((one, look)))
+        if key not in drawn:
+            drawn[key] = draw_by_client(one, **look)
+        return drawn[key]
+
+    draw_by_client = pages.by_client_picture
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
+        for name in PICTURES_OF_PAGES[:-1]:
             patch.setattr(pages, name, once(getattr(pages, name)))
+        patch.setattr(pages, PICTURES_OF_PAGES[-1], by_client_once)
         yield drawn
+
+
+@pytest.fixture
+def words_alone(monkeypatch) -> None:
+    """Draw nothing in pages of which only what they say is looked at."""
+    for name in PICTURES_OF_PAGES:
+        monkeypatch.setattr(pages, name, lambda *_, **__: b"<svg/>")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from audit_samples import (
     read_texts,
 )
 
-from dtfl_private.report.html import page as pages
 from dtfl_private.report.html.environment import printed
 from dtfl_private.report.html.page import audit_page
 from dtfl_private.report.html.sections import SECTIONS
@@ -231,6 +230,7 @@ def test_the_top_has_the_sentence_the_badges_and_the_pictures_before_all_else(te
     assert not Page(texts["invalid"].partition("<nav")[0]).having("img")
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_nothing_is_said_of_lines_that_are_not_drawn(texts):
     assert "dotted: what they reach undefended; grey: trivial guesses." in Page(texts["full"]).text
     for row in (bare := document())["results"]:
@@ -252,12 +252,14 @@ def test_an_invalid_audit_says_so_first_and_above_all_figures(texts):
     assert "Invalid" not in texts["full"]
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_a_failed_check_voids_an_audit_that_calls_itself_valid():
     text = Page(audit_page(full(sanity=invalid().sanity), {}, {})).text
     assert "do not use these figures" in text
     assert "SSIM 0.830" in text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_page_says_whether_attacks_have_converged_unless_the_audit_is_invalid(texts):
     text = "Convergence: tier 4, hybrid with twice the effort: SSIM"
     assert f"{text} 0.151 instead of 0.150, PSNR 16.4 dB instead of 16.2 dB (converged" in Page(texts["full"]).text
@@ -285,6 +287,7 @@ def test_the_weakest_devices_come_first_with_their_tiers(texts):
     assert "never took part 0 - - Round " in part
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_many_clients_are_summed_up_by_device():
     text = Page(audit_page(full(clients=clients(150)), {}, {})).text
     assert "Of 150 clients the 20 most exposed are shown" in text
@@ -366,9 +369,8 @@ def test_text_is_legible_in_both_colour_schemes(texts):
             assert contrast(scheme[level], scheme[f"{level}-back"]) >= 4.5, level
 
 
-def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_audits_are_wrong(monkeypatch):
-    for drawn in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
-        monkeypatch.setattr(pages, drawn, lambda *_, **__: b"<svg/>")  # only what is said is looked at
+@pytest.mark.usefixtures("words_alone")
+def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_audits_are_wrong():
     decided = document()
     steady = {
         **decided["verdict"][0]["strongest"],
@@ -390,6 +392,7 @@ def test_the_page_says_which_result_decides_how_sure_that_is_and_how_often_such_
     assert "steady-attack by SSIM" not in Page(audit_page(Findings.model_validate(decided), {}, {})).text
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_tiers_with_a_proof_and_no_attack_are_shown_like_others():
     only_proven = document()
     proof = {

@@ -13,7 +13,10 @@ from audit_samples import clients, examples, full, invalid, picture
 from dtfl_private.report.html.page import audit_page
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as Debian's package installs it")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as Debian's package installs it"),
+    pytest.mark.usefixtures("pictures_drawn_once"),
+]
 
 PHONE, DESKTOP = 360, 1280
 

@@ -63,7 +63,7 @@ from dtfl_private.simulation.clients.profiles import PROFILE_SETS
 from dtfl_private.simulation.costs.cut_costs import choose
 
 PACKAGE = Path(__file__).parents[3] / "dtfl_private"
-WIDTHS = (80, 100, 120, 180)
+WIDTHS = (80, 120, 180)
 
 TIERS = 12
 LONG = "gaussian-noise:scale=0.5,clip=3.25,per=image,epsilon=12345.6"  # one word of 60 characters
@@ -437,7 +437,8 @@ def test_what_there_is_to_choose_is_listed_whole(kind, width):
 def test_no_builder_of_tables_is_left_out():
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.parse(path.read_text("utf-8")).body:
+        text = path.read_text("utf-8")
+        for node in ast.parse(text).body if "Table" in text else ():
             if isinstance(node, ast.FunctionDef) and node.returns is not None and not node.name.startswith("_"):
                 returned = ast.unparse(node.returns).strip("'")
                 found |= {node.name} if returned in ("Table", "list[Table]") else set()
