@@ -106,7 +106,7 @@ def test_inputs_and_cuts_are_axes_and_speed_ups_are_over_the_named_method(loaded
     done = swept(loaded(NETWORKS), tmp_path / "out")
     assert len(done.points) == 2 * 2 * 2 * 2
     assert (done.apart, [curve.xs for curve in done.curves]) == (["input_shape", "link_unit"], [[2, 5]] * 4)
-    for point in done.points:
+    for point in (one for one in done.points if one.seed == 0):  # of each setting
         cuts, shape, unit = (point.values[key] for key in ("cuts", "input_shape", "link_unit"))
         config = {"clients": 4, "rounds": 2, "cpu_gmacs": 0.05, "link_unit": unit, "seed": point.seed}
         alone, other = (

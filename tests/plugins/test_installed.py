@@ -1,4 +1,4 @@
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 from made_up_plugins import Noise
@@ -15,9 +15,7 @@ def entry_points(monkeypatch):
 
     def only(*points: tuple[str, str]) -> None:
         found = [EntryPoint(name=name, value=value, group="dtfl_private.defenses") for name, value in points]
-        monkeypatch.setattr(
-            installed_plugins, "entry_points", lambda group: [point for point in found if point.group == group]
-        )
+        monkeypatch.setattr(installed_plugins, "_points", lambda: EntryPoints(found))
         installed.cache_clear()
 
     yield only
