@@ -1,4 +1,4 @@
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 
 import pytest
 from made_up_plugins import Noise
@@ -15,7 +15,7 @@ def entry_points(monkeypatch):
 
     def only(*points: tuple[str, str]) -> None:
         found = [EntryPoint(name=name, value=value, group="dtfl_private.defenses") for name, value in points]
-        monkeypatch.setattr(installed_plugins, "_points", lambda: EntryPoints(found))
+        monkeypatch.setattr(installed_plugins, "_points", lambda: found)
         installed.cache_clear()
 
     yield only

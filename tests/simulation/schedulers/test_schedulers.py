@@ -34,26 +34,13 @@ def columns(scheduler: Dynamic | Static | Random, times: list[list[float]], seed
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(small_times())
-def test_dynamic_is_the_papers_rule(times: list[list[float]]):
+def test_dynamic_is_the_papers_rule_its_round_as_short_as_any_and_no_client_could_go_deeper(times: list[list[float]]):
+    chosen = columns(Dynamic(), times)
     t_max = max(min(of_client) for of_client in times)
-    largest = [max(m for m, seconds in enumerate(of_client) if seconds <= t_max) for of_client in times]
-    assert columns(Dynamic(), times) == largest
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(small_times())
-def test_dynamic_round_is_as_short_as_any_assignment_can_make_it(times: list[list[float]]):
-    every_assignment = product(range(len(times[0])), repeat=len(times))
-    shortest = min(max(times[k][m] for k, m in enumerate(assigned)) for assigned in every_assignment)
-    chosen = columns(Dynamic(), times)
-    assert max(times[k][m] for k, m in enumerate(chosen)) == shortest
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(small_times())
-def test_no_client_could_go_deeper_without_lengthening_the_round(times: list[list[float]]):
-    chosen = columns(Dynamic(), times)
+    assert chosen == [max(m for m, seconds in enumerate(of_client) if seconds <= t_max) for of_client in times]
     round_time = max(times[k][m] for k, m in enumerate(chosen))
+    every_assignment = product(range(len(times[0])), repeat=len(times))
+    assert round_time == min(max(times[k][m] for k, m in enumerate(assigned)) for assigned in every_assignment)
     for k, m in enumerate(chosen):
         assert all(seconds > round_time for seconds in times[k][m + 1 :])
 
