@@ -57,9 +57,10 @@ def test_an_audit_leaves_what_the_interface_promises(trained, examine):
 
 
 def test_a_second_audit_repeats_nothing_and_finds_the_same(trained, examine):
-    first = examine(trained())
+    few = {"tiers": (1, 3), "seeds": 1}
+    first = examine(trained(), **few)
     heard = HeardJobs()
-    second = examine(trained(), callbacks=[heard])
+    second = examine(trained(), callbacks=[heard], **few)
     assert [label for label, kept in heard.kept.items() if not all(kept)] == []
     assert first.findings == second.findings
 
@@ -98,13 +99,14 @@ def test_a_decoder_that_noise_leaves_nothing_is_said_to_have_fallen_back(trained
 
 
 def test_a_crash_fails_the_audit_and_keeps_what_was_finished(trained, examine, tmp_path):
+    few = {"tiers": (1, 2), "seeds": 1}
     with pytest.raises(
         RunError, match=r"attack crashing, tier 2, seed 0 crashed: ZeroDivisionError: of its own making"
     ):
-        examine(trained(), [LeastSquares(), Crashing()])
+        examine(trained(), [LeastSquares(), Crashing()], **few)
     assert not (tmp_path / "audit" / "audit.json").exists()
     heard = HeardJobs()
-    examine(trained(), [LeastSquares()], callbacks=[heard])
+    examine(trained(), [LeastSquares()], callbacks=[heard], **few)
     assert heard.kept["least-squares, tier 1, seed 0"][0]
 
 
