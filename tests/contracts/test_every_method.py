@@ -342,7 +342,7 @@ def test_who_releases_apart_sends_after_its_training_or_is_refused(prepare_apart
     transcript, run = Transcript(), prepare_apart(method=name, defenses=chain)
     settings = run.settings.schedule
     rows, seen = {row.tier: row for row in settings.table.rows}, set()
-    for state, outcome in play(run, 4, [transcript.record]):
+    for state, outcome in play(run, 2, [transcript.record]):
         plan = outcome.plan
         assert outcome.traffic == planned_bytes(plan, settings.table)
         assert outcome.macs == planned_macs(plan, settings.table)
