@@ -98,12 +98,6 @@ def recorded_data(folder: RunFolder) -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
-    """Return the versions of what a run depends on; each is looked for in the metadata of its package."""
-    return {name: version(name) for name in VERSIONS_OF}
-
-
-@cache
 def _commit() -> str | None:
     """Return the commit of the toolkit's own source when it runs from a git checkout.
 
