@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dtfl_private.attacking.base import Reconstruction, Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.optimization import Optimization
-from dtfl_private.attacks.shared import shuffled_search
+from dtfl_private.attacks.shared import inverse_network, piece_matcher, shuffled_search
 from dtfl_private.attacks.shared.arrangement import hungarian, puzzle_of
 from dtfl_private.attacks.shared.feature_matching import match
 from dtfl_private.attacks.shared.shuffled_search import SEARCHES, ShuffledSearch
@@ -32,8 +32,6 @@ from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", steps=75, lr=5e-3)
 ATTACK = Unshuffle(size="small", decoder_steps=40, matching_epochs=5, refinements=1, steps=40)
-# Exchanged patches are hard to put back.
-THOROUGH = replace(ATTACK, decoder_steps=75, matching_epochs=8, steps=60)
 SHUFFLES = [
     ChannelShuffle(),
     ChannelShuffle(key="client"),
@@ -52,7 +50,7 @@ def stem() -> nn.Module:
 def found(make_view, small_digits) -> Callable[..., tuple[Tensor, Tensor]]:
     """Mount an attack, once for all tests, on a batch that defenses have changed: the images found, and the truth.
 
-    Unshuffle chooses among fewer searches, by one batch.
+    Unshuffle chooses among fewer searches, by one batch. Networks are half as wide, but where records exchange patches.
     """
     kept: dict[str, dict[str, Mapping[str, Tensor]]] = defaultdict(dict)
 
@@ -62,6 +60,9 @@ def found(make_view, small_digits) -> Callable[..., tuple[Tensor, Tensor]]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(shuffled_search, "SEARCHES", SEARCHES[::3])
             patch.setattr(shuffled_search, "VALIDATION_BATCHES", 1)
+            if not any(isinstance(defense, BatchPatchShuffle) for defense in defenses):
+                patch.setattr(inverse_network, "_WIDTHS", {"small": 128})
+                patch.setattr(piece_matcher, "WIDTH", 64)
             return attack.reconstruct(view), truth
 
     return images
@@ -95,24 +96,17 @@ def test_channels_are_put_back_and_nine_tenths_of_the_undefended_ssim_with_them(
     assert ssim(*found(ATTACK, ChannelShuffle(key="client"))).mean() >= 0.9 * undefended
 
 
-@pytest.mark.parametrize(
-    ("shuffle", "attack"), [(PatchShuffle(patch=2), ATTACK), (BatchPatchShuffle(patch=2), THOROUGH)]
-)
-def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, attack, found):
-    decoded, undone = (float(psnr(*found(which, shuffle)).mean()) for which in (DECODER, attack))
-    # Exchanged patches: 16.3 dB, 14.9 where they are left as they are, and 13.3 decoded alone.
+@pytest.mark.parametrize("shuffle", [PatchShuffle(patch=2), BatchPatchShuffle(patch=4)])
+def test_it_sees_more_than_a_decoder_retrained_on_shuffled_patches(shuffle, found):
+    decoded, undone = (float(psnr(*found(which, shuffle)).mean()) for which in (DECODER, ATTACK))
     assert undone > decoded + 2
 
 
-@pytest.mark.parametrize("shuffle", [ChannelShuffle(key="client"), PatchShuffle(patch=2), BatchPatchShuffle(patch=2)])
+@pytest.mark.parametrize("shuffle", [ChannelShuffle(key="client"), PatchShuffle(patch=2), BatchPatchShuffle(patch=4)])
 def test_looking_for_the_order_is_worth_a_decibel(shuffle, found):
-    """More than a blind search finds: by 17 to 24 dB on average over the images, or 2.0 where patches are exchanged.
-
-    With standard errors of 0.7 to 2.
-    """
+    """More than a blind search finds: by 20, 13 and 6 dB on average over the images, with standard errors of 1 to 2."""
     blind = Optimization(steps=60, lr=0.1, smoothness=1e-2, adaptive=False)
-    attack = THOROUGH if isinstance(shuffle, BatchPatchShuffle) else ATTACK
-    undone, unaware = (psnr(*found(which, shuffle)) for which in (attack, blind))
+    undone, unaware = (psnr(*found(which, shuffle)) for which in (ATTACK, blind))
     assert (undone - unaware).mean() > 1
 
 
@@ -158,6 +152,8 @@ def test_noise_after_the_shuffle_is_matched_through(found):
 
 def test_the_seed_decides(make_view, small_digits, monkeypatch):
     monkeypatch.setattr(shuffled_search, "guesses_of", lambda _: {})  # which are better than so short a training
+    monkeypatch.setattr(shuffled_search, "SEARCHES", SEARCHES[:1])
+    monkeypatch.setattr(shuffled_search, "VALIDATION_BATCHES", 1)
     short = replace(ATTACK, decoder_steps=1, matching_epochs=1, steps=1)
     views = (make_view(stem(), ChannelShuffle(), images=small_digits, auxiliary=120, seed=seed) for seed in (0, 0, 1))
     first, again, other = (short.reconstruct(view) for view, _ in views)
