@@ -13,7 +13,7 @@ from dtfl_private.attacking.base import Target
 from dtfl_private.attacks.decoder import Decoder
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.optimization import Optimization, climb, tuning_batches
-from dtfl_private.attacks.shared import decoders_by_download
+from dtfl_private.attacks.shared import decoders_by_download, inverse_network
 from dtfl_private.attacks.shared.decoders_by_download import trained_decoders
 from dtfl_private.attacks.shared.feature_matching import Matching, match, residuals
 from dtfl_private.attacks.shared.guesses import FIRST, Guesses, Rule, best_rule
@@ -29,10 +29,16 @@ from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.randomness import isolated
 
 DECODER = Decoder(size="small", steps=60, lr=1e-2)
-HYBRID = Hybrid(size="small", decoder_steps=50, steps=25)
-HYBRIDS_DECODER = Decoder(size="small", steps=50)
+HYBRID = Hybrid(size="small", decoder_steps=30, steps=25)
+HYBRIDS_DECODER = Decoder(size="small", steps=30)
 # At the pace that tuning would choose on these views: to find it takes several searches.
 SEARCH = Optimization(steps=150, lr=0.1, smoothness=1e-4)
+
+
+@pytest.fixture(autouse=True)
+def half_the_width(monkeypatch):
+    """Let the networks that decode have half as many channels."""
+    monkeypatch.setattr(inverse_network, "_WIDTHS", {"small": 128})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ def test_the_first_module_is_inverted_on_fashion_mnist_too(make_view):
 
 
 @pytest.mark.parametrize(
-    "attack", [replace(DECODER, steps=5), replace(SEARCH, steps=10), replace(HYBRID, decoder_steps=5, steps=5)]
+    "attack", [replace(DECODER, steps=2), replace(SEARCH, steps=5), replace(HYBRID, decoder_steps=2, steps=2)]
 )
 def test_the_seed_decides(attack, make_view, monkeypatch):
     monkeypatch.setattr(decoders_by_download, "better_guess", lambda *_: None)  # although a few steps warrant it
