@@ -11,6 +11,7 @@ from dtfl_private.attacks import label_inference
 from dtfl_private.attacks.attribute import MEASURES, AttributeInference, log_odds_of
 from dtfl_private.attacks.label_clustering import LabelClustering, mix_of_labels
 from dtfl_private.attacks.label_inference import LabelInference, first_of_each_class
+from dtfl_private.attacks.shared import inverse_network, kernel_classifier
 from dtfl_private.attacks.shared.auxiliary_release import label_channel
 from dtfl_private.attacks.shared.kernel_classifier import KernelClassifier
 from dtfl_private.defenses.label_rr import LabelRr, keep_probability
@@ -40,6 +41,14 @@ class NotFinite(nn.Module):
 
     def forward(self, inputs):
         return torch.cat([inputs, torch.full_like(inputs[:, :1], torch.inf)], dim=1)
+
+
+@pytest.fixture(autouse=True)
+def little_work(monkeypatch):
+    """Narrow networks that decode, and a choice of two kernel classifiers."""
+    monkeypatch.setattr(inverse_network, "_WIDTHS", {"medium": 256})
+    for name, value in (("WIDTHS", 0.3), ("STRENGTHS", 100.0)):
+        monkeypatch.setattr(kernel_classifier, name, (value,))
 
 
 @pytest.fixture
