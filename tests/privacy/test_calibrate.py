@@ -15,7 +15,7 @@ def a_target(epsilon, delta=1e-5):
 
 @pytest.mark.parametrize(
     ("epsilon", "rate", "steps"),
-    [(1.0, 0.2, 10), (1.0, 0.01, 2000), (8.0, 0.04, 1250), (8.0, 0.2, 2000), (50.0, 1.0, 30)],
+    [(1.0, 0.2, 10), (1.0, 0.01, 2000), (8.0, 0.04, 1250), (50.0, 1.0, 30)],
 )
 def test_the_noise_for_steps_meets_the_target_and_wastes_nothing(epsilon, rate, steps):
     """Judged by another library's privacy loss distributions; by Renyi DP up to a fifth of the target went unused."""
