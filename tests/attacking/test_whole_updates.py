@@ -44,7 +44,7 @@ def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
             first = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.Sigmoid())
             model = StagedModel([("md1", first), ("md2", nn.Sequential(nn.Flatten(), nn.Linear(768, 3)))])
         settings = {**ONE_STEP, "max_train_images": images, "batch_size": size, **changes}
-        config = TrainConfig(**settings, method=method, clients=3, seed=3, device="cpu", workers=1)
+        config = TrainConfig(**settings, method=method, clients=2, seed=3, device="cpu", workers=1)
         run = train(config, out=tmp_path / "run", dataset=more_patterns, model=model)
         return run, RunObjects(dataset=more_patterns, model=model)
 
@@ -62,7 +62,7 @@ def run_of(more_patterns, tmp_path) -> Callable[..., tuple[Run, RunObjects]]:
 )
 def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, class_weights, run_of, tmp_path):
     """In one step and in several, by SGD and Adam, with FedProx's term and whatever the server does with the update."""
-    run, objects = run_of(method, 15, size, optimizer=optimizer, class_weights=class_weights)
+    run, objects = run_of(method, 10, size, optimizer=optimizer, class_weights=class_weights)
     plan = plan_attack(open_run(run, objects=objects), AttackConfig(seeds=1), [UpdateInversion()], tmp_path / "out")
     played = plan.rounds.of(plan.jobs[0], None)
     view = plan.view(plan.jobs[0], 0, played, Callback())
@@ -86,11 +86,11 @@ def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, 
 @pytest.mark.usefixtures("without_pictures")
 def test_an_image_of_which_a_client_sends_the_update_is_found(run_of):
     """As published, 20 dB and more for an image alone."""
-    run, objects = run_of("fedavg", 3, 64)
+    run, objects = run_of("fedavg", 2, 64)
     report = attack(
         run,
-        AttackConfig(victims=3, seeds=1, threads=1),
-        attacks=[UpdateInversion(steps=150)],
+        AttackConfig(victims=2, seeds=1, threads=1),
+        attacks=[UpdateInversion(steps=80)],
         dataset=objects.dataset,
         model=objects.model,
     )
