@@ -10,12 +10,19 @@ from torch import nn
 
 from dtfl_private.attacking.evidence import TrainingKnowledge
 from dtfl_private.attacking.view import View
+from dtfl_private.attacks.shared import inverse_network
 from dtfl_private.attacks.tier_downgrade import TierDowngrade
 from dtfl_private.attacks.weight_trap import WeightTrap
 from dtfl_private.errors import InputError
 from dtfl_private.leakage.visibility import loss_ratio, weight_jump
 from dtfl_private.protocol.adversaries import find_adversary, require
 from dtfl_private.randomness import isolated
+
+
+@pytest.fixture(autouse=True)
+def half_the_width(monkeypatch):
+    """Let the network that decodes have half as many channels."""
+    monkeypatch.setattr(inverse_network, "_WIDTHS", {"small": 128})
 
 
 @pytest.fixture
