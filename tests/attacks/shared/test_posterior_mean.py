@@ -70,7 +70,7 @@ def test_under_much_noise_a_decoder_is_this_mean_and_better_than_its_network(mak
     with isolated(0, "stem"):
         stem = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU())
     view, truth = make_view(stem, create("defense", "gaussian-noise:sd=2"))
-    training = DecoderTraining(size="small", steps=80)
+    training = DecoderTraining(size="small", steps=40)
     decoders = trained_decoders(view, training)
     batches = [(decoders.of(seen), batch) for seen in view.seen for batch in seen.batches]
     by_network = torch.cat([decoder.decode_by_network(batch.smashed, batch.labels) for decoder, batch in batches])
@@ -80,7 +80,7 @@ def test_under_much_noise_a_decoder_is_this_mean_and_better_than_its_network(mak
     ]
     for other in (by_network, *guesses):
         assert psnr(found, truth).mean() > psnr(other, truth).mean() + 0.5
-    assert torch.equal(found, Decoder(size="small", steps=80).reconstruct(view))
+    assert torch.equal(found, Decoder(size="small", steps=40).reconstruct(view))
 
 
 def test_images_are_compared_as_far_as_a_clip_lets_them_show(make_view):

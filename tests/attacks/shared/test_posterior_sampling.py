@@ -8,7 +8,7 @@ from torch import nn
 
 from dtfl_private.attacks import hybrid
 from dtfl_private.attacks.hybrid import AVERAGED, Hybrid
-from dtfl_private.attacks.shared import posterior_mean
+from dtfl_private.attacks.shared import inverse_network, posterior_mean
 from dtfl_private.attacks.shared.class_prior import ClassPrior, normal_by_label
 from dtfl_private.attacks.shared.guesses import FIRST
 from dtfl_private.attacks.shared.posterior_sampling import Sampler, has_many_likely_images
@@ -19,9 +19,10 @@ LABELS = torch.tensor([0, 1, 1])
 
 
 @pytest.fixture(autouse=True)
-def few_images_to_average(monkeypatch):
-    """For a decoder, whose quality does not matter here."""
+def little_work(monkeypatch):
+    """Few images to average and a narrow network, for a decoder whose quality does not matter here."""
     monkeypatch.setattr(posterior_mean, "MOST_IMAGES", 600)
+    monkeypatch.setattr(inverse_network, "_WIDTHS", {"small": 64})
 
 
 def drawn(*shape, seed):
@@ -120,7 +121,7 @@ def test_noise_but_that_of_rounding_leaves_many_images_likely(defense, many):
     assert has_many_likely_images(create("defense", defense).read(Reading.of(received))) is many
 
 
-def test_hybrid_takes_the_mean_of_likely_images_where_it_serves_best(make_view, monkeypatch):
+def test_hybrid_takes_the_mean_of_likely_images_where_it_serves_best(make_view, small_digits, monkeypatch):
     truth = {}
 
     def average(_self, _program, smashed, _labels, start, *_steps_and_chance):
@@ -128,11 +129,12 @@ def test_hybrid_takes_the_mean_of_likely_images_where_it_serves_best(make_view, 
         return truth.get(len(smashed), start).to(start)
 
     monkeypatch.setattr(Sampler, "average", average)
-    view, images = make_view(nn.Conv2d(1, 4, 3), create("defense", "laplace-noise:sd=1"))
+    noise = create("defense", "laplace-noise:sd=1")
+    view, images = make_view(nn.Conv2d(1, 4, 3, padding=1), noise, images=small_digits)
     validation = hybrid.tuning_batches(view, True)
     monkeypatch.setattr(hybrid, "tuning_batches", lambda *_: validation[:1])
     truth[len(images)] = validation[0].images
-    found = Hybrid(size="small", decoder_steps=10, steps=5).reconstruct(view)
+    found = Hybrid(size="small", decoder_steps=2, steps=2).reconstruct(view)
     torch.testing.assert_close(found, validation[0].images)
 
 
@@ -141,5 +143,5 @@ def test_without_noise_nothing_is_averaged(make_view, small_digits, monkeypatch)
     monkeypatch.setattr(hybrid, "best_rule", lambda _, candidates: offered.append(candidates) or FIRST)
     for defense in ("laplace-noise:sd=1", "quantize", "identity"):
         view, _ = make_view(nn.Conv2d(1, 4, 3, padding=1), create("defense", defense), images=small_digits)
-        Hybrid(size="small", decoder_steps=10, steps=5).reconstruct(view)
+        Hybrid(size="small", decoder_steps=2, steps=2).reconstruct(view)
     assert [AVERAGED in candidates for candidates in offered] == [True, False, False]
