@@ -115,12 +115,13 @@ class AttackSetup:
             images: (B, C, H, W) in [0, 1] of a client, or sequences (B, T) int64.
             labels: (B,), sent as they are.
         """
-        program = self.program(Seen(download=self.honest(tier), batches=(), update=None), True, next(draws))
+        download = self.honest(tier)
+        program = self.program(Seen(download=download, batches=(), update=None), True, next(draws))
         own = labels.to(program.device)
         sent = program.release(images.to(program.device), own).to(self.numerics.weight_dtype).requires_grad_()
         half = self.server_half(tier).train()
         with self.numerics.autocast():
-            loss = self.defense_of(self.honest(tier)).classification_loss(half(sent.clone()), own)
+            loss = self.defense_of(download).classification_loss(half(sent.clone()), own)
         (gradient,) = torch.autograd.grad(loss, sent)
         return gradient.to(self.numerics.wire_dtype).float()
 
