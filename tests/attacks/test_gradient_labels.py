@@ -65,7 +65,7 @@ def splitfed(tmp_path_factory):
 
 @pytest.fixture
 def few_gradients(monkeypatch):
-    monkeypatch.setattr(gradient_labels, "LEARNT_FROM", 1000)
+    monkeypatch.setattr(gradient_labels, "LEARNT_FROM", 500)
 
 
 def judged(opened, attack, out, **values):
@@ -119,7 +119,6 @@ class HideZero(Defense):
         return torch.where(lies & (labels == 0), 1, labels)
 
 
-@pytest.mark.usefixtures("few_gradients")
 def test_own_labels_and_their_channel_are_drawn_by_the_defense_of_the_run(opened, tmp_path, monkeypatch):
     given, asked = [], []
 
@@ -127,6 +126,7 @@ def test_own_labels_and_their_channel_are_drawn_by_the_defense_of_the_run(opened
         given.extend((*examples_and_channel, seed))
         return lambda points: torch.zeros(len(points), dtype=torch.int64)
 
+    monkeypatch.setattr(gradient_labels, "LEARNT_FROM", 1000)
     monkeypatch.setattr(gradient_labels, "best_classifier", best)
     attack = GradientLabels(labels_per_class=2)
     run = opened(method="splitfed-v1", defenses=[HideZero()])
