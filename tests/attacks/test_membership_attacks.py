@@ -43,11 +43,11 @@ def stem():
 
 
 @pytest.fixture
-def membership(make_view, digits):
+def membership(make_view, small_digits):
     """Make a view of six clients' batches with candidates, and who is a member: ``membership(stem, *defenses)``."""
 
-    def make(half, *defenses, rewrite=None, augmentations=()):
-        view, _ = make_view(half, *defenses, stems=(half,) * 5, auxiliary=200)
+    def make(half, *defenses, rewrite=None, augmentations=(), digits=small_digits):
+        view, _ = make_view(half, *defenses, stems=(half,) * 5, images=digits, auxiliary=200)
         pixels, labels = digits
         evidence = view._evidence
         if rewrite is not None:
@@ -122,15 +122,15 @@ def test_values_left_out_do_not_hide_members(membership):
     assert interval(MembershipMatching(adaptive=False).scores(view), member).value < 0.95
 
 
-def test_noise_of_a_known_deviation_is_seen_through_as_far_as_it_can_be(membership):
-    view, member = membership(stem(), GaussianNoise(sd=5.0))
+def test_noise_of_a_known_deviation_is_seen_through_as_far_as_it_can_be(membership, digits):
+    view, member = membership(stem(), GaussianNoise(sd=5.0), digits=digits)
     assert interval(MembershipMatching().scores(view), member).value > 0.77
 
 
-def test_mirrored_records_are_found_by_who_knows_that_they_may_be(membership, digits):
+def test_mirrored_records_are_found_by_who_knows_that_they_may_be(membership, small_digits):
     def mirrored(seen, program):
         own = slice(16 * seen.download.client, 16 * (seen.download.client + 1))
-        images, labels = digits[0][own].flip(-1), digits[1][own]
+        images, labels = small_digits[0][own].flip(-1), small_digits[1][own]
         sent = program(seen, True, 5).release(images, labels)
         batch = SmashedBatch(client=seen.download.client, round=1, tier=1, batch=0, smashed=sent, labels=labels)
         return replace(seen, batches=(batch,))
