@@ -122,7 +122,7 @@ def test_the_better_of_two_decoders_on_validation_images_is_taken(opened, tmp_pa
     attack = Hijacking(rounds=2, **FEW)
     view = hijacked(opened, attack, tmp_path)
     (pilots,) = attack.rivals(view)
-    seen, short, long = view.seen[0], *(DecoderTraining(size="small", steps=steps) for steps in (1, 60))
+    seen, short, long = view.seen[0], *(DecoderTraining(size="small", steps=steps) for steps in (1, 30))
     good = trained_decoders(view, long).of(seen)._network
     released = validation_release(view, seen, True, 4)
 
@@ -143,7 +143,7 @@ def test_guesses_begin_at_the_decoder_that_is_taken(opened, tmp_path, monkeypatc
     networks_alone(monkeypatch)
     attack = Hijacking(rounds=2, **{**FEW, "decoder_steps": 1})
     view = hijacked(opened, attack, tmp_path)
-    good = trained_decoders(view, DecoderTraining(size="small", steps=60)).of(view.seen[0])
+    good = trained_decoders(view, DecoderTraining(size="small", steps=30)).of(view.seen[0])
     hijacker = view.answer
     assert isinstance(hijacker, Hijacker)
     hijacker.pilot.decoder = good._network

@@ -110,7 +110,7 @@ def test_an_audit_of_adapters_is_valid_and_finds_md1_exposed(adapted, tmp_path, 
     monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})
     for picture in ("by_tier_picture", "accuracy_leakage_picture", "by_client_picture"):
         monkeypatch.setattr(page, picture, lambda *_, **__: b"<svg/>")
-    config = make_audit_config(**QUICKLY | {"workers": 1, "device": "cpu"})
+    config = make_audit_config(**QUICKLY | {"tiers": (1,), "workers": 1, "device": "cpu"})
     findings = audit(adapted.folder, config, out=tmp_path / "audit", dataset=words()).findings
     assert findings.valid
     assert findings.verdict[0].level == "exposed"
