@@ -22,13 +22,13 @@ from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes
 from dtfl_private.attacks.shared.releaser import Releaser
 from dtfl_private.randomness import isolated, torch_stream
 
-SHAPES = Shapes(cut=(1, 16, 16), image=(1, 16, 16), classes=10)
+SHAPES = Shapes(cut=(1, 8, 8), image=(1, 8, 8), classes=10)
 
 
 @pytest.fixture
-def lessons(make_view):
+def lessons(make_view, small_digits):
     """Make lessons of what a client half that changes nothing sends of few images."""
-    view, _ = make_view(nn.Identity(), auxiliary=48)
+    view, _ = make_view(nn.Identity(), images=small_digits, auxiliary=48)
 
     def make() -> Lessons:
         return Lessons(
