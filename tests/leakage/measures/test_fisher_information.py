@@ -22,12 +22,12 @@ def figures_of(measure, release):
 
 
 def test_dfil_of_a_linear_encoder_is_the_closed_form(make_release, images_of, linear):
-    """tr(M^T M) / (d s^2); 8 records x 4,000 probes, relative deviation sqrt(2 / 32,000 / rank): 8e-3 at most.
+    """tr(M^T M) / (d s^2); 10 records x 4,000 probes, relative deviation sqrt(2 / 40,000 / rank): 7e-3 at most.
 
-    False alarm at 4 %: 4e-7.
+    False alarm at 4 %: 2e-8.
     """
     matrix, encoder = linear(6)
-    found = figures_of(PRECISE, make_release(images_of(8), encoder, std=0.5, releases=3))
+    found = figures_of(PRECISE, make_release(images_of(10), encoder, std=0.5, releases=3))
     expected = float(matrix.square().sum()) / 9 / 0.25
     assert found["jacobian-trace-per-pixel"].value == pytest.approx(expected * 0.25, rel=0.04)
     assert found["dfil"].value == pytest.approx(expected, rel=0.04)
