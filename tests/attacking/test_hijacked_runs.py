@@ -25,7 +25,7 @@ from dtfl_private.protocol.adversaries import find_adversary, require
 from dtfl_private.runtime.callback import Callback
 
 METHODS = ("splitfed-v1", "splitfed-v2")
-FEW = {"pilot_steps": 10, "critic_steps": 1, "size": "small", "decoder_steps": 4, "steps": 2}
+FEW = {"pilot_steps": 3, "critic_steps": 1, "size": "small", "decoder_steps": 4, "steps": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def test_the_better_of_two_decoders_on_validation_images_is_taken(opened, tmp_pa
     best, poor = decoded(long), decoded(short)
     images = torch.cat([sent.images for sent in released])
     assert (best - images).square().mean() < (poor - images).square().mean()
-    # The pilot's decoder, of ten steps, changes nothing; a good one takes the place of a poor one.
+    # The pilot's decoder, of three steps, changes nothing; a good one takes the place of a poor one.
     assert torch.equal(decoded(long, pilots), best)
     assert torch.equal(decoded(short, pilots, good), best)
 
