@@ -1,6 +1,5 @@
 from dataclasses import dataclass, replace
 
-import pytest
 import torch
 from reassuring_defenses import MilitaryGradeVault, QuantumSeal, Rewriting
 
@@ -10,7 +9,7 @@ from dtfl_private.defenses.gaussian_noise import GaussianNoise
 from dtfl_private.defenses.identity import Identity
 from dtfl_private.defenses.label_rr import LabelRr
 from dtfl_private.defenses.update_noise import UpdateNoise
-from dtfl_private.protection.base import Defense
+from dtfl_private.protection.base import Defense, name_of
 from dtfl_private.protection.conditional import only_where
 
 
@@ -37,27 +36,22 @@ class Drawing(Rewriting):
         return smashed
 
 
-@pytest.mark.parametrize(
-    "defense", [MilitaryGradeVault(), Identity(), ThinAir(), Drawing()], ids=lambda one: type(one).__name__
-)
-def test_a_defense_that_changes_nothing_is_noticed_whatever_its_name_is(opened, defense):
-    assert len(inactive_defenses(opened(rounds=1, defenses=[defense]))) == 1
+def test_defenses_that_change_nothing_are_noticed_whatever_their_names_are(opened):
+    nothing = [MilitaryGradeVault(), Identity(), ThinAir(), Drawing()]
+    assert inactive_defenses(opened(rounds=1, defenses=nothing)) == list(map(name_of, nothing))
 
 
-@pytest.mark.parametrize(
-    "defense",
-    [
+def test_defenses_that_change_anything_of_what_is_sent_count(opened):
+    """Each is compared with nothing in its place, between the others."""
+    something = [
         GaussianNoise(sd=0.001),
         QuantumSeal(),
         LabelRr(epsilon=0.5),
         UpdateNoise(sd=0.01),
         DistanceCorrelation(alpha=0.1),
         OnlyAsDeepAsTwo(),
-    ],
-    ids=lambda one: type(one).__name__,
-)
-def test_a_defense_that_changes_anything_of_what_is_sent_counts(opened, defense):
-    assert inactive_defenses(opened(rounds=1, defenses=[defense])) == []
+    ]
+    assert inactive_defenses(opened(rounds=1, defenses=something)) == []
 
 
 def test_of_several_defenses_those_are_named_that_change_nothing(opened):
