@@ -34,13 +34,6 @@ class HomomorphicRotation(Rewriting):
         return (smashed.flatten(1) @ rotation_of(smashed[0].numel())).view_as(smashed)
 
 
-class SignCipher(Rewriting):
-    """Flip the signs of the same values in every record."""
-
-    def rewritten(self, smashed, at):
-        return smashed * (1 - 2 * torch.randint(2, smashed.shape[1:], generator=of_the_key()))
-
-
 class KeyedPermutation(Rewriting):
     """Shuffle a record's values by one order, whose key is in the code."""
 
@@ -71,7 +64,6 @@ def audited(trained, examine) -> Callable[[Defense], Audit]:
 HIDING_NOTHING = [
     MilitaryGradeVault(),
     HomomorphicRotation(),
-    SignCipher(),
     KeyedPermutation(),
     QuantumSeal(),
     RollingSeal(),
