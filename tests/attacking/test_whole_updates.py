@@ -70,11 +70,12 @@ def test_the_true_images_and_labels_explain_the_update(method, size, optimizer, 
     for recording, (seen, update) in zip(played.victims.recordings, view.updates, strict=True):
         assert not seen.batches
         program = view.program(seen, adaptive=True)
-        counts = counted_labels(view, seen, update, 0.01, adaptive=True)
+        counts = torch.bincount(recording.truth.labels, minlength=3)
+        if (size, optimizer) == (64, "sgd"):
+            assert torch.equal(counted_labels(view, seen, update, 0.01, adaptive=True), counts)
         target = UpdateTarget.of_whole(program, update, view.local_steps, counts, view.chance())
         assert target.sizes == ([5] if size == 64 else [2, 2, 1])
-        if (size, optimizer) == (64, "sgd"):
-            assert torch.cat(list(target.labels)).sort().values.equal(recording.truth.labels.sort().values)
+        assert torch.cat(list(target.labels)).sort().values.equal(recording.truth.labels.sort().values)
         truth = replace(target, labels=torch.split(recording.truth.labels, target.sizes))
         change = truth.retraced(program, torch.split(unit(recording.truth.images), target.sizes)).change
         for name, tensor in target.change.items():
