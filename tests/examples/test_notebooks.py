@@ -44,6 +44,8 @@ def run(kernel, *cells):
 
 # In the kernel, once: what conftest.py does in the process of the tests.
 AS_IN_TESTS = """
+import gc
+gc.freeze()  # whenever names are reset, garbage is collected
 from tests.other_processes import with_one_thread, without_waiting_and_pictures
 with_one_thread()
 without_waiting_and_pictures()
