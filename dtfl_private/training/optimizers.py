@@ -37,6 +37,16 @@ def make_optimizer(
     )
 
 
+def load_optimizers() -> None:
+    """Take a step on nothing: the first of a process has torch load its compiler, seconds that belong to no round.
+
+    For processes whose rounds are timed by the clock.
+    """
+    import torch
+
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0).step()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlateauSettings:
     """Multiply the learning rate by ``factor`` after ``patience`` rounds without a better training loss."""
