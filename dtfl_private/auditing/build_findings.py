@@ -3,8 +3,6 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from dtfl_private.attacking.assumed import declared, in_force
@@ -19,7 +17,7 @@ from dtfl_private.auditing.repeat import repeat_commands
 from dtfl_private.auditing.tier_defenses import with_defenses
 from dtfl_private.auditing.trainings import AttackedTraining
 from dtfl_private.experiments.config.norm import resolved_norm
-from dtfl_private.experiments.run_folder.provenance import VERSIONS_OF
+from dtfl_private.experiments.run_folder.provenance import installed_versions
 from dtfl_private.files.writing import path_text
 from dtfl_private.leakage.results.result import Result
 from dtfl_private.privacy.disclosure import disclosures
@@ -89,7 +87,7 @@ def gather_findings(plan: AuditPlan, found: AuditResults) -> Findings:
     rebuilt = "token-accuracy" if plan.of_texts else "ssim"
     metric = next((verdict.strongest.metric for verdict in verdicts if is_of_attack(verdict.strongest)), rebuilt)
     return Findings(
-        program=version("dtfl-private"),
+        program=installed_versions()["dtfl-private"],
         run=path_text(opened.folder.path),
         round=plan.attack_plan.rounds.number,
         preset=plan.config.preset,
@@ -220,9 +218,4 @@ def _guarantees(opened: OpenedRun, assumed: Sequence[AssumptionName]) -> tuple[G
 
 
 def _environment(workers: int, device: str) -> dict[str, Any]:
-    return {**_versions(), "platform": platform.platform(), "device": device, "workers": workers}
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in VERSIONS_OF}
+    return {**installed_versions(), "platform": platform.platform(), "device": device, "workers": workers}

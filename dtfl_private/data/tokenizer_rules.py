@@ -62,7 +62,10 @@ def _require_short_texts(rules: object, whose: str) -> None:
         for key, text in part.items():
             most = MOST_PATTERN_CHARACTERS if key == "Regex" else MOST_CHARACTERS
             if isinstance(text, str) and key != "precompiled_charsmap" and len(text) > most:
-                raise InputError(f"{whose} holds a text of {len(text):,} characters ({key[:20]}), expected {most:,}")
+                raise InputError(
+                    f"{whose} holds a text of {len(text):,} characters ({key[:20]}), expected {most:,} at most: take "
+                    "the file from its source again"
+                )
 
 
 def _require_little_growth(rules: object, whose: str) -> None:
@@ -104,4 +107,7 @@ def _require_each_text_once(template: Mapping[str, Any], name: str) -> None:
         return  # the library says what is wrong
     texts = [piece["Sequence"] for piece in pieces if isinstance(piece, Mapping) and "Sequence" in piece]
     if len(texts) != 1 or not isinstance(texts[0], Mapping) or texts[0].get("id") != "A":
-        raise InputError(f"{name} has a template that does not put each text once: it names {len(texts)} sequences")
+        raise InputError(
+            f"{name} has a template that does not put each text once: it names {len(texts)} sequences; take the file "
+            "from its source again"
+        )

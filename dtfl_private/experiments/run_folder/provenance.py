@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,7 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str, exe
     device = torch.cuda.get_device_name() if numerics.device == "cuda" else platform.processor() or platform.machine()
     return {
         "python": sys.version.split()[0],
-        "versions": dict(_versions()),
+        "versions": dict(installed_versions()),
         "platform": platform.platform(),
         "device": numerics.device,
         "device_name": device,
@@ -42,8 +43,8 @@ def describe_environment(numerics: Numerics, workers: int, data_sha256: str, exe
 
 
 @cache
-def _versions() -> dict[str, str]:
-    """Return the versions that are installed: those of this process, which reads each package's record once."""
+def installed_versions() -> Mapping[str, str]:
+    """Return the versions of `VERSIONS_OF`: those of this process, which reads each package's record once."""
     return {name: version(name) for name in VERSIONS_OF}
 
 
