@@ -11,6 +11,7 @@ from dtfl_private.models.cutting.automatic import cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.norms import Norm
+from dtfl_private.models.shape_rules import ShapeRules
 from dtfl_private.models.unfilled import Unfilled
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create
@@ -90,7 +91,7 @@ def build_description(
     build = partial(build_model, text, allowed=allowed, **settings)
     if not is_object_path("model", text):
         try:
-            with torch.device("meta"), Unfilled():
+            with torch.device("meta"), Unfilled(), ShapeRules():
                 model = build()
             if sum(parameter.numel() for parameter in model.parameters()) + frozen_numbers(model) >= LARGE:
                 return model

@@ -6,6 +6,7 @@ A network on the meta device has shapes and types but no numbers: it is analysed
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
+from dtfl_private.models.shape_rules import ShapeRules
 from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics
@@ -67,8 +69,21 @@ def analyse(
 def _counted(
     model: StagedModel, input_shape: tuple[int, ...], classes: int, numerics: Numerics, head: HeadSize
 ) -> TierTable:
-    # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
     described = next(model.parameters(), torch.empty(0)).is_meta
+    with ShapeRules() if described else nullcontext():
+        return _tabled(model, input_shape, classes, numerics, head, described=described)
+
+
+def _tabled(
+    model: StagedModel,
+    input_shape: tuple[int, ...],
+    classes: int,
+    numerics: Numerics,
+    head: HeadSize,
+    *,
+    described: bool,
+) -> TierTable:
+    # Otherwise on the CPU: on the meta device torch follows batch norm in Python, which takes several times longer.
     device, dtype = "meta" if described else "cpu", numerics.weight_dtype
     skeleton = copied(model).to(device=device, dtype=dtype)
     # Batches of two: batch norm refuses a single value.
