@@ -22,13 +22,13 @@ FOLDER = Path("runs/deploy-demo")
 CONFIG = """\
 dataset = "digits"
 clients = 3
-rounds = 11
+rounds = 15
 first_tier = "middle"
 record_rounds = ["last"]
 record_images = 128
 """
 # Shares of a core, by client, and priorities where there is no control group.
-LIMITS = {0: (1.0, 0), 1: (0.3, 10), 2: (0.07, 19)}
+LIMITS = {0: (1.0, 0), 1: (0.3, 10), 2: (0.1, 19)}
 PERIOD_US = 100_000
 # Two rounds are played at full speed; then the scheduler has to find out.
 LIMITED_AFTER = 2
