@@ -103,7 +103,7 @@ def test_a_run_shows_its_rounds_and_leaves_the_folder_of_the_interface(dtfl, tmp
         "run folder            runs/mine",
     ):
         assert row in answer.out
-    assert "test images by class, model of round 2" in answer.out
+    assert "test records by class, model of round 2" in answer.out
 
 
 def test_the_saved_configuration_repeats_the_run_bit_for_bit(dtfl, tmp_path):

@@ -132,6 +132,10 @@ class Gpt2Config(DecoderConfig):
     reorder_and_upcast_attn: Literal[False] = False
     add_cross_attention: Literal[False] = False
 
+    def library_settings(self) -> dict[str, Any]:
+        """Return the arguments of the library's own class; its own numbers of special tokens may be no tokens here."""
+        return self.model_dump() | {"bos_token_id": None, "eos_token_id": None}
+
 
 # Without which the library refuses, by an error of its own.
 ROPE_NEEDS = {"linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor")}

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -221,11 +221,13 @@ def _require_vocabulary(folder: Path, config: TextConfig, tokens: Vocabulary) ->
 
     The checkpoint's own tokenizer must have made them, as far as that is known; else there must be equally many.
     """
-    remedy = f"set tokenizer={folder} on the data set"
     there = folder / TOKENIZER
+    remedy = f"set tokenizer={folder} on the data set"
+    if not there.exists():
+        remedy = f"put the {TOKENIZER} that it was trained with into that folder, and {remedy}"
     if tokens.tokenizer is not None and there.exists():
         own = read_tokenizer(there)
-        if _model_of(own.document) != _model_of(tokens.tokenizer):
+        if _cutting(own.document) != _cutting(tokens.tokenizer):
             raise InputError(f"the texts were cut into tokens by another tokenizer than that of {folder}: {remedy}")
     elif tokens.size != config.vocab_size:
         raise InputError(
@@ -237,7 +239,11 @@ def _require_vocabulary(folder: Path, config: TextConfig, tokens: Vocabulary) ->
         )
 
 
-def _model_of(document: str) -> object:
-    """Return vocabulary and merges of the text of a tokenizer.json."""
+# Of a tokenizer.json: what texts are cut by. Padding, and what is put around a text, are the data set's.
+CUT_BY = ("normalizer", "pre_tokenizer", "model")
+
+
+def _cutting(document: str) -> Sequence[object]:
+    """Return by what the text of a tokenizer.json cuts."""
     found = reading.parse_json(document.encode())
-    return found.get("model") if isinstance(found, dict) else None
+    return [found.get(part) for part in CUT_BY] if isinstance(found, dict) else []

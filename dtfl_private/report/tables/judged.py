@@ -17,10 +17,10 @@ BLANK = "-"
 
 
 def class_table(summary: Mapping[str, Any]) -> Table:
-    """Return a row per class: its images, precision, recall, F1 and ROC-AUC; of many classes those of least F1."""
+    """Return a row per class: its records, precision, recall, F1 and ROC-AUC; of many classes those of least F1."""
     model = reported(summary)
-    title = f"{summary['judged_on']} images by class, model of round {model.round}"
-    table = plain_table(title, "class", "images", "precision", "recall", "F1", "ROC-AUC")
+    title = f"{summary['judged_on']} records by class, model of round {model.round}"
+    table = plain_table(title, "class", "records", "precision", "recall", "F1", "ROC-AUC")
     rows = list(model.test["per_class"])
     if len(rows) > MOST_ROWS:
         there = [row for row in rows if row["support"]]

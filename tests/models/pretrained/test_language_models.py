@@ -11,6 +11,7 @@ from torch import nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel
+from dtfl_private.models.pretrained.config_file import Gpt2Config
 from dtfl_private.models.next_token import IGNORED, next_token_loss, next_tokens
 from dtfl_private.models.padding import require_padding_kept
 from dtfl_private.protocol.vocabulary import Vocabulary
@@ -44,6 +45,12 @@ def written(folder: Path, model: nn.Module) -> nn.Module:
 def load(folder: Path, more: str = "") -> StagedModel:
     text = f"pretrained:path={folder},cuts=all,task=next-token{more}"
     return build_model(text, input_shape=(LENGTH,), classes=3, norm="batch", seed=0, tokens=VOCABULARY).eval()
+
+
+def test_gpt2_gets_no_special_tokens_that_its_vocabulary_may_not_have():
+    # The library's own are 50,256, of which it warns on standard error where there are fewer tokens.
+    made = transformers.GPT2Config(**Gpt2Config.model_validate(GPT2).library_settings())
+    assert (made.bos_token_id, made.eos_token_id) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gpt2 with a head of its own", "llama"])

@@ -209,15 +209,21 @@ def test_bad_files_are_refused_in_one_line(own):
 
 
 def test_other_tokens_than_the_network_s_are_refused(own):
-    from tokenizers import Tokenizer, models
+    from tokenizers import Tokenizer, models, normalizers
 
-    assert "the data have 39 kinds of tokens, the network of" in refusal(own, tokens=Vocabulary(size=39))
+    said = refusal(own, tokens=Vocabulary(size=39))
+    assert "the data have 39 kinds of tokens, the network of" in said
+    assert f"put the tokenizer.json that it was trained with into that folder, and set tokenizer={own} on" in said
     made = {n: Tokenizer(models.WordLevel({f"w{i}": i for i in range(n)}, unk_token="w0")).to_str() for n in (30, 40)}
     (own / "tokenizer.json").write_text(made[40])
     load(own, tokens=Vocabulary(size=SIZE, padding=SIZE, tokenizer=made[40]))
     said = refusal(own, tokens=Vocabulary(size=30, padding=30, tokenizer=made[30]))
     assert "cut into tokens by another tokenizer than that of" in said
     assert f"set tokenizer={own} on the data set" in said
+    lower = Tokenizer(models.WordLevel({f"w{i}": i for i in range(40)}, unk_token="w0"))
+    lower.normalizer = normalizers.Lowercase()
+    said = refusal(own, tokens=Vocabulary(size=SIZE, padding=SIZE, tokenizer=lower.to_str()))
+    assert "cut into tokens by another tokenizer than that of" in said
     big = Tokenizer(models.WordLevel({f"w{i}": i for i in range(50)}, unk_token="w0")).to_str()
     (own / "tokenizer.json").write_text(big)
     assert "has 50 tokens, its network has 40 vectors" in refusal(own, tokens=Vocabulary(size=50, tokenizer=big))

@@ -48,7 +48,7 @@ def test_the_selected_model_is_shown_where_there_is_one():
     summary["selected_test"] = TEST | {"macro_f1": 0.75, "per_class": [a_class("dog")]}
     assert dict(judged_rows(summary))["over classes"].endswith("F1 0.750, ROC-AUC - (round 4)")
     shown = lines(class_table(summary))
-    assert shown[0] == "test images by class, model of round 4"
+    assert shown[0] == "test records by class, model of round 4"
     assert shown[-1].startswith("dog ")
 
 
