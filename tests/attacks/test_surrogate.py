@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dtfl_private.attacking.base import Target
-from dtfl_private.attacks.shared import decoders_by_download
+from dtfl_private.attacks.shared import decoders_by_download, shadow_client
 from dtfl_private.attacks.shared.shadow_client import Received
 from dtfl_private.attacks.surrogate import Surrogate
 from dtfl_private.defenses.gaussian_noise import GaussianNoise
@@ -19,6 +19,13 @@ from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
 
 ATTACK = Surrogate(shadows=1, steps=200, size="small", decoder_steps=100)
+
+
+@pytest.fixture(autouse=True)
+def half_the_work(monkeypatch):
+    """Let shadows learn from half as many images a step, against a discriminator of half the width."""
+    monkeypatch.setattr(shadow_client, "LEAST_BATCH", 64)
+    monkeypatch.setattr(shadow_client, "WIDTH", 32)
 
 
 @pytest.fixture(scope="session")
