@@ -1,6 +1,7 @@
 """An attack as it will be run: the object, how a user would write it, and who attacks."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -100,8 +101,14 @@ def choose_adversary(
 def _validate(attack: Attack) -> None:
     """Check an object's settings as those from the command line are."""
     try:
-        TypeAdapter(type(attack)).validate_python({**vars(attack)})
+        _settings_of(type(attack)).validate_python({**vars(attack)})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"attack '{name_of(attack)}': {where}={first['input']} is refused: {first['msg']}") from None
+
+
+@lru_cache(maxsize=64)
+def _settings_of(kind: type[Attack]) -> TypeAdapter[Attack]:
+    """Return what checks settings of this kind of attack; it takes milliseconds to make."""
+    return TypeAdapter(kind)
