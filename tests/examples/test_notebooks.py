@@ -33,7 +33,7 @@ def kernel(tmp_path_factory) -> Iterator[KernelManager]:
 
 def run(kernel, *cells):
     """Run cells in the kernel, where no name of other notebooks is left; return them with their outputs."""
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f"), *cells])
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(WITHOUT_NAMES), *cells])
     client = NotebookClient(book, km=kernel, timeout=TIMEOUT_S)
     try:
         client.execute()
@@ -42,10 +42,15 @@ def run(kernel, *cells):
     return book.cells[1:]
 
 
+# In the kernel, before each notebook. Whenever names are reset, garbage is collected, among all that is not frozen.
+WITHOUT_NAMES = """
+import gc
+gc.freeze()
+%reset -f
+"""
+
 # In the kernel, once: what conftest.py does in the process of the tests.
 AS_IN_TESTS = """
-import gc
-gc.freeze()  # whenever names are reset, garbage is collected
 from tests.other_processes import with_one_thread, without_waiting_and_pictures
 with_one_thread()
 without_waiting_and_pictures()
