@@ -35,15 +35,6 @@ LISTING_MODULES = """if True:
             print("\\nmodules:", *sys.modules, file=sys.stderr)
 """
 
-THEIR_ATTACK = """if True:
-    from dtfl_private.attacking.base import AttackFacts, LabelInference
-
-    class Theirs(LabelInference):
-        '''Attack as they do.'''
-
-        facts = AttackFacts(needs=frozenset(), recipe="theirs")
-"""
-
 INTERRUPTED = """if True:
     import sys
 
@@ -131,19 +122,6 @@ def test_what_is_no_torch_code_is_listed_without_torch():
 def test_what_is_torch_code_is_listed_as_recorded():
     lines = tuple(f"list {kind}" for kind in ("models", "methods", "measures", "defenses", "attacks"))
     assert heavy_after(*lines) == {line: {"rich"} for line in lines}
-
-
-def test_to_list_an_attack_of_another_package_loads_torch_and_no_built_in_attack(tmp_path):
-    (tmp_path / "theirs.py").write_text(THEIR_ATTACK)
-    metadata = tmp_path / "theirs-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[dtfl_private.attacks]\ntheirs = theirs:Theirs\n")
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    modules = imported("list", "attacks", PYTHONPATH=path)
-    assert modules & HEAVY <= {"torch", "pydantic", "numpy", "rich"}
-    assert {"theirs", "torch"} <= modules
-    assert [name for name in modules if name.startswith("dtfl_private.attacks.")] == []
 
 
 def test_compare_loads_no_torch(write_run, tmp_path):
