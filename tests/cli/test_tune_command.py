@@ -8,7 +8,8 @@ from fast_attacks import LeastSquares
 from reassuring_defenses import MilitaryGradeVault
 
 from dtfl_private.auditing import audit_plan, measuring, written_audit
-from dtfl_private.choosing import fresh_audit, rungs
+from dtfl_private.choosing import fresh_audit, rungs, written_tuning
+from dtfl_private.choosing import page as tuning_page
 from dtfl_private.experiments.config.toml_files import read_toml
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
@@ -47,11 +48,14 @@ def small(tmp_path, offer, monkeypatch):
     monkeypatch.setattr(rungs, "_SEARCHED", {"decoder": ("least-squares:ridge=0.01", "least-squares")})
     monkeypatch.setattr(rungs, "_FRESH", {"decoder": "least-squares"})
     monkeypatch.setattr(rungs, "LEFT_OUT", rungs.LEFT_OUT | {"unshuffle"})
+    monkeypatch.setattr(rungs, "QUICK_VICTIMS", 16)
+    monkeypatch.setattr(rungs, "VICTIMS", 32)
     monkeypatch.setattr(fresh_audit, "VICTIMS", 16)
     monkeypatch.setattr(fresh_audit, "SEEDS", 1)
     monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})  # they have tests of their own
     for picture in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
         monkeypatch.setattr(page, picture, lambda *_, **__: b"<svg/>")
+    monkeypatch.setattr(tuning_page, "frontier_picture", lambda *_, **__: b"<svg/>")  # drawn by the page's own tests
     for module in (audit_plan, measuring):  # one measure that takes no time
         monkeypatch.setattr(module, "MEASURES", {"distance-correlation": DistanceCorrelation(permutations=19)})
     (tmp_path / "c.toml").write_text(CONFIG)
@@ -59,7 +63,7 @@ def small(tmp_path, offer, monkeypatch):
     return tmp_path / "found"
 
 
-def test_tune_finds_what_hides_enough_and_not_what_is_only_called_so(dtfl, small):
+def test_tune_finds_what_hides_enough_and_not_what_is_only_called_so(dtfl, small, monkeypatch):
     status, out, err = dtfl(*ASKED)
     assert (status, err) == (0, "")
     assert "rung 0: short: 40 trials of 1 round" in out
@@ -89,6 +93,7 @@ def test_tune_finds_what_hides_enough_and_not_what_is_only_called_so(dtfl, small
 
     findings = small / "fresh" / f"trial-{audit['trial']}" / "audit" / "audit.json"
     written = findings.stat().st_mtime_ns
+    monkeypatch.setattr(written_tuning, "frontier_picture", lambda *_, **__: b"")  # it was looked at above
     status, resumed, err = dtfl("tune", "--resume", "found", "--json")
     assert status == 0
     assert json.loads(resumed) == document
