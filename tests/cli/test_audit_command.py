@@ -23,9 +23,9 @@ RUN = [
     *("--dataset", "digits:size=8", "--max-train-images", "120", "--clients", "3", "--rounds", "2"),
     *("--batch-size", "8", "--lr", "0.01", "--workers", "1"),
 ]
-# 60 steps are enough for the sanity checks.
+# 40 steps are enough for the sanity checks.
 AUDIT = [
-    *("--attack", "optimization:steps=60,smoothness=0.0001,lr=0.1", "--tier", "1", "--victims", "16", "--seeds", "1"),
+    *("--attack", "optimization:steps=40,smoothness=0.0001,lr=0.1", "--tier", "1", "--victims", "16", "--seeds", "1"),
     *("--aux-images", "60", "--device", "cpu", "--workers", "1"),
 ]
 

@@ -16,8 +16,8 @@ from examples.audit_two_defenses import DEFENSES, PLAIN, Examined, best_of, gate
 RUN = TrainConfig(
     dataset="digits:size=8", max_train_images=120, clients=3, rounds=2, batch_size=8, lr=0.01, device="cpu", workers=1
 )
-# 60 steps are enough for the sanity checks.
-ATTACK = "optimization:steps=60,smoothness=0.0001,lr=0.1"
+# 40 steps are enough for the sanity checks.
+ATTACK = "optimization:steps=40,smoothness=0.0001,lr=0.1"
 AUDIT = AuditConfig(
     attacks=(ATTACK,), tiers=(1,), victims=8, aux_images=60, seeds=1, measured=100, device="cpu", workers=1
 )
