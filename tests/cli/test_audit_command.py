@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dtfl_private.attacking import runner
 from dtfl_private.auditing import audit_plan, measuring, written_audit
 from dtfl_private.cli.main import main
 from dtfl_private.leakage.measures.distance_correlation import DistanceCorrelation
@@ -70,16 +71,23 @@ def audit(folder) -> Callable[..., Answer]:
 
 @pytest.fixture(scope="module")
 def first(audit) -> Answer:
-    """The first audit of the run; later ones find what it has done."""
-    return audit("plain")
+    """The first audit of the run, with pictures as files, not in its page; later ones find what it has done."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_none_in_pages(patch)
+        return audit("plain")
 
 
 @pytest.fixture
 def no_pictures(monkeypatch) -> None:
     """Draw none: those of the first audit are looked at."""
     monkeypatch.setattr(written_audit, "audit_pictures", lambda _: {})
+    draw_none_in_pages(monkeypatch)
+
+
+def draw_none_in_pages(patch: pytest.MonkeyPatch) -> None:
+    """Leave pictures out of pages, which have tests of their own."""
     for picture in ("by_tier_picture", "accuracy_leakage_picture", "auxiliary_curve_picture"):
-        monkeypatch.setattr(page, picture, lambda *_, **__: b"<svg/>")
+        patch.setattr(page, picture, lambda *_, **__: b"<svg/>")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -247,7 +255,8 @@ def test_a_run_to_compare_with_that_is_not_there_is_noticed_before_any_work(fold
 
 
 @pytest.mark.usefixtures("first", "no_pictures")
-def test_a_defended_run_is_compared_with_its_undefended_one_and_another(folder, audit):
+def test_a_defended_run_is_compared_with_its_undefended_one_and_another(folder, audit, monkeypatch):
+    monkeypatch.setattr(runner, "save_pictures", lambda *_: [])
     assert dtfl("train", *RUN, "--defense", "gaussian-noise:sd=5", "--out", "noise").status == 0
     # The undefended run is there and is not trained again.
     answer = audit("noise", "--undefended", "plain", "--compare", "plain")

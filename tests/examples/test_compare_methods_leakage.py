@@ -9,6 +9,7 @@ from dtfl_private import AuditConfig, InputError, TrainConfig
 from dtfl_private.attacking import runner as attacking
 from dtfl_private.auditing import identity_check, shallowest_check, written_audit
 from dtfl_private.leakage.measures.effective_rank import EffectiveRank
+from dtfl_private.report.comparison import written_files
 from dtfl_private.report.comparison.document import as_json
 from dtfl_private.report.html import page
 from examples.compare_methods_leakage import BEGIN, END, main, write_table
@@ -43,8 +44,10 @@ def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attacking, "save_pictures", lambda *_: [])
         patch.setattr(written_audit, "audit_pictures", lambda _: {})
-        for picture in ("by_tier_picture", "accuracy_leakage_picture"):
+        for picture in ("by_tier_picture", "accuracy_leakage_picture", "by_client_picture"):
             patch.setattr(page, picture, lambda *_, **__: b"<svg/>")
+        for picture in ("accuracy_picture", "target_picture"):  # of the comparison, only that of leakage is looked at
+            patch.setattr(written_files, picture, lambda *_, **__: b"drawn")
         patch.setattr(identity_check, "IDENTITY_SSIM", 0.0)  # few steps find less, and audits are valid all the same
         patch.setattr(shallowest_check, "SHALLOWEST_SSIM", 0.0)
         for module in ("audit_plan", "measuring"):
