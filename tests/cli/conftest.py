@@ -8,6 +8,7 @@ from command_line import Answer
 from PIL import Image
 
 from dtfl_private.cli.main import main
+from dtfl_private.report.comparison import written_files
 
 
 @pytest.fixture
@@ -24,6 +25,13 @@ def dtfl(capsys, tmp_path, monkeypatch) -> Callable[..., Answer]:
         return Answer(status=left.value.code, out=out, err=err)
 
     return run
+
+
+@pytest.fixture
+def no_comparison_pictures(monkeypatch) -> None:
+    """Write a word in place of a comparison's pictures, which `test_compare_command.py` and their own tests look at."""
+    for picture in ("accuracy_picture", "target_picture"):
+        monkeypatch.setattr(written_files, picture, lambda *_, **__: b"drawn")
 
 
 @pytest.fixture

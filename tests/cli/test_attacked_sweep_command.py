@@ -3,8 +3,10 @@
 import json
 
 import numpy as np
+import pytest
 
 
+@pytest.mark.usefixtures("no_comparison_pictures")
 def test_the_command_trains_attacks_and_shows(dtfl, tmp_path):
     (tmp_path / "my.toml").write_text(
         'title = "clients"\nseeds = [0]\n[config]\nclients = 5\n[[grid]]\npartition = "dirichlet:alpha=0.5,floor=6"\n'

@@ -71,6 +71,7 @@ def test_pictures_may_be_svg(dtfl, tmp_path):
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.usefixtures("no_comparison_pictures")
 def test_markdown_and_latex_go_to_files_or_to_standard_output(dtfl, tmp_path):
     status, out, err = dtfl("compare", "a", "b", "--out", "x", "--markdown", "-", "--latex", "t.tex", "--target", "0.6")
     assert (status, err) == (0, "")

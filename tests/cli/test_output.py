@@ -94,6 +94,7 @@ def test_json_names_a_file_only_where_a_command_takes_no_arguments(dtfl, tmp_pat
     assert len(json.loads((tmp_path / "plan.json").read_text())) == 2
 
 
+@pytest.mark.usefixtures("no_comparison_pictures")
 def test_a_comparison_for_programs_is_its_file(dtfl, write_run, tmp_path):
     runs = [str(write_run(tmp_path / name, [0.5, 0.8], method=name)) for name in ("dtfl", "fedavg")]
     answer = dtfl("compare", *runs, "--json")

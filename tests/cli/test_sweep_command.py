@@ -37,6 +37,7 @@ def test_a_sweep_that_no_run_of_could_start_is_refused_and_writes_nothing(dtfl, 
     assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]
 
 
+@pytest.mark.usefixtures("no_comparison_pictures")
 def test_sweep_shows_its_runs_trains_them_and_ends_with_the_table(dtfl, tmp_path):
     (tmp_path / "p.toml").write_text(PRESET)
     status, out, err = dtfl("sweep", "p.toml", "--dry-run")
@@ -66,6 +67,7 @@ lr = 1e-9
 """
 
 
+@pytest.mark.usefixtures("no_comparison_pictures")
 def test_a_tuned_sweep_tries_settings_first_and_shows_those_that_were_chosen(dtfl, tmp_path):
     (tmp_path / "p.toml").write_text(PRESET.replace("\nseeds = [0]\n", TUNING))
     status, out, err = dtfl("sweep", "p.toml", "--dry-run")
