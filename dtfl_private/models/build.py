@@ -11,7 +11,7 @@ from dtfl_private.models.cutting.automatic import cut_automatically
 from dtfl_private.models.cutting.staged import StagedModel
 from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.norms import Norm
-from dtfl_private.models.shape_rules import ShapeRules
+from dtfl_private.models.shapes.mode import ShapeRules
 from dtfl_private.models.unfilled import Unfilled
 from dtfl_private.plugins.own_objects import NOTHING_ALLOWED, Allowed
 from dtfl_private.plugins.registry import create

@@ -20,7 +20,7 @@ from dtfl_private.models.frozen import frozen_numbers
 from dtfl_private.models.heads import make_heads
 from dtfl_private.models.input_kinds import blank_inputs
 from dtfl_private.models.setting_types import HeadSize
-from dtfl_private.models.shape_rules import ShapeRules
+from dtfl_private.models.shapes.mode import ShapeRules
 from dtfl_private.models.statistics import statistics_bytes
 from dtfl_private.models.structure import structure_of
 from dtfl_private.numerics import Numerics

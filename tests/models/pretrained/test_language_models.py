@@ -11,9 +11,9 @@ from torch import nn
 from dtfl_private.errors import InputError
 from dtfl_private.models.build import build_model
 from dtfl_private.models.cutting.staged import StagedModel
-from dtfl_private.models.pretrained.config_file import Gpt2Config
 from dtfl_private.models.next_token import IGNORED, next_token_loss, next_tokens
 from dtfl_private.models.padding import require_padding_kept
+from dtfl_private.models.pretrained.config_file import Gpt2Config
 from dtfl_private.protocol.vocabulary import Vocabulary
 
 SIZE, LENGTH = 11, 6
