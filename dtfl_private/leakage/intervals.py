@@ -237,7 +237,10 @@ def _per_seed(groups_SN: Sequence[FloatArray], statistic: Statistic, counts: Seq
 
 
 def _chunks(groups_SN: Sequence[FloatArray], draws: int) -> Iterator[int]:
-    """Yield how many draws are made at a time: of one group by fours, as BLAS sums rows, and the rest otherwise."""
+    """Yield how many draws are made at a time.
+
+    Of one group as many as four divides: BLAS takes rows by fours, and what a draw comes to is not to depend on others.
+    """
     most = max(40, CHUNK // groups_SN[0].shape[1] // 4 * 4) if len(groups_SN) == 1 else TURN
     for start in range(0, draws, most):
         yield min(most, draws - start)
