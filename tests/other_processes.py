@@ -1,4 +1,4 @@
-"""What tests leave out in processes that they begin, as `conftest.py` does in the process of the tests."""
+"""What tests leave out in processes that they begin, as `shared_fixtures.py` does in the process of the tests."""
 
 import os
 from pathlib import Path

@@ -49,7 +49,7 @@ gc.freeze()
 %reset -f
 """
 
-# In the kernel, once: what conftest.py does in the process of the tests.
+# In the kernel, once: what shared_fixtures.py does in the process of the tests.
 AS_IN_TESTS = """
 from tests.other_processes import with_one_thread, without_waiting_and_pictures
 with_one_thread()

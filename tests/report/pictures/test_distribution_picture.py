@@ -12,7 +12,7 @@ def counts(clients: int, classes: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 50, (clients, classes))
 
 
-@pytest.mark.parametrize(("clients", "classes"), [(1, 2), (200, 10), (12, 20), (3, 100)])
+@pytest.mark.parametrize(("clients", "classes"), [(1, 2), (200, 10), (3, 100)])
 def test_the_picture_is_a_png_without_complaint(clients, classes):
     names = tuple(f"class {number}" for number in range(classes))
     with warnings.catch_warnings():
