@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,6 +137,17 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DTFL_PRIVATE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """What the package's loggers warn of meanwhile, in place of pytest's own plug-in, which takes time in each test."""
+    lines: list[str] = []
+    keeping = logging.Handler(logging.WARNING)
+    keeping.emit = lambda record: lines.append(record.getMessage())  # of this one alone
+    logging.getLogger("dtfl_private").addHandler(keeping)
+    yield lines
+    logging.getLogger("dtfl_private").removeHandler(keeping)
 
 
 @pytest.fixture

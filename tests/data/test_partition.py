@@ -27,7 +27,7 @@ def assert_is_partition(parts: list[np.ndarray], images: int, clients: int) -> N
 
 
 @given(federations())
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_iid_loses_nothing_and_sizes_differ_by_one_at_most(federation):
     labels, clients, seed = federation
     parts = deal_out("iid", labels, clients, np.random.default_rng(seed))
@@ -37,7 +37,7 @@ def test_iid_loses_nothing_and_sizes_differ_by_one_at_most(federation):
 
 
 @given(federations(), st.floats(1e-3, 1e3), st.integers(1, 5))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=75, deadline=None, derandomize=True)
 def test_dirichlet_loses_nothing_and_leaves_nobody_below_the_floor(federation, alpha, floor):
     labels, clients, seed = federation
     parts = deal_out(f"dirichlet:{alpha},floor={floor}", labels, clients, np.random.default_rng(seed))
@@ -167,7 +167,7 @@ def test_a_plugin_that_does_not_partition_is_refused(offer, fault):
 
 
 @given(federations(), st.floats(0, 10), st.integers(1, 5))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=75, deadline=None, derandomize=True)
 def test_quantity_skew_loses_nothing_and_leaves_nobody_below_the_floor(federation, sigma, floor):
     labels, clients, seed = federation
     parts = deal_out(f"quantity:{sigma},floor={floor}", labels, clients, np.random.default_rng(seed))
@@ -213,7 +213,7 @@ def test_impossible_settings_of_quantity_skew_are_refused(setting):
 
 
 @given(federations(), st.integers(1, 4))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=75, deadline=None, derandomize=True)
 def test_shards_lose_nothing_or_are_refused(federation, n):
     labels, clients, seed = federation
     if clients * n > len(labels):
@@ -256,7 +256,7 @@ def test_shards_are_drawn_at_random():
 
 
 @given(federations(), st.integers(1, 8))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_natural_parts_lose_nothing_and_tear_no_owner_apart(federation, owners):
     labels, clients, seed = federation
     ids = np.random.default_rng(seed).integers(0, owners, len(labels)) * 7 - 3

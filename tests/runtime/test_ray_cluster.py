@@ -46,14 +46,14 @@ def test_a_share_of_a_gpu_makes_so_many_actors():
     assert most_actors(FakeRay(), RayChoice(gpus=0.5, actors=2)) == 2
 
 
-def test_nodes_that_differ_are_told_of_in_one_line(caplog):
+def test_nodes_that_differ_are_told_of_in_one_line(warned):
     crew = Crew(Cluster(ray=FakeRay()), RayChoice(actors=2), 2)
     for number, kind in enumerate(("EPYC, torch 2.6", "Xeon, torch 2.6", "EPYC, torch 2.6")):
         crew._nodes[number] = Node(host="a", process=number, computes_by=kind)
     crew._warn_of_differences()
     crew._nodes.pop(1)
     crew._warn_of_differences()
-    assert [record.getMessage() for record in caplog.records] == [
+    assert warned == [
         "the cluster's nodes differ (EPYC, torch 2.6; Xeon, torch 2.6): the same run may end a little differently on "
         "others of them"
     ]

@@ -39,7 +39,7 @@ def test_virtual_time_is_linear_in_images(make_schedule: MakeSchedule, four_tier
         assert np.array_equal(double.images_P, 2 * once.images_P)
 
 
-@examples(max_examples=100, deadline=None, derandomize=True)
+@examples(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 9), st.integers(1, 7), st.data())
 def test_images_are_those_in_the_first_batches_or_in_every_so_many_th_of_them(
     images: int, batch_size: int, epochs: int, every: int, data: st.DataObject

@@ -71,7 +71,7 @@ def observed(rounds: list[dict[int, tuple[int, float, float, float, float]]], be
     return history
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(ROUNDS, st.floats(0.01, 1))
 def test_history_is_a_moving_average_per_client_and_tier(
     rounds: list[dict[int, tuple[int, float, float, float, float]]], beta: float
@@ -125,7 +125,7 @@ def test_transfer_is_a_round_trip_with_weights_both_ways_and_each_image_up(
         assert got[0, column] == pytest.approx(expected, rel=1e-14)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(tables(), ROUNDS, st.lists(st.integers(1, 5000), min_size=3, max_size=3), st.floats(0.1, 1))
 def test_estimates_are_the_time_model_in_plain_loops(
     table: TierTable,

@@ -37,7 +37,7 @@ def found(times: list[list[float]], costs: list[list[float]], most: list[float])
     return best_two_limits(np.array(times), np.array(costs), np.array(most))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(small_cases())
 def test_nobody_spends_more_on_average_and_no_two_limits_are_better(case: Cases):
     times, costs, most = case
@@ -56,7 +56,7 @@ def test_nobody_spends_more_on_average_and_no_two_limits_are_better(case: Cases)
                 assert best.mean_s <= share * shorter_s + (1 - share) * longer_s + 1e-9
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(small_cases())
 def test_for_one_client_no_mixture_of_any_number_of_limits_is_better(case: Cases):
     times, costs, most = (part[:1] for part in case)

@@ -26,7 +26,7 @@ LOSSES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=75, deadline=None, derandomize=True)
 @given(LOSSES, st.floats(0.05, 0.95), st.integers(1, 4))
 def test_decay_equals_torchs_reduce_lr_on_plateau(losses: list[float], factor: float, patience: int):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)

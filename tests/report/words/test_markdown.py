@@ -13,7 +13,7 @@ from dtfl_private.report.words.markdown import markdown_text, yaml_text
 TEXTS = st.text(st.one_of(st.sampled_from("\\`*_{}[]()<>#+-.!|~&;$:@=\"'/ 1ax\n\t"), st.characters()), max_size=30)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
 @given(TEXTS)
 def test_markdown_shows_a_text_as_it_is_in_an_item_of_a_list(text):
     shown = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(f"- {markdown_text(text)}")
@@ -21,7 +21,7 @@ def test_markdown_shows_a_text_as_it_is_in_an_item_of_a_list(text):
     assert shown.replace("&quot;", '"') == f"<ul>\n<li>{expected}</li>\n</ul>\n"
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
 @given(TEXTS)
 def test_yaml_reads_a_text_as_it_is(text):
     assert yaml.safe_load(f"a: {yaml_text(text)}\nb: [{yaml_text(text)}]") == {

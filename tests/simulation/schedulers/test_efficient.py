@@ -14,7 +14,7 @@ from dtfl_private.simulation.schedulers.dynamic import Dynamic
 from dtfl_private.simulation.schedulers.efficient import Efficient, Limit, columns_within, time_to_progress
 from dtfl_private.simulation.schedulers.named import make_scheduler
 
-SMALL = settings(max_examples=150, deadline=None, derandomize=True)
+SMALL = settings(max_examples=75, deadline=None, derandomize=True)
 UNUSED = np.random.default_rng(0)
 WITHIN = (1 + efficient.WORTHWHILE) * (1 + 1e-12)
 

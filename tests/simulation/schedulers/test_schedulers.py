@@ -32,7 +32,7 @@ def columns(scheduler: Dynamic | Static | Random, times: list[list[float]], seed
     return np.searchsorted(offered.tiers_M, scheduler.assign(offered, np.random.default_rng(seed))).tolist()
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(small_times())
 def test_dynamic_is_the_papers_rule_its_round_as_short_as_any_and_no_client_could_go_deeper(times: list[list[float]]):
     chosen = columns(Dynamic(), times)
