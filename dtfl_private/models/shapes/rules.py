@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,11 +57,13 @@ def _clamped(values: Tensor, *bounds: float | None) -> Any:
 
 
 def _masked(values: Tensor, mask: Tensor, value: float) -> Any:
-    result = spread(values, mask, dtype=values.dtype)
     fits = mask.dtype == torch.bool and torch.result_type(values, value) == values.dtype
-    if not fits or result is NotImplemented or (values.shape == mask.shape and not values.is_contiguous()):
+    if not fits or (values.shape == mask.shape and not values.is_contiguous()):
         return NotImplemented
-    return made(result.shape, values.dtype)
+    try:
+        return made(np.broadcast_shapes(values.shape, mask.shape), values.dtype)
+    except ValueError:
+        return NotImplemented
 
 
 def _activated(values: Tensor, approximate: str = "none") -> Any:
