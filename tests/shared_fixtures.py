@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import text_runs
 import torch
+from hypothesis import settings
 from torch import nn
 
 from dtfl_private.attacking import attack_plan
@@ -52,6 +53,10 @@ from dtfl_private.simulation.server_queue import ServerCapacity
 from dtfl_private.training.round import RoundOutcome, run_round
 from dtfl_private.training.state import FederatedState
 from dtfl_private.verdicts.findings import Findings, Training
+
+# Properties are tried on the same cases in each run.
+settings.register_profile("the same cases", derandomize=True, deadline=None)
+settings.load_profile("the same cases")
 
 
 @pytest.fixture(scope="session", autouse=True)

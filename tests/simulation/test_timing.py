@@ -141,9 +141,10 @@ def test_training_first_is_never_faster(rows, workers, release):
     streamed = replace(apart, seconds=replace(apart.seconds, trains_first=False))
     capacity = ServerCapacity(workers=workers, cpus=1.0)
     later, sooner = (Overlapping().simulate(one, capacity).client_time_s_P for one in (apart, streamed))
-    assert later.max() >= sooner.max() * (1 - 1e-12)
+    # Sums of seconds that differ by many orders of magnitude round by more than their last digits.
+    assert later.max() >= sooner.max() * (1 - 1e-9)
     if workers >= len(rows):
-        assert (later >= sooner * (1 - 1e-12)).all()
+        assert (later >= sooner * (1 - 1e-9)).all()
 
 
 def test_one_server_network_takes_batches_as_they_arrive():
