@@ -231,7 +231,7 @@ def outcome(call: Callable[[], Any]) -> Any:
     """Return what a call makes, or how it is refused."""
     try:
         return described(call())
-    except Exception as error:
+    except Exception as error:  # whatever torch refuses with is what is compared
         return type(error), str(error)
 
 
