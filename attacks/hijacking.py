@@ -16,6 +16,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, as_map, map_shape
 from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.errors import RunError
 from dtfl_private.protocol.messages import SmashedBatch
 from dtfl_private.randomness import isolated
@@ -113,7 +114,7 @@ class Pilot:
         self._train(attack.budget["pilot_steps"], attack.pilot_lr, view)
 
     def _train(self, steps: int, lr: float, view: View) -> None:
-        optimizer = torch.optim.Adam([*self._weights.values(), *self.decoder.parameters()], lr=lr)
+        optimizer = EagerAdam([*self._weights.values(), *self.decoder.parameters()], lr=lr)
         for step in range(steps):
             images, labels = self._next()
             smashed = self._program.activations(images, weights=self._weights)
@@ -168,7 +169,7 @@ class Hijacker:
         self._attack = attack
         self._chance = view.chance("critic")
         self._critic = Critic(map_shape(view.cut_shape, "hijacking"), view.classes).to(view.device)
-        self._optimizer = torch.optim.Adam(self._critic.parameters(), lr=attack.critic_lr, betas=BETAS)
+        self._optimizer = EagerAdam(self._critic.parameters(), lr=attack.critic_lr, betas=BETAS)
         self._half, self._defense = view.server_half().train(), view.defense
         self._norm: float | None = None
         self._last_round = view.download(view.tier).round + attack.rounds - 1

@@ -17,6 +17,7 @@ from dtfl_private.attacks.shared.image_prior import ImagePrior
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
 from dtfl_private.attacks.shared.update_target import Retraced, UpdateTarget
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.errors import InputError
 from dtfl_private.protocol.messages import Seen, WeightUpdate
 
@@ -187,7 +188,7 @@ class _Search:
         """Return how far from the client's update the images are that were found, and the images (N, C, H, W)."""
         labels = torch.cat(list(self.target.labels)).tolist()
         values = values.requires_grad_()
-        optimizer = torch.optim.Adam([values], lr=self.attack.lr)
+        optimizer = EagerAdam([values], lr=self.attack.lr)
         steps = self.attack.budget["steps"]
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = self.attack.lr * half_cosine(step, steps)

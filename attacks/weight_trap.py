@@ -15,6 +15,7 @@ from dtfl_private.attacks.hybrid import Hybrid
 from dtfl_private.attacks.shared.inverse_network import InverseNetwork, Shapes, as_map, map_shape
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.releaser import fingerprint
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.randomness import isolated
 
 BATCH = 32
@@ -64,7 +65,7 @@ class WeightTrap(Hybrid):
             network = InverseNetwork(shapes, "small").to(view.device)
             with torch.no_grad():
                 network.standardise_by(as_map(program.activations(view.auxiliary.images[:BATCH].to(program.device))))
-            optimizer = torch.optim.Adam([*planted.values(), *network.parameters()], lr=self.trap_lr)
+            optimizer = EagerAdam([*planted.values(), *network.parameters()], lr=self.trap_lr)
             for step, batch in enumerate(self._batches(view)):
                 images, labels = (
                     part[batch].to(program.device) for part in (view.auxiliary.images, view.told(view.auxiliary.labels))

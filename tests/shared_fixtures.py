@@ -86,7 +86,6 @@ def no_picture_of_each_training() -> Iterator[None]:
 
 # The first list that the forking process is given is the only one.
 PRELOADED = [
-    "torch._dynamo",  # which every process loads that trains
     *("dtfl_private.attacking.parallel", "dtfl_private.runtime.worker_pool"),
     *("dtfl_private.deployed.server.serving", "dtfl_private.deployed.client.joining", "tests.deployed.preloaded"),
 ]

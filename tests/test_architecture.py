@@ -16,15 +16,16 @@ ROOT = Path(__file__).parent.parent
 
 # A module imports from its own layer and the ones before it, never from a later one.
 LAYERS = (
-    *("printable", "html_table", "errors", "files", "randomness", "numerics", "protocol", "plugins"),
+    *("printable", "html_table", "errors", "files", "randomness", "numerics", "eager_optimizers"),
+    *("protocol", "plugins"),
     *("data", "models", "simulation", "protection", "privacy", "training", "leakage", "verdicts"),
     *("runtime", "report", "experiments", "attacking", "auditing", "choosing", "deployed", "cli", "__main__"),
 )
 PLUGIN_PACKAGES = ("attacks", "defenses")
 # Where plug-ins attach: the messages, what a defense and an attack are, and what computes without knowing of a run.
 OPEN_TO_PLUGINS = (
-    *("printable", "html_table", "errors", "files", "randomness", "numerics", "protocol", "models", "protection"),
-    *("privacy", "leakage"),
+    *("printable", "html_table", "errors", "files", "randomness", "numerics", "eager_optimizers"),
+    *("protocol", "models", "protection", "privacy", "leakage"),
     *("attacking.base", "attacking.evidence", "attacking.view", "attacking.program", "attacking.batch_norms"),
     "attacking.client_tail",
 )

@@ -22,6 +22,7 @@ from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
 from dtfl_private.attacks.shared.similarity import structural_similarity
 from dtfl_private.attacks.shared.variations import varied, varied_share
+from dtfl_private.eager_optimizers import EagerAdam
 
 # Images per step of training, and at a time without gradients.
 STEP = 32
@@ -129,7 +130,7 @@ def train_decoder(
     """Train a network; return the average of its weights that served best, and its error on validation images."""
     validation = lessons.validation()
     average = AveragedModel(network, multi_avg_fn=forgetting)
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
+    optimizer = EagerAdam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
     best, best_error = copy.deepcopy(network), math.inf
     batches = lessons.batches(vary=training.varied)

@@ -8,6 +8,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.piece_matcher import WIDTH, PieceAttention
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.randomness import isolated
 
 LAYERS = 2
@@ -85,7 +86,7 @@ def train_exchange_matcher(
     with isolated(view.seed, "exchange matcher", view.tier):
         matcher = ExchangeMatcher(pieces.shape[1], pieces.shape[2], view.classes).to(view.device)
     matcher.standardise_by(pieces)
-    optimizer, chance = torch.optim.Adam(matcher.parameters(), lr=1e-3), view.chance("exchange matcher")
+    optimizer, chance = EagerAdam(matcher.parameters(), lr=1e-3), view.chance("exchange matcher")
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = 1e-3 * half_cosine(epoch, epochs)
         for batch in torch.split(torch.randperm(len(pieces), generator=chance).to(pieces.device), size):

@@ -10,6 +10,7 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacks.shared.image_prior import LikelyImages
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.protection.release_reading import misfit
 
 Arrange = Callable[[Tensor], Tensor]
@@ -107,7 +108,7 @@ def descend(
         return _descend_along(misfits, start, matching, matching.likely, tick)
     images = start.clone().requires_grad_()
     betas = (0.9, 0.999 if matching.memory is None else matching.memory)
-    optimizer = torch.optim.Adam([images], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
+    optimizer = EagerAdam([images], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
     for step in range(matching.steps):
         left = half_cosine(step, matching.steps)
         optimizer.param_groups[0]["lr"] = matching.lr * left
@@ -132,7 +133,7 @@ def _descend_along(
     """Return images as `descend` does, by steps along what images differ in, towards what they are like as a rule."""
     values = likely.values(start).requires_grad_()
     betas = (0.9, 0.999 if matching.memory is None else matching.memory)
-    optimizer = torch.optim.Adam([values], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
+    optimizer = EagerAdam([values], lr=matching.lr, betas=betas, amsgrad=matching.memory is None)
     for step in range(matching.steps):
         left = half_cosine(step, matching.steps)
         optimizer.param_groups[0]["lr"] = matching.lr * left

@@ -9,6 +9,7 @@ from dtfl_private.attacking.program import ClientProgram
 from dtfl_private.attacks.shared.decoders_by_download import TrainedDecoder
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.similarity import total_variation
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.protection.release_reading import misfit
 
 # First step, in standard deviations of each channel of the activations; falls as a half cosine.
@@ -39,7 +40,7 @@ def match_latent(
     """
     reading = program.read(smashed)
     moved = torch.zeros_like(smashed, dtype=torch.float32, device=program.device).requires_grad_()
-    optimizer = torch.optim.Adam([moved], lr=STEP, betas=BETAS)
+    optimizer = EagerAdam([moved], lr=STEP, betas=BETAS)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = STEP * half_cosine(step, steps)
         images = decoder.decode_moved(smashed, labels, moved)

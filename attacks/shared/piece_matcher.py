@@ -10,6 +10,7 @@ from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.arrangement import Puzzle
 from dtfl_private.attacks.shared.decoder_training import STEP
 from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.randomness import isolated
 
 WIDTH = 128
@@ -92,7 +93,7 @@ def train_matcher(view: View, puzzle: Puzzle, ordered: Tensor, validation: Tenso
     with isolated(view.seed, "piece matcher", view.tier):
         matcher = PieceMatcher(slots, values).to(view.device)
     matcher.standardise_by(ordered)
-    optimizer = torch.optim.Adam(matcher.parameters(), lr=1e-3)
+    optimizer = EagerAdam(matcher.parameters(), lr=1e-3)
     chance, best, kept = view.chance("piece matcher"), -1.0, copy.deepcopy(matcher.state_dict())
     for epoch in range(epochs):
         for group in optimizer.param_groups:

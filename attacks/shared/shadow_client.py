@@ -11,6 +11,7 @@ from dtfl_private.attacking.program import Parameters
 from dtfl_private.attacking.view import View
 from dtfl_private.attacks.shared.inverse_network import as_map
 from dtfl_private.attacks.shared.learning_rate import half_cosine
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch
 from dtfl_private.randomness import isolated
 
@@ -130,7 +131,7 @@ def train_shadow(
     with isolated(view.seed, "discriminator", view.tier, number):
         discriminator = Discriminator(received.smashed.shape[1], view.classes).to(view.device)
     optimizers = [
-        torch.optim.Adam(parameters, lr=imitation.lr, betas=(0.5, 0.99))
+        EagerAdam(parameters, lr=imitation.lr, betas=(0.5, 0.99))
         for parameters in (list(weights.values()), list(discriminator.parameters()))
     ]
     data, chance, size = view.auxiliary, view.chance("shadow", number), max(LEAST_BATCH, len(batches[0].labels))

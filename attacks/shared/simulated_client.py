@@ -8,6 +8,7 @@ from torch import Tensor
 from dtfl_private.attacking.evidence import LocalSteps
 from dtfl_private.attacking.program import ClientProgram, Parameters
 from dtfl_private.attacks.shared.norm_statistics import running_after
+from dtfl_private.eager_optimizers import EagerAdam
 
 
 def simulated_change(
@@ -70,5 +71,5 @@ def update_after(program: ClientProgram, steps: LocalSteps, batches: Iterable[tu
 def _optimizer(parameters: list[Tensor], steps: LocalSteps) -> torch.optim.Optimizer:
     """Return an optimiser of a client's, fresh as at the start of its round."""
     if steps.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=steps.lr, weight_decay=steps.weight_decay)
+        return EagerAdam(parameters, lr=steps.lr, weight_decay=steps.weight_decay)
     return torch.optim.SGD(parameters, lr=steps.lr, momentum=steps.momentum, weight_decay=steps.weight_decay)

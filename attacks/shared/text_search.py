@@ -23,6 +23,7 @@ from dtfl_private.attacks.shared.embedding_table import looked_up, token_table
 from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.release_fit import ReleaseFit, expected_of
 from dtfl_private.attacks.shared.token_inverters import TokenReader
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.models.padding import real_places
 from dtfl_private.protection.release_reading import Reading
 
@@ -134,7 +135,7 @@ class TextSearch:
         start = (released.shares.exp() @ rows) / size
         spread = (released.shares.exp() @ (rows / size).square() - start.square()).clamp(min=0).mean(dim=-1) + 1e-2
         vectors = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([vectors], lr=LR)
+        optimizer = EagerAdam([vectors], lr=LR)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = LR * half_cosine(step, steps)
             with looked_up(table, vectors * size):

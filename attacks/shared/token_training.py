@@ -21,6 +21,7 @@ from dtfl_private.attacks.shared.learning_rate import half_cosine
 from dtfl_private.attacks.shared.releaser import ReleasedImages, Releaser
 from dtfl_private.attacks.shared.token_network import Size, TokenNetwork
 from dtfl_private.attacks.shared.varied_texts import token_shares, varied_texts
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.models.padding import real_places
 from dtfl_private.protocol.vocabulary import Vocabulary
 
@@ -117,7 +118,7 @@ def train_network(
     """Train a network; return the average of its weights that read best, and how well it reads validation texts."""
     validation = texts.validation()
     average = AveragedModel(network, multi_avg_fn=forgetting)
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
+    optimizer = EagerAdam(network.parameters(), lr=training.lr, fused=True)
     look_every = max(1, min(LOOK_EVERY, training.steps // FEWEST_LOOKS))
     best, reading = copy.deepcopy(network), None
     batches = texts.batches(training.steps, vary=training.varied)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.protection.client_context import ClientRound
 
 # What torch.optim.Adam keeps for each tensor.
@@ -13,7 +14,7 @@ ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 def restored_adam(weights: Mapping[str, Tensor], lr: float, at: ClientRound, place: str) -> torch.optim.Adam:
     """Return Adam for leaf tensors, in the state in which `remember` left it under the same place, if it did."""
-    optimizer = torch.optim.Adam(weights.values(), lr=lr)
+    optimizer = EagerAdam(weights.values(), lr=lr)
     for name, weight in weights.items():
         state = {key: at.memory.get(f"{place}/{key}/{name}") for key in ADAM_STATE}
         if state["step"] is not None:

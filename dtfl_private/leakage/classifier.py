@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.randomness import isolated, torch_stream
 
 EPOCHS = 30
@@ -119,7 +120,7 @@ def fitted(
     with isolated(seed, "independent classifier"):
         network = build().to(device)
         order = torch_stream(seed, "independent classifier", "order")
-        optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+        optimizer = EagerAdam(network.parameters(), lr=LEARNING_RATE)
         best, best_loss, waited = network, float("inf"), 0
         for _ in range(EPOCHS):
             _train_epoch(network, optimizer, _batches(images, labels, order, device))

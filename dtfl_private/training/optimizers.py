@@ -28,23 +28,11 @@ def make_optimizer(
     parameters: "Iterable[nn.Parameter]", settings: OptimizerSettings, lr: float
 ) -> "torch.optim.Optimizer":
     """Return a fresh optimiser; it lives for one round (dtfl section 2)."""
-    import torch
+    from dtfl_private.eager_optimizers import EagerAdam, EagerSGD
 
     if settings.name == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
-    return torch.optim.SGD(
-        parameters, lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
-    )
-
-
-def load_optimizers() -> None:
-    """Take a step on nothing: the first of a process has torch load its compiler, seconds that belong to no round.
-
-    For processes whose rounds are timed by the clock.
-    """
-    import torch
-
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0).step()
+        return EagerAdam(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
+    return EagerSGD(parameters, lr=lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True)
 
 
 @dataclass(frozen=True, kw_only=True)

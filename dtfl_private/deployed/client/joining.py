@@ -51,7 +51,6 @@ from dtfl_private.printable import one_line
 from dtfl_private.protocol.messages import ChannelScale
 from dtfl_private.report.words.numbers import number_of
 from dtfl_private.runtime.device import deterministic_kernels, no_denormals, one_thread
-from dtfl_private.training.optimizers import load_optimizers
 
 GREETING_S = 60.0
 """Seconds that the server has for each frame of its greeting."""
@@ -111,7 +110,6 @@ def ready_to_compute(own: OwnSide) -> Iterator[None]:
     # A simulation that is to be repeated bit for bit has them.
     rounding = nullcontext() if own.chance == "seeded" else no_denormals()
     with one_thread(), deterministic_kernels(), rounding:
-        load_optimizers()
         yield
 
 

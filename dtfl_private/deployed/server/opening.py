@@ -19,7 +19,6 @@ from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
 from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.simulation.clients.profiles import ResourceProfile
-from dtfl_private.training.optimizers import load_optimizers
 
 METHODS = ("dtfl", "dtfl-full", "local-loss")
 """The methods that can be deployed: those whose clients never wait for the server within a round."""
@@ -76,7 +75,6 @@ def open_run(config: TrainConfig) -> Opening:
         InputError: it cannot be deployed, or its data are absent or damaged.
     """
     require_deployable(config)
-    load_optimizers()
     config = config.model_copy(update={"profiles": [REAL_CLIENT]})
     dataset = load_dataset(
         config.dataset, data_dir=config.data_dir, download=config.download, allowed=config.allowed

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.experiments.calibration.clocks import median_s, now_s
 from dtfl_private.experiments.calibration.synthetic_layers import SyntheticLayer, synthetic_layers, tiny_networks
 from dtfl_private.models.cutting.staged import StagedModel
@@ -207,7 +208,7 @@ def _adam_s(device: str, tensors: int, size: int) -> float:
     weights = [nn.Parameter(torch.ones(size, device=device)) for _ in range(tensors)]
     for weight in weights:
         weight.grad = torch.ones_like(weight)
-    adam = torch.optim.Adam(weights, fused=True)
+    adam = EagerAdam(weights, fused=True)
     return median_s(adam.step, device, REPEATS)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dtfl_private.eager_optimizers import EagerAdam
 from dtfl_private.errors import InputError
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import StagedModel, split
@@ -84,7 +85,7 @@ def step_s(
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Return the median seconds of a training step, by a clock that is read when the step is done."""
-    optimizer = torch.optim.Adam(module.parameters(), fused=True)
+    optimizer = EagerAdam(module.parameters(), fused=True)
     module.train()
     seconds = []
     for _ in range(repeats + 1):

@@ -47,21 +47,6 @@ def test_how_long_a_batch_takes_does_not_depend_on_numbers_that_processors_are_s
     assert smallest() > 0
 
 
-def test_what_the_first_step_of_a_process_loads_is_loaded_before_the_server_s_clock_runs(tmp_path, monkeypatch):
-    """It takes two seconds, which would be taken for the tier's."""
-    order = []
-
-    def connect(*_: Any) -> Any:
-        order.append("connected")
-        raise InputError("enough")
-
-    monkeypatch.setattr(module, "load_optimizers", lambda: order.append("loaded"))
-    monkeypatch.setattr(module, "connect", connect)
-    with pytest.raises(InputError, match="enough"):
-        join(joining(tmp_path / "store"), print)
-    assert order == ["loaded", "connected"]
-
-
 class OneAfterTheOther(Session):
     """A session whose server greets with one configuration, and then with others."""
 
