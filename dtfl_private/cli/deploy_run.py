@@ -231,7 +231,7 @@ def join(
     \b
     Examples:
       dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key
-      dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key \
+      dtfl-private deploy join fl.example.org:8443 --data-dir images --ca ca.pem --cert client.pem --key client.key \\
         --self-audit
     """
     from functools import partial

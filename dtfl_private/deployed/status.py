@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dtfl_private.deployed.sessions_file import ClientSession, Sessions, read_sessions
+from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.run_folder.folder import RunFolder, in_use
 from dtfl_private.experiments.run_folder.rounds_file import read_records
@@ -54,10 +55,15 @@ def read_status(path: Path) -> Status:
     """Return how the run in a folder stands; the folder may be anybody's, and is not written to.
 
     Raises:
-        InputError: it is no run folder, or not that of a deployed run.
+        InputError: it is not there yet, no run folder, or not that of a deployed run.
         RunError: one of its files is damaged.
     """
     folder = RunFolder(path=path)
+    if not path.exists():
+        raise InputError(
+            f"there is no run folder '{path}': a server makes it once the clients to begin with have come; until then "
+            "its own lines say who has"
+        )
     config = read_run_config(folder)
     sessions = read_sessions(folder)
     records, _ = read_records(folder)

@@ -38,6 +38,14 @@ HANDSHAKE_S = 20.0
 # How long a thread has to end after what it waits for has.
 ENDING_S = 5.0
 
+# What gRPC says where the client's TLS does not take the server's certificate, and what that means.
+NOT_BELIEVED = {
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not valid now, or not of the authority in --ca: both "
+    "sides' must come from one project",
+    "Hostname Verification Check failed": "the server's certificate does not have the name that this client calls it "
+    "by: the project was written without that --server-name",
+}
+
 
 def options(keepalive_s: float) -> list[tuple[str, Any]]:
     """Return gRPC's settings; both sides of a connection need the same keepalive."""
@@ -241,5 +249,6 @@ def connect(
 
 def _words(error: Exception) -> str:
     details = getattr(error, "details", None)
-    text = details() if callable(details) else str(error)
-    return str(text or type(error).__name__)
+    text = str((details() if callable(details) else str(error)) or type(error).__name__)
+    meant = [plain for said, plain in NOT_BELIEVED.items() if said in text]
+    return f"{meant[0]}; {text}" if meant else text

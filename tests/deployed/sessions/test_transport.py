@@ -133,9 +133,24 @@ def test_a_server_of_another_project_is_not_believed(server, other_project, now)
     listening, _ = server
     with (
         connected(listening.address, credentials(other_project, now, 0)) as ours,
-        pytest.raises(SessionLostError, match="CERTIFICATE_VERIFY_FAILED"),
+        pytest.raises(SessionLostError, match=r"not of the authority in --ca: .*CERTIFICATE_VERIFY_FAILED"),
     ):
         ours.receive(PATIENCE_S)
+
+
+def test_a_server_that_is_called_by_another_name_is_not_believed(project, now):
+    """The project's server has the names of this machine, but not this one, at which it listens all the same."""
+    side = project.server
+    own = read_server_credentials(side.authority, side.certificate, side.key, now=now)
+    listening = Listening("127.0.0.2:0", own, clients=1, largest=LARGEST, greet=print, turned_away=print)
+    try:
+        with (
+            connected(listening.address, credentials(project, now, 0)) as ours,
+            pytest.raises(SessionLostError, match=r"does not have the name that this client calls it by.*--server-name"),
+        ):
+            ours.receive(PATIENCE_S)
+    finally:
+        listening.close()
 
 
 def test_nobody_is_there(project, now):
