@@ -56,7 +56,10 @@ def test_a_project_of_a_configuration(dtfl, tmp_path):
         (["add-client", "there"], "'there' is no project of `deploy init`"),
         (["renew", "there", "client-0"], "'there' is no project of `deploy init`"),
         (["status", "there"], "'there' is not a run folder: it has no config.toml"),
-        (["status", "mine"], "there is no run folder 'mine': a server makes it once the clients to begin with have come"),
+        (
+            ["status", "mine"],
+            "there is no run folder 'mine': a server makes it once the clients to begin with have come",
+        ),
         (["statsu", "there"], "unknown command of deploy 'statsu': did you mean 'status'?"),
     ],
 )

@@ -160,15 +160,23 @@ def test_a_client_that_is_away_when_the_run_ends_is_told_so_when_it_comes_back(t
         assert json.loads((made.run / "sessions.json").read_text())["message"] == "all 2 rounds are done"
 
 
-def test_a_server_that_is_resumed_goes_on_with_the_survivors(tmp_path):
+def test_a_server_that_is_resumed_refuses_another_run_at_once_and_goes_on_with_the_survivors(tmp_path):
+    """Clients have unlike many images, and one came late: how many there are in all is not what it was."""
     with federation(tmp_path, scheduler="static:2") as made:
-        server = made.serve()
-        made.join(0)
+        server = made.serve(minimum=2)
+        first = made.join(0, hooks=Hooks(pauses=((1, 1),)))
         made.join(1)
-        lost = made.join(2, hooks=Hooks(pauses=((2, 1),)))
+        first.wait_for("paused")
+        lost = made.join(2, without=8, hooks=Hooks(pauses=((2, 1),)))
+        server.wait_for("note", "client 2 is connected: 24 training images")
+        first.go_on()
         lost.wait_for("paused")
         server.kill()
         lost.kill()
+        agreed, made.config = made.config, made.config.model_copy(update={"lr": 0.5})
+        with pytest.raises(AssertionError, match=r"another configuration \(lr: 0\.001 -> 0\.5\)"):
+            made.serve(resume=True)  # before it listens: the clients hear nothing of it
+        made.config = agreed
         again = made.serve(resume=True, deadline_s=3.0)
         again.wait_for("note", "going on with")
         record = again.wait_for("round")

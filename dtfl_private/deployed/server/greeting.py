@@ -186,10 +186,10 @@ class Greeter:
 
     def _as_before(self, client: int, now: Registered) -> Registered:
         """Check that a client that comes again holds what it held before: averages and noise count on it."""
-        before = self._registry.registered(client)
-        if before is not None and before.images != now.images:
+        before = self._registry.images(client)
+        if before not in (0, now.images):
             raise TurnedAwayError(
-                f"client {client} has {now.images} training images, and had {before.images} when it first came: "
+                f"client {client} has {now.images} training images, and had {before} when it first came: "
                 "restore them, or start a new run"
             )
         return now

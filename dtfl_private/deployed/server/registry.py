@@ -38,10 +38,12 @@ class Registry:
 
     Args:
         clients: how many there are.
+        images_before: training images of each, as an earlier server of the run has heard; 0: of none.
     """
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, clients: int, images_before: IntArray | None = None) -> None:
         self.clients = clients
+        self._images_before = np.zeros(clients, dtype=np.int64) if images_before is None else images_before
         self._sessions: dict[int, Session] = {}
         self._registered: dict[int, Registered] = {}
         self._links: dict[int, Link] = {}
@@ -61,6 +63,11 @@ class Registry:
         """Return what a client has said of its data; None if it never came."""
         with self._changed:
             return self._registered.get(client)
+
+    def images(self, client: int) -> int:
+        """Return how many training images a client has, as it told this server or one before it; 0 if it never did."""
+        known = self.registered(client)
+        return int(self._images_before[client]) if known is None else known.images
 
     def all_registered(self) -> Mapping[int, Registered]:
         """Return what clients have said of their data."""
@@ -108,8 +115,7 @@ class Registry:
     @property
     def images_K(self) -> IntArray:
         """Training images of each client; 0 of clients that never came."""
-        known = self.all_registered()
-        return np.array([known[client].images if client in known else 0 for client in range(self.clients)])
+        return np.array([self.images(client) for client in range(self.clients)])
 
     @property
     def present_K(self) -> BoolArray:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from dtfl_private.data.description import read_description
 from dtfl_private.data.pixel_sums import server_answers
 from dtfl_private.data.registration import Registration
 from dtfl_private.deployed.client.own_data import registration_of
@@ -28,6 +26,7 @@ from dtfl_private.deployed.server.opening import Opening, open_run
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.remote_clients import RemoteClients
+from dtfl_private.deployed.server.resumption import FREE, completed, images_before, require_same_run, scale_before
 from dtfl_private.deployed.server.serving_client import Rules
 from dtfl_private.deployed.server.wall_clock import WallClock
 from dtfl_private.errors import InputError
@@ -90,10 +89,10 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         minimum = config.clients if serving.minimum is None else serving.minimum
         if not 1 <= minimum <= config.clients:
             raise InputError(f"--min-clients {minimum} is not possible: the run has {config.clients} clients")
-        if serving.out is not None and not serving.resume:  # before any client is waited for
-            require_unused(serving.out)
+        if serving.out is not None:  # before any client is waited for, which would refuse another run for good
+            require_same_run(opening, serving.out) if serving.resume else require_unused(serving.out)
         run_id = _run_id(serving)
-        connected = Registry(config.clients)
+        connected = Registry(config.clients, images_before(serving.out, config.clients))
         journal = Journal(connected, listener.note)
         greeting = Greeting(
             run=run_id, config_sha256=hashlib.sha256(opening.agreed.encode()).hexdigest(), largest=opening.largest
@@ -193,7 +192,7 @@ class _Run:
             registration_of(self._opening.config, self._opening.dataset, self._opening.apart, scale), **self._said()
         )
         prepared = prepare(self._opening.config, held=self._held(registration))
-        path, is_new = checked_place(prepared, serving.out, serving.resume)
+        path, is_new = checked_place(prepared, serving.out, serving.resume, FREE)
         executor = self._executor(prepared, path)
         prepared = replace(prepared, settings=replace(prepared.settings, clock=self._clock(prepared, executor, scale)))
         self._after.executor, self._after.journal = executor, self._journal
@@ -237,11 +236,9 @@ class _Run:
         if not self._opening.needs_sums:
             return None
         if self._serving.resume and self._serving.out is not None:
-            kept = RunFolder(path=self._serving.out).dataset
-            if kept.is_file():
-                data = read_description(kept)
-                mean, deviation = (torch.tensor(numbers, dtype=torch.float64) for numbers in (data.mean, data.std))
-                return ChannelScale(client=0, mean=mean, deviation=deviation)
+            before = scale_before(RunFolder(path=self._serving.out))
+            if before is not None:
+                return before
         sums = [known.sums for known in self._registry.all_registered().values() if known.sums is not None]
         return server_answers(sums)[0]
 
@@ -262,10 +259,8 @@ class _Run:
         )
 
     def _images_K(self) -> IntArray:
-        """Return the clients' training images; those of clients that never came are taken to be as many as usual."""
-        images_K = self._registry.images_K
-        usual = int(np.median(images_K[images_K > 0]))
-        return np.where(images_K > 0, images_K, usual)
+        """Return the clients' training images, also of those that never came."""
+        return completed(self._registry.images_K)
 
     def _renewed(self, prepared: Prepared) -> Prepared:
         """Return the run with the images of clients that have come since."""

@@ -1,14 +1,14 @@
 """Where the folder of a run is, or will be."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from dtfl_private.data.description import DataDescription, read_description
 from dtfl_private.errors import InputError, RunError
-from dtfl_private.experiments.config.differences import differences
+from dtfl_private.experiments.config.differences import FREE_ON_RESUME, differences
 from dtfl_private.experiments.config.toml_files import read_run_config, to_toml
 from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import (
@@ -28,8 +28,16 @@ DEFAULT_RUNS = Path("runs")
 SIMULATED = MappingProxyType({"clock": "simulated"})
 
 
-def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[Path, bool]:
+def checked_place(
+    prepared: Prepared, out: Path | None, resume: bool, free: Iterable[str] = FREE_ON_RESUME
+) -> tuple[Path, bool]:
     """Return where the run's folder is or will be, and whether it is still to be made; nothing is left there.
+
+    Args:
+        prepared: the run.
+        out: its folder; None: a fresh one.
+        resume: go on with the run in it, if there is one.
+        free: what of the configuration a resume may change.
 
     Raises:
         InputError: it cannot be made or written, or is of another run.
@@ -44,7 +52,7 @@ def checked_place(prepared: Prepared, out: Path | None, resume: bool) -> tuple[P
     if not resume:
         require_unused(path)
     folder = RunFolder(path=path)
-    changed = differences(prepared.config, read_run_config(folder))
+    changed = differences(prepared.config, read_run_config(folder), free)
     if changed:
         raise InputError(f"run folder '{path}' has another configuration ({'; '.join(changed)}): choose another --out")
     if recorded_data(folder) != prepared.data_sha256:

@@ -4,6 +4,7 @@ import threading
 from importlib.metadata import version
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dtfl_private.deployed.server.greeting import MOST_IMAGES, REPLACED, Greeter, Greeting
@@ -20,8 +21,8 @@ VERSION = version("dtfl-private")
 class House:
     """A greeter, its registry, and what was heard of it."""
 
-    def __init__(self, clients: int = 2) -> None:
-        self.registry, self.heard = Registry(clients), []
+    def __init__(self, clients: int = 2, images_before=None) -> None:
+        self.registry, self.heard = Registry(clients, images_before), []
         opening = SimpleNamespace(
             agreed="", needs_sums=False, dataset=SimpleNamespace(classes=["a", "b"], input_shape=(1, 8, 8))
         )
@@ -103,6 +104,17 @@ def test_a_client_that_comes_again_with_other_images_is_refused(house):
     assert "client 0 has 11 training images, and had 12" in guest.hears(Refused).reason
     guest.done()
     assert house.registry.registered(0) == Registered(images=12)
+
+
+def test_a_client_that_had_other_images_with_an_earlier_server_of_the_run_is_refused():
+    house = House(images_before=np.array([12, 0]))
+    assert house.registry.images_K.tolist() == [12, 0]
+    guest = house.enter(0).registers(11)
+    assert "client 0 has 11 training images, and had 12" in guest.hears(Refused).reason
+    guest.done()
+    house.enter(0).registers(12).done()
+    house.enter(1).registers(11).done()
+    assert house.registry.images_K.tolist() == [12, 11]
 
 
 def test_of_two_processes_with_one_certificate_the_newer_one_stays_and_the_older_one_is_told(house):

@@ -146,7 +146,9 @@ def test_a_server_that_is_called_by_another_name_is_not_believed(project, now):
     try:
         with (
             connected(listening.address, credentials(project, now, 0)) as ours,
-            pytest.raises(SessionLostError, match=r"does not have the name that this client calls it by.*--server-name"),
+            pytest.raises(
+                SessionLostError, match=r"does not have the name that this client calls it by.*--server-name"
+            ),
         ):
             ours.receive(PATIENCE_S)
     finally:
