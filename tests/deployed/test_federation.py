@@ -21,12 +21,12 @@ def same_weights(one: Path, other: Path) -> bool:
     "changes",
     [
         {"scheduler": "static:2"},
-        {"scheduler": "static:3", "precision": "bf16", "memory_format": "contiguous"},
+        {"scheduler": "static:3", "precision": "bf16", "memory_format": "contiguous", "partition": "dirichlet:0.5"},
         {"scheduler": "static:1", "memory_format": "contiguous", "normalization": "client-sums"},
         {"scheduler": "static:2", "precision": "bf16", "memory_format": "channels-last", "local_epochs": 2},
-        {"scheduler": "static:2", "wire": "int8", "send_every": 2},
+        {"scheduler": "static:2", "wire": "int8", "send_every": 2, "partition": "dirichlet:0.5"},
         {"method": "dtfl-full", "scheduler": "static:4", "rounds": 1},
-        {"method": "local-loss:cut=3", "rounds": 1},
+        {"method": "local-loss:cut=3", "rounds": 1, "partition": "dirichlet:0.5"},
     ],
     ids=["fp32", "bf16", "sums", "bf16 channels-last", "int8", "whole network", "local-loss"],
 )
