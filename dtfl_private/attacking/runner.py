@@ -24,6 +24,7 @@ from dtfl_private.attacking.scoring.results_file import RESULTS, remarks, with_u
 from dtfl_private.attacking.scoring.scoring import Verdict
 from dtfl_private.attacking.scoring.token_pieces import text_lines
 from dtfl_private.attacking.tiers import target_at
+from dtfl_private.attacking.victims.recorded_rounds import latest_recordings
 from dtfl_private.attacking.victims.replay import OpenedRun, open_run
 from dtfl_private.attacking.victims.undefended_run import TRAIN, undefended_folder
 from dtfl_private.data.from_python import given_dataset
@@ -195,6 +196,9 @@ def _undefended_plan(plan: AttackPlan, listener: Callback, *, by_name: bool) -> 
     changes: dict[str, Any] = {"undefended": None, "tiers": tuple(sorted({job.tier for job in jobs}))}
     if by_name:
         changes["attacks"] = tuple(chosen)
+    recorded = () if plan.config.replay else latest_recordings(opened)
+    if recorded and not set(changes["tiers"]) <= {one.seen.download.tier for one in recorded}:
+        changes["replay"] = True  # where clients were deployed, they had the tiers that their real speed gave them
     config = plan.config.model_copy(update=changes)
     return _plan(opened, config, None if by_name else list(chosen.values()), opened.folder.attacks)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dtfl_private.data.dataset import ImageDataset
 from dtfl_private.data.pixel_sums import server_answers
-from dtfl_private.deployed.client.joining import GREETING_S, Joining, agreed_config
+from dtfl_private.deployed.client.joining import GREETING_S, Joining, agreed_config, asked_of_clients
 from dtfl_private.deployed.client.own_data import (
     asks_for_sums,
     held_by_client,
@@ -16,7 +16,6 @@ from dtfl_private.deployed.client.own_data import (
     sums_of,
 )
 from dtfl_private.deployed.client_store.self_audit import SelfAudit, self_audit
-from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.server.opening import apart_in
 from dtfl_private.deployed.sessions.session import SessionLostError, expect
@@ -34,7 +33,7 @@ from dtfl_private.runtime.device import deterministic_kernels, one_thread
 def look(joining: Joining, say: Callable[[str], None], callbacks: Sequence[Callback] = ()) -> SelfAudit:
     """Ask the server for its configuration, leave, and audit what this client would send under it.
 
-    Nothing of the client's images leaves: not even how many there are.
+    Nothing of the client's images leaves: not even how many there are. Nothing is agreed to: its store is not touched.
 
     Args:
         joining: what the operator decides.
@@ -48,8 +47,8 @@ def look(joining: Joining, say: Callable[[str], None], callbacks: Sequence[Callb
     require_deploy_extra()
     welcome = _welcome(joining)
     say(f"client {welcome.client} has seen the run's configuration and has left: now it attacks itself")
-    with one_thread(), deterministic_kernels(), ClientStore(joining.store) as store:
-        store.agree(welcome.config, welcome.classes, accept=joining.accept_config)
+    say(f"the run: {asked_of_clients(welcome)}")
+    with one_thread(), deterministic_kernels():
         config = agreed_config(joining, welcome)
         dataset = in_classes_of(joining.images(config, welcome.client), welcome.classes, welcome.input_shape)
         if not isinstance(dataset, ImageDataset):
