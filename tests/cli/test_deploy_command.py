@@ -48,6 +48,11 @@ def test_a_project_of_a_configuration(dtfl, tmp_path):
         (["init", "mine", "--config", "no.toml"], "configuration 'no.toml' does not exist"),
         (["init", "mine", "--config", "bad.toml"], "roundz"),
         (["init", "mine", "--config", "code.toml"], "'mine:Noise' is code that the configuration names"),
+        (
+            ["init", "mine", "--config", "fedavg.toml"],
+            "method fedavg cannot be deployed yet: choose one of dtfl, dtfl-full",
+        ),
+        (["init", "mine", "--config", "fedavg.toml", "--flower"], "method fedavg cannot be deployed yet"),
         (["init", "mine", "--server-name", "a b"], "server name 'a b' is refused"),
         (["init", "there"], "project 'there' exists: choose another folder"),
         (["init", ""], "'' is refused as the name of an output"),
@@ -66,6 +71,7 @@ def test_a_project_of_a_configuration(dtfl, tmp_path):
 def test_wrong_input_is_answered_in_one_line_and_nothing_is_written(dtfl, tmp_path, arguments, why):
     (tmp_path / "there").mkdir()
     (tmp_path / "bad.toml").write_text("roundz = 3")
+    (tmp_path / "fedavg.toml").write_text('method = "fedavg"')
     (tmp_path / "code.toml").write_text('defense = ["mine:Noise"]')
     before = sorted(tmp_path.rglob("*"))
     answer = dtfl("deploy", *arguments)

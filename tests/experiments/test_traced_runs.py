@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from interrupted_runs import EVENTFUL, Notes, left_behind
 
-from dtfl_private.deployed.server.opening import require_deployable
+from dtfl_private.deployed.deployable import require_deployable
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.experiments.plan import plan

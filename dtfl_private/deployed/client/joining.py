@@ -22,9 +22,10 @@ from dtfl_private.deployed.client.own_data import (
 from dtfl_private.deployed.client.taking_part import Client
 from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.client_store.terms import Chance
+from dtfl_private.deployed.deployable import require_deployable
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project.credentials import ClientCredentials
-from dtfl_private.deployed.server.opening import REAL_CLIENT, apart_in, require_deployable, without_server
+from dtfl_private.deployed.server.opening import REAL_CLIENT, apart_in, without_server
 from dtfl_private.deployed.sessions.session import Session, SessionLostError, expect
 from dtfl_private.deployed.sessions.transport import KEEPALIVE_S, connect
 from dtfl_private.deployed.wire.errors import WireError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dtfl_private.deployed.deployable import MOST_CLIENTS, require_deployable
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project import containers, pages, systemd_units
 from dtfl_private.deployed.project.authority import Authority, Pair, issue_client, issue_server, new_authority
@@ -19,9 +20,6 @@ from dtfl_private.files.writing import new_folder, write_synced
 DEFAULT_CLIENTS = 3
 DEFAULT_DAYS = 365
 DEFAULT_PORT = 8443
-
-# Each gets a key and a folder; a run over a network with more needs another way to hand out keys.
-MOST_CLIENTS = 1000
 
 # Data sets that are part of what is installed: their loaders read no folder.
 BUNDLED = ("digits", "sentences")
@@ -57,7 +55,7 @@ def make_project(
 
     Raises:
         InputError: the extra is not installed, the folder is there or cannot be made, a name is none, the configuration
-            names code or more clients than get certificates.
+            names code, more clients than get certificates, or what cannot be deployed.
     """
     require_deploy_extra()
     require_can_be_made(path, config)
@@ -104,6 +102,7 @@ def _require_deployable(config: TrainConfig) -> None:
         )
     if config.clients > MOST_CLIENTS:
         raise InputError(f"{config.clients:,} clients are refused: a project has at most {MOST_CLIENTS:,}")
+    require_deployable(config)  # not only once the folders have been handed over
 
 
 def _fill(project: ProjectFolder, settings: ProjectSettings, config: TrainConfig, now: datetime) -> None:

@@ -7,7 +7,7 @@ from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.normalization import POOLED, Normalization
 from dtfl_private.data.registration import resolved_normalization
 from dtfl_private.deployed.client.own_data import asks_for_sums
-from dtfl_private.deployed.project.init import MOST_CLIENTS
+from dtfl_private.deployed.deployable import require_deployable
 from dtfl_private.deployed.wire.limits import largest_frame
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import to_toml
@@ -17,31 +17,13 @@ from dtfl_private.experiments.setup.network import build_network, explicit_model
 from dtfl_private.experiments.setup.next_token_runs import require_classifier
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
-from dtfl_private.runtime.executor_choice import LOCAL
 from dtfl_private.simulation.clients.profiles import ResourceProfile
-
-METHODS = ("dtfl", "dtfl-full", "local-loss")
-"""The methods that can be deployed: those whose clients never wait for the server within a round."""
 
 # What is the server's own affair: where its files are, what it simulates, whom it schedules how.
 OF_THE_SERVER = (
     *("data_dir", "download", "leakage_budget", "leakage_from", "tier_leakage", "exposure_budget"),
     *("exposure_spending", "record_rounds", "record_clients", "record_images", "workers", "device"),
 )
-
-# What only a simulation has, with the value that leaves it out.
-SIMULATED = {
-    "noise": 0.0,
-    "dropout": 0.0,
-    "absent": 0.0,
-    "leave": 0.0,
-    "join": 0.0,
-    "profile_error": 0.0,
-    "traces": None,
-    "drift": "jumps",
-    "drift_share": 0.0,
-    "deadline": None,
-}
 
 # What the schedule takes a client to be before it has been measured; its tier does not depend on it.
 REAL_CLIENT = ResourceProfile(name="client", cpus=1.0, up_mbit_s=100.0, down_mbit_s=100.0, latency_ms=0.0)
@@ -102,26 +84,6 @@ def open_run(config: TrainConfig) -> Opening:
 def apart_in(config: TrainConfig) -> Sequence[str]:
     """Return the names of a configuration's defenses under which no input may depend on another record."""
     return [name_of(member) for member in named_parts(config, NO_OBJECTS).defense if member.facts.keeps_inputs_apart]
-
-
-def require_deployable(config: TrainConfig) -> None:
-    """Raise `InputError` where a configuration asks for what only a simulation has."""
-    method = config.method.partition(":")[0]
-    if method not in METHODS:
-        raise InputError(f"method {method} cannot be deployed yet: choose one of {', '.join(METHODS)}")
-    for key, without in SIMULATED.items():
-        if getattr(config, key) != without:
-            raise InputError(
-                f"{key} = {getattr(config, key)} is simulated, and a deployed run has real clients: leave it out"
-            )
-    if config.clients > MOST_CLIENTS:  # before anything is made for each of them
-        raise InputError(f"{config.clients:,} clients cannot be deployed: a run has at most {MOST_CLIENTS:,}")
-    if config.executor != LOCAL:
-        raise InputError(f"executor {config.executor}: clients of a deployed run compute where they are: leave it out")
-    if config.validation_held_by == "clients":
-        raise InputError("validation images of clients cannot be used in a deployed run: leave validation out")
-    if config.class_weights != "none":
-        raise InputError(f"class_weights {config.class_weights} cannot be deployed yet: leave it out")
 
 
 def agreed_text(config: TrainConfig) -> str:

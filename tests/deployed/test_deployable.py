@@ -1,6 +1,6 @@
 import pytest
 
-from dtfl_private.deployed.server.opening import require_deployable
+from dtfl_private.deployed.deployable import require_deployable
 from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.train_config import TrainConfig
 
