@@ -92,7 +92,7 @@ Hand each client its folder by a way that nobody else can read; its README.md sa
 
 - Before you start: `app/config.toml` has the number of clients, and what they are to train. Clients hold on to the
   configuration that they first took part in.
-- With one open port, that of the SuperLink: `--run-config 'transport="reply"'`. It takes some seconds more a round.
+- With one open port, that of the SuperLink: `--run-config 'transport="reply"'`. It takes tens of seconds more a round.
 - Whoever reaches the SuperLink's port can start runs and register keys: let only the clients reach it.
 - One more client: `{add}`; register its key, and set `clients` in `app/config.toml`.
 - The SuperLink's certificate is valid for {settings.days} days. A new one for the same key: `{renew}`.
