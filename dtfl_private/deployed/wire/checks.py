@@ -31,6 +31,11 @@ LARGEST_OF_HEAD = 1e6
 make the losses of all that are in its tier overflow."""
 
 
+MOST_COUNTED = 2**32
+"""By so much a counter may have grown in a round: by far more than a round has steps. They are averaged, so that one
+client that puts them at their end would leave all others none to go on counting with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRound:
     """What the server knows of a client's part of a round, and holds its frames against.
@@ -188,8 +193,8 @@ def check_update(frame: Update, expected: ExpectedRound, received: Received) -> 
             f"update: trained on {frame.images:,} images, expected {message.examples:,} to "
             f"{expected.batches * expected.batch_size:,}"
         )
-    check_state("update: weights", message.weights, download.weights)
-    check_state("update: head", message.head, download.head)
+    check_state("update: weights", message.weights, download.weights, counted=MOST_COUNTED)
+    check_state("update: head", message.head, download.head, counted=MOST_COUNTED)
     for name, tensor in message.head.items():
         if tensor.is_floating_point() and bool((tensor.abs() > LARGEST_OF_HEAD).any()):
             raise WireError(f"update: head: {name} has values beyond {LARGEST_OF_HEAD:g}: with them no loss is finite")
@@ -218,21 +223,25 @@ def _check_round(
         raise WireError(f"{kind}: of tier {tier}, the client is in tier {expected.download.tier}")
 
 
-def check_state(what: str, state: State, like: State) -> None:
+def check_state(what: str, state: State, like: State, *, counted: int = 2**53) -> None:
     """Check that named tensors are those of another state: names, shapes, dtypes; and that they can be used.
 
-    Floats must be finite, variances not negative, counters no less than the other's and whole numbers as float64 has
-    them, for they are averaged.
+    Floats must be finite, variances not negative, counters no less than the other's, by ``counted`` greater at most,
+    and whole numbers as float64 has them, for they are averaged.
     """
     check_names(what, state, like)
     for name, tensor in state.items():
         check_finite(f"{what}: {name}", tensor)
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise WireError(f"{what}: {name} has a negative variance")
-        if not tensor.is_floating_point() and bool(((tensor < like[name].cpu()) | (tensor > 2**53)).any()):
+        if not tensor.is_floating_point() and not _goes_on_counting(tensor.long(), like[name].cpu().long(), counted):
             raise WireError(
                 f"{what}: the counter {name} is {shown_value(tensor.tolist())}, after {like[name].tolist()}"
             )
+
+
+def _goes_on_counting(counters: Tensor, before: Tensor, most: int) -> bool:
+    return not bool(((counters < before) | (counters > 2**53) | (counters - before > most)).any())
 
 
 def check_names(what: str, state: State, like: State) -> None:

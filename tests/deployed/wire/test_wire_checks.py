@@ -204,6 +204,11 @@ WITHOUT = {name: tensor for name, tensor in state().items() if name != "1.bias"}
             {"weights": changed("1.num_batches_tracked", torch.tensor(2**62))},
             "weights: the counter 1.num_batches_track",
         ),
+        # With it in the average no other client could go on counting.
+        (
+            {"weights": changed("1.num_batches_tracked", torch.tensor(2**53))},
+            "weights: the counter 1.num_batches_tracked is 9007199254740992, after 0",
+        ),
         ({"head": {}}, "head: 'weight' is missing"),
         ({"head": {"weight": torch.full((3, 2), torch.inf)}}, "head: weight are not finite"),
         ({"head": {"weight": torch.full((3, 2), -1e30)}}, r"head: weight has values beyond 1e\+06"),
