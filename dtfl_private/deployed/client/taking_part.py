@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from dtfl_private.deployed.client.kept_truth import KeptTruth
 from dtfl_private.deployed.client_store.store import ClientStore
@@ -29,6 +29,7 @@ from dtfl_private.deployed.wire.kinds import (
 )
 from dtfl_private.deployed.wire.server_checks import (
     ExpectedDownload,
+    check_closed,
     check_finish,
     check_measure,
     check_open_round,
@@ -116,15 +117,17 @@ class Client:
             case OpenRound():
                 return self._play(session, message)
             case Closed():
-                self._closed(message)
+                self._closed(session, message)
             case Finish():
                 pass  # of a round that this client has just closed
             case _:
                 raise WireError(f"frame '{message.kind}' where a round was due")
         return None
 
-    def _closed(self, message: Closed) -> None:
+    def _closed(self, session: Session, message: Closed) -> None:
         if message.accepted:
+            # By what is acknowledged a client knows which rounds may be asked for: no other can have been.
+            check_closed(message, session=session.number, round_number=self._store.progress.round)
             self._store.acknowledged(message.round)
             self._say(f"round {message.round}: the update is in the average")
         else:
@@ -170,7 +173,8 @@ class Client:
         task = self._task(message.message, message.lr, 1, REAL_CLIENT.name)
         began_s = time.perf_counter()
         if task.tier == len(self._worker.model):
-            FullModelWork().train(self._worker, [task], GlobalWeights(model=message.message.weights, heads={}))
+            with suppress(NonFiniteLossError):  # the weights may be any: what is asked is how long a batch takes
+                FullModelWork().train(self._worker, [task], GlobalWeights(model=message.message.weights, heads={}))
         else:
             with self._drawing(task):
                 next(self._participant(task, message.message).messages(), None)

@@ -9,7 +9,8 @@ from dtfl_private.deployed.client.own_data import held_by_client, part_of, regis
 from dtfl_private.deployed.client.taking_part import Client
 from dtfl_private.deployed.client_store.store import ClientStore
 from dtfl_private.deployed.server.opening import REAL_CLIENT, agreed_text, apart_in
-from dtfl_private.deployed.wire.kinds import OpenRound, Smashed, Update
+from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.kinds import Closed, OpenRound, Probe, Probed, Smashed, Update
 from dtfl_private.experiments.config.train_config import make_config
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.training.tasks import ClientTask
@@ -23,14 +24,14 @@ def joined(tmp_path):
     """Return what makes a client with these defenses, its session, and an honest download for a round of it."""
     with ClientStore(tmp_path / "store") as store:
 
-        def made(*defenses):
-            config = make_config({**SMALL, "defense": list(defenses), "profiles": [REAL_CLIENT]}, "test")
+        def made(*defenses, tier=TIER, **changes):
+            config = make_config({**SMALL, "defense": list(defenses), "profiles": [REAL_CLIENT], **changes}, "test")
             own = part_of(config, CLIENT)
             registration = registration_of(config, own, apart_in(config), None)
             prepared = prepare(config, held=held_by_client(own, CLIENT, config.clients, registration))
             store.agree(agreed_text(config), accept=True)
             client = Client(prepared, CLIENT, "run", store, lambda _: None)
-            task = ClientTask(client=CLIENT, round=1, tier=TIER, lr=1e-3, batches=2, completes=True)
+            task = ClientTask(client=CLIENT, round=1, tier=tier, lr=1e-3, batches=2, completes=True)
             return client, Captured(), honest_download(prepared.worker, task, prepared.initial.weights)
 
         yield made
@@ -56,3 +57,20 @@ def test_that_records_overflow_does_not_show_in_what_is_guaranteed(joined):
     assert all(bool(message.message.smashed.isfinite().all()) for message in session.messages[:2])
     update = session.messages[-1].message
     assert all(bool(tensor.isfinite().all()) for tensor in [*update.weights.values(), *update.head.values()])
+
+
+def test_how_long_a_batch_of_the_whole_network_takes_is_said_whatever_its_weights(joined):
+    client, session, download = joined(method="dtfl-full", tier=5)
+    client.answer(session, Probe(session=SESSION, message=overflowing(download), lr=1e-3))
+    assert [type(message) for message in session.messages] == [Probed]
+
+
+def test_no_round_is_acknowledged_but_the_one_that_was_begun(joined):
+    client, session, download = joined()
+    client.answer(session, opened(download))
+    for lie in (2, 2**53):
+        with pytest.raises(WireError, match=f"^closed: round {lie}, this is round 1$"):
+            client.answer(session, Closed(session=SESSION, round=lie, accepted=True))
+    client.answer(session, Closed(session=SESSION, round=1, accepted=True))
+    with pytest.raises(WireError, match=r"^open-round: round 1, expected 2 to 2$"):
+        client.answer(session, opened(download))
