@@ -78,13 +78,18 @@ class DpActivations(NoiseDial):
 
         That is enough in every tier in which the defense may act.
         """
+        self.require_records(run)
         places = run.places if self.per_token else None
-        self.require_small_delta(run, 1 if places is None else places.most)
         if not self.needs_calibration:
             return self
         met = places is not None and not all(map(places.apart, run.tiers or (places.apart_tiers + 1,)))
         changed = places.most if places is not None and met else 1
         return replace(self, noise_multiplier=noise_for_releases(self.target, run.rounds, changed))
+
+    def require_records(self, run: RunFacts) -> None:
+        """Refuse a delta that means nothing for a client with so many records, or tokens."""
+        places = run.places if self.per_token else None
+        self.require_small_delta(run, 1 if places is None else places.most)
 
     def check(self, cut: Cut) -> None:
         """Refuse activations without places of tokens where these are to be clipped by themselves."""

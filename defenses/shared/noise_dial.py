@@ -65,6 +65,10 @@ class NoiseDial(Defense):
             raise RuntimeError(f"the noise for epsilon={self.epsilon} is not known before calibrated() was called")
         return DEFAULT_NOISE if self.noise_multiplier is None else self.noise_multiplier
 
+    def require_records(self, run: RunFacts) -> None:
+        """Refuse a delta that means nothing for a client with so many records."""
+        self.require_small_delta(run)
+
     def require_small_delta(self, run: RunFacts, tokens: int = 1) -> None:
         """Refuse a delta at which giving away whole records, or one of so many tokens of each, would be private."""
         records = max(run.records_K)

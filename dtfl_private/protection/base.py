@@ -109,6 +109,9 @@ class Defense:
         """
         return self
 
+    def require_records(self, run: RunFacts) -> None:
+        """Raise `InputError` if a client has more records than the guarantee is one for; it takes no time to say so."""
+
     def check(self, cut: Cut) -> None:
         """Raise `InputError` if the defense cannot act at this cut."""
 

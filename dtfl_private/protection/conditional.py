@@ -72,6 +72,10 @@ class Conditional(Defense):
         tiers = tuple(tier for tier in run.tiers if self.rule.in_tier(tier))
         return replace(self, defense=self.defense.calibrated(replace(run, tiers=tiers)))
 
+    def require_records(self, run: RunFacts) -> None:
+        """Ask the defense, as if the client were where it acts."""
+        self.defense.require_records(run)
+
     def inspect(self, download: ModelDownload, at: ClientRound) -> Sequence[Remark]:
         """Let the defense look where it acts."""
         return self._at(at).inspect(download, at)

@@ -246,6 +246,11 @@ class DefenseChain(Defense):
             ]
         )
 
+    def require_records(self, run: RunFacts) -> None:
+        """Ask each member."""
+        for position, defense in enumerate(self.defenses):
+            defense.require_records(replace(run, places=self._places_seen_by(position)))
+
     def _places_seen_by(self, position: int) -> TokenPlaces | None:
         """Return the places as a member finds them: what changes a text before it may carry tokens to other places."""
         if self.token_places is None:

@@ -15,7 +15,7 @@ from dtfl_private.deployed.sessions.session import Session, SessionLostError, ex
 from dtfl_private.deployed.wire.checks import check_hello, check_register, check_sums
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.kinds import Goodbye, Refused, Register, Sums, Welcome
-from dtfl_private.errors import shortened
+from dtfl_private.errors import InputError, shortened
 from dtfl_private.protocol.messages import ChannelSums
 
 GREETING_S = 30.0
@@ -95,7 +95,7 @@ class Greeter:
         try:
             with self._alone(client, session):
                 before = self._registry.admit(client, session, self._greeted(client, session))
-        except (TurnedAwayError, WireError) as error:
+        except (TurnedAwayError, WireError, InputError) as error:
             self._heard(client, peer, str(error))
             self._refuse(session, str(error))
         except OnlyLookedError:
@@ -154,6 +154,7 @@ class Greeter:
         if self._ended is not None:
             raise RunHasEndedError(self._ended)
         dataset, told = self._opening.dataset, self._greeting
+        session.largest = told.largest  # until now, what a greeting takes
         session.send(
             Welcome(
                 session=session.number,
@@ -171,6 +172,7 @@ class Greeter:
         except SessionLostError:
             raise OnlyLookedError from None
         check_register(frame, session=session.number, most_images=MOST_IMAGES)
+        self._opening.require_images(frame.images)
         sums = self._sums(client, session, frame.images)
         return self._as_before(client, Registered(images=frame.images, sums=sums))
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dtfl_private.data.dataset import Dataset, load_dataset
 from dtfl_private.data.normalization import POOLED, Normalization
 from dtfl_private.data.registration import resolved_normalization
@@ -15,8 +17,10 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.setup.named_parts import named_parts
 from dtfl_private.experiments.setup.network import build_network, explicit_model
 from dtfl_private.experiments.setup.next_token_runs import require_classifier
+from dtfl_private.experiments.setup.privacy_settings import over_places, require_records
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 from dtfl_private.protection.base import name_of
+from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.simulation.clients.profiles import ResourceProfile
 
 # What is the server's own affair: where its files are, what it simulates, whom it schedules how.
@@ -40,6 +44,7 @@ class Opening:
         apart: names of the defenses under which no input may depend on another record.
         needs_sums: whether clients are asked for the sums of their pixels.
         largest: bytes of the largest frame that a run of this kind has.
+        defense: of the clients, not yet calibrated.
     """
 
     config: TrainConfig
@@ -48,6 +53,11 @@ class Opening:
     apart: Sequence[str]
     needs_sums: bool
     largest: int
+    defense: DefenseChain
+
+    def require_images(self, images: int) -> None:
+        """Raise `InputError` if no client with so many images can take part: it would end the run for all others."""
+        require_records(self.config, self.defense, len(self.dataset.classes), np.array([images]))
 
 
 def open_run(config: TrainConfig) -> Opening:
@@ -78,6 +88,7 @@ def open_run(config: TrainConfig) -> Opening:
         apart=apart,
         needs_sums=asks_for_sums(config, dataset, apart),
         largest=largest_frame(network.table, batch_size=config.batch_size, numerics=parts.numerics),
+        defense=over_places(parts.defense, dataset, network.model),
     )
 
 

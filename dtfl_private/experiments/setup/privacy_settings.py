@@ -44,16 +44,25 @@ def calibrated(
     Raises:
         InputError: a target cannot be met in this run.
     """
-    return chain.calibrated(
-        RunFacts(
-            rounds=config.rounds,
-            batch_size=config.batch_size,
-            local_epochs=config.local_epochs,
-            classes=classes,
-            records_K=tuple(images_K.tolist()),
-            augmented=bool(config.augment),
-            tiers=tuple(sorted({case.tier for case in chain.cases if case.tier != modules})),
-        )
+    return chain.calibrated(_run_facts(config, chain, classes, images_K, modules))
+
+
+def require_records(config: TrainConfig, chain: DefenseChain, classes: int, images_K: IntArray) -> None:
+    """Raise `InputError` if a client has more records than a guarantee of these defenses is one for."""
+    chain.require_records(_run_facts(config, chain, classes, images_K, None))
+
+
+def _run_facts(
+    config: TrainConfig, chain: DefenseChain, classes: int, images_K: IntArray, modules: int | None
+) -> RunFacts:
+    return RunFacts(
+        rounds=config.rounds,
+        batch_size=config.batch_size,
+        local_epochs=config.local_epochs,
+        classes=classes,
+        records_K=tuple(images_K.tolist()),
+        augmented=bool(config.augment),
+        tiers=tuple(sorted({case.tier for case in chain.cases if case.tier != modules})),
     )
 
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from dtfl_private.deployed.server.greeting import MOST_IMAGES, REPLACED, Greeter, Greeting
+from dtfl_private.deployed.server.opening import Opening
 from dtfl_private.deployed.server.registry import Registered, Registry
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.sessions_file import ClientSession
 from dtfl_private.deployed.wire.frames import decode, encode
 from dtfl_private.deployed.wire.kinds import Goodbye, Hello, Refused, Register, Welcome
+from dtfl_private.experiments.config.train_config import TrainConfig
+from dtfl_private.experiments.setup.named_parts import named_parts
+from dtfl_private.experiments.setup.run_objects import NO_OBJECTS
 
 PATIENCE_S = 300.0
 VERSION = version("dtfl-private")
@@ -23,8 +27,15 @@ class House:
 
     def __init__(self, clients: int = 2, images_before=None) -> None:
         self.registry, self.heard = Registry(clients, images_before), []
-        opening = SimpleNamespace(
-            agreed="", needs_sums=False, dataset=SimpleNamespace(classes=["a", "b"], input_shape=(1, 8, 8))
+        config = TrainConfig(defense=["dp-activations"], device="cpu")
+        opening = Opening(
+            config=config,
+            agreed="",
+            dataset=SimpleNamespace(classes=["a", "b"], input_shape=(1, 8, 8)),
+            apart=(),
+            needs_sums=False,
+            largest=10_000,
+            defense=named_parts(config, NO_OBJECTS).defense,
         )
         greeting = Greeting(run="r", config_sha256="0" * 64, largest=10_000)
         self.looked: list[int] = []
@@ -40,7 +51,7 @@ class Guest:
     """A session that is greeted."""
 
     def __init__(self, house: House, client: int) -> None:
-        self.session = Session("client", 10_000)
+        self.session = Session("client", 1000)
         self.thread = threading.Thread(target=house.greeter, args=(client, self.session, f"peer {client}"))
         self.thread.start()
 
@@ -72,6 +83,7 @@ def house() -> House:
 def test_a_client_is_admitted_with_its_images(house):
     guest = house.enter(1).registers(12).done()
     assert house.registry.session(1) is guest.session
+    assert guest.session.largest == 10_000  # from the welcome on
     assert house.registry.registered(1) == Registered(images=12)
     assert house.heard == [(1, "peer 1", None)]
 
@@ -115,6 +127,13 @@ def test_a_client_that_had_other_images_with_an_earlier_server_of_the_run_is_ref
     house.enter(0).registers(12).done()
     house.enter(1).registers(11).done()
     assert house.registry.images_K.tolist() == [12, 11]
+
+
+def test_a_client_that_says_it_has_more_images_than_a_guarantee_is_one_for_does_not_end_the_run(house):
+    guest = house.enter(0).registers(100_000)
+    assert "delta=1e-05 is not below 1/100000" in guest.hears(Refused).reason
+    guest.done()
+    assert house.registry.registered(0) is None
 
 
 def test_of_two_processes_with_one_certificate_the_newer_one_stays_and_the_older_one_is_told(house):
