@@ -17,7 +17,9 @@ from dtfl_private.deployed.sessions.channel import ChannelClosedError
 from dtfl_private.deployed.sessions.pieces import PIECE_BYTES, frames_of, pieces_of
 from dtfl_private.deployed.sessions.session import Session
 from dtfl_private.deployed.wire.errors import WireError
+from dtfl_private.deployed.wire.frames import FIRST_LARGEST
 from dtfl_private.errors import InputError
+from dtfl_private.printable import one_line
 
 if TYPE_CHECKING:
     import grpc
@@ -162,7 +164,7 @@ class Listening:
         except ValueError as error:
             self._turned_away(f"{context.peer()}: {error}")
             return
-        session = Session("client", self._largest)
+        session = Session("client", min(self._largest, FIRST_LARGEST))  # who greets it lets larger frames in
         session.peer_expires, client = admitted.expires, admitted.client
         context.add_callback(lambda: session.lose("the connection ended"))
         self._start(f"from client {client}", take_in, session, pieces)
@@ -251,4 +253,4 @@ def _words(error: Exception) -> str:
     details = getattr(error, "details", None)
     text = str((details() if callable(details) else str(error)) or type(error).__name__)
     meant = [plain for said, plain in NOT_BELIEVED.items() if said in text]
-    return f"{meant[0]}; {text}" if meant else text
+    return one_line(f"{meant[0]}; {text}" if meant else text)  # the other side may have written it

@@ -18,9 +18,18 @@ from dtfl_private.deployed.project.credentials import (
     read_client_credentials,
     read_server_credentials,
 )
-from dtfl_private.deployed.sessions.pieces import PIECE_BYTES
-from dtfl_private.deployed.sessions.session import SessionLostError
-from dtfl_private.deployed.sessions.transport import METHOD, SERVICE, SPARE_CONNECTIONS, Listening, connect, options
+from dtfl_private.deployed.sessions.pieces import LAST, PIECE_BYTES
+from dtfl_private.deployed.sessions.session import Session, SessionLostError
+from dtfl_private.deployed.sessions.transport import (
+    METHOD,
+    SERVICE,
+    SPARE_CONNECTIONS,
+    Listening,
+    connect,
+    options,
+    take_in,
+)
+from dtfl_private.deployed.wire.frames import FIRST_LARGEST
 from dtfl_private.deployed.wire.kinds import Echo, Hello, Measure
 from dtfl_private.errors import InputError
 
@@ -68,6 +77,7 @@ def test_frames_of_any_size_cross_both_ways_and_the_certificate_says_who_it_is(s
     with connected(listening.address, credentials(project, now, 2)) as ours:
         ours.send(Hello(version="1"))
         client, theirs = sessions.get(timeout=PATIENCE_S)
+        theirs.largest = LARGEST
         assert client == 2
         assert theirs.peer_expires == credentials(project, now, 2).expires
         assert theirs.receive(PATIENCE_S) == Hello(version="1")
@@ -84,11 +94,27 @@ def test_a_frame_that_is_too_large_ends_the_session(server, project, now):
     listening, sessions = server
     with connected(listening.address, credentials(project, now, 0)) as ours:
         _, theirs = sessions.get(timeout=PATIENCE_S)
-        ours.send(Echo(session=0, number=1, payload=bytes(LARGEST)))
-        with pytest.raises(SessionLostError, match=f"a frame of more than {LARGEST:,} bytes"):
+        ours.send(Echo(session=0, number=1, payload=bytes(FIRST_LARGEST)))  # before it is greeted
+        with pytest.raises(SessionLostError, match=f"a frame of more than {FIRST_LARGEST:,} bytes"):
             theirs.receive(PATIENCE_S)
         with pytest.raises(SessionLostError):
             ours.receive(PATIENCE_S)
+
+
+def test_why_a_stream_has_ended_is_one_line_whatever_the_other_side_has_put_there():
+    class EndedError(Exception):
+        def details(self) -> str:
+            return "gone\n\x1b[2J" + "x" * 100_000
+
+    def pieces():
+        yield LAST + b"frame"
+        raise EndedError
+
+    session = Session("server", LARGEST)
+    take_in(session, pieces())
+    assert session.why_lost.startswith("gone \\x1b[2Jx")
+    assert session.why_lost.isprintable()
+    assert len(session.why_lost) < 2000
 
 
 def test_a_server_that_ends_a_session_ends_it_for_the_client(server, project, now):
