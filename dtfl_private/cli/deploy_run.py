@@ -1,5 +1,6 @@
 """The deploy commands that train: serve, and join."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ DEADLINE_S = 600.0
 LINGER_S = 60.0
 # A server may be away over a night.
 PATIENCE_S = 86_400.0
+# What the wire has room for.
+MOST_SECONDS = 1e9
+
+
+class _Seconds(click.FloatRange):
+    """A time; NaN, which is in every range, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seconds."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{seconds} is not in the range {self._describe_range()}.", param, ctx)
+        return seconds
 
 
 def _credentials(command: Any) -> Any:
@@ -47,7 +61,7 @@ def _credentials(command: Any) -> Any:
 @click.option(
     "--round-deadline",
     "deadline_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Seconds(min=0, max=MOST_SECONDS, min_open=True),
     default=DEADLINE_S,
     show_default=True,
     metavar="SECONDS",
@@ -63,7 +77,7 @@ def _credentials(command: Any) -> Any:
 @click.option(
     "--linger",
     "linger_s",
-    type=click.FloatRange(min=0),
+    type=_Seconds(min=0),
     default=LINGER_S,
     show_default=True,
     metavar="SECONDS",
@@ -190,7 +204,7 @@ def serve(
 @click.option(
     "--patience",
     "patience_s",
-    type=click.FloatRange(min=0),
+    type=_Seconds(min=0),
     default=PATIENCE_S,
     show_default=True,
     metavar="SECONDS",
