@@ -66,14 +66,19 @@ def pooled_scale(messages: Sequence[ChannelSums]) -> tuple[Tensor, Tensor]:
     """
     pixels = sum(message.pixels for message in messages)
     whole = FULL_SCALE * pixels
-    sums_C = torch.stack([message.sums for message in messages]).sum(dim=0).tolist()
-    squares_C = torch.stack([message.squares for message in messages]).sum(dim=0).tolist()
+    sums_C = _added([message.sums for message in messages])
+    squares_C = _added([message.squares for message in messages])
     means = [total / whole for total in sums_C]
     variances = [
         Fraction(squares * pixels - total**2, whole**2) for total, squares in zip(sums_C, squares_C, strict=True)
     ]
     deviations = [max(math.sqrt(variance), LEAST_DEVIATION) for variance in variances]
     return torch.tensor(means, dtype=torch.float64), torch.tensor(deviations, dtype=torch.float64)
+
+
+def _added(numbers: Sequence[Tensor]) -> list[int]:
+    """Return sums (C,) added up, in Python's integers: each is within 64 bits, and all together need not be."""
+    return [sum(of_channel) for of_channel in zip(*(one.tolist() for one in numbers), strict=True)]
 
 
 def server_answers(messages: Sequence[ChannelSums]) -> list[ChannelScale]:

@@ -12,6 +12,7 @@ from dtfl_private.data.pixel_sums import clients_sums, pooled_scale, server_answ
 from dtfl_private.data.preprocess import Normaliser
 from dtfl_private.data.registration import constant_scale, resolved_normalization
 from dtfl_private.errors import InputError
+from dtfl_private.protocol.messages import ChannelSums
 
 
 def earlier_formula(images_u8: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,13 @@ def test_the_deviation_of_a_constant_channel_can_be_divided_by():
     mean, deviation = pooled_scale(clients_sums(torch.full((8, 3, 4, 5), 77, dtype=torch.uint8), [np.arange(8)]))
     assert mean.tolist() == [77 / 255] * 3
     assert deviation.tolist() == [1e-6] * 3
+
+
+def test_sums_that_are_beyond_64_bits_together_are_added_up_all_the_same():
+    """Each is one that a client may say: of 2^47 pixels all at 255."""
+    said = ChannelSums(client=0, pixels=2**47, sums=torch.tensor([255 * 2**47]), squares=torch.tensor([255**2 * 2**47]))
+    mean, deviation = pooled_scale([said, said])
+    assert (mean.tolist(), deviation.tolist()) == ([1.0], [1e-6])
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
