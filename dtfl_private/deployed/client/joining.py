@@ -56,6 +56,8 @@ from dtfl_private.runtime.device import deterministic_kernels, no_denormals, one
 GREETING_S = 60.0
 """Seconds that the server has for each frame of its greeting."""
 
+THE_SERVERS = "the server's configuration"
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Between two attempts to connect: twice as long after each that fails."""
 
@@ -185,12 +187,24 @@ def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     Raises:
         InputError: the server's configuration is none, or cannot be deployed.
     """
-    agreed = make_config(reading.parse_toml(welcome.config), "the server's configuration")
+    agreed = _told(welcome)
     require_deployable(agreed)
     own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
     model = agreed.model if own_side.checkpoint is None else _from_own_checkpoint(agreed, own_side.checkpoint)
     defense = [*agreed.defense, *own_side.defenses]
     return without_server(agreed).model_copy(update={**own, "model": model, "defense": defense})
+
+
+def _told(welcome: Welcome) -> TrainConfig:
+    """Return the configuration that a server has told.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return make_config(reading.parse_toml(welcome.config), THE_SERVERS)
+    except ValueError as error:
+        raise InputError(f"{THE_SERVERS} is no TOML: {error}") from None
 
 
 def _from_own_checkpoint(agreed: TrainConfig, folder: Path) -> str:
@@ -204,7 +218,7 @@ def _from_own_checkpoint(agreed: TrainConfig, folder: Path) -> str:
 
 def asked_of_clients(welcome: Welcome) -> str:
     """Return what a run asks of its clients, in a line for their operators."""
-    config = make_config(reading.parse_toml(welcome.config), "the server's configuration")
+    config = _told(welcome)
     defenses = ", ".join(config.defense) or "none"
     return one_line(
         f"{config.method}, {config.model}, {number_of(config.rounds, 'round')} of {config.local_epochs} x all images; "
@@ -269,6 +283,7 @@ class TakingPart:
         check_welcome(welcome, client=self._number)
         session.number, session.largest = welcome.session, welcome.largest
         self._say(f"connected to {self._address} as client {welcome.client}")
+        agreed_config(self._own, welcome)  # what cannot be taken part in is not kept in the place of what can
         # The operator has agreed to one other configuration, not to all that may follow it.
         accept, self._accepts = self._accepts, False
         if store.agree(welcome.config, welcome.classes, accept=accept):

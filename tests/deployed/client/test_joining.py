@@ -81,3 +81,19 @@ def test_who_agrees_to_another_configuration_agrees_to_one_and_not_to_all_that_f
         part._welcomed(session)  # it comes again
         with pytest.raises(InputError, match="rounds: 3 -> 4"):
             part._welcomed(session)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ('method = "fedavg"\n', "method fedavg cannot be deployed yet"),
+        ("rounds = \n", "the server's configuration is no TOML"),
+        ("rounds = -1\n", "rounds"),
+    ],
+)
+def test_what_cannot_be_taken_part_in_is_not_agreed_to_in_place_of_what_can(tmp_path, config, why):
+    with ClientStore(tmp_path) as store:
+        part = module.TakingPart(joining(tmp_path, accept_config=True), 1, "here", store, lambda _: None)
+        with pytest.raises(InputError, match=why):
+            part._welcomed(OneAfterTheOther([config]))
+        assert store.config is None
