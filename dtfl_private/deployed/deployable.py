@@ -7,6 +7,9 @@ from dtfl_private.runtime.executor_choice import LOCAL
 # Each gets a key and a folder; a run over a network with more needs another way to hand out keys.
 MOST_CLIENTS = 1000
 
+LARGEST_RATE = 100.0
+"""Of learning rates that clients take: far above any that trains a network."""
+
 METHODS = ("dtfl", "dtfl-full", "local-loss")
 """The methods that can be deployed: those whose clients never wait for the server within a round."""
 
@@ -37,6 +40,8 @@ def require_deployable(config: TrainConfig) -> None:
             )
     if config.clients > MOST_CLIENTS:  # before anything is made for each of them
         raise InputError(f"{config.clients:,} clients cannot be deployed: a run has at most {MOST_CLIENTS:,}")
+    if config.lr > LARGEST_RATE:
+        raise InputError(f"lr {config.lr:g} cannot be deployed: clients take {LARGEST_RATE:g} at most")
     if config.executor != LOCAL:
         raise InputError(f"executor {config.executor}: clients of a deployed run compute where they are: leave it out")
     if config.validation_held_by == "clients":

@@ -30,6 +30,8 @@ def sent_cut(row: TierCost) -> tuple[int, ...]:
 def largest_frame(table: TierTable, *, batch_size: int, numerics: Numerics) -> int:
     """Return the bytes of the largest frame of a run: a whole batch at the widest cut, or the weights of a tier.
 
+    They are `LARGEST_FRAME` at most: of a batch that may have more images than a client has, no more can come.
+
     Args:
         table: the tiers of the run; weights are counted as it counts them.
         batch_size: records of a batch.
@@ -37,4 +39,4 @@ def largest_frame(table: TierTable, *, batch_size: int, numerics: Numerics) -> i
     """
     value_bytes = max(torch.float32.itemsize, numerics.wire_dtype.itemsize)
     batches = [batch_size * (math.prod(row.cut_shape) * value_bytes + COUNT_BYTES) for row in table.rows]
-    return max(*batches, *(row.weight_bytes for row in table.rows)) + BESIDE_TENSORS
+    return min(max(*batches, *(row.weight_bytes for row in table.rows)) + BESIDE_TENSORS, LARGEST_FRAME)

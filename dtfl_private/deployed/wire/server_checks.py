@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
+from dtfl_private.deployed.deployable import LARGEST_RATE
 from dtfl_private.deployed.wire.checks import check_finite, check_session, check_state
 from dtfl_private.deployed.wire.errors import WireError
 from dtfl_private.deployed.wire.kinds import ClassScale, Closed, Finish, Measure, OpenRound, Probe, Scale, Welcome
 from dtfl_private.deployed.wire.limits import LARGEST_FRAME
 from dtfl_private.printable import shown_value
 from dtfl_private.protocol.messages import ModelDownload, State, Wire
-
-LARGEST_RATE = 100.0
-"""Of learning rates: far above any that trains a network."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A server half that trains on what came over the wire has, bit by bit, the weights of one in the same process."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from dtfl_private.deployed.wire.checks import ExpectedRound, Received, check_smashed, check_update
 from dtfl_private.deployed.wire.frames import decode, encode
 from dtfl_private.deployed.wire.kinds import OpenRound, Smashed, Update
-from dtfl_private.deployed.wire.limits import largest_frame, read_dtype, sent_cut
+from dtfl_private.deployed.wire.limits import LARGEST_FRAME, largest_frame, read_dtype, sent_cut
 from dtfl_private.deployed.wire.server_checks import ExpectedDownload, check_open_round
 from dtfl_private.experiments.setup.prepare import Prepared
 from dtfl_private.models.cutting.staged import split
@@ -112,3 +113,10 @@ def test_a_client_takes_the_weights_that_a_run_sends_it(prepare_tiny):
     worker = Worker(run.worker)
     check_open_round(frame, expected, split(worker.model, 2)[0].state_dict(), worker.heads[2].state_dict())
     assert same(frame.message, download)
+
+
+def test_batches_of_more_images_than_a_frame_holds_make_no_frame_that_no_client_takes():
+    rows = [SimpleNamespace(cut_shape=(16, 32, 32), weight_bytes=1000)]
+    assert (
+        largest_frame(SimpleNamespace(rows=rows), batch_size=2**20, numerics=Numerics()) == LARGEST_FRAME == 2**31 - 1
+    )
