@@ -90,7 +90,10 @@ def serve(config: TrainConfig, serving: Serving, callbacks: Sequence[Callback] =
         if not 1 <= minimum <= config.clients:
             raise InputError(f"--min-clients {minimum} is not possible: the run has {config.clients} clients")
         if serving.out is not None:  # before any client is waited for, which would refuse another run for good
-            require_same_run(opening, serving.out) if serving.resume else require_unused(serving.out)
+            if serving.resume:
+                require_same_run(opening, serving.out)
+            else:
+                require_unused(serving.out)
         run_id = _run_id(serving)
         connected = Registry(config.clients, images_before(serving.out, config.clients))
         journal = Journal(connected, listener.note)
