@@ -7,6 +7,7 @@ from pathlib import Path
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project import pages
 from dtfl_private.deployed.project.authority import Authority, reissue
+from dtfl_private.deployed.deployable import MOST_CLIENTS
 from dtfl_private.deployed.project.credentials import (
     read_certificate,
     read_key,
@@ -15,7 +16,7 @@ from dtfl_private.deployed.project.credentials import (
 )
 from dtfl_private.deployed.project.flower_init import fill_node
 from dtfl_private.deployed.project.identity import SERVER, client_number, common_name
-from dtfl_private.deployed.project.init import MOST_CLIENTS, fill_client
+from dtfl_private.deployed.project.init import fill_client
 from dtfl_private.deployed.project.layout import CredentialFolder, ProjectFolder
 from dtfl_private.deployed.project.settings import ProjectSettings, read_settings, settings_document
 from dtfl_private.errors import InputError
