@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dtfl_private.deployed.deployable import MOST_CLIENTS
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project import pages
 from dtfl_private.deployed.project.authority import Authority, reissue
-from dtfl_private.deployed.deployable import MOST_CLIENTS
 from dtfl_private.deployed.project.credentials import (
     read_certificate,
     read_key,
