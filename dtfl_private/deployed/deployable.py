@@ -10,7 +10,7 @@ MOST_CLIENTS = 1000
 LARGEST_RATE = 100.0
 """Of learning rates that clients take: far above any that trains a network."""
 
-METHODS = ("dtfl", "dtfl-full", "local-loss")
+METHODS = ("dtfl", "dtfl-full", "dtfl-shared", "local-loss")
 """The methods that can be deployed: those whose clients never wait for the server within a round."""
 
 # What only a simulation has, with the value that leaves it out.

@@ -10,7 +10,7 @@ from dtfl_private.protection.client_context import Remark
 from dtfl_private.protocol.guarantees import Guarantee
 from dtfl_private.protocol.messages import ModelDownload, SmashedBatch, State, WeightUpdate
 from dtfl_private.training.client import ClientHalf
-from dtfl_private.training.server import ServerHalf
+from dtfl_private.training.server import ServerHalf, TrainedHalf
 from dtfl_private.training.state import GlobalWeights
 from dtfl_private.training.tasks import ClientResult, ClientTask
 from dtfl_private.training.worker import Worker, WorkerSetup, require_finite
@@ -136,7 +136,7 @@ class Participant:
         )
 
 
-def joined(task: ClientTask, update: WeightUpdate | None, server: ServerHalf) -> tuple[State, State]:
+def joined(task: ClientTask, update: WeightUpdate | None, server: TrainedHalf) -> tuple[State, State]:
     """Return the whole model, a client's modules before the server's, and the auxiliary head; empty without an update.
 
     Raises:

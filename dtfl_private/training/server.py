@@ -1,5 +1,10 @@
 """The server's side of a round: train md_(m+1)..md_L on the messages that arrive, of one client or of several."""
 
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor
 
@@ -8,6 +13,29 @@ from dtfl_private.numerics import Numerics
 from dtfl_private.protection.defense_chain import DefenseChain
 from dtfl_private.protocol.messages import SmashedBatch, State
 from dtfl_private.training.optimizers import OptimizerSettings, make_optimizer
+
+
+class TrainedHalf(Protocol):
+    """What a client's result is made of."""
+
+    def weights(self) -> State:
+        """Return a copy of the trained weights."""
+        ...
+
+    def mean_loss(self, client: int) -> float:
+        """Return the mean loss over a client's messages."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """All of a server's half that a message changes; ``entries``, ``losses``: of the messages before it."""
+
+    modules: dict[str, Any]
+    optimizer: dict[str, Any]
+    gradients: Sequence[Tensor | None]
+    entries: list[int]
+    losses: dict[int, list[Tensor]]
 
 
 class ServerHalf:
@@ -80,6 +108,29 @@ class ServerHalf:
                     parameter.grad.div_(reach_it)
         self._optimizer.step()
         self._entries.clear()
+
+    def kept(self) -> "Kept":
+        """Return a copy of all that a message changes, to `restore` it."""
+        return Kept(
+            modules=copy.deepcopy(self._modules.state_dict()),
+            optimizer=copy.deepcopy(self._optimizer.state_dict()),
+            gradients=[None if one.grad is None else one.grad.clone() for one in self._modules.parameters()],
+            entries=list(self._entries),
+            losses={client: list(losses) for client, losses in self._losses.items()},
+        )
+
+    def restore(self, kept: "Kept") -> None:
+        """Be as it was when this copy was taken, which is used up."""
+        self._modules.load_state_dict(kept.modules)
+        self._optimizer.load_state_dict(kept.optimizer)
+        for parameter, gradient in zip(self._modules.parameters(), kept.gradients, strict=True):
+            parameter.grad = gradient
+        self._entries, self._losses = kept.entries, kept.losses
+
+    def is_finite(self) -> bool:
+        """Whether weights, statistics and the gradients of a step to come are numbers."""
+        gradients = [one.grad for one in self._modules.parameters() if self._entries and one.grad is not None]
+        return all(bool(one.isfinite().all()) for one in [*self._modules.state_dict().values(), *gradients])
 
     def weights(self) -> State:
         """Return a copy of the trained weights."""

@@ -26,9 +26,10 @@ def same_weights(one: Path, other: Path) -> bool:
         {"scheduler": "static:2", "precision": "bf16", "memory_format": "channels-last", "local_epochs": 2},
         {"scheduler": "static:2", "wire": "int8", "send_every": 2, "partition": "dirichlet:0.5"},
         {"method": "dtfl-full", "scheduler": "static:4", "rounds": 1},
+        {"method": "dtfl-shared:replicas=3", "scheduler": "static:2", "rounds": 1, "partition": "dirichlet:0.5"},
         {"method": "local-loss:cut=3", "rounds": 1, "partition": "dirichlet:0.5"},
     ],
-    ids=["fp32", "bf16", "sums", "bf16 channels-last", "int8", "whole network", "local-loss"],
+    ids=["fp32", "bf16", "sums", "bf16 channels-last", "int8", "whole network", "shared", "local-loss"],
 )
 def test_three_processes_train_the_weights_of_one(tmp_path, changes):
     with federation(tmp_path, **changes) as made:

@@ -132,3 +132,25 @@ def test_a_hostile_client_is_refused_by_name_in_each_round_and_the_average_is_th
             with pytest.raises(SessionLostError):  # after the frame that was too large
                 session.receive(PATIENCE_S)
         server.ended()
+
+
+def test_who_spoils_the_network_that_all_clients_train_is_refused_and_the_others_go_on(tmp_path):
+    with federation(tmp_path, method="dtfl-shared", scheduler="static:2", rounds=1) as made:
+        server = made.serve()
+        made.join(0)
+        made.join(1)
+        with entered(made, 2, images=32) as session:
+            while not isinstance(message := session.receive(PATIENCE_S), OpenRound):
+                if isinstance(message, Measure):
+                    session.send(
+                        Echo(session=session.number, number=message.number, payload=bytes(message.reply_bytes))
+                    )
+            spoilt = torch.full((16, 16, 16, 16), 3e38)
+            session.outgoing.put(smashed(session, message, 0, spoilt))
+            record = server.wait_for("round")
+        assert record["dropped"] == [2]
+        assert math.isfinite(record["server_loss"])
+        assert "with this batch the server's network is not finite" in server.wait_for(
+            "note", "round 1: client 2 is out"
+        )
+        server.ended()

@@ -16,12 +16,13 @@ from dtfl_private.deployed.server.played_round import Played, believable_compute
 from dtfl_private.deployed.server.recording import ReceivedRounds
 from dtfl_private.deployed.server.registry import Registry
 from dtfl_private.deployed.server.serving_client import Rules, ServedClient
+from dtfl_private.deployed.server.shared_half import SharedHalf
 from dtfl_private.deployed.server.vetting import BREAKING, Vetting
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound
 from dtfl_private.deployed.wire.kinds import Closed
 from dtfl_private.deployed.wire.limits import read_dtype
-from dtfl_private.errors import InputError, NonFiniteLossError, shortened
+from dtfl_private.errors import NonFiniteLossError, shortened
 from dtfl_private.models.copies import copied
 from dtfl_private.models.cutting.staged import split
 from dtfl_private.protection.client_context import Remark
@@ -31,6 +32,7 @@ from dtfl_private.protocol.messages import Message, State, WeightUpdate
 from dtfl_private.randomness import Lasting
 from dtfl_private.report.words.numbers import si
 from dtfl_private.runtime.in_process import InProcess
+from dtfl_private.training.methods.shared_server import SharedServerWork
 from dtfl_private.training.participant import joined, server_half
 from dtfl_private.training.server import ServerHalf
 from dtfl_private.training.state import GlobalWeights
@@ -48,6 +50,19 @@ class Closing:
     round: int
     accepted: bool
     reason: str
+
+
+Half = ServerHalf | SharedHalf
+"""What the server trains for a client: its own modules, or those that it shares with others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """A client's round once it is played: its update, the server's modules, what was seen of it."""
+
+    update: WeightUpdate | None = None
+    server: Half | None = None
+    played: Played
 
 
 class RemoteClients:
@@ -103,12 +118,30 @@ class RemoteClients:
 
     def train(self, tasks: Sequence[ClientTask], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results in the order of the tasks; all of them are under way at once."""
+        yield from self._round(tasks, weights, {})
+
+    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
+        """Yield the results in the order of the groups; clients of each train one network, as their messages come."""
+        shared = {task.client: half for group in groups for half in [self._shared(group, weights)] for task in group}
+        yield from self._round([task for group in groups for task in group], weights, shared)
+
+    def _round(
+        self, tasks: Sequence[ClientTask], weights: GlobalWeights, shared: Mapping[int, SharedHalf | None]
+    ) -> Iterator[ClientResult]:
+        """Yield the results in the order of the tasks; ``shared``: the networks of clients that share one."""
         self.played, self._closing = {}, []
         began_s = time.monotonic()
         images_K = self._registry.images_K
         self._sessions = {task.client: self._registry.ready(task.client) for task in tasks}
-        started = [self._threads.submit(self._one, task, weights, int(images_K[task.client])) for task in tasks]
-        ended = [one.result() for one in started]
+        started = [
+            self._threads.submit(self._one, task, weights, int(images_K[task.client]), shared.get(task.client))
+            for task in tasks
+        ]
+        done = [one.result() for one in started]
+        for half in {id(one): one for one in shared.values() if one is not None}.values():
+            half.finish()
+        # Behind a network that others train as well, a client's result is there when all are done.
+        ended = list(self._threads.map(self._judged, tasks, done))
         self.ended_s = time.monotonic()
         seen = [played for _, played in ended]
         self._beyond_s.append(beyond_computing_s(self.ended_s - began_s, seen, self._workers))
@@ -128,14 +161,6 @@ class RemoteClients:
                 )
             )
             yield result
-
-    def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
-        """Refuse: no method that can be deployed has clients that share a server network.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError("clients that share a server network cannot be deployed yet: use method dtfl")
 
     @property
     def wire_line(self) -> str:
@@ -174,14 +199,13 @@ class RemoteClients:
         self._registry.lose_all("the server ends")
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _one(self, task: ClientTask, weights: GlobalWeights, images: int) -> tuple[ClientResult, Played]:
-        """Return one client's result, and what was seen of its round."""
+    def _one(self, task: ClientTask, weights: GlobalWeights, images: int, shared: SharedHalf | None) -> _Done:
+        """Play one client's round."""
         setup, session = self._setup, self._sessions[task.client]
         if session is None:
-            played = Played(client=task.client, tier=task.tier, refused=("it is not connected",))
-            return self._result(task, None, None, played), played
+            return _Done(played=Played(client=task.client, tier=task.tier, refused=("it is not connected",)))
         download = honest_download(setup, task, weights)
-        server = self._server(task, weights)
+        server = self._server(task, weights) if shared is None else shared
         with self._recording_lock:
             self.recording.opened(download)
         served = ServedClient(
@@ -203,13 +227,18 @@ class RemoteClients:
             ),
             server=server,
             rules=self._rules,
-            turns=self._turns,
+            turns=self._turns if shared is None else shared.turns,
             draws=Lasting(setup.seed, "server layers", task.client, task.round) if self._draws else None,
             device=setup.numerics.device,
             observer=self._observe,
         )
         update, claimed_s, played = served.play()
         played = self._with_times(replace(played, claimed_s=min(claimed_s, played.round_s)))
+        return _Done(update=update, server=server, played=played)
+
+    def _judged(self, task: ClientTask, done: _Done) -> tuple[ClientResult, Played]:
+        """Return one client's result, and what was seen of its round."""
+        update, server, played = done.update, done.server, done.played
         try:
             return self._result(task, update, server, played), played
         except NonFiniteLossError as error:  # nobody may end the run for all others
@@ -222,13 +251,24 @@ class RemoteClients:
             return None
         return server_half(self._setup, task, copied(split(self._model, task.tier)[1]), weights)
 
+    def _shared(self, group: Sequence[ClientTask], weights: GlobalWeights) -> SharedHalf | None:
+        """Return the network that a group of clients trains; None for one that holds all of it."""
+        first = min(group, key=lambda task: task.tier)
+        half = self._server(first, weights)
+        if half is None:
+            return None
+        work = self._setup.work
+        assert isinstance(work, SharedServerWork)  # no other method that can be deployed has groups
+        defenses = {task.client: self._setup.defense.at(task.tier, task.profile) for task in group}
+        return SharedHalf(half, work.merge, defenses, self._turns if self._draws else threading.Semaphore(1))
+
     def _with_times(self, played: Played) -> Played:
         link = self._registry.link(played.client)
         transfer_s = 0.0 if link is None else transfer_seconds(played, link)
         return replace(played, compute_s=believable_compute_s(played.claimed_s, played, transfer_s))
 
     def _result(
-        self, task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None, played: Played
+        self, task: ClientTask, update: WeightUpdate | None, server: Half | None, played: Played
     ) -> ClientResult:
         model, head = _whole(task, update, server)
         return ClientResult(
@@ -272,7 +312,7 @@ def _left_out(result: ClientResult, played: Played, why: str) -> tuple[ClientRes
     return replace(result, examples=0, model={}, head={}, remarks=remarks), played
 
 
-def _whole(task: ClientTask, update: WeightUpdate | None, server: ServerHalf | None) -> tuple[State, State]:
+def _whole(task: ClientTask, update: WeightUpdate | None, server: Half | None) -> tuple[State, State]:
     """Return the whole model and the auxiliary head; empty without an update."""
     if server is not None:
         return joined(task, update, server)

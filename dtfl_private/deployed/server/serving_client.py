@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dtfl_private.deployed.server.played_round import Played
+from dtfl_private.deployed.server.shared_half import SharedHalf
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.wire.checks import ExpectedRound, Received, check_smashed, check_update
 from dtfl_private.deployed.wire.errors import WireError
@@ -88,7 +89,7 @@ class ServedClient:
         task: ClientTask,
         download: ModelDownload,
         expected: ExpectedRound,
-        server: ServerHalf | None,
+        server: ServerHalf | SharedHalf | None,
         rules: Rules,
         turns: threading.Semaphore,
         draws: Lasting | None,
