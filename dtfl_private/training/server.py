@@ -1,9 +1,8 @@
 """The server's side of a round: train md_(m+1)..md_L on the messages that arrive, of one client or of several."""
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,8 +30,8 @@ class TrainedHalf(Protocol):
 class Kept:
     """All of a server's half that a message changes; ``entries``, ``losses``: of the messages before it."""
 
-    modules: dict[str, Any]
-    optimizer: dict[str, Any]
+    modules: State
+    optimizer: Mapping[Tensor, dict[str, Tensor]]
     gradients: Sequence[Tensor | None]
     entries: list[int]
     losses: dict[int, list[Tensor]]
@@ -112,8 +111,11 @@ class ServerHalf:
     def kept(self) -> "Kept":
         """Return a copy of all that a message changes, to `restore` it."""
         return Kept(
-            modules=copy.deepcopy(self._modules.state_dict()),
-            optimizer=copy.deepcopy(self._optimizer.state_dict()),
+            modules=snapshot(self._modules),
+            optimizer={
+                parameter: {name: tensor.clone() for name, tensor in state.items()}
+                for parameter, state in self._optimizer.state.items()
+            },
             gradients=[None if one.grad is None else one.grad.clone() for one in self._modules.parameters()],
             entries=list(self._entries),
             losses={client: list(losses) for client, losses in self._losses.items()},
@@ -122,15 +124,17 @@ class ServerHalf:
     def restore(self, kept: "Kept") -> None:
         """Be as it was when this copy was taken, which is used up."""
         self._modules.load_state_dict(kept.modules)
-        self._optimizer.load_state_dict(kept.optimizer)
+        self._optimizer.state.clear()
+        self._optimizer.state.update(kept.optimizer)
         for parameter, gradient in zip(self._modules.parameters(), kept.gradients, strict=True):
             parameter.grad = gradient
         self._entries, self._losses = kept.entries, kept.losses
 
     def is_finite(self) -> bool:
-        """Whether weights, statistics and the gradients of a step to come are numbers."""
+        """Whether weights, statistics, the optimiser's means and the gradients of a step to come are numbers."""
         gradients = [one.grad for one in self._modules.parameters() if self._entries and one.grad is not None]
-        return all(bool(one.isfinite().all()) for one in [*self._modules.state_dict().values(), *gradients])
+        means = [tensor for state in self._optimizer.state.values() for tensor in state.values()]
+        return all(bool(one.isfinite().all()) for one in [*self._modules.state_dict().values(), *means, *gradients])
 
     def weights(self) -> State:
         """Return a copy of the trained weights."""

@@ -47,8 +47,8 @@ def shared(merge: int, optimizer: str = "adam") -> SharedHalf:
     return SharedHalf(plain(optimizer), merge, dict.fromkeys(range(3), NONE), threading.Semaphore(1))
 
 
-def spoiling(number: int, value: float) -> SmashedBatch:
-    good = message(number, 1)
+def spoiling(number: int, value: float, tier: int = 1) -> SmashedBatch:
+    good = message(number, 1, tier)
     return replace(good, smashed=torch.full_like(good.smashed, value) * torch.arange(5).unsqueeze(1))
 
 
@@ -60,6 +60,11 @@ def test_messages_are_trained_on_as_they_come_and_what_spoils_the_network_leaves
         for value in (1e38, 3e19):  # the loss is no number; or a variance is none
             with pytest.raises(WireError, match="smashed: with this batch the server's network is not finite"):
                 one.train_on(spoiling(place, value))
+        if (
+            optimizer == "adam" and merge == 1
+        ):  # a gradient that is a number, whose square is none: no later step moves it
+            with pytest.raises(WireError, match="smashed: with this batch the server's network is not finite"):
+                one.train_on(spoiling(place, 1e25, tier=3))
         one.train_on(sent)
         other.take_in(sent)
         if (place + 1) % merge == 0:
