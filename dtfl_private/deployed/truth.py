@@ -41,6 +41,11 @@ def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
         truth = load_truth(kept, number, client)
         _require_own(truth, labels, shape, f"'{kept}' holds records that client {client} does not have in this run")
         recorded = sum(len(batch.labels) for batch in load_seen(folder.transcript, number, client).batches)
+        if len(truth.records) < recorded:
+            raise InputError(
+                f"'{kept}' holds {len(truth.records)} records of round {number}, and the server has received "
+                f"{recorded}: it is of another time that the round was played"
+            )
         of_run = replace(truth, records=part[truth.records])
         save_truth(folder.transcript, number, client, of_run.first(recorded))
     return numbers

@@ -80,6 +80,12 @@ def test_truth_that_is_not_that_of_the_clients_records_is_refused(received, tmp_
         add_truth(RunFolder(path=received / "run"), tmp_path, 0)
 
 
+def test_truth_of_fewer_records_than_were_received_is_refused(received, tmp_path):
+    save_truth(tmp_path, 2, 0, load_truth(received / "truth-0", 2, 0).first(15))
+    with pytest.raises(InputError, match="holds 15 records of round 2, and the server has received 16"):
+        add_truth(RunFolder(path=received / "run"), tmp_path, 0)
+
+
 def test_a_run_whose_clients_had_images_of_their_own_is_not_attacked(received, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -212,7 +212,8 @@ def load_truth(folder: Path, round_number: int, client: int) -> Truth:
     if tensors.keys() != _TRUTH_NAMES:
         raise _damaged(path, f"it holds {', '.join(sorted(tensors)) or 'nothing'}")
     images, labels, records = tensors["images"], tensors["labels"], tensors["records"]
-    if images.dtype not in (torch.uint8, torch.int32) or not len(images) == len(labels) == len(records):
+    how_many = {tensor.shape[:1] for tensor in (images, labels, records)}
+    if images.dtype not in (torch.uint8, torch.int32) or len(how_many) > 1 or torch.Size() in how_many:
         raise _damaged(path, "images, labels and records do not go together")
     return Truth(images=images, labels=labels, records=records)
 

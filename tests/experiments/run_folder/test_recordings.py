@@ -1,11 +1,18 @@
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
 
 from dtfl_private.errors import RunError
-from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds, save_recording
+from dtfl_private.experiments.run_folder.recordings import (
+    load_seen,
+    load_truth,
+    recorded_rounds,
+    save_recording,
+    save_truth,
+)
 from dtfl_private.protocol.messages import ModelDownload, Seen, SmashedBatch, WeightUpdate, Wire
 from dtfl_private.training.recording import Recording, Truth
 
@@ -74,6 +81,14 @@ def test_a_damaged_file_is_named(tmp_path, part, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(RunError, match="is damaged"):
         (load_seen if part == "seen" else load_truth)(tmp_path, 12, 3)
+
+
+@pytest.mark.parametrize("names", [("labels",), ("images", "labels", "records")])
+def test_truth_of_single_numbers_is_none(tmp_path, names):
+    truth = replace(a_recording().truth, **{name: torch.tensor(7, dtype=torch.uint8) for name in names})
+    save_truth(tmp_path, 12, 3, truth)
+    with pytest.raises(RunError, match="do not go together"):
+        load_truth(tmp_path, 12, 3)
 
 
 def test_a_missing_file_is_named(tmp_path):
