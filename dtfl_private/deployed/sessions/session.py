@@ -1,7 +1,7 @@
 """A session as either side holds it: frames out, checked frames in, bytes counted."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ class Session:
         bytes_in: bytes of frames that came, bytes_out: of those that went.
         peer_expires: when the certificate at the other end does; None where nobody has looked.
         why_lost: why it ended, for people; None while it has not.
+        when_lost: called once when it has ended.
     """
 
     def __init__(self, peer: Side, largest: int) -> None:
@@ -41,6 +42,7 @@ class Session:
         self.bytes_in = self.bytes_out = 0
         self.peer_expires: datetime | None = None
         self.why_lost: str | None = None
+        self.when_lost: Callable[[], None] = lambda: None
         self.incoming, self.outgoing = Channel(WAITING_FRAMES), Channel(WAITING_FRAMES)
         self._lost = threading.Event()
         self._lock = threading.Lock()
@@ -102,11 +104,14 @@ class Session:
         What has come in whole by then can still be received.
         """
         with self._lock:
-            if not self._lost.is_set():
+            is_new = not self._lost.is_set()
+            if is_new:
                 self.why_lost = why
                 self._lost.set()
         self.incoming.close()
         self.outgoing.close(at_once=True)
+        if is_new:
+            self.when_lost()
 
     def finish(self, timeout_s: float = 5.0, why: str = "it was closed") -> None:
         """End the session in peace, once what was sent is on its way, or after so many seconds."""

@@ -6,6 +6,7 @@ closing its connection.
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,11 @@ SPARE_CONNECTIONS = 64
 """Connections beside two for each client; strangers, who have no certificate, may hold as many."""
 
 HANDSHAKE_S = 20.0
-"""A connection that has not shown a certificate after so long is closed."""
+"""A connection that has not shown a certificate after so long is closed, as is one without a session."""
+
+SESSIONS_OF_ONE = 2
+"""That a client may have at once: one that is not yet known to be gone, and the new one. Nobody has the threads of
+others: who takes nothing that is sent holds up the thread that sends it."""
 
 # How long a thread has to end after what it waits for has.
 ENDING_S = 5.0
@@ -127,10 +132,13 @@ class Listening:
         self._admission = admission
         self._threads = ThreadPoolExecutor(2 * clients + SPARE_SESSIONS, thread_name_prefix="session")
         self._beside: set[threading.Thread] = set()
+        self._open: Counter[int] = Counter()
+        self._counting = threading.Lock()
         # Whoever reaches the port can connect, and say nothing: not until no file can be opened any more.
         bounds = [
             ("grpc.max_allowed_incoming_connections", 2 * clients + SPARE_CONNECTIONS),
             ("grpc.server_handshake_timeout_ms", round(1000 * HANDSHAKE_S)),
+            ("grpc.max_connection_idle_ms", round(1000 * HANDSHAKE_S)),
         ]
         self._server = grpc.server(self._threads, options=[*options(keepalive_s), ("grpc.so_reuseport", 0), *bounds])
         handler = grpc.stream_stream_rpc_method_handler(self._session)
@@ -164,12 +172,41 @@ class Listening:
         except ValueError as error:
             self._turned_away(f"{context.peer()}: {error}")
             return
+        client = admitted.client
+        if not self._opens(client, context):
+            self._turned_away(f"{context.peer()}: client {client} has {SESSIONS_OF_ONE} sessions already")
+            return
         session = Session("client", min(self._largest, FIRST_LARGEST))  # who greets it lets larger frames in
-        session.peer_expires, client = admitted.expires, admitted.client
+        session.peer_expires = admitted.expires
+        session.when_lost = lambda: self._end(context)
         context.add_callback(lambda: session.lose("the connection ended"))
         self._start(f"from client {client}", take_in, session, pieces)
         self._start(f"greet client {client}", self._greet, client, session, context.peer())
         yield from going_out(session)
+
+    def _opens(self, client: int, context: "grpc.ServicerContext") -> bool:
+        """Count a stream of a client until it has ended; return whether the client may have it."""
+        with self._counting:
+            self._open[client] += 1
+            may = self._open[client] <= SESSIONS_OF_ONE
+
+        def ended() -> None:
+            with self._counting:
+                self._open[client] -= 1
+
+        if not context.add_callback(ended):
+            ended()
+        return may
+
+    def _end(self, context: "grpc.ServicerContext") -> None:
+        """Give the last that a session has sent some time to be on its way, and then end its stream.
+
+        It does not end by itself where the client takes nothing any more.
+        """
+        ending = threading.Timer(ENDING_S, context.cancel)
+        ending.daemon = True
+        if context.add_callback(ending.cancel):
+            ending.start()
 
     def _start(self, name: str, what: Callable[..., None], *arguments: Any) -> None:
         """Start a thread beside those of gRPC, which is known until it has ended."""

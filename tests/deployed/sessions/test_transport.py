@@ -4,8 +4,10 @@ import contextlib
 import queue
 import select
 import socket
+import ssl
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -18,11 +20,13 @@ from dtfl_private.deployed.project.credentials import (
     read_client_credentials,
     read_server_credentials,
 )
+from dtfl_private.deployed.sessions import transport
 from dtfl_private.deployed.sessions.pieces import LAST, PIECE_BYTES
 from dtfl_private.deployed.sessions.session import Session, SessionLostError
 from dtfl_private.deployed.sessions.transport import (
     METHOD,
     SERVICE,
+    SESSIONS_OF_ONE,
     SPARE_CONNECTIONS,
     Listening,
     connect,
@@ -206,6 +210,65 @@ def test_strangers_who_connect_and_say_nothing_take_no_more_than_some_connection
             ended, _, _ = select.select(held, [], [], PATIENCE_S)
         assert held[-1] in ended
         assert held[0] not in ended  # it has time for its handshake
+
+
+def test_a_client_has_few_sessions_at_once_and_leaves_the_others_theirs(server, project, now):
+    listening, sessions = server
+    own = credentials(project, now, 0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(SESSIONS_OF_ONE):
+            stack.enter_context(connected(listening.address, own))
+            assert sessions.get(timeout=PATIENCE_S)[0] == 0
+        with connected(listening.address, own) as third, pytest.raises(SessionLostError):
+            third.receive(PATIENCE_S)
+        none, why = sessions.get(timeout=PATIENCE_S)
+        assert (none, why.endswith("client 0 has 2 sessions already")) == (None, True)
+        with connected(listening.address, credentials(project, now, 1)):
+            assert sessions.get(timeout=PATIENCE_S)[0] == 1
+    came = None
+    while came is None:  # until the server has heard that they are gone
+        with connected(listening.address, own):
+            came, _ = sessions.get(timeout=PATIENCE_S)
+    assert came == 0
+
+
+def test_the_stream_of_a_session_that_the_server_has_lost_ends_though_the_client_takes_nothing(
+    server, project, now, monkeypatch
+):
+    listening, sessions = server
+    contexts: queue.Queue = queue.Queue()
+    end = listening._end
+    monkeypatch.setattr(listening, "_end", contexts.put)
+    monkeypatch.setattr(transport, "ENDING_S", 0.0)
+    with connected(listening.address, credentials(project, now, 0)):
+        sessions.get(timeout=PATIENCE_S)[1].lose("it takes nothing")
+        assert contexts.get(timeout=PATIENCE_S) is not None
+        cancelled = threading.Event()
+        end(SimpleNamespace(add_callback=lambda _: True, cancel=cancelled.set))
+        assert cancelled.wait(PATIENCE_S)
+
+
+def test_a_connection_without_a_session_is_closed(project, now, monkeypatch):
+    monkeypatch.setattr(transport, "HANDSHAKE_S", 0.2)
+    side, own = project.server, project.client(0)
+    listening = Listening(
+        "127.0.0.1:0",
+        read_server_credentials(side.authority, side.certificate, side.key, now=now),
+        clients=1,
+        largest=LARGEST,
+        greet=print,
+        turned_away=print,
+    )
+    trusting = ssl.create_default_context(cafile=own.authority)
+    trusting.check_hostname = False
+    trusting.load_cert_chain(own.certificate, own.key)
+    trusting.set_alpn_protocols(["h2"])
+    host, _, port = listening.address.rpartition(":")
+    with socket.create_connection((host, int(port)), PATIENCE_S) as plain, trusting.wrap_socket(plain) as held:
+        held.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        said = b"".join(iter(lambda: held.recv(1000), b""))  # until it is closed
+    assert b"connection idle" in said
+    listening.close()
 
 
 def test_compressed_messages_are_refused_before_they_are_unpacked(server, project, now):
