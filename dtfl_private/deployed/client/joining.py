@@ -43,7 +43,9 @@ from dtfl_private.deployed.wire.kinds import (
 )
 from dtfl_private.deployed.wire.server_checks import check_scale, check_welcome
 from dtfl_private.errors import InputError, RunError, shortened
+from dtfl_private.experiments.config.norm import resolved_norm
 from dtfl_private.experiments.config.train_config import TrainConfig, make_config
+from dtfl_private.experiments.setup.named_plugins import make_chain
 from dtfl_private.experiments.setup.prepare import prepare
 from dtfl_private.files import reading
 from dtfl_private.numerics import DeviceName
@@ -190,6 +192,8 @@ def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     agreed = _told(welcome)
     require_deployable(agreed)
     own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
+    if own_side.defenses:  # which must not make the network another one than the server's
+        own["norm"] = resolved_norm(agreed, make_chain(agreed))
     model = agreed.model if own_side.checkpoint is None else _from_own_checkpoint(agreed, own_side.checkpoint)
     defense = [*agreed.defense, *own_side.defenses]
     return without_server(agreed).model_copy(update={**own, "model": model, "defense": defense})

@@ -44,6 +44,15 @@ def test_defenses_of_the_client_come_after_those_of_the_run():
     assert config.defense == ["gaussian-noise", "dropout"]
 
 
+def test_defenses_of_the_client_do_not_make_the_network_another_one_than_the_servers():
+    dp = joining(defenses=("dp-activations",))
+    config = agreed_config(dp, sent(max_train_images=20))
+    with pytest.raises(InputError, match=r"dp-activations .*group"):
+        prepare(config)
+    for theirs in ({"norm": "group"}, {"defense": ["dp-weights"]}):
+        assert agreed_config(dp, sent(**theirs)).norm == "group"
+
+
 def test_a_checkpoint_is_where_the_client_has_it():
     theirs = sent(model="pretrained:path=/theirs,lora=4")
     assert agreed_config(joining(), theirs).model == "pretrained:path=/theirs,lora=4"
