@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dtfl_private.data.dataset import Dataset
 from dtfl_private.deployed.client.kept_truth import KeptTruth
@@ -191,7 +192,7 @@ def agreed_config(own_side: OwnSide, welcome: Welcome) -> TrainConfig:
     """
     agreed = _told(welcome)
     require_deployable(agreed)
-    own = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
+    own: dict[str, Any] = {"device": own_side.device, "workers": 1, "profiles": [REAL_CLIENT]}
     if own_side.defenses:  # which must not make the network another one than the server's
         own["norm"] = resolved_norm(agreed, make_chain(agreed))
     model = agreed.model if own_side.checkpoint is None else _from_own_checkpoint(agreed, own_side.checkpoint)
