@@ -138,13 +138,16 @@ class RemoteClients:
             for task in tasks
         ]
         done = [one.result() for one in started]
-        for half in {id(one): one for one in shared.values() if one is not None}.values():
+        networks = {id(half): half for half in shared.values() if half is not None}
+        for half in networks.values():
             half.finish()
         # Behind a network that others train as well, a client's result is there when all are done.
         ended = list(self._threads.map(self._judged, tasks, done))
         self.ended_s = time.monotonic()
         seen = [played for _, played in ended]
-        self._beyond_s.append(beyond_computing_s(self.ended_s - began_s, seen, self._workers))
+        # A network that clients share takes one message after the other.
+        workers = min(self._workers, len(networks) or self._workers)
+        self._beyond_s.append(beyond_computing_s(self.ended_s - began_s, seen, workers))
         breaking = self._vetting.breaking([result for result, _ in ended], weights.model)
         for task, (result, played) in zip(tasks, ended, strict=True):
             if task.client in breaking:
