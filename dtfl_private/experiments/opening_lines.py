@@ -19,7 +19,7 @@ def opening_lines(config: TrainConfig, folder: Path, settings: RoundSettings) ->
     machine = f"{config.device}, {config.precision}, {number_of(config.workers or 1, 'worker')}"
     lines = [
         f"{config.method}: {config.model} on {config.dataset}, {images}",
-        f"{number_of(config.clients, 'client')}, {config.partition}, {_tiers_text(config.scheduler, tiers)}",
+        f"{_clients(config, settings)}, {_tiers_text(config.scheduler, tiers)}",
         f"{machine}; run folder {folder}",
     ]
     if config.defense:
@@ -43,3 +43,10 @@ def _tiers_text(scheduler: str, tiers: Sequence[int]) -> str:
     if len(tiers) == 1:
         return f"every participant holds {number_of(tiers[0], 'module')} of the network"
     return f"scheduler {scheduler}, tiers {tier_names(tiers)} (tier m = the client holds m modules)"
+
+
+def _clients(config: TrainConfig, settings: RoundSettings) -> str:
+    """Return how many clients there are; nobody deals out the images of real ones."""
+    if settings.clock.kind == "wall":
+        return number_of(config.clients, "real client")
+    return f"{number_of(config.clients, 'client')}, {config.partition}"

@@ -41,6 +41,7 @@ def test_three_processes_train_the_weights_of_one(tmp_path, changes):
         assert same_weights(made.run, tmp_path / "simulated")
     told = json.loads((made.run / "environment.json").read_text())
     assert told["clock"] == "wall"
+    assert "over a real network; times were measured" in (made.run / "README.md").read_text()
 
 
 def test_a_killed_client_is_out_and_the_others_go_on(tmp_path):

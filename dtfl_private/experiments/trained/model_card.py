@@ -74,6 +74,11 @@ class ModelCard:
         return "test_perplexity" in self.records[-1]
 
     @property
+    def deployed(self) -> bool:
+        """Whether its clients were real ones: then times were measured."""
+        return self.records[-1].get("clock") == "wall"
+
+    @property
     def judged(self) -> str:
         """Whose figures the card has."""
         return "the clients' own networks" if self.judged_apart else "these weights"
@@ -157,7 +162,9 @@ def _data(card: ModelCard) -> list[str]:
     if card.config.validation:
         held = f"- held back as validation {'images' if card.data.kind == 'images' else 'sequences'}: "
         lines.append(f"{held}{card.config.validation:.1%}, by the {card.config.validation_held_by}")
-    lines.append(f"- dealt out to {card.config.clients:,} clients: {markdown_text(card.config.partition)}")
+    clients = f"{card.config.clients:,} clients"
+    dealt = f"- dealt out to {clients}: {markdown_text(card.config.partition)}"
+    lines.append(f"- held by {clients}, each its own" if card.deployed else dealt)
     for name, numbers in (("mean", card.data.mean), ("standard deviation", card.data.std)):
         if numbers:
             shown = ", ".join(f"{number:.4g}" for number in numbers[:8])
@@ -181,7 +188,9 @@ def _training(card: ModelCard) -> list[str]:
         "seed": str(config.seed),
     }
     told = [f"- {what}: {markdown_text(text)}" for what, text in facts.items()]
-    return ["## How it was trained", "", *told, "", "Clients, their devices and their times were simulated."]
+    simulated = "Clients, their devices and their times were simulated."
+    measured = "Clients were processes of their own, over a real network; times were measured."
+    return ["## How it was trained", "", *told, "", measured if card.deployed else simulated]
 
 
 def _classes(card: ModelCard) -> list[str]:

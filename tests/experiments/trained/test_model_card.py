@@ -97,6 +97,18 @@ def test_a_card_says_what_it_is_how_it_was_trained_and_what_left_the_clients(car
     assert "No audit of this run is known" in text
 
 
+def test_clients_of_a_deployed_run_were_none_of_a_simulation(card):
+    _, text = parts(card_document(card))
+    assert "- dealt out to 10 clients: iid" in text
+    assert "Clients, their devices and their times were simulated." in text
+    real = replace(card, records=[{**record, "clock": "wall"} for record in card.records])
+    _, text = parts(card_document(real))
+    assert "- held by 10 clients, each its own" in text
+    assert "Clients were processes of their own, over a real network; times were measured." in text
+    assert "simulated" not in text
+    assert "iid" not in text
+
+
 def test_a_card_says_what_was_held_back_and_which_round_it_chose(card):
     records = [{**record, "validation_accuracy": 0.5 - record["round"] / 10} for record in card.records]
     config = card.config.model_copy(
