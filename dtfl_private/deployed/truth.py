@@ -11,6 +11,7 @@ from dtfl_private.errors import InputError
 from dtfl_private.experiments.config.toml_files import read_run_config
 from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.run_folder.folder import RunFolder, require_no_links_below
+from dtfl_private.experiments.run_folder.provenance import with_all_images
 from dtfl_private.experiments.run_folder.recordings import load_seen, load_truth, recorded_rounds, save_truth
 from dtfl_private.training.recording import Truth
 
@@ -34,7 +35,7 @@ def add_truth(folder: RunFolder, kept: Path, client: int) -> list[int]:
     if not numbers:
         raise InputError(f"'{folder.path}' has no recorded round of client {client}: serve it with record_rounds")
     require_no_links_below(folder.transcript)
-    whole = dealt(read_run_config(folder))
+    whole = dealt(with_all_images(read_run_config(folder), folder))
     part = torch.from_numpy(whole.parts[client])
     labels, shape = whole.dataset.train_labels[part], whole.dataset.train_images.shape[1:]
     for number in numbers:

@@ -7,6 +7,10 @@ import subprocess
 
 import pytest
 
+from dtfl_private.attacking.victims.replay import open_run
+from dtfl_private.deployed.truth import add_truth
+from dtfl_private.experiments.run_folder.folder import RunFolder
+from dtfl_private.experiments.run_folder.provenance import recorded_images
 from tests.deployed.federation import PATIENCE_S, Hooks, Peer, federation
 from tests.deployed.proxy import Cable
 
@@ -25,6 +29,25 @@ def completed(server: Peer, client: int) -> dict:
 def said(peer: Peer, kind: str, text: str) -> bool:
     """Whether a peer has said something with a text in it."""
     return any(heard == kind and text in value for heard, value in peer.heard if isinstance(value, str))
+
+
+def test_a_run_that_clients_came_late_to_can_be_attacked(tmp_path):
+    """How many images they have, unlike many, was not known at its start."""
+    recorded = {"record_rounds": ["last"], "record_images": 16, "partition": "dirichlet:0.5"}
+    with federation(tmp_path, scheduler="static:2", rounds=2, **recorded) as made:
+        server = made.serve(minimum=2)
+        first = made.join(0, hooks=Hooks(pauses=((1, 1),)), keep_truth=tmp_path / "truth-0")
+        made.join(1)
+        first.wait_for("paused")
+        made.join(2)
+        server.wait_for("note", "client 2 is connected")
+        first.go_on()
+        server.ended()
+        assert first.ended() == "all 2 rounds are done"
+    assert add_truth(RunFolder(path=made.run), tmp_path / "truth-0", 0) == [2]
+    opened = open_run(made.run)
+    assert [len(part) for part in opened.prepared.worker.parts] == recorded_images(opened.folder)
+    assert len(set(recorded_images(opened.folder))) == 3
 
 
 def test_clients_come_late_are_killed_in_mid_round_and_come_back(tmp_path):

@@ -14,7 +14,12 @@ from dtfl_private.experiments.partition import dealt
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.checkpoint import load_round
 from dtfl_private.experiments.run_folder.folder import RunFolder
-from dtfl_private.experiments.run_folder.provenance import recorded_data, recorded_images, recorded_run
+from dtfl_private.experiments.run_folder.provenance import (
+    recorded_data,
+    recorded_images,
+    recorded_run,
+    with_all_images,
+)
 from dtfl_private.experiments.run_folder.rounds_file import read_records
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.setup.run_objects import NO_OBJECTS, RunObjects
@@ -210,6 +215,7 @@ def _prepare_again(
     """Return what a run was set up from, which must be what it was, but for a device that is not here."""
     if data_dir is not None:
         config = config.model_copy(update={"data_dir": Path(data_dir)})
+    config = with_all_images(config, folder)
     here = {"workers": 1, "executor": LOCAL, "device": device_or_cpu(config.device)}
     prepared = prepare(config.model_copy(update=here), objects)
     if not prepared.method.sends:

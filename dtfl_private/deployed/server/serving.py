@@ -34,7 +34,7 @@ from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run import Run
 from dtfl_private.experiments.run_folder.folder import RunFolder, disk_refusals_named, locked
 from dtfl_private.experiments.run_folder.place import checked_place, new_folder, require_unused
-from dtfl_private.experiments.run_folder.provenance import recorded_run
+from dtfl_private.experiments.run_folder.provenance import note_images, recorded_images, recorded_run
 from dtfl_private.experiments.setup.held_data import HeldData
 from dtfl_private.experiments.setup.prepare import Prepared, prepare
 from dtfl_private.experiments.train import begun
@@ -180,6 +180,7 @@ class _Run:
         after: _AfterRounds,
     ) -> None:
         self._opening, self._serving, self._run_id = opening, serving, run_id
+        self._folder: RunFolder | None = None
         self._registry, self._greeter, self._journal, self._listener, self._after = (
             registry,
             greeter,
@@ -206,6 +207,7 @@ class _Run:
                 is_new,
                 self._more(),
             )
+            self._folder = folder
             with locked(folder):
                 self._journal.opened(folder)
                 state, records = begun(folder, prepared, (), self._listener, resume=serving.resume)
@@ -266,7 +268,10 @@ class _Run:
         return completed(self._registry.images_K)
 
     def _renewed(self, prepared: Prepared) -> Prepared:
-        """Return the run with the images of clients that have come since."""
+        """Return the run with the images of clients that have come since, which are written down as well."""
+        said = self._registry.images_K.tolist()
+        if self._folder is not None and recorded_images(self._folder) != said:
+            note_images(self._folder, said)
         settings, images_K = prepared.settings, self._images_K()
         if np.array_equal(settings.schedule.images_K, images_K):
             return prepared

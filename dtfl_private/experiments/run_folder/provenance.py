@@ -1,18 +1,21 @@
 """environment.json: what made a run: versions, commit, data, machine."""
 
+import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dtfl_private.errors import RunError
+from dtfl_private.experiments.config.train_config import TrainConfig
 from dtfl_private.experiments.run_folder.folder import RunFolder
 from dtfl_private.files import reading
+from dtfl_private.files.writing import write_atomic
 from dtfl_private.numerics import Numerics
 
 # Sizes beyond which a file of a run folder is not read.
@@ -69,13 +72,28 @@ def recorded_run(folder: RunFolder) -> str | None:
 
 
 def recorded_images(folder: RunFolder) -> list[int]:
-    """Return how many training images each client of a deployed run had at its start; empty if nobody says."""
+    """Return how many training images each client of a deployed run has, 0 if it never came; empty if nobody says."""
     try:
         told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
         found = told["images"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return found if isinstance(found, list) and all(type(one) is int for one in found) else []
+
+
+def with_all_images(config: TrainConfig, folder: RunFolder) -> TrainConfig:
+    """Return the configuration of a run with the images that its clients have in all.
+
+    Of a deployed run that was not known at its start, when the configuration was written.
+    """
+    images = recorded_images(folder)
+    return config.model_copy(update={"max_train_images": sum(images)}) if images and 0 not in images else config
+
+
+def note_images(folder: RunFolder, images: Sequence[int]) -> None:
+    """Write down how many training images each client of a deployed run has, now that others have come."""
+    told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
+    write_atomic(folder.environment, (json.dumps({**told, "images": list(images)}, indent=2) + "\n").encode())
 
 
 def recorded_data(folder: RunFolder) -> str:
