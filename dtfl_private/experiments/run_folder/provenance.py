@@ -91,8 +91,14 @@ def with_all_images(config: TrainConfig, folder: RunFolder) -> TrainConfig:
 
 
 def note_images(folder: RunFolder, images: Sequence[int]) -> None:
-    """Write down how many training images each client of a deployed run has, now that others have come."""
-    told = reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES)
+    """Write down how many training images each client of a deployed run has, now that others have come.
+
+    A file that is damaged is left as it is: no round depends on it.
+    """
+    try:
+        told = dict(reading.read_json(folder.environment, most_bytes=LARGEST_ENVIRONMENT_BYTES))
+    except (OSError, ValueError, TypeError):
+        return
     write_atomic(folder.environment, (json.dumps({**told, "images": list(images)}, indent=2) + "\n").encode())
 
 
