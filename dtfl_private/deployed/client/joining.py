@@ -338,7 +338,7 @@ class TakingPart:
         """Tell the server the sums of this client's pixels, and return what all clients' sums come to."""
         sums = sums_of(dataset, welcome.client)
         session.send(Sums(session=session.number, message=sums))
-        self._say("waiting for the other clients")
+        self._say("waiting for the next round, or for other clients to begin with")
         frame = expect(session.receive(), Scale)
         channels = dataset.input_shape[0]
         check_scale(frame, session=session.number, client=welcome.client, channels=channels)
