@@ -90,12 +90,18 @@ class RayActor:
             self._worker = Worker(_setup_of(*setup))
         return Node(host=socket.gethostname(), process=os.getpid(), computes_by=_computes_by(has_gpu))
 
-    def train(self, weights: InStore, emptied: Sequence[tuple[ClientTask, bytes]]) -> list[tuple[ClientResult, bytes]]:
-        """Return the results of clients that are trained together."""
+    def train(
+        self, weights: InStore, emptied: Sequence[Sequence[tuple[ClientTask, bytes]]]
+    ) -> list[tuple[ClientResult, bytes]]:
+        """Return the results of clients, one after the other, of groups that are each trained together."""
         worker = self._own_worker()
-        tasks = [with_tensors(task, TASK_STATES) for task in emptied]
-        results = worker.setup.work.train(worker, tasks, global_weights(self._named(weights), worker.setup.heads))
-        return [without_tensors(result, RESULT_STATES) for result in results]
+        given = global_weights(self._named(weights), worker.setup.heads)
+        results: list[tuple[ClientResult, bytes]] = []
+        for group in emptied:
+            tasks = [with_tensors(task, TASK_STATES) for task in group]
+            trained = worker.setup.work.train(worker, tasks, given)
+            results += [without_tensors(result, RESULT_STATES) for result in trained]
+        return results
 
     def evaluate(self, weights: InStore, images: ImageRange) -> Evaluation:
         """Return how a model does on a few images."""

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ from dtfl_private.training.worker import WorkerSetup
 
 MOST_DEATHS = 3
 """A call at which so many actors died is not tried again: it is what they died of."""
+
+CALLS_OF_ROUND = 8
+"""Of each actor in a round, at least, where there are tasks enough: fewer would leave some of them without work at the
+end; each costs two milliseconds."""
+
+MOST_BYTES_OF_CALL = 2**23
+"""Of the weights that the results of one call bring back, if it is of several: they wait for the average."""
 
 
 @dataclass(kw_only=True)
@@ -91,7 +99,9 @@ class RayClients:
     def train_groups(self, groups: Sequence[Sequence[ClientTask]], weights: GlobalWeights) -> Iterator[ClientResult]:
         """Yield the results of clients in the order of the groups, each of which is one actor's work."""
         stored = self._stored(named(weights))
-        calls = ((stored, [without_tensors(task, TASK_STATES) for task in group]) for group in groups)
+        most = self._groups_of_call(len(groups), sum(tensor.nbytes for tensor in weights.model.values()))
+        emptied = ([without_tensors(task, TASK_STATES) for task in group] for group in groups)
+        calls = ((stored, several) for several in iter(lambda: list(islice(emptied, most)), []))
         for results in self._in_order("train", calls):
             for result in results:
                 yield with_tensors(result, RESULT_STATES)
@@ -110,6 +120,11 @@ class RayClients:
     def close(self) -> None:
         """Let the actors go, and end the connection unless it is kept; a task that is under way is abandoned."""
         self._stack.close()
+
+    def _groups_of_call(self, groups: int, weight_bytes: int) -> int:
+        """Return how many groups of clients an actor is given at a time."""
+        even = groups // (CALLS_OF_ROUND * max(1, len(self._crew.alive)))
+        return max(1, min(even, MOST_BYTES_OF_CALL // weight_bytes))
 
     def _stored(self, state: State) -> InStore:
         """Put tensors into the cluster's store; Ray forgets those before them as soon as nobody reads them."""
@@ -160,7 +175,7 @@ class RayClients:
         return result
 
 
-_WORDS = {"train": "client", "evaluate": "test images", "logits": "test images"}
+_WORDS = {"train": "clients", "evaluate": "test images", "logits": "test images"}
 
 
 def _sent(ray: Any, setup: WorkerSetup) -> tuple[list[Any], list[Any]]:

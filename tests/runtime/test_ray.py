@@ -129,7 +129,8 @@ def test_rounds_on_a_cluster_are_those_of_this_process_bit_for_bit(prepare_tiny,
     assert executor.evaluate(state.weights.model) == own.evaluate(state.weights.model)
 
 
-def test_what_an_actor_was_at_when_it_died_is_done_again_elsewhere(prepare_tiny, on_ray, tmp_path, warned):
+def test_what_an_actor_was_at_when_it_died_is_done_again_elsewhere(prepare_tiny, on_ray, tmp_path, warned, monkeypatch):
+    monkeypatch.setattr(ray_clients, "CALLS_OF_ROUND", 1)  # three clients in a call
     prepared = prepare_tiny(clients=7)
     own = list(InProcess(prepared.worker).train(tasks_of(6, 2, 4, 0, 5, 1, 3), prepared.initial.weights))
     file = tmp_path / "a death is left"
@@ -156,7 +157,7 @@ def test_a_call_that_actors_die_of_ends_the_run_and_a_failure_is_what_it_was(pre
     lost = []
     monkeypatch.setattr(ray_clients, "answer", lambda *_: None)  # as when an actor has died
     monkeypatch.setattr(executor._crew, "lose", lost.append)
-    with pytest.raises(WorkerError, match=r"3 Ray actors died .* at the same client; a guess: .* ran out of memory"):
+    with pytest.raises(WorkerError, match=r"3 Ray actors died .* at the same clients; a guess: .* ran out of memory"):
         list(executor.train(tasks_of(4), weights))
     assert len(lost) == 3
 
@@ -167,11 +168,17 @@ def test_few_results_wait_and_old_weights_are_forgotten(prepare_tiny, on_ray):
 
     prepared = prepare_tiny(clients=7)
     executor, asked = on_ray(prepared.worker), []
-    groups = ([task] for task in tasks_of(*range(7)) if asked.append(task.client) is None)
-    results = executor.train_groups(groups, prepared.initial.weights)
+
+    class Groups(list):
+        def __iter__(self):
+            return (group for group in super().__iter__() if asked.append(group[0].client) is None)
+
+    results = executor.train_groups(Groups([task] for task in tasks_of(*range(7))), prepared.initial.weights)
     assert next(results).client == 0
     assert asked == [0, 1, 2, 3]
     assert [result.client for result in results] == [1, 2, 3, 4, 5, 6]
+    asked_at_once = [executor._groups_of_call(groups, size) for groups, size in ((100, 4), (100, 2**21), (100, 2**30))]
+    assert asked_at_once == [6, 4, 1]
     before = executor._weights.reference.hex().encode()
     executor.evaluate(prepared.initial.weights.model)
     known = ray._private.worker.global_worker.core_worker.get_all_reference_counts()
