@@ -220,7 +220,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--faults", type=int, default=50)
     options.add_argument("--runs", type=int, default=5)
-    options.add_argument("--rounds", type=int, default=12)
+    options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     struck = 0
