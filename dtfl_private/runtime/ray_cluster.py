@@ -45,10 +45,12 @@ class Cluster:
 
     Attributes:
         ray: the module, connected.
+        address: by which it was asked for; a head has several names.
         idle: actors that wait for the next crew, by the share of a GPU that each has.
     """
 
     ray: Any
+    address: str = AUTO
     idle: list[tuple[float, Any]] = field(default_factory=list)
 
     def end_idle(self, *, but: float | None = None) -> None:
@@ -67,14 +69,16 @@ def connected(choice: RayChoice) -> Iterator[Cluster]:
         InputError: Ray is not installed, there is no such cluster, or it has no such GPUs.
     """
     if (before := _KEPT.get()) is not None:
-        _require_same_cluster(before.ray, choice)
+        if choice.address != before.address:
+            _require_same_cluster(before.ray, choice)
         yield before
         return
     ray = require_ray()
-    with nullcontext() if ray.is_initialized() else _own_connection(ray, choice):
+    if ray.is_initialized():
         _require_same_cluster(ray, choice)
+    with nullcontext() if ray.is_initialized() else _own_connection(ray, choice):
         most_actors(ray, choice)  # rather no beginning than none to do the work
-        cluster = Cluster(ray=ray)
+        cluster = Cluster(ray=ray, address=choice.address)
         try:
             yield cluster
         finally:
@@ -152,7 +156,10 @@ def _why_not(choice: RayChoice, error: Exception) -> str:
         )
     if choice.address == LOCAL:
         return f"no cluster could be started on this machine ({reason})"
-    return f"no connection to the cluster ({reason}): this machine must belong to it (`ray start --address=...`)"
+    return (
+        f"no connection to the cluster ({reason}): this machine must belong to it (`ray start --address=...`), and "
+        "needs its token, and RAY_AUTH_MODE=token, if it has one"
+    )
 
 
 def _require_answer(address: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from test_start import HEAVY, heavy_after, imported
 
 from dtfl_private.cli import deploy as commands
+from dtfl_private.deployed import deployable
 from dtfl_private.deployed.project import authority, init
 from dtfl_private.deployed.sessions_file import ClientSession, Sessions, write_sessions
 from dtfl_private.experiments.run_folder.folder import RunFolder, locked
@@ -103,7 +104,7 @@ def test_clients_are_added_and_renewed(dtfl):
 
 def test_the_help_states_the_limits_that_hold():
     assert (commands.DEFAULT_PORT, commands.DEFAULT_DAYS) == (init.DEFAULT_PORT, init.DEFAULT_DAYS)
-    assert (commands.MOST_DAYS, commands.MOST_CLIENTS) == (authority.AUTHORITY_DAYS, init.MOST_CLIENTS)
+    assert (commands.MOST_DAYS, commands.MOST_CLIENTS) == (authority.AUTHORITY_DAYS, deployable.MOST_CLIENTS)
 
 
 def test_help_and_status_load_none_of_the_large_packages(tmp_path, write_run):

@@ -15,7 +15,7 @@ from dtfl_private.runtime import ray_cluster
 from dtfl_private.runtime.executor_choice import RayChoice
 from dtfl_private.runtime.jobs import Ended, Reported
 from dtfl_private.runtime.ray_actor import Node
-from dtfl_private.runtime.ray_cluster import Cluster, connected, most_actors
+from dtfl_private.runtime.ray_cluster import Cluster, connected, kept, most_actors
 from dtfl_private.runtime.ray_crew import Crew
 from dtfl_private.runtime.ray_jobs import _Jobs
 
@@ -86,6 +86,28 @@ def test_nobody_at_an_address_and_no_ray_are_said(monkeypatch):
     with pytest.raises(InputError) as refused, connected(RayChoice()):
         pass
     assert str(refused.value) == 'executor ray needs Ray: pip install "dtfl-private[ray]"'
+
+
+def test_a_head_may_be_called_by_any_of_its_names_while_one_connection_lasts():
+    node = {"Alive": True, "Resources": {"CPU": 2}}
+    ray = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **_: None,
+        shutdown=lambda: None,
+        nodes=lambda: [node],
+        get_runtime_context=lambda: SimpleNamespace(gcs_address="192.0.2.9:6379"),
+        _private=SimpleNamespace(worker=SimpleNamespace()),
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "ray", ray)
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        with kept(RayChoice(address=here)):
+            for same in (here, "192.0.2.9:6379", "auto"):
+                with connected(RayChoice(address=same)):
+                    pass
+            other = connected(RayChoice(address="192.0.2.8:6379"))
+            with pytest.raises(InputError, match="connected to another cluster already"), other:
+                pass
 
 
 class DiedError(Exception):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dtfl_private.deployed.deployable import MOST_CLIENTS, require_deployable
+from dtfl_private.deployed.deployable import require_deployable
 from dtfl_private.deployed.extra import require_deploy_extra
 from dtfl_private.deployed.project import containers, pages, systemd_units
 from dtfl_private.deployed.project.authority import Authority, Pair, issue_client, issue_server, new_authority
@@ -100,8 +100,6 @@ def _require_deployable(config: TrainConfig) -> None:
             f"'{named[0]}' is code that the configuration names: the server tells clients a configuration, never code; "
             "install it on all machines as a plug-in with a name"
         )
-    if config.clients > MOST_CLIENTS:
-        raise InputError(f"{config.clients:,} clients are refused: a project has at most {MOST_CLIENTS:,}")
     require_deployable(config)  # not only once the folders have been handed over
 
 

@@ -9,9 +9,10 @@ import click
 import pytest
 
 from dtfl_private.cli.group import cli, load_command
+from dtfl_private.deployed.deployable import MOST_CLIENTS
 from dtfl_private.deployed.project import init
 from dtfl_private.deployed.project.commented_config import commented_toml
-from dtfl_private.deployed.project.init import MOST_CLIENTS, make_project
+from dtfl_private.deployed.project.init import make_project
 from dtfl_private.deployed.project.settings import host_names, parse_host, read_settings
 from dtfl_private.deployed.project.start_commands import join_command
 from dtfl_private.errors import InputError
@@ -174,7 +175,7 @@ def test_code_that_a_configuration_names_is_refused(tmp_path, now):
 
 
 def test_more_clients_than_get_keys_are_refused(tmp_path, now):
-    with pytest.raises(InputError, match="1,001 clients are refused: a project has at most 1,000"):
+    with pytest.raises(InputError, match="1,001 clients cannot be deployed: a run has at most 1,000"):
         make_project(tmp_path / "mine", TrainConfig(clients=MOST_CLIENTS + 1), now=now)
 
 
