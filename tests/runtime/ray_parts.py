@@ -51,9 +51,12 @@ class DiesWithItsNode:
                 return results
             with Path(self.fifo).open("wb"):
                 Path(self.doomed).unlink()
-            for process in sorted(processes, key=os.getpid().__eq__):
+            others = [process for process in processes if process != os.getpid()]
+            # They are held first: a node that misses one of its processes would end this one before it is done.
+            ends = [(process, how) for how in (signal.SIGSTOP, signal.SIGKILL) for process in others]
+            for process, how in [*ends, (os.getpid(), signal.SIGKILL)]:
                 with suppress(ProcessLookupError):  # one that has ended by itself meanwhile
-                    os.kill(process, signal.SIGKILL)
+                    os.kill(process, how)
         return results
 
 
